@@ -1,0 +1,92 @@
+"""The exceptions of this program, all of them.
+
+::
+
+    MigratableError                 something that a user can act on; exit status 2
+     ├── StreamError                a migration stream is malformed (offset, path)
+     │    └── ContainerError        the file around the stream is (libvirt image, qcow2, xz, …)
+     ├── CommandLineError           a QEMU command line cannot be read or made inert
+     ├── ProfileError               a profile cannot be collected, stored, read or found
+     │    └── DestinationStartError the destination's program refused to start (its own words)
+     ├── QemuError                  a QEMU process misbehaved (hang, crash, lost QMP)
+     ├── LabError                   a QEMU release cannot be had
+     ├── PlanError                  a whatif plan, fleet file or batch line is wrong (file, place)
+     ├── CaptureError               a running VM cannot be captured safely
+     ├── KnowledgeError             the bundled data is inconsistent (a bug of ours)
+     └── Disagreement               prediction and rehearsal differ (a bug of ours, with a bundle)
+
+Each carries a message with place and remedy; the command line prints it to stderr without a
+traceback and ends with status 2, so that a failure of the tool never looks like an answer.
+"""
+
+from __future__ import annotations
+
+
+class MigratableError(Exception):
+    """Base of all errors that this program raises on purpose."""
+
+
+class StreamError(MigratableError):
+    """A migration stream is malformed.
+
+    :ivar offset: byte offset into the (decompressed) stream at which reading failed, or None.
+    :ivar path: where in the grammar that is, e.g. ``"section 'timer' 0 / field 'cpu_ticks_offset'"``.
+    """
+
+    def __init__(self, message: str, *, offset: int | None = None, path: str = "") -> None:
+        """Compose the message from its parts; keep them for programs."""
+        place = [] if offset is None else [f"at byte {offset} ({offset:#x})"]
+        if path:
+            place.append(f"in {path}")
+        super().__init__(f"{message} {' '.join(place)}".rstrip())
+        self.reason = message
+        self.offset = offset
+        self.path = path
+
+
+class ContainerError(StreamError):
+    """The file around a migration stream is malformed, unfinished or of an unknown kind."""
+
+
+class CommandLineError(MigratableError):
+    """A QEMU command line cannot be read or made inert."""
+
+
+class ProfileError(MigratableError):
+    """A profile cannot be collected, stored, read or found."""
+
+
+class DestinationStartError(ProfileError):
+    """The destination's program refused to start.
+
+    :ivar stderr: every line it printed, without the program's name.
+    """
+
+    def __init__(self, message: str, *, stderr: tuple[str, ...] = ()) -> None:
+        """Keep the program's own lines beside our message."""
+        super().__init__(message)
+        self.stderr = stderr
+
+
+class QemuError(MigratableError):
+    """A QEMU process hung, crashed, or lost its QMP connection."""
+
+
+class LabError(MigratableError):
+    """A QEMU release cannot be had or is not installed."""
+
+
+class PlanError(MigratableError):
+    """A plan, fleet file, batch line or project file is wrong."""
+
+
+class CaptureError(MigratableError):
+    """A running VM cannot be captured, or not safely."""
+
+
+class KnowledgeError(MigratableError):
+    """Bundled data is inconsistent; a bug of this program."""
+
+
+class Disagreement(MigratableError):  # noqa: N818 -- the name that the design gave it
+    """Prediction and rehearsal differ; a bug of this program, kept as a test case."""

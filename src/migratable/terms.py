@@ -1,0 +1,77 @@
+"""QEMU's vocabulary: releases, machine types, architectures.
+
+Nothing here knows about streams or profiles; everything else may import it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import total_ordering
+
+_VERSION = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
+
+
+@total_ordering
+@dataclass(frozen=True, slots=True)
+class QemuVersion:
+    """A QEMU release, ordered; ``package`` (a distribution's suffix) does not take part in order.
+
+    ``4.2+`` style names of patched builds are not releases: see :mod:`migratable.pseries.policy`.
+    """
+
+    major: int
+    minor: int
+    micro: int = 0
+    package: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> QemuVersion:
+        """Read ``10.0``, ``10.0.13`` or ``QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7)``.
+
+        :raise ValueError: when there is no version number in *text*.
+        """
+        found = _VERSION.search(text)
+        if found is None:
+            raise ValueError(f"no QEMU version in {text!r}; expected something like 10.0 or 7.2.22")
+        package = re.search(r"\(([^)]*)\)", text)
+        return cls(int(found[1]), int(found[2]), int(found[3] or 0), package[1] if package else "")
+
+    @property
+    def release(self) -> tuple[int, int]:
+        """Major and minor number, by which QEMU's behaviour is dated."""
+        return (self.major, self.minor)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, QemuVersion):
+            return NotImplemented
+        return (self.major, self.minor, self.micro) == (other.major, other.minor, other.micro)
+
+    def __hash__(self) -> int:
+        return hash((self.major, self.minor, self.micro))
+
+    def __lt__(self, other: QemuVersion) -> bool:
+        return (self.major, self.minor, self.micro) < (other.major, other.minor, other.micro)
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.minor}" + (f".{self.micro}" if self.micro else "")
+
+
+@dataclass(frozen=True, slots=True)
+class MachineType:
+    """A machine type's canonical name split at its version: ``pc-q35-10.0``, ``pseries-4.1``.
+
+    Unversioned machines (``none``, ``microvm``) have ``version`` None.
+    """
+
+    name: str
+    family: str
+    version: tuple[int, int] | None
+
+    @classmethod
+    def parse(cls, name: str) -> MachineType:
+        """Split *name*; any string is a machine type name to QEMU, so nothing is raised."""
+        found = re.fullmatch(r"(.*?)-(\d+)\.(\d+)(?:\.\d+)?(?:[-+].*)?", name)
+        if found is None:
+            return cls(name, name, None)
+        return cls(name, found[1], (int(found[2]), int(found[3])))

@@ -1,0 +1,170 @@
+"""The answer: a verdict with its findings, the same from prediction, model and rehearsal.
+
+The JSON of :meth:`Verdict.to_json` is a contract (``migratable.verdict/1``): members are added,
+never renamed or removed.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+SCHEMA = "migratable.verdict/1"
+
+
+class Outcome(enum.StrEnum):
+    """Will the destination load the stream?"""
+
+    LOADS = "loads"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+
+    @property
+    def exit_status(self) -> int:
+        """As diff has it: 0 loads, 1 refused, 3 unknown (2 is a failure of the tool)."""
+        return {Outcome.LOADS: 0, Outcome.REFUSED: 1, Outcome.UNKNOWN: 3}[self]
+
+
+class Basis(enum.StrEnum):
+    """Where a verdict comes from."""
+
+    PREDICTED = "predicted"
+    REHEARSED = "rehearsed"
+
+
+class Severity(enum.StrEnum):
+    """What a finding does to the migration, gravest first.
+
+    ``ENDANGERS``: QEMU loads it and the guest may break later.
+    ``LATENT``: it loads now and may not after the guest has done something.
+    """
+
+    REFUSES = "refuses"
+    ENDANGERS = "endangers"
+    WARNS = "warns"
+    LATENT = "latent"
+    INFO = "info"
+
+
+class Side(enum.StrEnum):
+    """On which host a remedy is applied."""
+
+    SOURCE = "source"
+    DESTINATION = "destination"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hint:
+    """A remedy. ``verified`` says by what it was tried, None when it was not."""
+
+    action: str
+    command: str | None = None
+    side: Side = Side.DESTINATION
+    needs_guest_restart: bool = False
+    verified: Basis | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The hint as the JSON contract has it."""
+        return {
+            "action": self.action,
+            "command": self.command,
+            "side": str(self.side),
+            "needs_guest_restart": self.needs_guest_restart,
+            "verified": None if self.verified is None else str(self.verified),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that a rule found, with its evidence and place in the stream.
+
+    :ivar device: idstr of the section (``0000:00:01.0/virtio-net``), None for the whole stream.
+    :ivar stderr: the lines QEMU prints for this finding alone, in the destination's wording,
+        without the program's name. Empty when QEMU says nothing.
+    """
+
+    rule: str
+    severity: Severity
+    summary: str
+    explanation: str = ""
+    device: str | None = None
+    instance_id: int | None = None
+    subsection: str | None = None
+    field: str | None = None
+    stderr: tuple[str, ...] = ()
+    hints: tuple[Hint, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The finding as the JSON contract has it."""
+        return {
+            "rule": self.rule,
+            "severity": str(self.severity),
+            "device": self.device,
+            "instance_id": self.instance_id,
+            "subsection": self.subsection,
+            "field": self.field,
+            "summary": self.summary,
+            "explanation": self.explanation,
+            "stderr": list(self.stderr),
+            "hints": [hint.to_json() for hint in self.hints],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """The first cause that stops QEMU, and everything that QEMU prints on the way.
+
+    :ivar message: first *error* line (warnings apart), without the program's name.
+    :ivar stderr: every line, warnings too, in order.
+    """
+
+    rule: str
+    message: str
+    device: str | None = None
+    instance_id: int | None = None
+    stderr: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The refusal as the JSON contract has it."""
+        return {
+            "rule": self.rule,
+            "device": self.device,
+            "instance_id": self.instance_id,
+            "message": self.message,
+            "stderr": list(self.stderr),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Will it load, on what basis, and everything that was found.
+
+    :ivar source: plain facts for reports: file, machine, QEMU release when known, sections, RAM.
+    :ivar destination: plain facts: QEMU version, machine, CPU, accelerator.
+    :ivar stderr: every line that the destination prints, also when it loads (warnings).
+    """
+
+    outcome: Outcome
+    basis: Basis
+    source: Mapping[str, Any] = field(default_factory=dict)
+    destination: Mapping[str, Any] = field(default_factory=dict)
+    first_refusal: Refusal | None = None
+    findings: tuple[Finding, ...] = ()
+    unchecked: tuple[str, ...] = ()
+    stderr: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """One object for a program, stable from release to release."""
+        return {
+            "schema": SCHEMA,
+            "verdict": str(self.outcome),
+            "basis": str(self.basis),
+            "source": dict(self.source),
+            "destination": dict(self.destination),
+            "first_refusal": None if self.first_refusal is None else self.first_refusal.to_json(),
+            "findings": [finding.to_json() for finding in self.findings],
+            "unchecked": list(self.unchecked),
+            "stderr": list(self.stderr),
+        }
