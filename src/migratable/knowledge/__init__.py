@@ -1,1 +1,40 @@
-"""TODO."""
+"""What QEMU prints when an incoming migration fails, by release, and what it means.
+
+Knowledge is data: ``messages/*.toml`` (what is printed) and ``cases/*.toml`` (public faults with
+the releases that have them). Two directions share it:
+
+* :func:`text` renders a message in a release's wording; :func:`failure` puts lines together.
+* :func:`recognise` finds the messages in a line of a log.
+"""
+
+from __future__ import annotations
+
+from migratable.knowledge.catalogue import (
+    Fault,
+    Message,
+    Role,
+    Text,
+    chained,
+    message,
+    messages,
+    rules,
+    text,
+)
+from migratable.knowledge.compose import failure, strerror
+from migratable.knowledge.recognise import Match, recognise
+
+__all__ = [
+    "Fault",
+    "Match",
+    "Message",
+    "Role",
+    "Text",
+    "chained",
+    "failure",
+    "message",
+    "messages",
+    "recognise",
+    "rules",
+    "strerror",
+    "text",
+]

@@ -1,0 +1,67 @@
+"""From a line of a log to the messages in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from migratable.knowledge.catalogue import Message, Text, messages
+from migratable.knowledge.template import Value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """A message found in a line.
+
+    :ivar start, end: where in the line, in characters.
+    """
+
+    message: Message
+    text: Text
+    params: dict[str, Value]
+    start: int
+    end: int
+
+
+@cache
+def _index() -> tuple[tuple[str, tuple[tuple[Message, Text], ...]], ...]:
+    """Texts by their longest literal, so that one ``in`` decides about most of them."""
+    by_literal: dict[str, list[tuple[Message, Text]]] = {}
+    for message in messages():
+        for text in message.texts:
+            # The first word of the literal is safe against changed spacing; the longest is rarest.
+            word = max(text.template.literal.split(), key=len, default="")
+            by_literal.setdefault(word, []).append((message, text))
+    return tuple((word, tuple(texts)) for word, texts in by_literal.items())
+
+
+def recognise(line: str) -> list[Match]:
+    """All messages in *line*, in the order in which they stand there.
+
+    A line may hold several: from 10.2 QEMU chains them. A match inside a longer match of another
+    message is left out. Never raises.
+    """
+    found: list[Match] = []
+    for word, texts in _index():
+        if word not in line:
+            continue
+        for message, text in texts:
+            hit = text.template.pattern.search(line)
+            if hit is not None:
+                found.append(
+                    Match(
+                        message=message,
+                        text=text,
+                        params=text.template.values(hit),
+                        start=hit.start(),
+                        end=hit.end(),
+                    )
+                )
+    if len(found) < 2:
+        return found
+    found.sort(key=lambda match: (match.start, -match.end))
+    kept: list[Match] = []
+    for match in found:
+        if not any(other.start <= match.start and match.end <= other.end for other in kept):
+            kept.append(match)
+    return kept

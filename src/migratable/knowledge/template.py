@@ -1,0 +1,153 @@
+"""Templates of printed lines: one notation that is rendered one way and recognised the other.
+
+A template is literal text with parameters in braces, written after the ``printf`` format that QEMU
+has in its source:
+
+``{name}``
+    a string (``%s``): up to the character that follows in the template; at the end, a word.
+``{name:d}``
+    a decimal number (``%d``, ``%u``, ``%zu``).
+``{name:x}``, ``{name:02x}``, ``{name:032x}``
+    a hexadecimal number without ``0x`` (``%x``), as ``format`` writes it.
+``{name:line}``
+    a string up to the end of the line.
+
+Doubled braces stand for themselves.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from migratable.errors import KnowledgeError
+
+Value = str | int
+
+_NUMBER = re.compile(r"0?\d*[dxX]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """A parameter of a template: its name and its notation (``""``, ``d``, ``02x``, ``line``)."""
+
+    name: str
+    spec: str
+
+    @property
+    def numeric(self) -> bool:
+        """Is the value a number?"""
+        return _NUMBER.fullmatch(self.spec) is not None
+
+    @property
+    def base(self) -> int:
+        """Base in which a numeric parameter is printed."""
+        return 16 if self.spec[-1:] in ("x", "X") else 10
+
+    def pattern(self, following: str) -> str:
+        """Regular expression of the values, given the literal text that follows."""
+        if self.numeric:
+            return r"[0-9a-fA-F]+" if self.base == 16 else r"-?\d+"
+        if self.spec == "line":
+            return r".+"
+        if not following:
+            # Logs put a comma, quote or bracket behind a line that they wrap.
+            return r"[^\s'\",;\\]+(?<![.:)])"
+        stop = re.escape(following[0])
+        # A name never crosses a quotation mark; one at the start of a template no colon either.
+        if following[0] == "'":
+            return r"[^']*"
+        if following[0] == '"':
+            return r'[^"\\]*'
+        if following[0] == " ":
+            return r"[^\s'\"]+"
+        return rf"[^{stop}\s'\"](?:[^{stop}'\"]*[^{stop}\s'\"])?"
+
+
+@dataclass(frozen=True)
+class Template:
+    """One wording of one message.
+
+    :raise KnowledgeError: on construction, when the notation is wrong.
+    """
+
+    text: str
+    parts: tuple[str | Parameter, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        parts: list[str | Parameter] = []
+        try:
+            for literal, name, spec, conversion in string.Formatter().parse(self.text):
+                if literal:
+                    parts.append(literal)
+                if name is not None:
+                    if not name.isidentifier() or conversion:
+                        raise KnowledgeError(f"bad parameter {name!r} in template {self.text!r}")
+                    parts.append(Parameter(name=name, spec=spec or ""))
+        except ValueError as error:
+            raise KnowledgeError(f"bad template {self.text!r}: {error}") from error
+        object.__setattr__(self, "parts", tuple(parts))
+
+    @cached_property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """The parameters in order; a name may occur more than once."""
+        return tuple(part for part in self.parts if isinstance(part, Parameter))
+
+    @cached_property
+    def literal(self) -> str:
+        """The longest stretch of fixed text: what to look for before trying the pattern."""
+        return max((part for part in self.parts if isinstance(part, str)), key=len, default="")
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """The template as a regular expression to search a line with."""
+        pieces: list[str] = []
+        seen: set[str] = set()
+        for number, part in enumerate(self.parts):
+            if isinstance(part, str):
+                # QEMU prints one space or two in places; mails and consoles change them too.
+                pieces.append(re.sub(r"(?:\\ )+", r"\\s+", re.escape(part)))
+                continue
+            if part.name in seen:
+                pieces.append(f"(?P={part.name})")
+                continue
+            seen.add(part.name)
+            after = self.parts[number + 1] if number + 1 < len(self.parts) else ""
+            following = after if isinstance(after, str) else " "
+            pieces.append(f"(?P<{part.name}>{part.pattern(following)})")
+        pattern = "".join(pieces)
+        prefix = r"warning:\s+"
+        if pattern.startswith(prefix):
+            pattern = f"(?:{prefix})?{pattern.removeprefix(prefix)}"
+        return re.compile(pattern)
+
+    def render(self, values: dict[str, Value]) -> str:
+        """Fill the template.
+
+        :raise KnowledgeError: when a parameter is missing or a number is none.
+        """
+        pieces: list[str] = []
+        for part in self.parts:
+            if isinstance(part, str):
+                pieces.append(part)
+                continue
+            if part.name not in values:
+                raise KnowledgeError(f"parameter {part.name!r} missing for {self.text!r}")
+            value = values[part.name]
+            if part.numeric:
+                try:
+                    pieces.append(format(int(value), part.spec))
+                except ValueError as error:
+                    raise KnowledgeError(f"{part.name}={value!r} is no number") from error
+            else:
+                pieces.append(str(value))
+        return "".join(pieces)
+
+    def values(self, found: re.Match[str]) -> dict[str, Value]:
+        """The parameters of a match, numbers as numbers."""
+        return {
+            part.name: int(found[part.name], part.base) if part.numeric else found[part.name]
+            for part in self.parameters
+        }
