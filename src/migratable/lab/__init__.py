@@ -5,7 +5,7 @@
 ['/home/me/.cache/migratable/lab/releases/10.0/bin/qemu-system-ppc64']
 
 ``releases`` says where they come from, ``sources`` which mirror, ``apt`` fetches, ``starter`` makes
-them run, ``install`` does it all, ``store`` finds what is there.
+them run, ``installer`` does it all, ``store`` finds what is there.
 """
 
 from __future__ import annotations

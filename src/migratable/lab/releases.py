@@ -22,27 +22,18 @@ class Release:
     :ivar name: major and minor number, ``"10.0"``.
     :ivar suite: codename of the Debian suite that has it.
     :ivar security: name of the suite with its security updates, None when there is none.
-    :ivar recommended: packages beyond the dependency closure that put devices into QEMU which most
-        hosts have because Debian recommends them. From 10.0 on, ``qxl`` lives in a package of its
-        own; before that it is part of ``qemu-system-common``.
     """
 
     name: str
     suite: str
     security: str | None = None
-    recommended: tuple[str, ...] = ()
 
 
 RELEASES: tuple[Release, ...] = (
     Release(name="5.2", suite="bullseye", security="bullseye-security"),
     Release(name="7.2", suite="bookworm", security="bookworm-security"),
-    Release(
-        name="10.0",
-        suite="trixie",
-        security="trixie-security",
-        recommended=("qemu-system-modules-spice",),
-    ),
-    Release(name="11.1", suite="forky", recommended=("qemu-system-modules-spice",)),
+    Release(name="10.0", suite="trixie", security="trixie-security"),
+    Release(name="11.1", suite="forky"),
 )
 
 PROGRAM_PACKAGES: tuple[tuple[str, tuple[str, ...]], ...] = (

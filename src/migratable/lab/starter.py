@@ -38,6 +38,17 @@ class Start:
     words: tuple[str, ...]
     environment: Mapping[str, str]
 
+    def moved(self, old: Path, new: Path) -> Start:
+        """Say how it is started when its folder *old* has been renamed to *new*."""
+
+        def there(text: str) -> str:
+            return text.replace(f"{old}/", f"{new}/")
+
+        return Start(
+            words=tuple(map(there, self.words)),
+            environment={name: there(value) for name, value in self.environment.items()},
+        )
+
     def script(self, comment: str) -> str:
         """Write a shell script that becomes the program: ``exec`` keeps the process id.
 
@@ -56,12 +67,10 @@ def start(root: Path, program: str) -> Start:
 
     :raise LabError: when the tree does not have it, or it is not a program of a known form.
     """
-    path = root / "usr/bin" / program
-    if not path.exists():
-        raise LabError(f"{program} is not in the packages that were unpacked in {root}")
+    path = _program(root, program)
     loader = resolve(root, interpreter(path))
     words = [str(loader), "--inhibit-cache", "--library-path", ":".join(_libraries(root))]
-    words.append(str(resolve(root, f"/usr/bin/{program}")))
+    words.append(str(path))
     for folder in _FIRMWARE:
         if (root / folder).is_dir():
             words += ["-L", str(root / folder)]
@@ -76,6 +85,20 @@ def start(root: Path, program: str) -> Start:
         fallback = root / pattern.replace("*-linux-gnu*", "none")
         environment[name] = str(folders[0] if folders else fallback)
     return Start(words=tuple(words), environment=environment)
+
+
+def _program(root: Path, program: str) -> Path:
+    """Find the program proper: 7.2's qemu-system-i386 is a script that would start one elsewhere.
+
+    Its name is kept, as QEMU puts it before its messages.
+    """
+    for folder in ("usr/bin", "usr/libexec"):
+        path = root / folder / program
+        if path.exists():
+            with path.open("rb") as file:
+                if file.read(2) != b"#!":
+                    return path
+    raise LabError(f"{program} is not in the packages that were unpacked in {root}")
 
 
 def interpreter(program: Path) -> str:

@@ -1,0 +1,217 @@
+"""Real QEMU releases side by side, without root."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+
+@click.group("lab", short_help="Real QEMU releases side by side, without root.")
+def command() -> None:
+    """Real QEMU releases side by side, without root.
+
+    QEMU's programs and all that they need are fetched from Debian's suites with apt, through the
+    mirror that this machine's own apt configuration names, and unpacked under the user's cache
+    folder (or MIGRATABLE_LAB). Nothing is installed into the system.
+    """
+
+
+@command.command("install")
+@click.argument("releases", nargs=-1, required=True, metavar="RELEASE…")
+@click.option(
+    "--arch",
+    "architectures",
+    multiple=True,
+    metavar="TARGET",
+    help="QEMU target (repeatable): ppc64, x86_64, aarch64, s390x, … [default: x86_64 and ppc64]",
+)
+@click.option("--mirror", metavar="URL", help="Mirror with Debian's suites.")
+@click.option(
+    "--keyring",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Keys to verify the mirror's signatures with.",
+)
+@click.option("--security", is_flag=True, help="Take the suite's security updates too.")
+@click.option(
+    "--with",
+    "extra",
+    multiple=True,
+    metavar="PACKAGE",
+    help="Unpack a further package too (repeatable), such as qemu-system-modules-spice for qxl.",
+)
+@click.option("--missing", is_flag=True, help="Skip releases that are there with all targets.")
+@click.option("--keep-packages", is_flag=True, help="Keep the package files after unpacking.")
+def install_(
+    releases: tuple[str, ...],
+    architectures: tuple[str, ...],
+    mirror: str | None,
+    keyring: Path | None,
+    security: bool,
+    extra: tuple[str, ...],
+    missing: bool,
+    keep_packages: bool,
+) -> None:
+    """Fetch QEMU releases, or renew them.
+
+    RELEASE is 5.2, 7.2, 10.0 or 11.1, or RELEASE=SUITE for what another of Debian's suites has,
+    such as 12.0=sid. When one of several cannot be had the others are installed all the same, and
+    the exit status is 2.
+    """
+    from migratable.errors import LabError
+    from migratable.lab.installer import install
+    from migratable.lab.releases import DEFAULT_ARCHITECTURES, release_of
+
+    wanted = architectures or DEFAULT_ARCHITECTURES
+    names = {spec: release_of(spec).name for spec in releases}  # all spelt right before any starts
+    failed = False
+    for spec in dict.fromkeys(releases):
+        if missing and _have(names[spec], wanted):
+            click.echo(f"QEMU {names[spec]} is there", err=True)
+            continue
+        try:
+            with _stops_cleanly(), _progress(f"QEMU {names[spec]}") as progress:
+                found = install(
+                    spec,
+                    architectures=wanted,
+                    mirror=mirror,
+                    keyring=keyring,
+                    security=security,
+                    extra=extra,
+                    keep_packages=keep_packages,
+                    progress=progress,
+                    warn=lambda words: click.echo(f"migratable: warning: {words}", err=True),
+                )
+        except LabError as error:
+            failed = True
+            click.echo(f"migratable: QEMU {names[spec]}: {error}", err=True)
+            continue
+        targets = ", ".join(sorted(one.arch for one in found))
+        click.echo(f"QEMU {found[0].version} ({targets})")
+    if failed:
+        sys.exit(2)
+
+
+@command.command("list")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+def list_(form: str) -> None:
+    """List the QEMU programs that are there, this machine's own too."""
+    from migratable.lab import folder, installed
+
+    found = installed()
+    if form == "json":
+        import json
+
+        rows = [
+            {
+                "release": one.release,
+                "arch": one.arch,
+                "version": str(one.version),
+                "package": one.version.package,
+                "origin": one.origin,
+                "command": one.command,
+            }
+            for one in found
+        ]
+        click.echo(json.dumps({"schema": "migratable.lab-list/1", "programs": rows}, indent=1))
+        return
+    if not found:
+        click.echo(f"no QEMU is here ({folder()}); get one: migratable lab install 10.0", err=True)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("release", "target", "version", "command", box=None, pad_edge=False)
+    for one in found:
+        table.add_row(one.release, one.arch, str(one.version), " ".join(one.command))
+    width = None if sys.stdout.isatty() else 1000
+    Console(width=width, highlight=False, soft_wrap=not sys.stdout.isatty()).print(table)
+
+
+@command.command("remove")
+@click.argument("releases", nargs=-1, required=True, metavar="RELEASE…")
+def remove_(releases: tuple[str, ...]) -> None:
+    """Remove QEMU releases from the lab."""
+    from migratable.errors import LabError
+    from migratable.lab.installer import remove
+
+    for name in releases:
+        if not remove(name):
+            raise LabError(f"the lab has no QEMU {name}")
+        click.echo(f"removed QEMU {name}", err=True)
+
+
+@command.command("path")
+@click.argument("release")
+@click.argument("target", default="x86_64")
+def path_(release: str, target: str) -> None:
+    """Print the file that starts a release's QEMU: lab path 10.0 ppc64."""
+    from migratable.lab import find
+
+    click.echo(find(release, target).path)
+
+
+@command.command("run", context_settings={"ignore_unknown_options": True})
+@click.argument("release")
+@click.argument("target")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def run_(release: str, target: str, arguments: tuple[str, ...]) -> NoReturn:
+    """Become a release's QEMU: lab run 10.0 ppc64 -- -M pseries -nographic.
+
+    The process id stays the same, and the exit status is QEMU's.
+    """
+    from migratable.errors import LabError
+    from migratable.lab import find
+
+    words = [*find(release, target).command, *arguments]
+    try:
+        os.execv(words[0], words)  # noqa: S606 -- without a shell is the point
+    except OSError as error:
+        raise LabError(f"{words[0]} does not start: {error.strerror}") from error
+
+
+def _have(name: str, architectures: tuple[str, ...]) -> bool:
+    from migratable.errors import LabError
+    from migratable.lab import store
+
+    try:
+        data = store.manifest(name)
+    except LabError:  # damaged or moved: to be installed again
+        return False
+    return data is not None and set(architectures) <= set(data["programs"])
+
+
+@contextmanager
+def _stops_cleanly() -> Iterator[None]:
+    """Make SIGTERM end the work as Ctrl-C does, so that apt is not left behind."""
+
+    def stop(number: int, frame: Any) -> NoReturn:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _progress(title: str) -> Iterator[Callable[[float, str], None]]:
+    """Show a bar on a terminal; elsewhere say nothing."""
+    if not sys.stderr.isatty():
+        yield lambda share, words: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+    columns = (TextColumn("{task.fields[title]}"), BarColumn(), TaskProgressColumn())
+    words_column = TextColumn("[dim]{task.description}")
+    with Progress(*columns, words_column, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=1.0, title=title)
+        yield lambda share, words: bar.update(task, completed=share, description=words)
