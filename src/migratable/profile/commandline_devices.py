@@ -1,0 +1,109 @@
+"""Inert forms of ``-device``: passed-through devices go, files that they name stand in."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from migratable.profile.commandline_line import Option
+from migratable.profile.commandline_option import Fields
+from migratable.profile.commandline_work import Work
+
+_PASSED_THROUGH = re.compile(
+    r"vfio-.*|pci-assign|kvm-pci-assign|vhost-user-.*|vhost-vsock.*|vhost-scsi.*|vhost-vdpa.*"
+    r"|virtio-input-host.*|ivshmem-doorbell|ivshmem|scsi-generic|u2f-passthru|u2f-emulated"
+    r"|sgx-epc|pvrdma|virtio-gpu-rutabaga.*|virtio-vga-rutabaga|x-pci-proxy-dev|xen-.*|usb-mtp"
+    r"|virtio-gpu-gl.*|virtio-vga-gl|vhost-user|usb-canokey|canokey|ccid-card-emulated"
+)
+_WITHOUT_STATE = frozenset({"loader", "guest-loader"})
+_GL = re.compile(r"virtio-(gpu|vga)-gl(-pci|-device)?")
+_ROM_SIZE = 64 << 10
+
+
+def device(work: Work, option: Option) -> list[Option]:
+    """``-device``."""
+    fields = option.fields
+    driver = fields.get("driver") or ""
+    name = fields.get("id") or driver
+    if driver in _WITHOUT_STATE:
+        work.note(option, "left out; it only fills memory")
+        return []
+    if found := _GL.fullmatch(driver):
+        plain = driver.replace("-gl", "")
+        work.note(option, f"{plain}; {driver} needs a host display and does not migrate")
+        work.skip(f"device {name}: {driver} was examined as {plain}")
+        return _with_files(work, option, fields.set("driver", plain))
+    if _PASSED_THROUGH.fullmatch(driver):
+        return _removed(work, option, fields, driver, name)
+    if driver.startswith("tpm-") and _lost_tpm(work, fields):
+        work.removed_devices.add(fields.get("id") or "")
+        return []
+    if driver == "usb-host":
+        kept = {
+            key: value
+            for key in ("id", "bus", "port", "pcap", "isobufs", "isobsize")
+            if (value := fields.get(key)) is not None
+        }
+        work.note(option, "a host USB device that exists nowhere")
+        work.skip(f"device {name}: state of the host's USB device")
+        new = Fields.of(driver, option="device", vendorid="0xffff", productid="0xffff", **kept)
+        return [Option(name="device", value=new.text(), index=option.index)]
+    if driver == "scsi-block":
+        work.note(option, "scsi-hd; scsi-block needs a real device")
+        work.skip(f"device {name}: scsi-block was examined as scsi-hd")
+        return _with_files(work, option, fields.set("driver", "scsi-hd"))
+    if driver == "intel-iommu" and work.accel != "kvm" and fields.get("eim") == "on":
+        fields = fields.set("x-buggy-eim", "on")  # else 5.2 to 7.2 insist on KVM's interrupt chip
+    return _with_files(work, option, fields)
+
+
+def _lost_tpm(work: Work, fields: Fields) -> bool:
+    return work.swtpm is None and fields.get("tpmdev") is not None
+
+
+def _removed(work: Work, option: Option, fields: Fields, driver: str, name: str) -> list[Option]:
+    identity = fields.get("id")
+    place = fields.get("addr")
+    where = f" at {fields.get('bus') or 'its bus'} {place}" if place else ""
+    work.skip(f"device {name}{where}: {driver} needs the destination's own hardware or daemon")
+    work.removed_devices.add(identity or "")
+    on_pci = "ccw" not in driver and not driver.startswith(
+        ("scsi-", "u2f", "usb", "ccid", "canokey")
+    )
+    if place is None and on_pci and work.architecture in {"x86_64", "i386", "ppc64", "aarch64", ""}:
+        members = {k: v for k in ("id", "bus") if (v := fields.get(k)) is not None}
+        work.note(option, "pci-testdev, which keeps its slot and has no state")
+        new = Fields.of("pci-testdev", option="device", **members)
+        return [Option(name="device", value=new.text(), index=option.index)]
+    work.note(option, "left out")
+    return []
+
+
+def _with_files(work: Work, option: Option, fields: Fields) -> list[Option]:
+    rom = fields.get("romfile")
+    if rom and "/" in rom and not Path(rom).is_file():
+        identity = fields.get("id") or fields.get("driver") or "device"
+        size = _rom_size(work, fields.get("driver") or "")
+        path = work.private_file(f"rom{len(work.files)}", size)
+        fields = fields.set("romfile", str(path))
+        work.note(option, f"romfile: {size} bytes of zeros, as {rom} is not here")
+        work.skip(f"device {identity}: size of its option ROM {rom}, which is not here")
+    if fields == option.fields:
+        return [option]
+    return [option.with_fields(fields)]
+
+
+def _rom_size(work: Work, driver: str) -> int:
+    """Bytes of an option ROM: from the one block of the incoming stream that ends in DRIVER.rom."""
+    found = [size for block, size in work.ram_sizes.items() if block.endswith(f"/{driver}.rom")]
+    return found[0] if len(set(found)) == 1 else _ROM_SIZE
+
+
+def usbdevice(work: Work, option: Option) -> list[Option]:
+    """``-usbdevice``: host devices and disks of the old syntax go, the rest stays."""
+    value = option.value or ""
+    if value.startswith(("host", "disk", "serial", "net", "bt")):
+        work.note(option, "left out")
+        work.skip(f"-usbdevice {value}: the device was left out")
+        return []
+    return [option]

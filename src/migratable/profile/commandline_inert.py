@@ -1,0 +1,212 @@
+"""Make a command line inert: nothing of the host is opened, the guest sees the same machine.
+
+Which option becomes what is listed in ``docs/reference/command-lines.md``; every replacement was
+compared with the stream of a machine that had the real resources.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from migratable.errors import CommandLineError
+from migratable.profile import (
+    commandline_devices,
+    commandline_machine,
+    commandline_network,
+    commandline_objects,
+    commandline_readconfig,
+    commandline_storage,
+)
+from migratable.profile.commandline_line import CommandLine, Option
+from migratable.profile.commandline_names import KNOWN
+from migratable.profile.commandline_work import Work
+from migratable.terms import QemuVersion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InertCommandLine:
+    """A command line that may be started anywhere.
+
+    :ivar program: words that name the program, as the line had them.
+    :ivar argv: arguments after the program; ``-S``, no display, one private QMP socket.
+    :ivar notes: what was replaced by what, in words.
+    :ivar unchecked: what so cannot be examined, in words.
+    :ivar needs_netns: start it in a private user and network namespace (its taps are made there).
+    :ivar qmp_path: where its QMP socket will be.
+    :ivar files: private files to create first, with sizes; they hold zeros.
+    :ivar folders: private folders to create first.
+    :ivar helpers: commands to start first and to end with it (swtpm).
+    :ivar kvm: did the line ask for KVM? Then an x86 machine of it has a section ``kvmclock``.
+    :ivar kvmclock: will the real machine have that section?
+    :ivar removed_devices: ids of ``-device`` options that were taken out.
+    """
+
+    program: tuple[str, ...]
+    argv: list[str]
+    qmp_path: Path
+    notes: list[str] = field(default_factory=list)
+    unchecked: list[str] = field(default_factory=list)
+    needs_netns: bool = False
+    files: Mapping[Path, int] = field(default_factory=dict)
+    folders: tuple[Path, ...] = ()
+    helpers: tuple[tuple[str, ...], ...] = ()
+    kvm: bool = False
+    kvmclock: bool = False
+    removed_devices: frozenset[str] = frozenset()
+
+
+Handler = Callable[[Work, Option], list[Option]]
+
+_DROPPED = frozenset(
+    ["mon", "monitor", "qmp", "qmp-pretty", "gdb", "s", "pidfile", "daemonize", "D", "d", "trace", "msg", "name", "id", "writeconfig", "plugin", "sandbox", "runas", "chroot", "run-with", "async-teardown", "incoming", "loadvm", "S", "preconfig", "vnc", "spice", "display", "sdl", "curses", "k", "full-screen", "add-fd", "iscsi", "realtime", "enable-fips", "mem-prealloc", "mem-path", "snapshot", "seed", "kernel", "initrd", "append", "dtb", "shim", "accel", "enable-kvm", "no-kvm", "alt-grab", "ctrl-grab", "no-quit", "no-frame", "portrait", "rotate", "show-cursor", "echr", "dfilter", "tb-size", "singlestep", "perfmap", "jitdump", "enable-sync-profile", "dump-vmstate", "qtest", "qtest-log", "dumpdtb", "clock", "xen-domid-restrict", "overcommit", "win2k-hack", "tdf"]
+)
+"""Options that leave no trace in the machine's own stream."""
+
+_HARMLESS = frozenset(
+    ["name", "msg", "S", "mon", "display", "monitor", "sandbox", "overcommit", "d", "D", "trace", "pidfile", "daemonize"]
+)
+"""Dropped options that are not worth a note."""
+
+_HANDLERS: dict[str, Handler] = {
+    "readconfig": lambda work, option: [option],
+    "machine": commandline_machine.machine,
+    "cpu": commandline_machine.cpu,
+    "bios": commandline_machine.bios,
+    "option-rom": commandline_machine.option_rom,
+    "nographic": commandline_machine.nographic,
+    "boot": commandline_machine.boot,
+    "fw_cfg": commandline_machine.fw_cfg,
+    "smbios": commandline_machine.smbios,
+    "acpitable": commandline_machine.acpitable,
+    "icount": commandline_machine.icount,
+    "global": commandline_machine.global_,
+    "drive": commandline_storage.drive,
+    "blockdev": commandline_storage.blockdev,
+    **dict.fromkeys(
+        ("hda", "hdb", "hdc", "hdd", "cdrom", "fda", "fdb", "sd", "mtdblock", "pflash"),
+        commandline_storage.image,
+    ),
+    "netdev": commandline_network.netdev,
+    "nic": commandline_network.nic,
+    "net": commandline_network.net,
+    "chardev": commandline_objects.chardev,
+    "serial": commandline_objects.character,
+    "parallel": commandline_objects.character,
+    "debugcon": commandline_objects.character,
+    "virtioconsole": commandline_objects.character,
+    "audiodev": commandline_objects.audiodev,
+    "audio": commandline_objects.audiodev,
+    "tpmdev": commandline_objects.tpmdev,
+    "fsdev": commandline_objects.fsdev,
+    "virtfs": commandline_objects.fsdev,
+    "object": commandline_objects.object_,
+    "device": commandline_devices.device,
+    "usbdevice": commandline_devices.usbdevice,
+    "set": lambda work, option: [option],
+}
+
+
+def inert(
+    command_line: CommandLine,
+    *,
+    release: QemuVersion | None,
+    private_dir: Path,
+    ram_sizes: Mapping[str, int] | None = None,
+    accel: str = "tcg",
+    netns: bool = True,
+    save_memory: bool = True,
+) -> InertCommandLine:
+    """Replace everything of the host in *command_line*, and keep the guest-visible machine.
+
+    Nothing is created: :class:`~migratable.profile.qemu.QemuProcess` does that.
+
+    :param release: the program's release when it is known; some replacements depend on it.
+    :param private_dir: folder for the QMP socket and stand-in files.
+    :param ram_sizes: RAM block names to bytes in the stream that will be loaded: sizes of flash
+        and ROM files that are not here are taken from it.
+    :param accel: accelerator to put in the place of the line's own.
+    :param netns: may taps be made in a private namespace? Else they become hub ports.
+    :param save_memory: back main memory of 1 GiB and more so that it takes none until it is used,
+        and so that a migration leaves it out when asked to (capability ``x-ignore-shared``).
+    :raise CommandLineError: When an option is malformed or its file is needed and not here, or the
+        guest's memory is encrypted.
+    """
+    line = commandline_readconfig.expand(command_line)
+    work = Work(
+        line=line,
+        release=release,
+        private_dir=private_dir,
+        ram_sizes=dict(ram_sizes or {}),
+        accel=accel,
+        netns=netns,
+        swtpm=shutil.which("swtpm"),
+    )
+    if any(name.startswith("xen") for name in (option.name for option in line.options)):
+        raise CommandLineError("a Xen guest (-xen…) cannot be started outside Xen; no verdict")
+    work.node_sizes = commandline_storage.special_sizes(work)
+    options: list[Option] = []
+    for option in line.options:
+        options += _one(work, option)
+    options = _without_dangling_set(work, options)
+    options = commandline_machine.default_net(work, options)
+    if save_memory:
+        options = commandline_machine.thrifty_memory(work, options)
+    argv = [word for option in options for word in option.words]
+    qmp = private_dir / "qmp"
+    argv += ["-accel", accel, "-S", "-display", "none"]
+    argv += ["-qmp", f"unix:{str(qmp).replace(',', ',,')},server=on,wait=off"]
+    kvm = line.wants_kvm
+    if kvm and accel != "kvm":
+        commandline_machine.say_kvm(work)
+    return InertCommandLine(
+        program=line.program,
+        argv=argv,
+        qmp_path=qmp,
+        notes=work.notes,
+        unchecked=work.unchecked,
+        needs_netns=work.needs_netns,
+        files=work.files,
+        folders=tuple(work.folders),
+        helpers=tuple(tuple(helper) for helper in work.helpers),
+        kvm=kvm,
+        kvmclock=kvm and commandline_machine.has_kvmclock(work),
+        removed_devices=frozenset(work.removed_devices),
+    )
+
+
+def _one(work: Work, option: Option) -> list[Option]:
+    if option.name in _DROPPED:
+        if option.name in {"kernel", "initrd", "dtb"}:
+            work.note(option, "left out; its content comes with the guest's memory")
+        elif option.name in {"mem-path", "mem-prealloc"}:
+            work.note(option, "left out; ordinary memory instead")
+        return []
+    handler = _HANDLERS.get(option.name)
+    if handler is None:
+        if option.name not in KNOWN:
+            work.note(option, "not an option that is known here; passed on")
+        return [option]
+    return handler(work, option)
+
+
+def _without_dangling_set(work: Work, options: list[Option]) -> list[Option]:
+    """Leave out ``-set device.X.…`` of devices that were removed, and host properties."""
+    kept = []
+    for option in options:
+        if option.name == "set":
+            found = re.match(r"(\w+)\.([^.]+)\.([^=]+)=", option.value or "")
+            if found and found[1] == "device" and found[2] in work.removed_devices:
+                work.note(option, f"left out with device {found[2]}")
+                continue
+            if found and found[1] in {"drive", "chardev", "netdev"}:
+                work.note(option, "left out; the resource is a stand-in")
+                continue
+        kept.append(option)
+    return kept
+
+
+__all__ = ["InertCommandLine", "inert"]

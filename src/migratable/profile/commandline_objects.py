@@ -1,0 +1,137 @@
+"""Inert forms of backends: character devices, sound, TPM, shared folders, ``-object``."""
+
+from __future__ import annotations
+
+from migratable.profile.commandline_line import Option
+from migratable.profile.commandline_machine import thrifty_backend
+from migratable.profile.commandline_option import Fields
+from migratable.profile.commandline_work import Work
+
+_DROPPED_OBJECTS = (
+    "secret",
+    "tls-",
+    "authz-",
+    "pr-manager-helper",
+    "filter-",
+    "colo-compare",
+    "thread-context",
+    "iommufd",
+    "input-linux",
+    "input-barrier",
+    "qtest",
+    "x-vfio-user-server",
+    "vfio-user-server",
+    "x-remote-object",
+    "can-host-",
+    "monitor-",
+)
+_ENCRYPTED = frozenset(
+    {"sev-guest", "sev-snp-guest", "tdx-guest", "s390-pv-guest", "pef-guest", "sev-es-guest"}
+)
+
+
+def object_(work: Work, option: Option) -> list[Option]:
+    """``-object``."""
+    fields = option.fields
+    kind = fields.get("qom-type") or ""
+    name = fields.get("id") or ""
+    if kind in _ENCRYPTED:
+        raise option.error(
+            f"{kind}: the guest's memory is encrypted; its state cannot be examined from outside, "
+            "so there is no verdict"
+        )
+    if kind == "memory-backend-epc":
+        raise option.error("SGX memory needs the host's own; no verdict")
+    if kind.startswith("memory-backend-"):
+        return thrifty_backend(work, option, fields)
+    if kind.startswith(_DROPPED_OBJECTS):
+        return []
+    if kind == "dbus-vmstate":
+        work.skip("dbus-vmstate: helpers of the destination take part in loading its section")
+        work.note(option, "left out")
+        return []
+    if kind in {"rng-random", "rng-egd"}:
+        work.note(option, "rng-builtin")
+        if fields.json is not None:
+            return [option.with_fields(Fields(json={"qom-type": "rng-builtin", "id": name}))]
+        return [option.with_fields(Fields.of("rng-builtin", option="object", id=name))]
+    if kind.startswith("cryptodev-") and kind != "cryptodev-backend-builtin":
+        work.note(option, "cryptodev-backend-builtin")
+        work.skip(f"object {name}: what its {kind} backend offers")
+        new = Fields.of("cryptodev-backend-builtin", option="object", id=name)
+        if queues := fields.get("queues"):
+            new = new.set("queues", queues)
+        return [option.with_fields(new)]
+    return [option]
+
+
+def chardev(work: Work, option: Option) -> list[Option]:
+    """``-chardev``: a null device, as unconnected as a listening socket."""
+    fields = option.fields
+    if fields.get("backend") == "null" and fields.get("logfile") is None:
+        return [option]
+    new = Fields.of("null", option="chardev", id=fields.get("id") or "")
+    if (mux := fields.get("mux")) is not None:  # several users of one device need it
+        new = new.set("mux", mux)
+    return [option.with_fields(new)]
+
+
+def character(work: Work, option: Option) -> list[Option]:
+    """``-serial``, ``-parallel``, ``-debugcon``: the same device on a null backend."""
+    value = option.value or ""
+    if value in {"none", "null"} or value.startswith("chardev:"):
+        return [option]
+    if option.name == "serial" and value.startswith("mon:chardev:"):
+        return [Option(name="serial", value=value[len("mon:") :], index=option.index)]
+    return [Option(name=option.name, value="null", index=option.index)]
+
+
+def audiodev(work: Work, option: Option) -> list[Option]:
+    """``-audiodev``, ``-audio``: driver ``none``."""
+    fields = option.fields
+    kept: dict[str, str] = {}
+    for key in ("id", "model", "timer-period"):
+        if (value := fields.get(key)) is not None:
+            kept[key] = value
+    if option.name == "audio" and fields.get("driver") in {None, "none"} and "model" not in kept:
+        return [option]
+    return [option.with_fields(Fields.of("none", option=option.name, **kept))]
+
+
+def fsdev(work: Work, option: Option) -> list[Option]:
+    """``-fsdev``, ``-virtfs``: a synthetic folder."""
+    fields = option.fields
+    kept = {key: value for key in ("id", "mount_tag") if (value := fields.get(key)) is not None}
+    work.note(option, "an empty synthetic folder")
+    return [option.with_fields(Fields.of("synth", option=option.name, **kept))]
+
+
+def tpmdev(work: Work, option: Option) -> list[Option]:
+    """``-tpmdev``: a private swtpm on an empty folder, when there is the program."""
+    fields = option.fields
+    name = fields.get("id") or ""
+    if fields.get("type") == "passthrough":
+        work.skip(f"tpmdev {name}: the host's own TPM is passed through; it does not migrate")
+    if work.swtpm is None:
+        work.note(option, "left out with its device: no swtpm program here")
+        work.skip(
+            f"tpmdev {name}: no swtpm program here, so the TPM's sections and RAM blocks "
+            "(tpm-ppi, tpm-crb-cmd) were not examined; install swtpm"
+        )
+        return []
+    folder = work.private_dir / f"tpm{len(work.helpers)}"
+    socket = work.private_dir / f"tpm{len(work.helpers)}.sock"
+    work.folders.append(folder)
+    work.helpers.append(
+        [work.swtpm, "socket", "--tpm2", "--tpmstate", f"dir={folder}"]
+        + ["--ctrl", f"type=unixio,path={socket}", "--terminate"]
+    )
+    chardev_id = f"mig-{name}"
+    work.note(option, "a private swtpm on an empty folder")
+    work.skip(f"tpmdev {name}: lengths of the TPM's own blobs")
+    return [
+        Option(name="chardev", value=f"socket,id={chardev_id},path={socket}", index=option.index),
+        option.with_fields(
+            Fields.of("emulator", option="tpmdev", id=name, chardev=chardev_id),
+        ),
+    ]

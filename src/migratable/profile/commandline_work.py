@@ -1,0 +1,86 @@
+"""The context in which a command line is made inert: what is known and what was said about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from migratable.profile.commandline_line import CommandLine, Option
+from migratable.terms import MachineType, QemuVersion
+
+DISK_SIZE = 1 << 30
+FLOPPY_SIZE = 1474560
+
+
+@dataclass(slots=True, kw_only=True)
+class Work:
+    """Mutable state of one :func:`~migratable.profile.commandline.inert` call.
+
+    :ivar ram_sizes: RAM block name to bytes, from the stream that is to be loaded.
+    :ivar files: private files to create, with their sizes; they hold zeros.
+    :ivar folders: private folders to create.
+    """
+
+    line: CommandLine
+    release: QemuVersion | None
+    private_dir: Path
+    ram_sizes: Mapping[str, int]
+    accel: str
+    netns: bool
+    swtpm: str | None
+    notes: list[str] = field(default_factory=list)
+    unchecked: list[str] = field(default_factory=list)
+    files: dict[Path, int] = field(default_factory=dict)
+    folders: list[Path] = field(default_factory=list)
+    helpers: list[list[str]] = field(default_factory=list)
+    removed_devices: set[str] = field(default_factory=set)
+    node_sizes: dict[str, int] = field(default_factory=dict)
+    needs_netns: bool = False
+    taps: int = 0
+    hubs: int = 100
+    flash_drives: int = 0
+
+    def note(self, option: Option, text: str) -> None:
+        """Say what an option was replaced by."""
+        value = option.value or ""
+        short = value if len(value) <= 60 else value[:60] + "…"
+        self.notes.append(f"-{option.name} {short}".rstrip() + f": {text}")
+
+    def skip(self, text: str) -> None:
+        """Say what cannot be examined now; every text once."""
+        if text not in self.unchecked:
+            self.unchecked.append(text)
+
+    def older_than(self, major: int, minor: int) -> bool:
+        """Is the program known to be older than that release?"""
+        return self.release is not None and self.release.release < (major, minor)
+
+    @property
+    def architecture(self) -> str:
+        """Target from the program's name: ``x86_64``, ``ppc64``; empty when it does not tell."""
+        name = self.line.program[0].rpartition("/")[2] if self.line.program else ""
+        found = re.match(r"qemu-system-([a-z0-9_]+)", name)
+        if found:
+            return found[1]
+        if len(self.line.program) > 1:
+            return self.line.program[1]
+        family = MachineType.parse(self.line.machine or "").family
+        if family.startswith("pseries"):
+            return "ppc64"
+        if family in {"pc", "q35", "pc-q35", "pc-i440fx", "isapc"}:
+            return "x86_64"
+        return ""
+
+    @property
+    def machine_version(self) -> tuple[int, int] | None:
+        """Version in the machine type's name, None for aliases, which mean the newest."""
+        name = (self.line.machine or "").partition("+")[0]
+        return MachineType.parse(name).version
+
+    def private_file(self, name: str, size: int) -> Path:
+        """Plan a private file of zeros."""
+        path = self.private_dir / name
+        self.files[path] = size
+        return path

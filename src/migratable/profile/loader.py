@@ -1,0 +1,335 @@
+"""The loader's own tables: what a destination walks when it loads a stream.
+
+QEMU's loader (``migration/savevm.c: qemu_loadvm_state_main``, ``migration/vmstate.c:
+vmstate_load_state``) knows nothing but a list of registered handlers (``SaveStateEntry``) and the
+``VMStateDescription`` tables that they point to. These classes are those tables as data, with the
+values of the running destination that the walk depends on (array counts, null pointers, fields
+that must be equal). They are read from the paused destination by
+:mod:`migratable.profile.memory`, stored in a profile, and replayed by :mod:`migratable.check`.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from migratable.errors import ProfileError
+
+SCHEMA = "migratable.loader/1"
+
+
+class Flag(enum.IntFlag):
+    """``enum VMStateFlags`` of include/migration/vmstate.h; the same numbers in 4.1 to 11.1."""
+
+    SINGLE = 0x001
+    POINTER = 0x002
+    ARRAY = 0x004
+    STRUCT = 0x008
+    VARRAY_INT32 = 0x010
+    BUFFER = 0x020
+    ARRAY_OF_POINTER = 0x040
+    VARRAY_UINT16 = 0x080
+    VBUFFER = 0x100
+    MULTIPLY = 0x200
+    VARRAY_UINT8 = 0x400
+    VARRAY_UINT32 = 0x800
+    MUST_EXIST = 0x1000
+    ALLOC = 0x2000
+    MULTIPLY_ELEMENTS = 0x4000
+    VSTRUCT = 0x8000
+
+
+#: Width in bytes of the counter variable that each kind of variable array reads.
+COUNTER_WIDTH: Mapping[int, int] = {
+    Flag.VARRAY_INT32: 4,
+    Flag.VARRAY_UINT32: 4,
+    Flag.VARRAY_UINT16: 2,
+    Flag.VARRAY_UINT8: 1,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmField:
+    """One ``VMStateField``: offsets and sizes in bytes of the destination's memory.
+
+    :ivar vmsd: index into :attr:`LoaderTables.vmsds`, None when the field has no description.
+    :ivar test: identity of the ``field_exists`` function, 0 when there is none.
+    """
+
+    name: str
+    offset: int = 0
+    size: int = 0
+    start: int = 0
+    num: int = 0
+    num_offset: int = 0
+    size_offset: int = 0
+    info: str = ""
+    flags: int = 0
+    vmsd: int | None = None
+    version: int = 0
+    struct_version: int = 0
+    test: int = 0
+    err_hint: str = ""
+
+    @property
+    def counter(self) -> tuple[int, int] | None:
+        """Offset and width of the variable that counts the elements, None for fixed counts."""
+        for flag, width in COUNTER_WIDTH.items():
+            if self.flags & flag:
+                return self.num_offset, width
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vmsd:
+    """One ``VMStateDescription``; ``subsections`` are indices into :attr:`LoaderTables.vmsds`.
+
+    :ivar minimum_old: oldest version that ``load_state_old`` takes (releases up to 6.x), or None.
+    :ivar hooks: names of the hooks that the description has (``pre_load``, ``post_load`` …).
+    """
+
+    name: str
+    version: int
+    minimum: int
+    minimum_old: int | None = None
+    unmigratable: bool = False
+    early_setup: bool = False
+    hooks: frozenset[str] = frozenset()
+    fields: tuple[VmField, ...] = ()
+    subsections: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handler:
+    """One ``SaveStateEntry``, in the order of the destination's list.
+
+    :ivar vmsd: index of the description, None for handlers of the old style (ram, slirp …).
+    :ivar opaque: address of the object, the base that field offsets count from.
+    :ivar compat: bare idstr and instance that old streams may use instead, or None.
+    """
+
+    idstr: str
+    instance_id: int
+    alias_id: int
+    version: int
+    vmsd: int | None
+    opaque: int
+    compat: tuple[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PciMasks:
+    """What ``get_pci_config_device`` compares: four masks as long as the configuration space."""
+
+    config: bytes
+    cmask: bytes
+    wmask: bytes
+    w1cmask: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VirtioLive:
+    """A virtio device as the destination has it before anything is loaded.
+
+    :ivar host_features: what it offers; 64 bits, 128 from 10.2 on.
+    :ivar queues: for each virtqueue ``(num, num_default)`` in descriptors, up to the first that is
+        absent (0).
+    :ivar config_len: bytes of its configuration space.
+    :ivar vectors: MSI-X vectors of the device.
+    :ivar vmsds: descriptions that its class points to, by name; the device's own part of the
+        stream (``vdc->vmsd``) is among them.
+    """
+
+    host_features: int
+    queues: tuple[tuple[int, int], ...]
+    config_len: int = 0
+    vectors: int = 0
+    vmsds: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoaderTables:
+    """Everything that the loader of one paused destination consults.
+
+    :ivar words: values of the destination's memory that the walk reads, by (address, width in
+        bytes).
+    :ivar extra: descriptions reached by name only (virtio's own, device classes'), by name.
+    """
+
+    handlers: tuple[Handler, ...]
+    vmsds: tuple[Vmsd, ...]
+    words: Mapping[tuple[int, int], int] = field(default_factory=dict)
+    pci: Mapping[str, PciMasks] = field(default_factory=dict)
+    virtio: Mapping[str, VirtioLive] = field(default_factory=dict)
+    extra: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for a profile."""
+        return {
+            "schema": SCHEMA,
+            "handlers": [_handler_to_json(handler) for handler in self.handlers],
+            "vmsds": [_vmsd_to_json(vmsd) for vmsd in self.vmsds],
+            "words": {f"{at:x}:{width}": value for (at, width), value in self.words.items()},
+            "pci": {
+                name: [m.config.hex(), m.cmask.hex(), m.wmask.hex(), m.w1cmask.hex()]
+                for name, m in self.pci.items()
+            },
+            "virtio": {
+                name: {
+                    "host_features": v.host_features,
+                    "queues": [list(q) for q in v.queues],
+                    "config_len": v.config_len,
+                    "vectors": v.vectors,
+                    "vmsds": dict(v.vmsds),
+                }
+                for name, v in self.virtio.items()
+            },
+            "extra": dict(self.extra),
+            "notes": list(self.notes),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> LoaderTables:
+        """Read what :meth:`to_json` wrote.
+
+        :raise ProfileError: when *data* is not such an object.
+        """
+        try:
+            if data["schema"] != SCHEMA:
+                raise ProfileError(f"loader tables: schema {data['schema']!r} is not {SCHEMA!r}")
+            tables = cls(
+                handlers=tuple(_handler_from_json(item) for item in data["handlers"]),
+                vmsds=tuple(_vmsd_from_json(item) for item in data["vmsds"]),
+                words={
+                    (int(key.split(":")[0], 16), int(key.split(":")[1])): int(value)
+                    for key, value in data["words"].items()
+                },
+                pci={
+                    name: PciMasks(**dict(zip(_MASKS, map(bytes.fromhex, masks), strict=True)))
+                    for name, masks in data["pci"].items()
+                },
+                virtio={
+                    name: VirtioLive(
+                        host_features=int(item["host_features"]),
+                        queues=tuple((int(q[0]), int(q[1])) for q in item["queues"]),
+                        config_len=int(item["config_len"]),
+                        vectors=int(item["vectors"]),
+                        vmsds={str(key): int(value) for key, value in item["vmsds"].items()},
+                    )
+                    for name, item in data["virtio"].items()
+                },
+                extra={name: int(index) for name, index in data["extra"].items()},
+                notes=tuple(map(str, data["notes"])),
+            )
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            raise ProfileError(f"loader tables are malformed: {error!r}") from error
+        tables._validate()
+        return tables
+
+    def _validate(self) -> None:
+        """Refuse references out of range, so that a replay never has to."""
+        count = len(self.vmsds)
+        references = [
+            *(h.vmsd for h in self.handlers),
+            *(f.vmsd for v in self.vmsds for f in v.fields),
+            *(s for v in self.vmsds for s in v.subsections),
+            *self.extra.values(),
+            *(i for v in self.virtio.values() for i in v.vmsds.values()),
+        ]
+        if any(index is not None and not 0 <= index < count for index in references):
+            raise ProfileError("loader tables are malformed: a description's index is out of range")
+
+
+_MASKS = ("config", "cmask", "wmask", "w1cmask")
+
+
+def _handler_to_json(handler: Handler) -> list[Any]:
+    return [
+        handler.idstr,
+        handler.instance_id,
+        handler.alias_id,
+        handler.version,
+        handler.vmsd,
+        handler.opaque,
+        None if handler.compat is None else list(handler.compat),
+    ]
+
+
+def _handler_from_json(item: Sequence[Any]) -> Handler:
+    idstr, instance_id, alias_id, version, vmsd, opaque, compat = item
+    return Handler(
+        idstr=str(idstr),
+        instance_id=int(instance_id),
+        alias_id=int(alias_id),
+        version=int(version),
+        vmsd=None if vmsd is None else int(vmsd),
+        opaque=int(opaque),
+        compat=None if compat is None else (str(compat[0]), int(compat[1])),
+    )
+
+
+_FIELD_KEYS: Mapping[str, Any] = {
+    "name": "",
+    "offset": 0,
+    "size": 0,
+    "start": 0,
+    "num": 0,
+    "num_offset": 0,
+    "size_offset": 0,
+    "info": "",
+    "flags": 0,
+    "vmsd": None,
+    "version": 0,
+    "struct_version": 0,
+    "test": 0,
+    "err_hint": "",
+}
+
+
+def _vmsd_to_json(vmsd: Vmsd) -> dict[str, Any]:
+    fields = [
+        {
+            key: getattr(item, key)
+            for key, default in _FIELD_KEYS.items()
+            if getattr(item, key) != default
+        }
+        for item in vmsd.fields
+    ]
+    return {
+        "name": vmsd.name,
+        "version": vmsd.version,
+        "minimum": vmsd.minimum,
+        "minimum_old": vmsd.minimum_old,
+        "unmigratable": vmsd.unmigratable,
+        "early_setup": vmsd.early_setup,
+        "hooks": sorted(vmsd.hooks),
+        "fields": fields,
+        "subsections": list(vmsd.subsections),
+    }
+
+
+def _vmsd_from_json(item: Mapping[str, Any]) -> Vmsd:
+    fields = []
+    for raw in item["fields"]:
+        values = {**_FIELD_KEYS, **raw}
+        for key, default in _FIELD_KEYS.items():
+            if isinstance(default, str):
+                values[key] = str(values[key])
+            elif values[key] is not None:
+                values[key] = int(values[key])
+        fields.append(VmField(**values))
+    old = item["minimum_old"]
+    return Vmsd(
+        name=str(item["name"]),
+        version=int(item["version"]),
+        minimum=int(item["minimum"]),
+        minimum_old=None if old is None else int(old),
+        unmigratable=bool(item["unmigratable"]),
+        early_setup=bool(item["early_setup"]),
+        hooks=frozenset(map(str, item["hooks"])),
+        fields=tuple(fields),
+        subsections=tuple(map(int, item["subsections"])),
+    )

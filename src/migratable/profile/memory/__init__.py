@@ -1,0 +1,66 @@
+"""Read the loader's own tables from a paused destination's memory.
+
+A migration stream is loaded by tables that no QMP command shows: the list of registered handlers
+and the ``VMStateDescription`` tables behind them. ``-dump-vmstate`` prints some of those, without
+types, flags and hooks, and not those of cpu, machine and bus. The process that we started has all
+of them, and Linux lets us read our own child's memory (``/proc/PID/mem``), so that is where they
+are taken from: nothing is guessed from a release number, and downstream builds describe
+themselves.
+
+How the tables are found (probing structure, not versions):
+
+1. ``SaveStateEntry`` holds its idstr inline, ``char idstr[256]``; every machine has the handler
+   ``timer``, so 256 bytes ``timer`` NUL NUL … in the heap are its name.
+2. Its QTAILQ links lead to all other handlers (``migration/savevm.c``).
+3. ``VMStateDescription`` of ``timer`` has as its first field ``cpu_ticks_offset``; the offset of the
+   pointer that leads there tells which layout the build has (:mod:`.layout`).
+
+It works for 64-bit little-endian and big-endian hosts; where memory can't be read (another
+operating system, a locked-down container) the profile says so in its ``unchecked`` list.
+"""
+
+from __future__ import annotations
+
+from migratable.profile.loader import LoaderTables
+from migratable.profile.memory.layout import find_handlers, find_layout
+from migratable.profile.memory.live import Recorder
+from migratable.profile.memory.pci import read_pci_masks
+from migratable.profile.memory.process import ProcessMemory
+from migratable.profile.memory.tables import TableReader
+from migratable.profile.memory.virtio import read_virtio
+
+__all__ = ["ProcessMemory", "introspect"]
+
+
+def introspect(pid: int, program: str = "") -> LoaderTables:
+    """Read the loader's tables of the paused QEMU process *pid*.
+
+    :param program: part of the program's file name, to know its image from its libraries'
+        mappings; when empty the mapping that holds the handlers' list head is taken.
+    :raise ProfileError: when memory cannot be read or is not that of a QEMU that we understand.
+    """
+    with ProcessMemory(pid) as memory:
+        entries = find_handlers(memory)
+        layout = find_layout(memory, entries)
+        reader = TableReader(memory, layout)
+        handlers = tuple(reader.handler(entry) for entry in entries)
+        extra = reader.by_name(
+            "virtio", "virtio/64bit_features", "virtio/ringsize", "virtio/virtqueues", "PCIDevice"
+        )
+        recorder = Recorder(memory, reader.vmsds)
+        for handler in handlers:
+            if handler.vmsd is not None:
+                recorder.walk(handler.vmsd, handler.opaque)
+        virtio, notes = read_virtio(memory, handlers, reader, extra)
+        pci, more_notes = read_pci_masks(memory, handlers, reader, extra)
+        return LoaderTables(
+            handlers=handlers,
+            vmsds=tuple(reader.vmsds),
+            words=recorder.words,
+            pci=pci,
+            virtio=virtio,
+            extra=extra,
+            notes=(*notes, *more_notes),
+        )
+
+

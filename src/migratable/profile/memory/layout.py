@@ -1,0 +1,162 @@
+"""Where the members of QEMU's tables are, found by probing one that every machine has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from migratable.errors import ProfileError
+from migratable.profile.memory.process import ProcessMemory
+
+#: ``SaveStateEntry`` (migration/savevm.c), unchanged from 4.1 to 11.1 on 64-bit hosts: two link
+#: pointers, idstr, six 32-bit integers, then pointers.
+IDSTR = 16
+IDSTR_SIZE = 256
+NUMBERS = IDSTR + IDSTR_SIZE
+POINTERS = NUMBERS + 24
+
+#: A machine has some tens to some hundreds of handlers; more is a sign of a wrong list.
+MOST_HANDLERS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The bare members of one ``SaveStateEntry``."""
+
+    idstr: str
+    instance_id: int
+    alias_id: int
+    version: int
+    ops: int
+    vmsd: int
+    opaque: int
+    compat: int
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Offsets in ``VMStateDescription``, by the place of its ``fields`` pointer.
+
+    :ivar hooks: offset of each hook's pointer, by name.
+    :ivar minimum_old: offset of ``minimum_version_id_old`` (up to 7.1), None later.
+    """
+
+    fields: int
+    subsections: int
+    hooks: tuple[tuple[str, int], ...]
+    minimum_old: int | None = None
+
+
+def _hooks(first: int, *names: str) -> tuple[tuple[str, int], ...]:
+    return tuple((name, first + 8 * index) for index, name in enumerate(names))
+
+
+#: include/migration/vmstate.h: with load_state_old (5.2), without (7.2, 10.0), with errp (10.2).
+#: 11.x is not available as source; its binaries match one of these by structure, or we say so.
+LAYOUTS: tuple[Layout, ...] = (
+    Layout(
+        fields=88,
+        subsections=96,
+        hooks=_hooks(
+            32, "load_old", "pre_load", "post_load", "pre_save", "post_save", "needed", "unplug"
+        ),
+        minimum_old=20,
+    ),
+    Layout(
+        fields=72,
+        subsections=80,
+        hooks=_hooks(24, "pre_load", "post_load", "pre_save", "post_save", "needed", "unplug"),
+    ),
+    Layout(
+        fields=96,
+        subsections=104,
+        hooks=_hooks(
+            24,
+            "pre_load",
+            "pre_load_errp",
+            "post_load",
+            "post_load_errp",
+            "pre_save",
+            "pre_save_errp",
+            "post_save",
+            "needed",
+            "unplug",
+        ),
+    ),
+)
+
+
+def find_handlers(memory: ProcessMemory) -> tuple[Entry, ...]:
+    """Return all handlers in list order.
+
+    :raise ProfileError: when no list of handlers is in the process.
+    """
+    needle = b"timer" + b"\0" * (IDSTR_SIZE - 5)
+    heap = sorted((r for r in memory.regions if r.is_heap), key=lambda r: r.name != "[heap]")
+    for address in memory.search(needle, iter(heap)):
+        entries = _follow(memory, address - IDSTR)
+        if entries is not None:
+            return entries
+    raise ProfileError("the destination's list of migration handlers was not found in its memory")
+
+
+def _entry(memory: ProcessMemory, address: int) -> Entry | None:
+    name = memory.read(address + IDSTR, IDSTR_SIZE)
+    numbers = memory.unpack("IiiiiiQQQQ", address + NUMBERS)
+    if name is None or numbers is None:
+        return None
+    text, _, padding = name.partition(b"\0")
+    if not text or not all(0x20 <= byte < 0x7F for byte in text) or padding.strip(b"\0"):
+        return None
+    instance_id, alias_id, version, _, _, _, ops, vmsd, opaque, compat = numbers
+    if bool(ops) == bool(vmsd):  # a handler has the one or the other
+        return None
+    return Entry(
+        idstr=text.decode("ascii"),
+        instance_id=instance_id,
+        alias_id=alias_id,
+        version=version,
+        ops=ops,
+        vmsd=vmsd,
+        opaque=opaque,
+        compat=compat,
+    )
+
+
+def _follow(memory: ProcessMemory, anywhere: int) -> tuple[Entry, ...] | None:
+    """Walk a QTAILQ: back to its head through ``tql_prev``, then forward through the entries."""
+    if _entry(memory, anywhere) is None:
+        return None
+    first = anywhere
+    for _ in range(MOST_HANDLERS):
+        previous = memory.word(first + 8)
+        if previous is None or _entry(memory, previous) is None:
+            break
+        first = previous
+    entries: list[Entry] = []
+    at = first
+    while at and len(entries) < MOST_HANDLERS:
+        entry = _entry(memory, at)
+        following = memory.word(at)
+        if entry is None or following is None:
+            return None
+        entries.append(entry)
+        at = following
+    return tuple(entries) if len(entries) > 1 else None
+
+
+def find_layout(memory: ProcessMemory, entries: Sequence[Entry]) -> Layout:
+    """Return the layout under which the first field of ``timer`` is ``cpu_ticks_offset``.
+
+    :raise ProfileError: when the build has another layout than any that we know.
+    """
+    timer = next(entry.vmsd for entry in entries if entry.idstr == "timer" and entry.vmsd)
+    for layout in LAYOUTS:
+        fields = memory.word(timer + layout.fields)
+        name = None if fields is None else memory.word(fields)
+        if name is not None and memory.string(name) == "cpu_ticks_offset":
+            return layout
+    raise ProfileError(
+        "this QEMU lays out its VMStateDescription in a way that is not known yet "
+        "(migratable/profile/memory/layout.py is the place to add it)"
+    )

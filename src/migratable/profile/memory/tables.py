@@ -1,0 +1,195 @@
+"""``VMStateDescription`` graphs from a process's memory."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+from migratable.errors import ProfileError
+from migratable.profile.loader import Handler, VmField, Vmsd
+from migratable.profile.memory.layout import IDSTR_SIZE, Entry, Layout
+from migratable.profile.memory.process import ProcessMemory
+
+#: ``struct VMStateField`` on 64-bit hosts, the same in 5.2 to 11.1 (include/migration/vmstate.h):
+#: name, err_hint, offset, size, start, num, num_offset, size_offset, info, flags, vmsd, version_id,
+#: struct_version_id, field_exists.
+_FIELD = "QQQQQi4xQQQI4xQiiQ"
+_FIELD_SIZE = 104
+_MOST_FIELDS = 4096
+_MOST_VMSDS = 20_000
+
+
+class TableReader:
+    """Reads descriptions once each; :attr:`vmsds` grows as they are met.
+
+    :raise ProfileError: from any method, when a table is not readable.
+    """
+
+    def __init__(self, memory: ProcessMemory, layout: Layout) -> None:
+        """Start with no description."""
+        self._memory = memory
+        self._layout = layout
+        self._index: dict[int, int] = {}
+        self._vmsds: list[Vmsd | None] = []
+
+    @property
+    def vmsds(self) -> list[Vmsd]:
+        """All descriptions read so far; an index into it is a description's identity."""
+        return [vmsd for vmsd in self._vmsds if vmsd is not None]
+
+    def handler(self, entry: Entry) -> Handler:
+        """Read one registered handler with all tables behind it."""
+        compat: tuple[str, int] | None = None
+        if entry.compat:
+            name = self._memory.string(entry.compat, IDSTR_SIZE)
+            instance = self._memory.word(entry.compat + IDSTR_SIZE, 4)
+            if name is not None and instance is not None:
+                compat = (name, instance)
+        return Handler(
+            idstr=entry.idstr,
+            instance_id=entry.instance_id,
+            alias_id=entry.alias_id,
+            version=entry.version,
+            vmsd=self.vmsd(entry.vmsd) if entry.vmsd else None,
+            opaque=entry.opaque,
+            compat=compat,
+        )
+
+    def vmsd(self, address: int) -> int:
+        """Return the index of the description at *address*, reading it when it is new."""
+        known = self._index.get(address)
+        if known is not None:
+            return known
+        index = len(self._vmsds)
+        if index >= _MOST_VMSDS:
+            raise ProfileError("the destination's description tables do not end")
+        self._index[address] = index
+        self._vmsds.append(None)  # its place; a table may refer to itself through a list
+        self._vmsds[index] = self._read(address)
+        return index
+
+    def probe(self, address: int) -> int | None:
+        """Return the index of a description at *address* if one is there, else None."""
+        memory, layout = self._memory, self._layout
+        name = memory.word(address)
+        fields = memory.word(address + layout.fields)
+        if name is None or not fields or not memory.string(name):
+            return None
+        if memory.word(address + 8, 4) not in {0, 1}:
+            return None
+        first = memory.word(fields)
+        if first is None or (first and memory.string(first) is None):
+            return None
+        before = dict(self._index), list(self._vmsds)
+        try:
+            return self.vmsd(address)
+        except ProfileError:
+            self._index, self._vmsds = before
+            return None
+
+    def by_name(self, *names: str) -> dict[str, int]:
+        """Find descriptions that no handler leads to by the address of their name.
+
+        The name's bytes are in the program's read-only data, the pointer to it is the first
+        member of the description.
+        """
+        memory = self._memory
+        image = [r for r in memory.regions if r.name.startswith("/") and "qemu" in r.name]
+        found: dict[str, int] = {}
+        for name in names:
+            needle = b"\0" + name.encode("ascii") + b"\0"
+            texts = [at + 1 for at in memory.search(needle, iter(image))]
+            for text in texts:
+                pointer = memory.pack_pointer(text)
+                for at in memory.search(pointer, iter(image)):
+                    index = self.probe(at) if at % 8 == 0 and name not in found else None
+                    if index is not None:
+                        found[name] = index
+        return found
+
+    def _read(self, address: int) -> Vmsd:
+        memory, layout = self._memory, self._layout
+        name = memory.string(memory.word(address) or 0)
+        # include/migration/vmstate.h: `int unmigratable` up to 8.x, then `bool unmigratable,
+        # early_setup`: the same first byte, and the second is zero in the old form.
+        numbers = memory.read(address + 8, 16)
+        fields = memory.word(address + layout.fields)
+        subsections = memory.word(address + layout.subsections)
+        if name is None or numbers is None or fields is None or subsections is None:
+            raise ProfileError(f"no VMStateDescription at {address:#x} of the destination")
+        old = None
+        if layout.minimum_old is not None:
+            old = memory.word(address + layout.minimum_old, 4)
+        hooks = frozenset(hook for hook, offset in layout.hooks if memory.word(address + offset))
+        return Vmsd(
+            name=name,
+            version=int.from_bytes(numbers[4:8], sys.byteorder, signed=True),
+            minimum=int.from_bytes(numbers[8:12], sys.byteorder, signed=True),
+            minimum_old=old if "load_old" in hooks else None,
+            unmigratable=numbers[0] != 0,
+            early_setup=numbers[1] != 0,
+            hooks=hooks,
+            fields=self._fields(fields, name) if fields else (),
+            subsections=self._subsections(subsections) if subsections else (),
+        )
+
+    def _fields(self, address: int, owner: str) -> tuple[VmField, ...]:
+        fields: list[VmField] = []
+        for index in range(_MOST_FIELDS):
+            raw = self._memory.unpack(_FIELD, address + index * _FIELD_SIZE)
+            if raw is None:
+                raise ProfileError(f"the fields of {owner!r} run out of the destination's memory")
+            if raw[0] == 0:
+                return tuple(fields)
+            fields.append(self._field(raw, owner))
+        raise ProfileError(f"the fields of {owner!r} do not end")
+
+    def _field(self, raw: tuple[int, ...], owner: str) -> VmField:
+        memory = self._memory
+        name = memory.string(raw[0])
+        if name is None:
+            raise ProfileError(f"a field of {owner!r} has no name")
+        info = memory.string(memory.word(raw[8]) or 0) if raw[8] else ""
+        return VmField(
+            name=name,
+            err_hint=memory.string(raw[1]) or "",
+            offset=raw[2],
+            size=raw[3],
+            start=raw[4],
+            num=raw[5],
+            num_offset=raw[6],
+            size_offset=raw[7],
+            info=info or "",
+            flags=raw[9],
+            vmsd=self.vmsd(raw[10]) if raw[10] else None,
+            version=raw[11],
+            struct_version=raw[12],
+            test=raw[13],
+        )
+
+    def _subsections(self, address: int) -> tuple[int, ...]:
+        indices: list[int] = []
+        for number in range(_MOST_FIELDS):
+            pointer = self._memory.word(address + 8 * number)
+            if not pointer:
+                break
+            indices.append(self.vmsd(pointer))
+        return tuple(indices)
+
+
+def struct_offset(
+    vmsds: Mapping[int, Vmsd] | list[Vmsd], root: int, wanted: str, base: int = 0, depth: int = 0
+) -> int | None:
+    """Return the offset at which the description named *wanted* is embedded in *root*'s object."""
+    vmsd = vmsds[root]
+    if vmsd.name == wanted:
+        return base
+    if depth > 8:
+        return None
+    for item in vmsd.fields:
+        embedded = item.flags & 0x8008 and not item.flags & 0x46  # struct, no pointer, no array
+        if embedded and item.vmsd is not None:
+            found = struct_offset(vmsds, item.vmsd, wanted, base + item.offset, depth + 1)
+            if found is not None:
+                return found
+    return None
