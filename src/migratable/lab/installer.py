@@ -315,6 +315,7 @@ def _finish(release: Release, lab: Path, staging: Path, details: dict[str, Any])
     final.parent.mkdir(parents=True, exist_ok=True)
     _discard(final, lab)
     staging.rename(final)
+    staging.parent.rmdir()
 
 
 def _write_starter(path: Path, script: str) -> None:

@@ -137,7 +137,7 @@ def find(release: str, arch: str = "x86_64") -> Installed:
     name = f"{wanted.major}.{wanted.minor}"
     lab = _in_lab(name, arch)
     for one in (lab, machine):
-        if one is not None and one.release == name and release in (name, str(one.version)):
+        if one is not None and (one.version == wanted or (one.release == release == name)):
             return one
     if lab is not None:
         raise LabError(f"QEMU {release} is not installed; the lab has {lab.version}")

@@ -1,0 +1,86 @@
+"""What all tests share: the lab's QEMU releases, the folder of facts, a home of their own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from migratable.errors import LabError
+from migratable.lab import Installed, find, folder, installed
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+# Time per example says more about the machine's other work than about the program.
+hypothesis.settings.register_profile("project", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("project")
+
+Lab = Callable[..., Installed]
+
+
+def shared() -> Path | None:
+    """The folder of facts and oracles that is no part of the repository, when it is there."""
+    named = os.environ.get("MIGRATABLE_SHARED")
+    path = Path(named) if named else REPOSITORY.parent / "shared"
+    return path if path.is_dir() else None
+
+
+def releases() -> dict[str, list[str]]:
+    """QEMU releases that are there: targets by release."""
+    found: dict[str, list[str]] = {}
+    for one in installed():
+        found.setdefault(one.release, []).append(one.arch)
+    return found
+
+
+def pytest_report_header() -> list[str]:
+    """Say which real programs this run is judged by."""
+    there = ", ".join(f"{name} ({' '.join(archs)})" for name, archs in releases().items())
+    return [
+        f"QEMU releases: {there or 'none; get some: migratable lab install 5.2 7.2 10.0 11.1'}",
+        f"lab: {folder()}",
+        f"shared facts: {shared() or 'absent'}",
+    ]
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The folder of the checkout."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def shared_folder() -> Path:
+    """The folder of facts and oracles beside the checkout; the test is skipped without it."""
+    path = shared()
+    if path is None:
+        pytest.skip("the folder shared/ beside the checkout (or MIGRATABLE_SHARED) is absent")
+    return path
+
+
+@pytest.fixture(scope="session")
+def lab() -> Lab:
+    """``lab("10.0", "ppc64")`` finds a real QEMU; the test is skipped by its name without it."""
+
+    def real(release: str, arch: str = "x86_64") -> Installed:
+        try:
+            return find(release, arch)
+        except LabError as error:
+            pytest.skip(f"QEMU {release} ({arch}): {error}")
+
+    return real
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the user's stores out of the tests; the lab, which is expensive, stays where it is."""
+    before = dict(os.environ)
+    os.environ["MIGRATABLE_LAB"] = str(folder())
+    for name in ("DATA", "CONFIG", "STATE", "CACHE"):
+        os.environ[f"XDG_{name}_HOME"] = str(tmp_path_factory.mktemp(f"xdg-{name.lower()}"))
+    yield
+    os.environ.clear()
+    os.environ.update(before)
