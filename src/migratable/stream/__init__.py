@@ -1,1 +1,97 @@
-"""TODO."""
+"""Bytes of a migration stream to typed parts and back.
+
+``read`` takes bytes, a mapped file or a path (whatever is around the stream there is taken off),
+``write`` gives the same bytes again. The parts are in :mod:`migratable.stream.model`, the grammar
+in :mod:`migratable.stream.layout`; field values by name in :mod:`migratable.stream.fields`, altered
+copies in :mod:`migratable.stream.edit`. Every malformed input is a
+:class:`~migratable.errors.StreamError` with offset and place.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from migratable.errors import StreamError
+from migratable.stream.cursor import Buffer, Cursor
+from migratable.stream.layout import CommandKind, RamFlag, SectionKind
+from migratable.stream.model import (
+    Command,
+    Configuration,
+    ConfigurationSubsection,
+    Element,
+    Section,
+    Span,
+    Stream,
+)
+from migratable.stream.ram import BlockCount, MappedRam, RamBlock, RamStart, RamStatistics
+from migratable.stream.reader import read_bytes
+from migratable.stream.vmdesc import VmDescription, VmDevice, VmField, VmsdBody
+from migratable.stream.writer import write, write_to
+
+__all__ = [
+    "BlockCount",
+    "Buffer",
+    "Command",
+    "CommandKind",
+    "Configuration",
+    "ConfigurationSubsection",
+    "Cursor",
+    "Element",
+    "MappedRam",
+    "RamBlock",
+    "RamFlag",
+    "RamStart",
+    "RamStatistics",
+    "Section",
+    "SectionKind",
+    "Span",
+    "Stream",
+    "StreamError",
+    "VmDescription",
+    "VmDevice",
+    "VmField",
+    "VmsdBody",
+    "open_stream",
+    "read",
+    "write",
+    "write_to",
+]
+
+
+def read(
+    source: bytes | memoryview | mmap.mmap | Path | str,
+    *,
+    ram: bool = False,
+    page_size: int | None = None,
+    snapshot: str | None = None,
+) -> Stream:
+    """Read a stream; bytes are a bare stream, a path may have a container around it.
+
+    :param ram: walk all RAM records, for :attr:`Stream.ram_statistics`.
+    :param snapshot: name or id of a qcow2 internal snapshot (default: the only one with VM state).
+    :raise StreamError: when the stream (ContainerError: what is around it) is malformed.
+    """
+    if isinstance(source, (str, Path)):
+        from migratable.stream.containers import open_image
+
+        image = open_image(Path(source), snapshot=snapshot)
+        return read_bytes(image.data, ram=ram, page_size=page_size, container=image.kind)
+    return read_bytes(memoryview(source), ram=ram, page_size=page_size)
+
+
+@contextmanager
+def open_stream(
+    path: Path | str,
+    *,
+    ram: bool = False,
+    page_size: int | None = None,
+    snapshot: str | None = None,
+) -> Iterator[Stream]:
+    """:func:`read` a file for the time of a ``with`` block.
+
+    Mapped and temporary files go when the last view into them does; nothing stays behind.
+    """
+    yield read(Path(path), ram=ram, page_size=page_size, snapshot=snapshot)

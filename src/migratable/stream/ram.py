@@ -1,0 +1,288 @@
+"""The ``ram`` section: the block list of its START, and the page records of PART and END.
+
+A record begins with a u64: flags below the target page size, above them the page's offset in its
+block, or for MEM_SIZE a total::
+
+    record = u64 MEM_SIZE|total, (counted id, u64 used_length [, u64 page_size] [, u64 gpa]
+                                  [, mapped-ram header])*
+           | u64 PAGE|offset,  [counted id], page
+           | u64 ZERO|offset,  [counted id], u8 fill
+           | u64 XBZRLE|offset, [counted id], u8 1, u16 length, bytes
+           | u64 COMPRESS_PAGE|offset, [counted id], u32 length, bytes           (up to 9.0)
+           | u64 MULTIFD_FLUSH                                                   (8.1 on)
+           | u64 EOS                                  ends the section's body
+
+The block id is left out when the flag CONTINUE says "as before", also across sections. Source:
+``migration/ram.c`` ``ram_save_setup``, ``ram_load_precopy``; 4.1 to 11.1.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from migratable.stream.cursor import Cursor
+from migratable.stream.layout import RamFlag
+
+_CONTINUE = int(RamFlag.CONTINUE)
+_ZERO = int(RamFlag.ZERO)
+_PAGE = int(RamFlag.PAGE)
+_EOS = int(RamFlag.EOS)
+_KINDS = int(
+    RamFlag.ZERO
+    | RamFlag.MEM_SIZE
+    | RamFlag.PAGE
+    | RamFlag.EOS
+    | RamFlag.XBZRLE
+    | RamFlag.HOOK
+    | RamFlag.COMPRESS_PAGE
+    | RamFlag.MULTIFD_FLUSH
+)
+MAX_BLOCKS = 10_000
+"""RAM blocks in a list; real machines have some tens, with memory hot-plug some hundreds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MappedRam:
+    """Where a block's pages are in a ``mapped-ram`` file (``struct MappedRamHeader``, 9.0 on)."""
+
+    version: int
+    page_size: int
+    bitmap_offset: int
+    pages_offset: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RamBlock:
+    """One block of the list.
+
+    :ivar used_length: bytes.
+    :ivar page_size: of the block's backing, sent by a postcopy source when it is not the host's.
+    :ivar gpa: guest-physical address, sent with the capability ``x-ignore-shared``.
+    """
+
+    id: str
+    used_length: int
+    page_size: int | None = None
+    gpa: int | None = None
+    mapped: MappedRam | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RamStart:
+    """The block list, as the body of the START section has it."""
+
+    blocks: tuple[RamBlock, ...]
+    multifd_flush: bool = False
+
+    @property
+    def total(self) -> int:
+        """Bytes of all blocks."""
+        return sum(block.used_length for block in self.blocks)
+
+
+@dataclass(slots=True, kw_only=True)
+class BlockCount:
+    """What was sent of one block (all rounds, so a page may count more than once)."""
+
+    normal: int = 0
+    zero: int = 0
+    xbzrle: int = 0
+    compressed: int = 0
+    bytes: int = 0
+
+    @property
+    def records(self) -> int:
+        """Page records of every kind."""
+        return self.normal + self.zero + self.xbzrle + self.compressed
+
+
+@dataclass(slots=True, kw_only=True)
+class RamStatistics:
+    """Counts over all ram sections that were walked."""
+
+    page_size: int
+    blocks: dict[str, BlockCount] = field(default_factory=dict)
+    sections: int = 0
+    multifd_flushes: int = 0
+
+    def count(self, block: str) -> BlockCount:
+        """Counter of one block, made when it is first asked for."""
+        return self.blocks.setdefault(block, BlockCount())
+
+
+def read_start(cursor: Cursor, *, gpa: bool = False, mapped: bool = False) -> RamStart:
+    """Read the body of the START section up to and with its EOS.
+
+    :param gpa: the capability ``x-ignore-shared`` was on (the configuration section says so).
+    :param mapped: the capability ``mapped-ram`` was on.
+    :raise StreamError: when the list does not add up to its total or names too many blocks.
+    """
+    with cursor.within("block list"):
+        head = cursor.u64()
+        if head & 0x3FF & ~_CONTINUE != RamFlag.MEM_SIZE:
+            raise cursor.error(f"RAM block list expected, got flags {head & 0x3FF:#x}")
+        left = head & ~0x3FF
+        blocks: list[RamBlock] = []
+        while left > 0:
+            if len(blocks) >= MAX_BLOCKS:
+                raise cursor.error(f"more than {MAX_BLOCKS} RAM blocks")
+            blocks.append(block := _read_block(cursor, left, gpa=gpa, mapped=mapped))
+            left -= block.used_length
+        flush = False
+        while (record := cursor.u64()) & 0x3FF != _EOS:
+            if record & 0x3FF != RamFlag.MULTIFD_FLUSH:
+                raise cursor.error(
+                    f"end of RAM block list expected, got {record:#x}", offset=cursor.offset - 8
+                )
+            flush = True
+    return RamStart(blocks=tuple(blocks), multifd_flush=flush)
+
+
+def _read_block(cursor: Cursor, left: int, *, gpa: bool, mapped: bool) -> RamBlock:
+    block_id = cursor.counted()
+    length = cursor.u64()
+    if not block_id or not 0 < length <= left:
+        raise cursor.error(
+            f"RAM block {block_id!r} of {length} bytes; {left} bytes of the total are left"
+        )
+    page_size = None
+    if not mapped and _page_size_follows(cursor, last=length == left, gpa=gpa):
+        page_size = cursor.u64()
+    address = cursor.u64() if gpa else None
+    header = None
+    if mapped:
+        size = cursor.u32()
+        if size != 1:
+            raise cursor.error(f"mapped-ram header version {size}, 1 expected")
+        header = MappedRam(
+            version=size,
+            page_size=cursor.u64(),
+            bitmap_offset=cursor.u64(),
+            pages_offset=cursor.u64(),
+        )
+        end = header.pages_offset + length
+        if not cursor.offset <= header.bitmap_offset <= header.pages_offset:
+            raise cursor.error(f"mapped-ram offsets of block {block_id!r} point backwards")
+        if end - cursor.base > cursor.end:
+            raise cursor.error(
+                f"pages of block {block_id!r} end at byte {end}, past the file's end"
+            )
+        cursor.pos = end - cursor.base
+    return RamBlock(
+        id=block_id, used_length=length, page_size=page_size, gpa=address, mapped=header
+    )
+
+
+def _page_size_follows(cursor: Cursor, *, last: bool, gpa: bool) -> bool:
+    """Is the next u64 a block's page size?
+
+    A postcopy source sends it only for blocks whose page size is not the host's, and no flag says
+    so. A power of two between 4 KiB and 16 GiB begins with a zero byte; the next entry begins with
+    the length of its name, which is never zero, and the record that ends the list is no such power.
+    """
+    if cursor.remaining < 8:
+        return False
+    value = int.from_bytes(cursor.data[cursor.pos : cursor.pos + 8], "big")
+    if not 4096 <= value <= 1 << 34 or value & (value - 1):
+        return False
+    if not gpa:
+        return True
+    # With GPAs the u64 may be one itself: then what follows it is an entry or the list's end.
+    after = Cursor(cursor.data, cursor.pos + 8, end=cursor.end)
+    return not _entry_or_end(after, last=last)
+
+
+def _entry_or_end(cursor: Cursor, *, last: bool) -> bool:
+    if last:
+        if cursor.remaining < 8:
+            return False
+        return cursor.u64() & 0x3FF in (_EOS, int(RamFlag.MULTIFD_FLUSH))
+    length = cursor.peek()
+    if not length or cursor.remaining < length + 9:
+        return False
+    name = cursor.data[cursor.pos + 1 : cursor.pos + 1 + length]
+    return all(32 < byte < 127 for byte in name)
+
+
+class RamWalker:
+    """Walk the records of PART and END bodies; the current block survives between sections.
+
+    Runs of plain and zero pages of one block are skipped by one regular expression with a
+    possessive repeat, which needs 55-90 ns a page. A run is cut so short that its zero records
+    (9 bytes each) cannot add up to one page record: then its length tells how many there are of
+    each kind.
+    """
+
+    def __init__(self, page_size: int) -> None:
+        """Prepare for a target page size, which is not in the records themselves."""
+        self.statistics = RamStatistics(page_size=page_size)
+        self._page_size = page_size
+        self._block: str | None = None
+        bits = page_size.bit_length() - 1
+        low = bytes(
+            byte for byte in range(256) if not byte & ((1 << (bits - 8)) - 1)
+        )  # second last byte of the u64: what is above the flags
+        klass = b"[" + b"".join(re.escape(bytes([byte])) for byte in low) + b"]"
+        run = max(1, (page_size + 7) // 9)
+        self._run = re.compile(b"(?s:.{6}%s(?:\\x28.{%d}|\\x22.)){1,%d}+" % (klass, page_size, run))
+
+    def section(self, cursor: Cursor) -> None:
+        """Walk one PART or END body; leaves the cursor after its EOS.
+
+        :raise StreamError: when the stream ends first or a record is of no known kind.
+        """
+        stats = self.statistics
+        stats.sections += 1
+        mask = self._page_size - 1
+        page_record = self._page_size + 8
+        match = self._run.match
+        data = cursor.data
+        end = cursor.end
+        block = self._block
+        count = stats.count(block) if block is not None else None
+        while True:
+            if count is not None:
+                while (found := match(data, cursor.pos, end)) is not None:
+                    length = found.end() - cursor.pos
+                    normal, rest = divmod(length, page_record)
+                    count.normal += normal
+                    count.zero += rest // 9
+                    count.bytes += length
+                    cursor.pos = found.end()
+            start = cursor.pos
+            record = cursor.u64()
+            flags = record & mask
+            kind = flags & ~_CONTINUE
+            if kind == _EOS:
+                return
+            if kind == RamFlag.MULTIFD_FLUSH:
+                stats.multifd_flushes += 1
+                continue
+            if kind & ~_KINDS or kind & (kind - 1) or kind in (0, RamFlag.HOOK):
+                raise cursor.error(f"unknown RAM flags {flags:#x}", offset=cursor.base + start)
+            if kind == RamFlag.MEM_SIZE:
+                raise cursor.error("RAM block list outside START", offset=cursor.base + start)
+            if not flags & _CONTINUE:
+                block = self._block = cursor.counted()
+                count = stats.count(block)
+                if len(stats.blocks) > MAX_BLOCKS:
+                    raise cursor.error(f"pages of more than {MAX_BLOCKS} RAM blocks")
+            elif count is None:
+                raise cursor.error(
+                    "RAM page continues a block, and none came before", offset=cursor.base + start
+                )
+            if kind == _PAGE:
+                cursor.skip(self._page_size)
+                count.normal += 1
+            elif kind == _ZERO:
+                cursor.skip(1)
+                count.zero += 1
+            elif kind == RamFlag.XBZRLE:
+                cursor.skip(1)
+                cursor.skip(cursor.u16())
+                count.xbzrle += 1
+            else:
+                cursor.skip(cursor.u32())
+                count.compressed += 1
+            count.bytes += cursor.pos - start

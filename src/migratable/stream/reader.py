@@ -1,0 +1,463 @@
+"""Bytes to a :class:`Stream`.
+
+The wire has no lengths of device bodies, so they come from elsewhere:
+
+1. vmdesc is found at the end of the file; device sections are then peeled off backwards, each
+   checked by its header and footer. This reads some 64 KiB however much RAM there is.
+2. What lies between the head and the first device is rounds of ram and the like; they are walked
+   record by record when asked for or small, else kept as one :class:`Span`.
+3. Without vmdesc (``xen-save-devices-state``, postcopy, ``suppress-vmdesc``) everything is walked
+   forward, and a device body ends at the first footer with its section id that something plausible
+   follows.
+
+Source: ``migration/savevm.c`` ``qemu_loadvm_state_main`` and its callees; 4.1 to 11.1.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from migratable.errors import StreamError
+from migratable.stream import iterable, layout, vmdesc
+from migratable.stream.cursor import Buffer, Cursor, text
+from migratable.stream.layout import CommandKind, SectionKind
+from migratable.stream.model import (
+    Command,
+    Configuration,
+    ConfigurationSubsection,
+    Element,
+    Section,
+    Span,
+    Stream,
+)
+from migratable.stream.ram import RamStart, RamWalker, read_start
+from migratable.stream.tail import find_vmdesc, peel_devices, plausible_element, strip_padding
+from migratable.stream.vmdesc import VmDescription, VmDevice
+
+SMALL = 16 << 20
+"""Rounds of ram up to this many bytes are walked without being asked for."""
+MAX_PARTS = 10_000
+"""PART and END sections that are kept one by one; further ones become one Span."""
+_PAGE_SIZES = (4096, 8192, 65536, 16384, 2048, 1024, 32768)
+"""Tried in this order when neither vmdesc nor the configuration tells."""
+
+
+def read_bytes(
+    data: Buffer, *, ram: bool = False, page_size: int | None = None, container: str = "raw"
+) -> Stream:
+    """Read a stream that begins at the first byte of *data*.
+
+    :param ram: walk all RAM records, however many, for :attr:`Stream.ram_statistics`.
+    :param page_size: target page size, when the caller knows it and the stream does not say.
+    :raise StreamError: when the stream is malformed or cut short.
+    """
+    return _Reader(memoryview(data), ram=ram, page_size=page_size).read(container)
+
+
+def read_rounds(span: Span, starts: Mapping[int, Section], page_size: int) -> Iterator[Section]:
+    """Take a span apart: its PART and END sections, one at a time.
+
+    :param starts: the START sections of the stream by section id.
+    :raise StreamError: when the span is malformed.
+    """
+    reader = _Reader(memoryview(span.data), ram=True, page_size=page_size)
+    reader._starts = dict(starts)  # noqa: SLF001 -- ours
+    reader._base = span.offset or 0  # noqa: SLF001
+    yield from reader.rounds()
+
+
+class _Reader:
+    def __init__(self, data: memoryview, *, ram: bool, page_size: int | None) -> None:
+        self._data = data
+        self._ram = ram
+        self._page_size = page_size
+        self._configuration: Configuration | None = None
+        self._starts: dict[int, Section] = {}
+        self._ram_start: RamStart | None = None
+        self._walker: RamWalker | None = None
+        self._unwalked = False
+        self._footers: bool | None = None
+        self._described: dict[tuple[str, int], list[VmDevice]] = {}
+        self._kept = 0
+        self._parts = 0
+        self._base = 0
+
+    def rounds(self) -> Iterator[Section]:
+        """The PART and END sections that are all there is in the data."""
+        cursor = Cursor(self._data, base=self._base)
+        while cursor.remaining:
+            if cursor.peek() in (layout.SECTION_PART, layout.SECTION_END):
+                yield self._part(cursor)
+            elif cursor.peek() == layout.COMMAND:
+                self._command(cursor, 0)
+            else:
+                raise cursor.error(f"RAM round expected, got byte {cursor.peek()}")
+
+    def read(self, container: str) -> Stream:
+        data = self._data
+        cursor = Cursor(data)
+        version = self._header(cursor)
+        end = strip_padding(data)
+        found = find_vmdesc(data, end)
+        if cursor.peek() == layout.CONFIGURATION:
+            described = None if found is None else found.configuration
+            self._configuration = self._read_configuration(cursor, described)
+        if self._page_size is None:
+            self._page_size = self._known_page_size(found)
+        if found is not None:
+            elements, eof = self._with_vmdesc(cursor, found), True
+            trailer = data[end:]
+            self._kept = 0
+        else:
+            elements = self._forward(cursor, len(data))
+            eof = cursor.u8() == layout.EOF
+            if cursor.peek() == layout.VMDESCRIPTION:
+                found = self._late_vmdesc(cursor)
+                elements = _attach(elements, found)
+            trailer = data[cursor.pos :]
+        walker = self._walker
+        return Stream(
+            version=version,
+            configuration=self._configuration,
+            elements=tuple(elements),
+            eof=eof,
+            vmdesc=found,
+            trailer=trailer,
+            ram=self._ram_start,
+            ram_statistics=None if walker is None or self._unwalked else walker.statistics,
+            page_size=self._page_size or 4096,
+            container=container,
+        )
+
+    # Header and configuration
+
+    def _header(self, cursor: Cursor) -> int:
+        with cursor.within("header"):
+            if cursor.remaining < 8:
+                raise cursor.error("not a migration stream: shorter than its header")
+            magic = cursor.u32()
+            if magic != layout.MAGIC:
+                raise cursor.error(
+                    f"not a migration stream: begins with {magic:#010x}, not 'QEVM'", offset=0
+                )
+            version = cursor.u32()
+            if version != layout.VERSION:
+                raise cursor.error(f"stream version {version}, 3 expected", offset=4)
+            return version
+
+    def _read_configuration(
+        self, cursor: Cursor, described: vmdesc.VmsdBody | None
+    ) -> Configuration:
+        offset = cursor.offset
+        with cursor.within("configuration"):
+            cursor.skip(1)
+            length = cursor.u32()
+            if length > 1024:
+                raise cursor.error(f"machine type name of {length} bytes")
+            machine = text(cursor.view(length))
+            subsections: list[ConfigurationSubsection] = []
+            while cursor.peek() == layout.SUBSECTION:
+                if len(subsections) >= layout.MAX_NESTING:
+                    raise cursor.error("too many subsections")
+                at = cursor.offset
+                cursor.skip(1)
+                name = cursor.counted()
+                version = cursor.u32()
+                with cursor.within(name):
+                    body = self._configuration_body(cursor, name, described)
+                subsections.append(
+                    ConfigurationSubsection(name=name, version=version, body=body, offset=at)
+                )
+        return Configuration(machine=machine, subsections=tuple(subsections), offset=offset)
+
+    def _configuration_body(
+        self, cursor: Cursor, name: str, described: vmdesc.VmsdBody | None
+    ) -> memoryview:
+        start = cursor.pos
+        if name == "configuration/target-page-bits":
+            if cursor.u32() > 30:
+                raise cursor.error("target page bits above 30", offset=cursor.offset - 4)
+        elif name == "configuration/capabilities":
+            count = cursor.u32()
+            if count > 1000:
+                raise cursor.error(f"{count} capabilities", offset=cursor.offset - 4)
+            for _ in range(count):
+                cursor.counted()
+        elif name == "configuration/uuid":
+            cursor.skip(16)
+        else:
+            known = (
+                next((sub for sub in described.subsections if sub.name == name), None)
+                if (described is not None)
+                else None
+            )
+            if known is not None:
+                cursor.skip(known.size)
+            else:
+                cursor.pos = self._end_of_unknown_subsection(cursor)
+        return self._data[start : cursor.pos]
+
+    def _end_of_unknown_subsection(self, cursor: Cursor) -> int:
+        """Up to the next subsection, ``ram`` or a plausible command: nothing else can follow."""
+        window = cursor.data[cursor.pos : min(cursor.end, cursor.pos + 4096)]
+        found = re.search(
+            rb"(?s)\x01.{4}\x03ram\x00{4}\x00\x00\x00\x04|\x08\x00[\x01-\x0b]\x00"
+            rb"|\x05[\x0e-\xff]configuration/",
+            window,
+        )
+        if found is None:
+            raise cursor.error("end of an unknown configuration subsection is not to be found")
+        return cursor.pos + found.start()
+
+    def _known_page_size(self, found: VmDescription | None) -> int | None:
+        size = found.page_size if found is not None else None
+        if size is None and self._configuration is not None:
+            bits = self._configuration.target_page_bits
+            size = None if bits is None else 1 << bits
+        if size is not None and (size < 1024 or size > 1 << 30 or size & (size - 1)):
+            raise StreamError(
+                f"target page size {size} is not a power of two from 1 KiB to 1 GiB", path="vmdesc"
+            )
+        return size
+
+    # The two ways through the elements
+
+    def _with_vmdesc(self, cursor: Cursor, found: VmDescription) -> list[Element]:
+        assert found.offset is not None
+        first, devices, self._footers = peel_devices(self._data, found, cursor.pos)
+        left = found.devices[: len(found.devices) - len(devices)]
+        for device in reversed(left):
+            self._described.setdefault((device.idstr, device.instance_id), []).append(device)
+        elements = self._forward(cursor, first)
+        if cursor.pos < first:
+            raise cursor.error(
+                f"end of stream marker, but {first - cursor.pos} bytes before the first device"
+            )
+        return elements + devices
+
+    def _late_vmdesc(self, cursor: Cursor) -> VmDescription:
+        offset = cursor.offset
+        with cursor.within("vmdesc"):
+            cursor.skip(1)
+            length = cursor.u32()
+            return vmdesc.parse(cursor.bytes(length), offset=offset)
+
+    def _forward(self, cursor: Cursor, end: int, depth: int = 0) -> list[Element]:
+        """Read elements up to *end* or an EOF byte, which is left unread."""
+        elements: list[Element] = []
+        tail_known = end < len(self._data)
+        cursor.end = end
+        while cursor.pos < end:
+            kind = cursor.data[cursor.pos]
+            if kind == layout.EOF:
+                break
+            if kind in (layout.SECTION_PART, layout.SECTION_END):
+                if tail_known and not depth and not self._ram and end - cursor.pos > SMALL:
+                    elements.append(Span(data=self._data[cursor.pos : end], offset=cursor.offset))
+                    self._unwalked = True
+                    cursor.pos = end
+                    break
+                self._append_part(elements, self._part(cursor))
+                continue
+            self._kept += 1
+            if self._kept > layout.MAX_ELEMENTS:
+                raise cursor.error(f"more than {layout.MAX_ELEMENTS} sections and commands")
+            if kind in (layout.SECTION_START, layout.SECTION_FULL):
+                elements.append(self._section(cursor))
+            elif kind == layout.COMMAND:
+                elements.append(self._command(cursor, depth))
+            else:
+                raise cursor.error(f"unknown section type {kind:#x}")
+        cursor.end = len(self._data)
+        return elements
+
+    def _append_part(self, elements: list[Element], section: Section) -> None:
+        self._parts += 1
+        if self._parts <= MAX_PARTS:
+            elements.append(section)
+            return
+        assert section.offset is not None
+        begin, count = section.offset, 1
+        end = begin + section.header_size + len(section.body) + (5 if section.footer else 0)
+        last = elements[-1] if elements else None
+        if isinstance(last, Span) and last.offset is not None:
+            begin, count = last.offset, last.sections + 1
+            elements.pop()
+        elements.append(Span(data=self._data[begin:end], offset=begin, walked=True, sections=count))
+
+    # Elements
+
+    def _section(self, cursor: Cursor) -> Section:
+        offset = cursor.offset
+        with cursor.within("section header"):
+            kind = SectionKind(cursor.u8())
+            section_id = cursor.u32()
+            idstr = cursor.counted()
+            instance_id = cursor.u32()
+            version_id = cursor.u32()
+        section = Section(
+            kind=kind,
+            section_id=section_id,
+            idstr=idstr,
+            instance_id=instance_id,
+            version_id=version_id,
+            body=b"",
+            offset=offset,
+        )
+        with cursor.within(section.name):
+            start = cursor.pos
+            described = self._described.get((idstr, instance_id))
+            description = None
+            if kind is SectionKind.START:
+                self._start_body(cursor, section)
+            elif described:
+                description = described.pop()
+                cursor.skip(description.size)
+            else:
+                self._to_footer(cursor, section_id)
+            body = self._data[start : cursor.pos]
+            footer = self._footer(cursor, section_id)
+        section = replace(section, body=body, footer=footer, description=description)
+        if kind is SectionKind.START:
+            if len(self._starts) >= 1000:
+                raise cursor.error("more than 1000 iterated sections")
+            self._starts[section_id] = section
+        return section
+
+    def _start_body(self, cursor: Cursor, section: Section) -> None:
+        if section.idstr == "ram":
+            capabilities = () if self._configuration is None else self._configuration.capabilities
+            start = read_start(
+                cursor,
+                gpa="x-ignore-shared" in capabilities,
+                mapped="mapped-ram" in capabilities,
+            )
+            self._ram_start = self._ram_start or start
+            return
+        walk = iterable.start_walker(section.idstr)
+        if walk is not None:
+            walk(cursor)
+        else:
+            self._to_footer(cursor, section.section_id)
+
+    def _part(self, cursor: Cursor) -> Section:
+        offset = cursor.offset
+        with cursor.within("section header"):
+            kind = SectionKind(cursor.u8())
+            section_id = cursor.u32()
+            start = self._starts.get(section_id)
+            if start is None:
+                raise cursor.error(f"{kind.name} of section id {section_id}, which has no START")
+        with cursor.within(f"section {start.idstr!r} {start.instance_id} {kind.name}"):
+            begin = cursor.pos
+            walk = iterable.walker(start.idstr)
+            if start.idstr == "ram":
+                self._ram_walker(cursor).section(cursor)
+            elif walk is not None:
+                walk(cursor)
+            else:
+                self._to_footer(cursor, section_id)
+            body = self._data[begin : cursor.pos]
+            footer = self._footer(cursor, section_id)
+        return replace(start, kind=kind, body=body, offset=offset, footer=footer, description=None)
+
+    def _ram_walker(self, cursor: Cursor) -> RamWalker:
+        if self._walker is None:
+            if self._page_size is None:
+                self._page_size = self._guess_page_size(cursor)
+            self._walker = RamWalker(self._page_size)
+        return self._walker
+
+    def _guess_page_size(self, cursor: Cursor) -> int:
+        """The first page size with which this body can be walked and its footer follows."""
+        for size in _PAGE_SIZES:
+            attempt = Cursor(cursor.data, cursor.pos, end=cursor.end)
+            try:
+                RamWalker(size).section(attempt)
+            except StreamError:
+                continue
+            if attempt.peek() == layout.SECTION_FOOTER or self._footers is False:
+                return size
+        return _PAGE_SIZES[0]
+
+    def _footer(self, cursor: Cursor, section_id: int) -> bool:
+        if self._footers is None:
+            self._footers = cursor.peek() == layout.SECTION_FOOTER
+        if not self._footers:
+            return False
+        if cursor.peek() != layout.SECTION_FOOTER:
+            if cursor.peek() is None:
+                raise cursor.error("stream ends early: section footer expected")
+            raise cursor.error(f"section footer expected, got byte {cursor.peek():#x}")
+        cursor.skip(1)
+        found = cursor.u32()
+        if found != section_id:
+            raise cursor.error(
+                f"section footer has id {found}, its section {section_id}",
+                offset=cursor.offset - 4,
+            )
+        return True
+
+    def _to_footer(self, cursor: Cursor, section_id: int) -> None:
+        """Move to the first footer of this section that something plausible follows."""
+        if self._footers is False:
+            raise cursor.error(
+                "without vmdesc and section footers the end of a section cannot be found"
+            )
+        pattern = re.compile(re.escape(b"\x7e" + section_id.to_bytes(4, "big")))
+        at = cursor.pos
+        while (found := pattern.search(cursor.data, at, cursor.end)) is not None:
+            if plausible_element(cursor.data, found.end(), cursor.end, self._starts):
+                cursor.pos = found.start()
+                self._footers = True
+                return
+            at = found.start() + 1
+        raise cursor.error(f"stream ends early: footer of section id {section_id} is missing")
+
+    def _command(self, cursor: Cursor, depth: int) -> Command:
+        offset = cursor.offset
+        with cursor.within("command"):
+            cursor.skip(1)
+            kind = cursor.u16()
+            payload = cursor.view(cursor.u16())
+            if kind != CommandKind.PACKAGED:
+                return Command(kind=kind, payload=payload, offset=offset)
+            if len(payload) != 4:
+                raise cursor.error(f"PACKAGED with {len(payload)} bytes of payload, not 4")
+            size = int.from_bytes(payload, "big")
+            if size > cursor.remaining:
+                raise cursor.error(
+                    f"stream ends early: package of {size} bytes, {cursor.remaining} left"
+                )
+            if depth >= 8:
+                raise cursor.error("packages nested more than 8 deep")
+        outer, end = cursor.end, cursor.pos + size
+        nested = self._forward(cursor, end, depth + 1)
+        cursor.end = outer
+        rest = self._data[cursor.pos : end]
+        cursor.pos = end
+        return Command(
+            kind=kind, payload=payload, offset=offset, nested=tuple(nested), package_end=rest
+        )
+
+
+def _attach(elements: list[Element], found: VmDescription) -> list[Element]:
+    """Give sections that were found forward their descriptions, where the sizes agree."""
+    waiting: dict[tuple[str, int], list[VmDevice]] = {}
+    for device in reversed(found.devices):
+        waiting.setdefault((device.idstr, device.instance_id), []).append(device)
+
+    def attached(element: Element) -> Element:
+        if isinstance(element, Command) and element.nested:
+            return replace(element, nested=tuple(attached(inner) for inner in element.nested))
+        if not isinstance(element, Section) or element.kind is not SectionKind.FULL:
+            return element
+        candidates = waiting.get((element.idstr, element.instance_id))
+        if not candidates:
+            return element
+        device = candidates.pop()
+        return replace(element, description=device) if device.size == len(element.body) else element
+
+    return [attached(element) for element in elements]
