@@ -1,0 +1,242 @@
+"""What a destination says of what a source sends, line by line.
+
+Source: ``vmstate_configuration`` and ``qemu_loadvm_section_start_full`` of migration/savevm.c,
+``cpu_post_load`` of target/ppc/machine.c, ``spapr_post_load`` and ``spapr_caps_post_migration``;
+blockers outside the capabilities measured between 4.1, 4.2, 5.2, 7.2, 10.0 and 11.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from migratable.pseries.build import Build
+from migratable.pseries.start import Sent, Started
+
+INVALID = "Invalid argument"
+ADVICE = (
+    "Make sure that your current VM setup matches your saved VM setup, "
+    "including any hotplugged devices"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """How loading ends: None as ``rule`` means that it loads; ``lines`` may warn all the same."""
+
+    rule: str | None
+    lines: tuple[str, ...]
+    device: str | None = None
+
+    @property
+    def refused(self) -> bool:
+        """Did the destination refuse the stream?"""
+        return self.rule is not None
+
+
+def compare_levels(
+    stream: Mapping[str, int], destination: Started
+) -> tuple[list[tuple[str, str]], bool]:
+    """``spapr_caps_post_migration``: (capability, line) for each difference, and whether refused.
+
+    :param stream: level by subsection (``spapr/cap/htm``), as the stream has them.
+
+    A capability that is not in the stream, and one whose level equals the destination's *own
+    default*, count as that default: the destination cannot know the source's.
+    """
+    build = destination.build
+    version = destination.machine.version if destination.machine is not None else (0, 0)
+    lines: list[tuple[str, str]] = []
+    refused = False
+    for place, cap in enumerate(build.capabilities):
+        ours = destination.levels[place]
+        theirs = stream.get(cap.subsection, destination.defaults[place])
+        if theirs == ours or not cap.compared(version):
+            continue
+        if theirs > ours:
+            lines.append((cap.name, cap.higher_line(theirs, ours)))
+            refused = True
+        else:
+            lines.append((cap.name, cap.lower_line(theirs, ours)))
+    return lines, refused
+
+
+class Loader:
+    """Loads what sources send; remembers comparisons, so that batches are fast."""
+
+    def __init__(self) -> None:
+        """Begin with nothing remembered."""
+        self._compared: dict[tuple[object, ...], tuple[tuple[str, ...], bool]] = {}
+
+    def load(self, source: Started, destination: Started) -> Loaded:
+        """What *destination* says of the stream that *source* writes, at once after its start."""
+        build = destination.build
+        blocked = _before_spapr(source, destination)
+        if blocked is not None:
+            return blocked
+        unknown = next((name for name, _ in source.sent if name not in build.by_subsection), None)
+        if unknown is not None:
+            return unknown_subsection(build, unknown)
+        lines, refused = self._compare(source.sent, destination)
+        if not refused:
+            return Loaded(rule=None, lines=lines)
+        return Loaded(
+            rule="capability-higher",
+            device="spapr",
+            lines=lines + post_load_failed(build, "spapr", 3, 1),
+        )
+
+    def _compare(self, sent: Sent, destination: Started) -> tuple[tuple[str, ...], bool]:
+        machine = destination.machine
+        assert machine is not None
+        key = (
+            destination.build, sent, destination.levels, destination.defaults, machine.version,
+        )  # fmt: skip
+        found = self._compared.get(key)
+        if found is None:
+            pairs, refused = compare_levels(dict(sent), destination)
+            found = tuple(line for _, line in pairs), refused
+            if len(self._compared) > 65536:
+                self._compared.clear()
+            self._compared[key] = found
+        return found
+
+
+def load_failed(
+    build: Build, errno: str, cause: str, *, chained: str | None = None
+) -> tuple[str, ...]:
+    """The last lines: two up to 10.1, one chain from 10.2 on. *cause* may be empty."""
+    if build.has("chained_load_errors"):
+        return (f"load of migration failed: {errno}: {chained if chained is not None else cause}",)
+    return (*((cause,) if cause else ()), f"load of migration failed: {errno}")
+
+
+def post_load_failed(
+    build: Build, device: str, version: int, minimum: int, instance: int = 0
+) -> tuple[str, ...]:
+    """A device's ``post_load`` gave -EINVAL."""
+    cause = f"error while loading state for instance 0x{instance:x} of device '{device}'"
+    chained = (
+        f"{cause}: post load hook failed for: {device}, version_id: {version}, "
+        f"minimum_version: {minimum}, ret: -22"
+    )
+    return load_failed(build, INVALID, cause, chained=chained)
+
+
+def unknown_section(build: Build, device: str, instance: int) -> Loaded:
+    """The stream has a section for which the destination has no device."""
+    what = f"section or instance '{device}' {instance}. {ADVICE}"
+    return Loaded(
+        rule="unknown-section",
+        device=device,
+        lines=load_failed(build, INVALID, f"Unknown savevm {what}", chained=f"Unknown {what}"),
+    )
+
+
+def unknown_subsection(build: Build, name: str) -> Loaded:
+    """The ``spapr`` section has a subsection that the destination does not know."""
+    cause = "error while loading state for instance 0x0 of device 'spapr'"
+    if build.has("chained_load_errors"):
+        lines = load_failed(
+            build, INVALID, f"{cause}: VM subsection '{name}' in 'spapr' does not exist"
+        )
+    else:
+        lines = (cause, "load of migration failed: No such file or directory")
+    return Loaded(rule="unknown-subsection", device="spapr", lines=lines)
+
+
+def pvr_matches(destination: Build, pvr: int, ours: int, family: str) -> bool:
+    """``pvr_match`` of target/ppc: may a processor of *pvr* become one of *ours*?"""
+    if pvr == ours:
+        return True
+    theirs_base, our_base = pvr >> 16, ours >> 16
+    if family in ("970", "POWER5P"):
+        return False
+    if not destination.has("exact_pvr_match"):
+        groups = {
+            "POWER7": {0x003F, 0x004A},
+            "POWER8": {0x004B, 0x004C, 0x004D},
+            "POWER9": {0x004E},
+            "POWER10": {0x0080},
+        }
+        return theirs_base in groups.get(family, set())
+    if theirs_base != our_base:
+        return False
+    if family in ("POWER7", "POWER8"):
+        return True
+    if pvr & 0x0F00 != ours & 0x0F00:
+        return False
+    if family == "POWER9" and destination.has("pvr_match_by_revision"):
+        if pvr & 0x0F00 != 0x200:
+            return True
+        return (ours & 0xF == 0) if pvr & 0xF < 2 else (ours & 0xF == 2)
+    return True
+
+
+def _before_spapr(source: Started, destination: Started) -> Loaded | None:
+    """Everything that ends loading before the ``spapr`` section, in the order of the wire."""
+    build = destination.build
+    assert source.machine is not None
+    assert destination.machine is not None
+    ours, theirs = destination.machine.name, source.machine.name
+    if not ours.startswith(theirs):
+        cause = f"Machine type received is '{theirs}' and local is '{ours}'"
+        chained = (
+            f"post load hook failed for: configuration, version_id: 1, minimum_version: 0: {cause}"
+        )
+        return Loaded(
+            rule="machine-type",
+            device="configuration",
+            lines=load_failed(build, INVALID, cause, chained=chained),
+        )
+    if source.has_xics and not destination.has_xics:
+        return unknown_section(build, "ics", 0)
+    if source.has_xive and not destination.has_xive:
+        return unknown_section(build, "xive-source", 0)
+    cpu = _cpu_blocked(source, destination)
+    if cpu is not None:
+        return cpu
+    if source.build.has("iommu_version_3") and not build.has("iommu_version_3"):
+        return Loaded(
+            rule="section-version",
+            device="spapr_iommu",
+            lines=(
+                "savevm: unsupported version 3 for 'spapr_iommu' v2",
+                f"load of migration failed: {INVALID}",
+            ),
+        )
+    return None
+
+
+def _cpu_blocked(source: Started, destination: Started) -> Loaded | None:
+    build = destination.build
+    assert source.cpu is not None
+    assert destination.cpu is not None
+    if source.build.has("slb_version_2") and not build.has("slb_version_2"):
+        return Loaded(
+            rule="subsection-version",
+            device="cpu",
+            lines=(
+                "cpu/slb: incoming version_id 2 is too new for local version_id 1",
+                "error while loading state for instance 0x0 of device 'cpu'",
+                f"load of migration failed: {INVALID}",
+            ),
+        )
+    # cpu/compat carries the source's mode; without it the destination keeps its own
+    mode_pvr = source.cas_pvr or destination.cas_pvr
+    if mode_pvr:
+        mode = next((mode for mode in build.modes.values() if mode.pvr == mode_pvr), None)
+        if mode is not None and build.can_run(mode.name, destination.cpu, None):
+            return None
+        what = "not valid for CPU" if mode is not None else None
+        line = (
+            f"Compatibility PVR 0x{mode_pvr:08x} {what}"
+            if what
+            else f"Unknown compatibility PVR 0x{mode_pvr:08x}"
+        )
+        return Loaded(
+            rule="cpu-compat", device="cpu", lines=(line, *post_load_failed(build, "cpu", 5, 5))
+        )
+    if pvr_matches(build, source.cpu.pvr, destination.cpu.pvr, destination.cpu.family.name):
+        return None
+    return Loaded(rule="cpu-identity", device="cpu", lines=post_load_failed(build, "cpu", 5, 5))
