@@ -7,8 +7,10 @@ A module name's underscore is a hyphen on the command line.
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 import sys
+from typing import Any
 
 import click
 
@@ -33,6 +35,20 @@ class _Commands(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command. What click would end with status 1, which here is an answer, is ours."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            sys.exit(130)
+        except (BrokenPipeError, SystemExit) as stop:
+            # `migratable inspect … | head` is not a failure. rich turns it into status 1.
+            if not isinstance(stop.__context__ or stop, BrokenPipeError):
+                raise
+            # What is still in the buffer is lost on purpose, without a message at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(141)
+
 
 @click.group(
     cls=_Commands,
@@ -45,12 +61,17 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Entry point: our errors become one line on stderr and status 2, never a traceback."""
+    """Entry point: our errors become one line on stderr and status 2, never a traceback.
+
+    A bug of ours has a traceback and status 2 too: it must not look like an answer.
+    """
     try:
         cli.main(prog_name="migratable")
     except MigratableError as error:
         click.echo(f"migratable: {error}", err=True)
-        sys.exit(2)
-    except BrokenPipeError:  # `migratable inspect … | head` is not a failure
-        sys.stderr.close()
-        sys.exit(141)
+    except Exception:  # noqa: BLE001 -- Python would end with status 1, "refused"
+        import traceback
+
+        traceback.print_exc()
+        click.echo("migratable: this is a bug of migratable, not an answer", err=True)
+    sys.exit(2)

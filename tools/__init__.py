@@ -1,0 +1,1 @@
+"""What the house needs and the program does not."""

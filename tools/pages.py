@@ -1,0 +1,88 @@
+"""Make the reference pages that come from the program: its commands and its rules.
+
+A command's page is what ``--help`` says; a rule's page is the docstring of its file, which is
+Markdown already.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import click
+
+from migratable.check import rules
+from migratable.cli import cli
+
+
+def write(reference: Path) -> None:
+    """Write ``commands/`` and ``rules/`` under *reference* anew, each with an index."""
+    commands = dict(_commands())
+    _folder(
+        reference / "commands",
+        commands,
+        "Commands",
+        "What each command's `--help` says, made from the program.",
+    )
+    documents = {module.__name__.rpartition(".")[2]: module for module in _rules()}
+    _folder(
+        reference / "rules",
+        {_id(name, module): _rule(name, module) for name, module in documents.items()},
+        "Rules",
+        "What `migratable check` knows, made from the rules themselves. "
+        "`migratable rule ID` shows the same page in the terminal.",
+    )
+
+
+def _folder(folder: Path, texts: dict[str, str], title: str, words: str) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    for name, text in texts.items():
+        (folder / f"{name}.md").write_text(text, encoding="utf-8")
+    toctree = "```{toctree}\n:maxdepth: 1\n:glob:\n\n*\n```\n" if texts else "None yet.\n"
+    (folder / "index.md").write_text(f"# {title}\n\n{words}\n\n{toctree}", encoding="utf-8")
+
+
+def _commands() -> Iterator[tuple[str, str]]:
+    context = click.Context(cli, info_name="migratable")
+    for name in cli.list_commands(context):
+        found = cli.get_command(context, name)
+        assert found is not None
+        yield name, f"# migratable {name}\n\n" + "\n".join(_help(found, context, name))
+
+
+def _help(command: click.Command, parent: click.Context, name: str) -> Iterator[str]:
+    """Help of a command, then of its subcommands, as text blocks under headings."""
+    context = click.Context(command, info_name=name, parent=parent, max_content_width=88)
+    context.terminal_width = 88
+    yield f"```text\n{command.get_help(context)}\n```\n"
+    if isinstance(command, click.Group):
+        for sub in command.list_commands(context):
+            found = command.get_command(context, sub)
+            assert found is not None
+            yield f"## {context.command_path} {sub}\n"
+            yield from _help(found, context, sub)
+
+
+def _rules() -> Iterator[ModuleType]:
+    for found in pkgutil.iter_modules(rules.__path__):
+        if not found.name.startswith("_"):
+            yield importlib.import_module(f"{rules.__name__}.{found.name}")
+
+
+def _id(name: str, module: ModuleType) -> str:
+    """Name of a rule: its file's, with hyphens, as its RULE says itself."""
+    return str(getattr(getattr(module, "RULE", None), "id", name.replace("_", "-")))
+
+
+def _rule(name: str, module: ModuleType) -> str:
+    summary, _, rest = (inspect.getdoc(module) or "").partition("\n")
+    severity = getattr(getattr(module, "RULE", None), "severity", None)
+    facts = f"Severity: **{severity}**\n" if severity is not None else ""
+    return f"# {_id(name, module)}\n\n{summary}\n\n{facts}\n{rest.strip()}\n"
