@@ -75,7 +75,7 @@ def read(
     :raise StreamError: when the stream (ContainerError: what is around it) is malformed.
     """
     if isinstance(source, (str, Path)):
-        from migratable.stream.containers import open_image
+        from migratable.stream.containers import open_image  # noqa: PLC0415 -- heavy, often unused
 
         image = open_image(Path(source), snapshot=snapshot)
         return read_bytes(image.data, ram=ram, page_size=page_size, container=image.kind)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from migratable.stream import vmdesc
-from migratable.stream.cursor import Buffer
+from migratable.stream.cursor import Buffer, counted
 from migratable.stream.layout import CommandKind, SectionKind
 from migratable.stream.model import (
     Command,
@@ -17,7 +17,7 @@ from migratable.stream.model import (
     Stream,
     flatten,
 )
-from migratable.stream.pages import ram_end
+from migratable.stream.pages import ram_end, ram_start
 from migratable.stream.vmdesc import VmDescription, VmDevice, VmField, VmsdBody
 
 
@@ -119,8 +119,6 @@ def elide_ram(stream: Stream, pages: Iterable[tuple[str, int, bytes]] = ()) -> S
             continue
         if isinstance(element, Section) and element.idstr == "ram":
             if element.kind is SectionKind.START:
-                from migratable.stream.pages import ram_start
-
                 end = ram_end(pages, section_id=element.section_id, footer=element.footer)
                 if any(block.mapped for block in stream.ram_blocks):
                     blocks = [replace(block, mapped=None) for block in stream.ram_blocks]
@@ -149,8 +147,6 @@ def elide_ram(stream: Stream, pages: Iterable[tuple[str, int, bytes]] = ()) -> S
 
 def without_capability(configuration: Configuration, name: str) -> Configuration:
     """The configuration without one of its capabilities."""
-    from migratable.stream.cursor import counted
-
     left = [one for one in configuration.capabilities if one != name]
     body = len(left).to_bytes(4, "big") + b"".join(map(counted, left))
     subsections = tuple(

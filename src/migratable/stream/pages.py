@@ -14,6 +14,7 @@ from migratable.stream.cursor import Buffer, Cursor, counted
 from migratable.stream.layout import RamFlag, SectionKind
 from migratable.stream.model import Section, Span, Stream, flatten
 from migratable.stream.ram import RamBlock, read_start
+from migratable.stream.reader import read_rounds
 
 RAM_VERSION = 4
 
@@ -75,8 +76,6 @@ def _records(
 
 def _ram_bodies(stream: Stream) -> Iterator[Cursor]:
     """Cursors over the bodies of ram PART and END sections, those inside spans too."""
-    from migratable.stream.reader import read_rounds
-
     starts = {one.section_id: one for one in stream.sections if one.kind is SectionKind.START}
     for element in flatten(stream.elements):
         inner = read_rounds(element, starts, stream.page_size) if isinstance(element, Span) else ()

@@ -175,7 +175,7 @@ def _read_block(cursor: Cursor, left: int, *, gpa: bool, mapped: bool) -> RamBlo
 
 
 def _page_size_follows(cursor: Cursor, *, last: bool, gpa: bool) -> bool:
-    """Is the next u64 a block's page size?
+    """Tell whether the next u64 is a block's page size.
 
     A postcopy source sends it only for blocks whose page size is not the host's, and no flag says
     so. A power of two between 4 KiB and 16 GiB begins with a zero byte; the next entry begins with

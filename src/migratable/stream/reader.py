@@ -63,8 +63,8 @@ def read_rounds(span: Span, starts: Mapping[int, Section], page_size: int) -> It
     :raise StreamError: when the span is malformed.
     """
     reader = _Reader(memoryview(span.data), ram=True, page_size=page_size)
-    reader._starts = dict(starts)  # noqa: SLF001 -- ours
-    reader._base = span.offset or 0  # noqa: SLF001
+    reader._starts = dict(starts)
+    reader._base = span.offset or 0
     yield from reader.rounds()
 
 

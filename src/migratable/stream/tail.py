@@ -149,7 +149,7 @@ def _search_header(data: memoryview, end: int, tail: bytes, minimum: int) -> int
 
 
 def plausible_element(data: memoryview, pos: int, end: int, starts: Container[int]) -> bool:
-    """Could an element, or the end of the stream, begin at *pos*?"""
+    """Tell whether an element, or the end of the stream, could begin at *pos*."""
     if pos >= end:
         return pos == end
     kind = data[pos]

@@ -1,0 +1,92 @@
+"""Fields of sections that are no VMState, and of virtio devices in a stream without vmdesc."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from migratable.errors import StreamError
+from migratable.stream import virtio
+from migratable.stream.body import Body
+from migratable.stream.builder import Builder
+from migratable.stream.cursor import Cursor
+from migratable.stream.iterable import NO_HTAB
+from migratable.stream.layout import SectionKind
+from migratable.stream.model import Section
+
+_MAX_CHUNKS = 10_000
+
+
+def decoder(section: Section) -> Callable[[Section], Body] | None:
+    """The function that takes such a section apart, None when it stays bytes."""
+    if section.kind is not SectionKind.FULL:
+        return {"ram": _ram, "spapr/htab": _htab}.get(section.idstr)
+    if section.idstr.rpartition("/")[2].startswith(("virtio-", "vhost-")):
+        return _virtio
+    return None
+
+
+def _ram(section: Section) -> Body:
+    cursor = section.cursor()
+    out = Builder(cursor, "ram", section.version_id)
+    if section.kind is SectionKind.START:
+        out.u64("mem_size")
+    out.bytes("blocks" if section.kind is SectionKind.START else "records", cursor.remaining)
+    return out.body()
+
+
+def _htab(section: Section) -> Body:
+    cursor = section.cursor()
+    out = Builder(cursor, "spapr/htab", section.version_id)
+    head = out.u32("htab_shift" if section.kind is SectionKind.START else "section_hdr")
+    if section.kind is SectionKind.START or head == NO_HTAB:
+        return out.body()
+    chunks: list[Body] = []
+    while cursor.remaining > 8 and len(chunks) < _MAX_CHUNKS:
+        chunk = Builder(cursor, "chunk")
+        chunk.u32("index")
+        valid = chunk.u16("n_valid")
+        chunk.u16("n_invalid")
+        chunk.bytes("entries", 16 * valid)
+        chunks.append(chunk.body())
+    out.structs("chunks", tuple(chunks))
+    out.bytes("end", cursor.remaining)
+    return out.body()
+
+
+def _virtio(section: Section) -> Body:
+    """A virtio section whose outer description is missing: the blob, when nothing else is there."""
+    cursor = section.cursor()
+    try:
+        found = virtio.parse(
+            section.body, offset=section.body_offset or 0, idstr=section.idstr, exact=True
+        )
+    except StreamError:
+        found = None
+    out = Builder(cursor, section.idstr.rpartition("/")[2], section.version_id)
+    if found is None:
+        out.bytes("data", cursor.remaining)
+        return out.body()
+    cursor.skip(found.size)
+    out.structs("virtio", (found.body,), "virtio")
+    return out.body()
+
+
+def virtio_of(section: Section) -> virtio.Virtio | None:
+    """The blob of a virtio section with or without vmdesc, None when it has none.
+
+    :raise StreamError: when the blob cannot be taken apart.
+    """
+    kind = section.idstr.rpartition("/")[2]
+    if section.kind is not SectionKind.FULL or not kind.startswith(("virtio-", "vhost-")):
+        return None
+    cursor = Cursor(section.body, base=section.body_offset or 0)
+    data = cursor.data
+    if section.description is not None:
+        if not any(field.type == "virtio" for field in section.description.body.fields):
+            return None
+        for field in section.description.body.fields:
+            if field.type == "virtio":
+                data = cursor.data[cursor.pos : cursor.pos + field.size]
+                break
+            cursor.skip(field.total_size)
+    return virtio.parse(data, offset=cursor.offset, idstr=section.idstr)
