@@ -11,6 +11,8 @@ has in its source:
     a hexadecimal number without ``0x`` (``%x``), as ``format`` writes it.
 ``{name:line}``
     a string up to the end of the line.
+``{name:phrase}``
+    words without punctuation, such as the C library's error texts.
 
 Doubled braces stand for themselves.
 """
@@ -52,6 +54,8 @@ class Parameter:
             return r"[0-9a-fA-F]+" if self.base == 16 else r"-?\d+"
         if self.spec == "line":
             return r".+"
+        if self.spec == "phrase":
+            return r"[^:'\"\\,;]*[^:'\"\\,;\s.)]"
         if not following:
             # Logs put a comma, quote or bracket behind a line that they wrap.
             return r"[^\s'\",;\\]+(?<![.:)])"
