@@ -32,7 +32,7 @@ class InertCommandLine:
     """A command line that may be started anywhere.
 
     :ivar program: words that name the program, as the line had them.
-    :ivar argv: arguments after the program; ``-S``, no display, one private QMP socket.
+    :ivar plain_argv: arguments after the program without a monitor, for a caller that adds one.
     :ivar notes: what was replaced by what, in words.
     :ivar unchecked: what so cannot be examined, in words.
     :ivar needs_netns: start it in a private user and network namespace (its taps are made there).
@@ -46,7 +46,7 @@ class InertCommandLine:
     """
 
     program: tuple[str, ...]
-    argv: list[str]
+    plain_argv: list[str]
     qmp_path: Path
     notes: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
@@ -58,16 +58,108 @@ class InertCommandLine:
     kvmclock: bool = False
     removed_devices: frozenset[str] = frozenset()
 
+    @property
+    def argv(self) -> list[str]:
+        """Arguments after the program; ``-S``, no display, one private QMP socket."""
+        path = str(self.qmp_path).replace(",", ",,")
+        return [*self.plain_argv, "-qmp", f"unix:{path},server=on,wait=off"]
+
 
 Handler = Callable[[Work, Option], list[Option]]
 
 _DROPPED = frozenset(
-    ["mon", "monitor", "qmp", "qmp-pretty", "gdb", "s", "pidfile", "daemonize", "D", "d", "trace", "msg", "name", "id", "writeconfig", "plugin", "sandbox", "runas", "chroot", "run-with", "async-teardown", "incoming", "loadvm", "S", "preconfig", "vnc", "spice", "display", "sdl", "curses", "k", "full-screen", "add-fd", "iscsi", "realtime", "enable-fips", "mem-prealloc", "mem-path", "snapshot", "seed", "kernel", "initrd", "append", "dtb", "shim", "accel", "enable-kvm", "no-kvm", "alt-grab", "ctrl-grab", "no-quit", "no-frame", "portrait", "rotate", "show-cursor", "echr", "dfilter", "tb-size", "singlestep", "perfmap", "jitdump", "enable-sync-profile", "dump-vmstate", "qtest", "qtest-log", "dumpdtb", "clock", "xen-domid-restrict", "overcommit", "win2k-hack", "tdf"]
+    [
+        "mon",
+        "monitor",
+        "qmp",
+        "qmp-pretty",
+        "gdb",
+        "s",
+        "pidfile",
+        "daemonize",
+        "D",
+        "d",
+        "trace",
+        "msg",
+        "name",
+        "id",
+        "writeconfig",
+        "plugin",
+        "sandbox",
+        "runas",
+        "chroot",
+        "run-with",
+        "async-teardown",
+        "incoming",
+        "loadvm",
+        "S",
+        "preconfig",
+        "vnc",
+        "spice",
+        "display",
+        "sdl",
+        "curses",
+        "k",
+        "full-screen",
+        "add-fd",
+        "iscsi",
+        "realtime",
+        "enable-fips",
+        "mem-prealloc",
+        "mem-path",
+        "snapshot",
+        "seed",
+        "kernel",
+        "initrd",
+        "append",
+        "dtb",
+        "shim",
+        "accel",
+        "enable-kvm",
+        "no-kvm",
+        "alt-grab",
+        "ctrl-grab",
+        "no-quit",
+        "no-frame",
+        "portrait",
+        "rotate",
+        "show-cursor",
+        "echr",
+        "dfilter",
+        "tb-size",
+        "singlestep",
+        "perfmap",
+        "jitdump",
+        "enable-sync-profile",
+        "dump-vmstate",
+        "qtest",
+        "qtest-log",
+        "dumpdtb",
+        "clock",
+        "xen-domid-restrict",
+        "overcommit",
+        "win2k-hack",
+        "tdf",
+    ]
 )
 """Options that leave no trace in the machine's own stream."""
 
 _HARMLESS = frozenset(
-    ["name", "msg", "S", "mon", "display", "monitor", "sandbox", "overcommit", "d", "D", "trace", "pidfile", "daemonize"]
+    [
+        "name",
+        "msg",
+        "S",
+        "mon",
+        "display",
+        "monitor",
+        "sandbox",
+        "overcommit",
+        "d",
+        "D",
+        "trace",
+        "pidfile",
+        "daemonize",
+    ]
 )
 """Dropped options that are not worth a note."""
 
@@ -144,6 +236,7 @@ def inert(
         accel=accel,
         netns=netns,
         swtpm=shutil.which("swtpm"),
+        save_memory=save_memory,
     )
     if any(name.startswith("xen") for name in (option.name for option in line.options)):
         raise CommandLineError("a Xen guest (-xen…) cannot be started outside Xen; no verdict")
@@ -158,13 +251,12 @@ def inert(
     argv = [word for option in options for word in option.words]
     qmp = private_dir / "qmp"
     argv += ["-accel", accel, "-S", "-display", "none"]
-    argv += ["-qmp", f"unix:{str(qmp).replace(',', ',,')},server=on,wait=off"]
     kvm = line.wants_kvm
     if kvm and accel != "kvm":
         commandline_machine.say_kvm(work)
     return InertCommandLine(
         program=line.program,
-        argv=argv,
+        plain_argv=argv,
         qmp_path=qmp,
         notes=work.notes,
         unchecked=work.unchecked,

@@ -200,9 +200,11 @@ _MAIN_RAM = {"x86_64": "pc.ram", "i386": "pc.ram", "ppc64": "ppc_spapr.ram"}
 
 
 def thrifty_memory(work: Work, options: list[Option]) -> list[Option]:
-    """Back big main memory by a memfd of the same block name: it takes no memory until used.
+    """Back big main memory by a sparse private file: it takes no memory until it is used.
 
-    The name is the machine's own (``default_ram_id``), so the stream's RAM block list is the same.
+    The block's name is the machine's own (``default_ram_id``), so the RAM block list is the same.
+    A shared named file is also what ``x-ignore-shared`` leaves out of a migration in all releases
+    (``migrate_ram_is_ignored``: since 8.1 no other shared memory).
     """
     size = memory_size(options)
     name = _MAIN_RAM.get(work.architecture)
@@ -216,7 +218,8 @@ def thrifty_memory(work: Work, options: list[Option]) -> list[Option]:
         return options
     if family in {"none", "isapc"}:
         return options
-    text = f"memory-backend-memfd,id={name},size={size}"
+    path = str(work.private_file(f"memory{len(work.files)}", size)).replace(",", ",,")
+    text = f"memory-backend-file,id={name},size={size},mem-path={path},share=on"
     if (work.machine_version or (99, 0)) <= (3, 1):  # its compat property would name it /objects/…
         text += ",x-use-canonical-path-for-ramblock-id=off"
     return [
@@ -241,7 +244,7 @@ def memory_size(options: list[Option]) -> int | None:
 
 
 def thrifty_backend(work: Work, option: Option, fields: Fields) -> list[Option]:
-    """A ``memory-backend-*`` as a memfd (big) or ordinary memory (small) of the same block name."""
+    """Keep block name and size: a sparse private file (big) or ordinary memory (small)."""
     kind = fields.get("qom-type") or ""
     named_by_path = kind in {"memory-backend-file", "memory-backend-memfd"}
     key = "x-use-canonical-path-for-ramblock-id"
@@ -249,7 +252,8 @@ def thrifty_backend(work: Work, option: Option, fields: Fields) -> list[Option]:
     path_named = is_on(fields.get(key)) if key in fields else named_by_path and old
     size_text = fields.get("size") or "0"
     size = int(size_text) if size_text.isdigit() else parse_size(size_text)
-    new = "memory-backend-memfd" if size >= THRIFTY_FROM else "memory-backend-ram"
+    big = size >= THRIFTY_FROM and work.save_memory
+    new = "memory-backend-file" if big else "memory-backend-ram"
     if kind == new == "memory-backend-ram":
         cleaned = fields.delete("prealloc", "prealloc-threads", "host-nodes", "policy", "reserve")
         cleaned = cleaned.delete("prealloc-context", "share")
@@ -258,12 +262,17 @@ def thrifty_backend(work: Work, option: Option, fields: Fields) -> list[Option]:
     if kind != "memory-backend-ram":
         work.note(option, f"{new} of the same name and size")
     members = {"id": identity, "size": str(size)}
+    if big:
+        members["mem-path"] = str(work.private_file(f"memory{len(work.files)}", size))
+        members["share"] = "on"
     if old or key in fields:
         members[key] = "on" if path_named else "off"
     if re.search(r"[^\w.-]", identity):
         raise option.error(f"id {identity!r} is not an identifier")
     if fields.json is not None:
-        document = {"qom-type": new, "id": identity, "size": size}
+        document: dict[str, object] = {"qom-type": new, **members, "size": size}
+        if big:
+            document["share"] = True
         if key in members:
             document[key] = path_named
         return [option.with_fields(Fields(json=document))]

@@ -11,7 +11,20 @@ from migratable.profile.commandline_line import ALIASES, IMAGE, CommandLine, Opt
 from migratable.profile.commandline_names import FLAGS, KNOWN
 
 _TARGETS = frozenset(
-    ["x86_64", "i386", "ppc64", "ppc", "aarch64", "arm", "s390x", "riscv64", "riscv32", "loongarch64", "mips64el", "sparc64"]
+    [
+        "x86_64",
+        "i386",
+        "ppc64",
+        "ppc",
+        "aarch64",
+        "arm",
+        "s390x",
+        "riscv64",
+        "riscv32",
+        "loongarch64",
+        "mips64el",
+        "sparc64",
+    ]
 )
 
 

@@ -17,7 +17,25 @@ from migratable.profile.commandline_option import Fields, is_on, parse_size
 from migratable.profile.commandline_work import DISK_SIZE, FLOPPY_SIZE, Work
 
 _NVRAM_SIZE = 64 << 10
-_KEPT_DRIVE_KEYS = ["if", "id", "media", "index", "bus", "unit", "readonly", "read-only", "werror", "rerror", "cyls", "heads", "secs", "trans", "cache", "node-name", "serial"]
+_KEPT_DRIVE_KEYS = [
+    "if",
+    "id",
+    "media",
+    "index",
+    "bus",
+    "unit",
+    "readonly",
+    "read-only",
+    "werror",
+    "rerror",
+    "cyls",
+    "heads",
+    "secs",
+    "trans",
+    "cache",
+    "node-name",
+    "serial",
+]
 
 
 # Which nodes and drives need a certain size

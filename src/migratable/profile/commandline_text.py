@@ -245,7 +245,7 @@ def drop_environment(argv: list[str]) -> list[str]:
         (_ENVIRONMENT.fullmatch(argv[0]) and "/" not in argv[0].partition("=")[0])
         or _WRAPPERS.fullmatch(argv[0].rpartition("/")[2])
     ):
-        wrapped = wrapped or _WRAPPERS.fullmatch(argv[0].rpartition("/")[2])
+        wrapped = wrapped or _WRAPPERS.fullmatch(argv[0].rpartition("/")[2]) is not None
         argv = argv[1:]
     if wrapped:
         for number, word in enumerate(argv):

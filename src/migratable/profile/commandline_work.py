@@ -30,6 +30,7 @@ class Work:
     accel: str
     netns: bool
     swtpm: str | None
+    save_memory: bool = True
     notes: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
     files: dict[Path, int] = field(default_factory=dict)
