@@ -27,6 +27,7 @@ from migratable.lab.releases import (
     DEFAULT_ARCHITECTURES,
     PROGRAM_PACKAGES,
     Release,
+    is_release,
     packages_of,
     release_of,
 )
@@ -99,9 +100,10 @@ def install(
 def remove(name: str) -> bool:
     """Remove a release with all that was fetched for it; tell whether anything was there.
 
-    :raise LabError: when another process installs or removes right now.
+    :raise LabError: when it is no name of a release, or another process installs or removes.
     """
-    QemuVersion.parse(name)
+    if not is_release(name):
+        raise LabError(f"{name!r} is not a QEMU release; expected something like 10.0")
     lab = store.folder()
     places = [lab / part / name for part in ("releases", "apt", "staging")]
     if not any(place.exists() for place in places):

@@ -74,7 +74,7 @@ def release_of(spec: str) -> Release:
     if named := _SPEC.fullmatch(spec):
         return Release(name=named["name"], suite=named["suite"])
     names = ", ".join(known)
-    if _RELEASE.fullmatch(spec):
+    if is_release(spec):
         raise LabError(
             f"no Debian suite is known for QEMU {spec}; known are {names}. "
             f"If you know one, name it: lab install {spec}=SUITE"
@@ -83,6 +83,11 @@ def release_of(spec: str) -> Release:
         f"{spec!r} is not a QEMU release; expected one of {names}, "
         f"or RELEASE=SUITE for another of Debian's suites, such as 12.0=sid"
     )
+
+
+def is_release(name: str) -> bool:
+    """Whether *name* is major and minor number, as the lab's folders are named."""
+    return _RELEASE.fullmatch(name) is not None
 
 
 def packages_of(architecture: str) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from migratable.errors import LabError
+from migratable.lab.releases import is_release
 from migratable.terms import QemuVersion
 
 SCHEMA = "migratable.lab/1"
@@ -96,7 +97,7 @@ def names(*, lab: Path | None = None) -> list[str]:
     """Names of the releases in the lab, oldest first."""
     base = (lab or folder()) / "releases"
     found = [path.parent.name for path in base.glob("*/manifest.json")]
-    return sorted(found, key=_number)
+    return sorted(filter(is_release, found), key=_number)
 
 
 def installed(*, arch: str | None = None, system: bool = True) -> list[Installed]:
