@@ -1,0 +1,288 @@
+"""Take a profile: start the destination's command line inert and paused, and ask it everything."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from migratable.errors import CommandLineError, MigratableError, ProfileError, QemuError
+from migratable.profile import own_stream, vmstate_dump
+from migratable.profile.commandline import CommandLine, InertCommandLine, inert, parse
+from migratable.profile.loader import LoaderTables
+from migratable.profile.model import Profile
+from migratable.profile.qemu import QemuProcess, namespaces_work, private_folder
+from migratable.profile.qmp import QmpError
+from migratable.terms import QemuVersion
+
+_BLOCK = re.compile(
+    r"^\s*(?P<name>\S.*?)\s+(?P<psize>\d+) (?P<unit>[KMG]?i?B)\s+0x[0-9a-f]+\s+"
+    r"0x(?P<used>[0-9a-f]+)\s+0x(?P<total>[0-9a-f]+)"
+)
+_UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """A resolved destination program.
+
+    :ivar command: words that start it.
+    """
+
+    command: tuple[str, ...]
+
+
+def resolve(line: CommandLine, *, release: str | None = None) -> Program:
+    """Find the program of a command line.
+
+    :param release: a lab release to use in the place of the line's own program.
+    :raise CommandLineError: When it is nowhere, with what to do.
+    """
+    name = line.program[0] if line.program else ""
+    if name.startswith("lab:"):
+        release, name = name.removeprefix("lab:"), ""
+    if release is not None:
+        return Program(command=tuple(_lab_command(line, release, name)))
+    path = shutil.which(name)
+    if path is None and name in {"qemu-kvm", "kvm"} and Path("/usr/libexec/qemu-kvm").exists():
+        path = "/usr/libexec/qemu-kvm"
+    base = name.rpartition("/")[2]
+    if path is None and "/" in name and base.startswith("qemu-system-"):
+        path = shutil.which(base)  # the destination's path, the same program here
+    if path is None and base in {"kvm", "kvm-spice", "qemu-kvm"}:
+        path = shutil.which("qemu-system-" + (_guess_target(line) or "x86_64"))
+    if path is None:
+        raise CommandLineError(
+            f"no program {name!r} here; name the destination's QEMU by its path, or use a lab "
+            "release (--release 10.0, or lab:10.0 in its place)"
+        )
+    return Program(command=(path, *line.program[1:]))
+
+
+def _guess_target(line: CommandLine) -> str:
+    machine = line.machine or ""
+    if machine.startswith("pseries"):
+        return "ppc64"
+    return "x86_64" if machine.startswith(("pc", "q35")) else ""
+
+
+def _lab_command(line: CommandLine, release: str, name: str) -> list[str]:
+    from migratable.lab import find  # noqa: PLC0415 -- the lab is for those who use it
+
+    found = re.search(r"qemu-system-([a-z0-9_]+)", name)
+    release, _, target = release.partition("/")
+    target = target or (found[1] if found else _guess_target(line) or "x86_64")
+    return list(find(release, target).command)
+
+
+def collect(
+    command: CommandLine | Sequence[str] | str,
+    *,
+    release: str | None = None,
+    ram_sizes: Mapping[str, int] | None = None,
+    vmstate: bool = True,
+    timeout: float = 60.0,
+) -> Profile:
+    """Take the profile of a destination.
+
+    :param command: its QEMU command line, as :func:`~migratable.profile.commandline.parse` takes.
+    :param release: a lab release to use in the place of the line's program.
+    :param ram_sizes: RAM block sizes of the stream that is to be checked; see
+        :func:`~migratable.profile.commandline.inert`.
+    :param vmstate: take ``-dump-vmstate`` too (cached for each program).
+    :param timeout: seconds for the start and for each step.
+    :raise CommandLineError: When the line cannot be read, made inert, or its program found.
+    :raise DestinationStartError: When the program does not start; with its own lines.
+    :raise QemuError: When it hangs or dies.
+    """
+    line = (
+        command
+        if isinstance(command, CommandLine)
+        else parse(command, need_program=release is None)
+    )
+    program = resolve(line, release=release)
+    with private_folder() as folder:
+        quiet = inert(line, release=None, private_dir=folder, ram_sizes=ram_sizes)
+        if quiet.needs_netns and not namespaces_work():
+            quiet = inert(line, release=None, private_dir=folder, ram_sizes=ram_sizes, netns=False)
+        with QemuProcess(program.command, quiet, timeout=timeout) as qemu:
+            facts = _Facts(qemu, quiet)
+            profile = facts.profile(line, program)
+    if not vmstate:
+        return profile
+    return _with_vmstate(profile, program)
+
+
+def _with_vmstate(profile: Profile, program: Program) -> Profile:
+    from dataclasses import replace  # noqa: PLC0415 -- a shallow helper
+
+    try:
+        packed, mended = vmstate_dump.load(program.command, profile.machine)
+    except ProfileError as error:
+        return replace(profile, unchecked=(*profile.unchecked, str(error)))
+    notes = profile.notes
+    if mended:
+        notes = (*notes, "-dump-vmstate: the program died while writing it; mended")
+    return replace(profile, vmstate=packed, notes=notes)
+
+
+class _Facts:
+    """Questions to one running machine."""
+
+    def __init__(self, qemu: QemuProcess, quiet: InertCommandLine) -> None:
+        self._qemu = qemu
+        self._quiet = quiet
+        self._unchecked = list(quiet.unchecked)
+        self._start_lines = qemu.stderr_lines()
+
+    def profile(self, line: CommandLine, program: Program) -> Profile:
+        qemu = self._qemu
+        version = self._version()
+        machine = self._type("/machine").removesuffix("-machine")
+        target = str(qemu.qmp("query-target").get("arch", ""))
+        cpu_type, cpu_path = self._cpu()
+        features = self._features(cpu_path) if target in {"x86_64", "i386"} else ()
+        blocks, page_sizes = self._blocks()
+        pci = tuple(self._ask("query-pci") or ())
+        compat = self._compat(version, machine)
+        loader = self._loader()
+        virtio = self._virtio(version)
+        lines = qemu.stderr_lines()
+        stream, no_stream = self._stream()
+        suffix = re.compile(rf"-({re.escape(target)}-cpu|[a-z0-9_]+-cpu)$")
+        return Profile(
+            version=version,
+            machine=machine,
+            target=target,
+            program=program.command,
+            cpu_model=suffix.sub("", cpu_type),
+            pvr=_pvr(stream) if target in {"ppc64", "ppc"} else None,
+            stream=stream,
+            no_stream=no_stream,
+            ram_blocks=blocks,
+            block_page_sizes=page_sizes,
+            cpu_features=features,
+            compat_properties=compat,
+            pci_devices=pci,
+            virtio=virtio,
+            loader=loader,
+            kernel=os.uname().release,
+            accelerator="tcg",
+            wants_kvm=self._quiet.kvm,
+            kvmclock=self._quiet.kvmclock,
+            command_line=tuple(line.argv),
+            inert=tuple(self._quiet.plain_argv),
+            stderr=lines,
+            notes=tuple(self._quiet.notes),
+            unchecked=tuple(dict.fromkeys(self._unchecked)),
+            taken=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        )
+
+    def _ask(self, command: str, /, **arguments: Any) -> Any:
+        """Ask what not every program can answer; None then."""
+        try:
+            return self._qemu.qmp(command, **arguments)
+        except QmpError:
+            return None
+
+    def _type(self, path: str) -> str:
+        return str(self._qemu.qmp("qom-get", path=path, property="type"))
+
+    def _version(self) -> QemuVersion:
+        found = self._qemu.greeting.get("version", {})
+        number = found.get("qemu", {})
+        try:
+            return QemuVersion(
+                int(number["major"]),
+                int(number["minor"]),
+                int(number["micro"]),
+                str(found.get("package", "")),
+            )
+        except (KeyError, TypeError, ValueError):
+            raise QemuError(f"QMP greeting without a version: {str(found)[:100]}") from None
+
+    def _cpu(self) -> tuple[str, str]:
+        cpus = self._ask("query-cpus-fast") or []
+        if not cpus:
+            return "", ""
+        path = str(cpus[0].get("qom-path", ""))
+        return self._type(path), path
+
+    def _features(self, path: str) -> tuple[Mapping[str, Any], ...]:
+        words = self._ask("qom-get", path=path, property="feature-words") if path else None
+        return tuple(words or ())
+
+    def _blocks(self) -> tuple[dict[str, tuple[int, int]], dict[str, int]]:
+        blocks: dict[str, tuple[int, int]] = {}
+        page_sizes: dict[str, int] = {}
+        for text in self._qemu.hmp("info ramblock").splitlines():
+            found = _BLOCK.match(text)
+            if found:
+                name = found["name"]
+                blocks[name] = (int(found["used"], 16), int(found["total"], 16))
+                page_sizes[name] = int(found["psize"]) * _UNITS.get(found["unit"], 1)
+        return blocks, page_sizes
+
+    def _compat(self, version: QemuVersion, machine: str) -> tuple[Mapping[str, str], ...] | None:
+        if version.release < (9, 1):
+            return None
+        for one in self._ask("query-machines", compat_props=True) or ():
+            if one.get("name") == machine:
+                return tuple(one.get("compat-props") or ())
+        return None
+
+    def _virtio(self, version: QemuVersion) -> dict[str, Any]:
+        if not (7, 2) <= version.release < (11, 0):  # 11.1.2 aborts on x-query-virtio-status
+            return {}
+        out: dict[str, Any] = {}
+        for device in self._ask("x-query-virtio") or ():
+            path = str(device.get("path", ""))
+            status = self._ask("x-query-virtio-status", path=path)
+            if status:
+                out[path] = {
+                    "name": device.get("name"),
+                    "host_features": status.get("host-features"),
+                    "num_vqs": status.get("num-vqs"),
+                }
+        return out
+
+    def _loader(self) -> LoaderTables | None:
+        from migratable.profile.memory import introspect  # noqa: PLC0415 -- for live programs only
+
+        try:
+            return introspect(self._qemu.pid)
+        except MigratableError as error:
+            self._unchecked.append(f"the loader's own tables: {error}")
+            return None
+
+    def _stream(self) -> tuple[bytes, str]:
+        memory_files = any(path.name.startswith("memory") for path in self._quiet.files)
+        try:
+            data = own_stream.take(self._qemu, ignore_shared=memory_files)
+        except QmpError as error:
+            reason = error.description
+        except QemuError as error:
+            reason = str(error)
+        else:
+            return own_stream.plain(data), ""
+        self._unchecked.append(f"the destination's own stream: {reason}")
+        return b"", reason
+
+
+def _pvr(stream: bytes) -> int | None:
+    """Processor version register of the first CPU (``env.spr[287]``, SPR_PVR)."""
+    if not stream:
+        return None
+    from migratable.stream import read  # noqa: PLC0415 -- ppc64 only
+    from migratable.stream.fields import decode  # noqa: PLC0415
+
+    section = read(stream).device("cpu")
+    if section is None:
+        return None
+    registers = decode(section).value("env.spr")
+    return registers[287] if isinstance(registers, tuple) and len(registers) > 287 else None

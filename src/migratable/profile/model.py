@@ -1,0 +1,325 @@
+"""A destination as a value: everything that a prediction needs, in one file to mail.
+
+JSON (``migratable.profile/1``): one object whose binary members are zlib-compressed and
+base64-encoded. Members are added, never renamed; a reader takes files of its own schema number.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from migratable.errors import ProfileError
+from migratable.profile.loader import LoaderTables
+from migratable.terms import QemuVersion
+
+SCHEMA = "migratable.profile/1"
+_STREAM_LIMIT = 256 << 20
+_DUMP_LIMIT = 64 << 20
+_FILE_LIMIT = 256 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """What a destination is. (Not slotted: one member is computed when it is first asked for.)
+
+    :ivar program: words that started the program.
+    :ivar version: release with the distribution's package.
+    :ivar machine: the machine type's canonical name, ``pc-q35-10.0``.
+    :ivar cpu_model: CPU type without the target's suffix, ``power9_v2.2``, ``qemu64``.
+    :ivar pvr: processor version register on ppc64, else None.
+    :ivar stream: the machine's own stream without RAM contents; empty when it refuses to save
+        itself (then :attr:`no_stream` says why).
+    :ivar ram_blocks: block name to (used, maximum) bytes, in the destination's order.
+    :ivar block_page_sizes: block name to the page size of its backing, bytes.
+    :ivar cpu_features: x86: CPUID words that the guest sees, as ``query feature-words`` has them.
+    :ivar compat_properties: of the machine type, from 9.1 on; None before.
+    :ivar pci_devices: ``query-pci`` as it was answered.
+    :ivar virtio: virtio devices by QOM path: name, features and status by ``x-query-virtio-status``
+        (7.2 to 10.x; other releases have it from the loader's tables alone).
+    :ivar loader: the loader's own tables, None when they were not read.
+    :ivar vmstate: ``-dump-vmstate`` as JSON text, compressed; empty when not asked for.
+    :ivar kernel: release of the host's kernel on which the profile was taken.
+    :ivar accelerator: under which it was taken.
+    :ivar wants_kvm: did the command line ask for KVM?
+    :ivar kvmclock: will the real machine have a section ``kvmclock`` that the stream lacks?
+    :ivar command_line: the user's words.
+    :ivar inert: the words that were started.
+    :ivar stderr: what the program printed at its start, without its name.
+    :ivar notes: what was replaced by what.
+    :ivar unchecked: what so was not examined.
+    :ivar taken: when, UTC, ISO 8601.
+    """
+
+    version: QemuVersion
+    machine: str
+    target: str = ""
+    program: tuple[str, ...] = ()
+    cpu_model: str = ""
+    pvr: int | None = None
+    stream: bytes = field(default=b"", repr=False)
+    no_stream: str = ""
+    ram_blocks: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    block_page_sizes: Mapping[str, int] = field(default_factory=dict)
+    cpu_features: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+    compat_properties: tuple[Mapping[str, str], ...] | None = field(default=None, repr=False)
+    pci_devices: tuple[Any, ...] = field(default=(), repr=False)
+    virtio: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    loader: LoaderTables | None = field(default=None, repr=False)
+    vmstate: bytes = field(default=b"", repr=False)
+    kernel: str = ""
+    accelerator: str = "tcg"
+    wants_kvm: bool = False
+    kvmclock: bool = False
+    command_line: tuple[str, ...] = ()
+    inert: tuple[str, ...] = ()
+    stderr: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    unchecked: tuple[str, ...] = ()
+    taken: str = ""
+
+    @cached_property
+    def dump_vmstate(self) -> Mapping[str, Any]:
+        """``-dump-vmstate`` taken apart; empty when the profile has none.
+
+        :raise ProfileError: When it is damaged.
+        """
+        if not self.vmstate:
+            return {}
+        try:
+            found = json.loads(_inflate(self.vmstate, _DUMP_LIMIT, "vmstate"))
+        except (ValueError, RecursionError) as error:
+            raise ProfileError(f"profile: vmstate: not JSON ({error})") from None
+        if not isinstance(found, dict):
+            raise ProfileError("profile: vmstate: not an object")
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """One object for a file."""
+        return {
+            "schema": SCHEMA,
+            "version": {
+                "number": f"{self.version.major}.{self.version.minor}.{self.version.micro}",
+                "package": self.version.package,
+            },
+            "machine": self.machine,
+            "target": self.target,
+            "program": list(self.program),
+            "cpu_model": self.cpu_model,
+            "pvr": self.pvr,
+            "stream": _packed(zlib.compress(self.stream, 6)) if self.stream else None,
+            "no_stream": self.no_stream,
+            "ram_blocks": [[name, *sizes] for name, sizes in self.ram_blocks.items()],
+            "block_page_sizes": dict(self.block_page_sizes),
+            "cpu_features": [dict(word) for word in self.cpu_features],
+            "compat_properties": None
+            if self.compat_properties is None
+            else [dict(one) for one in self.compat_properties],
+            "pci_devices": list(self.pci_devices),
+            "virtio": dict(self.virtio),
+            "loader": None if self.loader is None else self.loader.to_json(),
+            "vmstate": _packed(self.vmstate) if self.vmstate else None,
+            "kernel": self.kernel,
+            "accelerator": self.accelerator,
+            "wants_kvm": self.wants_kvm,
+            "kvmclock": self.kvmclock,
+            "command_line": list(self.command_line),
+            "inert": list(self.inert),
+            "stderr": list(self.stderr),
+            "notes": list(self.notes),
+            "unchecked": list(self.unchecked),
+            "taken": self.taken,
+        }
+
+    def dumps(self) -> str:
+        """JSON text of :meth:`to_json`, one line."""
+        return json.dumps(self.to_json(), separators=(",", ":"))
+
+    @classmethod
+    def loads(cls, text: str | bytes, *, origin: str = "profile") -> Profile:
+        """Read :meth:`dumps`' text.
+
+        :param origin: where the text is from, for messages.
+        :raise ProfileError: When it is no profile, of another schema, or damaged; with the place.
+        """
+        if len(text) > _FILE_LIMIT:
+            raise ProfileError(f"{origin}: {len(text)} bytes are too many for a profile")
+        try:
+            document = json.loads(text, parse_constant=_no_constant)
+        except (ValueError, RecursionError) as error:
+            raise ProfileError(f"{origin}: not JSON: {error}") from None
+        return cls.from_json(document, origin=origin)
+
+    @classmethod
+    def from_json(cls, document: object, *, origin: str = "profile") -> Profile:
+        """Read :meth:`to_json`'s object; raises as :meth:`loads` does."""
+        if not isinstance(document, dict) or "schema" not in document:
+            raise ProfileError(f"{origin}: no profile (it has no member 'schema')")
+        schema = document["schema"]
+        if schema != SCHEMA:
+            raise ProfileError(
+                f"{origin}: schema {schema!r}; this program reads {SCHEMA!r}. "
+                "Take the profile again, or use the program that wrote it"
+            )
+        take = _Reader(document, origin)
+        number = take.mapping("version")
+        try:
+            version = QemuVersion.parse(str(number.get("number", "")))
+        except ValueError as error:
+            raise ProfileError(f"{origin}: version: {error}") from None
+        stream = take.binary("stream")
+        loader = take.optional_mapping("loader")
+        compat = take.optional_list("compat_properties")
+        return cls(
+            version=QemuVersion(
+                version.major, version.minor, version.micro, str(number.get("package", ""))
+            ),
+            machine=take.text("machine"),
+            target=take.text("target"),
+            program=take.texts("program"),
+            cpu_model=take.text("cpu_model"),
+            pvr=take.optional_integer("pvr"),
+            stream=_inflate(stream, _STREAM_LIMIT, f"{origin}: stream") if stream else b"",
+            no_stream=take.text("no_stream"),
+            ram_blocks=take.blocks("ram_blocks"),
+            block_page_sizes=take.integers("block_page_sizes"),
+            cpu_features=take.mappings("cpu_features"),
+            compat_properties=None if compat is None else take.mappings("compat_properties"),
+            pci_devices=tuple(take.list("pci_devices")),
+            virtio=take.mapping("virtio"),
+            loader=None if loader is None else LoaderTables.from_json(loader),
+            vmstate=take.binary("vmstate"),
+            kernel=take.text("kernel"),
+            accelerator=take.text("accelerator"),
+            wants_kvm=take.boolean("wants_kvm"),
+            kvmclock=take.boolean("kvmclock"),
+            command_line=take.texts("command_line"),
+            inert=take.texts("inert"),
+            stderr=take.texts("stderr"),
+            notes=take.texts("notes"),
+            unchecked=take.texts("unchecked"),
+            taken=take.text("taken"),
+        )
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _packed(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+def _inflate(data: bytes, limit: int, place: str) -> bytes:
+    machine = zlib.decompressobj()
+    try:
+        out = machine.decompress(data, limit)
+    except zlib.error as error:
+        raise ProfileError(f"{place}: damaged ({error})") from None
+    if not machine.eof:
+        why = f"more than {limit} bytes" if machine.unconsumed_tail else "cut short"
+        raise ProfileError(f"{place}: damaged: {why}")
+    return out
+
+
+class _Reader:
+    """Members of a document by type; a missing one has its type's empty value."""
+
+    def __init__(self, document: Mapping[str, Any], origin: str) -> None:
+        self._document = document
+        self._origin = origin
+
+    def _error(self, name: str, expected: str) -> ProfileError:
+        return ProfileError(f"{self._origin}: {name}: expected {expected}")
+
+    def text(self, name: str) -> str:
+        value = self._document.get(name, "")
+        if not isinstance(value, str):
+            raise self._error(name, "a string")
+        return value
+
+    def boolean(self, name: str) -> bool:
+        value = self._document.get(name, False)
+        if not isinstance(value, bool):
+            raise self._error(name, "true or false")
+        return value
+
+    def optional_integer(self, name: str) -> int | None:
+        value = self._document.get(name)
+        if value is not None and not _is_integer(value):
+            raise self._error(name, "a number or null")
+        return value
+
+    def list(self, name: str) -> list[Any]:
+        value = self._document.get(name, [])
+        if not isinstance(value, list):
+            raise self._error(name, "a list")
+        return value
+
+    def optional_list(self, name: str) -> Any:
+        return None if self._document.get(name) is None else self.list(name)
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        values = self.list(name)
+        for place, value in enumerate(values):
+            if not isinstance(value, str):
+                raise self._error(f"{name}[{place}]", "a string")
+        return tuple(values)
+
+    def mapping(self, name: str) -> dict[str, Any]:
+        value = self._document.get(name, {})
+        if not isinstance(value, dict):
+            raise self._error(name, "an object")
+        return value
+
+    def optional_mapping(self, name: str) -> dict[str, Any] | None:
+        return None if self._document.get(name) is None else self.mapping(name)
+
+    def mappings(self, name: str) -> tuple[dict[str, Any], ...]:
+        values = self.list(name)
+        for place, value in enumerate(values):
+            if not isinstance(value, dict):
+                raise self._error(f"{name}[{place}]", "an object")
+        return tuple(values)
+
+    def integers(self, name: str) -> dict[str, int]:
+        found = self.mapping(name)
+        for key, value in found.items():
+            if not _is_integer(value):
+                raise self._error(f"{name}.{key}", "a number")
+        return found
+
+    def blocks(self, name: str) -> dict[str, tuple[int, int]]:
+        out: dict[str, tuple[int, int]] = {}
+        for place, value in enumerate(self.list(name)):
+            if (
+                not isinstance(value, list)
+                or len(value) != 3
+                or not isinstance(value[0], str)
+                or not all(_is_integer(size) and 0 <= size < 1 << 64 for size in value[1:])
+            ):
+                raise self._error(f"{name}[{place}]", "[name, used bytes, maximum bytes]")
+            out[value[0]] = (value[1], value[2])
+        return out
+
+    def binary(self, name: str) -> bytes:
+        value = self._document.get(name)
+        if value is None:
+            return b""
+        if not isinstance(value, str):
+            raise self._error(name, "base64 text")
+        try:
+            return base64.b64decode(value, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise ProfileError(f"{self._origin}: {name}: not base64 ({error})") from None
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and math.isfinite(value)
