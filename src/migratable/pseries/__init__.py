@@ -15,6 +15,9 @@ For a stream whose ``spapr`` section was read already (``migratable check`` uses
 :func:`compare` is ``spapr_caps_post_migration``: a capability that is not in the stream counts as
 the *destination's* default, because the destination cannot know the source's.
 
+At both ends of a stream: ``PseriesMachine(release="4.1", machine="pseries-4.1", cpu="POWER9",
+ic_mode="xics").save()`` writes what real QEMU can load, ``.load(stream)`` judges a real stream.
+
 The facts are data in ``facts/*.toml``; :func:`release` gives one release as a
 :class:`~migratable.pseries.build.Build`, from which downstream builds and planned changes are made
 (:mod:`migratable.pseries.downstream`, :mod:`migratable.pseries.whatif`).
@@ -28,6 +31,7 @@ from migratable.errors import CommandLineError
 from migratable.pseries.batch import Model, Pair, judge_lines
 from migratable.pseries.build import Build, release, releases
 from migratable.pseries.load import Loaded, compare_levels
+from migratable.pseries.machine import PseriesMachine
 from migratable.pseries.start import Started, Starter
 from migratable.pseries.values import NotModelledError
 
@@ -36,6 +40,7 @@ __all__ = [
     "Loaded",
     "Model",
     "Pair",
+    "PseriesMachine",
     "Started",
     "compare",
     "judge_lines",

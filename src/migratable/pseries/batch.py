@@ -115,18 +115,7 @@ class Model:
             return Pair(
                 source=source, unknown=f"{odd}: devices and other options are not part of the model"
             )
-        reason = _not_examined(source, destination)
-        if reason and loaded.rule != "machine-type":
-            return Pair(source=source, unknown=reason)
         return Pair(source=source, destination=destination, loaded=loaded)
-
-
-def _not_examined(source: Started, destination: Started) -> str:
-    if source.ram != destination.ram:
-        return "the two sides have different RAM sizes"
-    if (source.cpus, source.servers) != (destination.cpus, destination.servers):
-        return "the two sides have different processor topologies"
-    return ""
 
 
 def judge_lines(

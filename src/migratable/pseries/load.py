@@ -34,6 +34,40 @@ class Loaded:
         return self.rule is not None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arriving:
+    """What a destination's loader meets in a stream; None where the stream has no such section.
+
+    :ivar machine: the machine type's name in the configuration.
+    :ivar ram: bytes of the block ``ppc_spapr.ram``.
+    :ivar servers: interrupt servers for which ``spapr-xive`` has tables.
+    :ivar xive_section: section id of ``spapr-xive``, which the newest releases print.
+    :ivar cpus: processors; ``presenters``: sections ``icp/server`` and ``xive-tctx``.
+    :ivar xive_first: ``xive-tctx`` comes before ``icp/server`` (up to 4.1).
+    :ivar pvr: processor version register of the first processor; ``compat_pvr``: its mode or 0.
+    :ivar sent: capability subsections.
+    :ivar spapr: is there a ``spapr`` section at all?
+    :ivar described: does vmdesc follow? Without it QEMU complains once everything is loaded.
+    """
+
+    machine: str
+    has_xics: bool
+    has_xive: bool
+    ram: int | None = None
+    servers: int | None = None
+    xive_section: int = 0
+    cpus: int | None = None
+    presenters: int = 0
+    xive_first: bool = False
+    pvr: int | None = None
+    compat_pvr: int = 0
+    slb_version: int | None = None
+    iommu_version: int | None = None
+    sent: Sent = ()
+    spapr: bool = True
+    described: bool = True
+
+
 def compare_levels(
     stream: Mapping[str, int], destination: Started
 ) -> tuple[list[tuple[str, str]], bool]:
@@ -70,16 +104,23 @@ class Loader:
 
     def load(self, source: Started, destination: Started) -> Loaded:
         """What *destination* says of the stream that *source* writes, at once after its start."""
+        return self.arrive(leaving(source), destination)
+
+    def arrive(self, stream: Arriving, destination: Started) -> Loaded:
+        """What *destination* says of what it meets in *stream*."""
         build = destination.build
-        blocked = _before_spapr(source, destination)
+        blocked = _before_spapr(stream, destination)
         if blocked is not None:
             return blocked
-        unknown = next((name for name, _ in source.sent if name not in build.by_subsection), None)
+        last = () if stream.described else ("Expected vmdescription section, but got 0",)
+        if not stream.spapr:
+            return Loaded(rule=None, lines=last)
+        unknown = next((name for name, _ in stream.sent if name not in build.by_subsection), None)
         if unknown is not None:
             return unknown_subsection(build, unknown)
-        lines, refused = self._compare(source.sent, destination)
+        lines, refused = self._compare(stream.sent, destination)
         if not refused:
-            return Loaded(rule=None, lines=lines)
+            return Loaded(rule=None, lines=lines + last)
         return Loaded(
             rule="capability-higher",
             device="spapr",
@@ -173,30 +214,46 @@ def pvr_matches(destination: Build, pvr: int, ours: int, family: str) -> bool:
     return True
 
 
-def _before_spapr(source: Started, destination: Started) -> Loaded | None:
+def leaving(source: Started) -> Arriving:
+    """What *source* sends, as a destination will meet it."""
+    assert source.machine is not None
+    assert source.cpu is not None
+    return Arriving(
+        machine=source.machine.name,
+        ram=source.ram,
+        has_xics=source.has_xics,
+        has_xive=source.has_xive,
+        servers=source.servers,
+        xive_section=5 if source.has_xics else 4,
+        cpus=source.cpus,
+        pvr=source.cpu.pvr,
+        compat_pvr=source.cas_pvr,
+        slb_version=2 if source.build.has("slb_version_2") else 1,
+        iommu_version=3 if source.build.has("iommu_version_3") else 2,
+        sent=source.sent,
+    )
+
+
+def _before_spapr(stream: Arriving, destination: Started) -> Loaded | None:
     """Everything that ends loading before the ``spapr`` section, in the order of the wire."""
     build = destination.build
-    assert source.machine is not None
     assert destination.machine is not None
-    ours, theirs = destination.machine.name, source.machine.name
+    ours, theirs = destination.machine.name, stream.machine
     if not ours.startswith(theirs):
-        cause = f"Machine type received is '{theirs}' and local is '{ours}'"
-        chained = (
-            f"post load hook failed for: configuration, version_id: 1, minimum_version: 0: {cause}"
-        )
-        return Loaded(
-            rule="machine-type",
-            device="configuration",
-            lines=load_failed(build, INVALID, cause, chained=chained),
-        )
-    if source.has_xics and not destination.has_xics:
+        return _other_machine(build, theirs, ours)
+    if stream.ram is not None and stream.ram != destination.ram:
+        return _other_ram(build, stream.ram, destination.ram)
+    if stream.has_xics and not destination.has_xics:
         return unknown_section(build, "ics", 0)
-    if source.has_xive and not destination.has_xive:
-        return unknown_section(build, "xive-source", 0)
-    cpu = _cpu_blocked(source, destination)
+    if stream.has_xive:
+        if not destination.has_xive:
+            return unknown_section(build, "xive-source", 0)
+        if stream.servers != destination.servers:
+            return _footer_missing(build, "spapr-xive", stream.xive_section)
+    cpu = _cpu_blocked(stream, destination)
     if cpu is not None:
         return cpu
-    if source.build.has("iommu_version_3") and not build.has("iommu_version_3"):
+    if stream.iommu_version == 3 and not build.has("iommu_version_3"):
         return Loaded(
             rule="section-version",
             device="spapr_iommu",
@@ -208,11 +265,44 @@ def _before_spapr(source: Started, destination: Started) -> Loaded | None:
     return None
 
 
-def _cpu_blocked(source: Started, destination: Started) -> Loaded | None:
+def _other_machine(build: Build, theirs: str, ours: str) -> Loaded:
+    cause = f"Machine type received is '{theirs}' and local is '{ours}'"
+    hook = "post load hook failed for: configuration, version_id: 1, minimum_version: 0"
+    return Loaded(
+        rule="machine-type",
+        device="configuration",
+        lines=load_failed(build, INVALID, cause, chained=f"{hook}: {cause}"),
+    )
+
+
+def _other_ram(build: Build, theirs: int, ours: int) -> Loaded:
+    """``ram_load_precopy``: the block cannot be resized."""
+    cause = "error while loading state for instance 0x0 of device 'ram'"
+    chained = f"{cause}: Failed to load vmstate version_id: 4, ret: -22"
+    return Loaded(
+        rule="ram-size",
+        device="ram",
+        lines=(
+            f"Size mismatch: ppc_spapr.ram: 0x{theirs:x} != 0x{ours:x}: {INVALID}",
+            *load_failed(build, INVALID, cause, chained=chained),
+        ),
+    )
+
+
+def _footer_missing(build: Build, device: str, section_id: int) -> Loaded:
+    """The destination reads more or fewer bytes than were sent (another number of servers)."""
+    line = f"Missing section footer for {device}"
+    chained = f"Section footer error, section_id: {section_id}"
+    lines = load_failed(build, INVALID, line, chained=chained)
+    if build.has("chained_load_errors"):
+        lines = (line, *lines)
+    return Loaded(rule="section-length", device=device, lines=lines)
+
+
+def _cpu_blocked(stream: Arriving, destination: Started) -> Loaded | None:
     build = destination.build
-    assert source.cpu is not None
     assert destination.cpu is not None
-    if source.build.has("slb_version_2") and not build.has("slb_version_2"):
+    if stream.slb_version == 2 and not build.has("slb_version_2"):
         return Loaded(
             rule="subsection-version",
             device="cpu",
@@ -222,21 +312,39 @@ def _cpu_blocked(source: Started, destination: Started) -> Loaded | None:
                 f"load of migration failed: {INVALID}",
             ),
         )
+    if stream.pvr is not None:
+        blocked = _cpu_post_load(stream.pvr, stream.compat_pvr, destination)
+        if blocked is not None:
+            return blocked
+    if stream.cpus is not None and stream.cpus > destination.cpus:
+        return unknown_section(build, "cpu_common", destination.cpus)
+    if stream.presenters and stream.cpus is None:
+        # a stream without processors, as the model writes them
+        kinds = stream.has_xics + stream.has_xive
+        if kinds and stream.presenters // kinds > destination.cpus:
+            first_xive = stream.has_xive and (not stream.has_xics or stream.xive_first)
+            name = "xive-tctx" if first_xive else "icp/server"
+            return unknown_section(build, name, destination.cpus)
+    return None
+
+
+def _cpu_post_load(pvr: int, compat_pvr: int, destination: Started) -> Loaded | None:
+    """``cpu_post_load``: compat mode, or the same model."""
+    build, cpu = destination.build, destination.cpu
+    assert cpu is not None
     # cpu/compat carries the source's mode; without it the destination keeps its own
-    mode_pvr = source.cas_pvr or destination.cas_pvr
-    if mode_pvr:
-        mode = next((mode for mode in build.modes.values() if mode.pvr == mode_pvr), None)
-        if mode is not None and build.can_run(mode.name, destination.cpu, None):
+    mode_pvr = compat_pvr or destination.cas_pvr
+    if not mode_pvr:
+        if pvr_matches(build, pvr, cpu.pvr, cpu.family.name):
             return None
-        what = "not valid for CPU" if mode is not None else None
-        line = (
-            f"Compatibility PVR 0x{mode_pvr:08x} {what}"
-            if what
-            else f"Unknown compatibility PVR 0x{mode_pvr:08x}"
-        )
-        return Loaded(
-            rule="cpu-compat", device="cpu", lines=(line, *post_load_failed(build, "cpu", 5, 5))
-        )
-    if pvr_matches(build, source.cpu.pvr, destination.cpu.pvr, destination.cpu.family.name):
+        return Loaded(rule="cpu-identity", device="cpu", lines=post_load_failed(build, "cpu", 5, 5))
+    mode = next((mode for mode in build.modes.values() if mode.pvr == mode_pvr), None)
+    if mode is None:
+        line = f"Unknown compatibility PVR 0x{mode_pvr:08x}"
+    elif build.can_run(mode.name, cpu, None):
         return None
-    return Loaded(rule="cpu-identity", device="cpu", lines=post_load_failed(build, "cpu", 5, 5))
+    else:
+        line = f"Compatibility PVR 0x{mode_pvr:08x} not valid for CPU"
+    return Loaded(
+        rule="cpu-compat", device="cpu", lines=(line, *post_load_failed(build, "cpu", 5, 5))
+    )

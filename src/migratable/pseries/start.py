@@ -301,5 +301,5 @@ class Starter:
 def _servers(options: Options) -> int:
     """``spapr_max_server_number``: DIV_ROUND_UP(maxcpus * vsmt, threads)."""
     threads = options.smp.threads
-    vsmt = threads if options.machine.version >= (5, 0) else max(8, threads)
+    vsmt = threads if options.machine.version >= (4, 2) else max(8, threads)
     return -(-options.smp.maxcpus * vsmt // threads)
