@@ -78,7 +78,14 @@ def read(
         from migratable.stream.containers import open_image  # noqa: PLC0415 -- heavy, often unused
 
         image = open_image(Path(source), snapshot=snapshot)
-        return read_bytes(image.data, ram=ram, page_size=page_size, container=image.kind)
+        return read_bytes(
+            image.data,
+            ram=ram,
+            page_size=page_size,
+            container=image.kind,
+            origin=image.origin,
+            facts=image.facts,
+        )
     return read_bytes(memoryview(source), ram=ram, page_size=page_size)
 
 

@@ -8,8 +8,8 @@ the parts into bytes again.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from migratable.stream.cursor import Buffer, Cursor
@@ -168,6 +168,7 @@ class Stream:
     :ivar ram_statistics: counts over the RAM records, None when these were not walked.
     :ivar page_size: bytes of a target page.
     :ivar container: what was around the stream: ``raw``, ``xz``, ``libvirt/gzip``, ``qcow2`` …
+    :ivar facts: what the container says: ``domain_xml``, ``was_running``, ``snapshot``.
     """
 
     elements: tuple[Element, ...] = ()
@@ -180,6 +181,7 @@ class Stream:
     ram_statistics: RamStatistics | None = None
     page_size: int = 4096
     container: str = "raw"
+    facts: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def sections(self) -> tuple[Section, ...]:

@@ -111,11 +111,14 @@ class RamStatistics:
         return self.blocks.setdefault(block, BlockCount())
 
 
-def read_start(cursor: Cursor, *, gpa: bool = False, mapped: bool = False) -> RamStart:
+def read_start(
+    cursor: Cursor, *, gpa: bool = False, mapped: bool = False, origin: int = 0
+) -> RamStart:
     """Read the body of the START section up to and with its EOS.
 
     :param gpa: the capability ``x-ignore-shared`` was on (the configuration section says so).
     :param mapped: the capability ``mapped-ram`` was on.
+    :param origin: what is to be taken off the offsets in mapped-ram headers.
     :raise StreamError: when the list does not add up to its total or names too many blocks.
     """
     with cursor.within("block list"):
@@ -127,7 +130,7 @@ def read_start(cursor: Cursor, *, gpa: bool = False, mapped: bool = False) -> Ra
         while left > 0:
             if len(blocks) >= MAX_BLOCKS:
                 raise cursor.error(f"more than {MAX_BLOCKS} RAM blocks")
-            blocks.append(block := _read_block(cursor, left, gpa=gpa, mapped=mapped))
+            blocks.append(block := _read_block(cursor, left, gpa=gpa, mapped=mapped, origin=origin))
             left -= block.used_length
         flush = False
         while (record := cursor.u64()) & 0x3FF != _EOS:
@@ -139,7 +142,7 @@ def read_start(cursor: Cursor, *, gpa: bool = False, mapped: bool = False) -> Ra
     return RamStart(blocks=tuple(blocks), multifd_flush=flush)
 
 
-def _read_block(cursor: Cursor, left: int, *, gpa: bool, mapped: bool) -> RamBlock:
+def _read_block(cursor: Cursor, left: int, *, gpa: bool, mapped: bool, origin: int) -> RamBlock:
     block_id = cursor.counted()
     length = cursor.u64()
     if not block_id or not 0 < length <= left:
@@ -158,8 +161,8 @@ def _read_block(cursor: Cursor, left: int, *, gpa: bool, mapped: bool) -> RamBlo
         header = MappedRam(
             version=size,
             page_size=cursor.u64(),
-            bitmap_offset=cursor.u64(),
-            pages_offset=cursor.u64(),
+            bitmap_offset=cursor.u64() - origin,
+            pages_offset=cursor.u64() - origin,
         )
         end = header.pages_offset + length
         if not cursor.offset <= header.bitmap_offset <= header.pages_offset:

@@ -45,15 +45,25 @@ _PAGE_SIZES = (4096, 8192, 65536, 16384, 2048, 1024, 32768)
 
 
 def read_bytes(
-    data: Buffer, *, ram: bool = False, page_size: int | None = None, container: str = "raw"
+    data: Buffer,
+    *,
+    ram: bool = False,
+    page_size: int | None = None,
+    container: str = "raw",
+    origin: int = 0,
+    facts: Mapping[str, object] | None = None,
 ) -> Stream:
     """Read a stream that begins at the first byte of *data*.
 
     :param ram: walk all RAM records, however many, for :attr:`Stream.ram_statistics`.
     :param page_size: target page size, when the caller knows it and the stream does not say.
+    :param container: what was around the stream, kept with it.
+    :param origin: where *data* begins in its file; offsets in mapped-ram headers are the file's.
+    :param facts: what the container said, kept with it.
     :raise StreamError: when the stream is malformed or cut short.
     """
-    return _Reader(memoryview(data), ram=ram, page_size=page_size).read(container)
+    reader = _Reader(memoryview(data), ram=ram, page_size=page_size, origin=origin)
+    return replace(reader.read(), container=container, facts=facts or {})
 
 
 def read_rounds(span: Span, starts: Mapping[int, Section], page_size: int) -> Iterator[Section]:
@@ -69,8 +79,11 @@ def read_rounds(span: Span, starts: Mapping[int, Section], page_size: int) -> It
 
 
 class _Reader:
-    def __init__(self, data: memoryview, *, ram: bool, page_size: int | None) -> None:
+    def __init__(
+        self, data: memoryview, *, ram: bool, page_size: int | None, origin: int = 0
+    ) -> None:
         self._data = data
+        self._origin = origin
         self._ram = ram
         self._page_size = page_size
         self._configuration: Configuration | None = None
@@ -95,7 +108,7 @@ class _Reader:
             else:
                 raise cursor.error(f"RAM round expected, got byte {cursor.peek()}")
 
-    def read(self, container: str) -> Stream:
+    def read(self) -> Stream:
         data = self._data
         cursor = Cursor(data)
         version = self._header(cursor)
@@ -128,7 +141,6 @@ class _Reader:
             ram=self._ram_start,
             ram_statistics=None if walker is None or self._unwalked else walker.statistics,
             page_size=self._page_size or 4096,
-            container=container,
         )
 
     # Header and configuration
@@ -333,6 +345,7 @@ class _Reader:
                 cursor,
                 gpa="x-ignore-shared" in capabilities,
                 mapped="mapped-ram" in capabilities,
+                origin=self._origin,
             )
             self._ram_start = self._ram_start or start
             return
