@@ -29,7 +29,10 @@ def test_it_runs_as_its_release(lab: Lab, release: str, arch: str) -> None:
     done = subprocess.run([*one.command, "--version"], capture_output=True, text=True, check=True)
     assert f"version {release}." in done.stdout
     help_ = subprocess.run(
-        [*one.command, "-device", "virtio-gpu-pci,help"], capture_output=True, text=True, check=False
+        [*one.command, "-device", "virtio-gpu-pci,help"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert "max_outputs" in help_.stdout, "QEMU's modules are found"
 

@@ -193,7 +193,6 @@ class Apt:
             'APT::Install-Recommends "false";',
             'APT::Install-Suggests "false";',
             'APT::Keep-Downloaded-Packages "true";',
-            'APT::Get::List-Cleanup "false";',
         ]
         if os.geteuid() == 0:
             # apt would fetch as _apt, who may not write into root's folders.

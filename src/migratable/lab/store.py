@@ -21,7 +21,7 @@ import json
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +157,7 @@ def _in_lab(release: str, arch: str) -> Installed | None:
     return Installed(
         release=release,
         arch=arch,
-        version=QemuVersion.parse(data["version"]),
+        version=replace(QemuVersion.parse(data["version"]), package=data.get("package", "")),
         command=[str(Path(data["folder"]) / data["programs"][arch])],
     )
 
