@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import zlib
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Protocol
 
 from migratable.errors import ContainerError, StreamError
 
@@ -71,6 +71,47 @@ class _Gzip:
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
         return self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
+
+
+class _Zstd:
+    """zstandard's object with the interface of the other two.
+
+    It takes no bound for its output, and 4 bytes of input can give 128 KiB: so it is fed little.
+    """
+
+    _STEP = 1 << 10
+
+    def __init__(self) -> None:
+        import zstandard  # noqa: PLC0415 -- optional
+
+        self._inner = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
+        self._error = zstandard.ZstdError
+        self._waiting = b""
+
+    @property
+    def eof(self) -> bool:
+        return bool(self._inner.eof)
+
+    @property
+    def unused_data(self) -> bytes:
+        return bytes(self._inner.unused_data) + self._waiting
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._waiting
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        self._waiting += data
+        out = bytearray()
+        try:
+            at = 0
+            while at < len(self._waiting) and len(out) < max_length and not self._inner.eof:
+                out += self._inner.decompress(self._waiting[at : at + self._STEP])
+                at += self._STEP
+        except self._error as error:
+            raise ContainerError(f"zstd data is damaged: {error}") from None
+        self._waiting = self._waiting[at:]
+        return bytes(out)
 
 
 def recognise(data: memoryview) -> str | None:
@@ -146,6 +187,8 @@ def _chunks(data: memoryview, kind: str) -> Iterator[bytes]:
 def _new(kind: str) -> _Decompressor:
     if kind == "gzip":
         return _Gzip()
+    if kind == "zstd":
+        return _Zstd()
     if kind == "bzip2":
         import bz2  # noqa: PLC0415 -- each of these is wanted by few files
 
@@ -189,20 +232,10 @@ def _members(data: memoryview, kind: str) -> Iterator[bytes]:
 
 def _zstd(data: memoryview) -> Iterator[bytes]:
     try:
-        import zstandard  # noqa: PLC0415 -- optional
+        import zstandard  # noqa: F401, PLC0415 -- optional
     except ImportError:
         return _program(data, "zstd", "-dcq", "--memory=128MB")
-    return _zstd_frames(data, zstandard)
-
-
-def _zstd_frames(data: memoryview, zstandard: Any) -> Iterator[bytes]:
-    decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 27)
-    reader = decompressor.stream_reader(data, read_across_frames=True)
-    try:
-        while chunk := reader.read(_CHUNK):
-            yield chunk
-    except zstandard.ZstdError as error:
-        raise ContainerError(f"zstd data is damaged: {error}") from None
+    return _members(data, "zstd")
 
 
 def _lzop(data: memoryview) -> Iterator[bytes]:

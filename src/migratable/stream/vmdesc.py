@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from migratable.errors import StreamError
@@ -73,7 +73,7 @@ class VmsdBody:
     @property
     def size(self) -> int:
         """Bytes on the wire (without a subsection's own header)."""
-        return sum(field.total_size for field in self.fields) + sum(
+        return sum(one.total_size for one in self.fields) + sum(
             6 + len(sub.name.encode("utf-8", "surrogateescape")) + sub.size
             for sub in self.subsections
         )
@@ -112,7 +112,7 @@ class VmDescription:
     page_size: int
     devices: tuple[VmDevice, ...]
     configuration: VmsdBody | None = None
-    raw: bytes = b""
+    raw: bytes = field(default=b"", repr=False)
     offset: int | None = None
 
 
@@ -288,15 +288,15 @@ def _dump_body(body: VmsdBody) -> str:
     return out
 
 
-def _dump_field(field: VmField) -> str:
-    out = f'"name": {json.dumps(field.name)}'
-    if field.array_len is not None:
-        out += f', "array_len": {field.array_len}'
-    if field.index is not None:
-        out += f', "index": {field.index}'
-    out += f', "type": {json.dumps(field.type)}'
-    if field.struct is not None:
-        out += f', "struct": {{{_dump_body(field.struct)}}}'
-    for element in field.elements:
+def _dump_field(one: VmField) -> str:
+    out = f'"name": {json.dumps(one.name)}'
+    if one.array_len is not None:
+        out += f', "array_len": {one.array_len}'
+    if one.index is not None:
+        out += f', "index": {one.index}'
+    out += f', "type": {json.dumps(one.type)}'
+    if one.struct is not None:
+        out += f', "struct": {{{_dump_body(one.struct)}}}'
+    for element in one.elements:
         out += f", {_dump_body(element)}"
-    return "{" + out + f', "size": {field.size}' + "}"
+    return "{" + out + f', "size": {one.size}' + "}"
