@@ -18,6 +18,7 @@ from migratable import __version__
 from migratable.check import rules
 from migratable.cli import cli
 from migratable.errors import MigratableError
+from migratable.verdict import Basis, Finding, Hint, Outcome, Refusal, Severity, Side, Verdict
 
 # Names that must not be in a tracked file are put together here, as this is one.
 HOSTS = re.compile(
@@ -159,6 +160,25 @@ def test_rules_are_named_by_their_files() -> None:
             module = importlib.import_module(f"{rules.__name__}.{found.name}")
             assert module.__doc__, found.name
             assert module.RULE.id == found.name.replace("_", "-")
+
+
+def test_every_member_of_the_verdict_is_documented(repository: Path) -> None:
+    hint = Hint(action="x")
+    finding = Finding(rule="x", severity=Severity.INFO, summary="x", hints=(hint,))
+    verdict = Verdict(
+        outcome=Outcome.REFUSED,
+        basis=Basis.PREDICTED,
+        first_refusal=Refusal(rule="x", message="x"),
+        findings=(finding,),
+    )
+    text = (repository / "docs/reference/json.md").read_text()
+    whole = verdict.to_json()
+    parts = [whole, whole["first_refusal"], whole["findings"][0], whole["findings"][0]["hints"][0]]
+    members = {name for part in parts for name in part}
+    assert len(members) > 15
+    assert {name for name in members if f"`{name}`" not in text} == set()
+    for values in (Outcome, Basis, Severity, Side):
+        assert {value for value in values if f'`"{value}"`' not in text} == set()
 
 
 def test_errors_are_ours_down_to_the_last() -> None:
