@@ -1,0 +1,228 @@
+"""A planned change to the capability system: capabilities, policies, and what to try them on.
+
+::
+
+    name = "intc-capabilities"
+    title = "…"
+    story = "…"
+
+    [[capability]]              # as in a downstream file; `existing = true` for one of upstream
+    name = "xics"
+    index = 10
+    …
+
+    [[policy]]                  # a known name, or rules: sent, compared, machine, limit
+    name = "as-posted"
+
+    [[run]]                     # the first run gives the cases; others are further scenarios
+    name = "main"
+    machines = ["pseries-4.0", "pseries-4.1"]
+    arguments = "cap-cfpc=broken"          # further machine properties, the same on both sides
+    cpus = ["POWER9"]
+    [run.options]                          # every combination on either side; "" is not given
+    ic-mode = ["xics", "xive", "dual"]
+    [[run.build]]
+    name = "4.2+"
+    base = "4.2"
+    changed = true                         # has the planned capabilities; also: planned = [names]
+                                           # and drop, backport, capability as a downstream file
+
+Bundled plans are in ``plans/``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from migratable.errors import PlanError
+from migratable.pseries import downstream
+from migratable.pseries.build import PREFIX, Build
+from migratable.pseries.capability import Capability
+from migratable.pseries.policy import Policy, read_policy
+from migratable.pseries.tables import Table, read_table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunBuild:
+    """A build of a run, without the planned capabilities.
+
+    :ivar planned: names of planned capabilities that it gets; empty when it is from before.
+    """
+
+    build: Build
+    planned: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What is enumerated: builds x builds x machine types x CPUs x options of either side.
+
+    :ivar watched: capabilities besides the planned ones whose loss counts as unsafe.
+    """
+
+    name: str
+    title: str
+    explanation: str
+    builds: tuple[RunBuild, ...]
+    machines: tuple[str, ...]
+    cpus: tuple[str, ...]
+    options: tuple[tuple[str, tuple[str, ...]], ...]
+    arguments: str
+    memory: str
+    watched: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A change, the policies for it, and the runs that try them.
+
+    :ivar before: the policy that stands for the time before the change; None: the planned
+        capabilities did not exist.
+    """
+
+    name: str
+    title: str
+    story: str
+    capabilities: tuple[Capability, ...]
+    existing: frozenset[str]
+    policies: tuple[Policy, ...]
+    before: Policy | None
+    runs: tuple[Run, ...]
+
+    def build(self, of: RunBuild, policy: Policy | None) -> Build:
+        """*of* with the planned capabilities under *policy*; None is the time before."""
+        if not of.planned:
+            return of.build
+        if policy is None:
+            return of.build if self.before is None else self.before.apply(of.build, of.planned)
+        added = [
+            cap
+            for cap in self.capabilities
+            if cap.name in of.planned and cap.name not in self.existing
+        ]
+        build = of.build
+        if added:
+            capabilities = (*build.capabilities, *added)
+            build = dataclasses.replace(
+                build, capabilities=tuple(sorted(capabilities, key=lambda cap: cap.index))
+            )
+        return policy.apply(build, of.planned)
+
+
+def bundled() -> tuple[str, ...]:
+    """Names of the plans that come with this program."""
+    folder = resources.files("migratable.pseries").joinpath("plans")
+    names = (entry.name for entry in folder.iterdir())
+    return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
+
+
+def read_plan(name: str) -> Plan:
+    """A bundled plan by name, or a plan file.
+
+    :raise PlanError: When there is none of that name, or something in it is wrong.
+    """
+    if name in bundled():
+        file = resources.files("migratable.pseries").joinpath("plans", f"{name}.toml")
+        return parse(read_table(Path(name), text=file.read_text("utf-8"), name=f"{name}.toml"))
+    path = Path(name)
+    if not path.exists():
+        known = ", ".join(bundled())
+        raise PlanError(f"{name}: no such plan: give a TOML file, or one of {known}")
+    return parse(read_table(path))
+
+
+def parse(table: Table) -> Plan:
+    """The plan of a table.
+
+    :raise PlanError: When something in it is wrong, with its place.
+    """
+    existing: set[str] = set()
+    capabilities = [_planned(item, existing) for item in table.tables("capability")]
+    policies = [read_policy(item) for item in table.tables("policy")]
+    for what, names in (
+        ("capability", [cap.name for cap in capabilities]),
+        ("policy", [policy.name for policy in policies]),
+    ):
+        if not names:
+            raise table.error(f"a plan needs a [[{what}]]")
+        if len(set(names)) != len(names):
+            raise table.error(f"two of [[{what}]] have the same name")
+    before = table.get("before", str, "")
+    by_name = {policy.name: policy for policy in policies}
+    if before and before not in by_name:
+        raise table.error(f"before must name a policy of this plan, not {before!r}")
+    planned = tuple(cap.name for cap in capabilities)
+    runs = tuple(_run(item, planned, capabilities) for item in table.tables("run"))
+    if not runs:
+        raise table.error("a plan needs a [[run]]")
+    found = Plan(
+        name=table.get("name", str),
+        title=table.get("title", str, ""),
+        story=table.get("story", str, "").strip(),
+        capabilities=tuple(capabilities),
+        existing=frozenset(existing),
+        policies=tuple(policies),
+        before=by_name.get(before),
+        runs=runs,
+    )
+    table.finish()
+    return found
+
+
+def _planned(table: Table, existing: set[str]) -> Capability:
+    if table.get("existing", bool, False):
+        name = table.get("name", str)
+        existing.add(name)
+        table.finish()
+        # its place in the table comes from each build's own release
+        return Capability(name=name, index=-1, kind="bool", subsection="")
+    return downstream.capability(table)
+
+
+def _run(table: Table, planned: tuple[str, ...], capabilities: list[Capability]) -> Run:
+    builds = []
+    for item in table.tables("build"):
+        made = downstream.build(item)
+        wanted = tuple(item.texts("planned", [])) or planned
+        odd = [name for name in wanted if name not in planned]
+        if odd:
+            raise item.error(f"planned: no capability of this plan: {', '.join(odd)}")
+        changed = item.get("changed", bool, False)
+        if changed:
+            added = [cap for cap in capabilities if cap.name in wanted and cap.index >= 0]
+            downstream.with_capabilities(made, made.name, (*made.capabilities, *added), item)
+        builds.append(RunBuild(build=made, planned=wanted if changed else ()))
+        item.finish()
+    if len({one.build.name for one in builds}) != len(builds) or not builds:
+        raise table.error("a run needs [[run.build]] tables with different names")
+    options = []
+    for key, values in table.table("options").items():
+        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+            raise table.error(f"options: {key} must be a list of strings")
+        options.append((key, tuple(values)))
+    machines = table.texts("machines", [])
+    if not machines:
+        machines = list(dict.fromkeys(name for one in builds for name in one.build.machines))
+    known = {name for one in builds for name in one.build.machines}
+    for machine in machines:
+        if machine not in known:
+            raise table.error(
+                f"machines: no build of this run has {machine!r}: names are as {PREFIX}4.1"
+            )
+    found = Run(
+        name=table.get("name", str),
+        title=table.get("title", str, ""),
+        explanation=table.get("explanation", str, "").strip(),
+        builds=tuple(builds),
+        machines=tuple(machines),
+        cpus=tuple(table.texts("cpus", ["POWER9"])),
+        options=tuple(options),
+        arguments=table.get("arguments", str, ""),
+        memory=table.get("memory", str, "256M"),
+        watched=tuple(table.texts("watched", [])),
+    )
+    table.finish()
+    return found

@@ -1,0 +1,351 @@
+"""A plan against everything: each policy, build pair, machine type and pair of option values.
+
+Cases that are the same to a loader share one result, so a case costs about a table look-up.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from migratable.errors import PlanError
+from migratable.pseries.build import Build
+from migratable.pseries.load import Loader
+from migratable.pseries.plan import Plan, Run
+from migratable.pseries.policy import Policy
+from migratable.pseries.start import Started, Starter
+from migratable.pseries.values import NotModelledError
+
+SCHEMA = "migratable.whatif/1"
+
+Values = tuple[str, ...]
+"""Values of a run's options, in their order; "" is not given."""
+
+
+class Result(NamedTuple):
+    """What a destination says, and whether that is a regression or unsafe."""
+
+    verdict: str
+    stderr: tuple[str, ...]
+    regression: bool
+    unsafe: bool
+
+    @property
+    def warns(self) -> bool:
+        """Does it load with a warning?"""
+        return self.verdict == "loads" and bool(self.stderr)
+
+
+class Case(NamedTuple):
+    """One migration under one policy."""
+
+    policy: str
+    source: str
+    destination: str
+    machine: str
+    cpu: str
+    source_values: Values
+    destination_values: Values
+    result: Result
+
+    @property
+    def between_equals(self) -> bool:
+        """The same build and the same options on both sides."""
+        return self.source == self.destination and self.source_values == self.destination_values
+
+    @property
+    def size(self) -> tuple[int, int, str, str, str, Values, Values]:
+        """Smaller is easier to understand: fewer options given, fewer differences."""
+        given = sum(map(bool, self.source_values)) + sum(map(bool, self.destination_values))
+        differences = sum(
+            a != b for a, b in zip(self.source_values, self.destination_values, strict=True)
+        )
+        return (
+            given,
+            differences,
+            self.machine,
+            self.source,
+            self.destination,
+            self.source_values,
+            self.destination_values,
+        )
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts over a policy's cases in one run."""
+
+    cases: int = 0
+    refused: int = 0
+    regressions: int = 0
+    unsafe: int = 0
+    warnings: int = 0
+    between_equals: int = 0
+    directions: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def add(self, case: Case) -> None:
+        """Count one case."""
+        result = case.result
+        self.cases += 1
+        self.refused += result.verdict == "refused"
+        self.unsafe += result.unsafe
+        self.warnings += result.warns
+        if result.regression:
+            self.regressions += 1
+            self.directions[case.source, case.destination] += 1
+            self.between_equals += case.between_equals
+
+    @property
+    def verdict(self) -> str:
+        """The policy in a few words."""
+        parts = []
+        if self.directions:
+            ways = ", ".join(
+                f"{source} to {destination}" for source, destination in self.directions
+            )
+            parts.append(f"breaks {ways}")
+        if self.between_equals:
+            parts.append("a build refuses its own guests")
+        if self.unsafe:
+            parts.append("loads guests that lose something")
+        if not parts:
+            parts.append("breaks nothing")
+        if self.warnings:
+            parts.append("warns")
+        return "; ".join(parts)
+
+
+class _Side(NamedTuple):
+    started: Started
+    offers: tuple[tuple[str, int | None], ...]
+    kind: int
+
+
+class Enumeration:
+    """All cases of one run."""
+
+    def __init__(self, plan: Plan, run: Run) -> None:
+        """Nothing is enumerated yet."""
+        self.plan = plan
+        self.run = run
+        self._loader = Loader()
+        self._kinds: dict[object, int] = {}
+        self._watched = tuple(
+            dict.fromkeys((*(name for one in run.builds for name in one.planned), *run.watched))
+        )
+        self._combinations = tuple(itertools.product(*(values for _, values in run.options)))
+        self._before = {one.build.name: self._sides(plan.build(one, None)) for one in run.builds}
+
+    def cases(self) -> Iterator[Case]:
+        """Every case, policy by policy; sides that do not start are left out."""
+        run = self.run
+        changed = {one.build.name for one in run.builds if one.planned}
+        for policy in self.plan.policies:
+            sides = {
+                one.build.name: self._sides(self.plan.build(one, policy)) for one in run.builds
+            }
+            pairs = itertools.product(run.machines, run.cpus, sides, sides)
+            for machine, cpu, source, destination in pairs:
+                if source not in changed and destination not in changed:
+                    continue
+                yield from self._pair(policy, sides, machine, cpu, source, destination)
+
+    def _pair(
+        self,
+        policy: Policy,
+        sides: dict[str, dict[tuple[str, str], dict[Values, _Side]]],
+        machine: str,
+        cpu: str,
+        source: str,
+        destination: str,
+    ) -> Iterator[Case]:
+        name, place = policy.name, (machine, cpu)
+        ours, theirs = sides[source].get(place, {}), sides[destination].get(place, {})
+        old_ours = self._before[source].get(place, {})
+        old_theirs = self._before[destination].get(place, {})
+        known: dict[tuple[int, int, int, int], Result] = {}
+        receivers = [(values, side, old_theirs.get(values)) for values, side in theirs.items()]
+        for source_values, side in ours.items():
+            old = old_ours.get(source_values)
+            old_kind = old.kind if old is not None else -1
+            for values, other, old_other in receivers:
+                key = (
+                    side.kind, other.kind, old_kind,
+                    old_other.kind if old_other is not None else -1,
+                )  # fmt: skip
+                result = known.get(key)
+                if result is None:
+                    result = known[key] = self._judge(side, other, old, old_other)
+                yield Case(name, source, destination, machine, cpu, source_values, values, result)
+
+    def _judge(
+        self, source: _Side, destination: _Side, old: _Side | None, old_destination: _Side | None
+    ) -> Result:
+        loaded = self._loader.load(source.started, destination.started)
+        before = (
+            None
+            if old is None or old_destination is None
+            else self._loader.load(old.started, old_destination.started)
+        )
+        theirs = dict(destination.offers)
+        loses = any(
+            level is not None and theirs[name] is not None and level > (theirs[name] or 0)
+            for name, level in source.offers
+        )
+        return Result(
+            verdict="refused" if loaded.refused else "loads",
+            stderr=loaded.lines,
+            regression=loaded.refused and before is not None and not before.refused,
+            unsafe=not loaded.refused and loses,
+        )
+
+    def _sides(self, build: Build) -> dict[tuple[str, str], dict[Values, _Side]]:
+        starter = Starter(build)
+        found: dict[tuple[str, str], dict[Values, _Side]] = {}
+        for machine, cpu in itertools.product(self.run.machines, self.run.cpus):
+            if machine not in build.machines:
+                continue
+            here = found[machine, cpu] = {}
+            for values in self._combinations:
+                try:
+                    started = starter.start(self.arguments(machine, cpu, values))
+                except NotModelledError as unknown:
+                    raise PlanError(f"run {self.run.name}: {unknown}") from None
+                if started.runs:
+                    here[values] = self._side(started)
+        return found
+
+    def arguments(self, machine: str, cpu: str, values: Values) -> list[str]:
+        """QEMU's arguments for one side."""
+        given = [
+            f"{key}={value}"
+            for (key, _), value in zip(self.run.options, values, strict=True)
+            if value
+        ]
+        more = [self.run.arguments] if self.run.arguments else []
+        return ["-M", ",".join([machine, *given, *more]), "-cpu", cpu, "-m", self.run.memory]
+
+    def _side(self, started: Started) -> _Side:
+        offers = tuple((name, self._offer(started, name)) for name in self._watched)
+        same = (
+            started.build, started.machine, started.sent, started.levels, started.defaults,
+            started.ic_mode, started.cpu, offers,
+        )  # fmt: skip
+        kind = self._kinds.setdefault(_hashable(same), len(self._kinds))
+        return _Side(started, offers, kind)
+
+    def _offer(self, started: Started, name: str) -> int | None:
+        """What the guest of this machine has of a capability, whether the build knows it or not."""
+        for place, cap in enumerate(started.build.capabilities):
+            if cap.name == name and not cap.given_by:
+                return started.levels[place]
+        for cap in self.plan.capabilities:
+            if cap.name == name and cap.given_by:
+                mode = "xics" if started.ic_mode == "legacy" else started.ic_mode
+                return cap.given_by["ic-mode"][mode]
+            if cap.name == name and cap.kind == "size":
+                return None
+        return 0
+
+
+def _hashable(parts: tuple[Any, ...]) -> tuple[Any, ...]:
+    """CPU models compare by value but hold no unhashable part; builds compare by identity."""
+    return tuple(part.name if hasattr(part, "pvr") else part for part in parts)
+
+
+def enumerate_run(plan: Plan, run: Run) -> Iterator[Case]:
+    """All cases of one run of *plan*."""
+    return Enumeration(plan, run).cases()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunReport:
+    """A run's cases with counts and the smallest counterexample of each policy."""
+
+    run: Run
+    cases: tuple[Case, ...]
+    tallies: dict[str, Tally]
+    smallest: dict[str, tuple[Case, ...]]
+
+
+def report(plan: Plan, run: Run, *, examples: int = 3) -> RunReport:
+    """Enumerate *run*; keep the *examples* smallest counterexamples of each policy."""
+    tallies = {policy.name: Tally() for policy in plan.policies}
+    found: dict[str, list[Case]] = {policy.name: [] for policy in plan.policies}
+    cases = tuple(enumerate_run(plan, run))
+    for case in cases:
+        tallies[case.policy].add(case)
+        if case.result.regression or case.result.unsafe:
+            found[case.policy].append(case)
+    smallest = {
+        name: tuple(sorted(bad, key=lambda case: (not case.between_equals, case.size))[:examples])
+        for name, bad in found.items()
+    }
+    return RunReport(run=run, cases=cases, tallies=tallies, smallest=smallest)
+
+
+def case_json(run: Run, case: Case) -> dict[str, Any]:
+    """A case as the JSON contract has it; options by name: ``source_ic_mode``."""
+    answer: dict[str, Any] = {
+        "policy": case.policy,
+        "source": case.source,
+        "destination": case.destination,
+        "machine": case.machine,
+    }
+    if len(run.cpus) > 1:
+        answer["cpu"] = case.cpu
+    for side, values in (("source", case.source_values), ("destination", case.destination_values)):
+        for (key, _), value in zip(run.options, values, strict=True):
+            answer[f"{side}_{key.replace('-', '_')}"] = value or None
+    answer |= {
+        "verdict": case.result.verdict,
+        "stderr": list(case.result.stderr),
+        "regression": case.result.regression,
+        "unsafe": case.result.unsafe,
+    }
+    return answer
+
+
+def policy_json(plan: Plan, found: RunReport) -> list[dict[str, Any]]:
+    """The policies' counts, verdicts and smallest counterexamples."""
+    return [
+        {
+            "name": policy.name,
+            "summary": policy.summary,
+            "cases": tally.cases,
+            "refused": tally.refused,
+            "regressions": tally.regressions,
+            "unsafe": tally.unsafe,
+            "warnings": tally.warnings,
+            "between_equals": tally.between_equals,
+            "verdict": tally.verdict,
+            "counterexamples": [case_json(found.run, case) for case in found.smallest[policy.name]],
+        }
+        for policy in plan.policies
+        for tally in (found.tallies[policy.name],)
+    ]
+
+
+def to_json(plan: Plan, found: list[RunReport]) -> dict[str, Any]:
+    """The whole answer: the first run's cases, then the others as scenarios."""
+    first, *others = found
+    return {
+        "schema": SCHEMA,
+        "plan": plan.name,
+        "title": plan.title,
+        "cases": [case_json(first.run, case) for case in first.cases],
+        "policies": policy_json(plan, first),
+        "scenarios": [
+            {
+                "name": other.run.name,
+                "title": other.run.title,
+                "explanation": other.run.explanation,
+                "cases": [case_json(other.run, case) for case in other.cases],
+                "policies": policy_json(plan, other),
+            }
+            for other in others
+        ],
+    }
