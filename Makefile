@@ -24,7 +24,7 @@ SOURCES := src tests tools benchmarks docs
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: demo test quick install lint format types imports tests lab docs lock ppc64le clean help
+.PHONY: demo test quick install lint style format types imports tests lab docs lock ppc64le clean help
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n '1,14p'
@@ -42,7 +42,9 @@ tests: install
 
 install: $(VENV)/.ready
 
-lint: install types imports
+lint: style types imports
+
+style: install
 	$(BIN)/ruff check --quiet $(SOURCES)
 	$(BIN)/ruff format --quiet --check $(SOURCES)
 
