@@ -1,0 +1,217 @@
+"""``migratable profile``: describe a destination once, check against it for ever."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from migratable.profile.model import Profile
+
+
+@click.command(context_settings={"ignore_unknown_options": False})
+@click.option("--save", metavar="NAME", help="Keep the profile under this name.")
+@click.option(
+    "--export",
+    "export_to",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the profile as one JSON file.",
+)
+@click.option("--list", "list_all", is_flag=True, help="Show the stored profiles.")
+@click.option("--show", metavar="NAME", help="Show a stored, bundled or exported profile.")
+@click.option("--remove", metavar="NAME", help="Forget a stored profile.")
+@click.option(
+    "--from",
+    "command_file",
+    metavar="FILE",
+    type=click.File("r", errors="replace"),
+    help="Read the command line from a file (a libvirt log, ps output, a forum post); - is stdin.",
+)
+@click.option("--release", metavar="X.Y", help="Use this lab release in the place of the program.")
+@click.option(
+    "--inert", "inert_only", is_flag=True, help="Only show the inert command line; start nothing."
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=1.0),
+    default=60.0,
+    show_default=True,
+    help="Seconds for QEMU to start, and for each step.",
+)
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@click.argument("command_line", metavar="[-- QEMU-COMMAND-LINE]", nargs=-1)
+def command(
+    save: str | None,
+    export_to: Path | None,
+    list_all: bool,
+    show: str | None,
+    remove: str | None,
+    command_file: Any,
+    release: str | None,
+    inert_only: bool,
+    timeout: float,
+    form: str,
+    command_line: tuple[str, ...],
+) -> None:
+    """Describe a destination: start its QEMU command line paused and inert, and ask it everything.
+
+    Disks, networks, sockets and displays of the command line are replaced by stand-ins that leave
+    the guest-visible machine unchanged; nothing of the host is opened or listened on. What was
+    replaced, and what so cannot be examined, is said.
+
+    \b
+    migratable profile --save host7 -- qemu-system-x86_64 -machine pc-q35-7.2 -m 4G …
+    migratable profile --save host7 --from /var/log/libvirt/qemu/guest.log
+    migratable profile --list
+    """
+    _one_of(list_all=list_all, show=show, remove=remove, command=command_line or command_file)
+    if list_all:
+        _list(form)
+    elif remove is not None:
+        from migratable.profile.store import Store
+
+        Store().remove(remove)
+        click.echo(f"removed {remove}", err=True)
+    elif show is not None:
+        from migratable.profile.bundled import find
+
+        profile = find(show)
+        _keep(profile, save, export_to)
+        _show(profile, form)
+    elif inert_only:
+        _inert(command_line, command_file, release, form)
+    else:
+        from migratable.profile.collect import collect
+        from migratable.profile.store import check_name
+
+        if save is not None:
+            check_name(save)  # before QEMU is started for nothing
+        profile = collect(_given(command_line, command_file), release=release, timeout=timeout)
+        _keep(profile, save, export_to)
+        _show(profile, form)
+
+
+def _one_of(**given: Any) -> None:
+    chosen = [name for name, value in given.items() if value]
+    if len(chosen) > 1:
+        raise click.UsageError(f"--{chosen[0]} and {chosen[1]} do not go together")
+    if not chosen:
+        raise click.UsageError(
+            "nothing to do; give the destination's command line after --, or --list, --show NAME"
+        )
+
+
+def _given(command_line: tuple[str, ...], command_file: Any) -> list[str] | str:
+    if command_file is None:
+        return list(command_line)
+    text = command_file.read((4 << 20) + 1)
+    assert isinstance(text, str)
+    return text
+
+
+def _keep(profile: Profile, save: str | None, export_to: Path | None) -> None:
+    from migratable.profile import store
+
+    if save is not None:
+        store.Store().save(save, profile)
+        click.echo(f"saved as {save}", err=True)
+    if export_to is not None:
+        store.export(profile, export_to)
+        click.echo(f"written to {export_to}", err=True)
+
+
+def _list(form: str) -> None:
+    from migratable.profile import bundled
+    from migratable.profile.store import Store
+
+    stored = Store().list()
+    if form == "json":
+        rows = [
+            {"name": one.name, "version": one.version, "machine": one.machine, "taken": one.taken}
+            for one in stored
+        ]
+        click.echo(json.dumps({"stored": rows, "bundled": list(bundled.names())}))
+        return
+    for one in stored:
+        click.echo(f"{one.name:<24} QEMU {one.version:<9} {one.machine:<24} {one.taken}")
+    for name in bundled.names():
+        click.echo(f"{name:<24} bundled")
+    if not stored and not bundled.names():
+        click.echo("no profiles; migratable profile --save NAME -- QEMU-COMMAND-LINE", err=True)
+
+
+def _inert(
+    command_line: tuple[str, ...], command_file: Any, release: str | None, form: str
+) -> None:
+    import shlex
+
+    from migratable.profile.commandline import inert, parse
+    from migratable.profile.qemu import private_folder
+
+    line = parse(_given(command_line, command_file), need_program=release is None)
+    with private_folder() as folder:
+        quiet = inert(line, release=None, private_dir=folder)
+    if form == "json":
+        document = {
+            "program": list(quiet.program),
+            "argv": quiet.argv,
+            "notes": quiet.notes,
+            "unchecked": quiet.unchecked,
+            "needs_network_namespace": quiet.needs_netns,
+        }
+        click.echo(json.dumps(document))
+        return
+    click.echo(shlex.join([*quiet.program, *quiet.argv]))
+    for note in quiet.notes:
+        click.echo(f"replaced: {note}", err=True)
+    for text in quiet.unchecked:
+        click.echo(f"not examined: {text}", err=True)
+
+
+def _show(profile: Profile, form: str) -> None:
+    if form == "json":
+        click.echo(profile.dumps())
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False, soft_wrap=True)
+
+    def line(label: str, text: str, style: str = "") -> None:
+        console.print(Text(f"{label:<12}", style="bold") + Text(text, style=style))
+
+    package = f" ({profile.version.package})" if profile.version.package else ""
+    line("QEMU", f"{profile.version}{package}")
+    pvr = "" if profile.pvr is None else f" (PVR {profile.pvr:#010x})"
+    line("machine", f"{profile.machine}, {profile.cpu_model or 'no CPU'}{pvr}, {profile.target}")
+    real = " (the command line asks for KVM)" if profile.wants_kvm else ""
+    line("taken", f"{profile.taken} under {profile.accelerator}{real}, Linux {profile.kernel}")
+    line("RAM blocks", ", ".join(f"{name} {_size(s[0])}" for name, s in profile.ram_blocks.items()))
+    if profile.stream:
+        from migratable.stream import read
+
+        devices = read(profile.stream).devices
+        line("own stream", f"{len(devices)} device sections, {_size(len(profile.stream))}")
+    else:
+        line("own stream", f"none: {profile.no_stream}", "yellow")
+    if profile.loader is not None:
+        loader = profile.loader
+        line("loader", f"{len(loader.handlers)} handlers, {len(loader.vmsds)} descriptions")
+    for text in profile.stderr:
+        line("it printed", text, "yellow")
+    for text in profile.notes:
+        line("replaced", text)
+    for text in profile.unchecked:
+        line("not examined", text, "yellow")
+
+
+def _size(size: int) -> str:
+    number, units = float(size), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while number >= 1024 and len(units) > 1:
+        number /= 1024
+        units.pop(0)
+    return f"{number:.4g} {units[0]}"
