@@ -38,7 +38,10 @@ def releases() -> dict[str, list[str]]:
 
 def pytest_report_header() -> list[str]:
     """Say which real programs this run is judged by."""
-    there = ", ".join(f"{name} ({' '.join(archs)})" for name, archs in releases().items())
+    try:
+        there = ", ".join(f"{name} ({' '.join(archs)})" for name, archs in releases().items())
+    except LabError as error:
+        there = str(error)
     return [
         f"QEMU releases: {there or 'none; get some: migratable lab install 5.2 7.2 10.0 11.1'}",
         f"lab: {folder()}",

@@ -73,6 +73,8 @@ def test_the_program_becomes_qemu(lab: Lab) -> None:
     program = [sys.executable, "-m", "migratable", "lab", "run", "10.0", "x86_64"]
     done = subprocess.run([*program, "--", "--version"], capture_output=True, text=True, check=True)
     assert "version 10.0." in done.stdout
+    done = subprocess.run([*program, "--help"], capture_output=True, text=True, check=True)
+    assert "Standard options:" in done.stdout
     done = subprocess.run([*program, "-M", "nonesuch"], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "unsupported machine type" in done.stderr

@@ -157,7 +157,9 @@ def path_(release: str, target: str) -> None:
     click.echo(find(release, target).path)
 
 
-@command.command("run", context_settings={"ignore_unknown_options": True})
+@command.command(
+    "run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
+)
 @click.argument("release")
 @click.argument("target")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
@@ -169,6 +171,8 @@ def run_(release: str, target: str, arguments: tuple[str, ...]) -> NoReturn:
     from migratable.errors import LabError
     from migratable.lab import find
 
+    if arguments and arguments[0] == "--":
+        arguments = arguments[1:]
     words = [*find(release, target).command, *arguments]
     try:
         os.execv(words[0], words)  # noqa: S606 -- without a shell is the point

@@ -25,7 +25,8 @@ from migratable.errors import LabError
 Progress = Callable[[float, str], None]
 """Called with a share from 0 to 1 and words for what is going on."""
 
-_EXPIRED = re.compile(r"E: Release file for .* is expired \(invalid since .*?\)")
+_EXPIRED = re.compile(r"(?:E|Error): Release file for .* is expired \(invalid since .*?\)")
+_COMPLAINTS = ("E:", "W:", "Err:", "Error:", "Warning:")
 _URI = re.compile(r"'(?P<uri>[^']+)' (?P<file>\S+) (?P<size>\d+)(?: (?P<hash>\S+))?")
 
 
@@ -269,7 +270,7 @@ def _environment() -> dict[str, str]:
 
 def only_expired(errors: str) -> bool:
     """Whether apt objects to the date until which the metadata is good, and to nothing else."""
-    said = [line for line in errors.splitlines() if line.startswith(("E:", "W:", "Err:"))]
+    said = [line for line in errors.splitlines() if line.startswith(_COMPLAINTS)]
     return bool(said) and all(_EXPIRED.match(line) for line in said)
 
 
@@ -322,7 +323,7 @@ _CAUSES = (
 
 def explain(errors: str) -> str:
     """Turn apt's own words into a cause, a remedy, and the words."""
-    said = [line for line in errors.splitlines() if line.startswith(("E:", "W:"))]
+    said = [line for line in errors.splitlines() if line.startswith(_COMPLAINTS)]
     words = "\n  ".join(dict.fromkeys(said)) or errors.strip() or "apt failed without a word"
     for pattern, cause in _CAUSES:
         if re.search(pattern, errors):

@@ -155,10 +155,32 @@ def lock(lab: Path) -> Iterator[int]:
 
 
 def _tidy(lab: Path) -> None:
-    """Throw away what an interruption left behind; the lock is held."""
-    for name in ("staging", "discarded"):
+    """Throw away what an interruption left behind; the lock is held.
+
+    A release that was about to be replaced, and was not, is put back.
+    """
+    for old in (lab / "replaced").glob("*"):
+        if not (lab / "releases" / old.name).exists():
+            old.rename(lab / "releases" / old.name)
+    for name in ("staging", "replaced", "discarded"):
         if (lab / name).exists():
             shutil.rmtree(lab / name)
+
+
+def _replace(final: Path, new: Path, lab: Path) -> None:
+    """Put *new* in the place of *final*, by two renames that are undone if they stop half-way."""
+    old = lab / "replaced" / final.name
+    old.parent.mkdir()
+    try:
+        if final.exists():
+            final.rename(old)
+        new.rename(final)
+    except BaseException:
+        if old.exists() and not final.exists():
+            old.rename(final)
+        raise
+    shutil.rmtree(old.parent)
+    new.parent.rmdir()
 
 
 def _discard(place: Path, lab: Path) -> None:
@@ -296,7 +318,7 @@ def _finish(release: Release, lab: Path, staging: Path, details: dict[str, Any])
         script = staging / "bin" / path.name
         # Where it is now, to see that it starts; then where it will be.
         _write_starter(script, starter.start(staging / "root", path.name).script(comment))
-        version = store.version_of(str(script))
+        version = store.version_of(str(script), script.stat().st_mtime_ns)
         moved = starter.start(staging / "root", path.name).moved(staging, final)
         _write_starter(script, moved.script(comment))
         programs[target] = f"bin/{path.name}"
@@ -315,9 +337,7 @@ def _finish(release: Release, lab: Path, staging: Path, details: dict[str, Any])
     text = json.dumps(manifest, indent=1) + "\n"
     (staging / "manifest.json").write_text(text, encoding="utf-8")
     final.parent.mkdir(parents=True, exist_ok=True)
-    _discard(final, lab)
-    staging.rename(final)
-    staging.parent.rmdir()
+    _replace(final, staging, lab)
 
 
 def _write_starter(path: Path, script: str) -> None:

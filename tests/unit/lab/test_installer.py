@@ -154,6 +154,18 @@ def test_an_interruption_loses_nothing(
     assert not (own_lab / "staging").exists()
 
 
+def test_a_replacement_that_was_killed_half_way_is_undone(own_lab: Path, mirror: Mirror) -> None:
+    _install()
+    (own_lab / "replaced").mkdir()
+    (own_lab / "releases/10.0").rename(own_lab / "replaced/10.0")
+    with pytest.raises(LabError, match="is not a QEMU release"):
+        remove("none")
+    with pytest.raises(LabError, match="forky has no security updates"):
+        _install("11.1", security=True)
+    assert subprocess.run([*find("10.0").command, "--version"], check=False).returncode == 0
+    assert not (own_lab / "replaced").exists()
+
+
 def test_a_first_installation_that_is_interrupted_is_not_there(
     own_lab: Path, mirror: Mirror
 ) -> None:
