@@ -67,17 +67,21 @@ def read(
     ram: bool = False,
     page_size: int | None = None,
     snapshot: str | None = None,
+    limit: int | None = None,
 ) -> Stream:
     """Read a stream; bytes are a bare stream, a path may have a container around it.
 
     :param ram: walk all RAM records, for :attr:`Stream.ram_statistics`.
     :param snapshot: name or id of a qcow2 internal snapshot (default: the only one with VM state).
+    :param limit: bytes that a compressed file may unpack to (default 64 GiB).
     :raise StreamError: when the stream (ContainerError: what is around it) is malformed.
     """
     if isinstance(source, (str, Path)):
-        from migratable.stream.containers import open_image  # noqa: PLC0415 -- heavy, often unused
+        from migratable.stream import containers, unpack  # noqa: PLC0415 -- often unused
 
-        image = open_image(Path(source), snapshot=snapshot)
+        image = containers.open_image(
+            Path(source), snapshot=snapshot, limit=limit or unpack.DEFAULT_LIMIT
+        )
         return read_bytes(
             image.data,
             ram=ram,
@@ -96,9 +100,10 @@ def open_stream(
     ram: bool = False,
     page_size: int | None = None,
     snapshot: str | None = None,
+    limit: int | None = None,
 ) -> Iterator[Stream]:
     """:func:`read` a file for the time of a ``with`` block.
 
     Mapped and temporary files go when the last view into them does; nothing stays behind.
     """
-    yield read(Path(path), ram=ram, page_size=page_size, snapshot=snapshot)
+    yield read(Path(path), ram=ram, page_size=page_size, snapshot=snapshot, limit=limit)

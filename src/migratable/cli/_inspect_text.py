@@ -1,0 +1,287 @@
+"""The tree that ``migratable inspect`` shows to a person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.markup import escape
+from rich.tree import Tree
+
+from migratable.errors import StreamError
+from migratable.stream import RamBlock, Section, Span, Stream
+from migratable.stream.body import Body, Field, Value
+from migratable.stream.fields import decode
+from migratable.stream.handlers import virtio_of
+from migratable.stream.iterable import read_htab_start
+from migratable.stream.layout import SectionKind
+from migratable.stream.model import flatten
+from migratable.stream.summary import collapse, mapped_pages, spapr_capabilities
+from migratable.stream.virtio_features import names
+
+_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
+_SHOWN_BYTES = 32
+_SHOWN_NUMBERS = 16
+_SHOWN_ELEMENTS = 24
+
+
+def size(count: int) -> str:
+    """Bytes for a person: ``256 MiB``, ``1.5 KiB``, ``24 bytes``."""
+    if count == 1:
+        return "1 byte"
+    value = float(count)
+    for unit in _UNITS:
+        if value < 1024 or unit == _UNITS[-1]:
+            return f"{value:.1f}".removesuffix(".0") + f" {unit}"
+        value /= 1024
+    raise AssertionError
+
+
+def overview(stream: Stream, path: str, length: int, *, container: str) -> Tree:
+    """Show the whole stream: configuration, RAM, commands, sections with their subsections."""
+    around = "" if container == "raw" else f" in {container}"
+    tree = Tree(f"[bold]{escape(path)}[/]  migration stream{around}, {length:,} bytes")
+    _facts(tree, stream)
+    _configuration(tree, stream)
+    _ram(tree, stream)
+    capabilities = spapr_capabilities(stream)
+    if capabilities:
+        sent = ", ".join(f"{name}={value}" for name, value in capabilities.items())
+        tree.add(f"[cyan]pseries capabilities sent[/]  {sent}")
+    if stream.commands:
+        tree.add("[cyan]commands[/]  " + ", ".join(one.name for one in stream.commands))
+    _sections(tree, stream)
+    vmdesc = stream.vmdesc
+    if vmdesc is None:
+        tree.add(
+            "[yellow]no vmdesc[/]: fields have no names; section ends were found by their footers"
+        )
+    else:
+        tree.add(f"[cyan]vmdesc[/]  {size(len(vmdesc.raw))}, {len(vmdesc.devices)} devices")
+    if len(stream.trailer):
+        tree.add(f"[cyan]padding[/]  {size(len(stream.trailer))}")
+    return tree
+
+
+def _facts(tree: Tree, stream: Stream) -> None:
+    if "was_running" in stream.facts:
+        state = "running" if stream.facts["was_running"] else "paused"
+        tree.add(f"[cyan]libvirt[/]  guest was {state} when saved")
+    if "snapshot" in stream.facts:
+        tree.add(f"[cyan]snapshot[/]  {escape(str(stream.facts['snapshot']))}")
+
+
+def _configuration(tree: Tree, stream: Stream) -> None:
+    found = stream.configuration
+    if found is None:
+        tree.add(
+            "[yellow]no configuration section[/]: the source's machine type is not in the stream"
+        )
+        return
+    parts = [f"machine [bold]{escape(found.machine)}[/]", f"page size {size(stream.page_size)}"]
+    if found.capabilities:
+        parts.append("migration capabilities " + escape(", ".join(found.capabilities)))
+    if found.uuid is not None:
+        parts.append(f"uuid {found.uuid}")
+    tree.add("[cyan]configuration[/]  " + ", ".join(parts))
+
+
+def _ram(tree: Tree, stream: Stream) -> None:
+    if stream.ram is None:
+        tree.add("[cyan]RAM[/]  no ram section")
+        return
+    unwalked = sum(
+        len(one.data)
+        for one in flatten(stream.elements)
+        if isinstance(one, Span) and not one.walked
+    )
+    state = f", {size(unwalked)} of page records (count them: --ram)" if unwalked else ""
+    blocks = stream.ram.blocks
+    branch = tree.add(
+        f"[cyan]RAM[/]  {size(stream.ram.total)} in {_plural(len(blocks), 'block')}{state}"
+    )
+    width = max(len(block.id) for block in blocks) if blocks else 0
+    for block in blocks:
+        branch.add(_block(stream, block, width))
+
+
+def _block(stream: Stream, block: RamBlock, width: int) -> str:
+    text = f"{escape(block.id):{width}}  {size(block.used_length):>10}"
+    if block.page_size is not None:
+        text += f"  page size {size(block.page_size)}"
+    if block.gpa is not None:
+        text += f"  at {block.gpa:#x}"
+    if block.mapped is not None:
+        pages = mapped_pages(stream, block)
+        return text + f"  {pages['normal']:,} pages stored, {pages['zero']:,} zero (mapped-ram)"
+    statistics = stream.ram_statistics
+    if statistics is None:
+        return text
+    count = statistics.blocks.get(block.id)
+    if count is None:
+        return f"{text}  [dim]no page sent[/]"
+    text += f"  {_plural(count.normal, 'page')}, {count.zero:,} zero"
+    text += f", {count.xbzrle:,} xbzrle" if count.xbzrle else ""
+    text += f", {count.compressed:,} compressed" if count.compressed else ""
+    return f"{text}, {size(count.bytes)}"
+
+
+def _sections(tree: Tree, stream: Stream) -> None:
+    devices = stream.devices
+    total = sum(len(one.body) for one in devices)
+    starts = [one for one in stream.sections if one.kind is SectionKind.START]
+    branch = tree.add(
+        f"[cyan]sections[/]  {_plural(len(devices), 'device')}, {size(total)} of state; "
+        f"{len(starts)} iterated"
+    )
+    shown = [*starts, *devices]
+    width = min(
+        48, max((len(one.idstr) + len(str(one.instance_id)) + 1 for one in shown), default=0)
+    )
+    for one in sorted(shown, key=lambda section: section.offset or 0):
+        leaf = branch.add(_section_line(stream, one, width))
+        if one.kind is SectionKind.FULL:
+            _notes(leaf, one)
+
+
+def _section_line(stream: Stream, section: Section, width: int) -> str:
+    name = f"{section.idstr} {section.instance_id}"
+    text = f"[bold]{escape(f'{name:{width}}')}[/]  version {section.version_id:<3}"
+    if section.kind is SectionKind.FULL:
+        return f"{text} {size(len(section.body)):>10}"
+    parts = [
+        one
+        for one in stream.sections
+        if one.section_id == section.section_id and one.kind in (SectionKind.PART, SectionKind.END)
+    ]
+    text += f" iterated, {_plural(len(parts), 'part')}"
+    if section.idstr == "spapr/htab":
+        shift = read_htab_start(section.cursor())
+        text += ", no hash table" if shift is None else f", hash table of {size(1 << shift)}"
+    return text
+
+
+def _notes(leaf: Tree, section: Section) -> None:
+    """Subsections, and of a virtio device what its driver agreed to."""
+    try:
+        virtio = virtio_of(section)
+        subsections = [sub.name for sub in decode(section).all_subsections()]
+    except StreamError as error:
+        leaf.add(f"[red]{escape(str(error))}[/]")
+        return
+    if virtio is not None:
+        kind = section.idstr.rpartition("/")[2]
+        queues = ", ".join(
+            f"{number} x {size_}" for size_, number in _runs([one.num for one in virtio.queues])
+        )
+        leaf.add(f"[dim]queues[/] {queues or 'none'}")
+        agreed = ", ".join(names(kind, virtio.guest_features))
+        leaf.add(f"[dim]guest features[/] {agreed or 'none yet (no driver)'}")
+    if subsections:
+        leaf.add(f"[dim]subsections[/] {escape(', '.join(subsections))}")
+
+
+def _runs(values: Sequence[int]) -> list[tuple[int, int]]:
+    out: list[tuple[int, int]] = []
+    for value in values:
+        if out and out[-1][0] == value:
+            out[-1] = (value, out[-1][1] + 1)
+        else:
+            out.append((value, 1))
+    return out
+
+
+def section_tree(section: Section, *, full: bool) -> Tree:
+    """One section with all its fields."""
+    head = f"[bold]{escape(section.idstr)} {section.instance_id}[/]  version {section.version_id}"
+    tree = Tree(f"{head}, {len(section.body):,} bytes at {section.body_offset}")
+    body = decode(section)
+    if section.description is None and section.kind is SectionKind.FULL:
+        tree.add("[yellow]no description of this section[/]")
+    _body(tree, body, full=full, kind=section.idstr.rpartition("/")[2])
+    return tree
+
+
+def _body(tree: Tree, body: Body, *, full: bool, kind: str) -> None:
+    for field in body.fields:
+        _field(tree, field, full=full, kind=kind)
+    for sub in body.subsections:
+        branch = tree.add(f"[magenta]subsection[/] {escape(sub.name)}  version {sub.version}")
+        _body(branch, sub, full=full, kind=kind)
+    if body.rest is not None:
+        tree.add(f"[yellow]{len(body.rest)} bytes that vmdesc does not describe[/]")
+
+
+def _field(tree: Tree, field: Field, *, full: bool, kind: str) -> None:
+    name = escape(field.name)
+    if not field.children:
+        text = value_text(field.value, full=full)
+        if field.name == "guest_features" and isinstance(field.value, int):
+            text += f"  [dim]{', '.join(names(kind, field.value))}[/]"
+        tree.add(f"{name} [dim]{escape(field.type)}[/] = {text}")
+        return
+    if len(field.children) == 1:
+        branch = tree.add(f"{name} [dim]{escape(field.children[0].name or field.type)}[/]")
+        _body(branch, field.children[0], full=full, kind=kind)
+        return
+    branch = tree.add(f"{name} [dim]{escape(field.type)}, {len(field.children)} elements[/]")
+    runs: list[tuple[Body, int]] = (
+        [(child, 1) for child in field.children] if full else collapse(field.children)
+    )
+    at = 0
+    for number, (child, count) in enumerate(runs):
+        if number == _SHOWN_ELEMENTS and not full:
+            branch.add(f"[dim]{len(field.children) - at} more (all of them: --all)[/]")
+            break
+        label = f"[{at}]" if count == 1 else f"[{at}..{at + count - 1}] all equal"
+        _body(branch.add(escape(label)), child, full=full, kind=kind)
+        at += count
+
+
+def value_text(value: Value, *, full: bool = False) -> str:
+    """Write a value on one line."""
+    if value is None:
+        return "[dim]nothing[/]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return str(value) if -10 < value < 10 else f"{value} ({value:#x})"
+    if isinstance(value, tuple):
+        if len(value) > 1 and len(set(value)) == 1:
+            return f"{len(value)} times {value[0]}"
+        shown = value if full else value[:_SHOWN_NUMBERS]
+        more = f" … {len(value) - len(shown)} more" if len(shown) < len(value) else ""
+        return "[dim]\\[[/]" + ", ".join(f"{one:#x}" for one in shown) + more + "[dim]][/]"
+    return _bytes_text(value, full=full)
+
+
+def _bytes_text(value: memoryview, *, full: bool) -> str:
+    data = bytes(value[:_SHOWN_BYTES]) if not full else bytes(value)
+    if not len(value):
+        return "[dim]no bytes[/]"
+    printable = bytes(value[:256]).rstrip(b"\0")
+    if len(printable) > 2 and all(32 <= byte < 127 for byte in printable):
+        return escape(f'"{printable.decode()}"')
+    if not any(value[: 1 << 20]):
+        return f"{len(value)} zero bytes"
+    more = f" … {len(value):,} bytes" if len(data) < len(value) else ""
+    return data.hex(" ", -4) + more
+
+
+def channel(path: str, found: Any) -> Tree:
+    """Show a multifd RAM channel."""
+    tree = Tree(f"[bold]{escape(path)}[/]  multifd RAM channel {found.id} of VM {found.uuid}")
+    tree.add(
+        f"{_plural(found.packets, 'packet')}, {found.syncs} of them sync, "
+        f"compression {found.compression}"
+    )
+    for name, block in found.blocks.items():
+        tree.add(
+            f"{escape(name)}  {block.normal:,} pages, {block.zero:,} zero, {size(block.bytes)}"
+        )
+    tree.add("[yellow]the state of the devices is in the main channel[/]")
+    return tree
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -1,0 +1,141 @@
+"""``migratable inspect``: what is in a migration stream."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from migratable.stream import Section, Stream
+
+
+@click.command()
+@click.argument("stream", type=click.Path(path_type=Path))
+@click.option(
+    "--section",
+    "sections",
+    multiple=True,
+    metavar="NAME[/INSTANCE]",
+    help="Show the fields of these sections; * and ? are wild, repeatable.",
+)
+@click.option("--ram", is_flag=True, help="Walk all of RAM and count pages.")
+@click.option("--all", "full", is_flag=True, help="Leave nothing out of long buffers and arrays.")
+@click.option("--snapshot", metavar="NAME", help="Internal snapshot of a qcow2 image.")
+@click.option(
+    "--unpack-limit",
+    type=click.IntRange(min=1),
+    metavar="GIB",
+    help="Size that a compressed stream may unpack to (64 GiB).",
+)
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+def command(
+    stream: Path,
+    sections: tuple[str, ...],
+    snapshot: str | None,
+    unpack_limit: int | None,
+    form: str,
+    *,
+    ram: bool,
+    full: bool,
+    as_json: bool,
+) -> None:
+    """Decode a stream: configuration, RAM blocks, sections, subsections, fields.
+
+    STREAM is a file: bare, compressed, a libvirt save image, a qcow2 image with an internal
+    snapshot, a mapped-ram file, or a multifd RAM channel.
+    """
+    from migratable.stream import read
+
+    if _is_channel(stream):
+        _channel(stream, as_json=as_json or form == "json")
+        return
+    limit = None if unpack_limit is None else unpack_limit << 30
+    found = read(stream, ram=ram, snapshot=snapshot, limit=limit)
+    chosen = _choose(found, sections)
+    if as_json or form == "json":
+        from migratable.stream.summary import summary
+
+        wanted = None if chosen is None else (lambda section: section in chosen)
+        click.echo(json.dumps({"file": str(stream)} | summary(found, wanted=wanted, full=full)))
+        return
+    from migratable.cli import _inspect_text
+
+    if chosen is None:
+        size = stream.stat().st_size
+        _show(_inspect_text.overview(found, str(stream), size, container=found.container))
+        return
+    for section in chosen:
+        _show(_inspect_text.section_tree(section, full=full))
+
+
+def _choose(found: Stream, patterns: tuple[str, ...]) -> list[Section] | None:
+    """Sections that a pattern names by idstr, its last part, or either with the instance."""
+    from fnmatch import fnmatchcase
+
+    from migratable.stream.layout import SectionKind
+
+    if not patterns:
+        return None
+    known = [one for one in found.sections if one.kind in (SectionKind.START, SectionKind.FULL)]
+    chosen: list[Section] = []
+    for pattern in patterns:
+        matching = [
+            one
+            for one in known
+            if any(
+                fnmatchcase(name, pattern)
+                for short in (one.idstr, one.idstr.rpartition("/")[2])
+                for name in (short, f"{short}/{one.instance_id}")
+            )
+        ]
+        if not matching:
+            raise click.UsageError(f"no section {pattern!r}; {_near(pattern, known)}")
+        chosen += [one for one in matching if one not in chosen]
+    return chosen
+
+
+def _near(pattern: str, known: list[Section]) -> str:
+    from difflib import get_close_matches
+
+    names = list(dict.fromkeys(one.idstr for one in known))
+    close = get_close_matches(pattern, names, n=3, cutoff=0.4) or names[:5]
+    return f"the stream has {', '.join(close)}" + (" …" if len(close) < len(names) else "")
+
+
+def _is_channel(path: Path) -> bool:
+    from migratable.stream import multifd
+
+    try:
+        with path.open("rb") as file:
+            return multifd.is_channel(memoryview(file.read(8)))
+    except OSError:
+        return False  # reading it for real says what is wrong
+
+
+def _channel(path: Path, *, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from migratable.stream import multifd
+    from migratable.stream.containers import map_file
+
+    found = multifd.read_channel(map_file(path))
+    if as_json:
+        out = {"schema": "migratable.multifd-channel/1", "file": str(path)} | asdict(found)
+        click.echo(json.dumps(out | {"uuid": str(found.uuid)}))
+        return
+    from migratable.cli import _inspect_text
+
+    _show(_inspect_text.channel(str(path), found))
+
+
+def _show(tree: Any) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=10_000)  # a pipe has no edge to wrap at
+    console.print(tree, soft_wrap=True)
