@@ -8,21 +8,27 @@ import subprocess
 import sys
 from pathlib import Path
 
-import migratable
+from migratable.profile import bundled
 
-BUNDLED = Path(migratable.__file__).parent / "profile" / "bundled"
-ANSWERS = (0, 1, 3)
+ANSWERS = {0: "it loads", 1: "it is refused", 3: "it is not known"}
+DESTINATION = "10.0"
 
 
 def main() -> None:
     """Ask, show the question as one would type it, and end with 0 if an answer came."""
-    program = str(Path(sys.executable).with_name("migratable"))
-    (example,) = sorted(BUNDLED.glob("example.mig*"))
-    arguments = ["check", str(example), "--to", "example-10.0"]
-    shown = ["check", os.path.relpath(example), *arguments[2:]]
-    print(f"$ .venv/bin/migratable {shlex.join(shown)}", flush=True)
-    done = subprocess.run([program, *arguments], check=False)
-    sys.exit(0 if done.returncode in ANSWERS else done.returncode)
+    examples = sorted(bundled.FOLDER.glob("*.mig*"))
+    names = [name for name in bundled.names() if DESTINATION in name] or list(bundled.names())
+    if not examples or not names:
+        sys.exit("the example that is part of the program is missing in this checkout")
+    program = Path(sys.executable).with_name("migratable")
+    command = [str(program), "check", str(examples[0]), "--to", names[0]]
+    shown = [os.path.relpath(word) if os.sep in word else word for word in command]
+    print(f"$ {shlex.join(shown)}", flush=True)
+    status = subprocess.run(command, check=False).returncode
+    if status not in ANSWERS:
+        sys.exit(status)
+    print(f"\nExit status {status}: {ANSWERS[status]}. Another destination: --to NAME, NAME one of")
+    print(", ".join(bundled.names()))
 
 
 if __name__ == "__main__":
