@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from migratable.errors import PlanError
-from migratable.pseries.build import Build
+from migratable.pseries.build import PREFIX, Build
+from migratable.pseries.capability import parse_version
 from migratable.pseries.load import Loader
 from migratable.pseries.plan import Plan, Run
 from migratable.pseries.policy import Policy
@@ -26,12 +27,17 @@ Values = tuple[str, ...]
 
 
 class Result(NamedTuple):
-    """What a destination says, and whether that is a regression or unsafe."""
+    """What a destination says, and what that is compared with the time before the change.
+
+    ``regression``: it loaded before and is refused now; ``justified``: it should not have loaded,
+    the guest lost something. ``unsafe``: it loads although the guest loses something.
+    """
 
     verdict: str
     stderr: tuple[str, ...]
     regression: bool
     unsafe: bool
+    justified: bool = False
 
     @property
     def warns(self) -> bool:
@@ -57,21 +63,29 @@ class Case(NamedTuple):
         return self.source == self.destination and self.source_values == self.destination_values
 
     @property
-    def size(self) -> tuple[int, int, str, str, str, Values, Values]:
-        """Smaller is easier to understand: fewer options given, fewer differences."""
+    def broken(self) -> bool:
+        """Refused for no good reason: it loaded before, or both sides are the same."""
+        result = self.result
+        return (result.regression and not result.justified) or (
+            result.verdict == "refused" and self.between_equals
+        )
+
+    @property
+    def warns_falsely(self) -> bool:
+        """A warning although both sides were started in the same way."""
+        return self.result.warns and self.source_values == self.destination_values
+
+    @property
+    def size(self) -> tuple[int, int, tuple[int, int], Values, Values]:
+        """Smaller is easier to understand: fewer options and differences, a newer machine type."""
         given = sum(map(bool, self.source_values)) + sum(map(bool, self.destination_values))
         differences = sum(
             a != b for a, b in zip(self.source_values, self.destination_values, strict=True)
         )
+        major, minor = parse_version(self.machine.removeprefix(PREFIX))
         return (
-            given,
-            differences,
-            self.machine,
-            self.source,
-            self.destination,
-            self.source_values,
-            self.destination_values,
-        )
+            given, differences, (-major, -minor), self.source_values, self.destination_values,
+        )  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -81,8 +95,10 @@ class Tally:
     cases: int = 0
     refused: int = 0
     regressions: int = 0
+    justified: int = 0
     unsafe: int = 0
     warnings: int = 0
+    false_warnings: int = 0
     between_equals: int = 0
     directions: Counter[tuple[str, str]] = field(default_factory=Counter)
 
@@ -92,30 +108,37 @@ class Tally:
         self.cases += 1
         self.refused += result.verdict == "refused"
         self.unsafe += result.unsafe
-        self.warnings += result.warns
-        if result.regression:
-            self.regressions += 1
+        if result.stderr:
+            self.warnings += result.warns
+            self.false_warnings += case.warns_falsely
+        self.regressions += result.regression
+        self.justified += result.justified
+        if result.verdict == "refused" and case.broken:
             self.directions[case.source, case.destination] += 1
             self.between_equals += case.between_equals
 
     @property
-    def verdict(self) -> str:
-        """The policy in a few words."""
+    def parts(self) -> list[str]:
+        """The policy's faults, one phrase each; a single phrase when there are none."""
         parts = []
-        if self.directions:
-            ways = ", ".join(
-                f"{source} to {destination}" for source, destination in self.directions
-            )
-            parts.append(f"breaks {ways}")
-        if self.between_equals:
-            parts.append("a build refuses its own guests")
+        across = [f"{source} to {to}" for source, to in self.directions if source != to]
+        if across:
+            parts.append(f"breaks {', '.join(across)}")
+        parts += [
+            f"{source} refuses its own guests" for source, to in self.directions if source == to
+        ]
         if self.unsafe:
             parts.append("loads guests that lose something")
         if not parts:
             parts.append("breaks nothing")
-        if self.warnings:
-            parts.append("warns")
-        return "; ".join(parts)
+        if self.false_warnings:
+            parts.append("warns about nothing")
+        return parts
+
+    @property
+    def verdict(self) -> str:
+        """The policy in a few words."""
+        return "; ".join(self.parts)
 
 
 class _Side(NamedTuple):
@@ -195,11 +218,13 @@ class Enumeration:
             level is not None and theirs[name] is not None and level > (theirs[name] or 0)
             for name, level in source.offers
         )
+        regression = loaded.refused and before is not None and not before.refused
         return Result(
             verdict="refused" if loaded.refused else "loads",
             stderr=loaded.lines,
-            regression=loaded.refused and before is not None and not before.refused,
+            regression=regression,
             unsafe=not loaded.refused and loses,
+            justified=regression and loses,
         )
 
     def _sides(self, build: Build) -> dict[tuple[str, str], dict[Values, _Side]]:
@@ -271,20 +296,28 @@ class RunReport:
     smallest: dict[str, tuple[Case, ...]]
 
 
-def report(plan: Plan, run: Run, *, examples: int = 3) -> RunReport:
+def report(plan: Plan, run: Run, *, examples: int = 4) -> RunReport:
     """Enumerate *run*; keep the *examples* smallest counterexamples of each policy."""
     tallies = {policy.name: Tally() for policy in plan.policies}
     found: dict[str, list[Case]] = {policy.name: [] for policy in plan.policies}
     cases = tuple(enumerate_run(plan, run))
     for case in cases:
         tallies[case.policy].add(case)
-        if case.result.regression or case.result.unsafe:
+        if case.result.unsafe or (case.result.verdict == "refused" and case.broken):
             found[case.policy].append(case)
-    smallest = {
-        name: tuple(sorted(bad, key=lambda case: (not case.between_equals, case.size))[:examples])
-        for name, bad in found.items()
-    }
+    smallest = {name: _smallest(bad)[:examples] for name, bad in found.items()}
     return RunReport(run=run, cases=cases, tallies=tallies, smallest=smallest)
+
+
+def _smallest(cases: list[Case]) -> tuple[Case, ...]:
+    """The smallest case of each kind of fault and direction, gravest fault first."""
+    best: dict[tuple[int, str, str], Case] = {}
+    for case in cases:
+        grave = 2 if case.result.unsafe else 0 if case.between_equals else 1
+        key = (grave, case.source, case.destination)
+        if key not in best or case.size < best[key].size:
+            best[key] = case
+    return tuple(best[key] for key in sorted(best, key=lambda key: (key[0], best[key].size)))
 
 
 def case_json(run: Run, case: Case) -> dict[str, Any]:
@@ -318,8 +351,10 @@ def policy_json(plan: Plan, found: RunReport) -> list[dict[str, Any]]:
             "cases": tally.cases,
             "refused": tally.refused,
             "regressions": tally.regressions,
+            "justified": tally.justified,
             "unsafe": tally.unsafe,
             "warnings": tally.warnings,
+            "false_warnings": tally.false_warnings,
             "between_equals": tally.between_equals,
             "verdict": tally.verdict,
             "counterexamples": [case_json(found.run, case) for case in found.smallest[policy.name]],

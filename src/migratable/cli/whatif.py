@@ -1,0 +1,76 @@
+"""``migratable whatif``: a planned change against every release pair and policy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("plan", required=False)
+@click.option("--format", "form", type=click.Choice(["text", "json", "html"]), default="text")
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="File to write instead of stdout."
+)
+@click.option("--list", "listed", is_flag=True, help="List the bundled plans.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    plan: str | None,
+    form: str,
+    as_json: bool,
+    output: Path | None,
+    listed: bool,
+) -> None:
+    """Try a planned change of pseries capabilities on all releases, machine types and options.
+
+    PLAN is a TOML file or a bundled plan (--list). Example: migratable whatif intc-capabilities
+    """
+    from migratable.errors import PlanError
+    from migratable.pseries.plan import bundled, read_plan
+
+    if listed:
+        for name in bundled():
+            click.echo(name)
+        return
+    if plan is None:
+        raise click.UsageError(f"give a plan: a TOML file or one of {', '.join(bundled())}", ctx)
+    from migratable.pseries.whatif import report, to_json
+
+    read = read_plan(plan)
+    found = [report(read, run) for run in read.runs]
+    if as_json or form == "json":
+        text = json.dumps(to_json(read, found), indent=1) + "\n"
+    elif form == "html":
+        from migratable.report.whatif_html import render
+
+        text = render(read, found)
+    else:
+        text = ""
+    if output is None:
+        if text:
+            click.echo(text, nl=False)
+            return
+        from rich.console import Console
+
+        from migratable.report.whatif_text import show
+
+        show(Console(), read, found)
+        return
+    if not text:
+        import io
+
+        from rich.console import Console
+
+        from migratable.report.whatif_text import show
+
+        buffer = io.StringIO()
+        show(Console(file=buffer, width=160), read, found)
+        text = buffer.getvalue()
+    try:
+        output.write_text(text, "utf-8")
+    except OSError as error:
+        raise PlanError(f"cannot write {output}: {error.strerror}") from None
