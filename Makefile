@@ -6,6 +6,7 @@
 #   make quick   the checks and tests that take less than two minutes
 #   make lint    ruff, mypy --strict, import contracts
 #   make docs    build the web pages, with all their links checked
+#   make bench   how fast it is, each beside what it is compared with
 #   make lab     fetch the QEMU releases that are missing
 #   make lock    renew requirements/ci.lock
 #   make ppc64le see that all that the program needs installs on a pseries host
@@ -24,10 +25,10 @@ SOURCES := src tests tools benchmarks docs
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: demo test quick install lint style format types imports tests lab docs lock ppc64le clean help
+.PHONY: demo test quick install lint style format types imports tests lab docs bench lock ppc64le clean help
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n '1,14p'
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
 demo: $(VENV)/.program
 	@$(BIN)/python tools/demo.py
@@ -66,6 +67,9 @@ lab: install
 docs: install
 	$(BIN)/python -m sphinx -W --keep-going -n -q -b html docs build/docs
 	@echo "the pages are in build/docs/index.html"
+
+bench: install
+	$(BIN)/python -m benchmarks
 
 lock: $(VENV)/.python
 	$(PYTHON) tools/lock.py requirements/ci.lock

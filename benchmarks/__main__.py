@@ -1,0 +1,35 @@
+"""Run all benchmarks, or those that are named: ``python -m benchmarks start``."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+import platform
+import sys
+
+import benchmarks
+from migratable import __version__
+
+
+def main() -> None:
+    """Print a table; end with 1 if something is over its limit."""
+    modules = [found.name for found in pkgutil.iter_modules(benchmarks.__path__)]
+    names = [name.removeprefix("bench_") for name in modules if name.startswith("bench_")]
+    wanted = sys.argv[1:] or names
+    if unknown := set(wanted) - set(names):
+        sys.exit(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+    python = platform.python_version()
+    print(f"migratable {__version__}, Python {python}, {os.cpu_count()} cores, best of several\n")
+    over = False
+    for name in wanted:
+        for row in importlib.import_module(f"benchmarks.bench_{name}").rows():
+            limit = "" if row.limit is None else f"{row.limit:8.3f}"
+            mark = "OVER" if row.is_over else ""
+            print(f"{row.what:<52}{row.value:9.3f}{limit:>9} {row.unit:<3} {mark:<5}{row.note}")
+            over |= row.is_over
+    sys.exit(over)
+
+
+if __name__ == "__main__":
+    main()
