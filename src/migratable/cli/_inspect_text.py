@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.tree import Tree
 
 from migratable.errors import StreamError
-from migratable.stream import RamBlock, Section, Span, Stream
+from migratable.stream import RamBlock, Section, Span, Stream, VmsdBody
 from migratable.stream.body import Body, Field, Value
 from migratable.stream.fields import decode
 from migratable.stream.handlers import virtio_of
@@ -17,6 +17,7 @@ from migratable.stream.iterable import read_htab_start
 from migratable.stream.layout import SectionKind
 from migratable.stream.model import flatten
 from migratable.stream.summary import collapse, mapped_pages, spapr_capabilities
+from migratable.stream.virtio import Virtio
 from migratable.stream.virtio_features import names
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
@@ -35,6 +36,12 @@ def size(count: int) -> str:
             return f"{value:.1f}".removesuffix(".0") + f" {unit}"
         value /= 1024
     raise AssertionError
+
+
+def label(section: Section) -> str:
+    """Name a section: ``timer 0``, ``spapr_iommu 0x80000000``."""
+    instance = section.instance_id
+    return f"{section.idstr} {instance if instance < 1 << 16 else hex(instance)}"
 
 
 def overview(stream: Stream, path: str, length: int, *, container: str) -> Tree:
@@ -135,9 +142,7 @@ def _sections(tree: Tree, stream: Stream) -> None:
         f"{len(starts)} iterated"
     )
     shown = [*starts, *devices]
-    width = min(
-        48, max((len(one.idstr) + len(str(one.instance_id)) + 1 for one in shown), default=0)
-    )
+    width = min(48, max((len(label(one)) for one in shown), default=0))
     for one in sorted(shown, key=lambda section: section.offset or 0):
         leaf = branch.add(_section_line(stream, one, width))
         if one.kind is SectionKind.FULL:
@@ -145,7 +150,7 @@ def _sections(tree: Tree, stream: Stream) -> None:
 
 
 def _section_line(stream: Stream, section: Section, width: int) -> str:
-    name = f"{section.idstr} {section.instance_id}"
+    name = label(section)
     text = f"[bold]{escape(f'{name:{width}}')}[/]  version {section.version_id:<3}"
     if section.kind is SectionKind.FULL:
         return f"{text} {size(len(section.body)):>10}"
@@ -165,7 +170,7 @@ def _notes(leaf: Tree, section: Section) -> None:
     """Subsections, and of a virtio device what its driver agreed to."""
     try:
         virtio = virtio_of(section)
-        subsections = [sub.name for sub in decode(section).all_subsections()]
+        subsections = [*_subsections(section), *_blob_subsections(virtio)]
     except StreamError as error:
         leaf.add(f"[red]{escape(str(error))}[/]")
         return
@@ -181,6 +186,28 @@ def _notes(leaf: Tree, section: Section) -> None:
         leaf.add(f"[dim]subsections[/] {escape(', '.join(subsections))}")
 
 
+def _subsections(section: Section) -> list[str]:
+    """Names of all subsections, from the description alone; each name once."""
+    names_: dict[str, None] = {}
+
+    def collect(body: VmsdBody) -> None:
+        for field in body.fields:
+            for inner in (field.struct, *field.elements):
+                if inner is not None:
+                    collect(inner)
+        for sub in body.subsections:
+            names_[sub.name] = None
+            collect(sub)
+
+    if section.description is not None:
+        collect(section.description.body)
+    return list(names_)
+
+
+def _blob_subsections(virtio: Virtio | None) -> list[str]:
+    return [] if virtio is None else [sub.name for sub in virtio.body.all_subsections()]
+
+
 def _runs(values: Sequence[int]) -> list[tuple[int, int]]:
     out: list[tuple[int, int]] = []
     for value in values:
@@ -193,7 +220,7 @@ def _runs(values: Sequence[int]) -> list[tuple[int, int]]:
 
 def section_tree(section: Section, *, full: bool) -> Tree:
     """One section with all its fields."""
-    head = f"[bold]{escape(section.idstr)} {section.instance_id}[/]  version {section.version_id}"
+    head = f"[bold]{escape(label(section))}[/]  version {section.version_id}"
     tree = Tree(f"{head}, {len(section.body):,} bytes at {section.body_offset}")
     body = decode(section)
     if section.description is None and section.kind is SectionKind.FULL:

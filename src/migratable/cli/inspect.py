@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from migratable.stream import Section, Stream
+    from collections.abc import Iterable
+
+    from migratable.stream import Section
 
 
 @click.command()
@@ -55,11 +57,11 @@ def command(
         return
     limit = None if unpack_limit is None else unpack_limit << 30
     found = read(stream, ram=ram, snapshot=snapshot, limit=limit)
-    chosen = _choose(found, sections)
+    chosen = choose(found.sections, sections) if sections else None
     if as_json or form == "json":
         from migratable.stream.summary import summary
 
-        wanted = None if chosen is None else (lambda section: section in chosen)
+        wanted = None if chosen is None else (lambda section: any(section is one for one in chosen))
         click.echo(json.dumps({"file": str(stream)} | summary(found, wanted=wanted, full=full)))
         return
     from migratable.cli import _inspect_text
@@ -72,15 +74,16 @@ def command(
         _show(_inspect_text.section_tree(section, full=full))
 
 
-def _choose(found: Stream, patterns: tuple[str, ...]) -> list[Section] | None:
-    """Sections that a pattern names by idstr, its last part, or either with the instance."""
+def choose(sections: Iterable[Section], patterns: tuple[str, ...]) -> list[Section]:
+    """Sections that a pattern names by idstr, its last part, or either with the instance.
+
+    :raise click.UsageError: when a pattern names none.
+    """
     from fnmatch import fnmatchcase
 
     from migratable.stream.layout import SectionKind
 
-    if not patterns:
-        return None
-    known = [one for one in found.sections if one.kind in (SectionKind.START, SectionKind.FULL)]
+    known = [one for one in sections if one.kind in (SectionKind.START, SectionKind.FULL)]
     chosen: list[Section] = []
     for pattern in patterns:
         matching = [
@@ -89,12 +92,12 @@ def _choose(found: Stream, patterns: tuple[str, ...]) -> list[Section] | None:
             if any(
                 fnmatchcase(name, pattern)
                 for short in (one.idstr, one.idstr.rpartition("/")[2])
-                for name in (short, f"{short}/{one.instance_id}")
+                for name in (short, f"{short}/{one.instance_id}", f"{short}/{one.instance_id:#x}")
             )
         ]
         if not matching:
             raise click.UsageError(f"no section {pattern!r}; {_near(pattern, known)}")
-        chosen += [one for one in matching if one not in chosen]
+        chosen += [one for one in matching if not any(one is other for other in chosen)]
     return chosen
 
 

@@ -23,8 +23,8 @@ _COMMON = {
     41: "admin_vq",
 }
 _NET = """csum guest_csum ctrl_guest_offloads mtu - mac gso guest_tso4 guest_tso6 guest_ecn
-    guest_ufo host_tso4 host_tso6 host_ecn host_ufo mrg_rxbuf status ctrl_vq ctrl_rx ctrl_vlan ctrl_rx_extra
-    guest_announce mq ctrl_mac_addr"""
+    guest_ufo host_tso4 host_tso6 host_ecn host_ufo mrg_rxbuf status ctrl_vq ctrl_rx ctrl_vlan
+    ctrl_rx_extra guest_announce mq ctrl_mac_addr"""
 _NET_HIGH = {
     50: "device_stats",
     52: "vq_notf_coal",

@@ -1,0 +1,185 @@
+"""``migratable diff``: what differs between two streams or profiles."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from migratable.profile.model import Profile
+    from migratable.stream import Section, Stream
+    from migratable.stream.compare import Difference
+
+SCHEMA = "migratable.diff/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Side:
+    """One argument: its name, what a profile says, and the stream."""
+
+    name: str
+    stream: Stream
+    facts: dict[str, Any]
+
+
+@click.command()
+@click.argument("a")
+@click.argument("b")
+@click.option(
+    "--section",
+    "sections",
+    multiple=True,
+    metavar="NAME[/INSTANCE]",
+    help="Compare these sections only; * and ? are wild, repeatable.",
+)
+@click.option("--layout", is_flag=True, help="Leave values out: what is there, versions, sizes.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+def command(
+    a: str,
+    b: str,
+    sections: tuple[str, ...],
+    form: str,
+    *,
+    layout: bool,
+    as_json: bool,
+) -> None:
+    """Compare two streams or profiles by section and field.
+
+    A and B are stream files (whatever is around the stream), profile files, or names of stored
+    profiles; of a profile its own stream is compared. Exit status: 0 the same, 1 they differ,
+    2 trouble.
+    """
+    from migratable.stream.compare import Difference, Kind, compare
+
+    left, right = _side(a), _side(b)
+    found = [
+        Difference(kind=Kind.CONFIGURATION, path=(name,), a=value, b=right.facts.get(name))
+        for name, value in left.facts.items()
+        if right.facts and value != right.facts.get(name) and not sections
+    ]
+    wanted = _wanted(sections, left.stream, right.stream)
+    found += compare(left.stream, right.stream, values=not layout, wanted=wanted)
+    if as_json or form == "json":
+        out = {"schema": SCHEMA, "a": a, "b": b, "equal": not found}
+        click.echo(json.dumps(out | {"differences": [one.to_json() for one in found]}))
+    else:
+        _show(found, left, right)
+    sys.exit(1 if found else 0)
+
+
+def _side(name: str) -> _Side:
+    from migratable.stream import read
+
+    path = Path(name)
+    if path.exists() and not _is_json(path):
+        return _Side(name=name, stream=read(path), facts={})
+    if path.exists():
+        from migratable.profile.store import load_file
+
+        return _from_profile(name, load_file(path))
+    if "/" not in name:
+        from migratable.profile.store import Store
+
+        return _from_profile(name, Store().load(name))
+    return _Side(name=name, stream=read(path), facts={})  # says that there is no such file
+
+
+def _from_profile(name: str, profile: Profile) -> _Side:
+    from migratable.errors import ProfileError
+    from migratable.stream import read
+
+    if not profile.stream:
+        raise ProfileError(f"{name}: this profile has no stream: {profile.no_stream}")
+    facts = {
+        "qemu": str(profile.version),
+        "cpu_model": profile.cpu_model,
+        "pvr": profile.pvr,
+        "accelerator": profile.accelerator,
+    }
+    return _Side(name=name, stream=read(profile.stream), facts=facts)
+
+
+def _is_json(path: Path) -> bool:
+    """A profile's file is one JSON object, perhaps in gzip."""
+    import gzip
+    import zlib
+
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+        if head[:2] == b"\x1f\x8b":
+            with gzip.open(path) as packed:
+                head = packed.read(64)
+    except (OSError, EOFError, zlib.error):
+        return False
+    return head.lstrip()[:1] == b"{"
+
+
+def _wanted(patterns: tuple[str, ...], *streams: Stream) -> Any:
+    from migratable.cli.inspect import choose
+
+    if not patterns:
+        return None
+    known = [one for stream in streams for one in stream.sections]
+    chosen = choose(known, patterns)
+    names = {(one.idstr, one.instance_id) for one in chosen}
+
+    def wanted(section: Section) -> bool:
+        return (section.idstr, section.instance_id) in names
+
+    return wanted
+
+
+def _show(found: list[Difference], left: _Side, right: _Side) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console(highlight=False, soft_wrap=True)
+    if not found:
+        console.print(f"{escape(left.name)} and {escape(right.name)} have the same state")
+        return
+    console.print(f"[red]A[/] {escape(left.name)}\n[green]B[/] {escape(right.name)}")
+    last: tuple[str | None, int | None] | None = None
+    for one in found:
+        key = (one.section, one.instance_id)
+        if key != last:
+            head = "configuration and RAM" if one.section is None else f"{key[0]} {key[1]}"
+            console.print(f"\n[bold]{escape(head)}[/]")
+            last = key
+        console.print(_line(one))
+    sections = {(one.section, one.instance_id) for one in found if one.section is not None}
+    console.print(f"\n{len(found):,} differences in {len(sections)} sections")
+
+
+def _line(one: Difference) -> str:
+    from rich.markup import escape
+
+    from migratable.stream.compare import Kind
+
+    place = escape(" / ".join(one.path))
+    if one.kind is Kind.SECTION:
+        return f"  [bold]section[/] {one.note}"
+    if one.kind is Kind.SUBSECTION:
+        return f"  subsection {place}  {one.note}"
+    if one.kind is Kind.FIELD:
+        return f"  {place}  {one.note}"
+    what = {Kind.VERSION: "version ", Kind.LAYOUT: "layout "}.get(one.kind, "")
+    change = ""
+    if one.a is not None or one.b is not None:
+        change = f"[red]{escape(_value(one.a))}[/] → [green]{escape(_value(one.b))}[/]"
+    note = f"  [dim]{escape(one.note)}[/]" if one.note else ""
+    return f"  {place}{'  ' if place else ''}{what}{change}{note}"
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool) or not isinstance(value, int):
+        return str(value)
+    return str(value) if -10 < value < 10 else f"{value} ({value:#x})"
