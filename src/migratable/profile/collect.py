@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from migratable.errors import CommandLineError, MigratableError, ProfileError, QemuError
+from migratable.errors import (
+    CommandLineError,
+    DestinationStartError,
+    MigratableError,
+    ProfileError,
+    QemuError,
+)
 from migratable.profile import own_stream, vmstate_dump
 from migratable.profile.commandline import CommandLine, InertCommandLine, inert, parse
 from migratable.profile.loader import LoaderTables
@@ -24,6 +32,7 @@ _BLOCK = re.compile(
     r"^\s*(?P<name>\S.*?)\s+(?P<psize>\d+) (?P<unit>[KMG]?i?B)\s+0x[0-9a-f]+\s+"
     r"0x(?P<used>[0-9a-f]+)\s+0x(?P<total>[0-9a-f]+)"
 )
+_NEEDS_KVM = re.compile(r"kernel|HyperV|Hyper-V|\bTCG\b|\bKVM\b", re.I)
 _UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
 
@@ -80,6 +89,31 @@ def _lab_command(line: CommandLine, release: str, name: str) -> list[str]:
     return list(find(release, target).command)
 
 
+def program_release(command: Sequence[str]) -> QemuVersion | None:
+    """Ask a program for its release; the answer is kept for each program file.
+
+    :return: None when it does not say; its start will tell why.
+    """
+    path = vmstate_dump.cache_folder() / f"{vmstate_dump.identity(command)}.version"
+    with contextlib.suppress(OSError, ValueError):
+        return QemuVersion.parse(path.read_text(encoding="utf-8"))
+    try:
+        done = subprocess.run(
+            [*command, "--version"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=20,
+            check=False,
+        )
+        text = done.stdout.decode("utf-8", "replace")
+        version = QemuVersion.parse(text)
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return None
+    with contextlib.suppress(OSError):  # no cache is no failure
+        vmstate_dump.keep(path, text.splitlines()[0].encode())
+    return version
+
+
 def collect(
     command: CommandLine | Sequence[str] | str,
     *,
@@ -106,13 +140,24 @@ def collect(
         else parse(command, need_program=release is None)
     )
     program = resolve(line, release=release)
+    number = program_release(program.command)
     with private_folder() as folder:
-        quiet = inert(line, release=None, private_dir=folder, ram_sizes=ram_sizes)
+        quiet = inert(line, release=number, private_dir=folder, ram_sizes=ram_sizes)
         if quiet.needs_netns and not namespaces_work():
-            quiet = inert(line, release=None, private_dir=folder, ram_sizes=ram_sizes, netns=False)
-        with QemuProcess(program.command, quiet, timeout=timeout) as qemu:
-            facts = _Facts(qemu, quiet)
-            profile = facts.profile(line, program)
+            quiet = inert(
+                line, release=number, private_dir=folder, ram_sizes=ram_sizes, netns=False
+            )
+        try:
+            with QemuProcess(program.command, quiet, timeout=timeout) as qemu:
+                profile = _Facts(qemu, quiet).profile(line, program)
+        except DestinationStartError as error:
+            if not (quiet.kvm and _NEEDS_KVM.search("\n".join(error.stderr))):
+                raise
+            raise DestinationStartError(
+                f"{error}\n(the profile is taken under TCG; under KVM, for which the command line "
+                "asks, it may start)",
+                stderr=error.stderr,
+            ) from None
     if not vmstate:
         return profile
     return _with_vmstate(profile, program)

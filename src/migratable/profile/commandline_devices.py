@@ -53,7 +53,8 @@ def device(work: Work, option: Option) -> list[Option]:
         work.skip(f"device {name}: scsi-block was examined as scsi-hd")
         return _with_files(work, option, fields.set("driver", "scsi-hd"))
     if driver == "intel-iommu" and work.accel != "kvm" and fields.get("eim") == "on":
-        fields = fields.set("x-buggy-eim", "on")  # else 5.2 to 7.2 insist on KVM's interrupt chip
+        if work.older_than(8, 0):  # else they insist on KVM's interrupt chip
+            fields = fields.set("x-buggy-eim", "on")
     return _with_files(work, option, fields)
 
 

@@ -167,6 +167,7 @@ _HANDLERS: dict[str, Handler] = {
     "readconfig": lambda work, option: [option],
     "machine": commandline_machine.machine,
     "cpu": commandline_machine.cpu,
+    "smp": commandline_machine.smp,
     "bios": commandline_machine.bios,
     "option-rom": commandline_machine.option_rom,
     "nographic": commandline_machine.nographic,
@@ -248,6 +249,8 @@ def inert(
     options = commandline_machine.default_net(work, options)
     if save_memory:
         options = commandline_machine.thrifty_memory(work, options)
+    if work.graphics_off:
+        options.append(Option(name="machine", value="graphics=off"))
     argv = [word for option in options for word in option.words]
     qmp = private_dir / "qmp"
     argv += ["-accel", accel, "-S", "-display", "none"]

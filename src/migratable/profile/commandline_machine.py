@@ -74,6 +74,32 @@ def cpu(work: Work, option: Option) -> list[Option]:
     return [option.with_fields(fields)]
 
 
+def smp(work: Work, option: Option) -> list[Option]:
+    """``-smp``: before 8.1 TCG has no threads on pseries; cores in their place.
+
+    CPU indices, and so the instances of the CPUs' sections, are the same; of hot-plug connectors
+    (``spapr_drc``) there are more, among them all of the real machine's.
+    """
+    fields = option.fields
+    threads = fields.get("threads") or "1"
+    if (
+        work.accel == "kvm"
+        or not work.older_than(8, 1)
+        or not work.line.wants_kvm
+        or not (work.line.machine or "").startswith("pseries")
+        or not threads.isdigit()
+        or int(threads) < 2
+    ):
+        return [option]
+    cores = fields.get("cores")
+    fields = fields.set("threads", "1")
+    if cores and cores.isdigit():
+        fields = fields.set("cores", str(int(cores) * int(threads)))
+    work.note(option, f"{threads} threads a core as cores; TCG has no threads in this release")
+    work.skip("threads of a core: examined as cores, as TCG has none in this release")
+    return [option.with_fields(fields)]
+
+
 def say_kvm(work: Work) -> None:
     """What a profile under TCG cannot tell of a machine that will run under KVM."""
     work.notes.append("accelerator kvm: tcg; its section 'kvmclock' is added to an x86 machine's")
@@ -139,8 +165,12 @@ def option_rom(work: Work, option: Option) -> list[Option]:
 
 
 def nographic(work: Work, option: Option) -> list[Option]:
-    """``-nographic`` is ``-display none`` and the machine property ``graphics=off``."""
-    return [Option(name="machine", value="graphics=off", index=option.index)]
+    """``-nographic`` is ``-display none`` and the machine property ``graphics=off``.
+
+    The property is added at the end, so that QEMU's messages name the user's own ``-machine``.
+    """
+    work.graphics_off = True
+    return []
 
 
 def boot(work: Work, option: Option) -> list[Option]:

@@ -12,6 +12,8 @@ from migratable.profile.commandline_work import Work
 
 _TAPS = frozenset({"tap", "bridge"})
 _OUTSIDE = frozenset({"vhost-user", "vhost-vdpa", "af-xdp"})
+_SINCE = {"stream": (7, 2), "dgram": (7, 2), "af-xdp": (8, 2), "passt": (10, 1)}
+"""Types that an older release refuses, which a stand-in would hide."""
 _USER_HOST = ("hostfwd", "guestfwd", "smb", "smbserver", "tftp", "bootfile", "restrict")
 _NIC_KEYS = ("model", "mac", "macaddr", "addr", "vectors", "id", "name")
 
@@ -81,6 +83,9 @@ def netdev(work: Work, option: Option) -> list[Option]:
     """``-netdev``."""
     fields = option.fields
     name = fields.get("id") or ""
+    since = _SINCE.get(fields.get("type") or "")
+    if since is not None and work.older_than(*since):
+        return [option]
     kind, members = _members(work, option, fields, named=f"netdev {name}")
     text = Fields.of(kind, option="netdev", **{"id": name, **members}).text()
     return [Option(name="netdev", value=text, index=option.index)]

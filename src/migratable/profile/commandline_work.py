@@ -40,6 +40,7 @@ class Work:
     node_sizes: dict[str, int] = field(default_factory=dict)
     needs_netns: bool = False
     taps: int = 0
+    graphics_off: bool = False
     hubs: int = 100
     flash_drives: int = 0
 

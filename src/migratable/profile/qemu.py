@@ -173,7 +173,7 @@ class QemuProcess:
         environment = {
             **{name: value for name, value in os.environ.items() if name not in _HOST_VARIABLES},
             "LC_ALL": "C",
-            "QEMU_AUDIO_DRV": "none",
+            **_NO_SOUND,
         }
         try:
             return subprocess.Popen(
@@ -342,4 +342,13 @@ class QemuProcess:
         return pid
 
 
-_HOST_VARIABLES = frozenset({"DISPLAY", "WAYLAND_DISPLAY", "LISTEN_FDS", "LISTEN_PID"})
+_HOST_VARIABLES = frozenset(
+    {"DISPLAY", "WAYLAND_DISPLAY", "LISTEN_FDS", "LISTEN_PID", "XDG_RUNTIME_DIR"}
+)
+_NO_SOUND = {  # a sound device without -audiodev looks for the host's sound
+    "QEMU_AUDIO_DRV": "none",
+    "PULSE_SERVER": "/nonexistent",
+    "ALSA_CONFIG_PATH": "/dev/null",
+    "SDL_AUDIODRIVER": "dummy",
+    "JACK_NO_START_SERVER": "1",
+}

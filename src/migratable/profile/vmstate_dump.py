@@ -87,11 +87,19 @@ def load(command: Sequence[str], machine: str, *, timeout: float = 60.0) -> tupl
     text, mended = _make(command, machine, timeout)
     packed = zlib.compress(text.encode(), 6)
     with contextlib.suppress(OSError):  # no cache is no failure
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as stream:
-            stream.write((b"1" if mended else b"0") + packed)
-        Path(stream.name).replace(path)
+        keep(path, (b"1" if mended else b"0") + packed)
     return packed, mended
+
+
+def keep(path: Path, data: bytes) -> None:
+    """Write a file of the cache, whole or not at all.
+
+    :raise OSError: When it cannot be written.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as stream:
+        stream.write(data)
+    Path(stream.name).replace(path)
 
 
 def _make(command: Sequence[str], machine: str, timeout: float) -> tuple[str, bool]:
