@@ -106,7 +106,7 @@ def _from_profile(name: str, profile: Profile) -> _Side:
 
 
 def _is_json(path: Path) -> bool:
-    """A profile's file is one JSON object, perhaps in gzip."""
+    """Tell a profile's file, one JSON object, perhaps in gzip."""
     import gzip
     import zlib
 

@@ -43,19 +43,19 @@ class Body:
     rest: memoryview | None = None
 
     def field(self, *names: str) -> Field | None:
-        """A field by name; more names go down into structs: ``field("pm", "pm1a.sts")``."""
+        """Give a field by name; more names go down into structs: ``field("pm", "pm1a.sts")``."""
         first = next((field for field in self.fields if field.name == names[0]), None)
         if first is None or len(names) == 1:
             return first
         return first.children[0].field(*names[1:]) if first.children else None
 
     def value(self, *names: str) -> Value:
-        """A field's value, None when there is no such field."""
+        """Give a field's value, None when there is no such field."""
         found = self.field(*names)
         return None if found is None else found.value
 
     def subsection(self, name: str) -> Body | None:
-        """A subsection by its full name, at this level."""
+        """Give a subsection by its full name, at this level."""
         return next((sub for sub in self.subsections if sub.name == name), None)
 
     def walk(self, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Field]]:

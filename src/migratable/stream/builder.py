@@ -19,7 +19,7 @@ class Builder:
         self._start = cursor.offset
 
     def integer(self, name: str, size: int, kind: str = "") -> int:
-        """An unsigned big-endian number."""
+        """Read an unsigned big-endian number."""
         offset = self.cursor.offset
         with self.cursor.within(name):
             value = int.from_bytes(self.cursor.view(size), "big")
@@ -59,7 +59,7 @@ class Builder:
         return value
 
     def string(self, name: str) -> str:
-        """A counted string, kept as its bytes."""
+        """Read a counted string, kept as its bytes."""
         offset = self.cursor.offset
         with self.cursor.within(name):
             data = self.cursor.view(self.cursor.u8())
@@ -67,7 +67,7 @@ class Builder:
         return bytes(data).decode("utf-8", "surrogateescape")
 
     def numbers(self, name: str, size: int, count: int) -> tuple[int, ...]:
-        """An array of numbers."""
+        """Read an array of numbers."""
         offset = self.cursor.offset
         with self.cursor.within(name):
             data = self.cursor.view(size * count)
@@ -78,7 +78,7 @@ class Builder:
         return values
 
     def structs(self, name: str, children: tuple[Body, ...], kind: str = "struct") -> None:
-        """A field whose parts were decoded already; they end at the cursor."""
+        """Add a field whose parts were decoded already; they end at the cursor."""
         offset = children[0].offset if children else self.cursor.offset
         self._add(name, kind, offset, None, children)
 
@@ -97,7 +97,7 @@ class Builder:
         )
 
     def body(self) -> Body:
-        """What was read so far."""
+        """Read What was read so far."""
         return Body(
             name=self._name,
             version=self._version,

@@ -286,7 +286,7 @@ def _values(
 
 
 def _bytes(a: memoryview, b: memoryview) -> dict[str, Any]:
-    """The first bytes that differ, and how many do."""
+    """Give the first bytes that differ, and how many do."""
     left, right = bytes(a), bytes(b)
     first = next(n for n, (x, y) in enumerate(zip(left, right, strict=True)) if x != y)
     count = sum(x != y for x, y in zip(left, right, strict=True))

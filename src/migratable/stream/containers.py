@@ -83,7 +83,7 @@ def open_data(
     snapshot: str | None = None,
     limit: int = unpack.DEFAULT_LIMIT,
 ) -> Image:
-    """The same for bytes that are in memory already."""
+    """Do the same for bytes that are in memory already."""
     view = memoryview(data)
     kinds: list[str] = []
     facts: dict[str, object] = {}

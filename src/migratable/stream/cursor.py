@@ -62,7 +62,7 @@ class Cursor:
         self._trail.pop()  # left in place on an error, whose message was made already
 
     def error(self, message: str, *, offset: int | None = None) -> StreamError:
-        """A StreamError for this place, to be raised by the caller."""
+        """Make a StreamError for this place, to be raised by the caller."""
         return StreamError(
             message, offset=self.offset if offset is None else offset, path=self.path
         )
@@ -116,11 +116,11 @@ class Cursor:
         return bytes(self.view(count))
 
     def counted(self) -> str:
-        """A string after its one-byte length. Bytes that are not UTF-8 survive a round trip."""
+        """Read a string after its one-byte length; bytes that are not UTF-8 survive."""
         return text(self.view(self.u8()))
 
     def peek(self) -> int | None:
-        """The next byte without moving, None at the end."""
+        """Give the next byte without moving, None at the end."""
         return self.data[self.pos] if self.pos < self.end else None
 
     def skip(self, count: int) -> None:

@@ -24,7 +24,7 @@ from migratable.stream.vmdesc import VmDescription, VmDevice, VmField, VmsdBody
 def make_stream(
     machine: str | None, elements: Iterable[Element], *, page_size: int = 4096
 ) -> Stream:
-    """A stream from scratch: header, configuration (unless *machine* is None), elements, EOF."""
+    """Make a stream: header, configuration (unless *machine* is None), elements, EOF."""
     configuration = None if machine is None else Configuration(machine=machine)
     return Stream(configuration=configuration, elements=tuple(elements), page_size=page_size)
 
@@ -38,7 +38,7 @@ def full_section(
     section_id: int,
     description: VmDevice | None = None,
 ) -> Section:
-    """A device section with a footer."""
+    """Make a device section with a footer."""
     return Section(
         kind=SectionKind.FULL,
         section_id=section_id,
@@ -51,7 +51,7 @@ def full_section(
 
 
 def with_elements(stream: Stream, elements: Iterable[Element]) -> Stream:
-    """The stream with other elements; its vmdesc, if it has one, is made to fit them."""
+    """Give the stream with other elements; its vmdesc, if it has one, is made to fit them."""
     elements = tuple(elements)
     found = stream.vmdesc
     if found is not None:
@@ -60,7 +60,7 @@ def with_elements(stream: Stream, elements: Iterable[Element]) -> Stream:
 
 
 def without_vmdesc(stream: Stream) -> Stream:
-    """The stream without its trailer, as ``suppress-vmdesc`` makes it."""
+    """Give the stream without its trailer, as ``suppress-vmdesc`` makes it."""
     return replace(stream, vmdesc=None, trailer=b"")
 
 
@@ -99,12 +99,12 @@ def append_section(stream: Stream, section: Section) -> Stream:
 
 
 def free_section_id(stream: Stream) -> int:
-    """An id that no section has."""
+    """Give an id that no section has."""
     return 1 + max((section.section_id for section in stream.sections), default=0)
 
 
 def elide_ram(stream: Stream, pages: Iterable[tuple[str, int, bytes]] = ()) -> Stream:
-    """The stream without RAM contents: block list kept, one END with the given pages.
+    """Give the stream without RAM contents: block list kept, one END with the given pages.
 
     Rounds that were not taken apart go as a whole, and with them PART and END of ``spapr/htab``
     (its START stays: a table of that size, empty). Other iterated handlers lose their parts only
@@ -146,7 +146,7 @@ def elide_ram(stream: Stream, pages: Iterable[tuple[str, int, bytes]] = ()) -> S
 
 
 def without_capability(configuration: Configuration, name: str) -> Configuration:
-    """The configuration without one of its capabilities."""
+    """Give the configuration without one of its capabilities."""
     left = [one for one in configuration.capabilities if one != name]
     body = len(left).to_bytes(4, "big") + b"".join(map(counted, left))
     subsections = tuple(
@@ -160,7 +160,7 @@ def without_capability(configuration: Configuration, name: str) -> Configuration
 def describe(
     elements: Sequence[Element], page_size: int, configuration: VmsdBody | None = None
 ) -> VmDescription:
-    """A vmdesc for these sections; one whose body no longer fits is described as opaque bytes."""
+    """Make a vmdesc for these sections; a body that no longer fits it becomes opaque bytes."""
     found = VmDescription(
         page_size=page_size,
         devices=tuple(

@@ -17,7 +17,7 @@ _MAX_CHUNKS = 10_000
 
 
 def decoder(section: Section) -> Callable[[Section], Body] | None:
-    """The function that takes such a section apart, None when it stays bytes."""
+    """Give the function that takes such a section apart, None when it stays bytes."""
     if section.kind is not SectionKind.FULL:
         return {"ram": _ram, "spapr/htab": _htab}.get(section.idstr)
     if section.idstr.rpartition("/")[2].startswith(("virtio-", "vhost-")):
@@ -54,7 +54,7 @@ def _htab(section: Section) -> Body:
 
 
 def _virtio(section: Section) -> Body:
-    """A virtio section whose outer description is missing: the blob, when nothing else is there."""
+    """Take a virtio section apart that has no description: the blob, when that is all."""
     cursor = section.cursor()
     try:
         found = virtio.parse(
@@ -72,7 +72,7 @@ def _virtio(section: Section) -> Body:
 
 
 def virtio_of(section: Section) -> virtio.Virtio | None:
-    """The blob of a virtio section with or without vmdesc, None when it has none.
+    """Give the blob of a virtio section with or without vmdesc, None when it has none.
 
     :raise StreamError: when the blob cannot be taken apart.
     """

@@ -34,7 +34,7 @@ class HtabChunk:
 
 
 def read_htab_start(cursor: Cursor) -> int | None:
-    """The table's log2 size in bytes; None when there is no table."""
+    """Read the table's log2 size in bytes; None when there is no table."""
     shift = cursor.u32()
     return None if shift == NO_HTAB else shift
 
@@ -126,7 +126,7 @@ def walk_stattrib(cursor: Cursor) -> None:
 
 
 def walker(idstr: str) -> Callable[[Cursor], object] | None:
-    """The function that finds the end of a PART or END body of a handler other than ram."""
+    """Give the function that finds the end of a PART or END body of a handler other than ram."""
     if idstr == "spapr/htab":
         return read_htab
     if idstr == "dirty-bitmap":
@@ -141,5 +141,5 @@ def walker(idstr: str) -> Callable[[Cursor], object] | None:
 
 
 def start_walker(idstr: str) -> Callable[[Cursor], object] | None:
-    """The same for a START body."""
+    """Find the same for a START body."""
     return read_htab_start if idstr == "spapr/htab" else walker(idstr)

@@ -142,7 +142,7 @@ def _literals(data: bytes, pos: int, count: int) -> bytes:
 
 
 def _extended(data: bytes, pos: int) -> tuple[int, int]:
-    """A length of zero bytes, 255 each, and the byte that ends them."""
+    """Read a length of zero bytes, 255 each, and the byte that ends them."""
     total = 0
     while data[pos] == 0:
         total += 255

@@ -41,7 +41,7 @@ class Configuration:
     offset: int | None = None
 
     def subsection(self, name: str) -> ConfigurationSubsection | None:
-        """The subsection ``configuration/NAME`` (*name* with or without the prefix)."""
+        """Give the subsection ``configuration/NAME`` (*name* with or without the prefix)."""
         name = name if name.startswith("configuration/") else f"configuration/{name}"
         return next((sub for sub in self.subsections if sub.name == name), None)
 
@@ -110,7 +110,7 @@ class Section:
         return f"section {self.idstr!r} {self.instance_id}"
 
     def cursor(self) -> Cursor:
-        """A cursor over the body, whose errors give offsets in the stream."""
+        """Give a cursor over the body, whose errors give offsets in the stream."""
         return Cursor(self.body, base=self.body_offset or 0, path=self.name)
 
 
@@ -209,7 +209,7 @@ class Stream:
         return () if self.ram is None else self.ram.blocks
 
     def device(self, idstr: str, instance_id: int | None = None) -> Section | None:
-        """The first START or FULL section of that name (and instance)."""
+        """Give the first START or FULL section of that name (and instance)."""
         for section in self.sections:
             if (
                 section.idstr == idstr

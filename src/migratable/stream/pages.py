@@ -47,7 +47,7 @@ def records(stream: Stream) -> Iterator[PageRecord]:
 def _records(
     cursor: Cursor, block: str | None, page_size: int
 ) -> Generator[PageRecord, None, str | None]:
-    """Records of one body; returns the block that the next body continues."""
+    """Yield the records of one body; return the block that the next body continues."""
     mask = page_size - 1
     while True:
         head = cursor.u64()
@@ -91,7 +91,7 @@ def _ram_bodies(stream: Stream) -> Iterator[Cursor]:
 def find_pages(
     stream: Stream, wanted: Mapping[str, Collection[int]]
 ) -> dict[tuple[str, int], bytes]:
-    """The last contents of some pages.
+    """Give the last contents of some pages.
 
     :param wanted: block id to page offsets (bytes, multiples of the target page size).
     :return: by block and offset; pages that the stream does not hold are missing.
@@ -184,7 +184,7 @@ def _bitmap_byte(index: int) -> int:
 def ram_start(
     blocks: Sequence[RamBlock], *, section_id: int = 0x7000, footer: bool = True
 ) -> Section:
-    """A ``ram`` START section with this block list."""
+    """Make a ``ram`` START section with this block list."""
     total = sum(block.used_length for block in blocks)
     body = (total | RamFlag.MEM_SIZE).to_bytes(8, "big")
     for block in blocks:
@@ -199,7 +199,7 @@ def ram_start(
 def ram_end(
     pages: Iterable[tuple[str, int, bytes]] = (), *, section_id: int = 0x7000, footer: bool = True
 ) -> Section:
-    """A ``ram`` END section that carries these pages: block id, offset, contents."""
+    """Make a ``ram`` END section that carries these pages: block id, offset, contents."""
     body = bytearray()
     last = None
     for block, offset, data in pages:

@@ -45,7 +45,7 @@ def is_qcow2(data: memoryview) -> bool:
 
 
 def snapshots(data: memoryview) -> list[Snapshot]:
-    """The snapshot table.
+    """Read the snapshot table.
 
     :raise ContainerError: when the image is of an old version or the table reaches past the file.
     """
@@ -82,7 +82,7 @@ def snapshots(data: memoryview) -> list[Snapshot]:
 def vm_state(
     data: memoryview, wanted: str | None, *, name: str = "the image", limit: int
 ) -> tuple[memoryview, str]:
-    """The stream in a snapshot, and the snapshot's name.
+    """Take the stream out of a snapshot, and the snapshot's name.
 
     :param wanted: name or id; None takes the only one that has VM state.
     :raise ContainerError: when there is none, more than one to choose from, or it is damaged.

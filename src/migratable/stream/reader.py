@@ -98,7 +98,7 @@ class _Reader:
         self._base = 0
 
     def rounds(self) -> Iterator[Section]:
-        """The PART and END sections that are all there is in the data."""
+        """Yield the PART and END sections that are all there is in the data."""
         cursor = Cursor(self._data, base=self._base)
         while cursor.remaining:
             if cursor.peek() in (layout.SECTION_PART, layout.SECTION_END):
@@ -384,7 +384,7 @@ class _Reader:
         return self._walker
 
     def _guess_page_size(self, cursor: Cursor) -> int:
-        """The first page size with which this body can be walked and its footer follows."""
+        """Find the first page size with which this body can be walked and its footer follows."""
         for size in _PAGE_SIZES:
             attempt = Cursor(cursor.data, cursor.pos, end=cursor.end)
             try:

@@ -113,7 +113,7 @@ def _block(stream: Stream, block: RamBlock) -> dict[str, Any]:
 
 
 def mapped_pages(stream: Stream, block: RamBlock) -> dict[str, int]:
-    """Stored and zero pages of a block in a mapped-ram file, from its bitmap."""
+    """Give Stored and zero pages of a block in a mapped-ram file, from its bitmap."""
     header = block.mapped
     start = stream.device("ram")
     assert header is not None and start is not None and start.body_offset is not None
@@ -188,7 +188,7 @@ def _section(stream: Stream, section: Section, *, full: bool) -> dict[str, Any]:
 
 
 def virtio_json(section: Section, found: Virtio) -> dict[str, Any]:
-    """What matters of a virtio blob."""
+    """Give What matters of a virtio blob."""
     kind = section.idstr.rpartition("/")[2]
     return {
         "transport": found.transport,
@@ -211,7 +211,7 @@ def virtio_json(section: Section, found: Virtio) -> dict[str, Any]:
 
 
 def body_json(body: Body, *, full: bool = False) -> dict[str, Any]:
-    """A decoded body. Equal neighbours in an array of structs are given once with a ``count``."""
+    """Give a decoded body; equal neighbours in an array of structs once, with a ``count``."""
     out: dict[str, Any] = {"vmsd": body.name, "fields": [_field(one, full) for one in body.fields]}
     if body.subsections:
         out["subsections"] = [
@@ -243,7 +243,7 @@ def _field(field: Field, full: bool) -> dict[str, Any]:
 
 
 def value_json(value: Value, *, full: bool = False) -> dict[str, Any]:
-    """A value: ``value`` for numbers, flags and arrays, ``hex`` (or a checksum) for bytes."""
+    """Give a value: ``value`` for numbers, flags and arrays, ``hex`` (or a checksum) for bytes."""
     if isinstance(value, memoryview):
         if len(value) > MAX_BYTES and not full:
             return {"bytes": len(value), "sha256": hashlib.sha256(value).hexdigest()}

@@ -32,7 +32,7 @@ def strip_padding(data: memoryview) -> int:
 
 
 def find_vmdesc(data: memoryview, end: int) -> VmDescription | None:
-    """The trailer that ends at *end*, None when there is none.
+    """Find the trailer that ends at *end*, None when there is none.
 
     JSON has no NUL, the u32 before it has one (below 16 MiB): the last NUL is in that length.
 

@@ -115,7 +115,7 @@ class _Zstd:
 
 
 def recognise(data: memoryview) -> str | None:
-    """The compression by its first bytes, None when it is none."""
+    """Name the compression by its first bytes, None when it is none."""
     head = bytes(data[:9])
     return next((name for magic, name in _MAGICS.items() if head.startswith(magic)), None)
 

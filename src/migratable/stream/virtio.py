@@ -315,7 +315,7 @@ def _subsection(cursor: Cursor) -> Body:
 
 
 def _extra_state(out: Builder) -> None:
-    """The transport's own body: no fields, one subsection if anything."""
+    """Read the transport's own body: no fields, one subsection if anything."""
     cursor = out.cursor
     if cursor.peek() != 5 or cursor.remaining < 2:
         return
@@ -338,7 +338,7 @@ def _extra_state(out: Builder) -> None:
 
 
 def _unknown_subsection(out: Builder) -> None:
-    """A subsection of a release that we do not know: up to the next one or the end."""
+    """Read a subsection of a release that we do not know: up to the next one or the end."""
     cursor = out.cursor
     following = _KNOWN.search(cursor.data, cursor.pos, cursor.end)
     end = cursor.end if following is None else following.start()

@@ -21,7 +21,7 @@ _CTRL_GUEST_OFFLOADS = 1 << 2
 
 
 def decode(kind: str, cursor: Cursor, *, features: int, queues: int) -> Body | None:
-    """The device part as fields, None when it is unknown or does not come out even."""
+    """Read the device part as fields, None when it is unknown or does not come out even."""
     start = cursor.pos
     for layout in _layouts(kind, features, queues):
         cursor.pos = start
@@ -118,7 +118,7 @@ def _blk(cursor: Cursor, *, indexed: bool, packed: bool) -> Body:
 
 
 def _element(out: Builder, *, packed: bool) -> None:
-    """A request in flight; its raw struct is the source host's own, so it stays bytes."""
+    """Read a request in flight; its raw struct is the source host's own, so it stays bytes."""
     out.bytes("element", ELEMENT_SIZE, "VirtQueueElementOld")
     if packed:
         out.u32("ndescs")

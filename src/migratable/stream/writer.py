@@ -13,7 +13,7 @@ from migratable.stream.model import Command, Configuration, Element, Section, Sp
 
 
 def write(stream: Stream) -> bytes:
-    """The whole stream as bytes; see :func:`write_to` for one that is large.
+    """Give the whole stream as bytes; see :func:`write_to` for one that is large.
 
     :raise StreamError: when a name is longer than its length field can say.
     """
@@ -26,7 +26,7 @@ def write_to(stream: Stream, file: BinaryIO) -> int:
 
 
 def chunks(stream: Stream) -> Iterator[Buffer]:
-    """The stream's bytes in pieces."""
+    """Give the stream's bytes in pieces."""
     yield _u32(layout.MAGIC) + _u32(stream.version)
     if stream.configuration is not None:
         yield from _configuration(stream.configuration)
