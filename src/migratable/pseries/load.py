@@ -108,17 +108,24 @@ class Loader:
 
     def arrive(self, stream: Arriving, destination: Started) -> Loaded:
         """What *destination* says of what it meets in *stream*."""
-        build = destination.build
-        blocked = _before_spapr(stream, destination)
+        blocked = before_spapr(stream, destination)
         if blocked is not None:
             return blocked
         last = () if stream.described else ("Expected vmdescription section, but got 0",)
         if not stream.spapr:
             return Loaded(rule=None, lines=last)
-        unknown = next((name for name, _ in stream.sent if name not in build.by_subsection), None)
+        return self.at_spapr(stream.sent, destination, last)
+
+    def at_spapr(self, sent: Sent, destination: Started, last: tuple[str, ...] = ()) -> Loaded:
+        """What *destination* says of a ``spapr`` section with these capabilities.
+
+        :param last: lines that follow when everything is loaded.
+        """
+        build = destination.build
+        unknown = next((name for name, _ in sent if name not in build.by_subsection), None)
         if unknown is not None:
             return unknown_subsection(build, unknown)
-        lines, refused = self._compare(stream.sent, destination)
+        lines, refused = self._compare(sent, destination)
         if not refused:
             return Loaded(rule=None, lines=lines + last)
         return Loaded(
@@ -234,7 +241,7 @@ def leaving(source: Started) -> Arriving:
     )
 
 
-def _before_spapr(stream: Arriving, destination: Started) -> Loaded | None:
+def before_spapr(stream: Arriving, destination: Started) -> Loaded | None:
     """Everything that ends loading before the ``spapr`` section, in the order of the wire."""
     build = destination.build
     assert destination.machine is not None

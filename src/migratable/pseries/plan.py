@@ -21,6 +21,7 @@
     cpus = ["POWER9"]
     [run.options]                          # every combination on either side; "" is not given
     ic-mode = ["xics", "xive", "dual"]
+    # builds one by one, or: releases = ["4.1", "4.2", "5.0"] (or ["all"]) with arrives = "4.2"
     [[run.build]]
     name = "4.2+"
     base = "4.2"
@@ -37,9 +38,9 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from migratable.errors import PlanError
+from migratable.errors import CommandLineError, PlanError
 from migratable.pseries import downstream
-from migratable.pseries.build import PREFIX, Build
+from migratable.pseries.build import PREFIX, Build, release, releases
 from migratable.pseries.capability import Capability
 from migratable.pseries.policy import Policy, read_policy
 from migratable.pseries.tables import Table, read_table
@@ -182,6 +183,24 @@ def _planned(table: Table, existing: set[str]) -> Capability:
     return downstream.capability(table)
 
 
+def _releases(table: Table, planned: tuple[str, ...]) -> list[RunBuild]:
+    """``releases`` and ``arrives``: upstream releases, changed from one of them on."""
+    names = table.texts("releases", [])
+    if not names:
+        return []
+    arrives = table.version("arrives")
+    try:
+        builds = [release(name) for name in (releases() if names == ["all"] else names)]
+    except CommandLineError as error:
+        raise table.error(f"releases: {error}") from None
+    return [
+        RunBuild(build=dataclasses.replace(build, name=f"{build.name}+"), planned=planned)
+        if build.release >= arrives
+        else RunBuild(build=build, planned=())
+        for build in builds
+    ]
+
+
 def _run(table: Table, planned: tuple[str, ...], capabilities: list[Capability]) -> Run:
     builds = []
     for item in table.tables("build"):
@@ -196,8 +215,9 @@ def _run(table: Table, planned: tuple[str, ...], capabilities: list[Capability])
             downstream.with_capabilities(made, made.name, (*made.capabilities, *added), item)
         builds.append(RunBuild(build=made, planned=wanted if changed else ()))
         item.finish()
+    builds += _releases(table, planned)
     if len({one.build.name for one in builds}) != len(builds) or not builds:
-        raise table.error("a run needs [[run.build]] tables with different names")
+        raise table.error("a run needs [[run.build]] tables with different names, or releases")
     options = []
     for key, values in table.table("options").items():
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):

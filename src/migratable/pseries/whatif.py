@@ -5,6 +5,7 @@ Cases that are the same to a loader share one result, so a case costs about a ta
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections import Counter
 from collections.abc import Iterator
@@ -14,10 +15,10 @@ from typing import Any, NamedTuple
 from migratable.errors import PlanError
 from migratable.pseries.build import PREFIX, Build
 from migratable.pseries.capability import parse_version
-from migratable.pseries.load import Loader
+from migratable.pseries.load import Arriving, Loaded, Loader, before_spapr, leaving
 from migratable.pseries.plan import Plan, Run
 from migratable.pseries.policy import Policy
-from migratable.pseries.start import Started, Starter
+from migratable.pseries.start import Sent, Started, Starter
 from migratable.pseries.values import NotModelledError
 
 SCHEMA = "migratable.whatif/1"
@@ -30,7 +31,8 @@ class Result(NamedTuple):
     """What a destination says, and what that is compared with the time before the change.
 
     ``regression``: it loaded before and is refused now; ``justified``: it should not have loaded,
-    the guest lost something. ``unsafe``: it loads although the guest loses something.
+    the guest lost something. ``unsafe``: it loads although the guest loses something. ``plain``:
+    it loads, nothing is said, and nothing is lost.
     """
 
     verdict: str
@@ -38,6 +40,7 @@ class Result(NamedTuple):
     regression: bool
     unsafe: bool
     justified: bool = False
+    plain: bool = False
 
     @property
     def warns(self) -> bool:
@@ -106,6 +109,8 @@ class Tally:
         """Count one case."""
         result = case.result
         self.cases += 1
+        if result.plain:
+            return
         self.refused += result.verdict == "refused"
         self.unsafe += result.unsafe
         if result.stderr:
@@ -142,8 +147,18 @@ class Tally:
 
 
 class _Side(NamedTuple):
+    """A started machine. Equal numbers mean that a loader cannot tell the machines apart.
+
+    ``kind`` numbers the whole; ``leaves`` what it sends up to the ``spapr`` section and ``takes``
+    what it looks at up to there; ``spapr`` what it compares the section with.
+    """
+
     started: Started
-    offers: tuple[tuple[str, int | None], ...]
+    arriving: Arriving
+    offers: tuple[int | None, ...]
+    leaves: int
+    takes: int
+    spapr: int
     kind: int
 
 
@@ -156,6 +171,9 @@ class Enumeration:
         self.run = run
         self._loader = Loader()
         self._kinds: dict[object, int] = {}
+        self._blocked: dict[tuple[int, int], Loaded | None] = {}
+        self._compared: dict[tuple[Sent, int], Loaded] = {}
+        self._results: dict[tuple[int, int, int, int], Result] = {}
         self._watched = tuple(
             dict.fromkeys((*(name for one in run.builds for name in one.planned), *run.watched))
         )
@@ -189,16 +207,17 @@ class Enumeration:
         ours, theirs = sides[source].get(place, {}), sides[destination].get(place, {})
         old_ours = self._before[source].get(place, {})
         old_theirs = self._before[destination].get(place, {})
-        known: dict[tuple[int, int, int, int], Result] = {}
-        receivers = [(values, side, old_theirs.get(values)) for values, side in theirs.items()]
+        known = self._results
+        receivers = [
+            (values, other, other.kind, old_other, old_other.kind if old_other is not None else -1)
+            for values, other in theirs.items()
+            for old_other in (old_theirs.get(values),)
+        ]
         for source_values, side in ours.items():
             old = old_ours.get(source_values)
             old_kind = old.kind if old is not None else -1
-            for values, other, old_other in receivers:
-                key = (
-                    side.kind, other.kind, old_kind,
-                    old_other.kind if old_other is not None else -1,
-                )  # fmt: skip
+            for values, other, other_kind, old_other, old_other_kind in receivers:
+                key = (side.kind, other_kind, old_kind, old_other_kind)
                 result = known.get(key)
                 if result is None:
                     result = known[key] = self._judge(side, other, old, old_other)
@@ -207,25 +226,40 @@ class Enumeration:
     def _judge(
         self, source: _Side, destination: _Side, old: _Side | None, old_destination: _Side | None
     ) -> Result:
-        loaded = self._loader.load(source.started, destination.started)
+        loaded = self._load(source, destination)
         before = (
-            None
-            if old is None or old_destination is None
-            else self._loader.load(old.started, old_destination.started)
+            None if old is None or old_destination is None else self._load(old, old_destination)
         )
-        theirs = dict(destination.offers)
-        loses = any(
-            level is not None and theirs[name] is not None and level > (theirs[name] or 0)
-            for name, level in source.offers
-        )
-        regression = loaded.refused and before is not None and not before.refused
+        loses = False
+        for ours, theirs in zip(source.offers, destination.offers, strict=True):
+            if ours is not None and theirs is not None and ours > theirs:
+                loses = True
+        refused = loaded.rule is not None
+        regression = refused and before is not None and before.rule is None
         return Result(
-            verdict="refused" if loaded.refused else "loads",
-            stderr=loaded.lines,
-            regression=regression,
-            unsafe=not loaded.refused and loses,
-            justified=regression and loses,
+            "refused" if refused else "loads",
+            loaded.lines,
+            regression,
+            not refused and loses,
+            regression and loses,
+            not (refused or loses or loaded.lines),
         )
+
+    def _load(self, source: _Side, destination: _Side) -> Loaded:
+        key = (source.leaves, destination.takes)
+        try:
+            blocked = self._blocked[key]
+        except KeyError:
+            blocked = before_spapr(source.arriving, destination.started)
+            self._blocked[key] = blocked
+        if blocked is not None:
+            return blocked
+        section = (source.started.sent, destination.spapr)
+        loaded = self._compared.get(section)
+        if loaded is None:
+            loaded = self._loader.at_spapr(source.started.sent, destination.started)
+            self._compared[section] = loaded
+        return loaded
 
     def _sides(self, build: Build) -> dict[tuple[str, str], dict[Values, _Side]]:
         starter = Starter(build)
@@ -254,13 +288,16 @@ class Enumeration:
         return ["-M", ",".join([machine, *given, *more]), "-cpu", cpu, "-m", self.run.memory]
 
     def _side(self, started: Started) -> _Side:
-        offers = tuple((name, self._offer(started, name)) for name in self._watched)
-        same = (
-            started.build, started.machine, started.sent, started.levels, started.defaults,
-            started.ic_mode, started.cpu, offers,
-        )  # fmt: skip
-        kind = self._kinds.setdefault(_hashable(same), len(self._kinds))
-        return _Side(started, offers, kind)
+        offers = tuple(self._offer(started, name) for name in self._watched)
+        arriving = leaving(started)
+        before, spapr = _destination_parts(started)
+        leaves = self._number(dataclasses.replace(arriving, sent=()))
+        takes, at_spapr = self._number(before), self._number(spapr)
+        kind = self._number((leaves, started.sent, takes, at_spapr, offers))
+        return _Side(started, arriving, offers, leaves, takes, at_spapr, kind)
+
+    def _number(self, what: object) -> int:
+        return self._kinds.setdefault(what, len(self._kinds))
 
     def _offer(self, started: Started, name: str) -> int | None:
         """What the guest of this machine has of a capability, whether the build knows it or not."""
@@ -276,9 +313,19 @@ class Enumeration:
         return 0
 
 
-def _hashable(parts: tuple[Any, ...]) -> tuple[Any, ...]:
-    """CPU models compare by value but hold no unhashable part; builds compare by identity."""
-    return tuple(part.name if hasattr(part, "pvr") else part for part in parts)
+def _destination_parts(started: Started) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """What a destination looks at before the ``spapr`` section, and what it compares that with."""
+    machine, cpu, build = started.machine, started.cpu, started.build
+    assert machine is not None
+    assert cpu is not None
+    table = tuple(
+        (cap.name, cap.subsection, cap.compared(machine.version)) for cap in build.capabilities
+    )
+    before = (
+        build.release, machine.name, cpu.name, started.cas_pvr, started.ic_mode, started.ram,
+        started.cpus, started.servers,
+    )  # fmt: skip
+    return before, (build.release, table, started.levels, started.defaults)
 
 
 def enumerate_run(plan: Plan, run: Run) -> Iterator[Case]:
@@ -303,6 +350,8 @@ def report(plan: Plan, run: Run, *, examples: int = 4) -> RunReport:
     cases = tuple(enumerate_run(plan, run))
     for case in cases:
         tallies[case.policy].add(case)
+        if case.result.plain:
+            continue
         if case.result.unsafe or (case.result.verdict == "refused" and case.broken):
             found[case.policy].append(case)
     smallest = {name: _smallest(bad)[:examples] for name, bad in found.items()}
