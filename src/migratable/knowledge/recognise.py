@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 
 from migratable.knowledge.catalogue import Message, Text, messages
 from migratable.knowledge.template import Value
+
+
+# Messages of this rank or below have so little text that they must be the whole line.
+WEAK = -2
+
+_PREFIX = re.compile(r"(?:.*?(?:qemu[\w-]*|kvm[\w-]*)(?:\[\d+\])?: )?")
+
+
+def _whole(line: str, hit: re.Match[str]) -> bool:
+    """Is the match all that the program said, or at least its end?"""
+    prefix = _PREFIX.match(line)
+    start = prefix.end() if prefix else 0
+    return hit.start() <= start and not line[hit.end() :].strip()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +61,7 @@ def recognise(line: str) -> list[Match]:
             continue
         for message, text in texts:
             hit = text.template.pattern.search(line)
-            if hit is not None:
+            if hit is not None and (message.rank > WEAK or _whole(line, hit)):
                 found.append(
                     Match(
                         message=message,

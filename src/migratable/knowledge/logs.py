@@ -1,0 +1,149 @@
+"""What a line of a log says once its wrapping is taken off.
+
+QEMU's words arrive with timestamps and program names before them, as JSON of journald, KubeVirt,
+Kubernetes and QMP, as an array of numbers (journald, when a message holds odd bytes), with escaped
+newlines inside one of libvirt's errors, as HTML, as YAML, in colour, and quoted in mails.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+_ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b\x0c\x0e-\x1f]")
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?")
+PROGRAM = re.compile(
+    r"(?:^|[\s:'\"(>])(?:\S*/)?(?P<program>qemu-system-[\w-]+|qemu-kvm|qemu-dm|kvm-spice|kvm|qemu)"
+    r"(?:\[\d+\])?: "
+)
+_QEMU_UNIT = re.compile(r"\b(?:QEMU|qemu-[\w-]+|kvm)\[(\d+)\]: ")
+_NUMBER_ARRAY = re.compile(r'"MESSAGE"\s*:\s*\[([\d,\s]*)\]')
+# Members of JSON objects that hold a message, and those that tell one process from another.
+_TEXT_MEMBERS = (
+    "MESSAGE", "msg", "message", "log", "error", "err", "reason", "failureReason", "error-desc",
+    "desc", "note", "stderr", "details", "text", "line",
+)  # fmt: skip
+_KEY_MEMBERS = ("_HOSTNAME", "_PID", "pod", "kubernetes", "namespace", "name", "uid")
+MAX_LINE = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """One line of text as its program wrote it.
+
+    :ivar stream: what tells one process's lines from another's in a mixed log; "" when nothing does.
+    :ivar time: the timestamp closest before the text, "" without one.
+    :ivar qemu: does it carry a QEMU program's name?
+    """
+
+    text: str
+    stream: str = ""
+    time: str = ""
+    qemu: bool = False
+
+
+def clean(raw: bytes) -> str:
+    """Bytes of a line as text without colour and control characters."""
+    return _ANSI.sub("", raw[:MAX_LINE].decode("utf-8", "replace"))
+
+
+def pieces(raw: bytes) -> Iterator[Piece]:
+    """The texts in a line of any of the known kinds. Never raises."""
+    line = clean(raw)
+    start = line.find("{")
+    if start >= 0 and '"' in line:
+        unwrapped = list(_json(line, start))
+        if unwrapped:
+            yield from unwrapped
+            return
+    yield from _split(line, "")
+
+
+def _json(line: str, start: int) -> Iterator[Piece]:
+    try:
+        document, _ = json.JSONDecoder().raw_decode(line, start)
+    except (ValueError, RecursionError):
+        array = _NUMBER_ARRAY.search(line)
+        if array:
+            yield from _split(_bytes_text(array[1].split(",")), "")
+        return
+    if not isinstance(document, dict):
+        return
+    stream = "/".join(
+        str(document[key]) for key in _KEY_MEMBERS if isinstance(document.get(key), str | int)
+    )
+    if "_PID" not in document:
+        # KubeVirt's launcher names the guest on some lines only; its lines belong together.
+        stream = ""
+    for text in _texts(document, 0):
+        yield from _split(text, stream)
+
+
+def _texts(value: Any, depth: int) -> Iterator[str]:
+    """Strings worth reading in a JSON document, messages first."""
+    if depth > 6:
+        return
+    if isinstance(value, dict):
+        for key in _TEXT_MEMBERS:
+            inner = value.get(key)
+            if isinstance(inner, str):
+                yield inner
+            elif key == "MESSAGE" and isinstance(inner, list):
+                yield _bytes_text(inner)
+        for key, inner in value.items():
+            if isinstance(inner, dict | list) and key != "MESSAGE":
+                yield from _texts(inner, depth + 1)
+            elif isinstance(inner, str) and key not in _TEXT_MEMBERS and " " in inner:
+                yield inner
+    elif isinstance(value, list):
+        for inner in value:
+            if isinstance(inner, str):
+                yield inner
+            else:
+                yield from _texts(inner, depth + 1)
+
+
+def _bytes_text(numbers: list[Any]) -> str:
+    try:
+        data = bytes(int(number) & 0xFF for number in numbers)
+    except (TypeError, ValueError):
+        return ""
+    return clean(data)
+
+
+def _split(text: str, stream: str) -> Iterator[Piece]:
+    """Undo escapes and split at newlines, real and escaped."""
+    if "\\" in text:
+        text = text.replace("\\r", "").replace("\\n", "\n").replace("\\t", " ")
+        text = re.sub(r'\\+(["\'\\/])', r"\1", text)
+        text = text.replace("\\u0027", "'").replace("\\u003c", "<").replace("\\u003e", ">")
+    if "&" in text and ";" in text:
+        text = html.unescape(text)
+    if "''" in text:
+        text = text.replace("''", "'")
+    time = ""
+    for part in text.splitlines():
+        stripped = part.strip()
+        if not stripped:
+            continue
+        unit = _QEMU_UNIT.search(stripped)
+        times = _TIME.findall(stripped)
+        time = times[-1] if times else time
+        yield Piece(
+            text=stripped,
+            stream=stream or (unit[1] if unit else ""),
+            time=time,
+            qemu=unit is not None or PROGRAM.search(stripped) is not None,
+        )
+
+
+def without_prefix(text: str) -> str:
+    """The program's own words: what stands behind timestamp and program name."""
+    found = None
+    for found in PROGRAM.finditer(text):
+        pass
+    return text[found.end() :] if found else text

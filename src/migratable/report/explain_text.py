@@ -1,0 +1,103 @@
+"""The report of ``migratable explain`` for a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from migratable.knowledge.explain import Explanation, Report, Status
+from migratable.knowledge.failures import Line
+
+_STATUS = {
+    Status.EXPLAINED: ("FAILED", "bold red"),
+    Status.WARNING: ("WARNING ONLY", "bold yellow"),
+    Status.SYMPTOM: ("FAILED, CAUSE ELSEWHERE", "bold yellow"),
+    Status.UNKNOWN: ("FAILED, CAUSE UNKNOWN", "bold magenta"),
+}
+SIDES = {
+    "source": "the source",
+    "destination": "the destination",
+    "neither": "neither side",
+    "cannot tell": "cannot be told from this log",
+}
+MAX_CONTEXT = 12
+
+
+def print_report(report: Report, console: Console, *, name: str) -> None:
+    """Write *report* to *console*; *name* is the input's."""
+    for number, item in enumerate(report.explanations, 1):
+        console.print(_explanation(item, number, len(report.explanations)))
+        console.print()
+    if not report.explanations and not report.suspicious:
+        console.print(Text(f"No failed migration found in {name} ({report.lines:,} lines)."))
+        return
+    if report.suspicious and not report.explanations:
+        console.print(_suspicious(report.suspicious, name))
+        return
+    total = sum(item.count for item in report.explanations)
+    unknown = sum(item.status is Status.UNKNOWN for item in report.explanations)
+    tail = f", {unknown} with an unknown cause" if unknown else ""
+    console.print(
+        Text(
+            f"{name}: {report.lines:,} lines, {len(report.explanations)} different "
+            f"({total} in all){tail}.",
+            style="dim",
+        )
+    )
+
+
+def _explanation(item: Explanation, number: int, total: int) -> RenderableType:
+    label, style = _STATUS[item.status]
+    head = Text()
+    if total > 1:
+        head.append(f"{number} of {total}  ", style="dim")
+    head.append(label, style=style)
+    place = f"  line {item.number:,}"
+    if item.count > 1:
+        place += f", {item.count:,} times, last at line {item.last:,}"
+    head.append(place, style="dim")
+    rows = Table.grid(padding=(0, 2))
+    rows.add_column(style="bold", no_wrap=True, min_width=10)
+    rows.add_column(overflow="fold")
+    rows.add_row("", Text(item.line, style="cyan", overflow="fold"))
+    rows.add_row("", "")
+    rows.add_row("means", Text(item.meaning))
+    for detail in item.details:
+        rows.add_row("", Text(f"- {detail}"))
+    for case in item.cases:
+        text = Text(f"{case.title} ", style="")
+        text.append(f"({case.certainty})", style="dim")
+        rows.add_row("known", text)
+        rows.add_row("", Text(case.explanation))
+        if case.releases:
+            rows.add_row("", Text(f"Seen: {case.releases}"))
+    rows.add_row("at fault", Text(SIDES[str(item.side)]))
+    if item.rule:
+        rows.add_row("rule", Text(item.rule))
+    if item.now:
+        rows.add_row("now", Text(item.now))
+    if item.ever:
+        rows.add_row("for ever", Text(item.ever))
+    if item.proof:
+        rows.add_row("proof", Text(item.proof, style="green"))
+    if item.references:
+        rows.add_row("see", Text(", ".join(item.references)))
+    if item.status is Status.UNKNOWN:
+        for line in (*item.unknown, *item.lines)[:MAX_CONTEXT]:
+            rows.add_row("raw", Text(f"{line.number}: {line.text}", style="dim"))
+    return Group(head, Padding(rows, (0, 0, 0, 2)))
+
+
+def _suspicious(lines: tuple[Line, ...], name: str) -> RenderableType:
+    parts: list[RenderableType] = [
+        Text(f"No known message of a failed migration in {name}; these lines are unknown:")
+    ]
+    parts += [
+        Padding(Text(f"{line.number}: {line.text}", style="cyan", overflow="fold"), (0, 0, 0, 2))
+        for line in lines[:MAX_CONTEXT]
+    ]
+    if len(lines) > MAX_CONTEXT:
+        parts.append(Text(f"  … and {len(lines) - MAX_CONTEXT} more", style="dim"))
+    return Group(*parts)
