@@ -9,9 +9,9 @@ copies in :mod:`migratable.stream.edit`. Every malformed input is a
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from migratable.errors import StreamError
@@ -26,7 +26,7 @@ from migratable.stream.model import (
     Span,
     Stream,
 )
-from migratable.stream.ram import BlockCount, MappedRam, RamBlock, RamStart, RamStatistics
+from migratable.stream.ram import BlockCount, MappedRam, RamBlock, RamStart, RamStatistics, Window
 from migratable.stream.reader import read_bytes
 from migratable.stream.vmdesc import VmDescription, VmDevice, VmField, VmsdBody
 from migratable.stream.writer import write, write_to
@@ -79,21 +79,26 @@ def read(
     if isinstance(source, (str, Path)):
         from migratable.stream import containers, unpack  # noqa: PLC0415 -- often unused
 
-        image = containers.open_image(
-            Path(source), snapshot=snapshot, limit=limit or unpack.DEFAULT_LIMIT
-        )
-        return read_bytes(
-            image.data,
-            ram=ram,
-            page_size=page_size,
-            container=image.kind,
-            origin=image.origin,
-            facts=image.facts,
-        )
+        path = Path(source)
+        image = containers.open_image(path, snapshot=snapshot, limit=limit or unpack.DEFAULT_LIMIT)
+        with contextlib.ExitStack() as stack:
+            window = None
+            if ram and image.in_place:
+                file = stack.enter_context(path.open("rb", buffering=0))
+                window = Window(file.fileno(), image.origin)
+            return read_bytes(
+                image.data,
+                ram=ram,
+                page_size=page_size,
+                container=image.kind,
+                origin=image.origin,
+                facts=image.facts,
+                window=window,
+            )
     return read_bytes(memoryview(source), ram=ram, page_size=page_size)
 
 
-@contextmanager
+@contextlib.contextmanager
 def open_stream(
     path: Path | str,
     *,

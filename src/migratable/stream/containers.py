@@ -36,12 +36,14 @@ class Image:
     :ivar kind: what was around it, outermost first: ``raw``, ``xz``, ``libvirt/gzip``, ``qcow2``.
     :ivar origin: position in the file that mapped-ram offsets count from.
     :ivar facts: what the containers say: libvirt's domain XML, the snapshot's name.
+    :ivar in_place: whether ``data`` is the file's own bytes from ``origin`` on.
     """
 
     data: memoryview
     kind: str = "raw"
     origin: int = 0
     facts: Mapping[str, object] = field(default_factory=dict)
+    in_place: bool = True
 
 
 def open_image(
@@ -90,11 +92,13 @@ def open_data(
     origin = 0
     for _ in range(MAX_DEPTH):
         if view[:4] == _MAGIC:
-            return Image(data=view, kind="/".join(kinds) or "raw", origin=origin, facts=facts)
-        kind = unpack.recognise(view)
-        if kind is not None:
-            view, origin = unpack.unpack(view, kind, name=name, limit=limit), 0
-            kinds.append(kind)
+            kind = "/".join(kinds) or "raw"
+            in_place = kind in ("raw", "libvirt")
+            return Image(data=view, kind=kind, origin=origin, facts=facts, in_place=in_place)
+        compression = unpack.recognise(view)
+        if compression is not None:
+            view, origin = unpack.unpack(view, compression, name=name, limit=limit), 0
+            kinds.append(compression)
         elif libvirt.is_image(view):
             image = libvirt.read(view, name=name)
             kinds.append("libvirt")

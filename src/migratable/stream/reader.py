@@ -32,7 +32,7 @@ from migratable.stream.model import (
     Span,
     Stream,
 )
-from migratable.stream.ram import RamStart, RamWalker, read_start
+from migratable.stream.ram import RamStart, RamWalker, Window, read_start
 from migratable.stream.tail import find_vmdesc, peel_devices, plausible_element, strip_padding
 from migratable.stream.vmdesc import VmDescription, VmDevice
 
@@ -52,6 +52,7 @@ def read_bytes(
     container: str = "raw",
     origin: int = 0,
     facts: Mapping[str, object] | None = None,
+    window: Window | None = None,
 ) -> Stream:
     """Read a stream that begins at the first byte of *data*.
 
@@ -60,9 +61,10 @@ def read_bytes(
     :param container: what was around the stream, kept with it.
     :param origin: where *data* begins in its file; offsets in mapped-ram headers are the file's.
     :param facts: what the container said, kept with it.
+    :param window: reads the same bytes from their file; RAM is then walked through it.
     :raise StreamError: when the stream is malformed or cut short.
     """
-    reader = _Reader(memoryview(data), ram=ram, page_size=page_size, origin=origin)
+    reader = _Reader(memoryview(data), ram=ram, page_size=page_size, origin=origin, window=window)
     return replace(reader.read(), container=container, facts=facts or {})
 
 
@@ -80,9 +82,16 @@ def read_rounds(span: Span, starts: Mapping[int, Section], page_size: int) -> It
 
 class _Reader:
     def __init__(
-        self, data: memoryview, *, ram: bool, page_size: int | None, origin: int = 0
+        self,
+        data: memoryview,
+        *,
+        ram: bool,
+        page_size: int | None,
+        origin: int = 0,
+        window: Window | None = None,
     ) -> None:
         self._data = data
+        self._window = window
         self._origin = origin
         self._ram = ram
         self._page_size = page_size
@@ -380,7 +389,7 @@ class _Reader:
         if self._walker is None:
             if self._page_size is None:
                 self._page_size = self._guess_page_size(cursor)
-            self._walker = RamWalker(self._page_size)
+            self._walker = RamWalker(self._page_size, self._window)
         return self._walker
 
     def _guess_page_size(self, cursor: Cursor) -> int:
