@@ -50,6 +50,8 @@ class Case:
             "title": self.title,
             "explanation": self.explanation,
             "releases": self.releases,
+            "do_now": self.now,
+            "do_for_ever": self.ever,
             "references": list(self.references),
         }
 

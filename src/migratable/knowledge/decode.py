@@ -116,6 +116,22 @@ def virtio_kind(device: str) -> str:
     return ""
 
 
+def virtio_kind_of(mask: int) -> str:
+    """The only kind of device all of whose bits in *mask* are defined; "" when there are several.
+
+    Bits that belong to the transport say nothing.
+    """
+    table = _virtio()
+    own = [str(bit) for bit in range(mask.bit_length()) if mask >> bit & 1]
+    own = [bit for bit in own if bit not in table["common"]]
+    kinds = [
+        kind
+        for kind, bits in table.items()
+        if kind != "common" and own and all(bit in bits for bit in own)
+    ]
+    return kinds[0] if len(kinds) == 1 else ""
+
+
 def feature_bits(mask: int, kind: str) -> list[FeatureBit]:
     """The bits set in *mask*, for a device of *kind* (see :func:`virtio_kind`)."""
     table = _virtio()

@@ -338,9 +338,10 @@ def _features(
     missing = features & ~allowed
     facts["features"] = f"{features:x}"
     assumed = ""
-    if not kind and missing >> 50 & 0xFFFF_FFFF:
-        # Only network cards have bits above 50.
-        kind, assumed = "net", " (taken for a network card: no other device has such bits)"
+    if not kind:
+        kind = decode.virtio_kind_of(features | allowed)
+        if kind:
+            assumed = f" (taken for virtio-{kind}: no other kind of device has all these bits)"
     if not missing:
         details.append(
             "Both words as printed agree: from 11.0 on QEMU prints the guest's features after "

@@ -73,7 +73,10 @@ def recognise(line: str) -> list[Match]:
                 )
     if len(found) < 2:
         return found
-    found.sort(key=lambda match: (match.start, -match.end))
+    # Of two that cover the same text the one with more fixed text is meant.
+    found.sort(
+        key=lambda match: (match.start, -match.end, -len(match.text.template.fixed))
+    )
     kept: list[Match] = []
     for match in found:
         if not any(other.start <= match.start and match.end <= other.end for other in kept):

@@ -11,6 +11,8 @@ has in its source:
     a hexadecimal number without ``0x`` (``%x``), as ``format`` writes it.
 ``{name:line}``
     a string up to the end of the line.
+``{name:path}``
+    a name that may hold colons (a PCI address) or be empty.
 ``{name:phrase}``
     words without punctuation, such as the C library's error texts.
 
@@ -54,6 +56,8 @@ class Parameter:
             return r"[0-9a-fA-F]+" if self.base == 16 else r"-?\d+"
         if self.spec == "line":
             return r".+"
+        if self.spec == "path":
+            return r"[^\s'\"]*?" if following else r"[^\s'\",;\\]+(?<![.:)])"
         if self.spec == "phrase":
             return r"[^:'\"\\,;]*[^:'\"\\,;\s.)]"
         if not following:
@@ -98,6 +102,11 @@ class Template:
     def parameters(self) -> tuple[Parameter, ...]:
         """The parameters in order; a name may occur more than once."""
         return tuple(part for part in self.parts if isinstance(part, Parameter))
+
+    @cached_property
+    def fixed(self) -> str:
+        """All fixed text."""
+        return "".join(part for part in self.parts if isinstance(part, str))
 
     @cached_property
     def literal(self) -> str:

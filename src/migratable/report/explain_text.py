@@ -73,6 +73,8 @@ def _explanation(item: Explanation, number: int, total: int) -> RenderableType:
         rows.add_row("", Text(case.explanation))
         if case.releases:
             rows.add_row("", Text(f"Seen: {case.releases}"))
+        if case.now and case.now != item.now:
+            rows.add_row("", Text(f"If it is this: {case.now}"))
     rows.add_row("at fault", Text(SIDES[str(item.side)]))
     if item.rule:
         rows.add_row("rule", Text(item.rule))
