@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rich.markup import escape
-from rich.tree import Tree
-
+from migratable.cli._tree import Tree, escape
 from migratable.errors import StreamError
 from migratable.stream import RamBlock, Section, Span, Stream, VmsdBody
 from migratable.stream.body import Body, Field, Value

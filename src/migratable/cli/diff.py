@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from migratable.profile.model import Profile
     from migratable.stream import Section, Stream
     from migratable.stream.compare import Difference
@@ -69,7 +71,9 @@ def command(
         out = {"schema": SCHEMA, "a": a, "b": b, "equal": not found}
         click.echo(json.dumps(out | {"differences": [one.to_json() for one in found]}))
     else:
-        _show(found, left, right)
+        from migratable.cli._tree import show
+
+        show(_lines(found, left, right))
     sys.exit(1 if found else 0)
 
 
@@ -136,30 +140,39 @@ def _wanted(patterns: tuple[str, ...], *streams: Stream) -> Any:
     return wanted
 
 
-def _show(found: list[Difference], left: _Side, right: _Side) -> None:
-    from rich.console import Console
-    from rich.markup import escape
+def _lines(found: list[Difference], left: _Side, right: _Side) -> Iterator[str]:
+    from migratable.cli._tree import escape
 
-    console = Console(highlight=False, soft_wrap=True)
     if not found:
-        console.print(f"{escape(left.name)} and {escape(right.name)} have the same state")
+        yield f"{escape(left.name)} and {escape(right.name)} have the same state"
         return
-    console.print(f"[red]A[/] {escape(left.name)}\n[green]B[/] {escape(right.name)}")
+    yield f"[red]A[/] {escape(left.name)}"
+    yield f"[green]B[/] {escape(right.name)}"
     last: tuple[str | None, int | None] | None = None
     for one in found:
         key = (one.section, one.instance_id)
         if key != last:
-            head = "configuration and RAM" if one.section is None else f"{key[0]} {key[1]}"
-            console.print(f"\n[bold]{escape(head)}[/]")
+            head = "configuration and RAM" if one.section is None else _head(key)
+            yield ""
+            yield f"[bold]{escape(head)}[/]"
             last = key
-        console.print(_line(one))
-    sections = {(one.section, one.instance_id) for one in found if one.section is not None}
-    console.print(f"\n{len(found):,} differences in {len(sections)} sections")
+        yield _line(one)
+    sections = len({(one.section, one.instance_id) for one in found if one.section is not None})
+    yield ""
+    yield f"{_plural(len(found), 'difference')} in {_plural(sections, 'section')}"
+
+
+def _head(key: tuple[str | None, int | None]) -> str:
+    instance = key[1] or 0
+    return f"{key[0]} {instance if instance < 1 << 16 else hex(instance)}"
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def _line(one: Difference) -> str:
-    from rich.markup import escape
-
+    from migratable.cli._tree import escape
     from migratable.stream.compare import Kind
 
     place = escape(" / ".join(one.path))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -64,14 +64,16 @@ def command(
         wanted = None if chosen is None else (lambda section: any(section is one for one in chosen))
         click.echo(json.dumps({"file": str(stream)} | summary(found, wanted=wanted, full=full)))
         return
-    from migratable.cli import _inspect_text
+    from migratable.cli import _inspect_text, _tree
 
     if chosen is None:
         size = stream.stat().st_size
-        _show(_inspect_text.overview(found, str(stream), size, container=found.container))
+        _tree.show(
+            _inspect_text.overview(found, str(stream), size, container=found.container).lines()
+        )
         return
     for section in chosen:
-        _show(_inspect_text.section_tree(section, full=full))
+        _tree.show(_inspect_text.section_tree(section, full=full).lines())
 
 
 def choose(sections: Iterable[Section], patterns: tuple[str, ...]) -> list[Section]:
@@ -130,15 +132,6 @@ def _channel(path: Path, *, as_json: bool) -> None:
         out = {"schema": "migratable.multifd-channel/1", "file": str(path)} | asdict(found)
         click.echo(json.dumps(out | {"uuid": str(found.uuid)}))
         return
-    from migratable.cli import _inspect_text
+    from migratable.cli import _inspect_text, _tree
 
-    _show(_inspect_text.channel(str(path), found))
-
-
-def _show(tree: Any) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=10_000)  # a pipe has no edge to wrap at
-    console.print(tree, soft_wrap=True)
+    _tree.show(_inspect_text.channel(str(path), found).lines())
