@@ -110,11 +110,6 @@ class Model:
         if not destination.runs:
             return Pair(source=source, destination=destination)
         loaded = self._loader.load(source, destination)
-        if source.other or destination.other:
-            odd = " ".join(source.other or destination.other)
-            return Pair(
-                source=source, unknown=f"{odd}: devices and other options are not part of the model"
-            )
         return Pair(source=source, destination=destination, loaded=loaded)
 
 

@@ -9,7 +9,7 @@ Source: ``softmmu/vl.c`` (5.2), ``system/vl.c`` (10.0): qemu_init; measured on 5
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from migratable.errors import CommandLineError
@@ -22,6 +22,7 @@ from migratable.pseries.values import (
     parse_bool,
     parse_level,
     parse_size,
+    split_keyval,
     split_options,
 )
 
@@ -37,6 +38,7 @@ _INERT_WITH_VALUE = frozenset({
     "display", "serial", "monitor", "qmp", "mon", "chardev", "name", "vnc", "D", "d", "pidfile",
     "incoming", "msg", "sandbox", "runas", "boot", "L", "trace", "uuid", "parallel",
 })  # fmt: skip
+_WITH_VALUE = _INERT_WITH_VALUE | {"M", "machine", "cpu", "m", "smp", "accel", "vga"}
 
 _INERT_BOOLS = frozenset({"graphics", "dump-guest-core", "mem-merge", "suppress-vmdesc"})
 _INERT_TEXTS = frozenset({
@@ -59,7 +61,6 @@ class Options:
 
     :ivar levels: (place in the build's capabilities, level), by place; only what was given.
     :ivar lines: what QEMU has printed by then (the deprecation warning).
-    :ivar other: options whose effect on the stream is not part of the model, as given.
     """
 
     machine: Machine
@@ -72,7 +73,6 @@ class Options:
     ram: int = DEFAULT_RAM
     smp: Topology = ONE_CPU
     lines: tuple[str, ...] = ()
-    other: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -80,11 +80,11 @@ class _Given:
     """The options of a command line by kind, before anything is looked up."""
 
     machine: list[tuple[str, str]]
+    first_machine: str = ""
     cpu: str | None = None
     memory: str | None = None
     smp: dict[str, str] | None = None
     accelerators: tuple[str, ...] = ()
-    other: tuple[str, ...] = ()
 
 
 def parse(build: Build, args: Sequence[str]) -> Options:
@@ -98,31 +98,27 @@ def parse(build: Build, args: Sequence[str]) -> Options:
     modern = build.has("keyval_machine")
     if modern:
         ram = _memory(build, given.memory)
-    machine = _machine(build, given.machine)
+    machine = _machine(build, given)
     if not modern:
         ram = _memory(build, given.memory)
         smp = topology(build, machine, given.smp or {})
     properties = [(key, value) for key, value in given.machine if key not in ("type", "accel")]
-    if modern:
-        # a dictionary: the last value of a key counts, and its hash decides the order
-        last = dict(properties)
-        keys = [key for key, _ in properties] + (["smp"] if given.smp else [])
-        properties = [(key, last.get(key, "")) for key in dictionary_order(keys)]
     state = _Properties(build, machine)
-    for key, value in properties:
-        if key == "smp" and modern:
-            smp = topology(build, machine, given.smp or {})
-            state.lines += smp.warnings
-        else:
-            try:
-                state.set(key, value)
-            except StartFailed as failed:
-                raise StartFailed(*state.lines, *failed.lines) from None
-    if modern and not given.smp:
-        smp = ONE_CPU
+    if modern:
+        # a dictionary: the last value of a key counts
+        last = dict(properties)
+        try:
+            smp = topology(build, machine, given.smp) if given.smp else ONE_CPU
+            state.set_all(last.items())
+        except StartFailed:
+            _complain(build, machine, given.smp, last)
+            raise
+        state.lines = smp.warnings
+    else:
+        state.set_all(properties)
     lines = list(state.lines)
     try:
-        _accelerator(given)
+        lines += _accelerator(given)
         if machine.deprecated:
             lines.append(deprecation(machine))
         cpu, features = _cpu(build, machine, given.cpu)
@@ -139,8 +135,27 @@ def parse(build: Build, args: Sequence[str]) -> Options:
         ram=ram,
         smp=smp,
         lines=tuple(lines),
-        other=given.other,
     )
+
+
+def _complain(
+    build: Build, machine: Machine, smp: dict[str, str] | None, properties: dict[str, str]
+) -> None:
+    """Fail as QEMU does: the hash of a property's name decides which comes first.
+
+    ``-smp`` is a property of the machine, too; its warning comes in the same order.
+    """
+    keys = [*properties, *(["smp"] if smp else [])]
+    state = _Properties(build, machine)
+    warnings: tuple[str, ...] = ()
+    for key in dictionary_order(keys):
+        try:
+            if key == "smp" and smp:
+                warnings = topology(build, machine, smp).warnings
+            else:
+                state.set(key, properties[key])
+        except StartFailed as failed:
+            raise StartFailed(*warnings, *failed.lines) from None
 
 
 def deprecation(machine: Machine) -> str:
@@ -165,11 +180,14 @@ def _sort(build: Build, args: Sequence[str]) -> _Given:
             continue
         if option == "enable-kvm":
             raise NotModelledError("-enable-kvm: the model is of TCG, not of KVM")
+        if option not in _WITH_VALUE:
+            raise NotModelledError(f"{word}: devices and other options are not part of the model")
         value = next(words, None)
         if value is None:
             raise CommandLineError(f"{word} needs a value")
         if option in ("M", "machine"):
-            given.machine += _machine_pairs(build, word, value, first=True)
+            given.machine += _machine_pairs(build, word, value)
+            given.first_machine = given.first_machine or f"{word} {value}"
         elif option == "cpu":
             given.cpu = value
         elif option == "m":
@@ -178,39 +196,30 @@ def _sort(build: Build, args: Sequence[str]) -> _Given:
             given.smp = {**(given.smp or {}), **read_smp(build, value)}
         elif option == "accel":
             _note_accelerator(given, value.split(",")[0], f"-accel {value}: ")
-        elif option == "vga" and value == "none":
-            continue
-        elif option not in _INERT_WITH_VALUE:
-            given.other += (word, value)
+        elif option == "vga" and value != "none":
+            raise NotModelledError(f"-vga {value}: devices are not part of the model")
     return given
 
 
-def _machine_pairs(build: Build, word: str, text: str, *, first: bool) -> list[tuple[str, str]]:
+def _machine_pairs(build: Build, word: str, text: str) -> list[tuple[str, str]]:
     modern = build.has("keyval_machine")
     pairs: list[tuple[str, str]] = []
-    options = split_options(text)
+    options = split_keyval(word, text) if modern else split_options(text)
     for at, (key, value) in enumerate(options):
-        if value is None and at == 0 and first:
-            if key:
-                pairs.append(("type", key))
-            continue
-        if value is None:
-            if not key and at == len(options) - 1:
-                continue  # a comma at the end
-            if modern:
-                raise StartFailed(
-                    f"{word} {text}: Invalid parameter ''"
-                    if not key
-                    else f"{word} {text}: Expected '=' after parameter '{key}'"
-                )
+        if value is not None:
+            pairs.append(("kernel-irqchip" if key == "kernel_irqchip" else key, value))
+        elif not key:
+            continue  # nothing, or a comma at the end
+        elif at == 0:
+            pairs.append(("type", key))
+        else:
             off = key.startswith("no")
             pairs.append((key[2:] if off else key, "off" if off else "on"))
-            continue
-        pairs.append((key.replace("_", "-") if key == "kernel_irqchip" else key, value))
     return pairs
 
 
-def _machine(build: Build, pairs: list[tuple[str, str]]) -> Machine:
+def _machine(build: Build, given: _Given) -> Machine:
+    pairs = given.machine
     name = next((value for key, value in reversed(pairs) if key == "type"), PREFIX.rstrip("-"))
     if name == PREFIX.rstrip("-"):
         return build.newest()
@@ -224,7 +233,7 @@ def _machine(build: Build, pairs: list[tuple[str, str]]) -> Machine:
     elif build.has("keyval_machine"):
         line = "unsupported machine type"
     else:
-        line = f"-M {name}: unsupported machine type"
+        line = f"{given.first_machine}: unsupported machine type"
     raise StartFailed(line, "Use -machine help to list supported machines")
 
 
@@ -239,6 +248,11 @@ class _Properties:
         self.ic_mode: IcMode = machine.ic_mode
         self.irqchip = ""
         self.lines: tuple[str, ...] = ()
+
+    def set_all(self, properties: Iterable[tuple[str, str]]) -> None:
+        """Properties in this order."""
+        for key, value in properties:
+            self.set(key, value)
 
     def set(self, key: str, value: str) -> None:
         """One property, as ``object_property_set`` does it."""
@@ -291,14 +305,18 @@ def _note_accelerator(given: _Given, name: str, place: str) -> None:
         given.accelerators += (f"{place}invalid accelerator {name}",)
 
 
-def _accelerator(given: _Given) -> None:
-    wanted = next((value for key, value in reversed(given.machine) if key == "accel"), "tcg")
-    if "kvm" in wanted.split(":"):
-        raise NotModelledError("accelerator kvm: the model is of TCG")
+def _accelerator(given: _Given) -> tuple[str, ...]:
+    """``configure_accelerators``: what it prints when it finds one that works."""
     if given.accelerators:
         raise StartFailed(*given.accelerators)
-    if wanted != "tcg":
-        raise StartFailed(f"invalid accelerator {wanted}")
+    wanted = next((value for key, value in reversed(given.machine) if key == "accel"), "tcg")
+    names = wanted.split(":")
+    if "kvm" in names:
+        raise NotModelledError("accelerator kvm: the model is of TCG")
+    invalid = tuple(f"invalid accelerator {name}" for name in names if name != "tcg")
+    if "tcg" not in names:
+        raise StartFailed(*invalid)
+    return (*invalid, "falling back to tcg") if invalid else ()
 
 
 def _memory(build: Build, text: str | None) -> int:

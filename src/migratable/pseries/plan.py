@@ -183,7 +183,9 @@ def _planned(table: Table, existing: set[str]) -> Capability:
     return downstream.capability(table)
 
 
-def _releases(table: Table, planned: tuple[str, ...]) -> list[RunBuild]:
+def _releases(
+    table: Table, planned: tuple[str, ...], capabilities: list[Capability]
+) -> list[RunBuild]:
     """``releases`` and ``arrives``: upstream releases, changed from one of them on."""
     names = table.texts("releases", [])
     if not names:
@@ -193,12 +195,23 @@ def _releases(table: Table, planned: tuple[str, ...]) -> list[RunBuild]:
         builds = [release(name) for name in (releases() if names == ["all"] else names)]
     except CommandLineError as error:
         raise table.error(f"releases: {error}") from None
-    return [
-        RunBuild(build=dataclasses.replace(build, name=f"{build.name}+"), planned=planned)
-        if build.release >= arrives
-        else RunBuild(build=build, planned=())
-        for build in builds
-    ]
+    found = []
+    for build in builds:
+        if build.release < arrives:
+            found.append(RunBuild(build=build, planned=()))
+            continue
+        changed = dataclasses.replace(build, name=f"{build.name}+")
+        _check_places(changed, planned, capabilities, table)
+        found.append(RunBuild(build=changed, planned=planned))
+    return found
+
+
+def _check_places(
+    build: Build, planned: tuple[str, ...], capabilities: list[Capability], place: Table
+) -> None:
+    """Refuse planned capabilities whose name, index or subsection *build* has already."""
+    added = [cap for cap in capabilities if cap.name in planned and cap.index >= 0]
+    downstream.with_capabilities(build, build.name, (*build.capabilities, *added), place)
 
 
 def _run(table: Table, planned: tuple[str, ...], capabilities: list[Capability]) -> Run:
@@ -211,11 +224,10 @@ def _run(table: Table, planned: tuple[str, ...], capabilities: list[Capability])
             raise item.error(f"planned: no capability of this plan: {', '.join(odd)}")
         changed = item.get("changed", bool, False)
         if changed:
-            added = [cap for cap in capabilities if cap.name in wanted and cap.index >= 0]
-            downstream.with_capabilities(made, made.name, (*made.capabilities, *added), item)
+            _check_places(made, wanted, capabilities, item)
         builds.append(RunBuild(build=made, planned=wanted if changed else ()))
         item.finish()
-    builds += _releases(table, planned)
+    builds += _releases(table, planned, capabilities)
     if len({one.build.name for one in builds}) != len(builds) or not builds:
         raise table.error("a run needs [[run.build]] tables with different names, or releases")
     options = []

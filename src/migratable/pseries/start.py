@@ -32,7 +32,6 @@ class Started:
     :ivar given: places that the command line set.
     :ivar cas_pvr: the compat PVR in force after reset (``max-cpu-compat``), 0 without.
     :ivar servers: interrupt servers (``spapr_max_server_number``), the size of XIVE's tables.
-    :ivar other: options that are not part of the model.
     """
 
     build: Build
@@ -52,7 +51,6 @@ class Started:
     maxcpus: int = 1
     threads: int = 1
     servers: int = 1
-    other: tuple[str, ...] = ()
 
     @property
     def has_xics(self) -> bool:
@@ -163,7 +161,6 @@ class Starter:
             maxcpus=options.smp.maxcpus,
             threads=options.smp.threads,
             servers=_servers(options),
-            other=options.other,
         )
 
     def _base(self, options: Options) -> tuple[tuple[int, ...], frozenset[str]]:

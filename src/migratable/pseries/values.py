@@ -14,6 +14,7 @@ from migratable.pseries.capability import Capability
 
 _TRUE = frozenset({"on", "yes", "true", "y"})
 _FALSE = frozenset({"off", "no", "false", "n"})
+_KEYVAL_VALUE = re.compile(r"(?:[^,]|,,)*")
 _SUFFIXES = {"": 0, "b": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50, "e": 60}
 _SIZE_HINT = (
     "Optional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-",
@@ -59,6 +60,11 @@ def parse_size(build: Build, name: str, text: str, *, unit: int = 0) -> int:
     :raise StartFailed: When QEMU cannot read it.
     """
     size = _read_size(text, unit)
+    if size is None and re.fullmatch(r"0[xX][0-9a-fA-F]+[kKmMgGtTpP]", text):
+        if build.release <= (5, 2):
+            size = _read_size(text[:-1], _SUFFIXES[text[-1].lower()])
+        elif build.release < (10, 0):
+            raise NotModelledError(f"{name}={text}: a suffix on a hexadecimal number")
     if size is not None and 0 <= size < 1 << 64:
         return size
     if build.has("keyval_machine") and name.startswith("cap-"):
@@ -68,6 +74,7 @@ def parse_size(build: Build, name: str, text: str, *, unit: int = 0) -> int:
     raise StartFailed(f"Parameter '{name}' expects a non-negative number below 2^64", *_SIZE_HINT)
 
 
+@functools.lru_cache(maxsize=1024)
 def _read_size(text: str, unit: int) -> int | None:
     found = re.fullmatch(r"\s*(0[xX][0-9a-fA-F]+)", text)
     if found:
@@ -106,15 +113,53 @@ def parse_level(build: Build, cap: Capability, text: str) -> int:
 
 
 def split_options(text: str) -> list[tuple[str, str | None]]:
-    """``a=b,c,d=e,,f`` to pairs; a doubled comma is a comma, None where there is no ``=``."""
+    """``a=b,c,d=e,,f`` to pairs, as QemuOpts does it (``opts_parse``); None where there is no ``=``.
+
+    A doubled comma is a comma.
+    """
     if ",," in text:
         parts = [part.replace("\0", ",") for part in text.replace(",,", "\0").split(",")]
     else:
         parts = text.split(",")
     pairs: list[tuple[str, str | None]] = []
-    for part in parts:
+    for at, part in enumerate(parts):
         key, equals, value = part.partition("=")
-        pairs.append((key, value if equals else None))
+        if not at and "," in key:
+            # the first may stand without its name; its value then goes up to the next comma
+            pairs.append((part, None))
+        else:
+            pairs.append((key, value if equals else None))
+    return pairs
+
+
+def split_keyval(word: str, text: str) -> list[tuple[str, str | None]]:
+    """The same for ``keyval_parse``: only values may hold a doubled comma.
+
+    :raise StartFailed: When a part is no ``key=value``; the first may stand without its name.
+    """
+    if ",," not in text:
+        pairs = split_options(text)
+    else:
+        pairs = []
+        rest = text
+        while rest:
+            size = next((at for at, char in enumerate(rest) if char in "=,"), len(rest))
+            key, rest = rest[:size], rest[size:]
+            if not rest.startswith("="):
+                pairs.append((key, None))
+                rest = rest[1:]
+                continue
+            value = _KEYVAL_VALUE.match(rest, 1)
+            assert value is not None
+            pairs.append((key, value[0].replace(",,", ",")))
+            rest = rest[value.end() + 1 :]
+    for at, (key, given) in enumerate(pairs):
+        if given is None and at and (key or at < len(pairs) - 1):
+            raise StartFailed(
+                f"{word} {text}: Expected '=' after parameter '{key}'"
+                if key
+                else f"{word} {text}: Invalid parameter ''"
+            )
     return pairs
 
 
