@@ -255,7 +255,7 @@ def test_it_listens_nowhere_and_opens_no_image(lab: Lab, tmp_path: Path) -> None
         "-netdev user,id=n,hostfwd=tcp::47124-:22 -device e1000,netdev=n -gdb tcp::47125"
     )
     with started(lab("10.0").command, line, "10.0") as qemu:
-        opened = {os.readlink(one) for one in Path(f"/proc/{qemu.pid}/fd").iterdir()}
+        opened = {str(one.readlink()) for one in Path(f"/proc/{qemu.pid}/fd").iterdir()}
         sockets = {one[8:-1] for one in opened if one.startswith("socket:")}
         tables = [
             Path(f"/proc/{qemu.pid}/net/{name}").read_text() for name in ("tcp", "tcp6", "udp")

@@ -57,7 +57,7 @@ def command(
     form: str,
     command_line: tuple[str, ...],
 ) -> None:
-    """Describe a destination: start its QEMU command line paused and inert, and ask it everything.
+    r"""Describe a destination: start its QEMU command line paused and inert, and ask it everything.
 
     Disks, networks, sockets and displays of the command line are replaced by stand-ins that leave
     the guest-visible machine unchanged; nothing of the host is opened or listened on. What was

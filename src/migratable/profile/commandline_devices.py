@@ -28,7 +28,7 @@ def device(work: Work, option: Option) -> list[Option]:
     if driver in _WITHOUT_STATE:
         work.note(option, "left out; it only fills memory")
         return []
-    if found := _GL.fullmatch(driver):
+    if _GL.fullmatch(driver):
         plain = driver.replace("-gl", "")
         work.note(option, f"{plain}; {driver} needs a host display and does not migrate")
         work.skip(f"device {name}: {driver} was examined as {plain}")
@@ -52,9 +52,9 @@ def device(work: Work, option: Option) -> list[Option]:
         work.note(option, "scsi-hd; scsi-block needs a real device")
         work.skip(f"device {name}: scsi-block was examined as scsi-hd")
         return _with_files(work, option, fields.set("driver", "scsi-hd"))
-    if driver == "intel-iommu" and work.accel != "kvm" and fields.get("eim") == "on":
-        if work.older_than(8, 0):  # else they insist on KVM's interrupt chip
-            fields = fields.set("x-buggy-eim", "on")
+    tcg_without_eim = work.accel != "kvm" and work.older_than(8, 0)
+    if driver == "intel-iommu" and fields.get("eim") == "on" and tcg_without_eim:
+        fields = fields.set("x-buggy-eim", "on")  # else it insists on KVM's interrupt chip
     return _with_files(work, option, fields)
 
 

@@ -122,10 +122,9 @@ def tpmdev(work: Work, option: Option) -> list[Option]:
     folder = work.private_dir / f"tpm{len(work.helpers)}"
     socket = work.private_dir / f"tpm{len(work.helpers)}.sock"
     work.folders.append(folder)
-    work.helpers.append(
-        [work.swtpm, "socket", "--tpm2", "--tpmstate", f"dir={folder}"]
-        + ["--ctrl", f"type=unixio,path={socket}", "--terminate"]
-    )
+    state, control = f"dir={folder}", f"type=unixio,path={socket}"
+    command = [work.swtpm, "socket", "--tpm2", "--tpmstate", state, "--ctrl", control]
+    work.helpers.append([*command, "--terminate"])
     chardev_id = f"mig-{name}"
     work.note(option, "a private swtpm on an empty folder")
     work.skip(f"tpmdev {name}: lengths of the TPM's own blobs")

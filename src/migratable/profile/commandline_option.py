@@ -152,7 +152,7 @@ class Fields:
         return ",".join(parts)
 
     def items(self) -> Iterator[tuple[str, str]]:
-        """All members as dotted keys and text values; a flag is ``on`` (``nox`` is not resolved)."""
+        """All members as dotted keys and text values; a flag is ``on``."""
         if self.json is not None:
             yield from _flatten(self.json, "")
         else:

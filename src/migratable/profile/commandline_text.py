@@ -1,4 +1,4 @@
-"""From text as people paste it to words: logs, ``ps`` output, mail, forum posts.
+r"""From text as people paste it to words: logs, ``ps`` output, mail, forum posts.
 
 Forms that are told apart here (all met in public threads):
 

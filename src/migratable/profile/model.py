@@ -28,7 +28,9 @@ _FILE_LIMIT = 256 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """What a destination is. (Not slotted: one member is computed when it is first asked for.)
+    """What a destination is.
+
+    Not slotted: one member is computed when it is first asked for.
 
     :ivar program: words that started the program.
     :ivar version: release with the distribution's package.

@@ -35,7 +35,7 @@ from typing import Any, Self
 
 from migratable.errors import DestinationStartError, QemuError
 from migratable.profile.commandline_inert import InertCommandLine
-from migratable.profile.qmp import Qmp, QmpClosed
+from migratable.profile.qmp import Qmp, QmpClosedError
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 _STDERR_LIMIT = 256 << 10
@@ -155,7 +155,7 @@ class QemuProcess:
         self._qmp = Qmp(ours)
         try:
             self._qmp.negotiate(self._timeout)
-        except QmpClosed:
+        except QmpClosedError:
             raise self._start_error() from None
         self._pid = self._real_pid()
         self._unlink_files()  # opened or read by now; a SIGKILL from here on leaves none behind
@@ -274,7 +274,7 @@ class QemuProcess:
         members = {name.replace("_", "-"): value for name, value in arguments.items()}
         try:
             return self._qmp.execute(command, members, timeout=timeout or self._timeout)
-        except QmpClosed as error:
+        except QmpClosedError as error:
             self.wait(2.0)
             lines = "; ".join(self.stderr_lines()[-3:])
             raise QemuError(f"{error}; it printed: {lines or 'nothing'}") from None

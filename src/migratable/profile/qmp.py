@@ -32,7 +32,7 @@ class QmpError(QemuError):
         self.description = description
 
 
-class QmpClosed(QemuError):
+class QmpClosedError(QemuError):
     """The connection ended, usually because QEMU did."""
 
 
@@ -74,7 +74,7 @@ class Qmp:
 
         :param fd: file descriptor to send along (``getfd``, ``add-fd``).
         :raise QmpError: When QEMU answers with an error.
-        :raise QmpClosed: When the connection ends.
+        :raise QmpClosedError: When the connection ends.
         :raise QemuError: When there is no answer in *timeout* seconds.
         """
         request: dict[str, Any] = {"execute": command}
@@ -90,7 +90,7 @@ class Qmp:
         except TimeoutError:
             raise QemuError(f"QMP {command}: not taken in {timeout:g} s") from None
         except OSError as error:
-            raise QmpClosed(f"QMP {command}: the connection ended ({error})") from None
+            raise QmpClosedError(f"QMP {command}: the connection ended ({error})") from None
         deadline = time.monotonic() + timeout
         while True:
             message = self._receive(deadline, command)
@@ -134,9 +134,9 @@ class Qmp:
             except TimeoutError:
                 continue
             except OSError as error:
-                raise QmpClosed(f"QMP {what}: the connection ended ({error})") from None
+                raise QmpClosedError(f"QMP {what}: the connection ended ({error})") from None
             if not data:
-                raise QmpClosed(f"QMP {what}: the connection ended")
+                raise QmpClosedError(f"QMP {what}: the connection ended")
             self._buffer += data
 
     def _message(self, line: bytes) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from migratable.errors import CommandLineError
 from migratable.profile.commandline import InertCommandLine, inert, parse
+from migratable.profile.commandline_inert import _HANDLERS
 from migratable.terms import QemuVersion
 
 FOLDER = Path("/nowhere/private")
@@ -221,10 +222,7 @@ HOSTILE = st.text(alphabet="abc=,{}\":./\\' 0123", max_size=40)
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(
-                "machine cpu m smp drive blockdev netdev nic net chardev device object global set "
-                "bios boot fw_cfg smbios audiodev tpmdev fsdev virtfs serial hda pflash icount".split()
-            ),
+            st.sampled_from(sorted(_HANDLERS)),
             HOSTILE,
         ),
         max_size=4,

@@ -1,5 +1,6 @@
 """Profiles as files and by name; hostile ones are refused with their place."""
 
+import contextlib
 import json
 import multiprocessing
 import zlib
@@ -100,10 +101,8 @@ ANY = st.recursive(
 @given(st.sampled_from(MEMBERS), ANY)
 def test_any_member_is_read_or_refused_properly(member: str, value: object) -> None:
     document = profile().to_json() | {member: value}
-    try:
+    with contextlib.suppress(ProfileError):
         Profile.from_json(document)
-    except ProfileError:
-        pass
 
 
 def test_store(tmp_path: Path) -> None:
@@ -175,7 +174,7 @@ def test_bundled_names_are_found() -> None:
 def test_mend() -> None:
     whole = '{\n  "vmschkmachine": {\n    "Name": "q"\n  },\n  "b": {\n    "Name": "b"\n  }\n}\n'
     assert mend(whole) == (whole, False)
-    cut = '{\n  "vmschkmachine": {\n    "Name": "q"\n  },\n  "b": {\n    "Name": "b"\n  },\n  "c": {\n   '
+    cut = whole.removesuffix("\n}\n") + ',\n  "c": {\n   '
     text, mended = mend(cut)
     assert mended
     assert sorted(json.loads(text)) == ["b", "vmschkmachine"]
