@@ -71,7 +71,7 @@ class CompatMode:
     order: int
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Build:
     """Everything of a QEMU build that decides whether a pseries guest loads (TCG).
 
@@ -92,6 +92,10 @@ class Build:
     other_models: frozenset[str]
     modes: Mapping[str, CompatMode]
     since: Mapping[str, Version]
+
+    def __repr__(self) -> str:
+        """Short: the tables would fill a page."""
+        return f"<Build {self.name}>"
 
     def has(self, switch: str) -> bool:
         """Has this build the behaviour *switch* (a key of facts/releases.toml ``[since]``)?"""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from migratable.pseries.build import Build
+from migratable.pseries.build import Build, Machine
 from migratable.pseries.start import Sent, Started
 
 INVALID = "Invalid argument"
@@ -38,7 +38,7 @@ class Loaded:
 class Arriving:
     """What a destination's loader meets in a stream; None where the stream has no such section.
 
-    :ivar machine: the machine type's name in the configuration.
+    :ivar machine: the machine type's name in the configuration, None without a configuration.
     :ivar ram: bytes of the block ``ppc_spapr.ram``.
     :ivar servers: interrupt servers for which ``spapr-xive`` has tables.
     :ivar xive_section: section id of ``spapr-xive``, which the newest releases print.
@@ -50,7 +50,7 @@ class Arriving:
     :ivar described: does vmdesc follow? Without it QEMU complains once everything is loaded.
     """
 
-    machine: str
+    machine: str | None
     has_xics: bool
     has_xive: bool
     ram: int | None = None
@@ -221,12 +221,20 @@ def pvr_matches(destination: Build, pvr: int, ours: int, family: str) -> bool:
     return True
 
 
+def has_configuration(machine: Machine) -> bool:
+    """``migration.send-configuration``, and section footers: off for 2.3 and older (hw_compat_2_3).
+
+    A destination of these machine types expects neither.
+    """
+    return machine.version > (2, 3)
+
+
 def leaving(source: Started) -> Arriving:
     """What *source* sends, as a destination will meet it."""
     assert source.machine is not None
     assert source.cpu is not None
     return Arriving(
-        machine=source.machine.name,
+        machine=source.machine.name if has_configuration(source.machine) else None,
         ram=source.ram,
         has_xics=source.has_xics,
         has_xive=source.has_xive,
@@ -246,7 +254,9 @@ def before_spapr(stream: Arriving, destination: Started) -> Loaded | None:
     build = destination.build
     assert destination.machine is not None
     ours, theirs = destination.machine.name, stream.machine
-    if not ours.startswith(theirs):
+    if (theirs is not None) != has_configuration(destination.machine):
+        return _configuration_differs(build, theirs)
+    if theirs is not None and not ours.startswith(theirs):
         return _other_machine(build, theirs, ours)
     if stream.ram is not None and stream.ram != destination.ram:
         return _other_ram(build, stream.ram, destination.ram)
@@ -270,6 +280,17 @@ def before_spapr(stream: Arriving, destination: Started) -> Loaded | None:
             ),
         )
     return None
+
+
+def _configuration_differs(build: Build, theirs: str | None) -> Loaded:
+    """Machine types up to 2.3 have no configuration section, later ones need it."""
+    if theirs is None:
+        line = "Configuration section missing"
+    else:
+        line = "Unknown savevm section type 7"
+    return Loaded(
+        rule="machine-type", device="configuration", lines=load_failed(build, INVALID, line)
+    )
 
 
 def _other_machine(build: Build, theirs: str, ours: str) -> Loaded:

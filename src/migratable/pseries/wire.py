@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from migratable.errors import CommandLineError, StreamError
-from migratable.pseries.load import Arriving, Loaded, Loader
+from migratable.pseries.load import Arriving, Loaded, Loader, has_configuration
 from migratable.pseries.start import Started
 from migratable.pseries.wire_description import description
 from migratable.stream import Section, SectionKind, Stream, read, write
@@ -46,13 +46,14 @@ def build_stream(started: Started) -> Stream:
             version_id=version,
             body=body,
             description=device,
+            footer=has_configuration(machine),
         )
         for number, ((name, instance, version, body), device) in enumerate(
             zip(made, vmdesc.devices, strict=True), 1
         )
     ]
     return Stream(
-        configuration=Configuration(machine=machine.name),
+        configuration=Configuration(machine=machine.name) if has_configuration(machine) else None,
         elements=tuple(sections),
         vmdesc=vmdesc,
     )
@@ -142,10 +143,12 @@ def load(stream: Stream | bytes, destination: Started) -> Outcome:
 def arriving(stream: Stream) -> Arriving:
     """What a pseries destination's loader will meet in *stream*.
 
-    :raise StreamError: When there is no configuration or a capability's byte is missing.
+    :raise StreamError: When a capability's level is missing, or no section is of this machine.
     """
-    if stream.machine is None:
-        raise StreamError("the stream has no configuration section, so no machine type")
+    if stream.device("spapr", 0) is None and not any(
+        one.idstr in ("ics", "spapr-xive", "icp/server", "spapr_cpu") for one in stream.devices
+    ):
+        raise StreamError("the stream has no section of a pseries machine")
     pvr: int | None = None
     compat = 0
     slb: int | None = None

@@ -142,11 +142,25 @@ def test_without_description_qemu_complains_at_the_end() -> None:
     assert outcome.loaded.lines == ("Expected vmdescription section, but got 0",)
 
 
+def test_old_machine_types_have_no_configuration() -> None:
+    """hw_compat_2_3: neither a configuration section nor section footers."""
+    old = PseriesMachine(
+        release="7.2", machine="pseries-2.3", cpu="POWER8", caps={"htm": "off"}, memory="256M"
+    )
+    assert old.stream().configuration is None
+    assert old.load(old.save()).loaded.lines == ()
+    newer = PseriesMachine(
+        release="7.2", machine="pseries-2.4", cpu="POWER8", caps={"htm": "off"}, memory="256M"
+    )
+    assert newer.load(old.stream()).loaded.lines[0] == "Configuration section missing"
+    assert old.load(newer.stream()).loaded.lines[0] == "Unknown savevm section type 7"
+
+
 def test_bad_input_is_refused() -> None:
     machine = PseriesMachine(release="7.2", cpu="POWER9")
     with pytest.raises(StreamError):
         machine.load(b"nonsense")
-    with pytest.raises(StreamError, match="configuration"):
-        machine.load(dataclasses.replace(machine.stream(), configuration=None))
+    with pytest.raises(StreamError, match="pseries"):
+        machine.load(dataclasses.replace(machine.stream(), elements=()))
     with pytest.raises(CommandLineError, match="ends at start"):
         PseriesMachine(release="7.2", caps={"htm": "on"})
