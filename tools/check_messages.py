@@ -45,7 +45,7 @@ def needle(text: Text) -> re.Pattern[str]:
         # error_setg_errno() and error_prepend() add these behind the source's own text.
         joined = joined.removesuffix(pieces[-1]).removesuffix(r":\ ")
     # "name: " at the start stands for __func__ in the source.
-    joined = re.sub(r"^([a-z_0-9]{8,}):\\ ", lambda m: rf"(?:{m[1]}|\0):\\ ", joined)
+    joined = re.sub(r"^([a-z_0-9]{8,}):\\ ", lambda m: rf"(?:{m[1]}|\x00):\\ ", joined)
     return re.compile(joined)
 
 

@@ -25,6 +25,7 @@ OVERLAP = 64 << 10
 LOOK_BACK = 12
 NEAR = 400
 SMALL = 512 << 10
+STRICT = 64 << 10
 MAX_LINES = 60
 MAX_FAILURES = 2000
 
@@ -84,9 +85,19 @@ class Failure:
         return [(line, match) for line in self.lines for match in line.matches]
 
 
+# Texts that other programs print as well; in a long log they count only beside QEMU or migration.
+_GENERIC_GROUPS = frozenset({"start", "protocol", "source", "libvirt", "managers"})
+_ABOUT_VMS = re.compile(r"qemu|kvm|libvirt|migrat|virt-|\bVM\b|\bdomain\b|guest", re.IGNORECASE)
+
+
 @dataclass(slots=True)
 class Grouper:
-    """Consumes recognised lines and yields failures when they are complete."""
+    """Consumes recognised lines and yields failures when they are complete.
+
+    :ivar strict: in long logs, generic texts need a word about virtual machines beside them.
+    """
+
+    strict: bool = False
 
     open: dict[str, Failure] = field(default_factory=dict)
     recent: Failure | None = None
@@ -112,6 +123,13 @@ class Grouper:
             matches=tuple(match for match in matches if match.message.role != Role.CONTEXT),
         )
         yield from self._expire(number)
+        if (
+            self.strict
+            and not piece.qemu
+            and all(match.message.group in _GENERIC_GROUPS for match in matches)
+            and not _ABOUT_VMS.search(piece.text)
+        ):
+            return
         failure = self._failure_for(piece.stream, line, roles)
         if failure is None:
             failure = Failure(
@@ -230,6 +248,7 @@ def scan(stream: BinaryIO) -> Scan:
             small.append(buffer)
             if result.bytes > SMALL:
                 small = None
+        grouper.strict = result.bytes > STRICT
         for failure in _search(kept, buffer, tail_number, grouper, result.bytes):
             _keep(failure, seen, result)
         tail_number += buffer.count(b"\n")

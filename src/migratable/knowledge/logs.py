@@ -17,7 +17,7 @@ from typing import Any
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?")
 PROGRAM = re.compile(
-    r"(?:^|[\s:'\"(>])(?:\S*/)?(?P<program>qemu-system-[\w-]+|qemu-kvm|qemu-dm|kvm-spice|kvm|qemu)"
+    r"(?:^|[\s:'\"(>])(?:\S*/)?(?P<program>qemu-system-[\w-]+|qemu-[\w]+-softmmu|qemu-kvm|qemu-dm|kvm-spice|kvm|qemu)"
     r"(?:\[\d+\])?: "
 )
 _QEMU_UNIT = re.compile(r"\b(?:QEMU|qemu-[\w-]+|kvm)\[(\d+)\]: ")
