@@ -199,7 +199,9 @@ def _show(answer: dict[str, Any]) -> None:
 @command.command()
 @click.option("--from", "source", help="Source: '4.1 -M pseries-4.1 -cpu POWER9'.")
 @click.option("--to", "destination", help="Destination, in the same form.")
-@click.option("--batch", type=click.File("r"), help="File of pairs, one JSON object a line.")
+@click.option(
+    "--batch", type=click.File("r", encoding="utf-8"), help="File of pairs, one JSON object a line."
+)
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option(
@@ -225,11 +227,15 @@ def compare(
     """
     model = _model(builds)
     if batch is not None:
+        from migratable.errors import PlanError
         from migratable.pseries.batch import judge_lines
 
         dumps = json.JSONEncoder(ensure_ascii=False).encode
-        for answer in judge_lines(batch, model, name=batch.name):
-            sys.stdout.write(dumps(answer) + "\n")
+        try:
+            for answer in judge_lines(batch, model, name=batch.name):
+                sys.stdout.write(dumps(answer) + "\n")
+        except UnicodeDecodeError as error:
+            raise PlanError(f"{batch.name}: no UTF-8 text: {error.reason}") from None
         return
     if source is None or destination is None:
         raise click.UsageError("give --from and --to, or --batch FILE", ctx)

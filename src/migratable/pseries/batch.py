@@ -63,6 +63,9 @@ class Pair:
         return self.destination.stderr + (self.loaded.lines if self.loaded is not None else ())
 
 
+_SHAPE = 'a pair is {"id", "source": {"release", "args"}, "destination": {"release", "args"}}'
+
+
 class Model:
     """Judges pairs of command lines; remembers what it worked out."""
 
@@ -142,11 +145,10 @@ def judge_line(line: str, model: Model) -> dict[str, Any]:
         source, destination = pair["source"], pair["destination"]
         sides = (source["release"], source["args"], destination["release"], destination["args"])
         name = pair["id"]
-    except (KeyError, TypeError) as error:
-        raise PlanError(
-            f"member {error} is missing: a pair is "
-            '{"id", "source": {"release", "args"}, "destination": {"release", "args"}}'
-        ) from None
+    except KeyError as error:
+        raise PlanError(f"member {error} is missing: {_SHAPE}") from None
+    except TypeError:
+        raise PlanError(f"not a pair: {_SHAPE}") from None
     for text, args in ((sides[0], sides[1]), (sides[2], sides[3])):
         if type(text) is not str or type(args) is not list:
             raise PlanError("release must be a string and args a list of strings")

@@ -284,10 +284,8 @@ def before_spapr(stream: Arriving, destination: Started) -> Loaded | None:
 
 def _configuration_differs(build: Build, theirs: str | None) -> Loaded:
     """Machine types up to 2.3 have no configuration section, later ones need it."""
-    if theirs is None:
-        line = "Configuration section missing"
-    else:
-        line = "Unknown savevm section type 7"
+    missing, unknown = "Configuration section missing", "Unknown savevm section type 7"
+    line = missing if theirs is None else unknown
     return Loaded(
         rule="machine-type", device="configuration", lines=load_failed(build, INVALID, line)
     )

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from migratable.errors import CommandLineError
-from migratable.pseries.build import Build, release as upstream
+from migratable.pseries import wire
+from migratable.pseries.build import Build
+from migratable.pseries.build import release as upstream
 from migratable.pseries.start import Started, Starter
 from migratable.pseries.values import NotModelledError
-
-if TYPE_CHECKING:
-    from migratable.pseries.wire import Outcome
-    from migratable.stream import Stream
+from migratable.stream import Stream
 
 
 class PseriesMachine:
@@ -57,21 +55,15 @@ class PseriesMachine:
 
     def stream(self) -> Stream:
         """The stream that it would send, as parts; change them to try what never existed."""
-        from migratable.pseries.wire import build_stream
-
-        return build_stream(self.started)
+        return wire.build_stream(self.started)
 
     def save(self) -> bytes:
         """The stream that it would send: header, configuration, interrupt controllers, spapr."""
-        from migratable.pseries.wire import save
+        return wire.save(self.started)
 
-        return save(self.started)
-
-    def load(self, stream: Stream | bytes) -> Outcome:
+    def load(self, stream: Stream | bytes) -> wire.Outcome:
         """What this machine says of *stream* when it is the destination.
 
         :raise StreamError: When *stream* is no stream of a pseries machine.
         """
-        from migratable.pseries.wire import load
-
-        return load(stream, self.started)
+        return wire.load(stream, self.started)

@@ -113,7 +113,7 @@ def parse_level(build: Build, cap: Capability, text: str) -> int:
 
 
 def split_options(text: str) -> list[tuple[str, str | None]]:
-    """``a=b,c,d=e,,f`` to pairs, as QemuOpts does it (``opts_parse``); None where there is no ``=``.
+    """``a=b,c,d=e,,f`` to pairs, as ``opts_parse`` does it; None where there is no ``=``.
 
     A doubled comma is a comma.
     """

@@ -243,7 +243,7 @@ def _capability_findings(
                 done = retried.verdict == "loads"
                 hints = (
                     Hint(
-                        action=f"raise {cap.property_name} on the destination to the level it expects",
+                        action=f"raise {cap.property_name} on the destination to what it expects",
                         command=" ".join(option),
                         side=Side.DESTINATION,
                         verified=Basis.PREDICTED if done else None,

@@ -192,18 +192,16 @@ class Enumeration:
             for machine, cpu, source, destination in pairs:
                 if source not in changed and destination not in changed:
                     continue
-                yield from self._pair(policy, sides, machine, cpu, source, destination)
+                yield from self._pair(policy, sides, (machine, cpu), (source, destination))
 
     def _pair(
         self,
         policy: Policy,
         sides: dict[str, dict[tuple[str, str], dict[Values, _Side]]],
-        machine: str,
-        cpu: str,
-        source: str,
-        destination: str,
+        place: tuple[str, str],
+        direction: tuple[str, str],
     ) -> Iterator[Case]:
-        name, place = policy.name, (machine, cpu)
+        name, (machine, cpu), (source, destination) = policy.name, place, direction
         ours, theirs = sides[source].get(place, {}), sides[destination].get(place, {})
         old_ours = self._before[source].get(place, {})
         old_theirs = self._before[destination].get(place, {})

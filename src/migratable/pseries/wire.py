@@ -205,7 +205,7 @@ def _servers(xive: Section) -> int:
 
 
 def _capabilities(spapr: Section) -> tuple[tuple[str, int], ...]:
-    """Capability subsections of a ``spapr`` section, with or without a description of its fields."""
+    """Capability subsections of a ``spapr`` section, with or without a description."""
     if spapr.description is not None:
         found = []
         for sub in decode(spapr).subsections:

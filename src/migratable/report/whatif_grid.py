@@ -1,4 +1,4 @@
-"""What-if results as a grid: a row for each machine type and direction, a column for each policy."""
+"""What-if results as a grid: rows are machine type and direction, columns are policies."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ def _refused(line: str) -> str:
     if line.startswith("cap-"):
         return f"{line.split()[0].removeprefix('cap-')} higher"
     if "section or instance" in line:
-        return f"no {line.split(chr(39))[1]}"
+        return f"no {line.split(chr(39), 2)[1]}"
     if line.startswith("warning: cap-"):
         return "refused"
     return "unknown subsection" if "device 'spapr'" in line else "refused"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import resources
 
+import jinja2
+
 from migratable.pseries.plan import Plan
 from migratable.pseries.whatif import Case, RunReport, Tally
 from migratable.report import whatif_grid as grid
@@ -52,8 +54,6 @@ class RunView:
 
 def render(plan: Plan, found: list[RunReport]) -> str:
     """The page as text."""
-    import jinja2
-
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )

@@ -80,8 +80,10 @@ PAIR = {
     ("line", "words"),
     [
         ("{", "no JSON"),
-        ("[]", "missing"),
-        ("{}", "source"),
+        ("[]", "not a pair"),
+        ('"x"', "not a pair"),
+        (json.dumps({**PAIR, "source": [1]}), "not a pair"),
+        ("{}", "'source' is missing"),
         (json.dumps({**PAIR, "source": {"release": "7.2"}}), "args"),
         (json.dumps({**PAIR, "source": {"release": 7.2, "args": []}}), "string"),
         (json.dumps({**PAIR, "source": {"release": "7.2", "args": [1]}}), "strings"),

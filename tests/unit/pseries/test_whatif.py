@@ -129,8 +129,8 @@ def test_each_step_of_the_page_size_history_has_its_fault() -> None:
     plan = read_plan("hpt-max-page-size")
     tallies = report(plan, plan.runs[0]).tallies
     forgotten, to_old, hook = (tallies[policy.name] for policy in plan.policies)
-    assert forgotten.between_equals and forgotten.unsafe  # noqa: PT018 - two faults of one step
-    assert to_old.directions["4.1", "4.0"] and not to_old.between_equals  # noqa: PT018
+    assert forgotten.between_equals and forgotten.unsafe
+    assert to_old.directions["4.1", "4.0"] and not to_old.between_equals
     assert set(hook.directions) == {("4.1", "4.1")}
     assert not hook.directions["4.1", "4.0"]
 
