@@ -49,7 +49,8 @@ def snapshots(data: memoryview) -> list[Snapshot]:
 
     :raise ContainerError: when the image is of an old version or the table reaches past the file.
     """
-    version, count, offset = struct.unpack_from(">I", data, 4)[0], *_header(data, ">IQ", 60)
+    (version,) = _header(data, ">I", 4)
+    count, offset = _header(data, ">IQ", 60)
     if version not in (2, 3):
         raise ContainerError(f"qcow2 version {version}", offset=4)
     if count > _MAX_SNAPSHOTS:
