@@ -267,3 +267,36 @@ def test_it_listens_nowhere_and_opens_no_image(lab: Lab, tmp_path: Path) -> None
         with socket.socket() as one:
             assert one.connect_ex(("127.0.0.1", port)) != 0
     assert [path.name for path in tmp_path.iterdir()] == ["disk.img"]
+
+
+@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("device", ["tpm-tis", "tpm-crb"])
+def test_stand_in_tpm(release: str, device: str, lab: Lab) -> None:
+    """It has the sections and blocks of a TPM, and its own stream loads into it again."""
+    line = (
+        "qemu-system-x86_64 -M q35 -m 64 -chardev socket,id=c,path=/no/swtpm.sock "
+        f"-tpmdev emulator,id=t,chardev=c -device {device},tpmdev=t"
+    )
+    command = lab(release).command
+    with started(command, line, release) as qemu:
+        data = own_stream.plain(own_stream.take(qemu, ignore_shared=False))
+    stream = read(data)
+    assert {"tpm-emulator", device} <= {section.idstr for section in stream.devices}
+    assert "tpm-ppi" in {block.id for block in stream.ram_blocks}
+    with private_folder() as folder:
+        quiet = inert(parse(line), release=None, private_dir=folder)
+        with QemuProcess(command, quiet, extra=["-incoming", "defer"]) as qemu:
+            reading, writing = os.pipe()
+            qemu.send_fd("s", reading)
+            os.close(reading)
+            qemu.qmp("migrate-incoming", uri="fd:s")
+            with os.fdopen(writing, "wb") as pipe:
+                pipe.write(data)
+            deadline = time.monotonic() + 20
+            while (status := qemu.qmp("query-migrate").get("status")) not in {
+                "completed",
+                "failed",
+            }:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+    assert status == "completed"

@@ -35,9 +35,6 @@ def device(work: Work, option: Option) -> list[Option]:
         return _with_files(work, option, fields.set("driver", plain))
     if _PASSED_THROUGH.fullmatch(driver):
         return _removed(work, option, fields, driver, name)
-    if driver.startswith("tpm-") and _lost_tpm(work, fields):
-        work.removed_devices.add(fields.get("id") or "")
-        return []
     if driver == "usb-host":
         kept = {
             key: value
@@ -56,10 +53,6 @@ def device(work: Work, option: Option) -> list[Option]:
     if driver == "intel-iommu" and fields.get("eim") == "on" and tcg_without_eim:
         fields = fields.set("x-buggy-eim", "on")  # else it insists on KVM's interrupt chip
     return _with_files(work, option, fields)
-
-
-def _lost_tpm(work: Work, fields: Fields) -> bool:
-    return work.swtpm is None and fields.get("tpmdev") is not None
 
 
 def _removed(work: Work, option: Option, fields: Fields, driver: str, name: str) -> list[Option]:

@@ -7,7 +7,6 @@ compared with the stream of a machine that had the real resources.
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,8 +37,8 @@ class InertCommandLine:
     :ivar needs_netns: start it in a private user and network namespace (its taps are made there).
     :ivar qmp_path: where its QMP socket will be.
     :ivar files: private files to create first, with sizes; they hold zeros.
-    :ivar folders: private folders to create first.
-    :ivar helpers: commands to start first and to end with it (swtpm).
+    :ivar helpers: commands to start first and to end with it (a stand-in TPM).
+        Each makes the socket that is its last word.
     :ivar kvm: did the line ask for KVM? Then an x86 machine of it has a section ``kvmclock``.
     :ivar kvmclock: will the real machine have that section?
     :ivar removed_devices: ids of ``-device`` options that were taken out.
@@ -52,7 +51,6 @@ class InertCommandLine:
     unchecked: list[str] = field(default_factory=list)
     needs_netns: bool = False
     files: Mapping[Path, int] = field(default_factory=dict)
-    folders: tuple[Path, ...] = ()
     helpers: tuple[tuple[str, ...], ...] = ()
     kvm: bool = False
     kvmclock: bool = False
@@ -236,7 +234,6 @@ def inert(
         ram_sizes=dict(ram_sizes or {}),
         accel=accel,
         netns=netns,
-        swtpm=shutil.which("swtpm"),
         save_memory=save_memory,
     )
     if any(name.startswith("xen") for name in (option.name for option in line.options)):
@@ -265,7 +262,6 @@ def inert(
         unchecked=work.unchecked,
         needs_netns=work.needs_netns,
         files=work.files,
-        folders=tuple(work.folders),
         helpers=tuple(tuple(helper) for helper in work.helpers),
         kvm=kvm,
         kvmclock=kvm and commandline_machine.has_kvmclock(work),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 from migratable.profile.commandline_line import Option
 from migratable.profile.commandline_machine import thrifty_backend
 from migratable.profile.commandline_option import Fields
 from migratable.profile.commandline_work import Work
 
+_TPM = Path(__file__).with_name("tpm_stand_in.py")
 _DROPPED_OBJECTS = (
     "secret",
     "tls-",
@@ -107,30 +111,18 @@ def fsdev(work: Work, option: Option) -> list[Option]:
 
 
 def tpmdev(work: Work, option: Option) -> list[Option]:
-    """``-tpmdev``: a private swtpm on an empty folder, when there is the program."""
+    """``-tpmdev``: a stand-in that has a TPM 2.0's protocol and nothing behind it."""
     fields = option.fields
     name = fields.get("id") or ""
     if fields.get("type") == "passthrough":
         work.skip(f"tpmdev {name}: the host's own TPM is passed through; it does not migrate")
-    if work.swtpm is None:
-        work.note(option, "left out with its device: no swtpm program here")
-        work.skip(
-            f"tpmdev {name}: no swtpm program here, so the TPM's sections and RAM blocks "
-            "(tpm-ppi, tpm-crb-cmd) were not examined; install swtpm"
-        )
-        return []
-    folder = work.private_dir / f"tpm{len(work.helpers)}"
-    socket = work.private_dir / f"tpm{len(work.helpers)}.sock"
-    work.folders.append(folder)
-    state, control = f"dir={folder}", f"type=unixio,path={socket}"
-    command = [work.swtpm, "socket", "--tpm2", "--tpmstate", state, "--ctrl", control]
-    work.helpers.append([*command, "--terminate"])
-    chardev_id = f"mig-{name}"
-    work.note(option, "a private swtpm on an empty folder")
-    work.skip(f"tpmdev {name}: lengths of the TPM's own blobs")
+    socket = work.private_dir / f"tpm{len(work.helpers)}"
+    work.helpers.append([sys.executable, "-I", "-S", str(_TPM), str(socket)])
+    chardev_id = f"migratable-{name}"
+    work.note(option, "a stand-in TPM 2.0 without contents")
+    work.skip(f"tpmdev {name}: lengths and contents of the TPM's own blobs")
+    path = str(socket).replace(",", ",,")
     return [
-        Option(name="chardev", value=f"socket,id={chardev_id},path={socket}", index=option.index),
-        option.with_fields(
-            Fields.of("emulator", option="tpmdev", id=name, chardev=chardev_id),
-        ),
+        Option(name="chardev", value=f"socket,id={chardev_id},path={path}", index=option.index),
+        option.with_fields(Fields.of("emulator", option="tpmdev", id=name, chardev=chardev_id)),
     ]

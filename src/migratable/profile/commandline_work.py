@@ -20,7 +20,6 @@ class Work:
 
     :ivar ram_sizes: RAM block name to bytes, from the stream that is to be loaded.
     :ivar files: private files to create, with their sizes; they hold zeros.
-    :ivar folders: private folders to create.
     """
 
     line: CommandLine
@@ -29,12 +28,10 @@ class Work:
     ram_sizes: Mapping[str, int]
     accel: str
     netns: bool
-    swtpm: str | None
     save_memory: bool = True
     notes: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
     files: dict[Path, int] = field(default_factory=dict)
-    folders: list[Path] = field(default_factory=list)
     helpers: list[list[str]] = field(default_factory=list)
     removed_devices: set[str] = field(default_factory=set)
     node_sizes: dict[str, int] = field(default_factory=dict)

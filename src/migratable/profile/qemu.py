@@ -163,7 +163,7 @@ class QemuProcess:
     def _unlink_files(self) -> None:
         for path in self._inert.files:
             path.unlink(missing_ok=True)
-        if self._inert.files and not self._inert.folders and not self._inert.helpers:
+        if self._inert.files or self._inert.helpers:
             with contextlib.suppress(OSError):
                 self._inert.qmp_path.parent.rmdir()
 
@@ -192,27 +192,23 @@ class QemuProcess:
         inert = self._inert
         for path in (
             *inert.files,
-            *inert.folders,
             *(() if not inert.helpers else (inert.qmp_path,)),
         ):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         for path, size in inert.files.items():
             with path.open("wb") as stream:
                 stream.truncate(size)
-        for folder in inert.folders:
-            folder.mkdir(mode=0o700, exist_ok=True)
         for helper in inert.helpers:
             self._helpers.append(self._spawn(list(helper), pass_fd=None))
             self._await_socket(helper)
 
     def _await_socket(self, helper: Sequence[str]) -> None:
-        """Wait until a helper's control socket is there (swtpm)."""
-        paths = [found[1] for word in helper if (found := re.search(r"path=([^,]+)", word))]
+        """Wait until a helper's socket, its last word, is there."""
         deadline = time.monotonic() + 5
-        while not all(Path(path).exists() for path in paths):
+        while not Path(helper[-1]).exists():
             if self._helpers[-1].poll() is not None or time.monotonic() > deadline:
-                raise QemuError(f"{helper[0]} does not start")
-            time.sleep(0.005)
+                raise QemuError(f"{helper[-2]} does not start")
+            time.sleep(0.002)
 
     def stop(self) -> None:
         """Kill it with everything it started; may be called twice."""
@@ -231,8 +227,8 @@ class QemuProcess:
         if self._qmp is not None:
             self._qmp.close()
         self._unlink_files()
-        for folder in self._inert.folders:
-            shutil.rmtree(folder, ignore_errors=True)
+        for helper in self._inert.helpers:
+            Path(helper[-1]).unlink(missing_ok=True)
 
     def wait(self, timeout: float) -> int | None:
         """Wait for QEMU's end; its exit status, None when it still runs after *timeout* seconds."""
