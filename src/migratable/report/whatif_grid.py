@@ -206,7 +206,7 @@ def _refused(line: str) -> str:
     if line.startswith("cap-"):
         return f"{line.split()[0].removeprefix('cap-')} higher"
     if "section or instance" in line:
-        return f"no {line.split(chr(39), 2)[1]}"
+        return f"no {line.partition(chr(39))[2].partition(chr(39))[0]}"
     if line.startswith("warning: cap-"):
         return "refused"
     return "unknown subsection" if "device 'spapr'" in line else "refused"
