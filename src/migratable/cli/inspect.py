@@ -112,11 +112,9 @@ def _near(pattern: str, known: list[Section]) -> str:
 
 
 def _is_channel(path: Path) -> bool:
-    from migratable.stream import multifd
-
     try:
         with path.open("rb") as file:
-            return multifd.is_channel(memoryview(file.read(8)))
+            return file.read(8) == b"\x11\x22\x33\x44\0\0\0\1"  # multifd.is_channel
     except OSError:
         return False  # reading it for real says what is wrong
 

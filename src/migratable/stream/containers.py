@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from migratable.errors import ContainerError
-from migratable.stream import libvirt, multifd, qcow2, unpack
+from migratable.stream import unpack
 from migratable.stream.cursor import Buffer
 
 MAX_DEPTH = 4
@@ -99,7 +99,9 @@ def open_data(
         if compression is not None:
             view, origin = unpack.unpack(view, compression, name=name, limit=limit), 0
             kinds.append(compression)
-        elif libvirt.is_image(view):
+        elif bytes(view[:12]) == b"LibvirtQemud":
+            from migratable.stream import libvirt  # noqa: PLC0415 -- most streams are bare
+
             image = libvirt.read(view, name=name)
             kinds.append("libvirt")
             facts.update(image.facts)
@@ -109,7 +111,9 @@ def open_data(
                 view = unpack.unpack(view, image.compression, name=name, limit=limit)
                 kinds.append(image.compression)
                 origin = 0
-        elif qcow2.is_qcow2(view):
+        elif bytes(view[:4]) == b"QFI\xfb":
+            from migratable.stream import qcow2  # noqa: PLC0415
+
             view, snap = qcow2.vm_state(view, snapshot, name=name, limit=limit)
             kinds.append("qcow2")
             facts["snapshot"] = snap
@@ -120,6 +124,8 @@ def open_data(
 
 
 def _unknown(view: memoryview, name: str) -> ContainerError:
+    from migratable.stream import multifd  # noqa: PLC0415
+
     head = bytes(view[:8])
     if multifd.is_channel(view):
         hint = "it is a multifd RAM channel; the state of the devices is in the main channel"

@@ -47,17 +47,14 @@ class SaveImage:
     facts: Mapping[str, object] = field(default_factory=dict)
 
 
-def is_image(data: memoryview) -> bool:
-    """Whether the file begins as a save image does, finished or not."""
-    return data[:16] in (_SAVE, _PART)
-
-
 def read(data: memoryview, *, name: str = "the image") -> SaveImage:
     """Read header and XML.
 
     :raise ContainerError: when the save is unfinished, the header cut short, or of a version or
         format that we do not know.
     """
+    if data[:16] not in (_SAVE, _PART):
+        raise ContainerError(f"{name}: libvirt's magic is damaged", offset=12)
     if data[:16] == _PART:
         raise ContainerError(
             f"{name} is an unfinished libvirt save (LibvirtQemudPart): libvirt was interrupted or "

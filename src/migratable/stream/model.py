@@ -7,15 +7,17 @@ the parts into bytes again.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from migratable.stream.cursor import Buffer, Cursor
 from migratable.stream.layout import CommandKind, SectionKind
 from migratable.stream.ram import RamBlock, RamStart, RamStatistics
 from migratable.stream.vmdesc import VmDescription, VmDevice
+
+if TYPE_CHECKING:
+    from uuid import UUID
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,10 +63,14 @@ class Configuration:
         return tuple(cursor.counted() for _ in range(cursor.u32()))
 
     @property
-    def uuid(self) -> uuid.UUID | None:
+    def uuid(self) -> UUID | None:
         """The VM's UUID, sent when the capability ``validate-uuid`` is on."""
         sub = self.subsection("uuid")
-        return None if sub is None else uuid.UUID(bytes=_cursor(sub).bytes(16))
+        if sub is None:
+            return None
+        from uuid import UUID  # noqa: PLC0415 -- it imports much, and few streams have one
+
+        return UUID(bytes=_cursor(sub).bytes(16))
 
 
 def _cursor(sub: ConfigurationSubsection) -> Cursor:

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import mmap
 import struct
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from migratable.errors import ContainerError
 from migratable.stream.cursor import Cursor, text
 
-MAGIC = b"QFI\xfb"
 _MAX_SNAPSHOTS = 65_536
 _MAX_L1 = 32 << 20
 _OFFSET = 0x00FFFFFFFFFFFE00
@@ -37,11 +35,6 @@ class Snapshot:
     l1_offset: int
     l1_size: int
     vm_state_size: int
-
-
-def is_qcow2(data: memoryview) -> bool:
-    """Whether the file is a qcow2 image."""
-    return data[:4] == MAGIC
 
 
 def snapshots(data: memoryview) -> list[Snapshot]:
@@ -212,6 +205,8 @@ def _u64(data: memoryview, offset: int) -> int:
 
 def _assemble(data: memoryview, runs: list[tuple[int | None, int]], size: int) -> memoryview:
     """Copy the pieces into a sparse temporary file without a name."""
+    import tempfile  # noqa: PLC0415 -- it imports much
+
     try:
         with tempfile.TemporaryFile() as file:
             at = 0

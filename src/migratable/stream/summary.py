@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable
 from itertools import groupby
 from typing import Any
@@ -246,6 +245,8 @@ def value_json(value: Value, *, full: bool = False) -> dict[str, Any]:
     """Give a value: ``value`` for numbers, flags and arrays, ``hex`` (or a checksum) for bytes."""
     if isinstance(value, memoryview):
         if len(value) > MAX_BYTES and not full:
+            import hashlib  # noqa: PLC0415 -- often not wanted
+
             return {"bytes": len(value), "sha256": hashlib.sha256(value).hexdigest()}
         return {"hex": value.hex()}
     if isinstance(value, tuple):

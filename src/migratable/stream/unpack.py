@@ -7,9 +7,6 @@ kernel removes with the last mapping of it.
 from __future__ import annotations
 
 import mmap
-import shutil
-import subprocess
-import tempfile
 import zlib
 from collections.abc import Iterator
 from typing import Protocol
@@ -140,6 +137,8 @@ def unpack(
                 continue
             spool += chunk
             if len(spool) > SPOOL:
+                import tempfile  # noqa: PLC0415 -- it imports much
+
                 file = tempfile.TemporaryFile()  # noqa: SIM115 -- lives as long as its mapping
                 file.write(spool)
                 spool = bytearray()
@@ -239,6 +238,8 @@ def _zstd(data: memoryview) -> Iterator[bytes]:
 
 
 def _lzop(data: memoryview) -> Iterator[bytes]:
+    import shutil  # noqa: PLC0415
+
     if shutil.which("lzop") is not None:
         return _program(data, "lzop", "-dc")
     from migratable.stream import lzo  # noqa: PLC0415
@@ -248,6 +249,10 @@ def _lzop(data: memoryview) -> Iterator[bytes]:
 
 def _program(data: memoryview, program: str, *options: str) -> Iterator[bytes]:
     """Unpack through a program, fed from an unnamed file so that nothing can block."""
+    import shutil  # noqa: PLC0415
+    import subprocess  # noqa: PLC0415
+    import tempfile  # noqa: PLC0415
+
     if shutil.which(program) is None:
         raise ContainerError(
             f"{program} data needs the Python package zstandard (pip install migratable[zstd]) or "
