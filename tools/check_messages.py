@@ -17,14 +17,16 @@ from pathlib import Path
 
 from migratable.knowledge.catalogue import Message, Text, messages, parse_release
 
-FOLDERS = ("migration", "hw", "softmmu", "system", "target", "net", "backends", "accel", "io")
-FOLDERS += ("util", "block", "monitor", "crypto", "qapi", "qom", "audio", "qemu-options.hx", "ui")
+FOLDERS: tuple[str, ...] = (
+    *("migration", "hw", "softmmu", "system", "target", "net", "backends", "accel", "io", "util"),
+    *("block", "monitor", "crypto", "qapi", "qom", "audio", "ui"),
+)
 CONVERSION = re.compile(r"%[-+ #0]*\d*(?:\.(?:\d+|\*))?(?:hh|h|ll|l|z|j|t)?[a-zA-Z]")
 MACRO = re.compile(r'"\s*(?:[A-Z][A-Za-z0-9_]*|PRI[a-zA-Z0-9]+)\s*(?:"|(?=[,)]))')
 
 
 def flatten(source: str) -> str:
-    """C source or strings as one text in which every conversion is ``\\x00``."""
+    r"""C source or strings as one text in which every conversion is ``\\x00``."""
     joined = re.sub(r'"\s*\\?\n?\s*"', "", source)
     # "… %" PRIx64 " …" and "0x" RAM_ADDR_FMT: the macro stands for (the rest of) a conversion.
     joined = re.sub(r'%[-#0-9]*"\s*PRI[a-zA-Z0-9]+\s*(?:"|(?=[,)]))', "\0", joined)
@@ -54,7 +56,7 @@ def load(path: Path) -> str:
     if path.is_file():
         return flatten(path.read_text(errors="replace"))
     files = [f for d in FOLDERS for f in [*(path / d).rglob("*.c"), *(path / d).rglob("*.h")]]
-    files += [f for f in path.glob("*.c")] + [f for f in path.glob("*.json")]
+    files += [*path.glob("*.c"), *path.glob("*.json")]
     files += list((path / "include").rglob("*.h"))
     return "\n".join(flatten(f.read_text(errors="replace")) for f in files)
 
@@ -98,7 +100,8 @@ def write_back(found: dict[tuple[str, int], list[str]]) -> None:
     folder = Path(__file__).parents[1] / "src/migratable/knowledge/messages"
     for path in folder.glob("*.toml"):
         lines, current, number = [], "", 0
-        for line in path.read_text().splitlines():
+        for raw in path.read_text().splitlines():
+            line = raw
             identity = re.match(r'id = "(.*)"', line)
             if identity:
                 current, number = identity[1], 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import string
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -88,7 +89,7 @@ def test_releases_outside_the_known_range_take_the_nearest_wording() -> None:
 def test_wordings_of_a_message_do_not_overlap() -> None:
     for entry in ALL:
         ranges = sorted((item.first, item.last) for item in entry.texts)
-        for (_, last), (first, _) in zip(ranges, ranges[1:], strict=False):
+        for (_, last), (first, _) in pairwise(ranges):
             assert last < first, entry.id
 
 
@@ -148,7 +149,8 @@ REAL = [
      "Length mismatch: pc.ram: 0x10000000 in != 0x8000000: Invalid argument"),
     ((7, 2), "pci-config",
      {"offset": 2, "read": 1, "local": 0x42, "cmask": 0xFF, "wmask": 0, "w1cmask": 0},
-     "get_pci_config_device: Bad config data: i=0x2 read: 1 device: 42 cmask: ff wmask: 0 w1cmask:0"),
+     "get_pci_config_device: Bad config data: i=0x2 read: 1 device: 42 "
+     "cmask: ff wmask: 0 w1cmask:0"),
     ((10, 0), "virtio-features", {"features": 0x1C0010130AFFFA7, "allowed": 0x10179BFFFE7},
      "Features 0x1c0010130afffa7 unsupported. Allowed features: 0x10179bfffe7"),
     ((11, 1), "virtio-features", {"features": 0x10130AFFFA7, "allowed": 0x10179BFFFE7},

@@ -109,11 +109,10 @@ def _holds(
     for _, match in failure.matches:
         if wanted and match.message.id not in wanted:
             continue
-        if main is not None and match.message.role == "where" and main.message.role == "cause":
-            # Where it happened only counts beside the cause when the case asks for the cause too.
-            if not _conditions(conditions, match, failure):
-                continue
-            return "text" in when or main.message.id in wanted
+        beside = main is not None and match.message.id != main.message.id
+        if beside and main is not None and main.message.role == "cause" and "text" not in when:
+            # What stands beside the cause (warnings, the place) must not bring another case in.
+            continue
         if _conditions(conditions, match, failure):
             return True
     return False

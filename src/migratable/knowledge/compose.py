@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from migratable.knowledge.catalogue import Release, Value, message, text
+from migratable.knowledge.catalogue import Release, message, text
+from migratable.knowledge.template import Value
 
 CHAINED_SINCE: Release = (10, 2)
 

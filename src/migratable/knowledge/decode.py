@@ -202,7 +202,8 @@ def explain_pci(offset: int, read: int, local: int, *, masks: tuple[int, int, in
             " The low bits of a BAR that must be equal are those that its size leaves fixed: "
             "the region has another size on the two sides."
         )
-    return f"stream {read:#04x}, destination {local:#04x}; bits that matter: {bits or 'none'}.{hint}"
+    which = bits or "none"
+    return f"stream {read:#04x}, destination {local:#04x}; bits that matter: {which}.{hint}"
 
 
 def capability_name(name: str) -> str:
@@ -238,7 +239,9 @@ def section(name: str) -> str:
         if pattern.fullmatch(name) or pattern.fullmatch(short):
             what = text
             break
-    address = re.match(r"(?:/)?([0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7](?::[0-9a-f]{2}\.[0-7])*)", name)
+    address = re.match(
+        r"/?([0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7](?::[0-9a-f]{2}\.[0-7])*)", name
+    )
     if address:
         parts = address[1].split(":")
         path = " behind ".join(reversed([":".join(parts[:3]), *parts[3:]]))

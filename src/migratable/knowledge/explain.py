@@ -351,7 +351,9 @@ def _features(
         return
     bits = decode.feature_bits(missing, kind)
     facts["missing"] = " ".join(bit.name for bit in bits)
-    details.append(f"Accepted by the guest and not offered by the destination: {missing:#x}{assumed}")
+    details.append(
+        f"Accepted by the guest and not offered by the destination: {missing:#x}{assumed}"
+    )
     for bit in bits:
         since = f"; brought by {bit.since}" if bit.since else ""
         option = f"; option {bit.option}=off" if bit.option else ""

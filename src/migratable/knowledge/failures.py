@@ -29,7 +29,9 @@ STRICT = 64 << 10
 MAX_LINES = 60
 MAX_FAILURES = 2000
 
-_QEMU_VERSION = re.compile(r"qemu version: ?(\d+\.\d+(?:\.\d+)?)|QEMU emulator version (\d+\.\d+\S*)")
+_QEMU_VERSION = re.compile(
+    r"qemu version: ?(\d+\.\d+(?:\.\d+)?)|QEMU emulator version (\d+\.\d+\S*)"
+)
 _MACHINE = re.compile(rb"(?:-machine|-M)[ =,'\"]+(?:type=)?([A-Za-z][\w.+-]*)")
 _ERROR_WORDS = re.compile(
     r"\b(?:error|fail|failed|failure|unable|cannot|can't|couldn't|invalid|unsupported|refus\w*|"
@@ -75,9 +77,7 @@ class Failure:
 
     def has(self, *roles: Role) -> bool:
         """Is there a message of one of these roles?"""
-        return any(
-            match.message.role in roles for line in self.lines for match in line.matches
-        )
+        return any(match.message.role in roles for line in self.lines for match in line.matches)
 
     @property
     def matches(self) -> list[tuple[Line, Match]]:
@@ -265,9 +265,12 @@ def _search(
     kept: bytes, buffer: bytes, first_number: int, grouper: Grouper, done: int
 ) -> Iterator[Failure]:
     number, counted, last_taken = first_number, 0, -1
+    spans = prefilter().spans(buffer, fully=done <= FULLY_SEARCHED)
+    if not spans:
+        return
     whole = kept + buffer
     shift = len(kept)
-    for start, end in prefilter().spans(buffer, fully=done <= FULLY_SEARCHED):
+    for start, end in spans:
         if start <= last_taken:
             continue
         number += buffer.count(b"\n", counted, start)
@@ -318,7 +321,7 @@ def _before(whole: bytes, position: int, number: int, not_before: int) -> list[L
 
 def _keep(failure: Failure, seen: dict[tuple[object, ...], Failure], result: Scan) -> None:
     """Add a failure, or count it when its like is known."""
-    signature = (
+    signature: tuple[tuple[object, ...], tuple[str, ...]] = (
         tuple(
             dict.fromkeys(
                 (match.message.id, tuple(match.params.items()))
@@ -363,8 +366,6 @@ def _suspicious(data: bytes, result: Scan) -> list[Line]:
                 continue
             words = without_prefix(piece.text)
             if (piece.qemu and len(words) > 3) or _ERROR_WORDS.search(words):
-                found.append(
-                    Line(number=number, text=piece.text, time=piece.time, qemu=piece.qemu)
-                )
+                found.append(Line(number=number, text=piece.text, time=piece.time, qemu=piece.qemu))
                 break
     return found

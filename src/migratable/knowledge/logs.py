@@ -35,7 +35,7 @@ MAX_LINE = 1 << 16
 class Piece:
     """One line of text as its program wrote it.
 
-    :ivar stream: what tells one process's lines from another's in a mixed log; "" when nothing does.
+    :ivar stream: what tells one process's lines from another's in a mixed log; "" if nothing.
     :ivar time: the timestamp closest before the text, "" without one.
     :ivar qemu: does it carry a QEMU program's name?
     """
@@ -143,7 +143,5 @@ def _split(text: str, stream: str) -> Iterator[Piece]:
 
 def without_prefix(text: str) -> str:
     """The program's own words: what stands behind timestamp and program name."""
-    found = None
-    for found in PROGRAM.finditer(text):
-        pass
-    return text[found.end() :] if found else text
+    found = list(PROGRAM.finditer(text))
+    return text[found[-1].end() :] if found else text

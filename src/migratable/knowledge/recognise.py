@@ -9,7 +9,6 @@ from functools import cache
 from migratable.knowledge.catalogue import Message, Text, messages
 from migratable.knowledge.template import Value
 
-
 # Messages of this rank or below have so little text that they must be the whole line.
 WEAK = -2
 
@@ -74,9 +73,7 @@ def recognise(line: str) -> list[Match]:
     if len(found) < 2:
         return found
     # Of two that cover the same text the one with more fixed text is meant.
-    found.sort(
-        key=lambda match: (match.start, -match.end, -len(match.text.template.fixed))
-    )
+    found.sort(key=lambda match: (match.start, -match.end, -len(match.text.template.fixed)))
     kept: list[Match] = []
     for match in found:
         if not any(other.start <= match.start and match.end <= other.end for other in kept):
