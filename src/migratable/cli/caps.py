@@ -149,13 +149,14 @@ def _describe(build: Build, started: Started) -> dict[str, Any]:
 
 
 def _why_sent(sent: bool, given: bool, at_default: bool, cap: Any) -> str:
-    from migratable.pseries.capability import sent_when_changed
+    from migratable.pseries.capability import sent_unless_pre_4_1, sent_when_changed
 
     if not cap.subsection:
         return "this release has no subsection for it"
+    if cap.sent is sent_unless_pre_4_1:
+        return "its hook alone decides: always from pseries-4.1 on, never before"
     if cap.sent is not sent_when_changed:
-        rule = cap.sent.__name__.replace("_", " ")
-        return f"a rule of its own decides: {rule}"
+        return "a rule of its own: " + cap.sent.__name__.replace("_", " ")
     if sent:
         return "given, and not the default"
     if not given:

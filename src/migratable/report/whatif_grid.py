@@ -194,7 +194,8 @@ def outcome(case: Case) -> tuple[str, str]:
     result = case.result
     lines = result.stderr
     if result.verdict == "refused":
-        return ("broken" if case.broken else "refused"), _refused(lines[0])
+        cause = next(line for line in lines if not line.startswith("warning: "))
+        return ("broken" if case.broken else "refused"), _refused(cause)
     if result.unsafe:
         return "unsafe", "loads, unsafe"
     if lines:
@@ -204,9 +205,7 @@ def outcome(case: Case) -> tuple[str, str]:
 
 def _refused(line: str) -> str:
     if line.startswith("cap-"):
-        return f"{line.split()[0].removeprefix('cap-')} higher"
+        return f"{line.split(maxsplit=1)[0].removeprefix('cap-')} higher"
     if "section or instance" in line:
         return f"no {line.partition(chr(39))[2].partition(chr(39))[0]}"
-    if line.startswith("warning: cap-"):
-        return "refused"
     return "unknown subsection" if "device 'spapr'" in line else "refused"
