@@ -239,8 +239,9 @@ class Window:
 class RamWalker:
     """Walk the records of PART and END bodies; the current block survives between sections.
 
-    Runs of plain and zero pages of one block are skipped by one regular expression with a
-    possessive repeat, which needs 55-90 ns a page. A run is cut so short that its zero records
+    Runs of plain and zero pages of one block are skipped by one regular expression, which needs
+    55-90 ns a page. (Its repeat is not possessive: Python before 3.11.5 ends those at wrong places,
+    gh-106052, and it would be no faster.) A run is cut so short that its zero records
     (9 bytes each) cannot add up to one page record: then its length tells how many there are of
     each kind.
     """
@@ -260,7 +261,7 @@ class RamWalker:
         )  # second last byte of the u64: what is above the flags
         klass = b"[" + b"".join(re.escape(bytes([byte])) for byte in low) + b"]"
         run = max(1, (page_size + 7) // 9)
-        self._run = re.compile(b"(?s:.{6}%s(?:\\x28.{%d}|\\x22.)){1,%d}+" % (klass, page_size, run))
+        self._run = re.compile(b"(?s:.{6}%s(?:\\x28.{%d}|\\x22.)){1,%d}" % (klass, page_size, run))
 
     def section(self, cursor: Cursor) -> None:
         """Walk one PART or END body; leaves the cursor after its EOS.
