@@ -156,7 +156,7 @@ def _why_sent(sent: bool, given: bool, at_default: bool, cap: Any) -> str:
     if cap.sent is sent_unless_pre_4_1:
         return "its hook alone decides: always from pseries-4.1 on, never before"
     if cap.sent is not sent_when_changed:
-        return "a rule of its own: " + cap.sent.__name__.replace("_", " ")
+        return f"a rule of its own: {cap.sent.__name__}"
     if sent:
         return "given, and not the default"
     if not given:

@@ -199,6 +199,14 @@ class Starter:
             if text is not None:
                 raise StartFailed(*lines, text)
         mode = options.ic_mode
+        vsx = build.by_property.get("cap-vsx")
+        if (
+            vsx is not None
+            and (vsx[0], 1) in options.levels
+            and options.cpu.family.name == "POWER5P"
+        ):
+            # cap_vsx_apply asserts Altivec, which POWER5+ has not: the process aborts
+            raise NotModelledError("cap-vsx=on on POWER5+: QEMU aborts with a failed assertion")
         if "mode-power9" not in has:
             if mode == "dual":
                 mode = "xics"

@@ -67,3 +67,9 @@ def test_unknown_releases_are_refused_with_a_remedy(name: str) -> None:
 
 def test_a_micro_version_is_its_release() -> None:
     assert release("10.0.13") is release("10.0")
+
+
+def test_a_crash_of_qemu_is_not_predicted_line_by_line() -> None:
+    """cap_vsx_apply asserts Altivec, which POWER5+ does not have (5.2 and 7.2 abort)."""
+    with pytest.raises(CommandLineError, match="aborts"):
+        start("7.2", ["-M", "pseries,cap-vsx=on", "-cpu", "POWER5+"])
