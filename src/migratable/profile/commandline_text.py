@@ -60,16 +60,34 @@ def words(text: str) -> list[str]:
     else:
         text = _from_quoted_command(text, start.start())
     if _is_unquoted(text):
-        return _bare_words(_unwrap(text))
+        return _bare_words(_SHELL_END.sub("", _unwrap(text)))
     if "\\\n" not in text:
         text = _unwrap(text)
     try:
-        return shlex.split(re.sub(r"\\[ \t]*\n\s*", " ", text), comments=False)
+        found = shlex.split(re.sub(r"\\[ \t]*\n\s*", " ", text), comments=False)
     except ValueError as error:
         raise CommandLineError(
             f"the quotes of the command line do not close ({error}); "
             "give it whole, or as separate words after --"
         ) from None
+    return _before_shell_syntax(found)
+
+
+_SHELL_END = re.compile(r"(?:\s+(?:\d?>>?\s*\S+|&))+\s*$")
+_SHELL_SYNTAX = re.compile(r"&|&&|\|\|?|;|\d?>>?(?:&\d|\S*)|<\S*|#")
+
+
+def _before_shell_syntax(found: list[str]) -> list[str]:
+    """Cut what a shell would not hand over: redirections, ``&``, the next command."""
+    for number, word in enumerate(found):
+        before = found[number - 1].lstrip("-") if number else ""
+        if before in KNOWN and before not in FLAGS:
+            continue  # an option's argument, whatever it looks like
+        if _SHELL_SYNTAX.fullmatch(word):
+            return found[:number]
+        if number and word.endswith(";") and not word.startswith("-"):
+            return [*found[:number], word[:-1]]
+    return found
 
 
 def _tidy(text: str) -> str:
@@ -85,7 +103,7 @@ def _tidy(text: str) -> str:
     text = _DASHES.sub("-", text.translate(_TYPOGRAPHY))
     lines = text.split("\n")
     marked = [line for line in lines if line.strip()]
-    if len(marked) > 1 and all(line.lstrip().startswith(">") for line in marked):
+    if sum(line.lstrip().startswith(">") for line in marked) > 1:  # a quoted mail, or shell prompts
         lines = [re.sub(r"^\s*(?:>\s?)+", "", line) for line in lines]
     if len(marked) > 1 and all(line.endswith("$") for line in marked):  # cat -A, vi's `list`
         lines = [line[:-1] if line.endswith("$") else line for line in lines]

@@ -75,6 +75,18 @@ FORMS = {
         "> qemu-system-x86_64 -m 1\n> -device e1000,id=n\n",
         ["-m", "1", "-device", "e1000,id=n"],
     ),
+    "quoted mail with an introduction": (
+        "I wrote:\n> qemu-system-x86_64 -m 1\n> -device e1000,id=n\n",
+        ["-m", "1", "-device", "e1000,id=n"],
+    ),
+    "shell syntax after it": (
+        "qemu-system-x86_64 -m 1 -append '> &' -S > log 2>&1 &",
+        ["-m", "1", "-append", "> &", "-S"],
+    ),
+    "shell syntax after it, no quotes": (
+        "qemu-system-x86_64 -m 1 -hda a.img > /tmp/log 2>&1 &",
+        ["-m", "1", "-hda", "a.img"],
+    ),
     "quoted-printable": (
         "qemu-system-x86_64 -device e1000,netd=\nev=3Dn -m 1",
         ["-device", "e1000,netdev=n", "-m", "1"],
