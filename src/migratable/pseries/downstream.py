@@ -145,7 +145,10 @@ def capability(table: Table) -> Capability:
 def _defaults(table: Table) -> tuple[tuple[Version | None, int], ...]:
     found: list[tuple[Version | None, int]] = []
     for item in table.tables("default"):
-        found.append((item.version("to") if item.has("to") else None, item.get("level", int)))
+        level = item.get("level", int)
+        if not 0 <= level < 256:
+            raise item.error(f"level must be from 0 to 255, not {level}")
+        found.append((item.version("to") if item.has("to") else None, level))
         item.finish()
     if not found or found[-1][0] is not None:
         raise table.error("default needs a last entry without `to`: default = [{ level = 1 }]")
@@ -159,7 +162,8 @@ def _given_by(table: Table) -> dict[str, dict[str, int]]:
             raise table.error(f"given_by: only ic-mode can be an alias, not {option!r}")
         if not isinstance(values, dict) or set(values) != {"xics", "xive", "dual"}:
             raise table.error("given_by.ic-mode needs a level for xics, xive and dual")
-        found[option] = {str(value): int(level) for value, level in values.items()}
+        levels = Table(values, f"{table.place}: given_by: ic-mode")
+        found[option] = {str(value): levels.get(value, int) for value in values}
     return found
 
 

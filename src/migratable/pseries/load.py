@@ -239,7 +239,8 @@ def leaving(source: Started) -> Arriving:
         has_xics=source.has_xics,
         has_xive=source.has_xive,
         servers=source.servers,
-        xive_section=5 if source.has_xics else 4,
+        # every registered handler has an id, also the ones that write nothing
+        xive_section=4 + source.has_xics + (not source.build.has("no_block_migration")),
         cpus=source.cpus,
         pvr=source.cpu.pvr,
         compat_pvr=source.cas_pvr,

@@ -34,6 +34,7 @@ Bundled plans are in ``plans/``.
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -44,6 +45,9 @@ from migratable.pseries.build import PREFIX, Build, release, releases
 from migratable.pseries.capability import Capability
 from migratable.pseries.policy import Policy, read_policy
 from migratable.pseries.tables import Table, read_table
+
+MOST_CASES = 5_000_000
+"""All cases of a run are kept in memory, about 150 bytes each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +96,12 @@ class Plan:
     policies: tuple[Policy, ...]
     before: Policy | None
     runs: tuple[Run, ...]
+
+    def count(self, run: Run) -> int:
+        """The most cases that *run* can have."""
+        values = math.prod(len(values) for _, values in run.options)
+        places = len(run.machines) * len(run.cpus)
+        return len(self.policies) * len(run.builds) ** 2 * places * values**2
 
     def build(self, of: RunBuild, policy: Policy | None) -> Build:
         """*of* with the planned capabilities under *policy*; None is the time before."""
@@ -170,6 +180,13 @@ def parse(table: Table) -> Plan:
         runs=runs,
     )
     table.finish()
+    for run in runs:
+        count = found.count(run)
+        if count > MOST_CASES:
+            raise table.error(
+                f"run {run.name} has up to {count:,} cases, more than {MOST_CASES:,}: "
+                "give fewer options, machines, CPUs or builds, or split it into runs"
+            )
     return found
 
 

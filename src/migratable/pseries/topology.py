@@ -6,6 +6,7 @@ machine_parse_smp_config (6.2 on); lines measured on 5.2, 7.2, 10.0 and 11.1.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from migratable.pseries.build import Build, Machine
@@ -44,9 +45,23 @@ def read_smp(build: Build, text: str) -> dict[str, str]:
                 continue
             raise StartFailed(f"-smp {text}: Invalid parameter '{key}'")
         members[key] = value
-        if not build.has("keyval_machine") and not value.lstrip("-").isdigit():
+        if not build.has("keyval_machine") and not _is_number(value, members):
             raise StartFailed(f"-smp {text}: Parameter '{key}' expects a number")
     return members
+
+
+def _is_number(value: str, members: dict[str, str]) -> bool:
+    """Does QEMU read a number? Only plain ones are modelled, and a negative one that is alone.
+
+    :raise NotModelledError: For other forms that QEMU takes: hexadecimal, octal, signs, blanks.
+    """
+    if re.fullmatch(r"0|[1-9][0-9]*", value):
+        return True
+    if re.fullmatch(r"-[1-9][0-9]*", value) and len(members) == 1:
+        return True
+    if re.match(r"\s*[-+]?[0-9]", value):
+        raise NotModelledError(f"-smp: {value!r} is a form of number that is not modelled")
+    return False
 
 
 def topology(build: Build, machine: Machine, members: dict[str, str]) -> Topology:
@@ -59,7 +74,7 @@ def topology(build: Build, machine: Machine, members: dict[str, str]) -> Topolog
     for key, value in members.items():
         if key not in _KEYS:
             raise StartFailed(f"Parameter 'smp.{key}' is unexpected")
-        if not value.lstrip("-").isdigit():
+        if not _is_number(value, members):
             raise StartFailed(f"Parameter 'smp.{key}' expects integer")
     numbers = {key: int(value) for key, value in members.items()}
     found = _from_6_2(build, machine, numbers) if build.release >= (6, 2) else _up_to_6_1(numbers)

@@ -143,3 +143,14 @@ def test_compare_is_for_streams_that_were_read_already() -> None:
     assert compare({"spapr/cap/cfpc": 0}, destination) == compare(
         {"spapr/cap/cfpc": 0, "spapr/cap/sbbc": 0}, destination
     )
+
+
+@pytest.mark.parametrize(("source", "section"), [("7.2", 6), ("10.0", 5)])
+def test_the_newest_releases_print_the_section_id_of_the_source(source: str, section: int) -> None:
+    """Found by a random run: 9.1 removed a handler, and every id after it is one less."""
+    nine = ["-M", "pseries-7.1", "-cpu", "power9_v2.0"]
+    pair = Model().judge(source, [*nine, "-smp", "2"], "11.1", nine)
+    assert pair.destination_stderr[-2:] == (
+        "Missing section footer for spapr-xive",
+        f"load of migration failed: Invalid argument: Section footer error, section_id: {section}",
+    )

@@ -184,6 +184,13 @@ def test_releases_at_once() -> None:
         ('arrives = "10.0"', 'arrives = "soon"', "soon"),
         ('cap-a = ["", "off"]', "cap-a = 1", "cap-a must be"),
         ('cap-a = ["", "off"]', 'vsmt = ["8"]', "vsmt"),
+        ('"", "off"', ", ".join(f'"{at}"' for at in range(2000)), "fewer options"),
+        (
+            "index = 30",
+            "index = 30\ngiven_by = { ic-mode = { xics = 1, xive = '', dual = 1 } }",
+            "xive",
+        ),
+        ("level = 1", "level = 256", "0 to 255"),
         ("[[run]]", "[[runs]]", "run must be a list"),
         ('name = "x"', 'name = "x"\nbefore = "q"', "before must name"),
         ('name = "x"', "name = ", "no TOML"),
