@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from migratable.cli._tree import Tree, escape
@@ -14,7 +14,7 @@ from migratable.stream.handlers import virtio_of
 from migratable.stream.iterable import read_htab_start
 from migratable.stream.layout import SectionKind
 from migratable.stream.model import flatten
-from migratable.stream.summary import collapse, mapped_pages, spapr_capabilities
+from migratable.stream.summary import collapse, count_parts, mapped_pages, spapr_capabilities
 from migratable.stream.virtio import Virtio
 from migratable.stream.virtio_features import names
 
@@ -141,23 +141,20 @@ def _sections(tree: Tree, stream: Stream) -> None:
     )
     shown = [*starts, *devices]
     width = min(48, max((len(label(one)) for one in shown), default=0))
+    parts = count_parts(stream)
     for one in sorted(shown, key=lambda section: section.offset or 0):
-        leaf = branch.add(_section_line(stream, one, width))
+        leaf = branch.add(_section_line(one, width, parts))
         if one.kind is SectionKind.FULL:
             _notes(leaf, one)
 
 
-def _section_line(stream: Stream, section: Section, width: int) -> str:
+def _section_line(section: Section, width: int, parts: Mapping[int, tuple[int, int]]) -> str:
     name = label(section)
     text = f"[bold]{escape(f'{name:{width}}')}[/]  version {section.version_id:<3}"
     if section.kind is SectionKind.FULL:
         return f"{text} {size(len(section.body)):>10}"
-    parts = [
-        one
-        for one in stream.sections
-        if one.section_id == section.section_id and one.kind in (SectionKind.PART, SectionKind.END)
-    ]
-    text += f" iterated, {_plural(len(parts), 'part')}"
+    count, _ = parts.get(section.section_id, (0, 0))
+    text += f" iterated, {_plural(count, 'part')}"
     if section.idstr == "spapr/htab":
         shift = read_htab_start(section.cursor())
         text += ", no hash table" if shift is None else f", hash table of {size(1 << shift)}"

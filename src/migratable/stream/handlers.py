@@ -57,9 +57,7 @@ def _virtio(section: Section) -> Body:
     """Take a virtio section apart that has no description: the blob, when that is all."""
     cursor = section.cursor()
     try:
-        found = virtio.parse(
-            section.body, offset=section.body_offset or 0, idstr=section.idstr, exact=True
-        )
+        found = _bare_blob(section)
     except StreamError:
         found = None
     out = Builder(cursor, section.idstr.rpartition("/")[2], section.version_id)
@@ -68,7 +66,18 @@ def _virtio(section: Section) -> Body:
         return out.body()
     cursor.skip(found.size)
     out.structs("virtio", (found.body,), "virtio")
+    if cursor.remaining:
+        out.bytes("data", cursor.remaining)
     return out.body()
+
+
+def _bare_blob(section: Section) -> virtio.Virtio:
+    """Find the blob in a section that nothing describes; fields of the device may follow it."""
+    offset = section.body_offset or 0
+    whole = virtio.parse(section.body, offset=offset, idstr=section.idstr)
+    if whole.subsections or not whole.device:
+        return whole
+    return virtio.parse(section.body, offset=offset, idstr=section.idstr, exact=False)
 
 
 def virtio_of(section: Section) -> virtio.Virtio | None:
@@ -79,14 +88,12 @@ def virtio_of(section: Section) -> virtio.Virtio | None:
     kind = section.idstr.rpartition("/")[2]
     if section.kind is not SectionKind.FULL or not kind.startswith(("virtio-", "vhost-")):
         return None
+    if section.description is None:
+        return _bare_blob(section)
     cursor = Cursor(section.body, base=section.body_offset or 0)
-    data = cursor.data
-    if section.description is not None:
-        if not any(field.type == "virtio" for field in section.description.body.fields):
-            return None
-        for field in section.description.body.fields:
-            if field.type == "virtio":
-                data = cursor.data[cursor.pos : cursor.pos + field.size]
-                break
-            cursor.skip(field.total_size)
-    return virtio.parse(data, offset=cursor.offset, idstr=section.idstr)
+    for field in section.description.body.fields:
+        if field.type == "virtio":
+            data = cursor.data[cursor.pos : cursor.pos + field.size]
+            return virtio.parse(data, offset=cursor.offset, idstr=section.idstr)
+        cursor.skip(field.total_size)
+    return None

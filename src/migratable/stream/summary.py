@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import groupby
 from typing import Any
 
@@ -35,6 +35,7 @@ def summary(
         for one in stream.sections
         if one.kind in (SectionKind.START, SectionKind.FULL) and (wanted is None or wanted(one))
     ]
+    parts = count_parts(stream)
     return {
         "schema": SCHEMA,
         "container": {"kind": stream.container, **stream.facts},
@@ -44,7 +45,7 @@ def summary(
         "ram": _ram(stream),
         "capabilities": spapr_capabilities(stream),
         "commands": [_command(command) for command in stream.commands],
-        "sections": [_section(stream, one, full=full) for one in sections],
+        "sections": [_section(one, parts, full=full) for one in sections],
         "vmdesc": None
         if stream.vmdesc is None
         else {
@@ -150,7 +151,19 @@ def _command(command: Command) -> dict[str, Any]:
     }
 
 
-def _section(stream: Stream, section: Section, *, full: bool) -> dict[str, Any]:
+def count_parts(stream: Stream) -> dict[int, tuple[int, int]]:
+    """Count PART and END sections by section id: how many, and the bytes of their bodies."""
+    out: dict[int, tuple[int, int]] = {}
+    for one in stream.sections:
+        if one.kind in (SectionKind.PART, SectionKind.END):
+            number, size = out.get(one.section_id, (0, 0))
+            out[one.section_id] = (number + 1, size + len(one.body))
+    return out
+
+
+def _section(
+    section: Section, parts: Mapping[int, tuple[int, int]], *, full: bool
+) -> dict[str, Any]:
     out: dict[str, Any] = {
         "idstr": section.idstr,
         "instance_id": section.instance_id,
@@ -162,14 +175,7 @@ def _section(stream: Stream, section: Section, *, full: bool) -> dict[str, Any]:
         "footer": section.footer,
     }
     if section.kind is SectionKind.START:
-        parts = [
-            one
-            for one in stream.sections
-            if one.section_id == section.section_id
-            and one.kind in (SectionKind.PART, SectionKind.END)
-        ]
-        out["parts"] = len(parts)
-        out["parts_bytes"] = sum(len(one.body) for one in parts)
+        out["parts"], out["parts_bytes"] = parts.get(section.section_id, (0, 0))
         if section.idstr == "spapr/htab":
             out["htab_shift"] = read_htab_start(section.cursor())
         return out

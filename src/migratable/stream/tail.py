@@ -163,7 +163,7 @@ def plausible_element(data: memoryview, pos: int, end: int, starts: Container[in
         length = data[pos + 5]
         name = text(data[pos + 6 : pos + 6 + length])
         version = int.from_bytes(data[pos + 10 + length : pos + 14 + length], "big")
-        return bool(name) and name.isprintable() and left >= 14 + length and version < 1 << 16
+        return bool(name) and name.isprintable() and left >= 14 + length and version < 1 << 30
     if kind in (layout.SECTION_PART, layout.SECTION_END):
         return int.from_bytes(data[pos + 1 : pos + 5], "big") in starts
     if kind == layout.COMMAND:

@@ -2,8 +2,8 @@
 
 Which fields are there depends on the source's options, which are not on the wire; a layout is taken
 when it ends with the part's last byte. Sources: ``hw/net/virtio-net.c``, ``hw/block/virtio-blk.c``,
-``hw/char/virtio-serial-bus.c``, ``hw/virtio/virtio-balloon.c``, ``hw/virtio/virtio-mem.c``; the
-other devices write nothing here (rng, input, scsi, gpu, 9p) or a tree that stays bytes (iommu).
+``hw/char/virtio-serial-bus.c``, ``hw/virtio/virtio-balloon.c``, ``hw/virtio/virtio-mem.c``,
+``hw/virtio/virtio-iommu.c``; the other devices write nothing here (rng, input, scsi, gpu, 9p).
 """
 
 from __future__ import annotations
@@ -62,6 +62,8 @@ def _layouts(kind: str, features: int, queues: int) -> list[Callable[[Cursor], B
         return [_balloon]
     if kind == "virtio-mem":
         return [_mem, _mem_early]
+    if kind == "virtio-iommu":
+        return [lambda cursor: _iommu(cursor, bypass=True), _iommu]
     return []
 
 
@@ -129,6 +131,8 @@ def _serial(cursor: Cursor, *, packed: bool) -> Body:
     out.u16("cols")
     out.u16("rows")
     ports = out.u32("max_nr_ports")
+    if ports >= 1 << 24:  # the configuration's own byte order, where the device is big-endian
+        ports = int.from_bytes(ports.to_bytes(4, "big"), "little")
     out.numbers("ports_map", 4, -(-ports // 32))
     count = out.u32("nr_active_ports")
     bodies = []
@@ -184,6 +188,41 @@ def _mem_early(cursor: Cursor) -> Body:
     out = Builder(cursor, "virtio-mem-device")
     out.u64("usable_region_size")
     out.u64("requested_size")
+    return out.body()
+
+
+def _iommu(cursor: Cursor, *, bypass: bool = False) -> Body:
+    """Domains with their mappings and endpoints; *bypass* came with version 2 (7.0)."""
+    out = Builder(cursor, "virtio-iommu-device", 2 if bypass else 1)
+    count = out.u32("nnodes")
+    domains = []
+    while cursor.u8():
+        domain = Builder(cursor, "domain")
+        domain.u64("key")
+        domain.u32("id")
+        domain.u32("nnodes")
+        mappings = []
+        while cursor.u8():
+            mapping = Builder(cursor, "mapping")
+            for name in ("low", "high", "phys_addr"):
+                mapping.u64(name)
+            mapping.u32("flags")
+            mappings.append(mapping.body())
+        domain.structs("mappings", tuple(mappings), "gtree")
+        endpoints = []
+        while cursor.u8():
+            endpoint = Builder(cursor, "endpoint")
+            endpoint.u32("id")
+            endpoints.append(endpoint.body())
+        domain.structs("endpoint_list", tuple(endpoints), "qlist")
+        if bypass:
+            domain.flag("bypass")
+        domains.append(domain.body())
+    if len(domains) != count:
+        raise cursor.error(f"{len(domains)} domains, {count} announced")
+    out.structs("domains", tuple(domains), "gtree")
+    if bypass:
+        out.u8("config.bypass")
     return out.body()
 
 

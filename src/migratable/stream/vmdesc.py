@@ -17,6 +17,8 @@ Instance ids are signed in 4.1 and 4.2. Source: ``migration/vmstate.c`` ``vmstat
 from __future__ import annotations
 
 import json
+import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -145,23 +147,58 @@ class _Reader:
         if values > layout.MAX_VMDESC_VALUES:
             self._fail(f"vmdesc has {values} members, more than {layout.MAX_VMDESC_VALUES}", "")
         try:
-            top = json.loads(data, object_pairs_hook=_Pairs, parse_float=_no_float)
-        except (ValueError, UnicodeDecodeError) as error:
+            text = data.decode("ascii")
+            members, devices = self._top(text)
+        except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are such
             self._fail(f"vmdesc is not JSON that QEMU writes: {error}", "")
-        members = self._object(top, "")
         configuration = members.get("configuration")
         return VmDescription(
             page_size=self._int(members.get("page_size"), ".page_size"),
-            devices=tuple(
-                self._device(device, f".devices[{number}]")
-                for number, device in enumerate(self._list(members.get("devices"), ".devices"))
-            ),
+            devices=devices,
             configuration=None
             if configuration is None
             else self._body(self._object(configuration, ".configuration"), ".configuration"),
             raw=data,
             offset=self._offset,
         )
+
+    def _top(self, text: str) -> tuple[dict[str, Any], tuple[VmDevice, ...]]:
+        """Read the outermost object; devices one at a time, so that no more than one is JSON."""
+        members: dict[str, Any] = {}
+        devices: list[VmDevice] | None = None
+        at = self._expect(text, 0, "{")
+        while True:
+            key, at = _DECODER.raw_decode(text, _skip(text, at))
+            at = _skip(text, self._expect(text, at, ":"))
+            if key == "devices" and devices is None:
+                devices = []
+                at = self._expect(text, at, "[")
+                while text[at : at + 1] != "]":
+                    value, at = _DECODER.raw_decode(text, at)
+                    devices.append(self._device(value, f".devices[{len(devices)}]"))
+                    at = _skip(text, at)
+                    if text[at : at + 1] != "]":
+                        at = self._expect(text, at, ",")
+                at = _skip(text, at + 1)
+            else:
+                value, at = _DECODER.raw_decode(text, at)
+                members.setdefault(key, value)
+            at = _skip(text, at)
+            if text[at : at + 1] == "}":
+                break
+            at = self._expect(text, at, ",")
+        if _skip(text, at + 1) != len(text):
+            self._fail("something follows the object", "")
+        if devices is None:
+            self._fail("list expected, got nothing", ".devices")
+        return members, tuple(devices)
+
+    def _expect(self, text: str, at: int, what: str) -> int:
+        """Skip one character and the blanks around it."""
+        at = _skip(text, at)
+        if text[at : at + 1] != what:
+            self._fail(f"vmdesc is not JSON that QEMU writes: {what!r} expected at {at}", "")
+        return _skip(text, at + 1)
 
     def _device(self, value: Any, where: str) -> VmDevice:
         members = self._object(value, where)
@@ -234,7 +271,7 @@ class _Reader:
     def _str(self, value: Any, where: str) -> str:
         if not isinstance(value, str):
             self._fail(f"string expected, got {type(value).__name__}", where)
-        return value
+        return sys.intern(value)
 
     def _int(self, value: Any, where: str, *, signed: bool = False) -> int:
         if type(value) is not int:
@@ -260,6 +297,19 @@ def _bodies(pairs: _Pairs) -> Iterator[dict[str, Any]]:
 
 def _no_float(text: str) -> NoReturn:
     raise ValueError(f"number {text[:20]} is not an integer")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_Pairs, parse_float=_no_float, parse_constant=_no_float
+)
+_BLANKS = re.compile(r"[ \t\r\n]*")
+
+
+def _skip(text: str, at: int) -> int:
+    """Skip blanks."""
+    found = _BLANKS.match(text, at)
+    assert found is not None
+    return found.end()
 
 
 def dump(found: VmDescription) -> bytes:

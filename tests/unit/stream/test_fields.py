@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import replace
 
 import pytest
 
 from migratable.errors import StreamError
-from migratable.stream import Section, read, virtio
+from migratable.stream import Section, read, virtio, virtio_devices
 from migratable.stream.body import Body
+from migratable.stream.cursor import Cursor
 from migratable.stream.fields import decode
 from migratable.stream.handlers import virtio_of
 from migratable.stream.virtio_features import names
@@ -149,3 +151,57 @@ def test_feature_names() -> None:
     assert names("virtio-net", 1 << 32 | 1 << 5 | 1) == ("csum", "mac", "version_1")
     assert names("virtio-rng", 1 << 1) == ("bit 1",)
     assert names("virtio-blk", 1 << 3) == ("bit 3",)
+
+
+def test_virtio_gpu_without_a_description() -> None:
+    """Its own fields follow the blob; the blob's end is where its subsections end."""
+    described = blobs("7.2-q35")["0000:00:0a.0/virtio-gpu"]
+    bare = blobs("7.2-q35-xen")["0000:00:0a.0/virtio-gpu"]
+    assert (bare.size, bare.subsections) == (described.size, described.subsections)
+    assert bare.queues == described.queues
+    section = read(tiny.golden("7.2-q35-xen")).device("0000:00:0a.0/virtio-gpu")
+    assert section is not None
+    assert [field.name for field in decode(section).fields] == ["virtio", "data"]
+
+
+def device_part(kind: str, data: bytes, *, features: int = 0, queues: int = 1) -> Body | None:
+    return virtio_devices.decode(kind, Cursor(data), features=features, queues=queues)
+
+
+def test_device_parts() -> None:
+    domain = b"\1" + struct.pack(">QII", 7, 3, 1) + b"\1" + struct.pack(">QQQI", 0, 4095, 8192, 3)
+    domain += b"\0\1" + struct.pack(">I", 9) + b"\0\1"
+    iommu = device_part("virtio-iommu", struct.pack(">I", 1) + domain + b"\0\1")
+    assert iommu is not None
+    assert iommu.value("domains", "mappings", "phys_addr") == 8192
+    assert iommu.value("domains", "endpoint_list", "id") == 9
+    assert iommu.value("config.bypass") == 1
+
+    port = struct.pack(">IBBI", 0, 1, 1, 0)
+    little = struct.pack(">HHIII", 0, 0, 31, 1, 1) + port
+    big = struct.pack(">HHIII", 0, 0, 31 << 24, 1, 1) + port
+    for data in (little, big):
+        console = device_part("virtio-console", data)
+        assert console is not None and console.value("ports", "host_connected") is True
+
+    element = bytes(virtio_devices.ELEMENT_SIZE)
+    for data, several in ((b"\1" + element + b"\0", 1), (b"\1\0\0\0\2" + element + b"\0", 4)):
+        blk = device_part("virtio-blk", data, queues=several)
+        assert blk is not None
+        requests = blk.field("requests")
+        assert requests is not None and len(requests.children) == 1
+    assert device_part("virtio-blk", b"\2\3") is None
+
+    net = bytes(6 + 4 + 4 + 2 + 1 + 1) + struct.pack(">I", 2) + bytes(12 + 512 + 4 + 7)
+    pairs = struct.pack(">HHI", 2, 2, 1)
+    rss = b"\x05\x15virtio-net-device/rss\0\0\0\1" + b"\1\0\0" + struct.pack(">IHH", 5, 2, 0)
+    rss += bytes(40) + struct.pack(">HH", 0, 1)
+    found = device_part("virtio-net", net + pairs + bytes(8) + rss, features=4, queues=5)
+    assert found is not None
+    assert found.value("curr_queue_pairs") == 2
+    assert found.subsections[0].value("rss_data.indirections_table") == (0, 1)
+
+    mem = device_part("virtio-mem", struct.pack(">QQQIQQQ", 1, 2, 3, 0, 4, 5, 6) + bytes(16))
+    assert mem is not None and mem.value("requested_size") == 6
+    early = device_part("virtio-mem", struct.pack(">QQ", 4, 6))
+    assert early is not None and early.value("requested_size") == 6

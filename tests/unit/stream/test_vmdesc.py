@@ -49,7 +49,7 @@ def described(**field: Any) -> bytes:
     ("data", "words"),
     [
         (b"{", "not JSON"),
-        (b"[]", "object expected"),
+        (b"[]", "expected at 0"),
         (b'{"devices": []}', "integer expected"),
         (b'{"page_size": 4096}', "list expected"),
         (b'{"page_size": 4096, "devices": [1]}', "object expected"),
