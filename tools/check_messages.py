@@ -81,7 +81,7 @@ def main(arguments: list[str]) -> int:
         pattern, literal = needle(text), text.template.literal.strip()
         literal = re.sub(r"^0x|0x$|^[a-z_0-9]{8,}: |: Invalid argument$|:$", "", literal).strip()
         held = [n for n, tree in trees.items() if literal in tree and pattern.search(tree)]
-        found[(message.id, number)] = held
+        found[(message.id, number)] = [n for n in held if text.holds(parse_release(n))]
         missing = [n for n in trees if text.holds(parse_release(n)) and n not in held]
         extra = [n for n in held if not text.holds(parse_release(n))]
         if not held or missing or extra:

@@ -282,18 +282,27 @@ def _search(
         raw = buffer[start:end]
         found = list(pieces(raw))
         if not any(recognise(piece.text) for piece in found):
-            # A mail or a terminal may have broken the line.
-            following_end = buffer.find(b"\n", end + 1)
-            following = buffer[end + 1 : following_end if following_end >= 0 else len(buffer)]
-            joined = raw.rstrip() + b" " + following.lstrip(b"> \t")
-            rejoined = list(pieces(joined[:4096]))
-            if any(recognise(piece.text) for piece in rejoined):
-                found = rejoined
+            found = _rejoined(buffer, start, end) or found
         before = _before(whole, shift + start, number, max(last_taken, -1) + shift)
         for piece in found:
             yield from grouper.add(number, piece, before)
             before = []
         last_taken = end
+
+
+def _rejoined(buffer: bytes, start: int, end: int) -> list[Piece]:
+    """A line that a mail, YAML or a terminal has broken, put together with its neighbours."""
+    following_end = buffer.find(b"\n", end + 1)
+    following = buffer[end + 1 : following_end if following_end >= 0 else len(buffer)]
+    earlier = buffer[buffer.rfind(b"\n", 0, max(0, start - 1)) + 1 : max(0, start - 1)]
+    parts = [
+        part[:2048].strip().lstrip(b"> \t") for part in (earlier, buffer[start:end], following)
+    ]
+    for chosen in (parts[1:], parts[:2], parts):
+        found = list(pieces(b" ".join(chosen)))
+        if any(recognise(piece.text) for piece in found):
+            return found
+    return []
 
 
 def _before(whole: bytes, position: int, number: int, not_before: int) -> list[Line]:
@@ -321,6 +330,12 @@ def _before(whole: bytes, position: int, number: int, not_before: int) -> list[L
 
 def _keep(failure: Failure, seen: dict[tuple[object, ...], Failure], result: Scan) -> None:
     """Add a failure, or count it when its like is known."""
+    if all(
+        match.message.role is Role.WARNING and match.message.group == "start"
+        for _, match in failure.matches
+    ):
+        # A start-up's remarks alone are no failed migration.
+        return
     signature: tuple[tuple[object, ...], tuple[str, ...]] = (
         tuple(
             dict.fromkeys(

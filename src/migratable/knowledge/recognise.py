@@ -54,28 +54,39 @@ def recognise(line: str) -> list[Match]:
     A line may hold several: from 10.2 QEMU chains them. A match inside a longer match of another
     message is left out. Never raises.
     """
-    found: list[Match] = []
+    found: list[tuple[Match, list[tuple[int, int]]]] = []
     for word, texts in _index():
         if word not in line:
             continue
         for message, text in texts:
             hit = text.template.pattern.search(line)
-            if hit is not None and (message.rank > WEAK or _whole(line, hit)):
-                found.append(
-                    Match(
-                        message=message,
-                        text=text,
-                        params=text.template.values(hit),
-                        start=hit.start(),
-                        end=hit.end(),
-                    )
-                )
+            if hit is None or (message.rank <= WEAK and not _whole(line, hit)):
+                continue
+            match = Match(
+                message=message,
+                text=text,
+                params=text.template.values(hit),
+                start=hit.start(),
+                end=hit.end(),
+            )
+            # What a wrapper quotes ("failed: …") is looked at for itself.
+            quoted = [
+                hit.span(part.name) for part in text.template.parameters if part.spec == "line"
+            ]
+            found.append((match, quoted))
     if len(found) < 2:
-        return found
+        return [match for match, _ in found]
     # Of two that cover the same text the one with more fixed text is meant.
-    found.sort(key=lambda match: (match.start, -match.end, -len(match.text.template.fixed)))
-    kept: list[Match] = []
-    for match in found:
-        if not any(other.start <= match.start and match.end <= other.end for other in kept):
-            kept.append(match)
-    return kept
+    found.sort(key=lambda item: (item[0].start, -item[0].end, -len(item[0].text.template.fixed)))
+    kept: list[tuple[Match, list[tuple[int, int]]]] = []
+    for match, quoted in found:
+        if not any(_covers(other, spans, match) for other, spans in kept):
+            kept.append((match, quoted))
+    return [match for match, _ in kept]
+
+
+def _covers(other: Match, quoted: list[tuple[int, int]], match: Match) -> bool:
+    """Is *match* a part of *other* that says nothing by itself?"""
+    if not (other.start <= match.start and match.end <= other.end):
+        return False
+    return not any(start <= match.start and match.end <= end for start, end in quoted)

@@ -1,0 +1,104 @@
+#!/usr/bin/env python3
+"""Write docs/reference/messages.md from the catalogue of messages (``--check``: only compare)."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from migratable.knowledge.cases import cases
+from migratable.knowledge.catalogue import NEWEST, OLDEST, Message, Text, messages, rules
+
+PAGE = Path(__file__).parents[1] / "docs/reference/messages.md"
+TITLES = {
+    "loader": "The loader of a stream",
+    "ram": "Guest memory",
+    "devices": "Devices",
+    "protocol": "Commands, postcopy, multifd, channels",
+    "source": "What the source prints",
+    "start": "The destination does not start",
+    "libvirt": "libvirt",
+    "managers": "Managers",
+}
+HEAD = """\
+# Messages
+
+What QEMU 4.1 to 11.1, libvirt and managers of virtual machines print when a migration fails.
+`migratable explain` recognises these texts; `migratable check` prints QEMU's lines from them. The
+page is written by `tools/write_messages.py`.
+
+Each text has the releases that print it. Those in whose source, binary or output the text was
+found are named behind "in"; the ends of a range between two of them are interpolated. "chained": it
+is a link of the one line that begins with `load of migration failed:` (10.2 and later). A name in
+braces is a parameter; `:x` prints it in hexadecimal.
+"""
+
+
+def releases(text: Text) -> str:
+    """The range of a wording in words."""
+    first, last = (".".join(map(str, release)) for release in (text.first, text.last))
+    if text.last < OLDEST:
+        span = f"before {'.'.join(map(str, OLDEST))}"
+    elif text.first <= OLDEST and text.last >= NEWEST:
+        span = "all releases"
+    elif text.last >= NEWEST:
+        span = f"{first} and later"
+    elif text.first <= OLDEST:
+        span = f"to {last}"
+    else:
+        span = f"{first} to {last}" if first != last else first
+    found = f"; in {', '.join(text.checked)}" if text.checked else ""
+    return f"{span}{found}{'; chained' if text.chained else ''}"
+
+
+def entry(message: Message) -> str:
+    """A message as Markdown."""
+    lines = [f"### {message.id}", ""]
+    for text in message.texts:
+        prefix = f"{message.program}, " if message.program != "QEMU" else ""
+        span = releases(text) if message.program == "QEMU" else ""
+        where = (prefix + span).strip(", ")
+        lines.append(f"    {text.template.text}")
+        lines += ["", f"{where}.", ""] if where else [""]
+    fault = f"At fault: {message.fault}. " if message.role == "cause" else ""
+    rule = f"Rule `{message.rule}`. " if message.rule else ""
+    lines.append(f"{message.meaning} {fault}{rule}".strip())
+    if message.now and message.now != rules().get(message.rule, {}).get("now"):
+        lines += ["", f"What to do: {message.now}"]
+    if message.references:
+        lines += ["", f"See {', '.join(message.references)}."]
+    return "\n".join(lines) + "\n"
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [HEAD]
+    group = ""
+    for message in messages():
+        if message.program == "derived":
+            continue
+        if message.group != group:
+            group = message.group
+            parts.append(f"## {TITLES[group]}\n")
+        parts.append(entry(message))
+    parts.append("## Public cases\n")
+    for case in cases():
+        seen = f" Seen: {case.releases}." if case.releases else ""
+        see = f" See {', '.join(case.references)}." if case.references else ""
+        parts.append(
+            f"### {case.title}\n\n`{case.id}`, {case.certainty}. {case.explanation}{seen}{see}\n"
+        )
+    return "\n".join(parts)
+
+
+def main() -> int:
+    """Write, or compare; 1 when the page is out of date."""
+    text = page()
+    if "--check" in sys.argv:
+        return 0 if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text else 1
+    PAGE.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
