@@ -185,6 +185,7 @@ def _show(answer: dict[str, Any]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("capability", "default", "effective", "sent", "why"):
         table.add_column(name, no_wrap=name != "why", overflow="fold")
+    usual = f"class of {answer['machine']}"
     for row in answer["capabilities"]:
         changed = row["effective"] != row["default"]
         table.add_row(
@@ -192,7 +193,9 @@ def _show(answer: dict[str, Any]) -> None:
             row["default_value"],
             Text(row["effective_value"], style="yellow" if changed else ""),
             "-" if row["sent"] is None else str(row["sent"]),
-            f"{row['why_default']}; {row['why_sent']}",
+            f"{row['why_default']}; {row['why_sent']}".replace(usual, "machine type").replace(
+                " on the command line", ""
+            ),
         )
     console.print(table)
 

@@ -163,7 +163,10 @@ class _Side(NamedTuple):
 
 
 class Enumeration:
-    """All cases of one run."""
+    """All cases of one run.
+
+    :ivar left_out: command lines that a build refuses at start, by (build, first error line).
+    """
 
     def __init__(self, plan: Plan, run: Run) -> None:
         """Nothing is enumerated yet."""
@@ -174,6 +177,7 @@ class Enumeration:
         self._blocked: dict[tuple[int, int], Loaded | None] = {}
         self._compared: dict[tuple[Sent, int], Loaded] = {}
         self._results: dict[tuple[int, int, int, int], Result] = {}
+        self.left_out: dict[tuple[str, str], int] = {}
         self._watched = tuple(
             dict.fromkeys((*(name for one in run.builds for name in one.planned), *run.watched))
         )
@@ -273,6 +277,10 @@ class Enumeration:
                     raise PlanError(f"run {self.run.name}: {unknown}") from None
                 if started.runs:
                     here[values] = self._side(started)
+                else:
+                    errors = [line for line in started.stderr if not line.startswith("warning: ")]
+                    key = (build.name, errors[0])
+                    self.left_out[key] = self.left_out.get(key, 0) + 1
         return found
 
     def arguments(self, machine: str, cpu: str, values: Values) -> list[str]:
@@ -333,19 +341,33 @@ def enumerate_run(plan: Plan, run: Run) -> Iterator[Case]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunReport:
-    """A run's cases with counts and the smallest counterexample of each policy."""
+    """A run's cases with counts and the smallest counterexample of each policy.
+
+    :ivar left_out: (build, first error line) of command lines with which it does not start.
+    """
 
     run: Run
     cases: tuple[Case, ...]
     tallies: dict[str, Tally]
     smallest: dict[str, tuple[Case, ...]]
+    left_out: tuple[tuple[str, str], ...] = ()
 
 
 def report(plan: Plan, run: Run, *, examples: int = 4) -> RunReport:
-    """Enumerate *run*; keep the *examples* smallest counterexamples of each policy."""
+    """Enumerate *run*; keep the *examples* smallest counterexamples of each policy.
+
+    :raise PlanError: When there is not a single case.
+    """
     tallies = {policy.name: Tally() for policy in plan.policies}
     found: dict[str, list[Case]] = {policy.name: [] for policy in plan.policies}
-    cases = tuple(enumerate_run(plan, run))
+    enumeration = Enumeration(plan, run)
+    cases = tuple(enumeration.cases())
+    if not cases:
+        why = "; ".join(f"{build}: {line}" for build, line in enumeration.left_out)
+        raise PlanError(
+            f"run {run.name}: no case is left, so there is nothing to judge: two builds, one of "
+            f"them changed, must have a machine type in common and start ({why or 'none does'})"
+        )
     for case in cases:
         tallies[case.policy].add(case)
         if case.result.plain:
@@ -353,7 +375,13 @@ def report(plan: Plan, run: Run, *, examples: int = 4) -> RunReport:
         if case.result.unsafe or (case.result.verdict == "refused" and case.broken):
             found[case.policy].append(case)
     smallest = {name: _smallest(bad)[:examples] for name, bad in found.items()}
-    return RunReport(run=run, cases=cases, tallies=tallies, smallest=smallest)
+    return RunReport(
+        run=run,
+        cases=cases,
+        tallies=tallies,
+        smallest=smallest,
+        left_out=tuple(enumeration.left_out),
+    )
 
 
 def _smallest(cases: list[Case]) -> tuple[Case, ...]:
@@ -411,6 +439,10 @@ def policy_json(plan: Plan, found: RunReport) -> list[dict[str, Any]]:
     ]
 
 
+def _left_out(found: RunReport) -> list[dict[str, str]]:
+    return [{"build": build, "stderr": line} for build, line in found.left_out]
+
+
 def to_json(plan: Plan, found: list[RunReport]) -> dict[str, Any]:
     """The whole answer: the first run's cases, then the others as scenarios."""
     first, *others = found
@@ -420,6 +452,7 @@ def to_json(plan: Plan, found: list[RunReport]) -> dict[str, Any]:
         "title": plan.title,
         "cases": [case_json(first.run, case) for case in first.cases],
         "policies": policy_json(plan, first),
+        "left_out": _left_out(first),
         "scenarios": [
             {
                 "name": other.run.name,
@@ -427,6 +460,7 @@ def to_json(plan: Plan, found: list[RunReport]) -> dict[str, Any]:
                 "explanation": other.run.explanation,
                 "cases": [case_json(other.run, case) for case in other.cases],
                 "policies": policy_json(plan, other),
+                "left_out": _left_out(other),
             }
             for other in others
         ],

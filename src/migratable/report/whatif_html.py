@@ -50,6 +50,7 @@ class RunView:
     details: list[grid.Detail]
     hidden: int
     several_cpus: bool
+    left_out: tuple[tuple[str, str], ...]
 
 
 def render(plan: Plan, found: list[RunReport]) -> str:
@@ -89,6 +90,7 @@ def _run(plan: Plan, report: RunReport) -> RunView:
         details=shown,
         hidden=hidden,
         several_cpus=len(run.cpus) > 1,
+        left_out=report.left_out,
     )
 
 

@@ -48,6 +48,8 @@ def _run(console: Console, plan: Plan, report: RunReport) -> None:
             *(Text(cell.text, style=STYLES[cell.kind]) for cell in cells),
         )
     console.print(table)
+    for build, line in report.left_out:
+        console.print(f"left out, {build} does not start: {line}", style="dim", highlight=False)
     console.print()
     summaries = {policy.name: policy.summary for policy in plan.policies}
     for name in names:

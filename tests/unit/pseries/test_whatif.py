@@ -205,6 +205,23 @@ def test_a_bad_plan_is_refused_with_its_place(old: str, new: str, words: str) ->
     assert "plan.toml" in str(caught.value) or "run r" in str(caught.value)
 
 
+def test_a_run_without_a_case_is_no_clean_bill(tmp_path: Path) -> None:
+    file = tmp_path / "plan.toml"
+    file.write_text(GOOD.replace('cap-a = ["", "off"]', 'cap-a = ["maybe"]'), "utf-8")
+    result = CliRunner().invoke(command, [str(file)])
+    assert isinstance(result.exception, PlanError)
+    assert "Parameter 'cap-a' expects 'on' or 'off'" in str(result.exception)
+
+
+def test_what_is_left_out_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "plan.toml"
+    file.write_text(GOOD, "utf-8")
+    answer = json.loads(CliRunner().invoke(command, [str(file), "--json"]).output)
+    line = "Property 'pseries-7.2-machine.cap-a' not found"
+    assert {"build": "7.2", "stderr": line} in answer["left_out"]
+    assert line in CliRunner().invoke(command, [str(file)]).output.replace("\n", " ")
+
+
 def test_a_missing_plan_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match="intc-capabilities"):
         read_plan(str(tmp_path / "absent"))
