@@ -49,8 +49,8 @@ def words(text: str) -> list[str]:
     text = _tidy(text)
     text = _from_libvirt_log(text)
     start = _PROGRAM_IN_TEXT.search(text)
-    lab = re.match(r"\s*lab:\S+", text)
-    if lab is not None:
+    lab = re.match(r"\s*(?:lab:\S+|\S*/\S+(?: [a-z0-9_]+)?\s+-)", text)  # or any path, options next
+    if lab is not None and (start is None or start.start() >= lab.end() - 1):
         text = text.strip()
     elif start is None:
         raise CommandLineError(

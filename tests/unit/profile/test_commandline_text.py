@@ -87,6 +87,8 @@ FORMS = {
         "qemu-system-x86_64 -m 1 -hda a.img > /tmp/log 2>&1 &",
         ["-m", "1", "-hda", "a.img"],
     ),
+    "any path": ("/opt/my-vm x86_64 -m 1 -name kvm", ["x86_64", "-m", "1", "-name", "kvm"]),
+    "lab": ("lab:10.0/ppc64 -m 1", ["-m", "1"]),
     "quoted-printable": (
         "qemu-system-x86_64 -device e1000,netd=\nev=3Dn -m 1",
         ["-device", "e1000,netdev=n", "-m", "1"],
