@@ -57,9 +57,17 @@ class Cursor:
     @contextmanager
     def within(self, name: str) -> Iterator[None]:
         """Name the part that is being read; errors inside carry it."""
-        self._trail.append(name)
+        self.enter(name)
         yield
-        self._trail.pop()  # left in place on an error, whose message was made already
+        self.leave()  # not on an error, whose message was made already
+
+    def enter(self, name: str) -> None:
+        """Do what :meth:`within` does at its begin, for loops that run ten thousand times."""
+        self._trail.append(name)
+
+    def leave(self) -> None:
+        """Do what :meth:`within` does at its end."""
+        self._trail.pop()
 
     def error(self, message: str, *, offset: int | None = None) -> StreamError:
         """Make a StreamError for this place, to be raised by the caller."""

@@ -140,9 +140,11 @@ class Decoder:
 
     def _fields(self, described: tuple[VmField, ...]) -> tuple[Field, ...]:
         out: list[Field] = []
+        cursor = self._cursor
         for field in described:
-            with self._cursor.within(field.name):
-                out.append(self._field(field))
+            cursor.enter(field.name)
+            out.append(self._field(field))
+            cursor.leave()
         return tuple(out)
 
     def _field(self, described: VmField) -> Field:

@@ -44,7 +44,7 @@ MAX_ELEMENTS = 100_000
 """Sections and commands kept one by one; more can only be RAM rounds, which are then merged."""
 MAX_VMDESC = 16 << 20
 """Bytes of vmdesc JSON that are read; real ones have 0.05 to 3 MB."""
-MAX_VMDESC_VALUES = 1_000_000
+MAX_VMDESC_VALUES = 800_000
 """Members and elements in it, so that small JSON cannot become large objects."""
 MAX_NESTING = 64
 """Depth of nested structs and subsections; QEMU's own stay under 10."""

@@ -14,8 +14,10 @@ from migratable.stream.vmdesc import VmDescription, VmDevice
 
 MAX_PADDING = 16 << 20
 """NUL bytes after the stream that are taken for padding (direct I/O, block devices)."""
-_SEARCH = 64 << 20
+_SEARCH = 16 << 20
 """How far back a device whose size does not fit is looked for."""
+_SEARCHES = 64
+"""How many are, so that a hostile vmdesc cannot make it long."""
 
 
 def strip_padding(data: memoryview) -> int:
@@ -48,7 +50,7 @@ def find_vmdesc(data: memoryview, end: int) -> VmDescription | None:
             break
         if start == 0 or window > layout.MAX_VMDESC:
             return None
-        window *= 4
+        window = min(4 * window, layout.MAX_VMDESC + 16)
     last += start
     for at in range(max(0, last - 4), last):
         size = int.from_bytes(data[at + 1 : at + 5], "big")
@@ -78,12 +80,16 @@ def peel_devices(
     pos = found.offset - 1
     sections: list[Element] = []
     footers: bool | None = None
+    searches = _SEARCHES
     for device in reversed(found.devices):
         section = None
         for footer in (True, False) if footers is None else (footers,):
-            section = _section_before(data, pos, device, footer=footer, minimum=minimum)
+            section = _section_before(
+                data, pos, device, footer=footer, minimum=minimum, search=searches > 0
+            )
             if section is not None:
                 footers = footer
+                searches -= len(section.body) != device.size
                 break
         if section is None:
             break
@@ -95,7 +101,7 @@ def peel_devices(
 
 
 def _section_before(
-    data: memoryview, pos: int, device: VmDevice, *, footer: bool, minimum: int
+    data: memoryview, pos: int, device: VmDevice, *, footer: bool, minimum: int, search: bool
 ) -> Section | None:
     end = pos - 5 if footer else pos
     name = raw(device.idstr)
@@ -105,7 +111,7 @@ def _section_before(
     header = 14 + len(name)
     start = end - device.size - header
     if start < minimum or not _header_at(data, start, tail):
-        if not footer:
+        if not footer or not search:
             return None
         start = _search_header(data, end, tail, minimum)
         if start < 0:
