@@ -348,10 +348,14 @@ def _cpu_blocked(stream: Arriving, destination: Started) -> Loaded | None:
     if stream.presenters and stream.cpus is None:
         # a stream without processors, as the model writes them
         kinds = stream.has_xics + stream.has_xive
-        if kinds and stream.presenters // kinds > destination.cpus:
+        assert destination.machine is not None
+        places = destination.cpus
+        if destination.machine.version <= (2, 9):
+            # pre_2_10_vmstate_register_dummy_icp: placeholders take icp/server of absent CPUs
+            places = max(places, destination.servers)
+        if kinds and stream.presenters // kinds > places:
             first_xive = stream.has_xive and (not stream.has_xics or stream.xive_first)
-            name = "xive-tctx" if first_xive else "icp/server"
-            return unknown_section(build, name, destination.cpus)
+            return unknown_section(build, "xive-tctx" if first_xive else "icp/server", places)
     return None
 
 

@@ -156,6 +156,19 @@ def test_old_machine_types_have_no_configuration() -> None:
     assert old.load(newer.stream()).loaded.lines[0] == "Unknown savevm section type 7"
 
 
+def test_placeholders_take_presenters_of_absent_processors() -> None:
+    """Found by a random run: pseries-2.9 and older register dummy icp/server entries."""
+
+    def machine(name: str, smp: str) -> PseriesMachine:
+        return PseriesMachine(
+            release="5.2", machine=name, cpu="POWER8", caps={"htm": "off"}, smp=smp
+        )
+
+    for name, expected in (("pseries-2.9", "loads"), ("pseries-2.10", "refused")):
+        outcome = machine(name, "1").load(machine(name, "4").save())
+        assert outcome.verdict == expected
+
+
 def test_bad_input_is_refused() -> None:
     machine = PseriesMachine(release="7.2", cpu="POWER9")
     with pytest.raises(StreamError):
