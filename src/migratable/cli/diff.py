@@ -159,7 +159,8 @@ def _lines(found: list[Difference], left: _Side, right: _Side) -> Iterator[str]:
         yield _line(one)
     sections = len({(one.section, one.instance_id) for one in found if one.section is not None})
     yield ""
-    yield f"{_plural(len(found), 'difference')} in {_plural(sections, 'section')}"
+    where = f" in {_plural(sections, 'section')}" if sections else ""
+    yield f"{_plural(len(found), 'difference')}{where}"
 
 
 def _head(key: tuple[str | None, int | None]) -> str:

@@ -122,3 +122,32 @@ def test_diff(files: dict[str, Path]) -> None:
 def test_markup_in_names_is_harmless() -> None:
     tree = _tree.Tree("[bold]x[/]  " + _tree.escape("[red]\x1b[31m\\[b]"))
     assert [_tree.plain(line) for line in tree.lines()] == ["x  [red]\\x1b[31m\\[b]"]
+
+
+def test_profiles_are_compared_too(files: dict[str, Path], tmp_path: Path) -> None:
+    from migratable.profile.model import Profile
+    from migratable.profile.store import Store, export
+    from migratable.terms import QemuVersion
+
+    old = Profile(
+        version=QemuVersion.parse("7.2.22"), machine="pc", cpu_model="qemu64", stream=tiny.data()
+    )
+    new = Profile(
+        version=QemuVersion.parse("10.0.13"), machine="pc", cpu_model="max", stream=tiny.data()
+    )
+    path = tmp_path / "new.json"
+    export(new, path)
+    Store().save("old", old)
+    text = output("diff", "old", path, status=1)
+    assert "qemu  7.2.22 → 10.0.13" in text
+    assert "cpu_model  qemu64 → max" in text
+    assert text.endswith("\n2 differences\n")
+    assert "the same state" in output("diff", "old", "old")
+    bare = tmp_path / "bare.mig"
+    bare.write_bytes(tiny.data())
+    assert "the same state" in output("diff", path, bare)  # a stream knows no release
+    empty = tmp_path / "empty.json"
+    export(Profile(version=old.version, machine="pc", no_stream="it would not"), empty)
+    result = run("diff", empty, bare)
+    assert result.exception is not None and "it would not" in str(result.exception)
+    assert "no stored profile" in str(run("diff", "nobody", bare).exception)
