@@ -298,7 +298,13 @@ def _rejoined(buffer: bytes, start: int, end: int) -> list[Piece]:
     parts = [
         part[:2048].strip().lstrip(b"> \t") for part in (earlier, buffer[start:end], following)
     ]
+    if any(recognise(piece.text) for piece in pieces(parts[0])):
+        parts[0] = b""
+    if any(recognise(piece.text) for piece in pieces(parts[2])):
+        parts[2] = b""
     for chosen in (parts[1:], parts[:2], parts):
+        if not all(chosen):
+            continue
         found = list(pieces(b" ".join(chosen)))
         if any(recognise(piece.text) for piece in found):
             return found
