@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from migratable.cli._tree import Tree, escape
 from migratable.errors import StreamError
@@ -19,6 +19,7 @@ from migratable.stream.virtio import Virtio
 from migratable.stream.virtio_features import names
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
+_T = TypeVar("_T")
 _SHOWN_BYTES = 32
 _SHOWN_NUMBERS = 16
 _SHOWN_ELEMENTS = 24
@@ -54,7 +55,9 @@ def overview(stream: Stream, path: str, length: int, *, container: str) -> Tree:
         sent = ", ".join(f"{name}={value}" for name, value in capabilities.items())
         tree.add(f"[cyan]pseries capabilities sent[/]  {sent}")
     if stream.commands:
-        tree.add("[cyan]commands[/]  " + ", ".join(one.name for one in stream.commands))
+        runs = _runs([one.name for one in stream.commands])
+        told = ", ".join(name if count == 1 else f"{count} x {name}" for name, count in runs)
+        tree.add(f"[cyan]commands[/]  {told}")
     _sections(tree, stream)
     vmdesc = stream.vmdesc
     if vmdesc is None:
@@ -203,8 +206,8 @@ def _blob_subsections(virtio: Virtio | None) -> list[str]:
     return [] if virtio is None else [sub.name for sub in virtio.body.all_subsections()]
 
 
-def _runs(values: Sequence[int]) -> list[tuple[int, int]]:
-    out: list[tuple[int, int]] = []
+def _runs(values: Sequence[_T]) -> list[tuple[_T, int]]:
+    out: list[tuple[_T, int]] = []
     for value in values:
         if out and out[-1][0] == value:
             out[-1] = (value, out[-1][1] + 1)
