@@ -9,7 +9,7 @@ from __future__ import annotations
 import mmap
 import zlib
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 from migratable.errors import ContainerError, StreamError
 
@@ -68,47 +68,6 @@ class _Gzip:
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
         return self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
-
-
-class _Zstd:
-    """zstandard's object with the interface of the other two.
-
-    It takes no bound for its output, and 4 bytes of input can give 128 KiB: so it is fed little.
-    """
-
-    _STEP = 1 << 10
-
-    def __init__(self) -> None:
-        import zstandard  # noqa: PLC0415 -- optional
-
-        self._inner = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
-        self._error = zstandard.ZstdError
-        self._waiting = b""
-
-    @property
-    def eof(self) -> bool:
-        return bool(self._inner.eof)
-
-    @property
-    def unused_data(self) -> bytes:
-        return bytes(self._inner.unused_data) + self._waiting
-
-    @property
-    def needs_input(self) -> bool:
-        return not self._waiting
-
-    def decompress(self, data: bytes, max_length: int) -> bytes:
-        self._waiting += data
-        out = bytearray()
-        try:
-            at = 0
-            while at < len(self._waiting) and len(out) < max_length and not self._inner.eof:
-                out += self._inner.decompress(self._waiting[at : at + self._STEP])
-                at += self._STEP
-        except self._error as error:
-            raise ContainerError(f"zstd data is damaged: {error}") from None
-        self._waiting = self._waiting[at:]
-        return bytes(out)
 
 
 def recognise(data: memoryview) -> str | None:
@@ -186,8 +145,6 @@ def _chunks(data: memoryview, kind: str) -> Iterator[bytes]:
 def _new(kind: str) -> _Decompressor:
     if kind == "gzip":
         return _Gzip()
-    if kind == "zstd":
-        return _Zstd()
     if kind == "bzip2":
         import bz2  # noqa: PLC0415 -- each of these is wanted by few files
 
@@ -231,10 +188,61 @@ def _members(data: memoryview, kind: str) -> Iterator[bytes]:
 
 def _zstd(data: memoryview) -> Iterator[bytes]:
     try:
-        import zstandard  # noqa: F401, PLC0415 -- optional
+        import zstandard  # noqa: PLC0415 -- optional
     except ImportError:
         return _program(data, "zstd", "-dcq", "--memory=128MB")
-    return _members(data, "zstd")
+    return _zstd_frames(data, zstandard)
+
+
+def _zstd_frames(data: memoryview, zstandard: Any) -> Iterator[bytes]:
+    """Unpack with the reader, whose memory is bounded, but which does not miss a missing end."""
+    end = len(data)
+    while end and data[end - 1] == 0:  # padding, or zeros of the last block
+        end -= 1
+    at = 0
+    while at < end:
+        at = _zstd_frame_end(data, at)
+    decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 27)
+    reader = decompressor.stream_reader(data[:at], read_across_frames=True)
+    try:
+        while chunk := reader.read(_CHUNK):
+            yield chunk
+    except zstandard.ZstdError as error:
+        raise ContainerError(f"zstd data is damaged: {error}") from None
+
+
+def _zstd_frame_end(data: memoryview, at: int) -> int:
+    """Walk over one frame's blocks (RFC 8878, 3.1).
+
+    :raise EOFError: when the frame goes on past the data.
+    """
+
+    def number(pos: int, size: int) -> int:
+        if pos + size > len(data):
+            raise EOFError
+        return int.from_bytes(data[pos : pos + size], "little")
+
+    magic = number(at, 4)
+    if magic & 0xFFFFFFF0 == 0x184D2A50:  # a skippable frame
+        end = at + 8 + number(at + 4, 4)
+        if end > len(data):
+            raise EOFError
+        return end
+    if magic != 0xFD2FB528:
+        raise ContainerError(f"{len(data) - at} bytes follow the zstd data", offset=at)
+    descriptor = number(at + 4, 1)
+    single, checksum = descriptor >> 5 & 1, descriptor >> 2 & 1
+    content = (single, 2, 4, 8)[descriptor >> 6]
+    at += 5 + (not single) + (0, 1, 2, 4)[descriptor & 3] + content
+    last = 0
+    while not last:
+        header = number(at, 3)
+        last = header & 1
+        at += 3 + (1 if header >> 1 & 3 == 1 else header >> 3)
+    at += 4 * checksum
+    if at > len(data):
+        raise EOFError
+    return at
 
 
 def _lzop(data: memoryview) -> Iterator[bytes]:
