@@ -30,7 +30,8 @@ class StreamError(MigratableError):
     """A migration stream is malformed.
 
     :ivar offset: byte offset into the (decompressed) stream at which reading failed, or None.
-    :ivar path: where in the grammar that is, e.g. ``"section 'timer' 0 / field 'cpu_ticks_offset'"``.
+    :ivar path: where in the grammar that is:
+        ``"section 'timer' 0 / field 'cpu_ticks_offset'"``.
     """
 
     def __init__(self, message: str, *, offset: int | None = None, path: str = "") -> None:
