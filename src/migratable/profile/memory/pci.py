@@ -1,8 +1,8 @@
 """Configuration space masks of PCI devices (hw/pci/pci.c: get_pci_config_device).
 
 ``PCIDevice`` has ``config, cmask, wmask, w1cmask, used`` as five pointers in a row, followed by
-``int32_t devfn`` (include/hw/pci/pci_device.h, 4.1 to 10.2). The table ``PCIDevice`` tells where the
-first of them is.
+``int32_t devfn`` (include/hw/pci/pci_device.h, 4.1 to 10.2). The table ``PCIDevice`` tells where
+the first of them is.
 """
 
 from __future__ import annotations
