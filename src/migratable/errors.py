@@ -9,6 +9,8 @@
      ├── ProfileError               a profile cannot be collected, stored, read or found
      │    └── DestinationStartError the destination's program refused to start (its own words)
      ├── QemuError                  a QEMU process misbehaved (hang, crash, lost QMP)
+     │    ├── QmpError              it answered a command with an error (profile.qmp)
+     │    └── QmpClosedError        its connection ended (profile.qmp)
      ├── LabError                   a QEMU release cannot be had
      ├── PlanError                  a whatif plan, fleet file or batch line is wrong (file, place)
      ├── CaptureError               a running VM cannot be captured safely
