@@ -12,8 +12,8 @@ How the tables are found (probing structure, not versions):
 1. ``SaveStateEntry`` holds its idstr inline, ``char idstr[256]``; every machine has the handler
    ``timer``, so 256 bytes ``timer`` NUL NUL … in the heap are its name.
 2. Its QTAILQ links lead to all other handlers (``migration/savevm.c``).
-3. ``VMStateDescription`` of ``timer`` has as its first field ``cpu_ticks_offset``; the offset of the
-   pointer that leads there tells which layout the build has (:mod:`.layout`).
+3. ``VMStateDescription`` of ``timer`` has as its first field ``cpu_ticks_offset``; the offset of
+   the pointer that leads there tells which layout the build has (:mod:`.layout`).
 
 It works for 64-bit little-endian and big-endian hosts; where memory can't be read (another
 operating system, a locked-down container) the profile says so in its ``unchecked`` list.
@@ -62,5 +62,3 @@ def introspect(pid: int, program: str = "") -> LoaderTables:
             extra=extra,
             notes=(*notes, *more_notes),
         )
-
-

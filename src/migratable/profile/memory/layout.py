@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from migratable.errors import ProfileError
 from migratable.profile.memory.process import ProcessMemory
@@ -34,17 +34,47 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class FieldLayout:
+    """``struct VMStateField``: its size in bytes, its :mod:`struct` format, names in that order."""
+
+    size: int
+    fmt: str
+    members: tuple[str, ...]
+
+
+_MEMBERS = (
+    "offset size start num num_offset size_offset info flags vmsd version struct_version test"
+)
+FIELD_LAYOUTS: tuple[FieldLayout, ...] = (
+    # 4.1 to 10.2 (include/migration/vmstate.h)
+    FieldLayout(104, "QQQQQi4xQQQI4xQiiQ", ("name", "err_hint", *_MEMBERS.split())),
+    # 11.1 (seen in its binary): no err_hint; offsets of counters are 32 bits, with the width beside
+    # them (PCIBUS irq_count: 0x8e8, 4; hpet timer: 0x591, 1; sdhci fifo_buffer's size: 0xda0, 4).
+    FieldLayout(
+        96,
+        "QQQIIIIQi4xQI4xQiiQ",
+        tuple(
+            "name offset size size_offset size_width num_offset num_width start "
+            "num info flags vmsd version struct_version test".split()
+        ),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
 class Layout:
     """Offsets in ``VMStateDescription``, by the place of its ``fields`` pointer.
 
     :ivar hooks: offset of each hook's pointer, by name.
     :ivar minimum_old: offset of ``minimum_version_id_old`` (up to 7.1), None later.
+    :ivar field: how the members of a ``VMStateField`` are laid out.
     """
 
     fields: int
     subsections: int
     hooks: tuple[tuple[str, int], ...]
     minimum_old: int | None = None
+    field: FieldLayout = FieldLayout(size=0, fmt="", members=())
 
 
 def _hooks(first: int, *names: str) -> tuple[tuple[str, int], ...]:
@@ -154,8 +184,12 @@ def find_layout(memory: ProcessMemory, entries: Sequence[Entry]) -> Layout:
     for layout in LAYOUTS:
         fields = memory.word(timer + layout.fields)
         name = None if fields is None else memory.word(fields)
-        if name is not None and memory.string(name) == "cpu_ticks_offset":
-            return layout
+        if fields is None or name is None or memory.string(name) != "cpu_ticks_offset":
+            continue
+        for field in FIELD_LAYOUTS:  # the second field of `timer` has been "unused" since 2011
+            second = memory.word(fields + field.size)
+            if second is not None and memory.string(second) == "unused":
+                return replace(layout, field=field)
     raise ProfileError(
         "this QEMU lays out its VMStateDescription in a way that is not known yet "
         "(migratable/profile/memory/layout.py is the place to add it)"

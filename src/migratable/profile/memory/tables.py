@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Mapping
 
 from migratable.errors import ProfileError
 from migratable.profile.loader import Handler, VmField, Vmsd
 from migratable.profile.memory.layout import IDSTR_SIZE, Entry, Layout
-from migratable.profile.memory.process import ProcessMemory
+from migratable.profile.memory.process import ProcessMemory, Region
 
-#: ``struct VMStateField`` on 64-bit hosts, the same in 5.2 to 11.1 (include/migration/vmstate.h):
-#: name, err_hint, offset, size, start, num, num_offset, size_offset, info, flags, vmsd, version_id,
-#: struct_version_id, field_exists.
-_FIELD = "QQQQQi4xQQQI4xQiiQ"
-_FIELD_SIZE = 104
 _MOST_FIELDS = 4096
 _MOST_VMSDS = 20_000
 
@@ -95,17 +91,25 @@ class TableReader:
         """
         memory = self._memory
         image = [r for r in memory.regions if r.name.startswith("/") and "qemu" in r.name]
+        tables = [r for r in image if "x" not in r.permissions]
         found: dict[str, int] = {}
         for name in names:
-            needle = b"\0" + name.encode("ascii") + b"\0"
-            texts = [at + 1 for at in memory.search(needle, iter(image))]
-            for text in texts:
-                pointer = memory.pack_pointer(text)
-                for at in memory.search(pointer, iter(image)):
-                    index = self.probe(at) if at % 8 == 0 and name not in found else None
-                    if index is not None:
-                        found[name] = index
+            text = name.encode("ascii") + b"\0"
+            # As a string of its own; else as the tail of another, which linkers merge it with.
+            whole = (at + 1 for at in memory.search(b"\0" + text, iter(image)))
+            for at in itertools.chain(whole, memory.search(text, iter(image))):
+                index = self._referrer(at, tables)
+                if index is not None:
+                    found[name] = index
+                    break
         return found
+
+    def _referrer(self, text: int, tables: list[Region]) -> int | None:
+        for at in self._memory.search(self._memory.pack_pointer(text), iter(tables)):
+            index = self.probe(at) if at % 8 == 0 else None
+            if index is not None:
+                return index
+        return None
 
     def _read(self, address: int) -> Vmsd:
         memory, layout = self._memory, self._layout
@@ -134,37 +138,38 @@ class TableReader:
         )
 
     def _fields(self, address: int, owner: str) -> tuple[VmField, ...]:
+        layout = self._layout.field
         fields: list[VmField] = []
         for index in range(_MOST_FIELDS):
-            raw = self._memory.unpack(_FIELD, address + index * _FIELD_SIZE)
+            raw = self._memory.unpack(layout.fmt, address + index * layout.size)
             if raw is None:
                 raise ProfileError(f"the fields of {owner!r} run out of the destination's memory")
             if raw[0] == 0:
                 return tuple(fields)
-            fields.append(self._field(raw, owner))
+            fields.append(self._field(dict(zip(layout.members, raw, strict=True)), owner))
         raise ProfileError(f"the fields of {owner!r} do not end")
 
-    def _field(self, raw: tuple[int, ...], owner: str) -> VmField:
+    def _field(self, raw: dict[str, int], owner: str) -> VmField:
         memory = self._memory
-        name = memory.string(raw[0])
+        name = memory.string(raw["name"])
         if name is None:
             raise ProfileError(f"a field of {owner!r} has no name")
-        info = memory.string(memory.word(raw[8]) or 0) if raw[8] else ""
+        info = memory.string(memory.word(raw["info"]) or 0) if raw["info"] else ""
         return VmField(
             name=name,
-            err_hint=memory.string(raw[1]) or "",
-            offset=raw[2],
-            size=raw[3],
-            start=raw[4],
-            num=raw[5],
-            num_offset=raw[6],
-            size_offset=raw[7],
+            err_hint=memory.string(raw.get("err_hint", 0)) or "",
+            offset=raw["offset"],
+            size=raw["size"],
+            start=raw["start"],
+            num=raw["num"],
+            num_offset=raw["num_offset"],
+            size_offset=raw["size_offset"],
             info=info or "",
-            flags=raw[9],
-            vmsd=self.vmsd(raw[10]) if raw[10] else None,
-            version=raw[11],
-            struct_version=raw[12],
-            test=raw[13],
+            flags=raw["flags"],
+            vmsd=self.vmsd(raw["vmsd"]) if raw["vmsd"] else None,
+            version=raw["version"],
+            struct_version=raw["struct_version"],
+            test=raw["test"],
         )
 
     def _subsections(self, address: int) -> tuple[int, ...]:
