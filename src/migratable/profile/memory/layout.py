@@ -53,9 +53,22 @@ FIELD_LAYOUTS: tuple[FieldLayout, ...] = (
     FieldLayout(
         96,
         "QQQIIIIQi4xQI4xQiiQ",
-        tuple(
-            "name offset size size_offset size_width num_offset num_width start "
-            "num info flags vmsd version struct_version test".split()
+        (
+            "name",
+            "offset",
+            "size",
+            "size_offset",
+            "size_width",
+            "num_offset",
+            "num_width",
+            "start",
+            "num",
+            "info",
+            "flags",
+            "vmsd",
+            "version",
+            "struct_version",
+            "test",
         ),
     ),
 )
