@@ -1,0 +1,134 @@
+"""A source by what a user calls it: a file, a profile, a running VM.
+
+======================  ========================================================================
+``guest.mig``, ``.xz``  a stream file, whatever is around the stream
+``vm.save``             (:mod:`migratable.stream.containers`)
+``disk.qcow2``          its internal snapshot; ``disk.qcow2#NAME`` when it has several
+``host7.json[.gz]``     an exported profile: the stream that this machine would write itself
+``host7``               a stored or bundled profile
+``qmp:SOCKET``          a running VM's monitor; see :mod:`migratable.capture.running`
+``libvirt:DOMAIN``      a running VM of libvirt; see :mod:`migratable.capture.libvirt`
+======================  ========================================================================
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from migratable.errors import CaptureError, ProfileError
+from migratable.stream import Stream, read
+
+if TYPE_CHECKING:
+    from migratable.profile.model import Profile
+
+Confirm = Callable[[str], bool]
+"""Asked before a VM is paused; gets what will be done, in words."""
+
+LIVE = ("qmp:", "libvirt:")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A VM that is to be moved.
+
+    :ivar name: what the user called it.
+    :ivar stream: its state.
+    :ivar profile: what else is known of its machine; None for a bare stream.
+    :ivar facts: for reports: ``kind`` (``stream``, ``profile``, ``qmp``, ``libvirt``), ``file``,
+        ``container``, ``release`` (the QEMU that wrote it, where that is known), ``pause_ms``.
+    """
+
+    name: str
+    stream: Stream
+    profile: Profile | None = None
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+
+def is_live(text: str) -> bool:
+    """Does *text* name a running VM, so that opening it would pause that?"""
+    return text.startswith(LIVE)
+
+
+def open_source(text: str, *, confirm: Confirm | None = None) -> Source:
+    """Open what a user calls a source.
+
+    :param confirm: asked before a running VM is paused; without it no VM is.
+    :raise StreamError: When a file is there and is no stream.
+    :raise ProfileError: When a profile is damaged, or there is nothing of that name.
+    :raise CaptureError: When a running VM cannot be captured, or nobody confirmed it.
+    :raise QemuError: When a running VM's monitor does not answer.
+    """
+    kind, _, rest = text.partition(":")
+    if is_live(text) and not rest:
+        what = "the path of a QMP socket" if kind == "qmp" else "a domain's name"
+        raise CaptureError(f"{text!r} names no VM; give {what} after the colon")
+    if is_live(text):
+        raise CaptureError(f"{text}: running VMs cannot be captured yet; give a stream file")
+    path, snapshot = _file(text)
+    if path is None:
+        return _profile(text)
+    if _is_document(path):
+        return _profile(text)
+    stream = read(path, snapshot=snapshot)
+    facts: dict[str, object] = {"kind": "stream", "file": str(path), "container": stream.container}
+    return Source(name=text, stream=stream, facts=facts)
+
+
+def _file(text: str) -> tuple[Path | None, str | None]:
+    """Which file, and which snapshot in it; no file: it is a name."""
+    path = Path(text)
+    if path.is_file():
+        return path, None
+    name, mark, snapshot = text.rpartition("#")
+    if mark and Path(name).is_file():
+        return Path(name), snapshot
+    if path.exists():
+        raise ProfileError(f"{text} is not a regular file; save the stream to a file first")
+    return None, None
+
+
+def _is_document(path: Path) -> bool:
+    """Does the file begin as JSON does, compressed or not?"""
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096)
+    except OSError:
+        return False  # reading it for real says what is wrong
+    if head[:2] == b"\x1f\x8b":
+        try:
+            head = zlib.decompressobj(31).decompress(head, 64)
+        except zlib.error:
+            return False
+    return head.lstrip()[:1] == b"{"
+
+
+def _profile(text: str) -> Source:
+    from migratable.profile.bundled import find  # noqa: PLC0415 -- for those who name one
+
+    try:
+        profile = find(text)
+    except ProfileError as error:
+        path = Path(text)
+        if path.is_file():
+            raise
+        if "/" in text or path.suffix:
+            raise ProfileError(
+                f"{text}: no such file; a source is a stream file, a profile, qmp:SOCKET or "
+                "libvirt:DOMAIN"
+            ) from None
+        raise ProfileError(f"{text}: no such file, and {error}") from None
+    if not profile.stream:
+        raise ProfileError(
+            f"profile {text!r} cannot be a source: its machine refuses to save itself"
+            + (f" ({profile.no_stream})" if profile.no_stream else "")
+        )
+    facts: dict[str, object] = {
+        "kind": "profile",
+        "release": str(profile.version),
+        "taken": profile.taken,
+    }
+    return Source(name=text, stream=read(profile.stream), profile=profile, facts=facts)
