@@ -1,0 +1,124 @@
+"""What a pair's cell shows, and the verdict behind it, which many pairs may share."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+from migratable.verdict import Basis, Finding, Outcome, Refusal, Severity, Verdict
+
+NOT_STARTED = "destination-start"
+"""Id of the finding that a destination's program refuses to start the VM's machine."""
+
+
+class State(enum.StrEnum):
+    """What a cell shows, gravest first.
+
+    ``NONE``: there is no such pair (a machine type that the other release never had).
+    ``FAILED``: the tool could not look; no answer about the guest.
+    """
+
+    REFUSED = "refused"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    ENDANGERS = "endangers"
+    WARNS = "warns"
+    LATENT = "latent"
+    LOADS = "loads"
+    NONE = "none"
+
+
+_BY_SEVERITY = (
+    (Severity.ENDANGERS, State.ENDANGERS),
+    (Severity.WARNS, State.WARNS),
+    (Severity.LATENT, State.LATENT),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A verdict that one cell or many share.
+
+    :ivar verdict: None for :attr:`State.NONE` alone; for FAILED it is ``unknown`` with the reason.
+    """
+
+    state: State
+    verdict: Verdict | None = None
+
+    @classmethod
+    def of(cls, verdict: Verdict) -> Answer:
+        """State of a verdict: the outcome, and of what loads the gravest finding."""
+        if verdict.outcome is not Outcome.LOADS:
+            return cls(state=State(str(verdict.outcome)), verdict=verdict)
+        there = {finding.severity for finding in verdict.findings}
+        for severity, state in _BY_SEVERITY:
+            if severity in there:
+                return cls(state=state, verdict=verdict)
+        return cls(state=State.LOADS, verdict=verdict)
+
+    @classmethod
+    def failed(cls, reason: str) -> Answer:
+        """Say why there is no answer."""
+        verdict = Verdict(outcome=Outcome.UNKNOWN, basis=Basis.PREDICTED, unchecked=(reason,))
+        return cls(state=State.FAILED, verdict=verdict)
+
+
+NO_PAIR = Answer(state=State.NONE)
+
+
+def not_started(lines: Sequence[str]) -> Verdict:
+    """Verdict where the destination's program refuses to start the VM's machine.
+
+    :param lines: what it prints, without its name; at least one.
+    """
+    text = next((line for line in lines if "warning" not in line.split(":")[0]), lines[0])
+    finding = Finding(
+        rule=NOT_STARTED,
+        severity=Severity.REFUSES,
+        summary="The destination's QEMU does not start the VM's machine.",
+        explanation="Started with the VM's own command line, the program ended with these words.",
+        stderr=tuple(lines),
+    )
+    refusal = Refusal(rule=NOT_STARTED, message=text, stderr=tuple(lines))
+    return Verdict(
+        outcome=Outcome.REFUSED,
+        basis=Basis.PREDICTED,
+        first_refusal=refusal,
+        findings=(finding,),
+        stderr=tuple(lines),
+    )
+
+
+class Answers:
+    """Answers without repetition, in the order in which they were met."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._places: dict[Hashable, int] = {}
+        self.found: list[Answer] = []
+
+    def add(self, answer: Answer) -> int:
+        """Index of *answer*, which is added when it is new."""
+        key = _answer_key(answer)
+        at = self._places.get(key)
+        if at is None:
+            at = self._places[key] = len(self.found)
+            self.found.append(answer)
+        return at
+
+
+def _answer_key(answer: Answer) -> Hashable:
+    """What makes two answers one: all but where they come from."""
+    found = answer.verdict
+    if found is None:
+        return answer.state
+    return (
+        answer.state,
+        found.first_refusal,
+        found.findings,
+        found.unchecked,
+        found.stderr,
+        repr(sorted(found.source.items(), key=str)),
+        repr(sorted(found.destination.items(), key=str)),
+    )

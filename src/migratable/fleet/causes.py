@@ -1,0 +1,250 @@
+"""What refuses, over a whole matrix: by how many pairs, and what taking it away would mend.
+
+A cause is what one remedy takes away: a rule at one kind of device, with the subsection or field it
+is about and the remedy that is shown first. Its effect is found by taking its findings out of every
+verdict and looking whether anything that refuses is left.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from migratable.verdict import Finding, Hint, Outcome, Severity, Verdict
+
+if TYPE_CHECKING:
+    from migratable.fleet.matrix import Matrix
+
+_PLACE = re.compile(r"^(?:/[^/]+/|[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]/)+")
+_MOST_STEPS = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """What makes findings of several VMs one cause."""
+
+    rule: str
+    device: str
+    subsection: str
+    field: str
+    remedy: str
+
+
+def device_kind(idstr: str | None) -> str:
+    """The kind of a device: ``0000:00:01.0/virtio-net`` is a ``virtio-net``."""
+    return _PLACE.sub("", idstr or "")
+
+
+def key_of(finding: Finding) -> Key:
+    """Key of the cause of a finding."""
+    hint = finding.hints[0] if finding.hints else None
+    return Key(
+        rule=finding.rule,
+        device=device_kind(finding.device),
+        subsection=finding.subsection or "",
+        field=finding.field or "",
+        remedy="" if hint is None else hint.command or hint.action,
+    )
+
+
+def refusing(verdict: Verdict) -> dict[Key, Finding]:
+    """Causes for which a verdict refuses, with the first finding of each."""
+    found: dict[Key, Finding] = {}
+    for finding in verdict.findings:
+        if finding.severity is Severity.REFUSES:
+            found.setdefault(key_of(finding), finding)
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """A cause and what it does.
+
+    :ivar pairs: pairs that it refuses, alone or with others.
+    :ivar alone: pairs that load once it is gone: nothing else refuses them.
+    :ivar vms: VMs of :attr:`pairs`.
+    :ivar hosts: hosts of :attr:`pairs`.
+    :ivar answers: indices of the answers that it is in.
+    """
+
+    key: Key
+    example: Finding
+    pairs: int
+    alone: int
+    vms: int
+    hosts: int
+    answers: tuple[int, ...]
+
+    @property
+    def hint(self) -> Hint | None:
+        """The remedy, when there is one."""
+        return self.example.hints[0] if self.example.hints else None
+
+    def to_json(self) -> dict[str, Any]:
+        """One object for a program."""
+        hint = self.hint
+        return {
+            "rule": self.key.rule,
+            "device": self.key.device or None,
+            "subsection": self.key.subsection or None,
+            "field": self.key.field or None,
+            "summary": self.example.summary,
+            "hint": None if hint is None else hint.to_json(),
+            "pairs": self.pairs,
+            "loads_without": self.alone,
+            "vms": self.vms,
+            "hosts": self.hosts,
+            "answers": list(self.answers),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One fix of a plan.
+
+    :ivar cause: index into :attr:`Ranking.causes`.
+    :ivar more: pairs that load after it and did not before it.
+    :ivar loads: pairs that load then, with those that always did.
+    """
+
+    cause: int
+    more: int
+    loads: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranking:
+    """All causes, the one whose removal mends most first; and in which order to remove them."""
+
+    causes: tuple[Cause, ...]
+    plan: tuple[Step, ...]
+    refused: int
+    loading: int
+    unnamed: int = 0
+    by_key: Mapping[Key, int] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """One object for a program."""
+        return {
+            "refused_pairs": self.refused,
+            "loading_pairs": self.loading,
+            "without_a_named_cause": self.unnamed,
+            "ranked": [cause.to_json() for cause in self.causes],
+            "plan": [
+                {"cause": step.cause, "more_pairs_load": step.more, "pairs_that_load": step.loads}
+                for step in self.plan
+            ],
+        }
+
+    def of(self, verdict: Verdict | None) -> Iterator[int]:
+        """Indices of the causes for which a verdict refuses."""
+        if verdict is not None and verdict.outcome is Outcome.REFUSED:
+            for key in refusing(verdict):
+                if key in self.by_key:
+                    yield self.by_key[key]
+
+
+def rank(matrix: Matrix) -> Ranking:
+    """Rank the causes of a matrix."""
+    sets: dict[int, frozenset[Key]] = {}
+    examples: dict[Key, Finding] = {}
+    for at, answer in enumerate(matrix.answers):
+        if answer.verdict is None or answer.verdict.outcome is not Outcome.REFUSED:
+            continue
+        found = refusing(answer.verdict)
+        sets[at] = frozenset(found)
+        for key, finding in found.items():
+            examples.setdefault(key, finding)
+    pairs = matrix.pairs
+    touched = _touched(matrix, set(sets))
+    by_cause: dict[Key, list[int]] = defaultdict(list)
+    for at, keys in sets.items():
+        for key in keys:
+            by_cause[key].append(at)
+    causes = [
+        Cause(
+            key=key,
+            example=examples[key],
+            pairs=sum(pairs[at] for at in answers),
+            alone=sum(pairs[at] for at in answers if _loads_without(sets[at], {key})),
+            vms=len(set().union(*(touched[at][0] for at in answers))),
+            hosts=len(set().union(*(touched[at][1] for at in answers))),
+            answers=tuple(answers),
+        )
+        for key, answers in by_cause.items()
+    ]
+    causes.sort(key=lambda one: (-one.alone, -one.pairs, one.key.rule, one.key.device))
+    numbers = {cause.key: at for at, cause in enumerate(causes)}
+    loading = sum(
+        number
+        for at, number in pairs.items()
+        if (found_verdict := matrix.answers[at].verdict) is not None
+        and found_verdict.outcome is Outcome.LOADS
+    )
+    weights = Counter(dict.fromkeys(sets.values(), 0))
+    for at, keys in sets.items():
+        weights[keys] += pairs[at]
+    return Ranking(
+        causes=tuple(causes),
+        plan=tuple(_plan(weights, numbers, loading)),
+        refused=sum(pairs[at] for at in sets),
+        loading=loading,
+        unnamed=weights.get(frozenset(), 0),
+        by_key=numbers,
+    )
+
+
+def _loads_without(keys: frozenset[Key], gone: Iterable[Key]) -> bool:
+    """Whether a refused verdict has nothing left that refuses; one without a cause never does."""
+    return bool(keys) and not keys.difference(gone)
+
+
+def _touched(matrix: Matrix, wanted: set[int]) -> dict[int, tuple[set[int], set[int]]]:
+    """VMs and hosts of the pairs of each wanted answer; equal rows are looked at once."""
+    out: dict[int, tuple[set[int], set[int]]] = {at: (set(), set()) for at in wanted}
+    rows: dict[bytes, tuple[set[int], list[int]]] = {}
+    for vm in range(len(matrix.vms)):
+        row = matrix.row(vm)
+        key = row.tobytes()
+        if key not in rows:
+            rows[key] = (set(row) & wanted, [])
+            for host, at in enumerate(row):
+                if at in wanted:
+                    out[at][1].add(host)
+        rows[key][1].append(vm)
+    for there, vms in rows.values():
+        for at in there:
+            out[at][0].update(vms)
+    return out
+
+
+def _plan(
+    weights: Mapping[frozenset[Key], int], numbers: Mapping[Key, int], loading: int
+) -> Iterator[Step]:
+    """Which cause to remove first, second …: each time the one after which most pairs load.
+
+    Where no single one makes a pair load, the one that most pairs still wait for.
+    """
+    left = {keys: number for keys, number in weights.items() if keys}
+    for _ in range(_MOST_STEPS):
+        gains: Counter[Key] = Counter()
+        waits: Counter[Key] = Counter()
+        for keys, number in left.items():
+            for key in keys:
+                waits[key] += number
+                if len(keys) == 1:
+                    gains[key] += number
+        if not waits:
+            return
+        best = min(waits, key=lambda one: (-gains[one], -waits[one], numbers[one]))
+        after: Counter[frozenset[Key]] = Counter()
+        for keys, number in left.items():
+            rest = keys - {best}
+            if rest:
+                after[rest] += number
+        loading += gains[best]
+        left = dict(after)
+        yield Step(cause=numbers[best], more=gains[best], loads=loading)

@@ -1,0 +1,194 @@
+"""Every VM against every host; pairs that are equal in what rules can see are checked once."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from migratable.fleet import reduce
+from migratable.fleet.answers import Answer, Answers, State
+from migratable.fleet.pairs import Check, Pairs
+from migratable.fleet.parts import Guest, Progress
+from migratable.fleet.resolve import Resolved, shapes
+from migratable.verdict import Verdict
+
+if TYPE_CHECKING:
+    from migratable.fleet.causes import Ranking
+
+SCHEMA = "migratable.matrix/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A row or a column: a VM or a host, with facts for reports."""
+
+    name: str
+    group: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matrix:
+    """The result. Not slotted: what is counted is counted when it is first asked for.
+
+    :ivar cells: index into :attr:`answers` for each pair, row by row.
+    :ivar checked: pairs that were really checked, after reduction.
+    """
+
+    title: str
+    vms: tuple[Line, ...]
+    hosts: tuple[Line, ...]
+    answers: tuple[Answer, ...]
+    cells: array[int] = field(repr=False)
+    checked: int = 0
+
+    def answer(self, vm: int, host: int) -> Answer:
+        """Answer for VM number *vm* on host number *host*."""
+        return self.answers[self.cells[vm * len(self.hosts) + host]]
+
+    def verdict(self, vm: int, host: int) -> Verdict | None:
+        """Verdict for a pair, with the names of this pair; None where there is no pair."""
+        found = self.answer(vm, host).verdict
+        if found is None:
+            return None
+        return replace(
+            found,
+            source={**found.source, "name": self.vms[vm].name},
+            destination={**found.destination, "name": self.hosts[host].name},
+        )
+
+    def row(self, vm: int) -> array[int]:
+        """Indices into :attr:`answers` of a VM's pairs."""
+        width = len(self.hosts)
+        return self.cells[vm * width : (vm + 1) * width]
+
+    @cached_property
+    def pairs(self) -> Counter[int]:
+        """How many pairs each answer has."""
+        return Counter(self.cells)
+
+    @cached_property
+    def counts(self) -> dict[State, int]:
+        """How many pairs are in each state, states without pairs left out."""
+        found: Counter[State] = Counter()
+        for at, number in self.pairs.items():
+            found[self.answers[at].state] += number
+        return {state: found[state] for state in State if found[state]}
+
+    @cached_property
+    def ranking(self) -> Ranking:
+        """Causes by how many pairs they break."""
+        from migratable.fleet.causes import rank  # noqa: PLC0415 -- it needs this module
+
+        return rank(self)
+
+    @property
+    def exit_status(self) -> int:
+        """2 when something failed, 1 when a pair is refused, 3 when one is unknown, else 0."""
+        for state, status in ((State.FAILED, 2), (State.REFUSED, 1), (State.UNKNOWN, 3)):
+            if self.counts.get(state):
+                return status
+        return 0
+
+    def to_json(self) -> dict[str, Any]:
+        """One object for a program, ``migratable.matrix/1``."""
+        return {
+            "schema": SCHEMA,
+            "title": self.title,
+            "vms": [_line_json(one) for one in self.vms],
+            "hosts": [_line_json(one) for one in self.hosts],
+            "counts": {str(state): number for state, number in self.counts.items()},
+            "checked": self.checked,
+            "causes": self.ranking.to_json(),
+            "answers": [
+                {
+                    "state": str(one.state),
+                    "pairs": self.pairs[at],
+                    "verdict": None if one.verdict is None else one.verdict.to_json(),
+                }
+                for at, one in enumerate(self.answers)
+            ],
+            "cells": [self.row(vm).tolist() for vm in range(len(self.vms))],
+        }
+
+
+def _line_json(line: Line) -> dict[str, Any]:
+    return {"name": line.name, "group": line.group, "facts": dict(line.facts)}
+
+
+def run(
+    resolved: Resolved, *, check: Check | None = None, progress: Progress | None = None
+) -> Matrix:
+    """Check every pair.
+
+    :param check: in the place of :func:`migratable.check.check`.
+    :raise MigratableError: never; a pair that cannot be checked is ``failed``, with the reason.
+    """
+    pairs = Pairs(resolved.destinations, check=check)
+    answers = Answers()
+    keys = shapes(resolved.guests)
+    width = len(resolved.fleet.hosts)
+    rows: dict[Hashable, array[int]] = {}
+    cells = array("I")
+    done: dict[Hashable, int] = {}
+    for number, guest in enumerate(resolved.guests):
+        if progress is not None:
+            progress("checking", number, len(resolved.guests))
+        choice = resolved.choice[number * width : (number + 1) * width]
+        key: Hashable = keys[number] or guest.failure
+        row_key = (key, choice.tobytes())
+        if row_key not in rows:
+            row = array("I")
+            for at in choice:
+                place = (key, pairs.kinds[at])
+                if place not in done:
+                    done[place] = answers.add(pairs.answer(guest, at))
+                row.append(done[place])
+            rows[row_key] = row
+        cells.extend(rows[row_key])
+    return Matrix(
+        title=resolved.fleet.title or resolved.fleet.name,
+        vms=tuple(_vm_line(guest, key) for guest, key in zip(resolved.guests, keys, strict=True)),
+        hosts=tuple(_host_lines(resolved)),
+        answers=tuple(answers.found),
+        cells=cells,
+        checked=len(done),
+    )
+
+
+def _vm_line(guest: Guest, key: reduce.Shape | None) -> Line:
+    facts: dict[str, Any] = {
+        "source": guest.vm.source or "its command line",
+        **{name: value for name, value in guest.facts.items() if name in {"kind", "release"}},
+    }
+    if guest.stream is not None:
+        facts["machine"] = guest.stream.machine
+        facts["ram"] = 0 if guest.stream.ram is None else guest.stream.ram.total
+    if key is not None:
+        facts["shape"] = key.hex()[:12]
+    if guest.at_power_on:
+        facts["state"] = "at power-on"
+    return Line(name=guest.vm.name, group=guest.vm.group, facts=facts)
+
+
+def _host_lines(resolved: Resolved) -> Iterator[Line]:
+    """A host's facts are those of its only machine, or what all of its machines share."""
+    width = len(resolved.fleet.hosts)
+    for number, host in enumerate(resolved.fleet.hosts):
+        used = set(resolved.choice[number::width])
+        profiles = [resolved.destinations[at].profile for at in sorted(used)]
+        there = [one for one in profiles if one is not None]
+        facts: dict[str, Any] = {}
+        for name, values in (
+            ("qemu", {str(one.version) for one in there}),
+            ("machine", {one.machine for one in there}),
+            ("cpu", {one.cpu_model for one in there}),
+        ):
+            if len(values) == 1:
+                facts[name] = values.pop()
+        facts["machines"] = len(used)
+        yield Line(name=host.name, group=host.group, facts=facts)
