@@ -14,6 +14,7 @@
      ├── LabError                   a QEMU release cannot be had
      ├── PlanError                  a whatif plan, fleet file or batch line is wrong (file, place)
      ├── CaptureError               a running VM cannot be captured safely
+     ├── ServiceError               the HTTP service or a Dask scheduler cannot be used
      ├── KnowledgeError             the bundled data is inconsistent (a bug of ours)
      └── Disagreement               prediction and rehearsal differ (a bug of ours, with a bundle)
 
@@ -85,6 +86,10 @@ class PlanError(MigratableError):
 
 class CaptureError(MigratableError):
     """A running VM cannot be captured, or not safely."""
+
+
+class ServiceError(MigratableError):
+    """The HTTP service cannot be started, or a Dask scheduler not be used."""
 
 
 class KnowledgeError(MigratableError):
