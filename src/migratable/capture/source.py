@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from migratable.errors import CaptureError, ProfileError
+from migratable.errors import ProfileError
 from migratable.stream import Stream, read
 
 if TYPE_CHECKING:
@@ -62,12 +62,10 @@ def open_source(text: str, *, confirm: Confirm | None = None) -> Source:
     :raise CaptureError: When a running VM cannot be captured, or nobody confirmed it.
     :raise QemuError: When a running VM's monitor does not answer.
     """
-    kind, _, rest = text.partition(":")
-    if is_live(text) and not rest:
-        what = "the path of a QMP socket" if kind == "qmp" else "a domain's name"
-        raise CaptureError(f"{text!r} names no VM; give {what} after the colon")
     if is_live(text):
-        raise CaptureError(f"{text}: running VMs cannot be captured yet; give a stream file")
+        from migratable.capture.running import capture_live  # noqa: PLC0415 -- often unused
+
+        return capture_live(text, confirm=confirm).source(text)
     path, snapshot = _file(text)
     if path is None:
         return _profile(text)

@@ -247,6 +247,8 @@ class _Reader:
 
     def _with_vmdesc(self, cursor: Cursor, found: VmDescription) -> list[Element]:
         assert found.offset is not None
+        if not found.devices:  # of a capture: it names none, so all is walked forward
+            self._ram = True
         first, devices, self._footers = peel_devices(self._data, found, cursor.pos)
         left = found.devices[: len(found.devices) - len(devices)]
         for device in reversed(left):

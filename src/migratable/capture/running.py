@@ -1,0 +1,249 @@
+"""Device state of a VM that runs, and goes on running.
+
+First questions that only read; then, when that was confirmed, the one command that pauses the VM
+for some milliseconds; then pages of its memory, read while it runs on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from migratable.capture.assemble import device_state, full_stream
+from migratable.capture.facts import machine_facts
+from migratable.capture.guard import SAVE, Standing, examine
+from migratable.capture.loader_pages import PAGE, LoaderPages, memory_map
+from migratable.capture.monitor import Monitor, SocketMonitor, exchange, hmp
+from migratable.capture.source import Confirm, Source
+from migratable.errors import CaptureError
+from migratable.profile.qmp import QmpError
+from migratable.stream import read, write
+from migratable.stream.ram import RamBlock
+
+if TYPE_CHECKING:
+    from migratable.profile.model import Profile
+
+SAVE_SECONDS = 120.0
+_BIG_ENDIAN = {
+    "ppc64",
+    "ppc",
+    "s390x",
+    "sparc",
+    "sparc64",
+    "m68k",
+    "hppa",
+    "or1k",
+    "mips",
+    "mips64",
+}
+_BLOCK = re.compile(
+    r"^\s*(?P<name>\S.*?)\s+(?P<psize>\d+) (?P<unit>[KMG]?i?B)\s+0x[0-9a-f]+\s+"
+    r"0x(?P<used>[0-9a-f]+)\s+0x(?P<total>[0-9a-f]+)"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Captured:
+    """What a capture brought.
+
+    :ivar data: the stream's bytes.
+    :ivar pause: seconds for which the guest stood still, by QEMU's own clock; 0.0 when it was not
+        running, None when that could not be measured (then at most :attr:`command_seconds`).
+    :ivar command_seconds: how long the command took that pauses.
+    :ivar profile: what else is known of the machine.
+    :ivar unchecked: what is missing in the stream, in words.
+    """
+
+    data: bytes = field(repr=False)
+    pause: float | None
+    command_seconds: float
+    standing: Standing
+    profile: Profile
+    unchecked: tuple[str, ...] = ()
+
+    def facts(self) -> dict[str, object]:
+        """For reports."""
+        return {
+            "release": str(self.standing.version),
+            "machine": self.standing.machine,
+            "guest": self.standing.guest_name,
+            "status": self.standing.status,
+            "pause_ms": None if self.pause is None else round(self.pause * 1000, 3),
+            "command_ms": round(self.command_seconds * 1000, 3),
+            "unchecked": list(self.unchecked),
+        }
+
+    def source(self, name: str) -> Source:
+        """The same as a source."""
+        facts = {"kind": name.partition(":")[0], **self.facts()}
+        return Source(name=name, stream=read(self.data), profile=self.profile, facts=facts)
+
+
+def capture_live(text: str, *, confirm: Confirm | None = None) -> Captured:
+    """Capture ``qmp:SOCKET`` or ``libvirt:DOMAIN``; raises as :func:`capture_socket`."""
+    kind, _, rest = text.partition(":")
+    if not rest:
+        what = "a domain's name" if kind == "libvirt" else "the path of a QMP socket"
+        raise CaptureError(f"{text!r} names no VM; give {what} after the colon")
+    return capture_socket(Path(rest), confirm=confirm)
+
+
+def capture_socket(path: Path, *, confirm: Confirm | None = None) -> Captured:
+    """Capture the VM whose QMP socket this is.
+
+    :param confirm: asked before the VM is paused; without it nothing is.
+    :raise CaptureError: When the VM cannot be captured, or it was not confirmed.
+    :raise QemuError: When its monitor does not answer.
+    """
+    monitor = SocketMonitor(path)
+    with contextlib.closing(monitor):
+        return capture(monitor, confirm=confirm)
+
+
+def capture(monitor: Monitor, *, confirm: Confirm | None = None) -> Captured:
+    """Capture over any :class:`~migratable.capture.monitor.Monitor`; see :func:`capture_socket`."""
+    standing = examine(monitor)
+    blocks = ram_blocks(hmp(monitor, "info ramblock"))
+    ranges = memory_map(hmp(monitor, "info mtree -f"), list(blocks))
+    machine = machine_facts(monitor, standing)
+    _ask(monitor, standing, confirm)
+    raw, pause, seconds = _save(monitor, standing)
+    state = device_state(raw)
+    with contextlib.ExitStack() as stack:
+        reader = stack.enter_context(_memory(monitor))
+        pages = LoaderPages(ranges, reader.page, big_endian=standing.target in _BIG_ENDIAN)
+        stream = full_stream(
+            state,
+            machine=standing.machine,
+            status=standing.status,
+            blocks=[RamBlock(id=name, used_length=used) for name, (used, _) in blocks.items()],
+            pages=pages.collect(state),
+            uuid=machine.uuid if standing.capabilities.get("validate-uuid") else None,
+            vmdesc=not machine.suppress_vmdesc,
+        )
+    data = write(stream)
+    read(data)  # what we made must be readable
+    return Captured(
+        data=data,
+        pause=pause,
+        command_seconds=seconds,
+        standing=standing,
+        profile=machine.profile(standing, data, blocks),
+        unchecked=(*standing.unchecked, *pages.unchecked),
+    )
+
+
+def ram_blocks(text: str) -> dict[str, tuple[int, int]]:
+    """Names and (used, maximum) bytes from ``info ramblock``; nameless blocks do not migrate."""
+    found = {}
+    for line in text.splitlines():
+        match = _BLOCK.match(line)
+        if match:
+            found[match["name"]] = (int(match["used"], 16), int(match["total"], 16))
+    return found
+
+
+def _ask(monitor: Monitor, standing: Standing, confirm: Confirm | None) -> None:
+    what = standing.guest_name or monitor.name
+    if standing.running:
+        words = (
+            f"Pause VM {what!r} (QEMU {standing.version}, {standing.machine}) for some "
+            "milliseconds, until its device state is written and its disks are flushed?"
+        )
+    else:
+        words = f"Write out the device state of VM {what!r}, which is {standing.status}?"
+    if confirm is None:
+        raise CaptureError(
+            f"{monitor.name}: capturing pauses this VM for some milliseconds; say --yes"
+        )
+    if not confirm(words):
+        raise CaptureError(f"{monitor.name}: not confirmed; the VM was left alone")
+
+
+def _save(monitor: Monitor, standing: Standing) -> tuple[bytes, float | None, float]:
+    """The device state, the guest's pause and the command's duration in seconds."""
+    with exchange(monitor) as file:
+        monitor.events()
+        begin = time.monotonic()
+        try:
+            # live=false: disks of a VM that does not run stay active and locked.
+            monitor.execute(SAVE, {"filename": file.path, "live": False}, timeout=SAVE_SECONDS)
+        except QmpError as error:
+            raise CaptureError(
+                f"{monitor.name}: {error.description}; the VM goes on as before"
+            ) from None
+        seconds = time.monotonic() - begin
+        after = str(monitor.execute("query-status").get("status", "unknown"))
+        events = monitor.events()
+        if after != standing.status:
+            raise CaptureError(
+                f"{monitor.name}: the VM was {standing.status} and is {after!r} after saving its "
+                "device state; look at it now"
+            )
+        data = file.read()
+    return data, pause_of(events) if standing.running else 0.0, seconds
+
+
+def pause_of(events: list[dict[str, Any]]) -> float | None:
+    """Seconds from STOP to RESUME; None without both."""
+    times: dict[str, int] = {
+        str(event["event"]): event["timestamp"]["seconds"] * 1_000_000
+        + event["timestamp"]["microseconds"]
+        for event in events
+        if event.get("event") in {"STOP", "RESUME"}
+    }
+    if len(times) < 2:
+        return None
+    return max(0, times["RESUME"] - times["STOP"]) / 1e6
+
+
+class _Memory:
+    """Reads single pages of guest memory: through a file, or as text when QEMU opens none."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self._monitor = monitor
+        self._stack = contextlib.ExitStack()
+        self._file = self._stack.enter_context(exchange(monitor))
+        self._as_text = False
+
+    def page(self, address: int) -> bytes:
+        """Contents of the page at a guest-physical address."""
+        if not self._as_text:
+            arguments = {"val": address, "size": PAGE, "filename": self._file.plain_path}
+            try:
+                self._monitor.execute("pmemsave", arguments)
+                data = self._file.read()
+                if len(data) == PAGE:
+                    return data
+            except QmpError:
+                pass
+            self._as_text = True  # no /proc there, or a policy in the way
+        return page_of_text(hmp(self._monitor, f"xp /{PAGE}xb {address:#x}"))
+
+    def close(self) -> None:
+        """Take the file back."""
+        self._stack.close()
+
+
+def page_of_text(text: str) -> bytes:
+    """A page as ``xp`` prints it: ``ADDRESS: 0x00 0x01 …`` in each line.
+
+    :raise CaptureError: When it is not a whole page.
+    """
+    data = bytes(
+        int(word, 16)
+        for line in text.splitlines()
+        for word in line.partition(":")[2].split()
+        if re.fullmatch(r"0x[0-9a-f]{2}", word)
+    )
+    if len(data) != PAGE:
+        raise CaptureError(f"guest memory cannot be read: {text.strip()[:100]!r}")
+    return data
+
+
+def _memory(monitor: Monitor) -> contextlib.AbstractContextManager[_Memory]:
+    return contextlib.closing(_Memory(monitor))

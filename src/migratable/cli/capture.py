@@ -1,0 +1,68 @@
+"""``migratable capture``: device state of a running VM, milliseconds of pause, VM keeps running."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("source", metavar="qmp:SOCKET|libvirt:DOMAIN")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the stream here; readable by you alone.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask before the VM is paused.")
+@click.option("--force", is_flag=True, help="Write over an existing FILE.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+def command(source: str, output: Path, form: str, *, yes: bool, force: bool, as_json: bool) -> None:
+    r"""Take the device state of a running VM; it is paused for milliseconds and runs on.
+
+    FILE is a stream that check and rehearse treat like one of an ordinary migration: all devices,
+    and of RAM only the few pages that loaders read. First the VM is asked questions that only
+    read: a VM with a migration, a job or a dump under way is left alone.
+
+    \b
+    migratable capture qmp:/run/guest/qmp.sock -o guest.mig
+    migratable capture libvirt:guest -o guest.mig --yes
+    """
+    from migratable.capture.output import write_private
+    from migratable.capture.running import capture_live
+    from migratable.capture.source import is_live
+    from migratable.cli._confirm import asker
+    from migratable.errors import CaptureError
+
+    if not is_live(source):
+        raise click.UsageError(f"{source!r} is no running VM; give qmp:SOCKET or libvirt:DOMAIN")
+    if output.exists() and not force:
+        raise CaptureError(f"{output} is there already; name another file, or say --force")
+    if not output.absolute().parent.is_dir():
+        raise CaptureError(f"{output}: its folder is not there")
+    captured = capture_live(source, confirm=asker(yes=yes))
+    write_private(output, captured.data, replace=force)
+    facts = {"file": str(output), "bytes": len(captured.data), **captured.facts()}
+    if as_json or form == "json":
+        click.echo(json.dumps({"schema": "migratable.capture/1", "source": source, **facts}))
+        return
+    standing = captured.standing
+    if not standing.running:
+        pause = f"the VM was {standing.status} and is"
+    elif captured.pause is None:
+        pause = f"paused for {captured.command_seconds * 1000:.1f} ms at most"
+    else:
+        pause = f"paused for {captured.pause * 1000:.1f} ms"
+    click.echo(
+        f"{output}: {standing.machine} of QEMU {standing.version}, {len(captured.data):,} bytes; "
+        f"{pause}"
+    )
+    for text in captured.unchecked:
+        click.echo(f"not examined: {text}", err=True)
+    sys.stdout.flush()
