@@ -24,6 +24,11 @@ traceback and ends with status 2, so that a failure of the tool never looks like
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 
 class MigratableError(Exception):
     """Base of all errors that this program raises on purpose."""
@@ -97,4 +102,22 @@ class KnowledgeError(MigratableError):
 
 
 class Disagreement(MigratableError):  # noqa: N818 -- the name that the design gave it
-    """Prediction and rehearsal differ; a bug of this program, kept as a test case."""
+    """Prediction and rehearsal differ; a bug of this program, kept as a test case.
+
+    :ivar bundle: the folder with everything to report, None when none was written.
+    :ivar predicted, rehearsed: the two verdicts (above this module, so without their type).
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        bundle: Path | None = None,
+        predicted: Any = None,
+        rehearsed: Any = None,
+    ) -> None:
+        """Keep both answers beside the message."""
+        super().__init__(message)
+        self.bundle = bundle
+        self.predicted = predicted
+        self.rehearsed = rehearsed

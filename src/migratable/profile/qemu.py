@@ -210,6 +210,13 @@ class QemuProcess:
                 raise QemuError(f"{helper[-2]} does not start")
             time.sleep(0.002)
 
+    def kill(self) -> None:
+        """End it from another thread; the one that uses it sees its monitor close."""
+        process = self._process
+        if process is not None and process.poll() is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+
     def stop(self) -> None:
         """Kill it with everything it started; may be called twice."""
         for process in (self._process, *self._helpers):

@@ -1,0 +1,222 @@
+"""``migratable rehearse``: load a VM's device state into the real destination program."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from migratable.errors import MigratableError
+    from migratable.rehearse import Destination
+    from migratable.verdict import Verdict
+
+
+@click.command(context_settings={"ignore_unknown_options": False})
+@click.argument("source")
+@click.argument("command_lines", metavar="-- QEMU-COMMAND-LINE [-- …]", nargs=-1)
+@click.option(
+    "--to", "profiles", metavar="NAME", multiple=True, help="The command line of a profile."
+)
+@click.option(
+    "--from",
+    "command_file",
+    metavar="FILE",
+    type=click.File("r", errors="replace"),
+    help="Read the command line from a file (a libvirt log, ps output, a forum post); - is stdin.",
+)
+@click.option(
+    "--release",
+    "releases",
+    metavar="X.Y",
+    multiple=True,
+    help="Try this lab release in the place of the command line's program; may be repeated.",
+)
+@click.option(
+    "--alive",
+    is_flag=True,
+    help="Load guest memory too, let the guest run, and say whether it goes on.",
+)
+@click.option(
+    "--watch",
+    type=click.FloatRange(min=1.0),
+    default=None,
+    metavar="SECONDS",
+    help="With --alive: how long to watch the guest.  [default: 20]",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0.1),
+    default=60.0,
+    show_default=True,
+    help="Seconds for each destination to start and load.",
+)
+@click.option("--jobs", type=click.IntRange(min=1), help="Destinations that run at once.")
+@click.option("--yes", is_flag=True, help="Do not ask before a running VM is paused.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@click.option("--json", "form", flag_value="json", help="The same as --format json.")
+def command(
+    source: str,
+    command_lines: tuple[str, ...],
+    profiles: tuple[str, ...],
+    command_file: Any,
+    releases: tuple[str, ...],
+    alive: bool,
+    watch: float | None,
+    timeout: float,
+    jobs: int | None,
+    yes: bool,
+    form: str,
+) -> None:
+    r"""Load SOURCE's device state into real destinations, guest memory left out.
+
+    Each destination is started paused and inert: nothing of the host is opened or listened on. Its
+    verdict and every line that it prints are taken down and explained. Cost and memory do not
+    depend on the guest's RAM.
+
+    SOURCE is a stream file, a profile, qmp:SOCKET or libvirt:DOMAIN.
+
+    \b
+    migratable rehearse guest.mig -- qemu-system-x86_64 -machine pc-q35-7.2 -m 4G …
+    migratable rehearse guest.mig --release 7.2 --release 10.0 -- qemu-system-x86_64 …
+    migratable rehearse guest.mig --to host7 --to host9
+    migratable rehearse guest.mig -- qemu-system-x86_64 … -- /opt/qemu/bin/qemu-system-x86_64 …
+    """
+    if watch is not None and not alive:
+        raise click.UsageError("--watch goes with --alive")
+    from migratable.capture.source import open_source
+
+    destinations = _destinations(command_lines, profiles, command_file, releases)
+    opened = open_source(source, confirm=_confirmation(yes=yes))
+    facts = {**opened.facts, "name": opened.name}
+    answers = _answers(opened.stream, destinations, facts, alive, watch, timeout, jobs)
+    if form == "json":
+        _print_json(answers, destinations)
+    else:
+        from migratable.report.rehearsal_text import show
+
+        show(opened.name, opened.stream, answers, [one.name for one in destinations])
+    sys.exit(_status(answers))
+
+
+def _answers(
+    stream: Any,
+    destinations: Sequence[Destination],
+    facts: dict[str, Any],
+    alive: bool,
+    watch: float | None,
+    timeout: float,
+    jobs: int | None,
+) -> list[Verdict | MigratableError]:
+    from migratable.rehearse import rehearse_all
+
+    with _progress(len(destinations)) as done:
+        return rehearse_all(
+            stream,
+            destinations,
+            timeout=timeout,
+            jobs=jobs,
+            source=facts,
+            done=done,
+            watch=(watch or 20.0) if alive else None,
+        )
+
+
+def _destinations(
+    command_lines: tuple[str, ...],
+    profiles: tuple[str, ...],
+    command_file: Any,
+    releases: tuple[str, ...],
+) -> list[Destination]:
+    from migratable.rehearse import Destination
+
+    lines: list[tuple[str, list[str] | str]] = []
+    words: list[str] = []
+    for word in (*command_lines, "--"):
+        if word != "--":
+            words.append(word)
+        elif words:
+            lines.append((words[0].rpartition("/")[2], words))
+            words = []
+    if command_file is not None:
+        lines.append((command_file.name, command_file.read((4 << 20) + 1)))
+    if profiles:
+        from migratable.profile.bundled import find
+
+        for name in profiles:
+            found = find(name)
+            if not found.command_line:
+                raise click.UsageError(f"profile {name!r} has no command line to start")
+            lines.append((name, list(found.command_line)))
+    if not lines:
+        raise click.UsageError(
+            "no destination; give its QEMU command line after --, or --to PROFILE, or --from FILE"
+        )
+    return [
+        Destination(
+            command_line=line,
+            release=release,
+            name=" ".join(filter(None, [name if len(lines) > 1 else "", release])) or name,
+        )
+        for name, line in lines
+        for release in (releases or (None,))
+    ]
+
+
+def _confirmation(*, yes: bool) -> Callable[[str], bool] | None:
+    if yes:
+        return lambda _: True
+    if sys.stdin.isatty():
+        return lambda what: click.confirm(what, err=True)
+    return None
+
+
+class _progress:  # noqa: N801 -- used like a function
+    """A bar on stderr for several destinations, on a terminal only."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._bar: Any = None
+
+    def __enter__(self) -> Callable[[int], None] | None:
+        if self._total < 2 or not sys.stderr.isatty():
+            return None
+        self._bar = click.progressbar(length=self._total, label="rehearsing", file=sys.stderr)
+        self._bar.__enter__()
+        return lambda _: self._bar.update(1)
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.__exit__(None, None, None)
+
+
+def _print_json(
+    answers: Sequence[Verdict | MigratableError], destinations: Sequence[Destination]
+) -> None:
+    from migratable.errors import MigratableError
+
+    if len(answers) == 1:
+        only = answers[0]
+        if isinstance(only, MigratableError):
+            raise only
+        click.echo(json.dumps(only.to_json()))
+        return
+    rows = [
+        {"name": one.name, "error": str(answer)}
+        if isinstance(answer, MigratableError)
+        else {"name": one.name, **answer.to_json()}
+        for one, answer in zip(destinations, answers, strict=True)
+    ]
+    click.echo(json.dumps({"schema": "migratable.rehearsals/1", "rehearsals": rows}))
+
+
+def _status(answers: Sequence[Verdict | MigratableError]) -> int:
+    """The gravest: a failure of ours, refused, unknown, loads."""
+    from migratable.errors import MigratableError
+
+    found = {2 if isinstance(one, MigratableError) else one.outcome.exit_status for one in answers}
+    return next(status for status in (2, 1, 3, 0) if status in found)

@@ -1,0 +1,211 @@
+"""One rehearsal: start a destination inert, load, and take down all it says."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from migratable.errors import DestinationStartError, QemuError
+from migratable.profile.collect import program_release, resolve
+from migratable.profile.commandline import CommandLine, InertCommandLine, inert, parse
+from migratable.profile.qemu import QemuProcess, namespaces_work, private_folder
+from migratable.rehearse import alive, rewrite
+from migratable.rehearse.alive import Guest
+from migratable.rehearse.incoming import Load, ask, load
+from migratable.rehearse.kept import keep
+from migratable.rehearse.memory_map import MemoryMap, read_mtree
+from migratable.stream import Stream
+
+_BLOCK = re.compile(
+    r"^\s*(?P<name>\S.*?)\s+\d+ [KMG]?i?B\s+0x[0-9a-f]+\s+0x(?P<used>[0-9a-f]+)\s+0x"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """A destination that is to be tried.
+
+    :ivar command_line: as :func:`migratable.profile.commandline.parse` takes it.
+    :ivar release: a lab release in the place of the line's program (``10.0``).
+    :ivar name: for reports.
+    """
+
+    command_line: CommandLine | Sequence[str] | str
+    release: str | None = None
+    name: str = ""
+
+    def line(self) -> CommandLine:
+        """The command line, parsed.
+
+        :raise CommandLineError: When it cannot be read.
+        """
+        if isinstance(self.command_line, CommandLine):
+            return self.command_line
+        return parse(self.command_line, need_program=self.release is None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsed:
+    """What one destination did.
+
+    :ivar load: None when it did not start.
+    :ivar stderr: every line it printed, without the program's name.
+    :ivar before: how many of them it had printed before it got the stream.
+    :ivar facts: of the destination: ``qemu``, ``machine``, ``cpu`` …
+    :ivar doubts: why a refusal may not be the real destination's, in words.
+    :ivar start_status: what happened to a program that did not start.
+    :ivar command_line: the destination's, as it was given.
+    :ivar guest: what the guest did afterwards, when it was watched.
+    :ivar whole: it got the stream with the contents of guest memory.
+    """
+
+    quiet: InertCommandLine
+    stream: Stream
+    load: Load | None
+    stderr: tuple[str, ...]
+    before: int = 0
+    facts: dict[str, Any] = field(default_factory=dict)
+    unchecked: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+    start_status: str = ""
+    command_line: tuple[str, ...] = ()
+    whole: bool = False
+    guest: Guest | None = None
+    seconds: float = 0.0
+
+
+def try_destination(
+    stream: Stream,
+    destination: Destination,
+    *,
+    timeout: float = 60.0,
+    started: Any = None,
+    watch: float | None = None,
+) -> Rehearsed:
+    """Rehearse on one destination.
+
+    QEMU lives in the calling thread and dies with it.
+
+    :param timeout: seconds for everything together.
+    :param watch: load guest memory too, let the guest run and watch it that many seconds.
+    :param started: called with the :class:`QemuProcess` once it runs, so that another thread can
+        stop it.
+    :raise CommandLineError: When the line cannot be read or made inert, or its program found.
+    :raise QemuError: When the destination hangs, or is ended from outside.
+    """
+    begin = time.monotonic()
+    deadline = begin + timeout
+    line = destination.line()
+    program = resolve(line, release=destination.release)
+    number = program_release(program.command)
+    prepared = rewrite.prepare(stream)
+    if watch is not None:
+        rewrite.need_ram(stream)
+    sizes = {block.id: block.used_length for block in stream.ram_blocks}
+    with private_folder() as folder:
+        netns = namespaces_work()
+        quiet = inert(line, release=number, private_dir=folder, ram_sizes=sizes, netns=netns)
+        if watch is not None:
+            quiet = alive.listening(quiet)
+        process = QemuProcess(program.command, quiet, extra=["-incoming", "defer"], timeout=timeout)
+        try:
+            with process as qemu:
+                if started is not None:
+                    started(qemu)
+                facts, memory = look(qemu, prepared.stream)
+                facts["program"] = list(program.command)
+                before = len(qemu.stderr_lines())
+                sent, more, doubts = _sent(prepared, quiet, facts, memory, whole=watch is not None)
+                done = load(qemu, sent, deadline=deadline)
+                guest = None
+                if watch is not None and done.completed:
+                    guest = alive.observe(qemu, quiet, watch)
+        except DestinationStartError as error:
+            if not error.stderr:
+                raise QemuError(str(error)) from None
+            return Rehearsed(
+                quiet=quiet,
+                stream=prepared.stream,
+                load=None,
+                stderr=error.stderr,
+                start_status=str(error).partition(";")[0],
+                command_line=tuple(line.argv),
+                facts={"qemu": None if number is None else str(number)},
+                seconds=time.monotonic() - begin,
+            )
+        return Rehearsed(
+            quiet=quiet,
+            stream=sent,
+            load=done,
+            stderr=process.stderr_lines(),  # after its end, so that nothing is missing
+            before=before,
+            facts=facts,
+            unchecked=(*prepared.unchecked, *more),
+            doubts=doubts,
+            command_line=tuple(line.argv),
+            whole=watch is not None,
+            guest=guest,
+            seconds=time.monotonic() - begin,
+        )
+
+
+def _sent(
+    prepared: rewrite.Prepared,
+    quiet: InertCommandLine,
+    facts: dict[str, Any],
+    memory: MemoryMap,
+    *,
+    whole: bool,
+) -> tuple[Stream, tuple[str, ...], tuple[str, ...]]:
+    """The stream that this destination gets, what it leaves unexamined, and doubts."""
+    unchecked: tuple[str, ...] = ()
+    stream = prepared.stream
+    if stream.ram is None and memory.main_block is not None:
+        size = facts.get("ram_blocks", {}).get(memory.main_block, 0)
+        bare = rewrite.complete(stream, str(facts.get("machine", "")), (memory.main_block, size))
+        stream, unchecked = bare.stream, bare.unchecked
+    without = []
+    if quiet.kvmclock and stream.device("kvmclock") is not None:
+        without.append("kvmclock")
+        unchecked += ("section 'kvmclock', which only a machine under KVM has",)
+    if whole:
+        return rewrite.without(stream, without), unchecked, ()
+    kept = keep(stream, memory)
+    return rewrite.elide(rewrite.without(stream, without), kept.pages), unchecked, kept.doubts
+
+
+def look(qemu: QemuProcess, stream: Stream) -> tuple[dict[str, Any], MemoryMap]:
+    """What the destination is, and where its memory is."""
+    version = qemu.greeting.get("version", {})
+    number = version.get("qemu", {})
+    release = ".".join(str(number.get(part, "?")) for part in ("major", "minor", "micro"))
+    machine = str(ask(lambda: _type(qemu, "/machine")) or "").removesuffix("-machine")
+    cpus: Any = ask(lambda: qemu.qmp("query-cpus-fast")) or []
+    cpu = str(_type(qemu, cpus[0]["qom-path"])) if cpus else ""
+    target = str(qemu.qmp("query-target").get("arch", ""))
+    blocks = _blocks(qemu.hmp("info ramblock"))
+    facts: dict[str, Any] = {
+        "qemu": release,
+        "package": version.get("package") or None,
+        "machine": machine,
+        "cpu": cpu.removesuffix("-cpu").removesuffix(f"-{target}"),
+        "cpus": len(cpus),
+        "target": target,
+        "accelerator": "tcg",
+        "ram_blocks": blocks,
+    }
+    names = [block.id for block in stream.ram_blocks] or list(blocks)
+    return facts, read_mtree(qemu.hmp("info mtree -f"), names)
+
+
+def _type(qemu: QemuProcess, path: str) -> str:
+    return str(qemu.qmp("qom-get", path=path, property="type"))
+
+
+def _blocks(text: str) -> dict[str, int]:
+    """Names and used bytes of RAM blocks, from HMP ``info ramblock``."""
+    found = (_BLOCK.match(line) for line in text.splitlines())
+    return {one["name"]: int(one["used"], 16) for one in found if one}

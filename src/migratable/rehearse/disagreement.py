@@ -1,0 +1,121 @@
+"""Prediction and rehearsal side by side; where they differ, a bundle to report."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from migratable.errors import Disagreement
+from migratable.profile.commandline import CommandLine
+from migratable.rehearse.answer import verdict
+from migratable.rehearse.destination import Destination, Rehearsed, try_destination
+from migratable.stream import Stream, write
+from migratable.verdict import Outcome, Verdict
+
+if TYPE_CHECKING:
+    from migratable.profile.model import Profile
+
+
+def differences(predicted: Verdict, rehearsed: Verdict) -> list[str]:
+    """In what two verdicts about the same pair contradict each other, in words; empty: they agree.
+
+    ``unknown`` contradicts nothing. Of two refusals the first error line must be the same.
+    """
+    if Outcome.UNKNOWN in {predicted.outcome, rehearsed.outcome}:
+        return []
+    if predicted.outcome is not rehearsed.outcome:
+        return [f"predicted: {predicted.outcome}; the real QEMU: {rehearsed.outcome}"]
+    one, other = predicted.first_refusal, rehearsed.first_refusal
+    if one is None or other is None or one.message == other.message:
+        return []
+    return [f"predicted message: {one.message}", f"the real QEMU's:   {other.message}"]
+
+
+def both(
+    stream: Stream,
+    command_line: CommandLine | Sequence[str] | str,
+    *,
+    predicted: Verdict,
+    release: str | None = None,
+    profile: Profile | None = None,
+    timeout: float = 60.0,
+    source: dict[str, Any] | None = None,
+    bundles: Path | None = None,
+) -> Verdict:
+    """Rehearse what was predicted.
+
+    :param profile: of the destination, for the bundle.
+    :param bundles: folder in which a bundle's folder is made (default: the user's state folder).
+    :return: the rehearsed verdict, when it agrees with *predicted*.
+    :raise Disagreement: When not; its ``bundle`` is the folder with everything to report.
+    :raise MigratableError: As :func:`migratable.rehearse.rehearse`.
+    """
+    destination = Destination(command_line=command_line, release=release)
+    done = try_destination(stream, destination, timeout=timeout)
+    rehearsed = verdict(done, source=source)
+    found = differences(predicted, rehearsed)
+    if not found:
+        return rehearsed
+    folder = write_bundle(
+        bundles or default_folder(), done, predicted, rehearsed, found, profile=profile
+    )
+    raise Disagreement(
+        "DISAGREEMENT between prediction and rehearsal: a bug of migratable. The rehearsal is "
+        "right.\n  " + "\n  ".join(found) + f"\nPlease report the folder {folder}",
+        bundle=folder,
+        predicted=predicted,
+        rehearsed=rehearsed,
+    )
+
+
+def default_folder() -> Path:
+    """Where bundles go: ``disagreements`` in the user's state folder of this program."""
+    import platformdirs  # noqa: PLC0415 -- seldom needed
+
+    return Path(platformdirs.user_state_path("migratable")) / "disagreements"
+
+
+def write_bundle(
+    folder: Path,
+    done: Rehearsed,
+    predicted: Verdict,
+    rehearsed: Verdict,
+    found: Sequence[str],
+    *,
+    profile: Profile | None = None,
+) -> Path:
+    """Write stream, profile, command line and both verdicts into a new folder in *folder*."""
+    folder.mkdir(parents=True, exist_ok=True)
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    for number in range(1000):
+        target = folder / (stamp if not number else f"{stamp}-{number}")
+        try:
+            target.mkdir(mode=0o700)
+            break
+        except FileExistsError:
+            continue
+    (target / "stream.mig").write_bytes(write(done.stream))
+    text = shlex.join(done.command_line)
+    (target / "command-line.txt").write_text(text + "\n", encoding="utf-8")
+    started = shlex.join([*done.facts.get("program", done.quiet.program), *done.quiet.plain_argv])
+    (target / "inert-command-line.txt").write_text(started + "\n", encoding="utf-8")
+    for name, one in (("predicted", predicted), ("rehearsed", rehearsed)):
+        data = json.dumps(one.to_json(), indent=1, ensure_ascii=False)
+        (target / f"{name}.json").write_text(data + "\n", encoding="utf-8")
+    if profile is not None:
+        (target / "profile.json").write_text(profile.dumps(), encoding="utf-8")
+    lines = [
+        "Prediction and rehearsal differ.",
+        *found,
+        "",
+        "stream.mig holds the device state that was sent; of guest memory only made-up pages and,",
+        "with an Intel IOMMU in use, its tables. To see it again:",
+        f"  migratable rehearse stream.mig -- {text}",
+        f"  migratable check stream.mig -- {text}",
+    ]
+    (target / "README.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return target

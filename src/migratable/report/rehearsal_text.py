@@ -1,0 +1,84 @@
+"""What ``migratable rehearse`` shows a person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from migratable.errors import MigratableError
+from migratable.stream import Stream
+from migratable.verdict import Outcome, Severity, Verdict
+
+_STYLE = {Outcome.LOADS: "bold green", Outcome.REFUSED: "bold red", Outcome.UNKNOWN: "bold yellow"}
+_SAYS = {
+    Outcome.LOADS: "the real QEMU loads this guest",
+    Outcome.REFUSED: "the real QEMU does not load this guest",
+    Outcome.UNKNOWN: "the rehearsal does not tell",
+}
+_FINDING = {Severity.ENDANGERS: "bold red", Severity.WARNS: "yellow", Severity.INFO: ""}
+_LINES = 40
+
+
+def show(
+    name: str,
+    stream: Stream,
+    answers: Sequence[Verdict | MigratableError],
+    names: Sequence[str],
+    console: Console | None = None,
+) -> None:
+    """Print source and answers; the errors of single destinations too, as they are the result."""
+    out = console or Console(highlight=False, soft_wrap=True)
+    ram = sum(block.used_length for block in stream.ram_blocks)
+    machine = stream.machine or "no machine type"
+    out.print(Text(f"{name}   {machine}, {size(ram)}, {len(stream.devices)} sections"))
+    for answer, destination in zip(answers, names, strict=True):
+        if isinstance(answer, MigratableError):
+            if len(answers) == 1:
+                raise answer
+            out.print(Text(f"to {destination}"))
+            out.print(Text(f"FAILED      no answer: {answer}", style="bold magenta"))
+        else:
+            _one(out, answer, destination)
+
+
+def _one(out: Console, answer: Verdict, name: str) -> None:
+    facts = answer.destination
+    parts = [f"QEMU {facts.get('qemu') or '?'}"]
+    parts += [str(facts[key]) for key in ("machine", "cpu") if facts.get(key)]
+    parts.append(str(facts.get("accelerator", "tcg")).upper())
+    out.print(Text(f"to {name}   {', '.join(parts)}"))
+    label = str(answer.outcome).upper()
+    out.print()
+    out.print(Text(f"{label:<12}", style=_STYLE[answer.outcome]) + Text(_SAYS[answer.outcome]))
+    for finding in answer.findings:
+        grave = finding.severity is Severity.REFUSES
+        if not grave and finding.rule == "cpu-features":
+            continue  # what TCG lacks; the lines are shown below
+        where = f"   device {finding.device!r}" if finding.device else ""
+        where += f", instance {finding.instance_id}" if finding.instance_id is not None else ""
+        label = finding.rule if grave else f"{finding.severity}: {finding.rule}"
+        style = "bold" if grave else _FINDING.get(finding.severity, "")
+        out.print(Text(f"\n  {label}", style=style) + Text(where))
+        for text in (finding.summary, *finding.explanation.splitlines()):
+            if text:
+                out.print(Text(f"    {text}"))
+    if answer.stderr:
+        out.print(Text("\n  QEMU printed", style="bold"))
+        for line in answer.stderr[:_LINES]:
+            out.print(Text(f"    {line}"))
+        if len(answer.stderr) > _LINES:
+            out.print(Text(f"    … and {len(answer.stderr) - _LINES} lines more"))
+    for text in answer.unchecked:
+        out.print(Text(f"  Not examined: {text}", style="dim"))
+    out.print()
+
+
+def size(number: float) -> str:
+    """Bytes in words, ``4 GiB``."""
+    units = ["B", "KiB", "MiB", "GiB", "TiB"]
+    while number >= 1024 and len(units) > 1:
+        number /= 1024
+        units.pop(0)
+    return f"{number:.4g} {units[0]}"
