@@ -180,6 +180,96 @@ def run_(release: str, target: str, arguments: tuple[str, ...]) -> NoReturn:
         raise LabError(f"{words[0]} does not start: {error.strerror}") from error
 
 
+@command.command("campaign")
+@click.option("--seed", default=1, show_default=True, help="What the random cases are made from.")
+@click.option("--pairs", default=200, show_default=True, type=click.IntRange(1))
+@click.option("--releases", help="Only these, separated by commas [default: all in the lab]")
+@click.option("--jobs", default=2, show_default=True, type=click.IntRange(1, 64))
+@click.option("--held-out", is_flag=True, help="Use the kinds of devices that are held out.")
+@click.option("--details", is_flag=True, help="Show disagreements of what is held out too.")
+@click.option("--cached", is_flag=True, help="Judge all that the cache holds; run nothing new.")
+@click.option("--fill", is_flag=True, help="Only run real QEMU; predict nothing.")
+@click.option("--case", "case", metavar="KEY", help="Judge one case of the cache and show it.")
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where outcomes are kept [default: in the user's cache folder]",
+)
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write each disagreement into this folder, stream and command lines.",
+)
+@click.option("--most", default=40, show_default=True, help="Disagreements to show.")
+@click.option("--each", default=1, show_default=True, help="Cases of each to show.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+def campaign_(
+    seed: int,
+    pairs: int,
+    releases: str | None,
+    jobs: int,
+    held_out: bool,
+    details: bool,
+    cached: bool,
+    fill: bool,
+    case: str | None,
+    folder: Path | None,
+    keep: Path | None,
+    most: int,
+    each: int,
+    form: str,
+) -> None:
+    """Measure predictions on random machines against real QEMU.
+
+    Machines are made from the seed, saved on one release, loaded on another, and what QEMU did is
+    compared with what `migratable check` predicts. What QEMU did is kept, so the next run with the
+    same seed takes a fraction of the time. The exit status is 1 when a load was predicted that
+    QEMU refused.
+    """
+    import json
+
+    from rich.console import Console
+
+    from migratable.campaign import campaign, report
+    from migratable.campaign.judge import Grade
+
+    plan = campaign.Plan(
+        folder=folder or campaign.default_folder(),
+        seed=seed,
+        pairs=pairs,
+        releases=tuple(releases.split(",")) if releases else (),
+        jobs=jobs,
+        held_out=held_out,
+        predicts=not fill,
+        cached=cached,
+    )
+    if case is not None:
+        found = campaign.one_case(plan.folder, case)
+    else:
+        with _progress("campaign") as progress:
+            found = campaign.carry_out(
+                plan, lambda done: progress(min(1.0, done / pairs), f"{done} pairs")
+            )
+    if fill:
+        click.echo(f"{pairs} pairs are in {plan.folder}", err=True)
+        return
+    if keep is not None:
+        click.echo(f"{campaign.keep(found, plan, keep)} disagreements in {keep}", err=True)
+    hidden = held_out and not details and case is None
+    if form == "json":
+        conditions = {"seed": seed, "pairs": pairs, "held_out": held_out, "cached": cached}
+        click.echo(
+            json.dumps(report.to_json(found, hidden=hidden, conditions=conditions), indent=1)
+        )
+    elif case is not None:
+        for one in found:
+            click.echo(f"{one.grade}\n{report.details(one)}")
+    else:
+        console = Console(width=None if sys.stdout.isatty() else 1000, highlight=False)
+        report.show(found, console, hidden=hidden, most=most, each=each)
+    sys.exit(1 if any(one.grade is Grade.WRONG_LOADS for one in found) else 0)
+
+
 def _have(name: str, architectures: tuple[str, ...]) -> bool:
     from migratable.errors import LabError
     from migratable.lab import store

@@ -1,0 +1,165 @@
+"""A whole campaign: make the cases, let real QEMU decide, predict, compare."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shlex
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from migratable.campaign import inventory
+from migratable.campaign.cache import Cache, Outcome, source_key
+from migratable.campaign.cases import Group, groups
+from migratable.campaign.judge import Grade, Judgement, judge, stream_of
+from migratable.campaign.kinds import drivers
+from migratable.campaign.report import command, details
+from migratable.campaign.runner import run
+from migratable.errors import LabError
+from migratable.lab import installed
+
+ARCHITECTURES = ("x86_64", "ppc64")
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is to be done.
+
+    :ivar releases: those that take part, all of the lab's when empty.
+    :ivar predicts: also predict, or only fill the cache.
+    :ivar cached: judge what is in the cache, make nothing new.
+    """
+
+    folder: Path
+    seed: int = 1
+    pairs: int = 200
+    releases: tuple[str, ...] = ()
+    jobs: int = 2
+    held_out: bool = False
+    predicts: bool = True
+    cached: bool = False
+
+
+def default_folder() -> Path:
+    """The user's cache folder for campaigns."""
+    from platformdirs import user_cache_path  # noqa: PLC0415 -- slow to load
+
+    return user_cache_path("migratable", appauthor=False) / "campaign"
+
+
+def carry_out(plan: Plan, progress: Progress = lambda pairs: None) -> list[Judgement]:
+    """Do it; judgements in the order of the cases.
+
+    :param progress: is told how many pairs are done.
+    :raise LabError: when fewer than one release is there.
+    """
+    cache = Cache(plan.folder)
+    if plan.cached:
+        return _judge_cached(plan, cache, progress)
+    cases = _groups(plan, cache)
+    found: list[Judgement] = []
+    done = 0
+    with ProcessPoolExecutor(max_workers=plan.jobs) as pool:
+        pending: deque[Future[tuple[int, list[Judgement]]]] = deque()
+        while done < plan.pairs:  # in the order of the cases, so that a seed gives the same again
+            while len(pending) < plan.jobs * 4:
+                pending.append(pool.submit(_work, next(cases), plan.folder, plan.predicts))
+            pairs, judged = pending.popleft().result()
+            done += pairs
+            found += judged
+            progress(done)
+        for future in pending:
+            future.cancel()
+    return found[: plan.pairs]
+
+
+def _work(group: Group, folder: Path, predicts: bool) -> tuple[int, list[Judgement]]:
+    cache = Cache(folder)
+    outcomes = run(group, cache)
+    return len(outcomes), _judged(outcomes, cache) if predicts else []
+
+
+def _groups(plan: Plan, cache: Cache) -> Iterator[Group]:
+    programs = [
+        one
+        for one in installed(system=False)
+        if one.arch in ARCHITECTURES and (not plan.releases or one.release in plan.releases)
+    ]
+    missing = set(plan.releases) - {one.release for one in programs}
+    if missing or not programs:
+        wanted = " ".join(sorted(missing)) or "5.2 7.2 10.0 11.1"
+        raise LabError(f"the campaign needs real QEMU: migratable lab install {wanted}")
+    names = drivers()
+    asked = {(one.release, one.arch): inventory.take(one, names, cache.folder) for one in programs}
+    return groups(plan.seed, programs, asked, held_out=plan.held_out)
+
+
+def _judge_cached(plan: Plan, cache: Cache, progress: Progress) -> list[Judgement]:
+    def wanted(outcome: Outcome) -> bool:
+        there = (outcome.source.release, outcome.destination.release)
+        return outcome.label.endswith(":held-out") == plan.held_out and (
+            not plan.releases or set(there) <= set(plan.releases)
+        )
+
+    outcomes = sorted(filter(wanted, cache.outcomes()), key=lambda one: source_key(one.source))
+    bundles = [
+        list(bundle) for _, bundle in groupby(outcomes, key=lambda one: source_key(one.source))
+    ]
+    found: list[Judgement] = []
+    with ProcessPoolExecutor(max_workers=plan.jobs) as pool:
+        for judged in pool.map(_judge_bundle, bundles, [plan.folder] * len(bundles)):
+            found += judged
+            progress(len(found))
+    return found
+
+
+def _judge_bundle(outcomes: list[Outcome], folder: Path) -> list[Judgement]:
+    return _judged(outcomes, Cache(folder))
+
+
+def _judged(outcomes: Sequence[Outcome], cache: Cache) -> list[Judgement]:
+    usable = [one for one in outcomes if one.status != "hangs"]
+    if not usable:
+        return []
+    stream = stream_of(usable[0].source, cache)
+    return [judge(one, cache, stream) for one in usable]
+
+
+def one_case(folder: Path, key: str) -> list[Judgement]:
+    """Judge one case of the cache again, by its key or the beginning of it.
+
+    :raise LabError: when there is none.
+    """
+    cache = Cache(folder)
+    found = [one for one in cache.outcomes() if one.key.startswith(key)]
+    if not found:
+        raise LabError(f"there is no case {key} in {folder}")
+    return [judge(one, cache) for one in found]
+
+
+def keep(found: Iterable[Judgement], plan: Plan, folder: Path) -> int:
+    """Write each disagreement into a folder of its own; how many.
+
+    A folder has the stream, both command lines, and what was said.
+    """
+    cache = Cache(plan.folder)
+    count = 0
+    for one in found:
+        if one.grade is Grade.AGREES:
+            continue
+        count += 1
+        place = folder / f"{one.grade}-{one.key}"
+        place.mkdir(parents=True, exist_ok=True)
+        data = gzip.decompress(cache.stream_path(one.outcome.source).read_bytes())
+        (place / "stream").write_bytes(data)
+        (place / "case.json").write_text(json.dumps(one.to_json(), indent=1), encoding="utf-8")
+        (place / "case.txt").write_text(details(one) + "\n", encoding="utf-8")
+        line = command(one.outcome, source=False)
+        text = f"migratable check {shlex.quote(str(place / 'stream'))} -- {line}\n"
+        (place / "check.sh").write_text(text, encoding="utf-8")
+    return count

@@ -1,0 +1,113 @@
+"""The cases of a campaign: one source, several destinations; the same ones for the same seed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from migratable.campaign.generate import Pool, machine
+from migratable.campaign.inventory import Inventory
+from migratable.campaign.mutate import mutated
+from migratable.lab import Installed
+
+_DESTINATIONS = 4
+_FORWARD = 0.7
+_CHANGES = (0, 0, 0, 0, 1, 1, 1, 1, 2, 2)
+_RUNS = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.3, 0.8, 1.2, 2.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """A release and its arguments.
+
+    :ivar run: seconds that the source's firmware runs before it is saved.
+    :ivar changes: names of the mutations.
+    """
+
+    release: str
+    arch: str
+    argv: tuple[str, ...]
+    run: float = 0.0
+    changes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """One source with its destinations.
+
+    :ivar label: ``SEED:NUMBER``, which makes it again.
+    """
+
+    label: str
+    source: Side
+    destinations: tuple[Side, ...] = field(default=())
+
+
+def groups(
+    seed: int,
+    programs: Sequence[Installed],
+    inventories: Mapping[tuple[str, str], Inventory],
+    *,
+    held_out: bool = False,
+) -> Iterator[Group]:
+    """Groups without end."""
+    number = 0
+    while True:
+        name = f"{seed}:{number}{':held-out' if held_out else ''}"
+        group = _group(name, programs, inventories, held_out=held_out)
+        if group is not None:
+            yield group
+        number += 1
+
+
+def _group(
+    name: str,
+    programs: Sequence[Installed],
+    inventories: Mapping[tuple[str, str], Inventory],
+    *,
+    held_out: bool,
+) -> Group | None:
+    rng = random.Random(f"migratable-campaign:{name}")  # noqa: S311 -- to be had again
+    arch = rng.choice(("x86_64", "x86_64", "x86_64", "ppc64", "ppc64"))
+    releases = [one.release for one in programs if one.arch == arch]
+    if not releases:
+        return None
+    source = rng.choice(releases)
+    # Half of all machines go between two releases only, so that they can use all those have.
+    if rng.random() < 0.5:
+        others = [rng.choice(releases)] * _DESTINATIONS
+    else:
+        others = [rng.choice(releases) for _ in range(_DESTINATIONS)]
+    if arch == "ppc64":  # an older release takes no newer pseries, whatever else there is
+        for at, other in enumerate(others):
+            if releases.index(other) < releases.index(source) and rng.random() < _FORWARD:
+                others[at] = rng.choice(releases[releases.index(source) :])
+    own = inventories[source, arch]
+    pool = Pool(
+        arch=arch,
+        source=own,
+        everybody=tuple(inventories[other, arch] for other in dict.fromkeys(others)),
+        held_out=held_out,
+    )
+    vm = machine(rng, pool)
+    if vm is None:
+        return None
+    run = rng.choice(_RUNS)
+    destinations: list[Side] = []
+    for other in others:
+        one = Pool(
+            arch=arch,
+            source=own,
+            everybody=(inventories[other, arch],),
+            held_out=held_out,
+        )
+        changed, names = mutated(rng, one, vm, rng.choice(_CHANGES))
+        side = Side(release=other, arch=arch, argv=tuple(changed.argv), changes=tuple(names))
+        if side not in destinations:
+            destinations.append(side)
+    return Group(
+        label=name,
+        source=Side(release=source, arch=arch, argv=tuple(vm.argv), run=run),
+        destinations=tuple(destinations),
+    )

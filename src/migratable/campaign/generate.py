@@ -1,0 +1,157 @@
+"""Random machines. Everything comes from one ``random.Random``, so a seed gives the same again."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from migratable.campaign.inventory import Inventory
+from migratable.campaign.kinds import Kind, held_out, kinds, options
+from migratable.campaign.place import Builder
+from migratable.campaign.vm import Pairs, Vm, Words
+
+FAMILIES = {"x86_64": ("pc-q35", "pc-i440fx"), "ppc64": ("pseries",)}
+_STRAY = 0.03  # how often something is taken that only the source has
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """What may be used: by the source, and by everybody who takes part.
+
+    :ivar held_out: also the kinds that are held out, and at least one of them.
+    """
+
+    arch: str
+    source: Inventory
+    everybody: tuple[Inventory, ...]
+    held_out: bool = False
+
+    def has(self, rng: random.Random, test: Callable[[Inventory], bool]) -> bool:
+        """May a machine use this? Nearly always only what all sides have."""
+        if not test(self.source):
+            return False
+        return all(test(one) for one in self.everybody) or rng.random() < _STRAY
+
+    def allows(self, group: str, name: str) -> bool:
+        """Is this kind part of this campaign?"""
+        return self.held_out or not held_out(group, name)
+
+    def kinds(self) -> list[Kind]:
+        """Kinds of devices for this target."""
+        return [
+            kind
+            for kind in kinds().values()
+            if kind.arch in ("", self.arch) and self.allows("kind", kind.name)
+        ]
+
+
+def section(family: str) -> str:
+    """Which tables of ``options.toml`` a family uses: ``x86`` or ``pseries``."""
+    return "pseries" if family == "pseries" else "x86"
+
+
+def machine(rng: random.Random, pool: Pool) -> Vm | None:
+    """A random machine for *pool*'s source; None when the releases have no machine type."""
+    family = rng.choice(FAMILIES[pool.arch])
+    own = pool.source.machines.get(family, [])
+    shared = [
+        name for name in own if all(name in one.machines.get(family, []) for one in pool.everybody)
+    ]
+    if not own:
+        return None
+    names = own if not shared or rng.random() < _STRAY else shared
+    # Recent types are what people have.
+    name = rng.choice(names[-4:] if rng.random() < 0.5 else names)
+    tables = section(family)
+    choices = options()
+    vm = Vm(
+        arch=pool.arch,
+        family=family,
+        machine=name,
+        machine_props=machine_props(rng, pool, family, rng.choice((0, 0, 1, 1, 2, 3))),
+        cpu=cpu(rng, pool, tables) if rng.random() < 0.6 else "",
+        memory=rng.choice(choices["memory"][tables]),
+        smp=rng.choice(choices["smp"][tables]) if rng.random() < 0.5 else "",
+        defaults=rng.random() < 0.3,
+    )
+    for _ in range(rng.choice((0, 0, 0, 1, 1, 2))):
+        words = option(rng, pool, vm)
+        if words:
+            vm = replace(vm, options=(*vm.options, words))
+    if rng.random() < 0.15:
+        text = global_prop(rng, pool, tables)
+        vm = replace(vm, global_props=(text,)) if text else vm
+    builder = Builder(rng, pool, vm)
+    count = rng.choice((1, 2, 2, 3, 3, 4, 5))
+    if pool.held_out:
+        builder.add_held_out()
+        count -= 1
+    for _ in range(count):
+        builder.add()
+    return builder.vm
+
+
+def machine_props(rng: random.Random, pool: Pool, family: str, count: int) -> Pairs:
+    """Some properties of the machine type."""
+    table = options()["machine"]["pseries" if family == "pseries" else "pc"]
+    names = [
+        name
+        for name, values in table.items()
+        if values
+        and pool.allows("machine", name)
+        and pool.has(rng, lambda one, name=name: name in one.machine_props.get(family, []))  # type: ignore[misc]
+    ]
+    if family == "pseries" and count and rng.random() < 0.5:
+        names = [name for name in names if name.startswith(("ic-", "cap-", "max-"))]
+    chosen = rng.sample(names, min(count, len(names)))
+    if "suppress-vmdesc" in chosen and rng.random() < 0.7:
+        chosen.remove("suppress-vmdesc")
+    return tuple((name, str(rng.choice(table[name]))) for name in chosen)
+
+
+def cpu(rng: random.Random, pool: Pool, tables: str) -> str:
+    """A CPU model, sometimes with features."""
+    table = options()["cpu"]
+    if rng.random() < 0.85:
+        names = table[tables]
+    else:
+        names = [name for name in pool.source.cpus if name not in ("host", "base")]
+        if tables == "pseries":
+            names = [name for name in names if name.lower().startswith("power")]
+    known = [
+        name
+        for name in names
+        if pool.has(
+            rng,
+            lambda one, name=name: name.lower() in {cpu.lower() for cpu in one.cpus},  # type: ignore[misc]
+        )
+    ]
+    text = rng.choice(known or ["max"])
+    if tables == "x86" and rng.random() < 0.3:
+        text = ",".join([text, *rng.sample(table["x86-features"], rng.choice((1, 1, 2)))])
+    return str(text)
+
+
+def option(rng: random.Random, pool: Pool, vm: Vm) -> Words:
+    """Some option that is no device; empty when it does not fit."""
+    table = options()["option"]
+    names = [
+        name
+        for name, entry in table.items()
+        if entry.get("arch", pool.arch) == pool.arch and pool.allows("option", name)
+        for _ in range(entry.get("weight", 1))
+    ]
+    words = rng.choice(table[rng.choice(names)]["choices"])
+    amount = vm.memory.partition(",")[0]
+    return tuple(word.replace("@MEMORY@", amount) for word in words)
+
+
+def global_prop(rng: random.Random, pool: Pool, tables: str) -> str:
+    """A ``-global``."""
+    names = [
+        text
+        for text in options()["global"][tables]
+        if pool.allows("global", text.partition("=")[0])
+    ]
+    return str(rng.choice(names))
