@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from migratable.campaign.cache import Outcome
-from migratable.campaign.judge import Cause, Grade, Judgement, same_device, same_rule
+from migratable.campaign.judge import Cause, Grade, Judgement, errors, same_device, same_rule
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -148,10 +148,10 @@ def details(one: Judgement) -> str:
         f"  destination  {command(outcome, source=False)}",
         f"  real         {outcome.status}  rule {one.cause.rule or '-'}  "
         f"device {one.cause.device or '-'}",
-        *(f"      | {line}" for line in one.cause.lines),
+        *(f"      | {line}" for line in errors(one.cause.lines)),
         f"  predicted    {one.predicted}  rule {one.prediction.rule or '-'}  "
         f"device {one.prediction.device or '-'}",
-        *(f"      | {line}" for line in one.prediction.lines or (one.prediction.message,) if line),
+        *(f"      | {line}" for line in errors(one.prediction.lines) or (one.prediction.message,) if line),
         *(f"      : {line}" for line in one.notes),
     ]
     return "\n".join(lines)
