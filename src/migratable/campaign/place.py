@@ -93,7 +93,7 @@ class Builder:
             return False
         driver = place.pop("driver", driver)
         name = self._name()
-        backends, links = self._backend(kind, name)
+        backends, links = self._backend(kind, driver, name)
         props = {key: self.rng.choice(values) for key, values in kind.fixed.items()}
         props |= links | place
         for key, value in self._properties(kind, driver).items():
@@ -127,7 +127,9 @@ class Builder:
     def _has_property(self, driver: str, name: str) -> bool:
         return self.pool.has(self.rng, lambda one: name in one.devices.get(driver, ()))
 
-    def _backend(self, kind: Kind, name: str) -> tuple[tuple[Words, ...], dict[str, str]]:
+    def _backend(
+        self, kind: Kind, driver: str, name: str
+    ) -> tuple[tuple[Words, ...], dict[str, str]]:
         rng = self.rng
         if kind.backend == "netdev":
             what = rng.choice(("user", "user", "hubport"))
@@ -146,14 +148,19 @@ class Builder:
                 return (), {}
             return (("-chardev", f"null,id=c{name}"),), {"chardev": f"c{name}"}
         if kind.backend == "chardev-serial":
-            return (("-chardev", f"null,id=c{name}"),), {}
+            links = {"chardev": f"c{name}"}
+            backends: list[Words] = [("-chardev", f"null,id=c{name}")]
+            if driver == "pci-serial-2x":  # without both it dies when it is saved
+                links = {"chardev1": f"c{name}", "chardev2": f"c{name}b"}
+                backends.append(("-chardev", f"null,id=c{name}b"))
+            return tuple(backends), links
         if kind.backend == "audiodev":
             return (("-audiodev", f"none,id=a{name}"),), {"audiodev": f"a{name}"}
         if kind.backend == "rng":
             if kind.name != "spapr-rng" and rng.random() < 0.4:
                 return (), {}
-            driver = rng.choice(("rng-builtin", "rng-random,filename=/dev/urandom"))
-            head, _, rest = driver.partition(",")
+            source = rng.choice(("rng-builtin", "rng-random,filename=/dev/urandom"))
+            head, _, rest = source.partition(",")
             text = f"{head},id=r{name}" + (f",{rest}" if rest else "")
             return (("-object", text),), {"rng": f"r{name}"}
         if kind.backend in ("memdev", "vmem"):

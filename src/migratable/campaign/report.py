@@ -151,7 +151,11 @@ def details(one: Judgement) -> str:
         *(f"      | {line}" for line in errors(one.cause.lines)),
         f"  predicted    {one.predicted}  rule {one.prediction.rule or '-'}  "
         f"device {one.prediction.device or '-'}",
-        *(f"      | {line}" for line in errors(one.prediction.lines) or (one.prediction.message,) if line),
+        *(
+            f"      | {line}"
+            for line in errors(one.prediction.lines) or (one.prediction.message,)
+            if line
+        ),
         *(f"      : {line}" for line in one.notes),
     ]
     return "\n".join(lines)
