@@ -26,9 +26,9 @@ from migratable.stream.handlers import virtio_of
 from migratable.stream.virtio import Queue, Virtio
 
 PAGE = 4096
-OPTION_ROMS = range(0xC0000, 0x100000, PAGE)
-ReadPage = Callable[[int], bytes]
-"""Guest-physical address of a page to its contents."""
+OPTION_ROMS = 0xC0000, 0x100000
+ReadMemory = Callable[[int, int], bytes]
+"""Guest-physical address and size to contents."""
 
 _RANGE = re.compile(
     r"^ +(?P<first>[0-9a-f]{16})-(?P<last>[0-9a-f]{16}) \(prio -?\d+, ram\): (?P<name>\S+)"
@@ -85,7 +85,7 @@ class LoaderPages:
     """
 
     def __init__(
-        self, ranges: Sequence[MemoryRange], read_page: ReadPage, *, big_endian: bool = False
+        self, ranges: Sequence[MemoryRange], read: ReadMemory, *, big_endian: bool = False
     ) -> None:
         """Begin with none.
 
@@ -93,7 +93,7 @@ class LoaderPages:
         """
         self._big = big_endian
         self._ranges = ranges
-        self._read = read_page
+        self._read = read
         self._pages: dict[tuple[str, int], bytearray] = {}
         self.unchecked: list[str] = []
 
@@ -117,9 +117,11 @@ class LoaderPages:
         if main is None:
             self.unchecked.append("the option ROMs in memory: where RAM is was not found")
             return
-        for address in OPTION_ROMS:
-            # What the guest sees there can be a flash chip; what is sent is the RAM behind it.
-            self._pages[main[0], main[1] + address] = bytearray(self._read(address))
+        begin, end = OPTION_ROMS
+        data = self._read(begin, end - begin)
+        for address in range(begin, end, PAGE):
+            page = data[address - begin : address - begin + PAGE]
+            self._pages[main[0], main[1] + address] = bytearray(page)
 
     def _rings(self, section: Section, found: Virtio, tables: Sequence[TceTable]) -> None:
         order = byte_order(found, big_target=self._big)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,7 +130,8 @@ def _no_connection(path: Path, error: OSError) -> str:
 class Exchange:
     """A file in our memory that the VM's QEMU can write to.
 
-    :ivar path: its name for QEMU's own layer; :ivar plain_path: for ``fopen``.
+    :ivar path: its name for QEMU's own layer.
+    :ivar plain_path: its name for ``fopen``.
     """
 
     def __init__(self, monitor: Monitor) -> None:
@@ -138,18 +140,20 @@ class Exchange:
         :raise QmpError: When QEMU does not take descriptors over this monitor.
         """
         self._monitor = monitor
+        # libvirt numbers its own sets from 0 on.
+        self._set = 1_000_000 + secrets.randbelow(1_000_000_000)
         self._memory = os.memfd_create("migratable", os.MFD_CLOEXEC)
         try:
             # A set is searched by access mode, so it must be open for writing only.
             writer = os.open(f"/proc/self/fd/{self._memory}", os.O_WRONLY | os.O_CLOEXEC)
             try:
-                answer = monitor.execute("add-fd", {"opaque": "migratable"}, fd=writer)
+                arguments = {"fdset-id": self._set, "opaque": "migratable"}
+                answer = monitor.execute("add-fd", arguments, fd=writer)
             finally:
                 os.close(writer)
         except BaseException:
             os.close(self._memory)
             raise
-        self._set = int(answer["fdset-id"])
         self.path = f"/dev/fdset/{self._set}"
         self.plain_path = f"/proc/self/fd/{int(answer['fd'])}"
 

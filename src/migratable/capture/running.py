@@ -9,14 +9,14 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from migratable.capture.assemble import device_state, full_stream
 from migratable.capture.facts import machine_facts
 from migratable.capture.guard import SAVE, Standing, examine
-from migratable.capture.loader_pages import PAGE, LoaderPages, memory_map
+from migratable.capture.loader_pages import LoaderPages, memory_map
 from migratable.capture.monitor import Monitor, SocketMonitor, exchange, hmp
 from migratable.capture.source import Confirm, Source
 from migratable.errors import CaptureError
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from migratable.profile.model import Profile
 
 SAVE_SECONDS = 120.0
+_PIECE = 4096
 _BIG_ENDIAN = {
     "ppc64",
     "ppc",
@@ -56,6 +57,7 @@ class Captured:
     :ivar command_seconds: how long the command took that pauses.
     :ivar profile: what else is known of the machine.
     :ivar unchecked: what is missing in the stream, in words.
+    :ivar domain_xml: libvirt's description; empty without libvirt.
     """
 
     data: bytes = field(repr=False)
@@ -64,6 +66,7 @@ class Captured:
     standing: Standing
     profile: Profile
     unchecked: tuple[str, ...] = ()
+    domain_xml: str = field(default="", repr=False)
 
     def facts(self) -> dict[str, object]:
         """For reports."""
@@ -80,6 +83,8 @@ class Captured:
     def source(self, name: str) -> Source:
         """The same as a source."""
         facts = {"kind": name.partition(":")[0], **self.facts()}
+        if self.domain_xml:
+            facts["domain_xml"] = self.domain_xml
         return Source(name=name, stream=read(self.data), profile=self.profile, facts=facts)
 
 
@@ -89,6 +94,8 @@ def capture_live(text: str, *, confirm: Confirm | None = None) -> Captured:
     if not rest:
         what = "a domain's name" if kind == "libvirt" else "the path of a QMP socket"
         raise CaptureError(f"{text!r} names no VM; give {what} after the colon")
+    if kind == "libvirt":
+        return capture_domain(rest, confirm=confirm)
     return capture_socket(Path(rest), confirm=confirm)
 
 
@@ -104,6 +111,14 @@ def capture_socket(path: Path, *, confirm: Confirm | None = None) -> Captured:
         return capture(monitor, confirm=confirm)
 
 
+def capture_domain(domain: str, *, confirm: Confirm | None = None) -> Captured:
+    """Capture a VM of libvirt by its domain's name; raises as :func:`capture_socket`."""
+    from migratable.capture.libvirt import LibvirtMonitor  # noqa: PLC0415 -- often unused
+
+    with contextlib.closing(LibvirtMonitor(domain)) as monitor:
+        return replace(capture(monitor, confirm=confirm), domain_xml=monitor.domain_xml())
+
+
 def capture(monitor: Monitor, *, confirm: Confirm | None = None) -> Captured:
     """Capture over any :class:`~migratable.capture.monitor.Monitor`; see :func:`capture_socket`."""
     standing = examine(monitor)
@@ -115,7 +130,7 @@ def capture(monitor: Monitor, *, confirm: Confirm | None = None) -> Captured:
     state = device_state(raw)
     with contextlib.ExitStack() as stack:
         reader = stack.enter_context(_memory(monitor))
-        pages = LoaderPages(ranges, reader.page, big_endian=standing.target in _BIG_ENDIAN)
+        pages = LoaderPages(ranges, reader.read, big_endian=standing.target in _BIG_ENDIAN)
         stream = full_stream(
             state,
             machine=standing.machine,
@@ -202,7 +217,7 @@ def pause_of(events: list[dict[str, Any]]) -> float | None:
 
 
 class _Memory:
-    """Reads single pages of guest memory: through a file, or as text when QEMU opens none."""
+    """Reads guest memory: through a file, or as text when QEMU opens none."""
 
     def __init__(self, monitor: Monitor) -> None:
         self._monitor = monitor
@@ -210,29 +225,33 @@ class _Memory:
         self._file = self._stack.enter_context(exchange(monitor))
         self._as_text = False
 
-    def page(self, address: int) -> bytes:
-        """Contents of the page at a guest-physical address."""
+    def read(self, address: int, size: int) -> bytes:
+        """Bytes at a guest-physical address."""
         if not self._as_text:
-            arguments = {"val": address, "size": PAGE, "filename": self._file.plain_path}
+            arguments = {"val": address, "size": size, "filename": self._file.plain_path}
             try:
                 self._monitor.execute("pmemsave", arguments)
                 data = self._file.read()
-                if len(data) == PAGE:
+                if len(data) == size:
                     return data
             except QmpError:
                 pass
             self._as_text = True  # no /proc there, or a policy in the way
-        return page_of_text(hmp(self._monitor, f"xp /{PAGE}xb {address:#x}"))
+        # In small pieces: a long one would hold up the VM's own I/O.
+        return b"".join(
+            memory_of_text(hmp(self._monitor, f"xp /{_PIECE}xb {at:#x}"), _PIECE)
+            for at in range(address, address + size, _PIECE)
+        )[:size]
 
     def close(self) -> None:
         """Take the file back."""
         self._stack.close()
 
 
-def page_of_text(text: str) -> bytes:
-    """A page as ``xp`` prints it: ``ADDRESS: 0x00 0x01 …`` in each line.
+def memory_of_text(text: str, size: int) -> bytes:
+    """Bytes as ``xp`` prints them: ``ADDRESS: 0x00 0x01 …`` in each line.
 
-    :raise CaptureError: When it is not a whole page.
+    :raise CaptureError: When they are not *size* bytes.
     """
     data = bytes(
         int(word, 16)
@@ -240,7 +259,7 @@ def page_of_text(text: str) -> bytes:
         for word in line.partition(":")[2].split()
         if re.fullmatch(r"0x[0-9a-f]{2}", word)
     )
-    if len(data) != PAGE:
+    if len(data) != size:
         raise CaptureError(f"guest memory cannot be read: {text.strip()[:100]!r}")
     return data
 
