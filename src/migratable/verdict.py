@@ -6,6 +6,7 @@ never renamed or removed.
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -83,6 +84,7 @@ class Finding:
     :ivar device: idstr of the section (``0000:00:01.0/virtio-net``), None for the whole stream.
     :ivar stderr: the lines QEMU prints for this finding alone, in the destination's wording,
         without the program's name. Empty when QEMU says nothing.
+    :ivar facts: the rule's own values, for hints; not part of the contract.
     """
 
     rule: str
@@ -95,6 +97,7 @@ class Finding:
     field: str | None = None
     stderr: tuple[str, ...] = ()
     hints: tuple[Hint, ...] = ()
+    facts: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """The finding as the JSON contract has it."""

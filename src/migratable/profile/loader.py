@@ -43,11 +43,12 @@ class Flag(enum.IntFlag):
 
 #: Width in bytes of the counter variable that each kind of variable array reads.
 COUNTER_WIDTH: Mapping[int, int] = {
-    Flag.VARRAY_INT32: 4,
-    Flag.VARRAY_UINT32: 4,
-    Flag.VARRAY_UINT16: 2,
-    Flag.VARRAY_UINT8: 1,
+    int(Flag.VARRAY_INT32): 4,
+    int(Flag.VARRAY_UINT32): 4,
+    int(Flag.VARRAY_UINT16): 2,
+    int(Flag.VARRAY_UINT8): 1,
 }
+_COUNTED = sum(COUNTER_WIDTH)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +77,8 @@ class VmField:
     @property
     def counter(self) -> tuple[int, int] | None:
         """Offset and width of the variable that counts the elements, None for fixed counts."""
+        if not self.flags & _COUNTED:
+            return None
         for flag, width in COUNTER_WIDTH.items():
             if self.flags & flag:
                 return self.num_offset, width

@@ -1,1 +1,1 @@
-"""TODO."""
+"""One file a rule; see :mod:`migratable.check.rule`."""

@@ -21,13 +21,22 @@ operating system, a locked-down container) the profile says so in its ``unchecke
 
 from __future__ import annotations
 
-from migratable.profile.loader import LoaderTables
+from migratable.profile.loader import Handler, LoaderTables
 from migratable.profile.memory.layout import find_handlers, find_layout
 from migratable.profile.memory.live import Recorder
 from migratable.profile.memory.pci import read_pci_masks
 from migratable.profile.memory.process import ProcessMemory
 from migratable.profile.memory.tables import TableReader
-from migratable.profile.memory.virtio import read_virtio
+from migratable.profile.memory.virtio import is_virtio, read_virtio
+
+#: Descriptions that virtio devices lead to in code, not in tables (hw/virtio/virtio*.c).
+_VIRTIO = (
+    "virtio",
+    "virtio/64bit_features",
+    "virtio/ringsize",
+    "virtio/virtqueues",
+    "virtio_pci",
+)
 
 __all__ = ["ProcessMemory", "introspect"]
 
@@ -44,14 +53,18 @@ def introspect(pid: int, program: str = "") -> LoaderTables:
         layout = find_layout(memory, entries)
         reader = TableReader(memory, layout)
         handlers = tuple(reader.handler(entry) for entry in entries)
-        extra = reader.by_name(
-            "virtio", "virtio/64bit_features", "virtio/ringsize", "virtio/virtqueues", "PCIDevice"
-        )
+        extra = reader.by_name(*_wanted(handlers, reader))
         recorder = Recorder(memory, reader.vmsds)
         for handler in handlers:
             if handler.vmsd is not None:
                 recorder.walk(handler.vmsd, handler.opaque)
         virtio, notes = read_virtio(memory, handlers, reader, extra)
+        recorder.extend(reader.vmsds)
+        for handler in handlers:
+            live = virtio.get(handler.idstr)
+            for index in () if live is None else live.vmsds.values():
+                if index != handler.vmsd and reader.vmsds[index].name.startswith("virtio"):
+                    recorder.walk(index, handler.opaque)
         pci, more_notes = read_pci_masks(memory, handlers, reader, extra)
         return LoaderTables(
             handlers=handlers,
@@ -62,3 +75,9 @@ def introspect(pid: int, program: str = "") -> LoaderTables:
             extra=extra,
             notes=(*notes, *more_notes),
         )
+
+
+def _wanted(handlers: tuple[Handler, ...], reader: TableReader) -> tuple[str, ...]:
+    """Names of descriptions to look for: no search for what the machine does not have."""
+    virtio = any(h.vmsd is not None and is_virtio(reader.vmsds[h.vmsd]) for h in handlers)
+    return (*(_VIRTIO if virtio else ()), "PCIDevice")

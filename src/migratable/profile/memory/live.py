@@ -38,6 +38,10 @@ class Recorder:
         self._plain: dict[int, bool] = {}
         self.words: dict[tuple[int, int], int] = {}
 
+    def extend(self, vmsds: Sequence[Vmsd]) -> None:
+        """Take descriptions that were read since; earlier indices stay."""
+        self._vmsds = vmsds
+
     def walk(self, index: int, opaque: int, depth: int = 0) -> None:
         """Record what the description *index* reads in the object at *opaque*."""
         vmsd = self._vmsds[index]

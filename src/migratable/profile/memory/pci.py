@@ -23,6 +23,8 @@ _CAPABILITY_LIST = 0x34
 _BUS_PARENT = 40
 #: ``DeviceState.parent_bus`` is somewhere in the first words of a device.
 _DEVICE_STATE_SIZE = 256
+#: QEMU_PCI_CAP_EXPRESS: the device has, and migrates, 4096 bytes (hw/pci/pci.c: pci_config_size).
+_CAP_EXPRESS = 0x4
 _SLOT = re.compile(r"[:@]?([0-9a-f]{2})\.([0-7])/")
 
 
@@ -37,6 +39,9 @@ def read_pci_masks(
         return {}, ["PCI: the configuration masks were not found in the destination's memory"]
     vmsds = reader.vmsds
     config = next(f.offset for f in vmsds[extra["PCIDevice"]].fields if f.name == "config")
+    # include/hw/pci/pci_device.h: `uint8_t irq_state; uint32_t cap_present;` from 4.1 to 10.2.
+    irq_state = next(f.offset for f in vmsds[extra["PCIDevice"]].fields if f.name == "irq_state")
+    capabilities = (irq_state + 4) & ~3
     masks: dict[str, PciMasks] = {}
     notes: list[str] = []
     for handler in handlers:
@@ -49,7 +54,7 @@ def read_pci_masks(
             offset = struct_offset(vmsds, handler.vmsd, "PCIDevice")
             device = None if offset is None else handler.opaque + offset
             wanted = device is not None
-        found = None if device is None else _masks(memory, device + config)
+        found = None if device is None else _masks(memory, device + config, device + capabilities)
         if found is not None:
             masks[handler.idstr] = found
         elif wanted:
@@ -82,14 +87,16 @@ def _devfn(memory: ProcessMemory, at: int) -> int | None:
     return None if _pointers(memory, at) is None else memory.word(at + 40, 4)
 
 
-def _masks(memory: ProcessMemory, at: int) -> PciMasks | None:
+def _masks(memory: ProcessMemory, at: int, capabilities: int) -> PciMasks | None:
     pointers = _pointers(memory, at)
     if pointers is None:
         return None
     config = memory.read(pointers[0], CONFIG_SIZE)
     if config is None:
         return None
-    size = EXPRESS_CONFIG_SIZE if _is_express(config) else CONFIG_SIZE
+    present = memory.word(capabilities, 4) if capabilities else None
+    express = _is_express(config) if present is None else bool(present & _CAP_EXPRESS)
+    size = EXPRESS_CONFIG_SIZE if express else CONFIG_SIZE
     parts = [memory.read(pointer, size) for pointer in pointers[:4]]
     if any(part is None for part in parts):
         return None
@@ -98,7 +105,7 @@ def _masks(memory: ProcessMemory, at: int) -> PciMasks | None:
 
 
 def _is_express(config: bytes) -> bool:
-    """Whether a PCI Express capability is in the list; then QEMU migrates 4096 bytes."""
+    """Whether a PCI Express capability is in the list."""
     at = config[_CAPABILITY_LIST] & 0xFC
     for _ in range(64):
         if at < 0x40:

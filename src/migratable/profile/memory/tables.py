@@ -90,14 +90,21 @@ class TableReader:
         member of the description.
         """
         memory = self._memory
+        known = {vmsd.name: index for index, vmsd in enumerate(self._vmsds) if vmsd is not None}
         image = [r for r in memory.regions if r.name.startswith("/") and "qemu" in r.name]
         tables = [r for r in image if "x" not in r.permissions]
         found: dict[str, int] = {}
         for name in names:
+            if name in known:
+                found[name] = known[name]
+                continue
             text = name.encode("ascii") + b"\0"
             # As a string of its own; else as the tail of another, which linkers merge it with.
-            whole = (at + 1 for at in memory.search(b"\0" + text, iter(image)))
-            for at in itertools.chain(whole, memory.search(text, iter(image))):
+            whole = (at + 1 for at in memory.search(b"\0" + text, iter(tables)))
+            rest = itertools.chain(
+                memory.search(text, iter(tables)), memory.search(text, iter(image))
+            )
+            for at in itertools.chain(whole, rest):
                 index = self._referrer(at, tables)
                 if index is not None:
                     found[name] = index

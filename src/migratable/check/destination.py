@@ -1,0 +1,135 @@
+"""A profile made ready for replays: handlers by name, and the destination's own bodies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from migratable.check.loader import Loader
+from migratable.check.objects import Loading, Memory
+from migratable.check.trouble import RefusedError, UnexaminedError
+from migratable.check.wire import StreamEndError, Wire
+from migratable.errors import MigratableError
+from migratable.profile.loader import Handler, LoaderTables
+from migratable.profile.model import Profile
+from migratable.stream import SectionKind, Stream, read
+from migratable.stream.model import Section
+
+
+@dataclass(slots=True)
+class Own:
+    """What the destination's own section tells about its handler.
+
+    :ivar body: as it is before loading; None when it sends none, or it could not be followed.
+    :ivar why: what could not be followed.
+    """
+
+    body: Loading | None = None
+    exists: dict[tuple[int, int], bool] = field(default_factory=dict)
+    sizes: dict[tuple[int, str], int] = field(default_factory=dict)
+    consumed: int = 0
+    size: int = 0
+    why: str = ""
+
+
+class Destination:
+    """One profile; keep it for many streams, since its own bodies are decoded once."""
+
+    def __init__(self, profile: Profile, tables: LoaderTables) -> None:
+        """Index the handlers."""
+        self.profile = profile
+        self.tables = tables
+        self.release = profile.version.release
+        self._own: dict[tuple[str, int], Own] = {}
+        self._stream: Stream | None = None
+        self._by_name: dict[str, list[Handler]] = {}
+        self._compat: list[Handler] = []
+        for handler in tables.handlers:
+            self._by_name.setdefault(handler.idstr, []).append(handler)
+            if handler.compat is not None:
+                self._compat.append(handler)
+
+    def find(self, idstr: str, instance_id: int) -> Handler | None:
+        """``migration/savevm.c: find_se``."""
+        instance_id &= 0xFFFFFFFF
+        for handler in self._by_name.get(idstr, ()):
+            if instance_id in {handler.instance_id & 0xFFFFFFFF, handler.alias_id & 0xFFFFFFFF}:
+                return handler
+        for handler in self._compat:
+            name, instance = handler.compat or ("", 0)
+            if (
+                name == idstr
+                and idstr in handler.idstr
+                and instance_id in {instance & 0xFFFFFFFF, handler.alias_id & 0xFFFFFFFF}
+            ):
+                return handler
+        return None
+
+    @property
+    def names(self) -> Mapping[str, list[Handler]]:
+        """Handlers by idstr."""
+        return self._by_name
+
+    @property
+    def stream(self) -> Stream | None:
+        """The destination's own stream, None when it refuses to write one."""
+        if self._stream is None and self.profile.stream:
+            self._stream = read(self.profile.stream)
+        return self._stream
+
+    def own(self, handler: Handler) -> Own:
+        """Decode the destination's own section of a handler; kept."""
+        key = (handler.idstr, handler.instance_id)
+        found = self._own.get(key)
+        if found is None:
+            found = self._own[key] = self._decode(handler)
+        return found
+
+    def _section(self, handler: Handler) -> Section | None:
+        if self.stream is None:
+            return None
+        for section in self.stream.sections:
+            if (
+                section.kind in {SectionKind.FULL, SectionKind.START}
+                and section.idstr == handler.idstr
+                and section.instance_id & 0xFFFFFFFF == handler.instance_id & 0xFFFFFFFF
+            ):
+                return section
+        return None
+
+    def _decode(self, handler: Handler) -> Own:
+        own = Own()
+        try:
+            section = self._section(handler)
+        except MigratableError as error:
+            own.why = str(error)
+            return own
+        if section is None or handler.vmsd is None:
+            return own
+        loader = Loader(
+            tables=self.tables,
+            profile=self.profile,
+            release=self.release,
+            wire=Wire(section.body),
+            memory=Memory(self.tables.words),
+            handler=handler,
+            exists=own.exists,
+            sizes=own.sizes,
+            own=True,
+        )
+        own.size = len(section.body)
+        description = section.description
+        try:
+            own.body = loader.state(
+                handler.vmsd,
+                handler.opaque,
+                section.version_id,
+                None,
+                None if description is None else description.body,
+            )
+        except (RefusedError, UnexaminedError) as stopped:
+            own.why = str(stopped)
+        except StreamEndError:
+            own.why = "the section is shorter than its tables"
+        own.consumed = loader.wire.pos
+        return own

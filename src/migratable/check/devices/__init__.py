@@ -1,0 +1,159 @@
+"""What device code refuses by itself: the ``pre_load`` and ``post_load`` hooks of VMState tables.
+
+The tables say how a device's state is read; these functions say what the device then makes of it.
+One module a family, found by its name; a function is registered for the names of its descriptions::
+
+    @post_load("lsiscsi")
+    def lsi(at: BodyLoaded) -> Iterator[Problem]: ...
+
+All hooks of 5.2, 7.2, 10.0 and 10.2 that an x86 or ppc64 machine can have were gone through, and
+the texts of 11.1. A hook that is not here never fails, or fails by something that is in neither the
+stream nor the profile: the guest's memory (kvm-tpr-opt, ahci's lists, xhci's contexts, a virtio
+ring's indices), a kernel (KVM's registers, interrupt controllers, nested state), a helper process
+(vhost-user, D-Bus, swtpm, usbredir's parser). Hooks only other targets have are left out.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Generic, TypeVar
+
+from migratable.check.objects import Loading, Memory
+from migratable.check.points import BodyEntered, BodyLoaded
+from migratable.check.trouble import Problem
+
+Release = tuple[int, int]
+PostLoad = Callable[[BodyLoaded], Iterator[Problem]]
+PreLoad = Callable[[BodyEntered], Iterator[Problem]]
+
+At = TypeVar("At")
+
+_FIRST: Release = (0, 0)
+_LAST: Release = (1 << 16, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hook(Generic[At]):
+    """When a function speaks.
+
+    :ivar since: first release of the behaviour.
+    :ivar until: last release of the behaviour, itself included.
+    :ivar target: beginning of the target's name (``ppc``), for names that targets share.
+    """
+
+    function: Callable[[At], Iterator[Problem]]
+    since: Release
+    until: Release
+    target: str
+
+    def applies(self, release: Release, target: str) -> bool:
+        """Whether the release and target have this behaviour."""
+        return self.since <= release <= self.until and target.startswith(self.target)
+
+
+_POST_LOAD: dict[str, list[Hook[BodyLoaded]]] = {}
+_PRE_LOAD: dict[str, list[Hook[BodyEntered]]] = {}
+
+
+def post_load(
+    *vmsds: str, since: Release = _FIRST, until: Release = _LAST, target: str = ""
+) -> Callable[[PostLoad], PostLoad]:
+    """Register a function for descriptions: what their ``post_load`` refuses."""
+
+    def register(function: PostLoad) -> PostLoad:
+        hook = Hook(function=function, since=since, until=until, target=target)
+        for vmsd in vmsds:
+            _POST_LOAD.setdefault(vmsd, []).append(hook)
+        return function
+
+    return register
+
+
+def pre_load(
+    *vmsds: str, since: Release = _FIRST, until: Release = _LAST, target: str = ""
+) -> Callable[[PreLoad], PreLoad]:
+    """Register a function for descriptions: what their ``pre_load`` refuses."""
+
+    def register(function: PreLoad) -> PreLoad:
+        hook = Hook(function=function, since=since, until=until, target=target)
+        for vmsd in vmsds:
+            _PRE_LOAD.setdefault(vmsd, []).append(hook)
+        return function
+
+    return register
+
+
+_PREPARE: dict[str, Callable[[Loading, Memory], None]] = {}
+
+
+def prepares(
+    *vmsds: str,
+) -> Callable[[Callable[[Loading, Memory], None]], Callable[[Loading, Memory], None]]:
+    """Register what a ``pre_load`` sets that the tables then count with."""
+
+    def register(
+        function: Callable[[Loading, Memory], None],
+    ) -> Callable[[Loading, Memory], None]:
+        for vmsd in vmsds:
+            _PREPARE[vmsd] = function
+        return function
+
+    return register
+
+
+def prepare(body: Loading, memory: Memory) -> None:
+    """Do what the ``pre_load`` of a body's description does to the destination."""
+    _load_modules()
+    function = _PREPARE.get(body.vmsd.name)
+    if function is not None:
+        function(body, memory)
+
+
+@cache
+def _load_modules() -> None:
+    for info in pkgutil.iter_modules(__path__):
+        importlib.import_module(f"{__name__}.{info.name}")
+
+
+def after(at: BodyLoaded) -> Iterator[Problem]:
+    """Run what is registered for the ``post_load`` of a body's description."""
+    _load_modules()
+    for hook in _POST_LOAD.get(at.body.vmsd.name, ()):
+        if hook.applies(at.release, at.profile.target):
+            yield from hook.function(at)
+
+
+def before(at: BodyEntered) -> Iterator[Problem]:
+    """Run what is registered for the ``pre_load`` of a body's description."""
+    _load_modules()
+    for hook in _PRE_LOAD.get(at.body.vmsd.name, ()):
+        if hook.applies(at.release, at.profile.target):
+            yield from hook.function(at)
+
+
+def registered() -> dict[str, tuple[Hook[Any], ...]]:
+    """All functions by the name of their description."""
+    _load_modules()
+    names = sorted({*_POST_LOAD, *_PRE_LOAD})
+    return {name: (*_PRE_LOAD.get(name, ()), *_POST_LOAD.get(name, ())) for name in names}
+
+
+def has_fixes_of_2026(at: BodyLoaded) -> bool:
+    """Whether the program has the checks of early 2026 that stable releases took over.
+
+    10.0.13 and 11.1 have them (vmxnet3, sb16, virtio-net's RSS, usb-redir), 10.2.2 has not. In
+    which of the releases between they came is not known; those are taken to be without.
+    """
+    version = at.profile.version
+    if at.release == (10, 0):
+        return version.micro >= 13
+    return at.release >= (11, 0)
+
+
+def beyond(summary: str, *, rule: str = "field-validation", errno: int = 22) -> Problem:
+    """Make the problem of a value that no device of the destination can have; QEMU says nothing."""
+    return Problem(rule=rule, summary=summary, errno=errno)

@@ -1,0 +1,61 @@
+"""Network cards other than virtio: hw/net/e1000e.c, vmxnet3.c.
+
+Of the others no hook fails: e1000, igb, rtl8139, ne2000, pcnet, eepro100, the CAN controllers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.check.devices import beyond, has_fixes_of_2026, post_load
+from migratable.check.points import BodyLoaded
+from migratable.check.trouble import EPERM, Problem
+
+_QUEUES = 8
+_INTERRUPTS = 25
+
+
+@post_load("e1000e")
+def e1000e(at: BodyLoaded) -> Iterator[Problem]:
+    """e1000e_post_load: the properties subsys and subsys_ven; its line has no end of line."""
+    differing = [
+        f"{name} is {sent:#x} in the stream and {here:#x} here"
+        for name in ("subsys", "subsys_ven")
+        if (sent := at.body.number(name)) is not None
+        and (here := at.body.owned(name)) is not None
+        and sent != here
+    ]
+    if differing:
+        yield Problem(
+            rule="field-equal",
+            summary="; ".join(differing),
+            words=(("e1000e-subsystem", {}),),
+            errno=EPERM,
+            field="subsys",
+        )
+
+
+@post_load("vmxnet3")
+def vmxnet3(at: BodyLoaded) -> Iterator[Problem]:
+    """vmxnet3_post_load: numbers of queues and interrupts.
+
+    5.2 looks at the queues and goes on whatever it finds. A bad interrupt is ``hw_error`` (the
+    program aborts) in releases without the fix of 2026. Whether MSI-X is in use is a property and
+    not in the stream; only a number that is too large with MSI-X is judged.
+    """
+    body = at.body
+    if at.release >= (6, 0):
+        for field, kind in (("txq_num", "transmit"), ("rxq_num", "receive")):
+            number = body.number(field)
+            if number is not None and number > _QUEUES:
+                yield beyond(f"there are {number} {kind} queues, 8 are possible", errno=EPERM)
+                return
+    indices = [body.number("event_int_idx")]
+    for field, queues in (("txq_num", "txq_descr"), ("rxq_num", "rxq_descr")):
+        used = body.number(field) or 0
+        indices += [queue.number("intr_idx") for queue in body.children.get(queues, ())[:used]]
+    for index in indices:
+        if index is not None and index >= _INTERRUPTS:
+            end = "" if has_fixes_of_2026(at) else "; the program aborts"
+            yield beyond(f"interrupt {index} is used, 24 is the last{end}", errno=EPERM)
+            return

@@ -1,0 +1,144 @@
+"""The PowerPC CPU: target/ppc/machine.c, compat.c, cpu_init.c.
+
+Not examined: the segment table (``cpu/slb``, refused with ``Bad page size encoding``), which only a
+damaged stream can have wrong; KVM's part.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from migratable.check.devices import post_load
+from migratable.check.points import BodyLoaded
+from migratable.check.trouble import Problem, UnexaminedError
+from migratable.errors import CommandLineError
+from migratable.profile.model import Profile
+from migratable.pseries import Build, release, releases
+from migratable.pseries.build import CpuModel
+from migratable.pseries.load import pvr_matches
+
+_SPR_PVR = 0x11F
+_PRE_COMPAT_SECTION = (2, 9)
+#: Upper halves of the PVR by processor family; every other family takes its own PVR alone.
+_FAMILIES = {
+    **dict.fromkeys((0x003F, 0x004A), "POWER7"),
+    **dict.fromkeys((0x004B, 0x004C, 0x004D), "POWER8"),
+    0x004E: "POWER9",
+    0x0080: "POWER10",
+    0x0082: "POWER11",
+}
+
+
+@post_load("cpu", target="ppc")
+def cpu(at: BodyLoaded) -> Iterator[Problem]:
+    """cpu_post_load: a compatibility mode that the processor has, or the same processor.
+
+    The mode is the stream's; when it has none, the destination keeps the one it was started with.
+    """
+    profile = at.profile
+    sprs = at.body.numbers("env.spr", 8) or at.body.numbers("env.spr", 4)
+    if sprs is None or len(sprs) <= _SPR_PVR:
+        return
+    pvr = sprs[_SPR_PVR] & 0xFFFFFFFF
+    here = _own_pvr(at)
+    if here is None:
+        raise UnexaminedError("the destination's processor version (PVR)")
+    build = _build(profile)
+    mode = _mode(at, build)
+    if mode:
+        yield from _compat(build, mode, here, profile)
+        return
+    family = _FAMILIES.get(here >> 16)
+    if pvr == here or (family is not None and pvr_matches(build, pvr, here, family)):
+        return
+    names = {number: _name(number) for number in (pvr, here)}
+    model = profile.cpu_model or names[here]
+    yield Problem(
+        rule="cpu-identity",
+        summary=f"the guest's processor is {names[pvr]} (PVR {pvr:#010x}), the destination's "
+        f"{names[here]} (PVR {here:#010x})",
+        explanation=f"The destination's -cpu means {model}. A guest without a compatibility mode "
+        "runs on just the processor that it was started with.",
+        field="env.spr",
+        facts={"pvr": pvr, "local": here, "model": _model_name(build, pvr)},
+    )
+
+
+def _own_pvr(at: BodyLoaded) -> int | None:
+    own = at.body.own
+    sprs = None if own is None else own.numbers("env.spr", 8) or own.numbers("env.spr", 4)
+    if sprs is not None and len(sprs) > _SPR_PVR:
+        return sprs[_SPR_PVR] & 0xFFFFFFFF
+    return at.profile.pvr
+
+
+def _build(profile: Profile) -> Build:
+    name = f"{profile.version.major}.{profile.version.minor}"
+    try:
+        return release(name)
+    except CommandLineError as error:
+        raise UnexaminedError(f"which processors QEMU {name} takes for the same") from error
+
+
+def _mode(at: BodyLoaded, build: Build) -> int:
+    """Logical PVR of the compatibility mode after loading, 0 for none."""
+    sent = at.body.subsections.get("cpu/compat")
+    if sent is not None:
+        return sent.number("compat_pvr") or 0
+    own = at.body.own.subsections.get("cpu/compat") if at.body.own is not None else None
+    if own is not None:
+        return own.number("compat_pvr") or 0
+    machine = re.fullmatch(r"pseries-(\d+)\.(\d+)", at.profile.machine)
+    if machine is None or (int(machine[1]), int(machine[2])) > _PRE_COMPAT_SECTION:
+        return 0
+    # machine types up to 2.9 have a mode and do not send it
+    said = re.findall(r"(?:max-cpu-)?compat=([^,\s]+)", " ".join(at.profile.command_line))
+    found = build.modes.get(said[-1].lower()) if said else None
+    return 0 if found is None else found.pvr
+
+
+def _compat(build: Build, pvr: int, here: int, profile: Profile) -> Iterator[Problem]:
+    """``ppc_set_compat``."""
+    mode = next((mode for mode in build.modes.values() if mode.pvr == pvr), None)
+    if mode is None:
+        yield Problem(
+            rule="cpu-identity",
+            summary=f"the guest runs in a compatibility mode (PVR {pvr:#010x}) that this release "
+            "does not know",
+            words=(("ppc-compat-unknown", {"pvr": pvr}),),
+            subsection="cpu/compat",
+        )
+        return
+    model = _model(build, here, profile.cpu_model)
+    if model is None:
+        raise UnexaminedError(f"whether PVR {here:#010x} can run in {mode.name} mode")
+    if not build.can_run(mode.name, model, None):
+        yield Problem(
+            rule="cpu-identity",
+            summary=f"the guest runs in {mode.name} mode, which the destination's {model.name} "
+            "does not have",
+            words=(("start-compat", {"pvr": pvr}),),
+            subsection="cpu/compat",
+        )
+
+
+def _model(build: Build, pvr: int, name: str) -> CpuModel | None:
+    found = build.models.get(name.lower())
+    if found is not None:
+        return found
+    alike = [model for model in build.models.values() if model.pvr >> 16 == pvr >> 16]
+    return min(alike, key=lambda model: abs(model.pvr - pvr), default=None)
+
+
+def _model_name(build: Build, pvr: int) -> str:
+    return next((model.name for model in build.models.values() if model.pvr == pvr), "")
+
+
+def _name(pvr: int) -> str:
+    """Name of a processor in whichever release knows it."""
+    for name in reversed(releases()):
+        found = _model_name(release(name), pvr)
+        if found:
+            return found
+    return _FAMILIES.get(pvr >> 16, "another")

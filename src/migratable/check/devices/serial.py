@@ -1,0 +1,42 @@
+"""Serial ports: hw/char/serial.c."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.check.devices import post_load
+from migratable.check.points import BodyLoaded
+from migratable.check.trouble import EPERM, Problem
+
+_TRANSMITTER_EMPTY = 0x40  # UART_LSR_TEMT
+
+
+@post_load("serial")
+def serial(at: BodyLoaded) -> Iterator[Problem]:
+    """serial_post_load: a character that waits, and a transmitter that says it is empty.
+
+    ``tsr_retry`` is unsigned and printed as signed; it is 0 in a port that was just
+    started, and stays so without its subsection.
+    """
+    lsr = at.body.number("lsr")
+    if lsr is None:
+        return
+    waiting = at.body.subsections.get("serial/tsr")
+    retry = (waiting.number("tsr_retry") or 0) if waiting is not None else 0
+    empty = bool(lsr & _TRANSMITTER_EMPTY)
+    if retry > 0 and empty:
+        yield Problem(
+            rule="field-validation",
+            summary=f"the transmitter is empty and yet tries to send (tsr_retry={retry})",
+            words=(("serial-tsr-empty", {"retry": retry - (retry >> 31 << 32)}),),
+            errno=EPERM,
+            field="lsr",
+        )
+    elif not retry and not empty:
+        yield Problem(
+            rule="field-validation",
+            summary="the transmitter is not empty and yet does not try to send (tsr_retry=0)",
+            words=(("serial-tsr", {}),),
+            errno=EPERM,
+            field="lsr",
+        )

@@ -1,0 +1,86 @@
+"""virtio-net: hw/net/virtio-net.c."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.check.devices import has_fixes_of_2026, post_load, pre_load, prepares
+from migratable.check.objects import Loading, Memory
+from migratable.check.points import BodyEntered, BodyLoaded
+from migratable.check.trouble import Problem
+
+_RSS_MAX_TABLE_LEN = 128
+
+
+def _pairs(body: Loading | None, which: str) -> int | None:
+    """Queue pairs of a device's body; the names are of 6.1 and later, and of before."""
+    if body is None:
+        return None
+    for name in (f"{which}_queue_pairs", f"{which}_queues"):
+        found = body.number(name)
+        if found is not None:
+            return found
+    return 1  # a device with one pair does not send them
+
+
+@prepares("virtio-net-tx_waiting")
+def tx_waiting(body: Loading, memory: Memory) -> None:
+    """virtio_net_tx_waiting_pre_save: the second pair's flag and on, those that are in use."""
+    current = _pairs(body.parent, "curr")
+    for item in body.vmsd.fields:
+        if item.counter is not None and current is not None:
+            offset, width = item.counter
+            memory.set(body.opaque + offset, width, max(current, 1) - 1)
+
+
+@pre_load("virtio-net-tx_waiting")
+def queues_in_use(at: BodyEntered) -> Iterator[Problem]:
+    """virtio_net_tx_waiting_pre_load: no more pairs in use than there are."""
+    device = at.body.parent
+    current = _pairs(device, "curr")
+    most = _pairs(device, "max")
+    if current is not None and most is not None and current > most:
+        yield Problem(
+            rule="virtio-queues",
+            summary=f"the guest uses {current} queue pairs, the destination's NIC has {most}",
+            words=(("virtio-net-queues", {"current": current, "maximum": most}),),
+        )
+
+
+@post_load("virtio-net-vnet")
+def vnet_header(at: BodyLoaded) -> Iterator[Problem]:
+    """virtio_net_vnet_post_load: packets carry a header, or the backend cannot take them."""
+    if at.body.number("has_vnet_hdr") and at.body.owned("has_vnet_hdr") == 0:
+        yield Problem(
+            rule="virtio-vnet-header",
+            summary="the source's network backend had vnet_hdr, the destination's has not",
+            words=(("virtio-vnet-header", {}),),
+            field="has_vnet_hdr",
+        )
+
+
+@post_load("virtio-net-ufo")
+def ufo(at: BodyLoaded) -> Iterator[Problem]:
+    """virtio_net_ufo_post_load: the backend fragments UDP packets for the guest, or not."""
+    if at.body.number("has_ufo") and at.body.owned("has_ufo") == 0:
+        yield Problem(
+            rule="virtio-vnet-header",
+            summary="the source's network backend fragments UDP (TUN_F_UFO), the destination's not",
+            words=(("virtio-net-ufo", {}),),
+            field="has_ufo",
+        )
+
+
+@post_load("virtio-net-device/rss", since=(10, 0))
+def rss(at: BodyLoaded) -> Iterator[Problem]:
+    """virtio_net_rss_post_load: the table's length is a power of two and not over 128."""
+    length = at.body.number("rss_data.indirections_len")
+    if length is None or not has_fixes_of_2026(at):
+        return
+    if length == 0 or length & (length - 1) or length > _RSS_MAX_TABLE_LEN:
+        yield Problem(
+            rule="virtio-queues",
+            summary=f"the NIC's RSS table has {length} entries; 1, 2, 4 ... 128 are possible",
+            words=(("virtio-net-rss", {"length": length}),),
+            field="rss_data.indirections_len",
+        )

@@ -1,0 +1,90 @@
+"""The x86 CPU: target/i386/machine.c.
+
+What KVM says to registers, MSRs and nested state is the destination's kernel's and not examined;
+CPUID is compared by no release's loader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.check.devices import post_load
+from migratable.check.objects import Loading
+from migratable.check.points import BodyLoaded
+from migratable.check.trouble import Problem, UnexaminedError
+
+_HF_GUEST = 1 << 21
+_REENLIGHTENMENT_ENABLED = 1 << 16
+
+
+def _user_khz(cpu: Loading | None, at: BodyLoaded) -> int | None:
+    """``tsc-frequency=`` of the destination in kHz, 0 without, None when it cannot be told.
+
+    Under TCG a CPU has a frequency to send when, and only when, the user gave one.
+    """
+    if cpu is None or cpu.own is None or at.profile.accelerator != "tcg":
+        return None
+    sent = cpu.own.subsections.get("cpu/tsc_khz")
+    return 0 if sent is None else sent.number("env.tsc_khz")
+
+
+@post_load("cpu", target="x86_64")
+@post_load("cpu", target="i386")
+def cpu(at: BodyLoaded) -> Iterator[Problem]:
+    """cpu_post_load: clock rate, form of the floating point registers, nested guest."""
+    body = at.body
+    sent = body.subsections.get("cpu/tsc_khz")
+    khz = sent.signed("env.tsc_khz", 8) if sent is not None else None
+    here = _user_khz(body, at)
+    if khz and here and khz != here:
+        yield Problem(
+            rule="cpu-features",
+            summary=f"the guest's clock runs at {khz} kHz, the destination was given {here} kHz",
+            words=(("x86-tsc-frequency", {}),),
+            subsection="cpu/tsc_khz",
+        )
+    form = body.number("env.fpregs_format_vmstate")
+    if form:
+        yield Problem(
+            rule="version-too-old",
+            summary=f"floating point registers are in form {form}, of QEMU before 2006",
+            words=(("x86-softfloat", {}),),
+            field="env.fpregs_format_vmstate",
+        )
+    if (body.number("env.hflags") or 0) & _HF_GUEST:
+        nested = body.subsections.get("cpu/nested_state")
+        if nested is None:
+            yield Problem(
+                rule="kernel-state",
+                summary="the CPU runs a nested guest, whose state is not in the stream",
+                explanation="Nested guests of TCG (SVM) cannot be moved; under KVM the source's "
+                "kernel did not give their state.",
+                words=(("x86-guest-mode", {}),),
+                field="env.hflags",
+            )
+
+
+@post_load("cpu/nested_state")
+def nested_state(at: BodyLoaded) -> Iterator[Problem]:
+    """nested_state_post_load asks the kernel; a program without KVM has no place for it."""
+    if at.profile.wants_kvm:
+        raise UnexaminedError("whether the destination's kernel takes the nested guest's state")
+    yield Problem(
+        rule="kernel-state",
+        summary="the guest runs nested guests under KVM, and the destination runs without KVM",
+        explanation="The program aborts: it has no memory for the nested state.",
+        subsection="cpu/nested_state",
+    )
+
+
+@post_load("cpu/msr_hyperv_reenlightenment", since=(6, 1))
+def reenlightenment(at: BodyLoaded) -> Iterator[Problem]:
+    """hyperv_reenlightenment_post_load: the clock rate must have been given."""
+    control = at.body.number("env.msr_hv_reenlightenment_control") or 0
+    if control & _REENLIGHTENMENT_ENABLED and _user_khz(at.body.parent, at) == 0:
+        yield Problem(
+            rule="cpu-features",
+            summary="Windows wants to be told of a changed clock rate; tsc-frequency= is not given",
+            words=(("x86-hyperv-reenlightenment", {}),),
+            subsection="cpu/msr_hyperv_reenlightenment",
+        )

@@ -1,0 +1,203 @@
+"""From a replay to a :class:`~migratable.verdict.Verdict`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from migratable.check import points
+from migratable.check.destination import Destination
+from migratable.check.replay import Found, Replay
+from migratable.check.rule import look, rules
+from migratable.profile.model import Profile
+from migratable.stream.model import Stream
+from migratable.verdict import Basis, Finding, Outcome, Refusal, Severity, Verdict
+
+
+def check(
+    stream: Stream,
+    profile: Profile | Destination,
+    *,
+    source: Mapping[str, Any] | None = None,
+) -> Verdict:
+    """Predict whether the destination loads the stream.
+
+    :param profile: the destination; give a :class:`~migratable.check.destination.Destination`
+        when many streams are checked against one.
+    :param source: facts about the source for the report.
+    """
+    destination = profile if isinstance(profile, Destination) else _destination(profile)
+    taken = destination.profile if isinstance(destination, Destination) else profile
+    assert isinstance(taken, Profile)
+    facts = {**source_facts(stream), **(source or {})}
+    if not isinstance(destination, Destination):
+        return Verdict(
+            outcome=Outcome.UNKNOWN,
+            basis=Basis.PREDICTED,
+            source=facts,
+            destination=destination_facts(taken),
+            unchecked=(
+                "everything: the profile has no loader's tables "
+                f"({'; '.join(taken.unchecked) or 'they were not read'}); take it again",
+            ),
+        )
+    replay = Replay(stream, destination).run()
+    return _verdict(replay, facts, taken)
+
+
+def _destination(profile: Profile) -> Destination | None:
+    return None if profile.loader is None else Destination(profile, profile.loader)
+
+
+def _verdict(replay: Replay, source: Mapping[str, Any], profile: Profile) -> Verdict:
+    refusals = [one for one in replay.found if one.problem.refuses]
+    first = refusals[0] if refusals else None
+    stream_notes = [
+        line
+        for one in replay.found
+        if not one.problem.refuses and one.lines and (first is None or one.order <= first.order)
+        for line in one.lines
+    ]
+    stderr = (*profile.stderr, *stream_notes, *(first.lines if first is not None else ()))
+    unknown = [
+        reason for order, reason in replay.unexamined if first is None or order < first.order
+    ]
+    if first is None and stream_end_note(replay):
+        stderr = (*stderr, *stream_end_note(replay))
+    outcome = Outcome.REFUSED if first is not None else Outcome.LOADS
+    if first is None and unknown:
+        outcome = Outcome.UNKNOWN
+    return Verdict(
+        outcome=outcome,
+        basis=Basis.PREDICTED,
+        source=source,
+        destination=destination_facts(profile),
+        first_refusal=None if first is None else _refusal(first, stderr),
+        findings=tuple(_finding(one) for one in replay.found),
+        unchecked=tuple(
+            dict.fromkeys(
+                [
+                    *(reason for _, reason in replay.unexamined),
+                    *replay.unchecked,
+                    *profile.unchecked,
+                    "the contents of RAM",
+                ]
+            )
+        ),
+        stderr=stderr,
+    )
+
+
+def stream_end_note(replay: Replay) -> tuple[str, ...]:
+    """What QEMU says when no vmdesc follows a stream that it has loaded."""
+    from migratable.knowledge import text  # noqa: PLC0415 -- rarely needed
+
+    own = replay.destination.stream
+    if replay.stream.vmdesc is not None or own is None or own.vmdesc is None:
+        return ()
+    return (text("vmdesc-expected", replay.release, type=0),)
+
+
+def _refusal(first: Found, stderr: tuple[str, ...]) -> Refusal:
+    device = first.problem.facts.get("device")
+    return Refusal(
+        rule=first.problem.rule,
+        message=next((line for line in first.lines if not line.startswith("warning:")), ""),
+        device=str(device) if isinstance(device, str) else first.device,
+        instance_id=first.instance_id,
+        stderr=stderr,
+    )
+
+
+def _finding(found: Found) -> Finding:
+    problem = found.problem
+    rule = rules().get(problem.rule)
+    severity = (
+        Severity(problem.severity)
+        if problem.severity
+        else (Severity.REFUSES if problem.refuses else rule.severity if rule else Severity.INFO)
+    )
+    return Finding(
+        rule=problem.rule,
+        severity=severity,
+        summary=problem.summary,
+        explanation=problem.explanation,
+        device=found.device,
+        instance_id=found.instance_id,
+        subsection=problem.subsection,
+        field=problem.field,
+        stderr=found.lines,
+        facts=dict(problem.facts),
+    )
+
+
+def not_started(
+    stderr: Sequence[str],
+    *,
+    stream: Stream | None = None,
+    source: Mapping[str, Any] | None = None,
+    destination: Mapping[str, Any] | None = None,
+    release: tuple[int, int] = (0, 0),
+    only_kvm: bool = False,
+) -> Verdict:
+    """The verdict for a destination whose program ends at its start.
+
+    :param stderr: its lines, without its name.
+    :param only_kvm: it might start under KVM, which was not tried.
+    """
+    facts = {**(source_facts(stream) if stream is not None else {}), **(source or {})}
+    lines = tuple(stderr)
+    if only_kvm:
+        return Verdict(
+            outcome=Outcome.UNKNOWN,
+            basis=Basis.PREDICTED,
+            source=facts,
+            destination=destination or {},
+            stderr=lines,
+            unchecked=(
+                "the destination asks for KVM and does not start under TCG: "
+                + (lines[-1] if lines else "it said nothing"),
+            ),
+        )
+    problem = next(iter(look(points.NotStarted(release=release, stderr=lines))))
+    message = problem.summary.removeprefix("the destination does not start: ")
+    return Verdict(
+        outcome=Outcome.REFUSED,
+        basis=Basis.PREDICTED,
+        source=facts,
+        destination=destination or {},
+        first_refusal=Refusal(rule=problem.rule, message=message, stderr=lines),
+        findings=(
+            Finding(
+                rule=problem.rule,
+                severity=Severity.REFUSES,
+                summary=problem.summary,
+                stderr=lines,
+            ),
+        ),
+        stderr=lines,
+    )
+
+
+def source_facts(stream: Stream) -> dict[str, Any]:
+    """What a stream says of its source."""
+    return {
+        "machine": stream.machine,
+        "sections": len([s for s in stream.sections if s.kind.name in {"START", "FULL"}]),
+        "ram_bytes": sum(b.used_length for b in stream.ram_blocks if "/" not in b.id),
+        "ram_blocks": len(stream.ram_blocks),
+        "container": stream.container,
+    }
+
+
+def destination_facts(profile: Profile) -> dict[str, Any]:
+    """What a report says of a destination."""
+    version = profile.version
+    return {
+        "qemu": f"{version.major}.{version.minor}.{version.micro}",
+        "package": version.package,
+        "machine": profile.machine,
+        "cpu": profile.cpu_model,
+        "accelerator": profile.accelerator,
+        "kernel": profile.kernel,
+    }

@@ -1,0 +1,362 @@
+"""``migration/savevm.c: qemu_loadvm_state`` over a stream and a destination's tables.
+
+QEMU stops at the first cause; the replay notes it and goes on with the next section, whose place
+in the stream is known, so that all causes are found. What it cannot follow it says.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from migratable.check import points
+from migratable.check.destination import Destination
+from migratable.check.lines import of_refusal, said
+from migratable.check.loader import Loader
+from migratable.check.objects import Memory
+from migratable.check.rule import look
+from migratable.check.trouble import (
+    EIO,
+    Problem,
+    RefusedError,
+    UnexaminedError,
+    Words,
+)
+from migratable.check.wire import StreamEndError, Wire
+from migratable.profile.loader import Handler
+from migratable.stream.layout import SectionKind
+from migratable.stream.model import Section, Stream
+
+_MOST_AHEAD = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A problem with its place and the lines that it alone would give."""
+
+    problem: Problem
+    device: str | None = None
+    instance_id: int | None = None
+    lines: tuple[str, ...] = ()
+    order: int = 0
+
+
+@dataclass(slots=True)
+class Replay:
+    """The replay of one stream on one destination.
+
+    :ivar found: problems in the order of the stream.
+    :ivar unexamined: ``(order, reason)`` of what could not be followed; a verdict cannot be
+        ``loads`` then.
+    :ivar unchecked: what was not examined and is not decisive.
+    :ivar fields: number of fields that were read.
+    """
+
+    stream: Stream
+    destination: Destination
+    found: list[Found] = field(default_factory=list)
+    unexamined: list[tuple[int, str]] = field(default_factory=list)
+    unchecked: list[str] = field(default_factory=list)
+    sections: int = 0
+    _order: int = 0
+    _sections: tuple[Section, ...] = ()
+
+    def run(self) -> Replay:
+        """Replay all of it."""
+        self._sections = self.stream.sections
+        self._before()
+        self._configuration()
+        self._ram()
+        memory = Memory(self.destination.tables.words)
+        for number, section in enumerate(self._sections):
+            if section.kind in {SectionKind.START, SectionKind.FULL}:
+                self._order = 10 + number
+                self._section(number, section, memory)
+        self._order = 10 + len(self._sections)
+        self._show(
+            points.StreamLoaded(
+                release=self.release,
+                stream=self.stream,
+                profile=self.destination.profile,
+            )
+        )
+        return self
+
+    @property
+    def release(self) -> tuple[int, int]:
+        """The destination's."""
+        return self.destination.release
+
+    def _show(
+        self,
+        point: object,
+        *,
+        device: str | None = None,
+        instance_id: int | None = None,
+        outer: tuple[Words, ...] = (),
+    ) -> bool:
+        """Show a point of the main loop to its rules; whether one refuses."""
+        refused = False
+        for problem in look(point):
+            if problem.refuses:
+                error = RefusedError(problem, self.release)
+                self._refused(error, outer, device, instance_id)
+                refused = True
+            else:
+                self._note(problem, device, instance_id)
+        return refused
+
+    def _note(self, problem: Problem, device: str | None, instance_id: int | None) -> None:
+        self.found.append(
+            Found(
+                problem=problem,
+                device=device,
+                instance_id=instance_id,
+                lines=tuple(said(words, self.release) for words in problem.words),
+                order=self._order,
+            )
+        )
+
+    def _refused(
+        self,
+        error: RefusedError,
+        outer: tuple[Words, ...],
+        device: str | None,
+        instance_id: int | None,
+    ) -> None:
+        self.found.append(
+            Found(
+                problem=error.problem,
+                device=device,
+                instance_id=instance_id,
+                lines=tuple(of_refusal(error, outer, self.release)),
+                order=self._order,
+            )
+        )
+
+    def _cannot(self, reason: str) -> None:
+        self.unexamined.append((self._order, reason))
+
+    # -- before the sections --------------------------------------------------------------------
+
+    def _before(self) -> None:
+        tables, profile = self.destination.tables, self.destination.profile
+        blocked = tuple(
+            handler.idstr
+            for handler in tables.handlers
+            if handler.vmsd is not None and tables.vmsds[handler.vmsd].unmigratable
+        )
+        self._show(
+            points.Destination(
+                release=self.release, unmigratable=blocked, no_stream=profile.no_stream
+            )
+        )
+
+    def _configuration(self) -> None:
+        self._order = 1
+        profile = self.destination.profile
+        own = self.destination.stream
+        expected = own is None or own.configuration is not None
+        outer: tuple[Words, ...] = ()
+        if self.release >= (11, 0):
+            outer = (
+                (
+                    "post-load-hook-error",
+                    {"vmsd": "configuration", "version": 1, "minimum": 0},
+                ),
+            )
+        self._show(
+            points.ConfigurationRead(
+                release=self.release,
+                configuration=self.stream.configuration,
+                machine=profile.machine,
+                expected=expected,
+                next_byte=self._first_byte(),
+                uuid=_uuid(profile.command_line),
+                page_bits=None
+                if own is None or own.configuration is None
+                else own.configuration.target_page_bits,
+            ),
+            outer=outer,
+        )
+
+    def _first_byte(self) -> int:
+        from migratable.stream.model import Command  # noqa: PLC0415 -- one use
+
+        for element in self.stream.elements:
+            return 8 if isinstance(element, Command) else int(getattr(element, "kind", 1))
+        return 0
+
+    # -- RAM ------------------------------------------------------------------------------------
+
+    def _ram(self) -> None:
+        self._order = 5
+        profile = self.destination.profile
+        version = next((s.version_id for s in self._sections if s.idstr == "ram"), 4)
+        outer: tuple[Words, ...] = (("device-error", {"device": "ram", "instance_id": 0}),)
+        if self.release >= (10, 2):
+            outer = (("vmstate-load-failed", {"version": version, "ret": -22}), *outer)
+        for block in self.stream.ram_blocks:
+            refused = self._show(
+                points.RamBlockRead(
+                    release=self.release,
+                    block=block,
+                    local=profile.ram_blocks.get(block.id),
+                    page_size=self.stream.page_size,
+                    local_page_size=profile.block_page_sizes.get(block.id),
+                ),
+                device="ram",
+                instance_id=0,
+                outer=outer,
+            )
+            if refused:
+                self._order = 6  # QEMU stops here; the others are found all the same
+
+    # -- sections -------------------------------------------------------------------------------
+
+    def _section(self, number: int, section: Section, memory: Memory) -> None:
+        self.sections += 1
+        handler = self.destination.find(section.idstr, section.instance_id)
+        place = {"device": section.idstr, "instance_id": section.instance_id}
+        if self._show(
+            points.SectionFound(
+                release=self.release,
+                idstr=section.idstr,
+                instance_id=section.instance_id,
+                version=section.version_id,
+                handler=handler,
+                near=tuple(self._near(section)),
+            ),
+            device=section.idstr,
+            instance_id=section.instance_id,
+        ):
+            return
+        if handler is None:  # the rules have said so
+            return
+        if handler.vmsd is None:
+            self._old_style(section, handler)
+            return
+        own = self.destination.own(handler)
+        if own.why:
+            self._cannot(f"{handler.idstr}: {own.why}")
+            return
+        loader = Loader(
+            tables=self.destination.tables,
+            profile=self.destination.profile,
+            release=self.release,
+            wire=Wire(section.body, lambda: self._after(number)),
+            memory=memory,
+            handler=handler,
+            exists=own.exists,
+            sizes=own.sizes,
+            own_body=own.body,
+        )
+        description = section.description
+        try:
+            loader.state(
+                handler.vmsd,
+                handler.opaque,
+                section.version_id,
+                None,
+                None if description is None else description.body,
+                own.body,
+            )
+            self._footer(section, loader)
+        except RefusedError as refused:
+            for problem in loader.problems:
+                self._note(problem, section.idstr, section.instance_id)
+            self._refused(refused, self._outer(section, refused), **place)  # type: ignore[arg-type]
+        except UnexaminedError as reason:
+            self._cannot(f"{section.idstr}: {reason}")
+        except StreamEndError:
+            ended = RefusedError(
+                Problem(
+                    rule="stream-broken",
+                    summary=f"the stream ends inside {section.idstr}",
+                    errno=EIO,
+                ),
+                self.release,
+            )
+            self._refused(ended, self._outer(section, ended), **place)  # type: ignore[arg-type]
+        else:
+            for problem in loader.problems:
+                self._note(problem, section.idstr, section.instance_id)
+        self.unchecked.extend(loader.unchecked)
+
+    def _outer(self, section: Section, refused: RefusedError) -> tuple[Words, ...]:
+        if refused.problem.rule in {"section-footer"} or refused.problem.facts.get("footer"):
+            return (("footer-chain", {"section_id": section.section_id}),)
+        return (("device-error", {"device": section.idstr, "instance_id": section.instance_id}),)
+
+    def _old_style(self, section: Section, handler: Handler) -> None:
+        if section.kind is SectionKind.FULL and section.idstr != "ram":
+            self.unchecked.append(f"{section.idstr}: its contents (a loader of its own)")
+
+    def _footer(self, section: Section, loader: Loader) -> None:
+        own = self.destination.stream
+        if own is not None and own.sections and not own.sections[0].footer:
+            return
+        head = bytes(loader.wire.peek(5))
+        point = points.FooterRead(
+            release=self.release,
+            idstr=loader.handler.idstr,
+            section_id=section.section_id,
+            mark=head[0] if head else None,
+            read_id=int.from_bytes(head[1:5], "big") if len(head) == 5 else None,
+            consumed=loader.wire.pos,
+            size=len(section.body),
+            detail="; ".join(loader.trail),
+        )
+        for problem in look(point):
+            raise RefusedError(problem, self.release)
+
+    def _after(self, number: int) -> bytes:
+        """The bytes behind a section: its footer and the sections that follow."""
+        return b"".join(self._pieces(number))
+
+    def _pieces(self, number: int) -> Iterator[bytes]:
+        section = self._sections[number]
+        if section.footer:
+            yield b"\x7e" + section.section_id.to_bytes(4, "big")
+        size = 0
+        for following in self._sections[number + 1 :]:
+            data = _whole(following)
+            yield data
+            size += len(data)
+            if size > _MOST_AHEAD:
+                return
+        if self.stream.eof:
+            yield b"\x00"
+        if self.stream.vmdesc is not None:
+            yield b"\x06" + len(self.stream.vmdesc.raw).to_bytes(4, "big") + self.stream.vmdesc.raw
+
+    def _near(self, section: Section) -> Iterator[str]:
+        """Handlers of the same kind that the destination does have."""
+        kind = section.idstr.rpartition("/")[2]
+        for idstr, handlers in self.destination.names.items():
+            if idstr.rpartition("/")[2] == kind:
+                yield from (f"'{idstr}' {handler.instance_id}" for handler in handlers)
+
+
+def _whole(section: Section) -> bytes:
+    from migratable.stream.cursor import counted  # noqa: PLC0415 -- rarely needed
+
+    parts = [bytes([section.kind]), section.section_id.to_bytes(4, "big")]
+    if section.kind in {SectionKind.START, SectionKind.FULL}:
+        parts += [
+            counted(section.idstr),
+            (section.instance_id & 0xFFFFFFFF).to_bytes(4, "big"),
+            section.version_id.to_bytes(4, "big"),
+        ]
+    parts.append(bytes(section.body[:_MOST_AHEAD]))
+    if section.footer:
+        parts.append(b"\x7e" + section.section_id.to_bytes(4, "big"))
+    return b"".join(parts)
+
+
+def _uuid(command_line: tuple[str, ...]) -> str | None:
+    for word, value in itertools.pairwise(command_line):
+        if word in {"-uuid", "--uuid"}:
+            return value
+    return None

@@ -1,0 +1,51 @@
+"""A pseries guest has a machine capability at a higher level than the destination.
+
+## What it checks
+
+The capability subsections of the stream's `spapr` section (`spapr/cap/...`) against the
+destination's effective capabilities. A capability that is not in the stream, and one that equals
+the destination's own default, counts as that default: the destination cannot know the source's.
+
+## Why QEMU refuses
+
+The guest was told that it has the capability (hardware transactional memory, nested
+virtualisation, a mitigation) and may rely on it.
+
+## How to fix it
+
+Start the destination with the capability at the source's level:
+`-machine pseries-...,cap-NAME=VALUE`. What was set where: `migratable caps`.
+
+## Source
+
+`hw/ppc/spapr_caps.c: spapr_caps_post_migration`; modelled in {doc}`/explanation/pseries`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.check.capabilities import differences
+from migratable.check.points import BodyLoaded
+from migratable.check.rule import Rule
+from migratable.check.trouble import Problem
+from migratable.verdict import Severity
+
+
+def check(at: BodyLoaded) -> Iterator[Problem]:
+    """All capabilities that are higher; QEMU prints a line for each and then stops."""
+    found = differences(at)
+    higher = [one for one in found if one.higher]
+    if not higher:
+        return
+    names = ", ".join(f"cap-{one.name} ({one.stream} here {one.local})" for one in higher)
+    yield Problem(
+        rule=RULE.id,
+        summary=f"the guest has capabilities at a higher level than the destination: {names}",
+        words=tuple(one.words for one in found),
+        subsection=f"spapr/cap/{higher[0].wire}",
+        facts={"capabilities": [(one.name, one.stream, one.local) for one in higher]},
+    )
+
+
+RULE = Rule(id="capability-higher", severity=Severity.REFUSES, at=(BodyLoaded,), check=check)

@@ -1,0 +1,48 @@
+"""A pseries guest has a machine capability at a lower level than the destination.
+
+## What it checks
+
+The same comparison as {doc}`capability-higher`, the other way round.
+
+## Why QEMU only warns
+
+The guest was promised less than the destination has. It goes on as before.
+
+## How to fix it
+
+Nothing needs fixing. To be rid of the line, give the destination the source's level.
+
+## Source
+
+`hw/ppc/spapr_caps.c: spapr_caps_post_migration`; 4.0 to 11.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.check.capabilities import differences
+from migratable.check.points import BodyLoaded
+from migratable.check.rule import Rule
+from migratable.check.trouble import Problem
+from migratable.verdict import Severity
+
+
+def check(at: BodyLoaded) -> Iterator[Problem]:
+    """Each capability that is lower, unless others are higher, which print all lines."""
+    found = differences(at)
+    if any(one.higher for one in found):
+        return
+    for one in found:
+        yield Problem(
+            rule=RULE.id,
+            refuses=False,
+            severity=Severity.WARNS,
+            summary=f"cap-{one.name}: the guest has level {one.stream}, the destination "
+            f"{one.local}; harmless",
+            words=(one.words,),
+            subsection=f"spapr/cap/{one.wire}",
+        )
+
+
+RULE = Rule(id="capability-lower", severity=Severity.WARNS, at=(BodyLoaded,), check=check)

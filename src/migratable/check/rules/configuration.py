@@ -1,0 +1,130 @@
+"""The configuration section is missing, unexpected, or has what the destination does not take.
+
+## What it checks
+
+* a stream without the section for a destination that expects one (`xen-save-devices-state`,
+  machine types before 2.4, `migration.send-configuration=off`), and the other way round;
+* subsections that the destination's release does not know (`configuration/uuid` before 4.2);
+* migration capabilities in the section (`x-ignore-shared`, `mapped-ram`), which both sides must
+  have on;
+* the guest's UUID, when the source validates it.
+
+## Why QEMU refuses
+
+The section says how the rest of the stream is written. A capability that only one side has on
+means other bytes.
+
+## How to fix it
+
+Set migration capabilities and `-global migration.*` alike on both sides.
+
+## Source
+
+`migration/savevm.c: vmstate_configuration, configuration_post_load,
+configuration_validate_capabilities, vmstate_uuid_post_load`; 4.1 to 11.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.check.points import ConfigurationRead
+from migratable.check.rule import Rule, loads, refuses
+from migratable.check.trouble import ENOENT, Problem
+from migratable.stream.model import Configuration
+from migratable.verdict import Severity
+
+_CONFIGURATION = 7
+
+
+def check(at: ConfigurationRead) -> Iterator[Problem]:
+    """Presence, subsections, capabilities, UUID: in the loader's order."""
+    configuration = at.configuration
+    if configuration is None:
+        if at.expected:
+            yield Problem(
+                rule=RULE.id,
+                summary="the stream has no configuration section and the destination expects one",
+                words=(
+                    ("configuration-missing", {"byte": at.next_byte, "expected": _CONFIGURATION}),
+                ),
+                facts={"bare": True},
+            )
+        return
+    if not at.expected:
+        yield Problem(
+            rule=RULE.id,
+            summary="the stream has a configuration section and the destination expects none",
+            words=(("unknown-section-type", {"type": _CONFIGURATION}),),
+            facts={"bare": True},
+        )
+        return
+    yield from _uuid(at, configuration)
+    yield from _capabilities(at, configuration)
+
+
+def _uuid(at: ConfigurationRead, configuration: Configuration) -> Iterator[Problem]:
+    if configuration.subsection("uuid") is None:
+        return
+    if at.release < (4, 2):
+        yield Problem(
+            rule=RULE.id,
+            summary="the destination does not know the subsection configuration/uuid",
+            words=(
+                (
+                    "subsection-unknown",
+                    {"subsection": "configuration/uuid", "vmsd": "configuration"},
+                ),
+            ),
+            errno=ENOENT,
+        )
+        return
+    received = str(configuration.uuid)
+    if at.uuid is None:
+        yield Problem(
+            rule=RULE.id,
+            refuses=False,
+            severity=Severity.WARNS,
+            summary=f"the source checks the UUID {received}, the destination has none",
+            words=(("uuid-unset", {"received": received}),),
+        )
+    elif at.uuid.lower() != received:
+        yield Problem(
+            rule=RULE.id,
+            summary=f"the guest's UUID is {received}, the destination's {at.uuid.lower()}",
+            words=(("uuid-differs", {"received": received, "local": at.uuid.lower()}),),
+        )
+
+
+def _capabilities(at: ConfigurationRead, configuration: Configuration) -> Iterator[Problem]:
+    for name in configuration.capabilities:
+        if name not in at.capabilities:
+            yield Problem(
+                rule=RULE.id,
+                summary=f"the source migrated with the capability {name} on",
+                explanation="The destination must have it on too (migrate-set-capabilities); a "
+                "command line does not say whether it will.",
+                refuses=False,
+                severity=Severity.INFO,
+            )
+
+
+RULE = Rule(
+    id="configuration",
+    severity=Severity.REFUSES,
+    at=(ConfigurationRead,),
+    check=check,
+    examples=(
+        refuses(
+            ConfigurationRead(release=(10, 0), configuration=None, machine="pc-q35-10.0"),
+            "no configuration section",
+        ),
+        loads(
+            ConfigurationRead(
+                release=(10, 0),
+                configuration=Configuration(machine="pc-q35-10.0"),
+                machine="pc-q35-10.0",
+            )
+        ),
+    ),
+)

@@ -1,0 +1,41 @@
+"""The guest's processor is not one that the destination can go on as.
+
+## What it checks
+
+On ppc64 the processor version register (PVR) of each CPU in the stream against the destination's
+CPU, and the compatibility mode, when the guest has settled on one.
+
+## Why QEMU refuses
+
+Without a compatibility mode the guest runs on exactly the processor that it was started with.
+QEMU says nothing but `error while loading state for instance 0x0 of device 'cpu'`. `-cpu POWER9`
+means POWER9 v2.0 up to 9.x and v2.2 from 10.0 on, so the same command line can name two
+processors.
+
+## How to fix it
+
+Name the processor with its version on the destination (`-cpu power9_v2.0`), or give the guest a
+compatibility mode (`-machine pseries,max-cpu-compat=power9`) so that its Linux settles on it.
+
+## Source
+
+`target/ppc/machine.c: cpu_post_load, pvr_match`, `target/ppc/compat.c`; 4.1 to 11.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.check.hooks import judged
+from migratable.check.points import BodyEntered, BodyLoaded
+from migratable.check.rule import Rule
+from migratable.check.trouble import Problem
+from migratable.verdict import Severity
+
+
+def check(at: BodyEntered | BodyLoaded) -> Iterator[Problem]:
+    """What the modules of :mod:`migratable.check.devices` say that is of this rule."""
+    yield from (problem for problem in judged(at) if problem.rule == RULE.id)
+
+
+RULE = Rule(id="cpu-identity", severity=Severity.REFUSES, at=(BodyEntered, BodyLoaded), check=check)

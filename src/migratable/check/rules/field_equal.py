@@ -1,0 +1,77 @@
+"""A field must be equal on both sides, and is not.
+
+## What it checks
+
+Fields of the types `... equal` (equal to the destination's own value) and `int32 le` (not larger).
+
+## Why QEMU refuses
+
+They are properties of the machine rather than state: the number of interrupts of a PCI bus, of
+timers, of tables. QEMU prints the two numbers in hexadecimal, the destination's first
+(`8 != 4`), and nothing else until the lines that name field and device.
+
+## How to fix it
+
+Find the setting that the field stands for and make it equal.
+
+## Source
+
+`migration/vmstate-types.c: get_int32_equal` and its kin, `get_int32_le`; 4.1 to 11.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.check.points import ValueRead
+from migratable.check.rule import Rule, loads, refuses
+from migratable.check.trouble import Problem
+from migratable.profile.loader import VmField, Vmsd
+from migratable.verdict import Severity
+
+
+def check(at: ValueRead) -> Iterator[Problem]:
+    """Equal, or for `int32 le` between 0 and the local value."""
+    local = at.local
+    if local is None:
+        return
+    name = f"{at.vmsd.name}:{at.field.name}"
+    if at.field.info == "int32 le":
+        value, most = _signed(at.value, at.width), _signed(local, at.width)
+        if not 0 <= value <= most:
+            yield Problem(
+                rule=RULE.id,
+                summary=f"{name} is {value}, the destination takes 0 to {most}",
+                words=(("field-int32-le", {"value": value, "maximum": most}),),
+                field=at.field.name,
+            )
+    elif at.value != local:
+        words: list[tuple[str, dict[str, str | int]]] = [
+            ("field-equal", {"local": local, "received": at.value})
+        ]
+        yield Problem(
+            rule=RULE.id,
+            summary=f"{name} is {at.value:#x} in the stream and {local:#x} on the destination",
+            explanation=at.field.err_hint,
+            words=tuple(words),
+            field=at.field.name,
+            facts={"hint": at.field.err_hint},
+        )
+
+
+def _signed(value: int, width: int) -> int:
+    return value - (1 << 8 * width) if value >> (8 * width - 1) else value
+
+
+_BUS = Vmsd(name="PCIBUS", version=1, minimum=1)
+_NIRQ = VmField(name="nirq", info="int32 equal")
+RULE = Rule(
+    id="field-equal",
+    severity=Severity.REFUSES,
+    at=(ValueRead,),
+    check=check,
+    examples=(
+        refuses(ValueRead(release=(10, 0), vmsd=_BUS, field=_NIRQ, value=4, local=8), "nirq"),
+        loads(ValueRead(release=(10, 0), vmsd=_BUS, field=_NIRQ, value=4, local=4)),
+    ),
+)

@@ -1,0 +1,73 @@
+"""A loaded value is one that the device cannot have.
+
+## What it checks
+
+Fields that must exist by a test (`VMSTATE_VALIDATE`): the number of HPET timers, the length of an
+AER log; and values that a device's own code refuses right after they were loaded.
+
+## Why QEMU refuses
+
+Such values come from another configuration (fewer timers) or from a damaged stream; QEMU does not
+put them into a device.
+
+## How to fix it
+
+Look at the field with `migratable inspect`, and at the option that decides it.
+
+## Source
+
+`migration/vmstate.c: vmstate_load_state` (`VMS_MUST_EXIST`); 4.1 to 11.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.check.objects import Loading
+from migratable.check.points import FieldMissing
+from migratable.check.rule import Rule, refuses
+from migratable.check.trouble import EPERM, Problem
+from migratable.profile.loader import Flag, VmField, Vmsd
+from migratable.verdict import Severity
+
+
+def check(at: FieldMissing) -> Iterator[Problem]:
+    """The field's test said no."""
+    if at.field.flags & Flag.MUST_EXIST:
+        name = f"{at.body.vmsd.name}/{at.field.name}"
+        yield Problem(
+            rule=RULE.id,
+            summary=f"the destination's check {name!r} fails on the loaded values",
+            words=(
+                (
+                    "field-validation",
+                    {
+                        "vmsd": at.body.vmsd.name,
+                        "field": at.field.name,
+                        "version": at.body.vmsd.version,
+                    },
+                ),
+            ),
+            errno=EPERM,
+            field=at.field.name,
+        )
+
+
+_HPET = Vmsd(name="hpet", version=2, minimum=1)
+_CHECK = VmField(name="num_timers must match", flags=Flag.MUST_EXIST)
+RULE = Rule(
+    id="field-validation",
+    severity=Severity.REFUSES,
+    at=(FieldMissing,),
+    check=check,
+    examples=(
+        refuses(
+            FieldMissing(
+                release=(10, 0),
+                body=Loading(index=0, vmsd=_HPET, opaque=0, version=2),
+                field=_CHECK,
+            ),
+            "num_timers",
+        ),
+    ),
+)

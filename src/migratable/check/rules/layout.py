@@ -1,0 +1,58 @@
+"""The destination's tables and the stream disagree inside a section.
+
+## What it checks
+
+Array elements that only one side has: where the destination has no object, the stream must have
+the placeholder of a missing one.
+
+## Why QEMU refuses
+
+Everything behind would be read in the wrong place. Most differences of layout are only seen at the
+section's end ({doc}`section-footer`); this one is seen at once.
+
+## How to fix it
+
+Make the number of objects (timers, CPUs, ports) equal on both sides.
+
+## Source
+
+`migration/vmstate-types.c: get_nullptr`; 4.1 to 11.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.check.points import ElementRead
+from migratable.check.rule import Rule, loads, refuses
+from migratable.check.trouble import Problem
+from migratable.profile.loader import VmField, Vmsd
+from migratable.verdict import Severity
+
+_MARKER = 0x30
+
+
+def check(at: ElementRead) -> Iterator[Problem]:
+    """The placeholder stands where the destination has nothing."""
+    if at.marker != _MARKER:
+        yield Problem(
+            rule=RULE.id,
+            summary=f"{at.vmsd.name}:{at.field.name}: the destination has no object where the "
+            "stream has one",
+            words=(("nullptr-marker", {}),),
+            field=at.field.name,
+        )
+
+
+_VMSD = Vmsd(name="xive", version=1, minimum=1)
+_FIELD = VmField(name="tctx")
+RULE = Rule(
+    id="layout",
+    severity=Severity.REFUSES,
+    at=(ElementRead,),
+    check=check,
+    examples=(
+        refuses(ElementRead(release=(10, 0), vmsd=_VMSD, field=_FIELD, marker=1), "no object"),
+        loads(ElementRead(release=(10, 0), vmsd=_VMSD, field=_FIELD, marker=0x30)),
+    ),
+)

@@ -1,0 +1,74 @@
+"""The stream is of another machine type than the destination.
+
+## What it checks
+
+The machine type's name in the stream's configuration section, compared with the destination's
+canonical name, as many characters as the stream has (`pc-q35-5` is accepted by `pc-q35-5.2`: QEMU
+compares no more).
+
+## Why QEMU refuses
+
+The machine type is the promise of what the guest sees. With another one nothing that follows can
+be trusted.
+
+## How to fix it
+
+Start the destination with the source's machine type, written with its version. Aliases (`q35`,
+`pc`, `pseries`, `virt`) mean another machine in every release. A type that the destination does
+not have: take a release that still (or already) has it.
+
+## Source
+
+`migration/savevm.c: configuration_post_load`; 4.1 to 11.1. From 11.0 on the line is part of the
+closing line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.check.points import ConfigurationRead
+from migratable.check.rule import Rule, loads, refuses
+from migratable.check.trouble import Problem
+from migratable.stream.model import Configuration
+from migratable.verdict import Severity
+
+
+def check(at: ConfigurationRead) -> Iterator[Problem]:
+    """The received name is a prefix of the local one, or it is refused."""
+    if at.configuration is None or not at.expected:
+        return
+    received = at.configuration.machine
+    if not at.machine.startswith(received):
+        yield Problem(
+            rule=RULE.id,
+            summary=f"the guest's machine type is {received}, the destination's {at.machine}",
+            explanation="QEMU compares the names before anything else.",
+            words=(("machine-type", {"received": received, "local": at.machine}),),
+            facts={"received": received, "local": at.machine},
+        )
+
+
+RULE = Rule(
+    id="machine-type",
+    severity=Severity.REFUSES,
+    at=(ConfigurationRead,),
+    check=check,
+    examples=(
+        refuses(
+            ConfigurationRead(
+                release=(10, 0),
+                configuration=Configuration(machine="pc-q35-9.1"),
+                machine="pc-q35-10.0",
+            ),
+            "pc-q35-9.1",
+        ),
+        loads(
+            ConfigurationRead(
+                release=(10, 0),
+                configuration=Configuration(machine="pc-q35-10"),
+                machine="pc-q35-10.0",
+            )
+        ),
+    ),
+)

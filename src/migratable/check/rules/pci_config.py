@@ -1,0 +1,90 @@
+"""A PCI device's configuration space differs where it must not.
+
+## What it checks
+
+Every byte of the configuration space: bits that the destination compares (`cmask`) and that the
+guest cannot have written (`wmask`, `w1cmask`).
+
+## Why QEMU refuses
+
+Those bits are the device as its driver knows it: vendor and device number, class, sizes of BARs,
+capabilities and their places, the size of the MSI-X table. A driver that has read them must find
+the same after the move.
+
+## How to fix it
+
+The register says what differs: device number and BARs (another device, another size of its
+configuration), `disable-legacy`/`disable-modern` of virtio, the number of vectors
+(`vectors=`, `num-queues=`), PCIe capabilities (`x-pcie-...` properties that machine types set).
+
+## Source
+
+`hw/pci/pci.c: get_pci_config_device`; 4.1 to 11.1. The line shows the first byte that differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.check.pci import register
+from migratable.check.points import PciConfigRead
+from migratable.check.rule import Rule, loads, refuses
+from migratable.check.trouble import Problem
+from migratable.profile.loader import PciMasks
+from migratable.verdict import Severity
+
+
+def check(at: PciConfigRead) -> Iterator[Problem]:
+    """The first byte that differs under the masks; all of them in the explanation."""
+    masks = at.masks
+    count = min(len(at.config), len(masks.config))
+    sent = int.from_bytes(at.config[:count], "little")
+    local = int.from_bytes(masks.config[:count], "little")
+    compared = int.from_bytes(masks.cmask[:count], "little")
+    written = int.from_bytes(masks.wmask[:count], "little")
+    cleared = int.from_bytes(masks.w1cmask[:count], "little")
+    difference = (sent ^ local) & compared & ~written & ~cleared
+    if not difference:
+        return
+    bytes_ = [i for i in range(count) if difference >> 8 * i & 0xFF]
+    first = bytes_[0]
+    names = list(dict.fromkeys(register(masks.config, i) for i in bytes_))
+    yield Problem(
+        rule=RULE.id,
+        summary=f"{names[0]} of {at.idstr!r} is {at.config[first]:#x} in the stream and "
+        f"{masks.config[first]:#x} on the destination (byte {first:#x})",
+        explanation="Differs in: " + ", ".join(names[:8]) + ".",
+        words=(
+            (
+                "pci-config",
+                {
+                    "offset": first,
+                    "read": at.config[first],
+                    "local": masks.config[first],
+                    "cmask": masks.cmask[first],
+                    "wmask": masks.wmask[first],
+                    "w1cmask": masks.w1cmask[first],
+                },
+            ),
+        ),
+        field="config",
+        facts={"bytes": bytes_, "registers": names},
+    )
+
+
+def _point(device: int) -> PciConfigRead:
+    local = bytes.fromhex("f41a4210") + bytes(252)
+    sent = bytes.fromhex("f41a") + bytes([device, 0x10]) + bytes(252)
+    masks = PciMasks(
+        config=local, cmask=b"\xff" * 4 + bytes(252), wmask=bytes(256), w1cmask=bytes(256)
+    )
+    return PciConfigRead(release=(10, 0), idstr="0000:00:01.0/virtio-blk", config=sent, masks=masks)
+
+
+RULE = Rule(
+    id="pci-config",
+    severity=Severity.REFUSES,
+    at=(PciConfigRead,),
+    check=check,
+    examples=(refuses(_point(1), "device number"), loads(_point(0x42))),
+)

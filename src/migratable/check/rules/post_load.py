@@ -1,0 +1,39 @@
+"""A device refuses its own state after it was loaded.
+
+## What it checks
+
+What the code of devices does in their `post_load` hooks: table sizes, indices, values that do not
+go together. Each is modelled in a module of `migratable/check/devices`.
+
+## Why QEMU refuses
+
+The tables are satisfied, and the device's code finds that it could not go on with these values.
+
+## How to fix it
+
+The finding says which values; they come from a different configuration of the device in most cases.
+
+## Source
+
+The `post_load` functions of the devices; each module names its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.check.hooks import judged
+from migratable.check.points import BodyEntered, BodyLoaded
+from migratable.check.rule import Rule
+from migratable.check.trouble import Problem
+from migratable.verdict import Severity
+
+
+def check(at: BodyEntered | BodyLoaded) -> Iterator[Problem]:
+    """What the modules of :mod:`migratable.check.devices` say that is of this rule."""
+    yield from (problem for problem in judged(at) if problem.rule not in OTHERS)
+
+
+#: Rules with pages of their own.
+OTHERS = frozenset({"cpu-identity", "virtio-vnet-header"})
+RULE = Rule(id="post-load", severity=Severity.REFUSES, at=(BodyEntered, BodyLoaded), check=check)

@@ -1,0 +1,65 @@
+"""A RAM block's backing has pages of another size (postcopy).
+
+## What it checks
+
+The page size that a source with the capability `postcopy-ram` sends for blocks on huge pages,
+against the destination's backing of that block.
+
+## Why QEMU refuses
+
+In postcopy whole host pages are fetched; both sides must agree on what one is.
+
+## How to fix it
+
+Back the guest's memory alike on both hosts, or migrate without postcopy.
+
+## Source
+
+`migration/ram.c: parse_ramblock`; 4.1 to 11.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.check.points import RamBlockRead
+from migratable.check.rule import Rule, loads, refuses
+from migratable.check.trouble import Problem
+from migratable.stream.ram import RamBlock
+from migratable.verdict import Severity
+
+
+def check(at: RamBlockRead) -> Iterator[Problem]:
+    """A page size that came is the destination's."""
+    sent, local = at.block.page_size, at.local_page_size
+    if sent is not None and local is not None and sent != local:
+        yield Problem(
+            rule=RULE.id,
+            summary=f"RAM block {at.block.id!r} has pages of {sent} bytes on the source, "
+            f"{local} here",
+            words=(
+                ("ram-block-page-size", {"block": at.block.id, "local": local, "stream": sent}),
+            ),
+        )
+
+
+_BLOCK = RamBlock(id="pc.ram", used_length=1 << 30, page_size=2 << 20)
+RULE = Rule(
+    id="ram-block-page-size",
+    severity=Severity.REFUSES,
+    at=(RamBlockRead,),
+    check=check,
+    examples=(
+        refuses(
+            RamBlockRead(
+                release=(10, 0), block=_BLOCK, local=(1 << 30, 1 << 30), local_page_size=4096
+            ),
+            "2097152",
+        ),
+        loads(
+            RamBlockRead(
+                release=(10, 0), block=_BLOCK, local=(1 << 30, 1 << 30), local_page_size=2 << 20
+            )
+        ),
+    ),
+)

@@ -1,0 +1,101 @@
+"""The destination reads fewer or more bytes of a section than the source wrote.
+
+## What it checks
+
+After each section: the footer byte and the section's number behind it, at the place where the
+destination's tables end.
+
+## Why QEMU refuses
+
+Nothing in the stream says how long a section is. When the tables of the two sides differ (another
+number of CPUs, ports or queues; a field that one release has and the other has not), the
+destination looks for the footer in the wrong place. `Missing section footer for X` therefore means:
+the layout of X differs.
+
+## How to fix it
+
+Make what decides the layout equal; the finding says which field differs where that can be seen. If
+the command lines are equal, the two releases disagree, and one of them needs a fix.
+
+## Source
+
+`migration/savevm.c: check_section_footer`; 4.1 to 11.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.check.points import FooterRead
+from migratable.check.rule import Rule, loads, refuses
+from migratable.check.trouble import Problem
+from migratable.verdict import Severity
+
+_FOOTER = 0x7E
+
+
+def check(at: FooterRead) -> Iterator[Problem]:
+    """The byte is a footer's and the number this section's."""
+    difference = at.size - at.consumed
+    what = f"the destination reads {at.consumed} of {at.size} bytes of {at.idstr!r}"
+    explanation = at.detail or (
+        f"{difference} bytes are left over." if difference > 0 else f"{-difference} are missing."
+    )
+    facts: dict[str, object] = {"footer": True, "difference": difference}
+    if at.mark is None:
+        yield Problem(
+            rule="stream-broken",
+            summary=f"the stream ends behind {at.idstr!r}",
+            words=(("footer-read-failed", {"errno": -5}),),
+            facts=facts,
+        )
+    elif at.mark != _FOOTER:
+        yield Problem(
+            rule=RULE.id,
+            summary=what,
+            explanation=explanation,
+            words=(("footer-missing", {"device": at.idstr}),),
+            facts=facts,
+        )
+    elif at.read_id != at.section_id:
+        yield Problem(
+            rule=RULE.id,
+            summary=what,
+            explanation=explanation,
+            words=(
+                (
+                    "footer-mismatch",
+                    {
+                        "device": at.idstr,
+                        "read": at.read_id or 0,
+                        "expected": at.section_id,
+                    },
+                ),
+            ),
+            facts=facts,
+        )
+
+
+_POINT = FooterRead(
+    release=(10, 0), idstr="spapr-xive", section_id=9, mark=0, read_id=0, consumed=8, size=12
+)
+RULE = Rule(
+    id="section-footer",
+    severity=Severity.REFUSES,
+    at=(FooterRead,),
+    check=check,
+    examples=(
+        refuses(_POINT, "8 of 12"),
+        loads(
+            FooterRead(
+                release=(10, 0),
+                idstr="timer",
+                section_id=9,
+                mark=0x7E,
+                read_id=9,
+                consumed=12,
+                size=12,
+            )
+        ),
+    ),
+)

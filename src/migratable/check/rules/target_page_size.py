@@ -1,0 +1,69 @@
+"""The guest's pages have another size than the destination's.
+
+## What it checks
+
+`configuration/target-page-bits` of the stream, which machines with pages of varying size (Arm)
+send, against the destination's own.
+
+## Why QEMU refuses
+
+RAM is sent by target page; with another size every page would land elsewhere.
+
+## How to fix it
+
+Use the source's machine type and CPU on the destination; they set the size.
+
+## Source
+
+`migration/savevm.c: configuration_post_load, vmstate_target_page_bits`; 4.1 to 11.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.check.points import ConfigurationRead
+from migratable.check.rule import Rule, loads, refuses
+from migratable.check.trouble import Problem
+from migratable.stream.model import Configuration, ConfigurationSubsection
+from migratable.verdict import Severity
+
+
+def check(at: ConfigurationRead) -> Iterator[Problem]:
+    """Bits that came, against those of the destination where it sends them itself."""
+    received = None if at.configuration is None else at.configuration.target_page_bits
+    if received is not None and at.page_bits is not None and received != at.page_bits:
+        yield Problem(
+            rule=RULE.id,
+            summary=f"the guest's pages have {1 << received} bytes, the destination's "
+            f"{1 << at.page_bits}",
+            words=(("target-page-size", {"received": received, "local": at.page_bits}),),
+        )
+
+
+_BITS = ConfigurationSubsection(
+    name="configuration/target-page-bits", version=1, body=b"\0\0\0\x10"
+)
+_POINT = ConfigurationRead(
+    release=(10, 0),
+    configuration=Configuration(machine="virt-10.0", subsections=(_BITS,)),
+    machine="virt-10.0",
+    page_bits=12,
+)
+RULE = Rule(
+    id="target-page-size",
+    severity=Severity.REFUSES,
+    at=(ConfigurationRead,),
+    check=check,
+    examples=(
+        refuses(_POINT, "65536"),
+        loads(
+            ConfigurationRead(
+                release=(10, 0),
+                configuration=Configuration(machine="virt-10.0"),
+                machine="virt-10.0",
+                page_bits=12,
+            )
+        ),
+    ),
+)

@@ -1,0 +1,72 @@
+"""The destination has no device for a section of the stream.
+
+## What it checks
+
+The name and instance of every section against the destination's registered handlers, their
+aliases and the bare names that old streams use.
+
+## Why QEMU refuses
+
+State that nobody takes would be lost, so a section without a taker is fatal. The other way round is
+not: a device that the stream has no section for keeps its reset state.
+
+A PCI device's section is called by its address: the same device at another address is another
+section.
+
+## How to fix it
+
+Start the destination with the device, at the same address, hotplugged devices included. With
+several user-mode netdevs, releases before 8.0 know one `slirp` only.
+
+## Source
+
+`migration/savevm.c: find_se, qemu_loadvm_section_start_full`; 4.1 to 11.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.check.points import SectionFound
+from migratable.check.rule import Rule, loads, refuses
+from migratable.check.trouble import Problem
+from migratable.profile.loader import Handler
+from migratable.verdict import Severity
+
+
+def check(at: SectionFound) -> Iterator[Problem]:
+    """There is a handler."""
+    if at.handler is None:
+        near = ", ".join(at.near[:4])
+        yield Problem(
+            rule=RULE.id,
+            summary=f"the destination has no {at.idstr!r} instance {at.instance_id}",
+            explanation=f"Of this kind it has: {near}." if near else "It has none of this kind.",
+            words=(("unknown-section", {"device": at.idstr, "instance_id": at.instance_id}),),
+            facts={"near": at.near},
+        )
+
+
+RULE = Rule(
+    id="unknown-section",
+    severity=Severity.REFUSES,
+    at=(SectionFound,),
+    check=check,
+    examples=(
+        refuses(
+            SectionFound(release=(10, 0), idstr="ics", instance_id=0, version=1, handler=None),
+            "no 'ics'",
+        ),
+        loads(
+            SectionFound(
+                release=(10, 0),
+                idstr="timer",
+                instance_id=0,
+                version=2,
+                handler=Handler(
+                    idstr="timer", instance_id=0, alias_id=-1, version=2, vmsd=0, opaque=0
+                ),
+            )
+        ),
+    ),
+)

@@ -1,0 +1,61 @@
+"""A subsection came that the destination does not know.
+
+## What it checks
+
+Every subsection whose name begins with its parent's name against the parent's table on the
+destination.
+
+## Why QEMU refuses
+
+A subsection is sent when the guest uses what it carries. A destination that does not know it would
+lose that. Up to 10.1 QEMU names neither the subsection nor its parent: it prints the device's line
+and `No such file or directory`.
+
+## How to fix it
+
+Turn off on the source what makes it send the subsection (often a device property that an older
+machine type has off), or take a newer destination. The guest may have to be restarted for that.
+
+## Source
+
+`migration/vmstate.c: vmstate_subsection_load`; 4.1 to 11.1; the name is printed from 10.2 on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.check.points import SubsectionMet
+from migratable.check.rule import Rule, loads, refuses
+from migratable.check.trouble import CHAINED, ENOENT, Problem
+from migratable.profile.loader import Vmsd
+from migratable.verdict import Severity
+
+
+def check(at: SubsectionMet) -> Iterator[Problem]:
+    """The parent's table has it."""
+    if at.known:
+        return
+    words: dict[str, str | int] = {"subsection": at.name, "vmsd": at.parent.name}
+    yield Problem(
+        rule=RULE.id,
+        summary=f"the destination does not know the subsection {at.name}",
+        explanation=f"{at.parent.name} has it on the source only.",
+        words=(("subsection-unknown", words),) if at.release >= CHAINED else (),
+        errno=ENOENT,
+        subsection=at.name,
+        facts=words,
+    )
+
+
+_CPU = Vmsd(name="cpu", version=5, minimum=5)
+RULE = Rule(
+    id="unknown-subsection",
+    severity=Severity.REFUSES,
+    at=(SubsectionMet,),
+    check=check,
+    examples=(
+        refuses(SubsectionMet(release=(7, 2), parent=_CPU, name="cpu/new", known=False), "cpu/new"),
+        loads(SubsectionMet(release=(7, 2), parent=_CPU, name="cpu/slb", known=True)),
+    ),
+)

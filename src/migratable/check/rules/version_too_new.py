@@ -1,0 +1,63 @@
+"""A body's version is newer than the destination reads.
+
+## What it checks
+
+The version of every section's body, subsection and structure whose version is on the wire, against
+the destination's description of it.
+
+## Why QEMU refuses
+
+Its tables have no fields of later versions.
+
+## How to fix it
+
+Take a destination at least as new as the source. Nested structures keep their newest version
+whatever the machine type is, so older machine types do not help.
+
+## Source
+
+`migration/vmstate.c: vmstate_load_state`; 4.1 to 11.1. Example: pseries from 10.0 to
+7.2, `cpu/slb: incoming version_id 2 is too new for local version_id 1`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.check.points import BodyBegun
+from migratable.check.rule import Rule, loads, refuses
+from migratable.check.trouble import Problem
+from migratable.profile.loader import Vmsd
+from migratable.verdict import Severity
+
+
+def check(at: BodyBegun) -> Iterator[Problem]:
+    """The version is not above what the description takes."""
+    if not at.version > at.vmsd.version:
+        return
+    yield Problem(
+        rule=RULE.id,
+        summary=f"{at.vmsd.name} has version {at.version}, the destination reads "
+        f"{at.vmsd.minimum} to {at.vmsd.version}",
+        words=(
+            (
+                "version-too-new",
+                {"vmsd": at.vmsd.name, "version": at.version, "local": at.vmsd.version},
+            ),
+        ),
+        subsection=at.vmsd.name if "/" in at.vmsd.name else None,
+        facts={"version": at.version, "local": at.vmsd.version, "minimum": at.vmsd.minimum},
+    )
+
+
+_SLB = Vmsd(name="cpu/slb", version=1, minimum=1)
+RULE = Rule(
+    id="version-too-new",
+    severity=Severity.REFUSES,
+    at=(BodyBegun,),
+    check=check,
+    examples=(
+        refuses(BodyBegun(release=(7, 2), vmsd=_SLB, version=2), "cpu/slb"),
+        loads(BodyBegun(release=(7, 2), vmsd=_SLB, version=1)),
+    ),
+)

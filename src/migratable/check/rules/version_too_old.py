@@ -1,0 +1,64 @@
+"""A body's version is older than the destination still reads.
+
+## What it checks
+
+The version of every section's body, subsection and structure whose version is on the wire, against
+the destination's description of it.
+
+## Why QEMU refuses
+
+The tables no longer have the fields of that version; old formats are dropped after some years.
+
+## How to fix it
+
+Go through a release in between that reads the old version and writes the new one
+(`migratable route`), or restart the guest.
+
+## Source
+
+`migration/vmstate.c: vmstate_load_state`; 4.1 to 11.1. Up to 6.x
+`load_state_old` could still take such versions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.check.points import BodyBegun
+from migratable.check.rule import Rule, loads, refuses
+from migratable.check.trouble import Problem
+from migratable.profile.loader import Vmsd
+from migratable.verdict import Severity
+
+
+def check(at: BodyBegun) -> Iterator[Problem]:
+    """The version is not below what the description takes."""
+    old = at.vmsd.minimum_old
+    if not at.version < at.vmsd.minimum or (old is not None and at.version >= old):
+        return
+    yield Problem(
+        rule=RULE.id,
+        summary=f"{at.vmsd.name} has version {at.version}, the destination reads "
+        f"{at.vmsd.minimum} to {at.vmsd.version}",
+        words=(
+            (
+                "version-too-old",
+                {"vmsd": at.vmsd.name, "version": at.version, "minimum": at.vmsd.minimum},
+            ),
+        ),
+        subsection=at.vmsd.name if "/" in at.vmsd.name else None,
+        facts={"version": at.version, "local": at.vmsd.version, "minimum": at.vmsd.minimum},
+    )
+
+
+_SLB = Vmsd(name="cpu/slb", version=2, minimum=2)
+RULE = Rule(
+    id="version-too-old",
+    severity=Severity.REFUSES,
+    at=(BodyBegun,),
+    check=check,
+    examples=(
+        refuses(BodyBegun(release=(7, 2), vmsd=_SLB, version=1), "cpu/slb"),
+        loads(BodyBegun(release=(7, 2), vmsd=_SLB, version=2)),
+    ),
+)

@@ -1,0 +1,72 @@
+"""The guest's driver uses virtio features that the destination does not offer.
+
+## What it checks
+
+The feature bits that the guest's driver has acknowledged against those that the destination's
+device offers.
+
+## Why QEMU refuses
+
+The driver has settled on them; a device that does not keep to them would corrupt its data. A guest
+that has not started its driver has acknowledged none, so the same pair can load before and be
+refused after the boot.
+
+## How to fix it
+
+Give the destination the features: device options, the network backend (`vnet_hdr`, vhost), the
+host's kernel (USO needs Linux 6.2). Else turn them off on the source and restart the guest's
+driver.
+
+## Source
+
+`hw/virtio/virtio.c: virtio_load, virtio_set_features_nocheck`; 4.1 to 11.1. From 10.2 on the line
+shows the guest's bits *after* masking, so that the missing one is not to be seen in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.check.points import VirtioLoaded
+from migratable.check.rule import Rule, loads, refuses
+from migratable.check.trouble import CHAINED, EPERM, Problem
+from migratable.profile.loader import VirtioLive
+from migratable.stream import virtio_features
+from migratable.verdict import Severity
+
+
+def check(at: VirtioLoaded) -> Iterator[Problem]:
+    """Acknowledged bits are a part of the offered ones."""
+    missing = at.features & ~at.live.host_features
+    if not missing:
+        return
+    kind = at.idstr.rpartition("/")[2]
+    names = ", ".join(virtio_features.names(kind, missing))
+    shown = at.features & at.live.host_features if at.release >= CHAINED else at.features
+    yield Problem(
+        rule=RULE.id,
+        summary=f"the guest's driver uses features that {at.idstr!r} does not offer here: {names}",
+        words=(("virtio-features", {"features": shown, "allowed": at.live.host_features}),),
+        errno=EPERM,
+        field="guest_features",
+        facts={"missing": missing, "names": names, "kind": kind},
+    )
+
+
+def _point(features: int) -> VirtioLoaded:
+    return VirtioLoaded(
+        release=(10, 0),
+        idstr="0000:00:01.0/virtio-blk",
+        live=VirtioLive(host_features=0x179000E54, queues=((256, 256),)),
+        features=features,
+        wide=True,
+    )
+
+
+RULE = Rule(
+    id="virtio-features",
+    severity=Severity.REFUSES,
+    at=(VirtioLoaded,),
+    check=check,
+    examples=(refuses(_point(1 << 13 | 1 << 32), "discard"), loads(_point(1 << 32))),
+)

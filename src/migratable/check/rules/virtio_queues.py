@@ -1,0 +1,93 @@
+"""The queues of a virtio device do not fit the destination's.
+
+## What it checks
+
+* the number of queues against what any device can have;
+* from 11.0 on the size of each queue against what the destination has allocated for it.
+
+## Why QEMU refuses
+
+Since 11.x a queue may not be larger than the destination's own (`VQ 0 vring.num 1024 exceeds
+allocated max 8`). QEMU 10.0.13 as Debian packages it starts *every* virtqueue with 1024 entries
+whatever the device asked for, so none of its freshly started guests with a virtio device gets to
+11.1 with the same command line: a fault of that source, seen by a destination that checks.
+
+## How to fix it
+
+A guest whose driver has set all queues to their own size, or that came to 10.0 from an older
+release, has other sizes. Else the destination must allocate at least as much (`queue-size=` where
+the device has it), or another route is needed.
+
+## Source
+
+`hw/virtio/virtio.c: virtio_load`; 4.1 to 10.2; the check of sizes is in 11.1's program (its source
+was not at hand) and was measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.check.points import VirtioQueues
+from migratable.check.rule import Rule, loads, refuses
+from migratable.check.trouble import EPERM, Problem
+from migratable.profile.loader import VirtioLive
+from migratable.verdict import Severity
+
+_MOST_QUEUES = 1024
+#: The first release whose loader compares the sizes (seen in 11.1.2; 10.2.2 has no such check).
+SIZES_SINCE = (11, 0)
+
+
+def check(at: VirtioQueues) -> Iterator[Problem]:
+    """Number of queues, then their sizes."""
+    if at.count > _MOST_QUEUES:
+        yield Problem(
+            rule=RULE.id,
+            summary=f"{at.idstr!r} has {at.count} queues in the stream",
+            words=(("virtio-queue-count", {"count": at.count}),),
+            errno=EPERM,
+        )
+        return
+    if at.release < SIZES_SINCE:
+        return
+    for number, (size, _, _) in enumerate(at.queues):
+        allocated = at.live.queues[number][1] if number < len(at.live.queues) else 0
+        if size > allocated:
+            yield Problem(
+                rule=RULE.id,
+                summary=f"queue {number} of {at.idstr!r} has {size} entries, the destination has "
+                f"allocated {allocated}",
+                explanation="QEMU 10.0 starts virtqueues with 1024 entries whatever the device "
+                "asked for; 11.x checks."
+                if size == _MOST_QUEUES
+                else "",
+                words=(
+                    (
+                        "virtio-queue-size",
+                        {"queue": number, "size": size, "maximum": allocated},
+                    ),
+                ),
+                errno=EPERM,
+                facts={"queue": number, "size": size, "allocated": allocated},
+            )
+            return
+
+
+def _point(size: int) -> VirtioQueues:
+    return VirtioQueues(
+        release=(11, 1),
+        idstr="0000:00:02.0/virtio-rng",
+        live=VirtioLive(host_features=0, queues=((8, 8),)),
+        queues=((size, 0, 0),),
+        count=1,
+    )
+
+
+RULE = Rule(
+    id="virtio-queues",
+    severity=Severity.REFUSES,
+    at=(VirtioQueues,),
+    check=check,
+    examples=(refuses(_point(1024), "allocated 8"), loads(_point(8))),
+)

@@ -1,0 +1,246 @@
+"""``hw/virtio/virtio.c: virtio_load``: the blob that vmdesc calls one field ``virtio``.
+
+Source: hw/virtio/virtio.c, virtio-pci.c, virtio-mmio.c, hw/block/virtio-blk.c,
+hw/char/virtio-serial-bus.c; 4.1 to 10.2, 11.1 by what it prints. A rule sees the queues before the
+device's own part is read and the whole afterwards, as the checks stand in the source.
+"""
+
+from __future__ import annotations
+
+from migratable.check import points
+from migratable.check.infos import msix_entries
+from migratable.check.loader import Loader
+from migratable.check.objects import Loading
+from migratable.check.trouble import EPERM, Problem, RefusedError, UnexaminedError
+from migratable.profile.loader import VirtioLive
+
+_NO_VECTOR = 0xFFFF
+_QUEUE_MAX = 1024
+_PACKED = 34
+#: sizeof(VirtQueueElementOld): index, two counts, 1024 addresses and vectors each way.
+_ELEMENT_SIZE = 16 + 2 * 8 * _QUEUE_MAX + 2 * 16 * _QUEUE_MAX
+
+
+def load(loader: Loader, body: Loading) -> None:
+    """Load the blob; *body* is the device's outer description.
+
+    :raise RefusedError: where ``virtio_load`` returns an error.
+    :raise UnexaminedError: for transports and devices that are not known.
+    """
+    live = loader.tables.virtio.get(loader.handler.idstr)
+    if live is None:
+        raise UnexaminedError(f"{loader.handler.idstr}: the destination's virtio device")
+    if loader.handler.idstr not in loader.tables.pci:
+        raise UnexaminedError(f"{loader.handler.idstr}: a virtio transport that is not PCI")
+    _Virtio(loader, body, live).load()
+
+
+class _Virtio:
+    def __init__(self, loader: Loader, body: Loading, live: VirtioLive) -> None:
+        self._loader = loader
+        self._body = body
+        self._live = live
+        self._entries: int | None = None
+        self.features = 0
+
+    def load(self) -> None:
+        loader, wire = self._loader, self._loader.wire
+        self._transport()
+        body = self._body
+        body.values["status"] = wire.unsigned(1)
+        wire.skip(1)  # isr
+        queue_sel = wire.unsigned(2)
+        if queue_sel >= _QUEUE_MAX:
+            raise self._silent(f"the selected queue is number {queue_sel}", errno=EPERM)
+        low = wire.unsigned(4)
+        self.features = low
+        body.values["guest_features"] = low
+        config_len = wire.unsigned(4)
+        body.values["config"] = wire.view(config_len)
+        count = wire.unsigned(4)
+        body.values["num_queues"] = count
+        queues = self._queues(count) if count <= _QUEUE_MAX else ()
+        loader.show(
+            points.VirtioQueues(
+                release=loader.release,
+                idstr=loader.handler.idstr,
+                live=self._live,
+                queues=queues,
+                count=count,
+            )
+        )
+        device = self._device_part()
+        try:
+            wide, features = self._common(low)
+        except RefusedError as refused:
+            refused.report()
+            raise
+        loader.show(
+            points.VirtioLoaded(
+                release=loader.release,
+                idstr=loader.handler.idstr,
+                live=self._live,
+                features=features,
+                wide=wide,
+                queues=queues,
+                device=device,
+            )
+        )
+
+    def _silent(self, summary: str, *, rule: str = "field-validation", errno: int) -> RefusedError:
+        return RefusedError(Problem(rule=rule, summary=summary, errno=errno), self._loader.release)
+
+    def _transport(self) -> None:
+        """``virtio_pci_load_config``."""
+        loader = self._loader
+        index = loader.tables.extra.get("PCIDevice")
+        if index is None:
+            raise UnexaminedError("the destination's description of PCIDevice was not found")
+        vmsd = loader.tables.vmsds[index]
+        proxy = loader.memory.allocate(1 << 16)
+        for item in vmsd.fields:
+            if item.info == "int32 le":  # hw/pci/pci.c: pci_qdev_realize sets version_id to 2
+                loader.memory.set(proxy + item.offset, 4, 2)
+        try:
+            child = loader.state(index, proxy, vmsd.version, self._body, None)
+        except RefusedError as refused:
+            refused.report()
+            raise
+        self._body.children["PCIDevice"] = [child]
+        self._entries = msix_entries(loader)
+        if self._entries is None:
+            return
+        loader.wire.skip(16 * self._entries + (self._entries + 7) // 8)
+        self._vector("the configuration's")
+
+    def _vector(self, whose: str) -> None:
+        vector = self._loader.wire.unsigned(2)
+        if vector != _NO_VECTOR and vector >= (self._entries or 0):
+            raise self._silent(
+                f"{whose} MSI-X vector is number {vector}, the destination has {self._entries}",
+                rule="virtio-queues",
+                errno=22,
+            )
+
+    def _queues(self, count: int) -> tuple[tuple[int, int, int], ...]:
+        """``num``, ``desc`` and ``last_avail_idx`` of each queue."""
+        wire = self._loader.wire
+        queues: list[tuple[int, int, int]] = []
+        for number in range(count):
+            num, desc, last = wire.unsigned(4), wire.unsigned(8), wire.unsigned(2)
+            queues.append((num, desc, last))
+            if not desc and last:
+                refused = self._loader.refuse(
+                    "virtio-queues",
+                    f"queue {number} has no address and its index is {last:#x}",
+                    ("virtio-queue-address", {"queue": number, "index": last}),
+                    errno=EPERM,
+                )
+                raise refused
+            if self._entries is not None:
+                self._vector(f"queue {number}'s")
+        return tuple(queues)
+
+    def _device_part(self) -> Loading | None:
+        """``vdc->load`` of old style, then ``vdc->vmsd``."""
+        loader = self._loader
+        kind = self._body.vmsd.name
+        if kind == "virtio-blk":
+            self._block_requests()
+        elif kind == "virtio-console" or kind.startswith("virtio-serial"):
+            self._serial()
+        own = loader.handler.vmsd
+        inner = [
+            index
+            for name, index in self._live.vmsds.items()
+            if index != own and name.startswith(("virtio", "vhost"))
+        ]
+        if not inner:
+            return None
+        if len(inner) > 1:
+            raise UnexaminedError(f"{loader.handler.idstr}: which part of it comes is not known")
+        try:
+            device = loader.state(
+                inner[0],
+                loader.handler.opaque,
+                self._body.vmsd.version,
+                self._body,
+                None,
+                self._body.own.child("device") if self._body.own is not None else None,
+            )
+        except RefusedError as refused:
+            refused.report()
+            raise
+        self._body.children["device"] = [device]
+        return device
+
+    def _common(self, low: int) -> tuple[bool, int]:
+        """``vmstate_virtio``: whether features came wide, and the features."""
+        loader = self._loader
+        index = loader.tables.extra.get("virtio")
+        if index is None:
+            raise UnexaminedError("the destination's description of virtio was not found")
+        common = loader.state(index, loader.handler.opaque, 1, self._body, None)
+        self._body.children["virtio"] = [common]
+        wide = common.subsections.get("virtio/64bit_features")
+        if wide is None:
+            return False, low
+        features = next((v for v in wide.values.values() if isinstance(v, int)), low)
+        more = common.subsections.get("virtio/128bit_features")
+        if more is not None:
+            features |= next((v for v in more.values.values() if isinstance(v, int)), 0) << 64
+        return True, features
+
+    def _block_requests(self) -> None:
+        """``virtio_blk_load_device``."""
+        wire = self._loader.wire
+        several = len(self._live.queues) > 1
+        while wire.unsigned(1):
+            if several:
+                queue = wire.unsigned(4)
+                if queue >= len(self._live.queues):
+                    raise self._loader.refuse(
+                        "virtio-queues",
+                        f"a request waits in queue {queue}, the destination has "
+                        f"{len(self._live.queues)}",
+                        ("virtio-blk-index", {"index": f"{queue:#x}"}),
+                        errno=22,
+                    )
+            self._element()
+
+    def _element(self) -> None:
+        """``qemu_get_virtqueue_element``."""
+        self._loader.wire.skip(_ELEMENT_SIZE)
+        if self.features >> _PACKED & 1:
+            self._loader.wire.skip(4)
+
+    def _serial(self) -> None:
+        """``virtio_serial_load_device``: the destination must have each port that is named."""
+        loader, wire, body = self._loader, self._loader.wire, self._body
+        wire.skip(4)  # columns and rows, unused
+        sent = wire.unsigned(4)
+        own = body.own
+        here = sent if loader.own else (own.number("max_nr_ports") if own is not None else None)
+        if here is None:
+            raise UnexaminedError(f"{loader.handler.idstr}: the destination's ports")
+        body.values["max_nr_ports"] = here
+        for word in range((here + 31) // 32):
+            ports = wire.unsigned(4)
+            local = ports if loader.own or own is None else own.number(f"ports_map[{word}]")
+            body.values[f"ports_map[{word}]"] = ports
+            if local != ports:
+                raise self._silent(
+                    f"the guest's ports are {ports:#x}, the destination's {local or 0:#x}",
+                    rule="field-equal",
+                    errno=22,
+                )
+        active = wire.unsigned(4)
+        for _ in range(min(active, 1 << 16)):
+            port = wire.unsigned(4)
+            # A port of the map is there; id 0 is so only with a console in front.
+            if not body.values.get(f"ports_map[{port // 32}]", 0) & 1 << port % 32:  # type: ignore[operator]
+                raise self._silent(f"the destination has no port {port}", errno=22)
+            wire.skip(1 + 1)
+            if wire.unsigned(4):
+                wire.skip(4 + 8)
+                self._element()
