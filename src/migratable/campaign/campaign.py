@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from migratable.campaign import inventory
+from migratable.campaign import corpus, inventory
 from migratable.campaign.cache import Cache, Outcome, source_key
 from migratable.campaign.cases import Group, groups
 from migratable.campaign.judge import Grade, Judgement, judge, stream_of
@@ -145,7 +145,8 @@ def one_case(folder: Path, key: str) -> list[Judgement]:
 def keep(found: Iterable[Judgement], plan: Plan, folder: Path) -> int:
     """Write each disagreement into a folder of its own; how many.
 
-    A folder has the stream, both command lines, and what was said.
+    A folder has the stream, both command lines, what was said, and the case as a file for
+    ``tests/corpus/campaign`` once it is mended.
     """
     cache = Cache(plan.folder)
     count = 0
@@ -161,5 +162,6 @@ def keep(found: Iterable[Judgement], plan: Plan, folder: Path) -> int:
         (place / "case.txt").write_text(details(one) + "\n", encoding="utf-8")
         line = command(one.outcome, source=False)
         text = f"migratable check {shlex.quote(str(place / 'stream'))} -- {line}\n"
+        (place / "corpus.toml").write_text(corpus.dumps(one.outcome), encoding="utf-8")
         (place / "check.sh").write_text(text, encoding="utf-8")
     return count
