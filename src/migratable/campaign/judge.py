@@ -30,7 +30,12 @@ if TYPE_CHECKING:
     from migratable.stream import Stream
     from migratable.verdict import Verdict
 
-_NO_ERROR = re.compile(r"^(?:.*: )?(?:warning|info): |^Warning: |^\(process:\d+\)", re.IGNORECASE)
+_NO_ERROR = re.compile(
+    r"^(?:.*: )?(?:warning|info): |^Warning: |^\(process:\d+\)"
+    # The second line of a warning, hw/i386/pc.c: pc_cmos_init_late.
+    r"|^the one being picked for CMOS setup might not reflect your intent",
+    re.IGNORECASE,
+)
 _START = "destination-start"
 
 
@@ -182,7 +187,7 @@ def real_cause(outcome: Outcome) -> Cause:
         rule=f"({outcome.status})" if outcome.status != "refused" else rule,
         device=device,
         message=found[0] if found else "",
-        lines=outcome.lines,
+        lines=(*outcome.start, *outcome.lines),
     )
 
 
