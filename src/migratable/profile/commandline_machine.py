@@ -240,7 +240,8 @@ def thrifty_memory(work: Work, options: list[Option]) -> list[Option]:
     name = _MAIN_RAM.get(work.architecture)
     family = (work.line.machine or "").partition("+")[0]
     plain = not any(
-        option.name == "numa" or (option.name == "machine" and "memory-backend" in option.fields)
+        (option.name == "numa" and "memdev" in option.fields)
+        or (option.name == "machine" and "memory-backend" in option.fields)
         for option in options
     )
     pseries = name != "ppc_spapr.ram" or family.startswith("pseries") or not family

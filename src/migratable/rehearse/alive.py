@@ -269,8 +269,9 @@ def _overdue(qemu: QemuProcess, index: int) -> bool:
     found = re.search(r"\bDECR (\d+)", text)
     if found is None:
         return False
-    value = int(found[1]) & 0xFFFFFFFF
-    return bool(value >> 31) and (1 << 32) - value > _EXPIRED
+    value = int(found[1])
+    bits = 64 if value >> 32 else 32  # large decrementer or not; printed without sign
+    return bool(value >> bits - 1) and (1 << bits) - value > _EXPIRED
 
 
 def _ringbufs(argv: Sequence[str]) -> list[str]:

@@ -28,11 +28,15 @@ from migratable.stream.edit import (
     drop_sections,
     elide_ram,
     free_section_id,
+    map_sections,
     with_elements,
     without_capability,
 )
 from migratable.stream.pages import ram_start
 
+_HTAB_SMALL = 22
+_HTAB_MAX = 46
+"""log2 of bytes; QEMU's own limits are 18 and 46."""
 _TRANSPORT = ("x-ignore-shared", "mapped-ram")
 _POSTCOPY = frozenset(
     {
@@ -141,8 +145,30 @@ def without(stream: Stream, names: Collection[str]) -> Stream:
 
 
 def elide(stream: Stream, pages: Iterable[Page]) -> Stream:
-    """Leave RAM contents out except *pages*."""
-    return elide_ram(stream, pages)
+    """Leave RAM contents out except *pages*, and a big pseries guest's hash page table."""
+    return elide_ram(_small_htab(stream), pages)
+
+
+def _small_htab(stream: Stream) -> Stream:
+    """Announce a small hash page table in the place of a big one, and none of its entries.
+
+    Under TCG the loader allocates and zeroes whatever size a ``spapr/htab`` START says, and looks
+    at the size no more (``spapr_reallocate_hpt``, 5.2 to 10.2): 64 GiB of RAM would cost 512 MiB.
+    """
+    start = stream.device("spapr/htab")
+    if start is None or start.kind is not SectionKind.START or len(start.body) != 4:
+        return stream
+    if not _HTAB_SMALL < int.from_bytes(start.body, "big") <= _HTAB_MAX:
+        return stream
+
+    def small(section: Section) -> Section | None:
+        if section.idstr != "spapr/htab":
+            return section
+        if section.kind is not SectionKind.START:
+            return None
+        return replace(section, body=_HTAB_SMALL.to_bytes(4, "big"))
+
+    return map_sections(stream, small)
 
 
 def need_ram(stream: Stream) -> None:
