@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
 
-from migratable.verdict import Basis, Finding, Outcome, Refusal, Severity, Verdict
-
-NOT_STARTED = "destination-start"
-"""Id of the finding that a destination's program refuses to start the VM's machine."""
+from migratable.verdict import Basis, Outcome, Severity, Verdict
 
 
 class State(enum.StrEnum):
@@ -38,7 +35,7 @@ _BY_SEVERITY = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A verdict that one cell or many share.
+    """A verdict that one cell or many share, without facts of the one VM and the one host.
 
     :ivar verdict: None for :attr:`State.NONE` alone; for FAILED it is ``unknown`` with the reason.
     """
@@ -49,6 +46,7 @@ class Answer:
     @classmethod
     def of(cls, verdict: Verdict) -> Answer:
         """State of a verdict: the outcome, and of what loads the gravest finding."""
+        verdict = replace(verdict, source={}, destination={})
         if verdict.outcome is not Outcome.LOADS:
             return cls(state=State(str(verdict.outcome)), verdict=verdict)
         there = {finding.severity for finding in verdict.findings}
@@ -65,29 +63,6 @@ class Answer:
 
 
 NO_PAIR = Answer(state=State.NONE)
-
-
-def not_started(lines: Sequence[str]) -> Verdict:
-    """Verdict where the destination's program refuses to start the VM's machine.
-
-    :param lines: what it prints, without its name; at least one.
-    """
-    text = next((line for line in lines if "warning" not in line.split(":")[0]), lines[0])
-    finding = Finding(
-        rule=NOT_STARTED,
-        severity=Severity.REFUSES,
-        summary="The destination's QEMU does not start the VM's machine.",
-        explanation="Started with the VM's own command line, the program ended with these words.",
-        stderr=tuple(lines),
-    )
-    refusal = Refusal(rule=NOT_STARTED, message=text, stderr=tuple(lines))
-    return Verdict(
-        outcome=Outcome.REFUSED,
-        basis=Basis.PREDICTED,
-        first_refusal=refusal,
-        findings=(finding,),
-        stderr=tuple(lines),
-    )
 
 
 class Answers:
@@ -109,7 +84,7 @@ class Answers:
 
 
 def _answer_key(answer: Answer) -> Hashable:
-    """What makes two answers one: all but where they come from."""
+    """What makes two answers one: what was found, wherever it was."""
     found = answer.verdict
     if found is None:
         return answer.state
@@ -119,6 +94,4 @@ def _answer_key(answer: Answer) -> Hashable:
         found.findings,
         found.unchecked,
         found.stderr,
-        repr(sorted(found.source.items(), key=str)),
-        repr(sorted(found.destination.items(), key=str)),
     )

@@ -172,9 +172,9 @@ def _started(
             return Destination(name=host.name, profile=_remote(host.remote, own, timeout))
         profile = collected(own, release=host.release or None, ram_sizes=sizes, timeout=timeout)
     except DestinationStartError as error:
-        if line.wants_kvm and any(_KVM.search(text) for text in error.stderr):
-            return Destination(name=host.name, failure=f"{error} (asked under TCG)")
-        return Destination(name=host.name, refused=error.stderr or (str(error),))
+        only_kvm = line.wants_kvm and any(_KVM.search(text) for text in error.stderr)
+        lines = error.stderr or (str(error),)
+        return Destination(name=host.name, refused=lines, only_kvm=only_kvm)
     except MigratableError as error:
         return Destination(name=host.name, failure=str(error))
     return Destination(name=host.name, profile=profile)

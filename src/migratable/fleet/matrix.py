@@ -51,14 +51,14 @@ class Matrix:
         return self.answers[self.cells[vm * len(self.hosts) + host]]
 
     def verdict(self, vm: int, host: int) -> Verdict | None:
-        """Verdict for a pair, with the names of this pair; None where there is no pair."""
+        """Verdict for a pair, with names and facts of this pair; None where there is no pair."""
         found = self.answer(vm, host).verdict
         if found is None:
             return None
         return replace(
             found,
-            source={**found.source, "name": self.vms[vm].name},
-            destination={**found.destination, "name": self.hosts[host].name},
+            source={"name": self.vms[vm].name, **self.vms[vm].facts},
+            destination={"name": self.hosts[host].name, **self.hosts[host].facts},
         )
 
     def row(self, vm: int) -> array[int]:

@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 
+from migratable.check import check, not_started
+from migratable.check.destination import Destination as PreparedDestination
 from migratable.errors import MigratableError
 from migratable.fleet import reduce
-from migratable.fleet.answers import Answer, not_started
+from migratable.fleet.answers import Answer
 from migratable.fleet.parts import Destination, Guest
+from migratable.profile.model import Profile
+from migratable.stream import Stream
 from migratable.verdict import Verdict
 
 Check = Callable[..., Verdict]
 """:func:`migratable.check.check`, or what is called like it: ``check(stream, profile)``."""
+
+AT_POWER_ON = "what the guest's drivers do to its devices: this is its state at power-on"
 
 
 class Pairs:
@@ -23,17 +29,14 @@ class Pairs:
 
     def __init__(self, destinations: Sequence[Destination], *, check: Check | None = None) -> None:
         """Compute the keys."""
-        if check is None:
-            import migratable.check  # noqa: PLC0415 -- it imports all rules
-
-            check = vars(migratable.check)["check"]
-        self._check: Check = check
+        self._check = check
         self._destinations = destinations
+        self._prepared: dict[int, PreparedDestination] = {}
         known: dict[int, reduce.Kind] = {}
         self.kinds: list[Hashable] = []
         for one in destinations:
             if one.profile is None:
-                self.kinds.append((one.refused, one.failure))
+                self.kinds.append((one.refused, one.only_kvm, one.failure))
                 continue
             at = id(one.profile)
             if at not in known:
@@ -46,14 +49,25 @@ class Pairs:
         if guest.stream is None:
             return Answer.failed(guest.failure)
         if destination.refused:
-            return Answer.of(not_started(destination.refused))
+            return Answer.of(
+                not_started(destination.refused, stream=guest.stream, only_kvm=destination.only_kvm)
+            )
         if destination.profile is None:
             return Answer.failed(destination.failure)
         try:
-            verdict = self._check(guest.stream, destination.profile)
+            verdict = self._verdict(guest.stream, at, destination.profile)
         except MigratableError as error:
             return Answer.failed(str(error))
         if guest.at_power_on:
-            text = "what the guest's drivers do to its devices: this is its state at power-on"
-            verdict = replace(verdict, unchecked=(*verdict.unchecked, text))
+            verdict = replace(verdict, unchecked=(*verdict.unchecked, AT_POWER_ON))
         return Answer.of(verdict)
+
+    def _verdict(self, stream: Stream, at: int, profile: Profile) -> Verdict:
+        if self._check is not None:
+            return self._check(stream, profile)
+        if profile.loader is None:
+            return check(stream, profile)
+        prepared = self._prepared.get(at)
+        if prepared is None:
+            prepared = self._prepared[at] = PreparedDestination(profile, profile.loader)
+        return check(stream, prepared)

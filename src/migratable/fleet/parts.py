@@ -61,10 +61,12 @@ class Destination:
 
     :ivar profile: None when there is none.
     :ivar refused: the lines with which the program refused to start this machine.
+    :ivar only_kvm: it might start under KVM, which was not tried.
     :ivar failure: why there is no profile, when that is no answer.
     """
 
     name: str
     profile: Profile | None = None
     refused: tuple[str, ...] = ()
+    only_kvm: bool = False
     failure: str = ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from migratable.errors import CommandLineError, DestinationStartError, MigratableError
@@ -42,30 +43,35 @@ def resolve(
     fleet: Fleet,
     *,
     opener: Opener | None = None,
+    pause: bool = False,
     progress: Progress | None = None,
     workers: int = 2,
     timeout: float = 60.0,
 ) -> Resolved:
     """Read every stream and profile once, and start every different destination once.
 
-    :param opener: in the place of :func:`migratable.capture.source.open_source`, which without a
-        question to the user leaves running VMs alone.
+    :param opener: in the place of :func:`migratable.capture.source.open_source`.
+    :param pause: running VMs may be paused for their capture; without it none is.
     :param workers: QEMU programs that run at the same time.
     :raise MigratableError: only when nothing can be done at all.
     """
+    if opener is None:
+        from migratable.capture.source import open_source  # noqa: PLC0415 -- needs every format
+
+        opener = partial(open_source, confirm=_agreed if pause else None)
     guests = _guests(fleet.vms, opener, progress, timeout)
     plan = destinations.Plan(guests=guests, hosts=fleet.hosts, timeout=timeout)
     found, choice = plan.run(progress=progress, workers=workers)
     return Resolved(fleet=fleet, guests=guests, destinations=found, choice=choice)
 
 
-def _guests(
-    vms: Sequence[Vm], opener: Opener | None, progress: Progress | None, timeout: float
-) -> tuple[Guest, ...]:
-    if opener is None:
-        from migratable.capture.source import open_source  # noqa: PLC0415 -- needs every format
+def _agreed(_: str) -> bool:
+    return True
 
-        opener = open_source
+
+def _guests(
+    vms: Sequence[Vm], opener: Opener, progress: Progress | None, timeout: float
+) -> tuple[Guest, ...]:
     known: dict[tuple[object, ...], Guest] = {}
     out = []
     for number, vm in enumerate(vms):

@@ -1,0 +1,234 @@
+"""``migratable matrix``: many VMs against many hosts, or QEMU releases against one another."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from migratable.fleet.parts import Progress
+
+_LISTS = ("--releases", "--machines", "--devices")
+_FORMS = {".html": "html", ".htm": "html", ".json": "json", ".xml": "junit"}
+
+
+class _Lists(click.Command):
+    """Options that take words up to the next option: ``--releases 7.2 10.0 11.1``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Join the words of each list by commas before click sees them."""
+        out: list[str] = []
+        at = 0
+        while at < len(args):
+            word = args[at]
+            at += 1
+            out.append(word)
+            if word in _LISTS:
+                words = []
+                while at < len(args) and not args[at].startswith("-"):
+                    words.append(args[at])
+                    at += 1
+                if words:
+                    out.append(",".join(words))
+        return super().parse_args(ctx, out)
+
+
+@click.command(cls=_Lists)
+@click.argument("fleet", required=False, type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(["text", "json", "junit", "html"]))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File to write; .html, .json and .xml say the format.",
+)
+@click.option("--all", "unfolded", is_flag=True, help="Text: a row for every VM, equal or not.")
+@click.option(
+    "--pause", is_flag=True, help="Running VMs may be paused for the moment of their capture."
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1, max=256),
+    default=2,
+    show_default=True,
+    help="QEMU programs that run at the same time.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=1.0),
+    default=60.0,
+    show_default=True,
+    help="Seconds for a QEMU to start, and for each step.",
+)
+@click.option("--releases", metavar="X.Y …", help="Compare QEMU releases with one another.")
+@click.option(
+    "--machines", metavar="all|NAME …", help="With --releases: machine types; * is allowed."
+)
+@click.option("--devices", metavar="all|NAME …", help="With --releases: devices; * is allowed.")
+@click.option("--arch", default="x86_64", show_default=True, help="With --releases: QEMU's target.")
+@click.option(
+    "--cross", is_flag=True, help="With --releases: each device on each machine type, not on one."
+)
+@click.pass_context
+def command(
+    ctx: click.Context,
+    fleet: Path | None,
+    form: str | None,
+    output: Path | None,
+    unfolded: bool,
+    pause: bool,
+    jobs: int,
+    timeout: float,
+    releases: str | None,
+    machines: str | None,
+    devices: str | None,
+    arch: str,
+    cross: bool,
+) -> None:
+    r"""Predict for many VMs and hosts at once which will load where, and what stops the others.
+
+    FLEET is a TOML file with [[vm]] and [[host]] tables, or JSON that this command wrote before.
+
+    \b
+    migratable matrix fleet.toml
+    migratable matrix fleet.toml -o page.html
+    migratable matrix --releases 7.2 10.0 11.1 --machines all --devices all -o gate.xml
+    """
+    if (fleet is None) == (releases is None):
+        raise click.UsageError("give a FLEET file, or --releases X.Y …", ctx)
+    if releases is None and (machines or devices or cross):
+        raise click.UsageError("--machines, --devices and --cross go with --releases", ctx)
+    document: Mapping[str, Any]
+    form = form or _FORMS.get("" if output is None else output.suffix.lower(), "text")
+    with _progress() as progress:
+        if releases is not None:
+            from migratable.fleet.releases import Question, compare
+
+            question = Question(
+                releases=_words(releases),
+                machines=_words(machines or "all"),
+                devices=_words(devices or "none"),
+                arch=arch,
+                cross=cross,
+            )
+            matrix = compare(question, progress=progress, workers=jobs, timeout=timeout)
+            document, status = matrix.to_json(), matrix.exit_status
+        else:
+            assert fleet is not None
+            document, status = _fleet(fleet, pause, jobs, timeout, progress)
+    _write(document, form, output, unfolded=unfolded)
+    ctx.exit(status)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word for word in text.replace(",", " ").split() if word)
+
+
+def _fleet(
+    path: Path, pause: bool, jobs: int, timeout: float, progress: Progress | None
+) -> tuple[Mapping[str, Any], int]:
+    from migratable.fleet.matrix import run
+    from migratable.fleet.model import read_fleet
+    from migratable.fleet.resolve import resolve
+
+    if path.suffix.lower() == ".json":
+        from migratable.fleet.document import read_document, status_of
+
+        document = read_document(path)
+        return document, status_of(document)
+    found = resolve(
+        read_fleet(path),
+        pause=pause,
+        progress=progress,
+        workers=jobs,
+        timeout=timeout,
+    )
+    matrix = run(found, progress=progress)
+    return matrix.to_json(), matrix.exit_status
+
+
+def _write(document: Mapping[str, Any], form: str, output: Path | None, *, unfolded: bool) -> None:
+    if form == "text" and output is None:
+        from rich.console import Console
+
+        from migratable.report.matrix_text import show
+
+        show(Console(highlight=False), document, unfolded=unfolded)
+        return
+    parts = _parts(document, form, unfolded=unfolded)
+    if output is None:
+        for part in parts:
+            sys.stdout.write(part)
+        return
+    from migratable.fleet.document import write_whole
+
+    write_whole(output, parts)
+
+
+def _parts(document: Mapping[str, Any], form: str, *, unfolded: bool) -> Iterator[str]:
+    """The result in pieces, so that a large one is never in memory twice."""
+    if form == "json":
+        yield from json.JSONEncoder(separators=(",", ":")).iterencode(document)
+        yield "\n"
+    elif form == "junit":
+        from migratable.report.matrix_junit import write
+
+        for line in write(document):
+            yield line + "\n"
+    elif form == "html":
+        from migratable.report.matrix_html import render
+
+        yield render(document)
+    else:
+        import io
+
+        from rich.console import Console
+
+        from migratable.report.matrix_text import show
+
+        buffer = io.StringIO()
+        show(Console(file=buffer, width=160, highlight=False), document, unfolded=unfolded)
+        yield buffer.getvalue()
+
+
+class _progress:  # noqa: N801 -- used as a function
+    """A bar on stderr where that is a terminal; nothing elsewhere."""
+
+    def __enter__(self) -> Callable[[str, int, int], None] | None:
+        self._bar: Any = None
+        if not sys.stderr.isatty():
+            return None
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        self._bar = Progress(
+            TextColumn("{task.description:<14}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._tasks: dict[str, Any] = {}
+        self._bar.start()
+        return self._told
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def _told(self, what: str, done: int, total: int) -> None:
+        if what not in self._tasks:
+            self._tasks[what] = self._bar.add_task(what, total=total)
+        self._bar.update(self._tasks[what], completed=done, total=total)

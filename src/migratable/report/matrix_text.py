@@ -1,0 +1,207 @@
+"""A matrix for a terminal: a table, folded where VMs or hosts are equal, and the causes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+SYMBOLS = {
+    "loads": ("✓", "green", "loads"),
+    "latent": ("~", "cyan", "loads now, may not later"),
+    "warns": ("!", "yellow", "loads with a warning"),
+    "endangers": ("▲", "bold yellow", "loads and endangers the guest"),
+    "refused": ("✗", "bold red", "refused"),
+    "unknown": ("?", "magenta", "unknown"),
+    "failed": ("E", "bold magenta", "not examined: the tool failed"),
+    "none": ("·", "dim", "no such pair"),
+}
+_MOST_ROWS = 60
+_UNFOLDED = 25
+_MOST_CAUSES = 12
+_NAME = 34
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """VMs (or hosts) with the same answers."""
+
+    names: tuple[str, ...]
+    at: int
+
+    @property
+    def label(self) -> str:
+        """The first name, and how many more there are."""
+        first = self.names[0]
+        first = first if len(first) <= _NAME else first[: _NAME - 1] + "…"
+        return first if len(self.names) == 1 else f"{first} (+{len(self.names) - 1})"
+
+
+def show(console: Console, document: Mapping[str, Any], *, unfolded: bool = False) -> None:
+    """Print a ``migratable.matrix/1`` document.
+
+    :param unfolded: a row for every VM, however many there are.
+    """
+    _head(console, document)
+    if unfolded:
+        rows = [Fold((line["name"],), at) for at, line in enumerate(document["vms"])]
+    else:
+        rows = _fold(document["vms"], [tuple(row) for row in document["cells"]])
+    columns = _fold(
+        document["hosts"],
+        list(zip(*(document["cells"][row.at] for row in rows), strict=True)),
+        keep=not unfolded and len(document["hosts"]) > _UNFOLDED,
+    )
+    _grid(console, document, rows, columns, most=len(rows) if unfolded else _MOST_ROWS)
+    _releases(console, document)
+    _causes(console, document)
+    _unexamined(console, document)
+
+
+def _head(console: Console, document: Mapping[str, Any]) -> None:
+    pairs = sum(document["counts"].values())
+    title = Text(document["title"] or "fleet", style="bold")
+    title.append(
+        f"  {len(document['vms']):,} VMs x {len(document['hosts']):,} hosts, {pairs:,} pairs"
+        f" ({document['checked']:,} different)",
+        style="default",
+    )
+    console.print(title)
+    line = Text()
+    for state, number in document["counts"].items():
+        symbol, style, words = SYMBOLS[state]
+        line.append(f"  {symbol} {number:,} {words}", style=style)
+    console.print(line)
+    console.print()
+
+
+def _fold(
+    lines: Sequence[Mapping[str, Any]], values: Sequence[tuple[int, ...]], *, keep: bool = True
+) -> list[Fold]:
+    """Lines with equal values (and groups) become one; few lines stay as they are."""
+    if len(lines) <= _UNFOLDED or not keep:
+        return [Fold((line["name"],), at) for at, line in enumerate(lines)]
+    found: dict[tuple[str, tuple[int, ...]], list[int]] = {}
+    for at, line in enumerate(lines):
+        found.setdefault((line["group"], values[at]), []).append(at)
+    return [Fold(tuple(lines[at]["name"] for at in places), places[0]) for places in found.values()]
+
+
+def _grid(
+    console: Console,
+    document: Mapping[str, Any],
+    rows: Sequence[Fold],
+    columns: Sequence[Fold],
+    *,
+    most: int,
+) -> None:
+    states = [answer["state"] for answer in document["answers"]]
+    wide = max((len(row.label) for row in rows[:most]), default=2)
+    named = wide + 3 + sum(max(len(one.label), 1) + 2 for one in columns) <= console.width
+    if not named and len(columns) * 4 + wide > console.width:
+        columns = columns[: max(1, (console.width - wide) // 4)]
+    table = Table(box=None, padding=(0, 1), show_edge=False)
+    table.add_column("VM", no_wrap=True)
+    for number, column in enumerate(columns, 1):
+        label = column.label if named else str(number)
+        table.add_column(Text(label), justify="center", no_wrap=True)
+    for row in rows[:most]:
+        cells = document["cells"][row.at]
+        marks = [SYMBOLS[states[cells[column.at]]] for column in columns]
+        table.add_row(Text(row.label), *(Text(symbol, style=style) for symbol, style, _ in marks))
+    console.print(table)
+    if len(rows) > most:
+        console.print(f"… and {len(rows) - most:,} more rows (all of them: --all, or -o page.html)")
+    shown = sum(len(column.names) for column in columns)
+    if shown < len(document["hosts"]):
+        left = len(document["hosts"]) - shown
+        console.print(f"… and {left} more hosts (a wider terminal, or -o page.html)")
+    if not named:
+        console.print()
+        for number, column in enumerate(columns, 1):
+            console.print(Text(f"  {number:>3}  {column.label}"))
+    console.print()
+
+
+def _causes(console: Console, document: Mapping[str, Any]) -> None:
+    causes = document["causes"]
+    ranked = causes["ranked"]
+    if not ranked:
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
+    table.add_column("load without it", justify="right")
+    table.add_column("it refuses", justify="right")
+    table.add_column("cause and remedy")
+    for one in ranked[:_MOST_CAUSES]:
+        what = Text(one["rule"], style="bold")
+        if one["device"]:
+            what.append(f"  {one['device']}", style="cyan")
+        what.append(f"\n{one['summary']}", style="default")
+        if one["hint"] is not None:
+            hint = one["hint"]
+            tried = "" if hint["verified"] is None else " (tried)"
+            text = ": ".join(part for part in (hint["action"], hint["command"]) if part)
+            what.append(f"\nfix on the {hint['side']}{tried}: {text}", style="green")
+        table.add_row(f"+{one['loads_without']:,}", f"{one['pairs']:,}", what)
+    console.print(Text("Causes, by how many pairs load once one is gone", style="bold"))
+    console.print(table)
+    if len(ranked) > _MOST_CAUSES:
+        console.print(f"… and {len(ranked) - _MOST_CAUSES:,} more causes (--format json)")
+    steps = [step for step in causes["plan"] if step["more_pairs_load"]]
+    if len(steps) > 1:
+        total = causes["loading_pairs"] + causes["refused_pairs"]
+        last = steps[min(len(steps), 5) - 1]
+        console.print(
+            f"{min(len(steps), 5)} fixes in the best order make "
+            f"{last['pairs_that_load'] - causes['loading_pairs']:,} more pairs load: "
+            f"{last['pairs_that_load']:,} of {total:,}"
+        )
+    console.print()
+
+
+def _releases(console: Console, document: Mapping[str, Any]) -> None:
+    compared = document.get("releases")
+    if not compared:
+        return
+    broken = compared["broken"]
+    for release in compared["releases"][1:]:
+        news = [one for one in broken if one["release"] == release]
+        before = compared["releases"][compared["releases"].index(release) - 1]
+        head = f"{release} broke {len(news):,} pairs that {before} did not"
+        console.print(Text(head, style="bold red" if news else "green"))
+        by_words: dict[tuple[str, str], list[str]] = {}
+        for one in news:
+            pair = document["hosts"][one["host"]]["name"]
+            by_words.setdefault((pair, one["message"]), []).append(
+                document["vms"][one["vm"]]["name"]
+            )
+        for (pair, message), names in sorted(by_words.items(), key=lambda one: -len(one[1]))[:15]:
+            more = "" if len(names) == 1 else f" (+{len(names) - 1})"
+            console.print(Text(f"  {pair}  {names[0]}{more}: {message}"))
+        if len(by_words) > 15:
+            console.print(f"  … and {len(by_words) - 15} more kinds (--format json)")
+    left = compared["left_out"]
+    if left:
+        console.print(f"{len(left):,} devices and machines could not be tried; see --format json")
+    console.print()
+
+
+def _unexamined(console: Console, document: Mapping[str, Any]) -> None:
+    found: dict[tuple[str, str], int] = {}
+    for answer in document["answers"]:
+        if answer["state"] in {"unknown", "failed"}:
+            for reason in answer["verdict"]["unchecked"][:1]:
+                key = (answer["state"], reason)
+                found[key] = found.get(key, 0) + answer["pairs"]
+    ranked = sorted(found.items(), key=lambda one: -one[1])
+    for (state, reason), number in ranked[:8]:
+        symbol, style, _ = SYMBOLS[state]
+        line = Text(f"{symbol} {number:,}  ", style=style)
+        line.append(reason, style="default")
+        console.print(line)
+    if len(ranked) > 8:
+        console.print(f"… and {len(ranked) - 8} more reasons")
