@@ -1,0 +1,285 @@
+"""Rehearsals spread over Dask workers: none lost, none twice in the result, whoever is killed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
+
+from migratable.errors import PlanError, ServiceError
+from migratable.fleet.distribute import Job, distribute
+from migratable.fleet.results import Result, Results
+from migratable.verdict import Outcome
+from tests.fleet.spread import work
+
+REPOSITORY = Path(__file__).parent.parent.parent
+LAUNCHER = REPOSITORY / "src/migratable/profile/launcher.py"
+
+
+def jobs(log: Path, count: int, *, seconds: float = 0.0, what: str = "refused") -> list[Job]:
+    return [
+        Job(stream=b"stream %d" % (number % 3), words=(str(log), str(seconds), what, str(number)))
+        for number in range(count)
+    ]
+
+
+def did(log: Path) -> list[tuple[int, str]]:
+    """Who did what: process id and pair."""
+    if not log.exists():
+        return []
+    rows = [line.split() for line in log.read_text().splitlines()]
+    return [(int(pid), pair) for pid, pair in rows]
+
+
+class Machine:
+    """A scheduler and two workers, as on several machines: processes of their own."""
+
+    def __init__(self, folder: Path, *, nanny: bool = False) -> None:
+        self._folder = folder
+        self._nanny = "--nanny" if nanny else "--no-nanny"
+        self.address = ""
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self, *words: str) -> Path:
+        log = self._folder / f"dask-{len(self.processes)}.log"
+        # It dies with the tests, also when these are killed.
+        launcher = [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), "0"]
+        command = [*launcher, sys.executable, "-m", *words]
+        with log.open("wb") as file:
+            process = subprocess.Popen(
+                command, cwd=REPOSITORY, stdout=file, stderr=file, start_new_session=True
+            )
+        self.processes.append(process)
+        return log
+
+    def __enter__(self) -> Machine:
+        log = self.start(
+            "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"
+        )
+        end = time.monotonic() + 60
+        while not self.address and time.monotonic() < end:
+            found = re.search(r"Scheduler at:\s+(tcp://\S+)", log.read_text())
+            self.address = found[1] if found else ""
+            time.sleep(0.05)
+        assert self.address, log.read_text()
+        logs = [self.worker() for _ in range(2)]
+        while time.monotonic() < end and not all(
+            "Registered to" in log.read_text() for log in logs
+        ):
+            time.sleep(0.05)
+        return self
+
+    def worker(self) -> Path:
+        options = ["--nthreads", "1", self._nanny, "--no-dashboard"]
+        options += ["--local-directory", str(self._folder), "--death-timeout", "60"]
+        return self.start("distributed.cli.dask_worker", self.address, *options)
+
+    def __exit__(self, *_: object) -> None:
+        for process in self.processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Iterator[Results]:
+    with Results(tmp_path / "results.sqlite") as found:
+        yield found
+
+
+def rows(results: Results) -> list[str]:
+    with contextlib.closing(sqlite3.connect(results.path)) as connection:
+        return [key for (key,) in connection.execute("SELECT key FROM rehearsals")]
+
+
+def test_a_cluster_of_our_own(tmp_path: Path, results: Results) -> None:
+    """Every kind of end is a result; equal jobs are one; progress reaches the end."""
+    log = tmp_path / "log"
+    wanted = jobs(log, 6)
+    wanted += [Job(stream=b"x", words=(str(log), "0", "fails", "6"))]
+    wanted += [Job(stream=b"x", words=(str(log), "0", "bug", "7"))]
+    wanted += [Job(stream=b"x", words=(str(log), "0", "dies", "8"))]
+    told: list[tuple[int, int]] = []
+    found = distribute(
+        [*wanted, wanted[0]],
+        results,
+        workers=2,
+        progress=lambda what, done, of: told.append((done, of)),
+        work=work,
+    )
+    assert set(found) == {job.key for job in wanted}
+    for job in wanted[:6]:
+        verdict = found[job.key].verdict
+        assert verdict is not None
+        assert verdict.outcome is Outcome.REFUSED
+        assert verdict.first_refusal is not None
+        assert verdict.first_refusal.message.encode() == job.stream
+        assert verdict.first_refusal.stderr == ("None", "60.0")
+        assert verdict == work(job.stream, job.words, None, 60.0)
+    assert [found[job.key].failure for job in wanted[6:]] == [
+        "it hung",
+        "a bug of migratable in the worker: ZeroDivisionError: oops",
+        "3 workers ended while they rehearsed this pair",
+    ]
+    assert told[-1] == (9, 9)
+    assert [done for done, _ in told] == list(range(1, 10))
+
+
+def test_one_of_two_workers_is_killed(tmp_path: Path, results: Results) -> None:
+    """Half-way one of two workers is killed: the other does its work; every pair is there once."""
+    log = tmp_path / "log"
+    wanted = jobs(log, 40, seconds=0.1)
+    with Machine(tmp_path) as machine:
+        killed: list[int] = []
+
+        def kill() -> None:
+            while len(did(log)) < 20 or len({pid for pid, _ in did(log)}) < 2:
+                time.sleep(0.01)
+            victim = machine.processes[1]
+            killed.append(victim.pid)
+            os.killpg(victim.pid, signal.SIGKILL)
+
+        killer = threading.Thread(target=kill, daemon=True)
+        killer.start()
+        found = distribute(wanted, results, scheduler=machine.address, work=work)
+        killer.join(10)
+    assert killed
+    by = Counter(pid for pid, _ in did(log))
+    assert len(by) == 2
+    assert 0 < by[killed[0]] < 40
+    assert {pair for _, pair in did(log)} == {str(number) for number in range(40)}
+    assert all(result.verdict is not None for result in found.values())
+    assert sorted(rows(results)) == sorted(job.key for job in wanted)
+    # What was done twice is at most what the killed worker had begun or not yet handed over.
+    assert len(did(log)) - 40 <= 5
+    # Nothing of its is told as done by the dead after its death.
+    assert {result.worker.split(":")[1] for result in found.values()} <= {str(pid) for pid in by}
+
+
+def test_all_workers_killed_then_resumed(tmp_path: Path, results: Results) -> None:
+    """With no worker left it ends with words; a second run does the rest and only that."""
+    log = tmp_path / "log"
+    wanted = jobs(log, 20, seconds=0.1)
+    with Machine(tmp_path) as machine, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("migratable.fleet.distribute._ALONE_SECONDS", 2.0)
+
+        def kill() -> None:
+            while len(did(log)) < 8:
+                time.sleep(0.01)
+            for victim in machine.processes[1:]:
+                os.killpg(victim.pid, signal.SIGKILL)
+
+        threading.Thread(target=kill, daemon=True).start()
+        with pytest.raises(ServiceError, match="no Dask worker is left; go on with --resume"):
+            distribute(wanted, results, scheduler=machine.address, work=work)
+    kept = results.done()
+    assert 0 < len(kept) < 20
+    before = len(did(log))
+    found = distribute(wanted, results, workers=1, resume=True, work=work)
+    assert len(found) == 20
+    assert len(did(log)) - before == 20 - len(kept)
+    assert sorted(rows(results)) == sorted(job.key for job in wanted)
+
+
+def test_the_program_itself_is_killed(tmp_path: Path) -> None:
+    """What was done when the client was killed is in the file; `resume` does the rest."""
+    log = tmp_path / "log"
+    path = tmp_path / "results.sqlite"
+    code = f"""
+    from pathlib import Path
+    from migratable.fleet.distribute import distribute
+    from migratable.fleet.results import Results
+    from tests.fleet.spread import work
+    from tests.fleet.test_distribute import jobs
+    if __name__ == "__main__":
+        with Results(Path({str(path)!r})) as results:
+            distribute(jobs(Path({str(log)!r}), 30, seconds=0.1), results, workers=1, work=work)
+    """
+    script = tmp_path / "run.py"
+    script.write_text(textwrap.dedent(code))
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    process = subprocess.Popen([sys.executable, script], env=environment, start_new_session=True)
+    try:
+        end = time.monotonic() + 60
+        while len(did(log)) < 8 and time.monotonic() < end:
+            time.sleep(0.02)
+        process.kill()
+        process.wait()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    with Results(path) as results:
+        kept = results.done()
+        assert 5 <= len(kept) < 30
+        before = len(did(log))
+        found = distribute(jobs(log, 30, seconds=0.1), results, workers=1, resume=True, work=work)
+        assert len(found) == 30
+        assert len(did(log)) - before == 30 - len(kept)
+        # And without it all is done again.
+        few = jobs(log, 3)
+        before = len(did(log))
+        distribute(few, results, workers=1, work=work)
+        distribute(few, results, workers=1, resume=True, work=work)
+        assert len(did(log)) - before == 3
+
+
+def test_no_scheduler(results: Results, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("migratable.fleet.distribute._CONNECT_SECONDS", 1.0)
+        for address in ("tcp://127.0.0.1:1", "nonsense://x", "tcp://"):
+            with pytest.raises(ServiceError, match="no Dask scheduler at"):
+                distribute(jobs(tmp_path / "log", 1), results, scheduler=address, work=work)
+
+
+def test_keys_are_of_all_that_counts() -> None:
+    """A changed stream, line, release or program has another key; a changed timeout has not."""
+    one = Job(stream=b"a", words=("q", "-m"), release="10.0", program="p", timeout=1.0)
+    others = [
+        Job(stream=b"b", words=("q", "-m"), release="10.0", program="p"),
+        Job(stream=b"a", words=("q -m",), release="10.0", program="p"),
+        Job(stream=b"a", words=("q", "-m"), release="10.1", program="p"),
+        Job(stream=b"a", words=("q", "-m"), release="10.0", program="o"),
+        Job(stream=b"a", words=("q", "-m"), program="p10.0"),
+    ]
+    assert len({job.key for job in (one, *others)}) == 6
+    assert Job(stream=b"a", words=("q", "-m"), release="10.0", program="p").key == one.key
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    """Not a database, a database of something else, a place that cannot be: words, and no harm."""
+    text = tmp_path / "text"
+    text.write_text("not a database, but long enough to be looked at as one" * 100)
+    other = tmp_path / "other.sqlite"
+    with contextlib.closing(sqlite3.connect(other)) as connection:
+        connection.execute("CREATE TABLE rehearsals (x)")
+    for path in (text, other, tmp_path / "text" / "x"):
+        before = path.read_bytes() if path.is_file() else b""
+        with pytest.raises(PlanError, match=str(path)), Results(path):
+            pass
+        assert (path.read_bytes() if path.is_file() else b"") == before
+
+
+def test_a_failure_gives_way_to_a_verdict_and_not_back(results: Results) -> None:
+    verdict = work(b"s", (os.devnull, "0", "refused"), None, 1.0)
+    results.put(Result(key="k", failure="hung"))
+    assert results.done() == set()
+    results.put(Result(key="k", verdict=verdict))
+    results.put(Result(key="k", failure="hung again"))
+    found = results.get("k")
+    assert found is not None
+    assert (found.verdict, found.failure) == (verdict, "")
+    assert results.done() == {"k"}
