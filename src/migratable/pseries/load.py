@@ -216,7 +216,7 @@ def pvr_matches(destination: Build, pvr: int, ours: int, family: str) -> bool:
         return False
     if family == "POWER9" and destination.has("pvr_match_by_revision"):
         if pvr & 0x0F00 != 0x200:
-            return True
+            return False
         return (ours & 0xF == 0) if pvr & 0xF < 2 else (ours & 0xF == 2)
     return True
 

@@ -1,0 +1,107 @@
+"""Tests of optional fields, from what was loaded."""
+
+from __future__ import annotations
+
+import pytest
+
+from migratable.check import existence
+from migratable.check.objects import Loading, Memory
+from migratable.profile.loader import Flag, VmField
+from tests.unit.check.bodies import body, profile
+
+
+def told(what: Loading, name: str, memory: Memory | None = None, flags: int = 0) -> bool | None:
+    return existence.told(what, VmField(name=name, test=1, flags=flags), profile(), memory)
+
+
+@pytest.mark.parametrize(
+    ("vmsd", "values", "field", "read"),
+    [
+        ("ide_drive", {"identify_set": 1}, "identify_data", True),
+        ("ide_drive", {"identify_set": 0}, "identify_data", False),
+        ("ide_drive", {}, "identify_data", None),
+        ("xhci-intr", {"er_full_unused": 1}, "ev_buffer", True),
+        ("xhci-intr", {"er_full_unused": 0}, "ev_buffer_put", False),
+        ("virtio-net-device", {"mac_table.in_use": 64}, "mac_table.macs", True),
+        ("virtio-net-device", {"mac_table.in_use": 65}, "mac_table.macs", False),
+        ("virtio-net-device", {"mac_table.in_use": 65}, "unused", True),
+        ("e1000e", {}, "core.timadj", None),
+    ],
+)
+def test_by_values(vmsd: str, values: dict[str, int], field: str, read: bool | None) -> None:
+    assert told(body(vmsd, values), field) is read
+
+
+@pytest.mark.parametrize(
+    ("vmsd", "field", "versions"),
+    [
+        ("pcnet", "unused", {2}),
+        ("ac97", "unused", {2}),
+        ("e1000", "unused", {1}),
+        ("fw_cfg", "cur_offset", {1}),
+        ("spapr", "rtc_offset", {0, 1, 2}),
+        ("ipmi-interface", "kcs", {0, 1}),
+    ],
+)
+def test_by_version(vmsd: str, field: str, versions: set[int]) -> None:
+    for version in range(4):
+        assert told(body(vmsd, version=version), field) is (version in versions)
+
+
+@pytest.mark.parametrize(
+    ("sent", "version", "field", "read"),
+    [
+        (8, 8, "lun", True),
+        (5, 8, "lun", False),
+        (None, 8, "mig_dma_left", True),  # a container of version 1: QEMU 5.2
+        (None, 8, "fifo.data", False),
+        (6, 8, "mig_ti_cmd", True),
+        (7, 8, "mig_ti_cmd", False),
+        (8, 6, "asc_mode", False),
+    ],
+)
+def test_esp(sent: int | None, version: int, field: str, read: bool) -> None:
+    container = body("pciespscsi", {} if sent is None else {"esp.mig_version_id": sent})
+    assert told(body("esp", version=version, parent=container), field) is read
+
+
+def test_hpet_timers() -> None:
+    def at(values: dict[str, int], own: dict[str, int] | None = None) -> bool | None:
+        name = "num_timers must match" if "num_timers_save" in values else "num_timers in range"
+        return told(body("hpet", values, own=own), name, flags=Flag.MUST_EXIST)
+
+    assert at({"num_timers_save": 3}, {"num_timers_save": 3}) is True
+    assert at({"num_timers_save": 3}, {"num_timers_save": 8}) is False
+    assert at({"num_timers": 32}) is True
+    assert at({"num_timers": 2}) is False
+    assert at({"num_timers": 33}) is False
+
+
+def test_aer_log() -> None:
+    name, flags = "log_num <= log_max", Flag.MUST_EXIST
+    aer = "PCIE_AER_ERROR_LOG"
+    assert told(body(aer, {"log_num": 8, "log_max": 8}), name, flags=flags) is True
+    assert told(body(aer, {"log_num": 9, "log_max": 8}), name, flags=flags) is False
+
+
+def test_validation_without_predicate_passes() -> None:
+    assert told(body("scoop"), "irq levels are 16 bit", flags=Flag.MUST_EXIST) is True
+
+
+@pytest.mark.parametrize(("here", "read"), [(1, False), (4, True), (None, None)])
+def test_queue_pairs(here: int | None, read: bool | None) -> None:
+    field = VmField(name="max_queue_pairs", offset=0x20, test=1)
+    words = {} if here is None else {(0x1020, 2): here}
+    device = body("virtio-net-device", fields=[field])
+    memory = Memory(words)
+    memory.set(0x1020, 2, 9)  # what was loaded does not decide
+    assert told(device, "curr_queue_pairs", memory) is read
+    assert not existence.is_state(device, field)
+
+
+@pytest.mark.parametrize(("features", "read"), [(1 << 2, True), (1 << 3, False)])
+def test_guest_offloads(features: int, read: bool) -> None:
+    blob = body("virtio-net", {"guest_features": features})
+    device = body("virtio-net-device", parent=blob)
+    assert told(device, "curr_guest_offloads") is read
+    assert existence.is_state(device, VmField(name="curr_guest_offloads", test=1))
