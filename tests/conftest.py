@@ -77,6 +77,27 @@ def lab() -> Lab:
     return real
 
 
+@pytest.fixture(scope="session")
+def guest_stream(lab: Lab) -> Callable[[str, str], Path]:
+    """``guest_stream("x86-linux", "10.0")``: file with the stream (gzip) of a guest that ran.
+
+    Names are those of ``tests.guests.machines.GUESTS``. The first time it is booted, which takes
+    up to a minute; then it is kept in the lab's folder. The test is skipped by its name without
+    the release or when the guest's packages cannot be had.
+    """
+    from tests.guests.machines import GUESTS
+    from tests.guests.saved import stream
+
+    def saved(name: str, release: str) -> Path:
+        program = lab(release, GUESTS[name].target)
+        try:
+            return stream(name, program)
+        except LabError as error:
+            pytest.skip(f"guest {name}: {error}")
+
+    return saved
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep the user's stores out of the tests; the lab, which is expensive, stays where it is."""

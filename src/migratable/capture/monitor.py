@@ -12,12 +12,13 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 from migratable.errors import CaptureError, QemuError
+from migratable.profile.qemu import private_path
 from migratable.profile.qmp import Qmp, QmpClosedError, QmpError
 
 GREETING_SECONDS = 5.0
@@ -176,14 +177,35 @@ class Exchange:
             os.close(self._memory)
 
 
-@contextlib.contextmanager
-def exchange(monitor: Monitor) -> Iterator[Exchange]:
-    """An :class:`Exchange` for the time of a ``with`` block."""
-    found = Exchange(monitor)
-    try:
-        yield found
-    finally:
-        found.close()
+class FolderExchange:
+    """The same as a file in a private folder, which QEMU may not see.
+
+    For a VM that does not run: before 9.1 QEMU gives descriptors back only while its VM runs
+    (``monitor/misc.c`` ``monitor_fdset_cleanup``), so one handed over would stay.
+    """
+
+    def __init__(self) -> None:
+        """Make the folder."""
+        folder = private_path()
+        folder.mkdir(mode=0o700)
+        self._folder = folder
+        self.path = self.plain_path = str(folder / "state")
+
+    def read(self) -> bytes:
+        """All that is in the file now."""
+        try:
+            return Path(self.path).read_bytes()
+        except OSError as error:
+            raise CaptureError(f"what QEMU wrote cannot be read: {error}") from None
+
+    def close(self) -> None:
+        """Remove it."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def keeps_descriptors(release: tuple[int, int], *, running: bool) -> bool:
+    """Would QEMU keep a descriptor that was handed over and taken back?"""
+    return release < (9, 1) and not running
 
 
 def hmp(monitor: Monitor, command: str) -> str:

@@ -17,7 +17,14 @@ from migratable.capture.assemble import device_state, full_stream
 from migratable.capture.facts import machine_facts
 from migratable.capture.guard import SAVE, Standing, examine
 from migratable.capture.loader_pages import LoaderPages, memory_map
-from migratable.capture.monitor import Monitor, SocketMonitor, exchange, hmp
+from migratable.capture.monitor import (
+    Exchange,
+    FolderExchange,
+    Monitor,
+    SocketMonitor,
+    hmp,
+    keeps_descriptors,
+)
 from migratable.capture.source import Confirm, Source
 from migratable.errors import CaptureError
 from migratable.profile.qmp import QmpError
@@ -128,8 +135,7 @@ def capture(monitor: Monitor, *, confirm: Confirm | None = None) -> Captured:
     _ask(monitor, standing, confirm)
     raw, pause, seconds = _save(monitor, standing)
     state = device_state(raw)
-    with contextlib.ExitStack() as stack:
-        reader = stack.enter_context(_memory(monitor))
+    with contextlib.closing(_Memory(monitor, standing)) as reader:
         pages = LoaderPages(ranges, reader.read, big_endian=standing.target in _BIG_ENDIAN)
         stream = full_stream(
             state,
@@ -181,26 +187,37 @@ def _ask(monitor: Monitor, standing: Standing, confirm: Confirm | None) -> None:
 
 def _save(monitor: Monitor, standing: Standing) -> tuple[bytes, float | None, float]:
     """The device state, the guest's pause and the command's duration in seconds."""
-    with exchange(monitor) as file:
-        monitor.events()
-        begin = time.monotonic()
+    if keeps_descriptors(standing.version.release, running=standing.running):
+        with contextlib.closing(FolderExchange()) as folder:
+            try:
+                return _save_to(monitor, standing, folder)
+            except QmpError:
+                pass  # it does not see the folder
+    with contextlib.closing(Exchange(monitor)) as file:
         try:
-            # live=false: disks of a VM that does not run stay active and locked.
-            monitor.execute(SAVE, {"filename": file.path, "live": False}, timeout=SAVE_SECONDS)
+            return _save_to(monitor, standing, file)
         except QmpError as error:
             raise CaptureError(
                 f"{monitor.name}: {error.description}; the VM goes on as before"
             ) from None
-        seconds = time.monotonic() - begin
-        after = str(monitor.execute("query-status").get("status", "unknown"))
-        events = monitor.events()
-        if after != standing.status:
-            raise CaptureError(
-                f"{monitor.name}: the VM was {standing.status} and is {after!r} after saving its "
-                "device state; look at it now"
-            )
-        data = file.read()
-    return data, pause_of(events) if standing.running else 0.0, seconds
+
+
+def _save_to(
+    monitor: Monitor, standing: Standing, file: Exchange | FolderExchange
+) -> tuple[bytes, float | None, float]:
+    monitor.events()
+    begin = time.monotonic()
+    # live=false: disks of a VM that does not run stay active and locked.
+    monitor.execute(SAVE, {"filename": file.path, "live": False}, timeout=SAVE_SECONDS)
+    seconds = time.monotonic() - begin
+    after = str(monitor.execute("query-status").get("status", "unknown"))
+    events = monitor.events() if standing.running else []
+    if after != standing.status:
+        raise CaptureError(
+            f"{monitor.name}: the VM was {standing.status} and is {after!r} after saving its "
+            "device state; look at it now"
+        )
+    return file.read(), pause_of(events) if standing.running else 0.0, seconds
 
 
 def pause_of(events: list[dict[str, Any]]) -> float | None:
@@ -219,10 +236,10 @@ def pause_of(events: list[dict[str, Any]]) -> float | None:
 class _Memory:
     """Reads guest memory: through a file, or as text when QEMU opens none."""
 
-    def __init__(self, monitor: Monitor) -> None:
+    def __init__(self, monitor: Monitor, standing: Standing) -> None:
         self._monitor = monitor
-        self._stack = contextlib.ExitStack()
-        self._file = self._stack.enter_context(exchange(monitor))
+        keeps = keeps_descriptors(standing.version.release, running=standing.running)
+        self._file = FolderExchange() if keeps else Exchange(monitor)
         self._as_text = False
 
     def read(self, address: int, size: int) -> bytes:
@@ -234,7 +251,7 @@ class _Memory:
                 data = self._file.read()
                 if len(data) == size:
                     return data
-            except QmpError:
+            except (QmpError, CaptureError):
                 pass
             self._as_text = True  # no /proc there, or a policy in the way
         # In small pieces: a long one would hold up the VM's own I/O.
@@ -245,7 +262,7 @@ class _Memory:
 
     def close(self) -> None:
         """Take the file back."""
-        self._stack.close()
+        self._file.close()
 
 
 def memory_of_text(text: str, size: int) -> bytes:
@@ -262,7 +279,3 @@ def memory_of_text(text: str, size: int) -> bytes:
     if len(data) != size:
         raise CaptureError(f"guest memory cannot be read: {text.strip()[:100]!r}")
     return data
-
-
-def _memory(monitor: Monitor) -> contextlib.AbstractContextManager[_Memory]:
-    return contextlib.closing(_Memory(monitor))

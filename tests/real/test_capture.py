@@ -1,0 +1,213 @@
+"""Captures of guests that run, beside full migrations of the same guests; on real QEMU."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from migratable.capture.running import Captured, capture_socket
+from migratable.errors import CaptureError, LabError
+from migratable.stream import read
+from tests.conftest import Lab
+from tests.guests.machines import GUESTS, Guest, Running
+from tests.guests.saved import resumed
+
+pytestmark = pytest.mark.real
+RELEASES = ("5.2", "7.2", "10.0", "11.1")
+
+
+@contextlib.contextmanager
+def _running(guest: Guest, release: str, lab: Lab, folder: Path) -> Iterator[Running]:
+    """A guest that runs, with a monitor at ``folder/qmp``."""
+    program = lab(release, guest.target)
+    try:
+        with resumed(guest, program, folder, qmp_path=folder / "qmp") as running:
+            yield running
+    except LabError as error:
+        pytest.skip(f"guest {guest.name}: {error}")
+
+
+def _capture(folder: Path) -> Captured:
+    return capture_socket(folder / "qmp", confirm=lambda words: True)
+
+
+def _load(guest: Guest, release: str, lab: Lab, stream: Path, folder: Path) -> tuple[object, ...]:
+    """What a real destination says: loaded or not, and every line."""
+    program = lab(release, guest.target)
+    arguments = [*guest.command_line(guest.disk(folder)), "-S", "-incoming", "defer"]
+    with Running(program.command, arguments, tap=guest.tap) as destination:
+        status = destination.load(stream)
+    lines = [line.partition(": ")[2] for line in destination.lines if line.startswith("qemu-")]
+    return status == "completed", lines
+
+
+SOURCES = [
+    ("x86-linux", "5.2", "7.2 10.0"),
+    ("x86-linux", "7.2", "5.2 10.0"),
+    ("x86-linux", "10.0", "7.2 11.1"),
+    ("x86-linux", "11.1", "7.2 11.1"),
+    ("x86-firmware", "10.0", "5.2 11.1"),
+    ("ppc-linux", "5.2", "7.2 10.0"),
+    ("ppc-linux", "7.2", "5.2 11.1"),
+    ("ppc-linux", "10.0", "7.2 10.0"),
+    ("ppc-linux", "11.1", "10.0"),
+    ("ppc-hash", "7.2", "7.2 10.0"),
+    ("ppc-firmware", "7.2", "7.2 10.0"),
+]
+
+
+@pytest.mark.parametrize(("name", "source", "destinations"), SOURCES)
+def test_same_answer_as_full_migration(
+    name: str, source: str, destinations: str, lab: Lab, tmp_path: Path
+) -> None:
+    guest = GUESTS[name]
+    capture, full = tmp_path / "capture.mig", tmp_path / "full.mig.gz"
+    with _running(guest, source, lab, tmp_path) as running:
+        captured = _capture(tmp_path)
+        assert running.goes_on()
+        running.save(full)
+    assert captured.pause is not None
+    assert captured.unchecked == () or source == "5.2"
+    capture.write_bytes(captured.data)
+    with gzip.open(full) as packed, (tmp_path / "full.mig").open("wb") as plain:
+        shutil.copyfileobj(packed, plain)
+    ours, theirs = read(capture), read(tmp_path / "full.mig")
+    assert ours.machine == theirs.machine
+    assert ours.ram_blocks == theirs.ram_blocks
+    names = [(one.idstr, one.instance_id, one.version_id) for one in theirs.devices]
+    assert [(one.idstr, one.instance_id, one.version_id) for one in ours.devices] == names
+    for release in destinations.split():
+        real = _load(guest, release, lab, tmp_path / "full.mig", tmp_path)
+        assert _load(guest, release, lab, capture, tmp_path) == real, release
+
+
+def _state(running: Running) -> dict[str, object]:
+    """What must be the same before and after."""
+    nodes = [
+        {name: node.get(name) for name in ("node-name", "drv", "ro", "active", "file")}
+        for node in running.qmp("query-named-block-nodes")
+    ]
+    asked = {
+        name: running.qmp(name)
+        for name in (
+            "query-status",
+            "query-migrate",
+            "query-migrate-capabilities",
+            "query-fdsets",
+            "query-jobs",
+            "query-chardev",
+            "query-cpus-fast",
+        )
+    }
+    return {"nodes": nodes, "qtree": running.hmp("info qtree -b"), **asked}
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_leaves_running_vm_as_it_was(release: str, lab: Lab, tmp_path: Path) -> None:
+    guest = GUESTS["x86-linux"]
+    with _running(guest, release, lab, tmp_path) as running:
+        before = _state(running)
+        for _ in range(3):
+            captured = _capture(tmp_path)
+            assert captured.standing.status == "running"
+            assert captured.pause is not None
+            assert 0 < captured.pause <= captured.command_seconds
+        assert _state(running) == before
+        assert running.goes_on()
+        # Only a VM whose disks are still its own can hand them over to a destination.
+        program = lab(release)
+        disk = tmp_path / "disk.img"
+        arguments = [*guest.command_line(disk), "-incoming", f"unix:{tmp_path}/in"]
+        with Running(program.command, arguments) as destination:
+            assert running.migrate(f"unix:{tmp_path}/in") == "completed"
+            assert destination.await_count(running.count + 2)
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_leaves_paused_vm_as_it_was(release: str, lab: Lab, tmp_path: Path) -> None:
+    guest = GUESTS["x86-linux"]
+    with _running(guest, release, lab, tmp_path) as running:
+        running.qmp("stop")
+        before = _state(running)
+        captured = _capture(tmp_path)
+        assert captured.pause == 0.0
+        assert _state(running) == before
+        state = read(captured.data).device("globalstate")
+        assert state is not None
+        assert bytes(state.body[:11]) == b"\0\0\0\x07paused\0"
+        # The image is still locked: nobody else may write to it.
+        words = [*lab(release).command, *guest.command_line(tmp_path / "disk.img"), "-S"]
+        with pytest.raises(Exception, match="lock"), Running(words, []) as other:
+            other.stop()
+        running.qmp("cont")
+        assert running.goes_on()
+
+
+@pytest.mark.parametrize("release", ["5.2", "11.1"])
+def test_refuses_what_is_under_way(release: str, lab: Lab, tmp_path: Path) -> None:
+    guest = GUESTS["x86-firmware"]
+
+    def refused(words: str) -> None:
+        with pytest.raises(CaptureError, match=words):
+            capture_socket(tmp_path / "qmp", confirm=_never)
+
+    def _never(words: str) -> bool:
+        raise AssertionError(f"asked before all was examined: {words}")
+
+    with _running(guest, release, lab, tmp_path) as running:
+        running.qmp("blockdev-add", driver="null-co", node_name="sink", size=4 << 20)
+        running.qmp(
+            "blockdev-mirror", device="disk0", target="sink", sync="full", speed=1, job_id="copy"
+        )
+        refused("a job is under way: mirror 'copy'")
+        running.qmp("block-job-cancel", device="copy", force=True)
+        running.monitor.wait_event("BLOCK_JOB_CANCELLED", timeout=10)
+        running.qmp("migrate-set-parameters", max_bandwidth=1)
+        reading, writing = os.pipe()
+        running.monitor.execute("getfd", {"fdname": "slow"}, fd=writing)
+        os.close(writing)
+        running.qmp("migrate", uri="fd:slow")
+        refused("a migration is under way")
+        running.qmp("migrate_cancel")
+        os.close(reading)
+        while running.qmp("query-migrate")["status"] == "cancelling":
+            time.sleep(0.01)
+        assert running.goes_on()
+        assert len(_capture(tmp_path).data) > 10_000
+        assert running.goes_on()
+
+
+def test_not_confirmed(lab: Lab, tmp_path: Path) -> None:
+    with _running(GUESTS["x86-firmware"], "10.0", lab, tmp_path) as running:
+        asked: list[str] = []
+
+        def no(words: str) -> bool:
+            asked.append(words)
+            return False
+
+        with pytest.raises(CaptureError, match="not confirmed"):
+            capture_socket(tmp_path / "qmp", confirm=no)
+        assert "Pause VM" in asked[0]
+        with pytest.raises(CaptureError, match="--yes"):
+            capture_socket(tmp_path / "qmp")
+        assert not [one for one in running.monitor.events if one["event"] == "STOP"]
+
+
+def test_monitor_that_is_taken(lab: Lab, tmp_path: Path) -> None:
+    import socket
+
+    with (
+        _running(GUESTS["x86-firmware"], "10.0", lab, tmp_path),
+        socket.socket(socket.AF_UNIX) as other,
+    ):
+        other.connect(str(tmp_path / "qmp"))
+        assert b"QMP" in other.recv(4096)
+        with pytest.raises(CaptureError, match="one client at a time"):
+            _capture(tmp_path)
