@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -74,6 +74,26 @@ class _Lists(click.Command):
 @click.option(
     "--cross", is_flag=True, help="With --releases: each device on each machine type, not on one."
 )
+@click.option(
+    "--rehearse",
+    "rehearsed",
+    is_flag=True,
+    help="Load every VM into the real programs instead of predicting; in --jobs processes.",
+)
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="With --rehearse: spread it over the workers of this Dask scheduler (tcp://host:8786).",
+)
+@click.option(
+    "--results",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="With --rehearse: where results are kept as they come.  [default: in the data folder]",
+)
+@click.option(
+    "--resume", is_flag=True, help="With --rehearse: do not repeat what the results have already."
+)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -89,6 +109,10 @@ def command(
     devices: str | None,
     arch: str,
     cross: bool,
+    rehearsed: bool,
+    scheduler: str | None,
+    results: Path | None,
+    resume: bool,
 ) -> None:
     r"""Predict for many VMs and hosts at once which will load where, and what stops the others.
 
@@ -97,12 +121,17 @@ def command(
     \b
     migratable matrix fleet.toml
     migratable matrix fleet.toml -o page.html
+    migratable matrix fleet.toml --rehearse --resume
     migratable matrix --releases 7.2 10.0 11.1 --machines all --devices all -o gate.xml
     """
     if (fleet is None) == (releases is None):
         raise click.UsageError("give a FLEET file, or --releases X.Y …", ctx)
     if releases is None and (machines or devices or cross):
         raise click.UsageError("--machines, --devices and --cross go with --releases", ctx)
+    if (scheduler or results or resume) and not rehearsed:
+        raise click.UsageError("--scheduler, --results and --resume go with --rehearse", ctx)
+    if rehearsed and (fleet is None or fleet.suffix.lower() == ".json"):
+        raise click.UsageError("--rehearse goes with a fleet's TOML file", ctx)
     document: Mapping[str, Any]
     form = form or _FORMS.get("" if output is None else output.suffix.lower(), "text")
     with _progress() as progress:
@@ -120,7 +149,8 @@ def command(
             document, status = matrix.to_json(), matrix.exit_status
         else:
             assert fleet is not None
-            document, status = _fleet(fleet, pause, jobs, timeout, progress)
+            rehearsals = _Rehearsals(scheduler, results, resume) if rehearsed else None
+            document, status = _fleet(fleet, pause, jobs, timeout, progress, rehearsals)
     _write(document, form, output, unfolded=unfolded)
     ctx.exit(status)
 
@@ -129,8 +159,21 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(word for word in text.replace(",", " ").split() if word)
 
 
+class _Rehearsals(NamedTuple):
+    """Where rehearsals are done and kept."""
+
+    scheduler: str | None
+    results: Path | None
+    resume: bool
+
+
 def _fleet(
-    path: Path, pause: bool, jobs: int, timeout: float, progress: Progress | None
+    path: Path,
+    pause: bool,
+    jobs: int,
+    timeout: float,
+    progress: Progress | None,
+    rehearsals: _Rehearsals | None,
 ) -> tuple[Mapping[str, Any], int]:
     from migratable.fleet.matrix import run
     from migratable.fleet.model import read_fleet
@@ -148,7 +191,20 @@ def _fleet(
         workers=jobs,
         timeout=timeout,
     )
-    matrix = run(found, progress=progress)
+    if rehearsals is None:
+        matrix = run(found, progress=progress)
+    else:
+        from migratable.fleet.rehearsals import default_file, rehearse_matrix
+
+        matrix = rehearse_matrix(
+            found,
+            rehearsals.results or default_file(),
+            scheduler=rehearsals.scheduler,
+            workers=jobs,
+            resume=rehearsals.resume,
+            timeout=timeout,
+            progress=progress,
+        )
     return matrix.to_json(), matrix.exit_status
 
 

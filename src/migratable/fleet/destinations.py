@@ -98,7 +98,7 @@ class Plan:
             return self._add(("none", text), lambda: Destination(name=host.name, failure=text))
         line = _canonical(guest)
         sizes = _ram_sizes(guest)
-        key = ("start", _way(host), _words_key(line.argv), tuple(sorted(sizes.items())))
+        key = ("start", _way(host), words_key(line.argv), tuple(sorted(sizes.items())))
         return self._add(key, lambda: _started(host, line, sizes, self.timeout))
 
 
@@ -114,14 +114,14 @@ def _way(host: Host) -> Hashable:
 
 
 def _guest_key(guest: Guest) -> Hashable:
-    line = None if guest.line is None else _words_key(guest.line.argv)
+    line = None if guest.line is None else words_key(guest.line.argv)
     machine = None if guest.stream is None else guest.stream.machine
     sizes = tuple(sorted(_ram_sizes(guest).items()))
     place = guest.vm.place if line is None or guest.vm.guest else ""
     return (guest.vm.guest, line, machine, sizes, place)
 
 
-def _words_key(words: Sequence[str]) -> tuple[str, ...]:
+def words_key(words: Sequence[str]) -> tuple[str, ...]:
     """A command line without what no loader sees: names, UUIDs, MAC addresses, serial numbers."""
     out: list[str] = []
     left_out = False
@@ -254,7 +254,7 @@ def _cache_path(
     number = collect.program_release(program.command)
     folder = Path("/private")
     quiet = inert(line, release=number, private_dir=folder, ram_sizes=ram_sizes)
-    words = _words_key(quiet.plain_argv)
+    words = words_key(quiet.plain_argv)
     files = sorted((str(path), size) for path, size in quiet.files.items())
     seen = (__version__, SCHEMA, words, files, quiet.kvm, quiet.kvmclock, quiet.helpers)
     digest = hashlib.blake2b(repr(seen).encode("utf-8", "surrogateescape"), digest_size=16)

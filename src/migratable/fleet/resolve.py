@@ -73,11 +73,14 @@ def _guests(
     vms: Sequence[Vm], opener: Opener, progress: Progress | None, timeout: float
 ) -> tuple[Guest, ...]:
     known: dict[tuple[object, ...], Guest] = {}
+    key: tuple[object, ...]
     out = []
     for number, vm in enumerate(vms):
         if progress is not None:
             progress("reading VMs", number, len(vms))
         key = (vm.source, vm.command_line, vm.release)
+        if not vm.source:
+            key = ("", _words(vm), vm.release)
         if key not in known:
             known[key] = _guest(vm, opener, timeout)
         first = known[key]
@@ -93,6 +96,16 @@ def _guests(
             )
         )
     return tuple(out)
+
+
+def _words(vm: Vm) -> object:
+    """What makes VMs that are started the same."""
+    from migratable.profile.commandline import parse  # noqa: PLC0415 -- not for streams alone
+
+    try:
+        return destinations.words_key(parse(vm.command_line, need_program=False).argv)
+    except CommandLineError:
+        return vm.command_line
 
 
 def _guest(vm: Vm, opener: Opener, timeout: float) -> Guest:
