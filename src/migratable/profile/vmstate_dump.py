@@ -45,7 +45,7 @@ def identity(command: Sequence[str]) -> str:
             status = path.resolve().stat()
             digest.update(f"{path.resolve()} {status.st_size} {status.st_mtime_ns}\0".encode())
             if status.st_size < 65536:  # a starter: the program that it names counts too
-                for found in set(re.findall(rb"/[^\s\"':$]+", path.read_bytes())):
+                for found in sorted(set(re.findall(rb"/[^\s\"':$]+", path.read_bytes()))):
                     with contextlib.suppress(OSError, ValueError):
                         other = Path(os.fsdecode(found)).stat()
                         digest.update(f"{other.st_size} {other.st_mtime_ns}\0".encode())
