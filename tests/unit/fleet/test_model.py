@@ -120,24 +120,22 @@ def test_a_file_that_is_no_fleet(tmp_path: Path) -> None:
         read_fleet(tmp_path / "fleet.toml")
 
 
-MEMBERS = tuple(
-    [
-        "vm",
-        "host",
-        "name",
-        "names",
-        "files",
-        "source",
-        "profile",
-        "profiles",
-        "release",
-        "command",
-        "remote",
-        "command-line",
-        "guest",
-        "group",
-        "title",
-    ]
+MEMBERS = (
+    "vm",
+    "host",
+    "name",
+    "names",
+    "files",
+    "source",
+    "profile",
+    "profiles",
+    "release",
+    "command",
+    "remote",
+    "command-line",
+    "guest",
+    "group",
+    "title",
 )
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
