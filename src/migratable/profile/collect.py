@@ -6,8 +6,11 @@ import contextlib
 import datetime
 import os
 import re
+import selectors
 import shutil
+import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,29 +92,53 @@ def _lab_command(line: CommandLine, release: str, name: str) -> list[str]:
     return list(find(release, target).command)
 
 
-def program_release(command: Sequence[str]) -> QemuVersion | None:
+def program_release(command: Sequence[str], *, timeout: float = 20.0) -> QemuVersion | None:
     """Ask a program for its release; the answer is kept for each program file.
 
-    :return: None when it does not say; its start will tell why.
+    :return: None when it does not say in time; its start will tell why.
     """
     path = vmstate_dump.cache_folder() / f"{vmstate_dump.identity(command)}.version"
     with contextlib.suppress(OSError, ValueError):
         return QemuVersion.parse(path.read_text(encoding="utf-8"))
+    text = _first_words([*command, "--version"], timeout)
     try:
-        done = subprocess.run(
-            [*command, "--version"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=20,
-            check=False,
-        )
-        text = done.stdout.decode("utf-8", "replace")
         version = QemuVersion.parse(text)
-    except (OSError, ValueError, subprocess.TimeoutExpired):
+    except ValueError:
         return None
     with contextlib.suppress(OSError):  # no cache is no failure
         vmstate_dump.keep(path, text.splitlines()[0].encode())
     return version
+
+
+def _first_words(command: Sequence[str], timeout: float) -> str:
+    """What a program prints first, up to 4 KiB; it is ended if it does not end by itself."""
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError:
+        return ""
+    assert process.stdout is not None
+    deadline = time.monotonic() + timeout
+    text = b""
+    try:
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ)
+            while len(text) < 4096 and selector.select(max(0.0, deadline - time.monotonic())):
+                data = os.read(process.stdout.fileno(), 4096)
+                if not data:
+                    break
+                text += data
+    finally:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+    return text.decode("utf-8", "replace")
 
 
 def collect(
@@ -198,6 +225,7 @@ class _Facts:
         loader = self._loader()
         virtio = self._virtio(version)
         lines = qemu.stderr_lines()
+        suppressed = self._suppressed()
         stream, no_stream = self._stream()
         suffix = re.compile(rf"-({re.escape(target)}-cpu|[a-z0-9_]+-cpu)$")
         return Profile(
@@ -209,6 +237,7 @@ class _Facts:
             pvr=_pvr(stream) if target in {"ppc64", "ppc"} else None,
             stream=stream,
             no_stream=no_stream,
+            suppress_vmdesc=suppressed,
             ram_blocks=blocks,
             block_page_sizes=page_sizes,
             cpu_features=features,
@@ -304,6 +333,13 @@ class _Facts:
         except MigratableError as error:
             self._unchecked.append(f"the loader's own tables: {error}")
             return None
+
+    def _suppressed(self) -> bool:
+        """Turn vmdesc on, which the profile needs; whether the machine has it off."""
+        if self._ask("qom-get", path="/machine", property="suppress-vmdesc") is not True:
+            return False
+        self._ask("qom-set", path="/machine", property="suppress-vmdesc", value=False)
+        return True
 
     def _stream(self) -> tuple[bytes, str]:
         memory_files = any(path.name.startswith("memory") for path in self._quiet.files)

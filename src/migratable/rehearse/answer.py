@@ -73,7 +73,7 @@ def first_error(lines: Sequence[str]) -> str:
 def _refusal(done: Rehearsed) -> tuple[Refusal, Explanation | None]:
     """The refusal, its rule taken from the lines."""
     if done.load is None:
-        message = first_error(done.stderr)
+        message = first_error(done.stderr) or done.start_status
         return Refusal(rule=START, message=message, stderr=done.stderr), None
     lines = done.stderr[done.before :] or done.stderr
     crashed = done.load.crashed

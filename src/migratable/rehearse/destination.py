@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import signal
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from migratable.errors import DestinationStartError, QemuError
@@ -19,6 +20,7 @@ from migratable.rehearse.kept import keep
 from migratable.rehearse.memory_map import MemoryMap, read_mtree
 from migratable.stream import Stream
 
+_LAST_LINES = 8
 _BLOCK = re.compile(
     r"^\s*(?P<name>\S.*?)\s+\d+ [KMG]?i?B\s+0x[0-9a-f]+\s+0x(?P<used>[0-9a-f]+)\s+0x"
 )
@@ -97,59 +99,97 @@ def try_destination(
     :raise QemuError: When the destination hangs, or is ended from outside.
     """
     begin = time.monotonic()
-    deadline = begin + timeout
     line = destination.line()
     program = resolve(line, release=destination.release)
-    number = program_release(program.command)
+    number = program_release(program.command, timeout=min(20.0, timeout))
     prepared = rewrite.prepare(stream)
     if watch is not None:
         rewrite.need_ram(stream)
     sizes = {block.id: block.used_length for block in stream.ram_blocks}
     with private_folder() as folder:
-        netns = namespaces_work()
-        quiet = inert(line, release=number, private_dir=folder, ram_sizes=sizes, netns=netns)
+        quiet = inert(line, release=number, private_dir=folder, ram_sizes=sizes)
+        if quiet.needs_netns and not namespaces_work():
+            quiet = inert(line, release=number, private_dir=folder, ram_sizes=sizes, netns=False)
         if watch is not None:
             quiet = alive.listening(quiet)
-        process = QemuProcess(program.command, quiet, extra=["-incoming", "defer"], timeout=timeout)
+        process = QemuProcess(
+            program.command,
+            quiet,
+            extra=["-incoming", "defer"],
+            timeout=max(0.1, begin + timeout - time.monotonic()),
+        )
         try:
             with process as qemu:
                 if started is not None:
                     started(qemu)
-                facts, memory = look(qemu, prepared.stream)
-                facts["program"] = list(program.command)
-                before = len(qemu.stderr_lines())
-                sent, more, doubts = _sent(prepared, quiet, facts, memory, whole=watch is not None)
-                done = load(qemu, sent, deadline=deadline)
-                guest = None
-                if watch is not None and done.completed:
-                    guest = alive.observe(qemu, quiet, watch)
+                done = _load(qemu, prepared, quiet, deadline=begin + timeout, watch=watch)
         except DestinationStartError as error:
-            if not error.stderr:
+            if _cannot_run(error):
                 raise QemuError(str(error)) from None
-            return Rehearsed(
+            facts: dict[str, Any] = {"qemu": None if number is None else str(number)}
+            done = Rehearsed(
                 quiet=quiet,
                 stream=prepared.stream,
                 load=None,
                 stderr=error.stderr,
-                start_status=str(error).partition(";")[0],
-                command_line=tuple(line.argv),
-                facts={"qemu": None if number is None else str(number)},
-                seconds=time.monotonic() - begin,
+                start_status=str(error).partition("; its own")[0],
+                facts=facts,
             )
-        return Rehearsed(
-            quiet=quiet,
-            stream=sent,
-            load=done,
-            stderr=process.stderr_lines(),  # after its end, so that nothing is missing
-            before=before,
-            facts=facts,
-            unchecked=(*prepared.unchecked, *more),
-            doubts=doubts,
-            command_line=tuple(line.argv),
-            whole=watch is not None,
-            guest=guest,
-            seconds=time.monotonic() - begin,
+        except QemuError as error:
+            raise _with_lines(error, process) from None
+    return replace(
+        done,
+        stderr=process.stderr_lines(),  # after its end, so that nothing is missing
+        facts={**done.facts, "program": list(program.command)},
+        command_line=tuple(line.argv),
+        seconds=time.monotonic() - begin,
+    )
+
+
+def _load(
+    qemu: QemuProcess,
+    prepared: rewrite.Prepared,
+    quiet: InertCommandLine,
+    *,
+    deadline: float,
+    watch: float | None,
+) -> Rehearsed:
+    facts, memory = look(qemu, prepared.stream)
+    sent, unchecked, doubts = _sent(prepared, quiet, facts, memory, whole=watch is not None)
+    before = len(qemu.stderr_lines())
+    done = load(qemu, sent, deadline=deadline)
+    guest = None
+    if watch is not None and done.completed:
+        guest = alive.observe(qemu, quiet, watch)
+    return Rehearsed(
+        quiet=quiet,
+        stream=sent,
+        load=done,
+        stderr=(),
+        before=before,
+        facts=facts,
+        unchecked=(*prepared.unchecked, *unchecked),
+        doubts=doubts,
+        whole=watch is not None,
+        guest=guest,
+    )
+
+
+def _cannot_run(error: DestinationStartError) -> bool:
+    """Is it not the program's own refusal: no such program, or ended from outside?"""
+    text = str(error)
+    return text.startswith("cannot run the program") or bool(
+        re.search(
+            rf"killed by signal ({signal.SIGKILL:d}|{signal.SIGBUS:d}|{signal.SIGTERM:d})\b", text
         )
+    )
+
+
+def _with_lines(error: QemuError, process: QemuProcess) -> QemuError:
+    """The error with the last lines that the destination printed."""
+    lines = process.stderr_lines()[-_LAST_LINES:]
+    said = "; it had printed:\n  " + "\n  ".join(one[:300] for one in lines) if lines else ""
+    return QemuError(f"no verdict: {error}{said}")
 
 
 def _sent(

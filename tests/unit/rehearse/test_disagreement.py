@@ -1,0 +1,79 @@
+"""Two verdicts side by side, and the bundle that is written when they differ."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from migratable.errors import Disagreement
+from migratable.rehearse import both, differences
+from migratable.stream import read
+from migratable.verdict import Basis, Outcome, Refusal, Verdict
+from tests.unit.rehearse.test_hostile import program, stream
+
+__all__ = ["program"]
+
+
+def verdict(outcome: str, message: str = "") -> Verdict:
+    refusal = Refusal(rule="x", message=message) if message else None
+    return Verdict(outcome=Outcome(outcome), basis=Basis.PREDICTED, first_refusal=refusal)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "agree"),
+    [
+        (("loads",), ("loads",), True),
+        (("loads",), ("refused", "a"), False),
+        (("refused", "a"), ("loads",), False),
+        (("refused", "a"), ("refused", "a"), True),
+        (("refused", "a"), ("refused", "b"), False),
+        (("unknown",), ("refused", "b"), True),
+        (("loads",), ("unknown", "b"), True),
+    ],
+)
+def test_what_a_contradiction_is(one: tuple[str, ...], other: tuple[str, ...], agree: bool) -> None:
+    assert bool(differences(verdict(*one), verdict(*other))) is not agree
+
+
+def test_agreement_gives_the_rehearsed_verdict(
+    program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KIND", "loads")
+    line = [program, "-machine", "pc-q35-7.2"]
+    found = both(stream(), line, predicted=verdict("loads"), bundles=tmp_path / "bundles")
+    assert found.basis is Basis.REHEARSED
+    assert not (tmp_path / "bundles").exists()
+
+
+def test_bundle_of_a_disagreement(
+    program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KIND", "fails")
+    line = [program, "-machine", "pc-q35-7.2", "-name", "a b"]
+    for _ in range(2):  # a second one does not overwrite the first
+        with pytest.raises(Disagreement) as raised:
+            both(stream(), line, predicted=verdict("loads"), bundles=tmp_path / "bundles")
+    assert "DISAGREEMENT" in str(raised.value)
+    assert len(list((tmp_path / "bundles").iterdir())) == 2
+    folder = raised.value.bundle
+    assert folder is not None
+    assert str(folder) in str(raised.value)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    names = {path.name for path in folder.iterdir()}
+    assert names == {
+        "stream.mig",
+        "command-line.txt",
+        "inert-command-line.txt",
+        "predicted.json",
+        "rehearsed.json",
+        "README.txt",
+    }
+    assert read(folder / "stream.mig").machine == "pc-q35-7.2"
+    assert "'a b'" in (folder / "command-line.txt").read_text()
+    assert json.loads((folder / "predicted.json").read_text())["verdict"] == "loads"
+    rehearsed = json.loads((folder / "rehearsed.json").read_text())
+    assert rehearsed["first_refusal"]["message"] == "the moon is in the wrong phase"
+    assert "migratable rehearse stream.mig" in (folder / "README.txt").read_text()
