@@ -238,8 +238,8 @@ def test_the_program_itself_is_killed(tmp_path: Path) -> None:
 
 
 def test_no_scheduler(results: Results, tmp_path: Path) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("migratable.fleet.distribute._CONNECT_SECONDS", 1.0)
+    dask = pytest.importorskip("dask.config")
+    with dask.set({"distributed.comm.timeouts.connect": "500ms"}):
         for address in ("tcp://127.0.0.1:1", "nonsense://x", "tcp://"):
             with pytest.raises(ServiceError, match="no Dask scheduler at"):
                 distribute(jobs(tmp_path / "log", 1), results, scheduler=address, work=work)

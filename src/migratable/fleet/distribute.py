@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _ATTEMPTS = 3
 """Workers that may die of one pair before that is the pair's own result."""
-_CONNECT_SECONDS = 20.0
+_WORKER_SECONDS = 20.0
 _AHEAD = 4
 """Tasks a worker thread has waiting; more would only fill the scheduler's memory."""
 _LOOK_SECONDS = 1.0
@@ -163,9 +163,7 @@ def _client(scheduler: str | None, workers: int) -> Iterator[Any]:
                 address: Any = cluster
             else:
                 address = scheduler
-            client = stack.enter_context(
-                distributed.Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
-            )
+            client = stack.enter_context(distributed.Client(address, set_as_default=False))
         except (OSError, TimeoutError, ValueError, RuntimeError) as error:
             raise ServiceError(
                 f"no Dask scheduler at {scheduler or 'this machine'}: {error}"
@@ -177,7 +175,7 @@ def _client(scheduler: str | None, workers: int) -> Iterator[Any]:
 def _same_version(client: Any) -> None:
     """Workers of another version would answer as that version."""
     with contextlib.suppress(TimeoutError):
-        client.wait_for_workers(1, timeout=_CONNECT_SECONDS)
+        client.wait_for_workers(1, timeout=_WORKER_SECONDS)
     try:
         found = client.run(_version)
     except Exception as error:  # noqa: BLE001 -- whatever the workers say

@@ -74,7 +74,7 @@ class Results:
             (application,) = self._connection.execute("PRAGMA application_id").fetchone()
             (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
             foreign = application != _APPLICATION and tables
-            if not foreign:
+            if not (foreign or application):
                 self._connection.execute(f"PRAGMA application_id = {_APPLICATION}")
                 self._connection.execute(_TABLE)
         except (OSError, sqlite3.Error) as error:

@@ -1,0 +1,150 @@
+"""A fleet's matrix from rehearsals in the place of predictions.
+
+Which pairs are equal is decided as for predictions (:mod:`.reduce`): one of them is rehearsed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from migratable.errors import QemuError
+from migratable.fleet.at_hand import AtHand, at_hand
+from migratable.fleet.distribute import Job, Work, distribute, rehearse
+from migratable.fleet.matrix import Matrix, run
+from migratable.fleet.results import Result, Results
+from migratable.rehearse.rewrite import prepare
+from migratable.stream import Stream, write
+from migratable.stream.edit import elide_ram
+from migratable.stream.model import Span, flatten
+from migratable.verdict import Basis, Outcome, Verdict
+
+if TYPE_CHECKING:
+    from migratable.fleet.parts import Progress
+    from migratable.fleet.resolve import Resolved
+    from migratable.profile.model import Profile
+
+_WHOLE = 8 << 20
+"""Bytes of RAM records up to which a stream is sent to the workers as it is."""
+
+
+def default_file() -> Path:
+    """Where results are kept when the user names no file."""
+    from migratable.profile.store import data_folder  # noqa: PLC0415 -- only here
+
+    return data_folder() / "rehearsals.sqlite"
+
+
+def rehearse_matrix(
+    resolved: Resolved,
+    results: Path,
+    *,
+    scheduler: str | None = None,
+    workers: int | None = None,
+    resume: bool = False,
+    timeout: float = 60.0,
+    progress: Progress | None = None,
+    work: Work = rehearse,
+) -> Matrix:
+    """Rehearse every pair that is not equal to another one.
+
+    :param results: SQLite file in which results are kept as they come.
+    :param scheduler: address of a Dask scheduler; None: processes here, *workers* of them.
+    :param resume: do not repeat what *results* has already.
+    :raise ServiceError: as :func:`~migratable.fleet.distribute.distribute`.
+    :raise PlanError: when *results* cannot be used.
+    """
+    plan = _Plan(timeout=timeout)
+    run(resolved, check=plan.ask)
+    with Results(results) as store:
+        done = distribute(
+            plan.jobs,
+            store,
+            scheduler=scheduler,
+            workers=workers,
+            resume=resume,
+            progress=progress,
+            work=work,
+        )
+    plan.done = done
+    return run(resolved, check=plan.answer, progress=progress)
+
+
+@dataclass(slots=True)
+class _Plan:
+    """Pairs to jobs, and later results to pairs.
+
+    Streams and profiles are those of the resolved fleet, which outlives this: they are known by
+    their identity.
+    """
+
+    timeout: float
+    done: dict[str, Result] = field(default_factory=dict)
+    _programs: dict[int, AtHand] = field(default_factory=dict)
+    _identities: dict[tuple[str, ...], str] = field(default_factory=dict)
+    _streams: dict[int, tuple[bytes, tuple[str, ...]]] = field(default_factory=dict)
+    _jobs: dict[tuple[int, int], Job] = field(default_factory=dict)
+
+    @property
+    def jobs(self) -> Sequence[Job]:
+        """What is to be done."""
+        return tuple(self._jobs.values())
+
+    def ask(self, stream: Stream, profile: Profile) -> Verdict:
+        """In the place of a check: note what must be rehearsed."""
+        found = self._at_hand(profile)
+        if found.line is not None:
+            data, _ = self._sent(stream)
+            self._jobs[id(stream), id(profile)] = Job(
+                stream=data,
+                words=tuple(found.line.argv),
+                program=self._identity(found.line.program),
+                timeout=self.timeout,
+            )
+        return Verdict(outcome=Outcome.UNKNOWN, basis=Basis.REHEARSED)
+
+    def answer(self, stream: Stream, profile: Profile) -> Verdict:
+        """In the place of a check: the result.
+
+        :raise QemuError: when there is none, with the reason.
+        """
+        job = self._jobs.get((id(stream), id(profile)))
+        if job is None:
+            raise QemuError(f"cannot be rehearsed: {self._at_hand(profile).why}")
+        result = self.done[job.key]
+        if result.verdict is None:
+            raise QemuError(f"the rehearsal failed: {result.failure}")
+        _, unchecked = self._sent(stream)
+        verdict = result.verdict
+        return replace(verdict, unchecked=tuple(dict.fromkeys((*verdict.unchecked, *unchecked))))
+
+    def _at_hand(self, profile: Profile) -> AtHand:
+        if id(profile) not in self._programs:
+            self._programs[id(profile)] = at_hand(profile)
+        return self._programs[id(profile)]
+
+    def _identity(self, program: tuple[str, ...]) -> str:
+        from migratable.profile.vmstate_dump import identity  # noqa: PLC0415
+
+        if program not in self._identities:
+            self._identities[program] = identity(program)
+        return self._identities[program]
+
+    def _sent(self, stream: Stream) -> tuple[bytes, tuple[str, ...]]:
+        if id(stream) not in self._streams:
+            self._streams[id(stream)] = portable(stream)
+        return self._streams[id(stream)]
+
+
+def portable(stream: Stream) -> tuple[bytes, tuple[str, ...]]:
+    """A stream as bytes to be sent elsewhere, without large RAM contents.
+
+    :return: the bytes, and what is so not examined, in words.
+    """
+    contents = sum(len(one.data) for one in flatten(stream.elements) if isinstance(one, Span))
+    if contents <= _WHOLE:
+        return write(stream), ()
+    prepared = prepare(stream)
+    return write(elide_ram(prepared.stream)), prepared.unchecked

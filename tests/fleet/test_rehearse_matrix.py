@@ -1,0 +1,97 @@
+"""`matrix --rehearse`, by the real programs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
+
+from tests.conftest import Lab
+
+LINE = "qemu-system-x86_64 -M pc-q35-7.2 -m 64M -nodefaults -device virtio-rng-pci"
+
+
+def run(folder: Path, *options: str) -> tuple[int, dict[str, Any], str]:
+    command = [sys.executable, "-m", "migratable", "matrix", str(folder / "fleet.toml")]
+    command += ["--format", "json", *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    return done.returncode, json.loads(done.stdout) if done.stdout else {}, done.stderr
+
+
+@pytest.mark.real
+def test_rehearsed_as_predicted(lab: Lab, tmp_path: Path) -> None:
+    """Equal VMs are rehearsed once, with the answers predicted; and never again with --resume."""
+    for release in ("7.2", "10.0", "11.1"):
+        lab(release)
+    fleet = "".join(
+        f'[[vm]]\nnames = ["{name}1", "{name}2"]\ncommand-line = "{LINE}"\nrelease = "{release}"\n'
+        for name, release in (("old", "7.2"), ("new", "10.0"))
+    )
+    fleet += "".join(f'[[host]]\nname = "{one}"\nrelease = "{one}"\n' for one in ("7.2", "11.1"))
+    (tmp_path / "fleet.toml").write_text(fleet)
+    status, predicted, _ = run(tmp_path)
+    assert status == 1
+    results = tmp_path / "results.sqlite"
+    status, rehearsed, said = run(tmp_path, "--rehearse", "--results", str(results))
+    assert status == 1, said
+    assert rehearsed["counts"] == predicted["counts"] == {"refused": 2, "loads": 6}
+    assert rehearsed["checked"] == 4
+    answers = rehearsed["answers"]
+    assert isinstance(answers, list)
+    assert {one["verdict"]["basis"] for one in answers} == {"rehearsed"}
+    messages = [one["verdict"]["first_refusal"] for one in answers if one["state"] == "refused"]
+    assert [one["message"] for one in messages] == ["VQ 0 vring.num 1024 exceeds allocated max 8"]
+    kept = results.read_bytes()
+    status, resumed, said = run(tmp_path, "--rehearse", "--resume", "--results", str(results))
+    assert status == 1, said
+    assert resumed["answers"] == rehearsed["answers"]
+    assert resumed["cells"] == rehearsed["cells"]
+    assert results.read_bytes() == kept
+
+
+@pytest.mark.real
+def test_what_cannot_be_rehearsed_is_said(lab: Lab, tmp_path: Path) -> None:
+    """A profile whose program is not here is no answer about the guest: status 2."""
+    program = lab("10.0").command
+    words = [*program, *LINE.split()[1:]]
+    command = [sys.executable, "-m", "migratable", "profile", "--export", str(tmp_path / "p.json")]
+    subprocess.run([*command, "--", *words], check=True, capture_output=True, timeout=120)
+    document = json.loads((tmp_path / "p.json").read_text())
+    document["program"] = ["/nonexistent/qemu"]
+    (tmp_path / "p.json").write_text(json.dumps(document))
+    fleet = '[[vm]]\nname = "a"\nsource = "p.json"\n[[host]]\nname = "h"\nprofile = "p.json"\n'
+    (tmp_path / "fleet.toml").write_text(fleet)
+    assert run(tmp_path)[0] == 0
+    status, document, said = run(tmp_path, "--rehearse", "--results", str(tmp_path / "r"))
+    assert status == 2, said
+    (answer,) = document["answers"]
+    assert "its program is not on this machine" in answer["verdict"]["unchecked"][0]
+
+
+def test_options_that_do_not_go_together(tmp_path: Path) -> None:
+    (tmp_path / "fleet.toml").write_text("")
+    assert "go with --rehearse" in run(tmp_path, "--resume")[2]
+    command = [sys.executable, "-m", "migratable", "matrix", "--rehearse", "--releases", "10.0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "a fleet's TOML file" in done.stderr
+
+
+def test_no_scheduler_is_no_answer(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab("10.0")
+    fleet = f'[[vm]]\nname = "a"\ncommand-line = "{LINE}"\nrelease = "10.0"\n'
+    (tmp_path / "fleet.toml").write_text(f'{fleet}[[host]]\nname = "h"\nrelease = "10.0"\n')
+    options = ["--rehearse", "--scheduler", "tcp://127.0.0.1:1", "--results", str(tmp_path / "r")]
+    monkeypatch.setenv("DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT", "1s")
+    status, document, said = run(tmp_path, *options)
+    assert (status, document) == (2, {})
+    assert said.startswith("migratable: no Dask scheduler at tcp://127.0.0.1:1")
+    assert said.count("\n") == 1
