@@ -269,15 +269,15 @@ def _direction(source: int, destination: int) -> str:
 def _broken(
     matrix: Matrix, labels: Sequence[str], order: Sequence[tuple[int, int]]
 ) -> Iterator[Broken]:
-    """Refused pairs that load with the release before in the newer one's place."""
+    """Refused pairs that load with the release before in the newer one's place (or in both)."""
     place = {pair: at for at, pair in enumerate(order)}
     loading = {State.LOADS, State.LATENT, State.WARNS, State.ENDANGERS}
     for vm in range(len(matrix.vms)):
         for (s, d), host in place.items():
             answer = matrix.answer(vm, host)
-            if s == d or answer.state is not State.REFUSED:
+            if answer.state is not State.REFUSED or max(s, d) == 0:
                 continue
-            older = place[(s, d - 1) if d > s else (s - 1, d)]
+            older = place[(s - (s >= d), d - (d >= s))]
             if matrix.answer(vm, older).state not in loading:
                 continue
             verdict = answer.verdict
