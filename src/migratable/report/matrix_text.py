@@ -36,7 +36,7 @@ class Fold:
     @property
     def label(self) -> str:
         """The first name, and how many more there are."""
-        first = self.names[0]
+        first = _printable(self.names[0])
         first = first if len(first) <= _NAME else first[: _NAME - 1] + "…"
         return first if len(self.names) == 1 else f"{first} (+{len(self.names) - 1})"
 
@@ -64,7 +64,7 @@ def show(console: Console, document: Mapping[str, Any], *, unfolded: bool = Fals
 
 def _head(console: Console, document: Mapping[str, Any]) -> None:
     pairs = sum(document["counts"].values())
-    title = Text(document["title"] or "fleet", style="bold")
+    title = Text(_printable(document["title"] or "fleet"), style="bold")
     title.append(
         f"  {len(document['vms']):,} VMs x {len(document['hosts']):,} hosts, {pairs:,} pairs"
         f" ({document['checked']:,} different)",
@@ -102,18 +102,17 @@ def _grid(
     states = [answer["state"] for answer in document["answers"]]
     wide = max((len(row.label) for row in rows[:most]), default=2)
     named = wide + 3 + sum(max(len(one.label), 1) + 2 for one in columns) <= console.width
-    if not named and len(columns) * 4 + wide > console.width:
-        columns = columns[: max(1, (console.width - wide) // 4)]
-    table = Table(box=None, padding=(0, 1), show_edge=False)
-    table.add_column("VM", no_wrap=True)
-    for number, column in enumerate(columns, 1):
-        label = column.label if named else str(number)
-        table.add_column(Text(label), justify="center", no_wrap=True)
+    if not named:
+        columns = columns[: max(1, (console.width - wide - 3) // 4)]
+    labels = [column.label if named else str(number) for number, column in enumerate(columns, 1)]
+    widths = [max(len(label), 1 if named else 2) + 2 for label in labels]
+    head = " VM".ljust(wide + 3)
+    head += "".join(label.center(width) for label, width in zip(labels, widths, strict=True))
+    console.print(Text(head.rstrip(), style="bold"), no_wrap=True, overflow="ignore", crop=False)
     for row in rows[:most]:
         cells = document["cells"][row.at]
-        marks = [SYMBOLS[states[cells[column.at]]] for column in columns]
-        table.add_row(Text(row.label), *(Text(symbol, style=style) for symbol, style, _ in marks))
-    console.print(table)
+        line = [states[cells[column.at]] for column in columns]
+        _row(console, f" {row.label}".ljust(wide + 3), line, widths)
     if len(rows) > most:
         console.print(f"… and {len(rows) - most:,} more rows (all of them: --all, or -o page.html)")
     shown = sum(len(column.names) for column in columns)
@@ -127,6 +126,29 @@ def _grid(
     console.print()
 
 
+def _row(console: Console, label: str, line: Sequence[str], widths: Sequence[int]) -> None:
+    """One row; neighbours of one state are one piece, since a piece is what takes time."""
+    text = Text(label)
+    at = 0
+    while at < len(line):
+        end = at
+        while end < len(line) and line[end] == line[at]:
+            end += 1
+        symbol, style, _ = SYMBOLS[line[at]]
+        text.append("".join(symbol.center(width) for width in widths[at:end]), style=style)
+        at = end
+    text.rstrip()
+    if console.color_system is None:
+        console.out(text.plain, highlight=False)
+    else:
+        console.print(text, no_wrap=True, overflow="ignore", crop=False)
+
+
+def _printable(text: str) -> str:
+    """Make the control characters of a hostile name visible."""
+    return "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in text)
+
+
 def _causes(console: Console, document: Mapping[str, Any]) -> None:
     causes = document["causes"]
     ranked = causes["ranked"]
@@ -137,15 +159,15 @@ def _causes(console: Console, document: Mapping[str, Any]) -> None:
     table.add_column("it refuses", justify="right")
     table.add_column("cause and remedy")
     for one in ranked[:_MOST_CAUSES]:
-        what = Text(one["rule"], style="bold")
+        what = Text(_printable(one["rule"]), style="bold")
         if one["device"]:
-            what.append(f"  {one['device']}", style="cyan")
-        what.append(f"\n{one['summary']}", style="default")
+            what.append(f"  {_printable(one['device'])}", style="cyan")
+        what.append(f"\n{_printable(one['summary'])}", style="default")
         if one["hint"] is not None:
             hint = one["hint"]
             tried = "" if hint["verified"] is None else " (tried)"
             text = ": ".join(part for part in (hint["action"], hint["command"]) if part)
-            what.append(f"\nfix on the {hint['side']}{tried}: {text}", style="green")
+            what.append(f"\nfix on the {hint['side']}{tried}: {_printable(text)}", style="green")
         table.add_row(f"+{one['loads_without']:,}", f"{one['pairs']:,}", what)
     console.print(Text("Causes, by how many pairs load once one is gone", style="bold"))
     console.print(table)
@@ -181,7 +203,7 @@ def _releases(console: Console, document: Mapping[str, Any]) -> None:
             )
         for (pair, message), names in sorted(by_words.items(), key=lambda one: -len(one[1]))[:15]:
             more = "" if len(names) == 1 else f" (+{len(names) - 1})"
-            console.print(Text(f"  {pair}  {names[0]}{more}: {message}"))
+            console.print(Text(_printable(f"  {pair}  {names[0]}{more}: {message}")))
         if len(by_words) > 15:
             console.print(f"  … and {len(by_words) - 15} more kinds (--format json)")
     left = compared["left_out"]
@@ -201,7 +223,7 @@ def _unexamined(console: Console, document: Mapping[str, Any]) -> None:
     for (state, reason), number in ranked[:8]:
         symbol, style, _ = SYMBOLS[state]
         line = Text(f"{symbol} {number:,}  ", style=style)
-        line.append(reason, style="default")
+        line.append(_printable(reason), style="default")
         console.print(line)
     if len(ranked) > 8:
         console.print(f"… and {len(ranked) - 8} more reasons")
