@@ -48,6 +48,19 @@ class Service:
         )
         return status, answer
 
+    def text(self, path: str) -> tuple[str, str]:
+        """A page that is no JSON, and its content type."""
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=120)
+        with contextlib.closing(connection):
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.read().decode(), answer.headers["content-type"]
+
+    def environment(self, name: str) -> str | None:
+        words = Path(f"/proc/{self.process.pid}/environ").read_bytes().split(b"\0")
+        found = dict(word.decode().split("=", 1) for word in words if b"=" in word)
+        return found.get(name)
+
     def raw(self) -> socket.socket:
         return socket.create_connection((self.host, self.port), timeout=30)
 

@@ -55,6 +55,11 @@ _SECONDS = click.FloatRange(min=1.0)
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     help="Folder for uploads while they are checked.  [default: the system's]",
 )
+@click.option(
+    "--fleet",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Show this fleet file's matrix at /, made anew when it is older than half a minute.",
+)
 def command(
     host: str,
     port: int,
@@ -67,11 +72,13 @@ def command(
     idle: float,
     workers: int | None,
     temporary: Path | None,
+    fleet: Path | None,
 ) -> None:
     r"""Answer over HTTP: POST a stream to /check?to=PROFILE, get the verdict as JSON.
 
     The destinations are this machine's stored and bundled profiles. It listens on loopback only,
-    unless told otherwise; then clients must show a token. /openapi.json describes everything.
+    unless told otherwise; then clients must show a token. / is a page of what was asked, or of
+    the fleet; /openapi.json describes everything.
     SIGTERM stops it when the requests under way are answered.
 
     \b
@@ -95,6 +102,7 @@ def command(
         token=read_token(token_file),
         tls=tls,
         temporary=temporary,
+        fleet=fleet,
         limits=Limits(
             stream=max_stream << 20,
             profile=max_profile << 20,

@@ -12,18 +12,21 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from migratable import __version__
 from migratable.errors import ProfileError
+from migratable.fleet.matrix import Matrix
 from migratable.profile import bundled
 from migratable.profile.store import Store, check_name
 from migratable.serve.exchange import Exchange
+from migratable.serve.fleet_page import FleetPage
 from migratable.serve.openapi import describe
 from migratable.serve.pool import Pool
 from migratable.serve.problem import Problem, too_busy
+from migratable.serve.record import Record
 from migratable.serve.settings import Settings, is_loopback
 from migratable.serve.upload import received
 
@@ -32,6 +35,7 @@ _KINDS = {
     "application/x-qemu-migration-stream": "stream",
     "application/json": "profile",
 }
+_PAGE = {"Cache-Control": "no-store"}
 _DESTINATIONS = 64
 _NAME = 200
 
@@ -40,7 +44,8 @@ def application(settings: Settings) -> ASGIApp:
     """Make the ASGI application."""
     service = _Service(settings)
     routes = [
-        Route("/", service.about),
+        Route("/", service.page),
+        Route("/matrix", service.matrix),
         Route("/check", service.check, methods=["POST"]),
         Route("/profiles", service.profiles),
         Route("/health", service.health),
@@ -60,6 +65,8 @@ class _Service:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._pool = Pool(settings.limits)
+        self._record = Record()
+        self._fleet = None if settings.fleet is None else FleetPage(settings.fleet)
         self._under_way = 0
 
     @contextlib.asynccontextmanager
@@ -68,11 +75,22 @@ class _Service:
             yield
         finally:
             await run_in_threadpool(self._pool.close)
+            if self._fleet is not None:
+                self._fleet.close()
 
-    async def about(self, _request: Request) -> Response:
-        return JSONResponse(
-            {"service": "migratable", "version": __version__, "api": "openapi.json"}
-        )
+    async def page(self, _request: Request) -> Response:
+        if self._fleet is not None:
+            made = await self._fleet.fresh()
+            return FileResponse(made.page, headers=_PAGE, media_type="text/html")
+        matrix = self._record.matrix()
+        return HTMLResponse(await run_in_threadpool(_rendered, matrix), headers=_PAGE)
+
+    async def matrix(self, _request: Request) -> Response:
+        if self._fleet is not None:
+            made = await self._fleet.fresh()
+            return FileResponse(made.document, headers=_PAGE, media_type="application/json")
+        matrix = self._record.matrix()
+        return JSONResponse(await run_in_threadpool(matrix.to_json), headers=_PAGE)
 
     async def health(self, _request: Request) -> Response:
         return JSONResponse({"status": "ok", "version": __version__})
@@ -115,9 +133,16 @@ class _Service:
                 verdicts = await self._pool.check(file.fileno(), kind=kind, name=name, to=to)
         finally:
             self._under_way -= 1
+        self._record.add(name, verdicts)
         if len(to) == 1:
             return JSONResponse(verdicts[to[0]])
         return JSONResponse({"schema": "migratable.verdicts/1", "verdicts": verdicts})
+
+
+def _rendered(matrix: Matrix) -> str:
+    from migratable.report.matrix_html import render  # noqa: PLC0415 -- few look at it
+
+    return render(matrix.to_json())
 
 
 def _kind(request: Request) -> str:

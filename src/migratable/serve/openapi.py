@@ -101,7 +101,17 @@ def _paths(settings: Settings) -> dict[str, Any]:
             "health", "Whether the service runs; needs no token.", "Health", open_=True
         ),
         "/openapi.json": _get("openapi", "This description.", None),
-        "/": _get("about", "What this is.", None),
+        "/matrix": _get("matrix", "The fleet's matrix, or of what was asked so far.", "Matrix"),
+        "/": {
+            "get": {
+                "operationId": "page",
+                "summary": "The same as an HTML page.",
+                "responses": {
+                    "200": {"description": "The page.", "content": {"text/html": {}}},
+                    **_wrong("401", "421", "500", "503"),
+                },
+            }
+        },
     }
 
 
@@ -200,6 +210,10 @@ def _schemas() -> dict[str, Any]:
             ("schema", "profiles"),
             schema={"const": "migratable.profiles/1"},
             profiles={"type": "array", "items": one},
+        ),
+        "Matrix": _object(
+            ("schema", "vms", "hosts", "answers", "cells"),
+            schema={"const": "migratable.matrix/1"},
         ),
         "Profile": _object(("schema",), schema={"const": "migratable.profile/1"}),
         "Health": _object(("status", "version"), status={"const": "ok"}, version=_TEXT),

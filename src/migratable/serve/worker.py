@@ -7,7 +7,6 @@ memory, a bug) ends this process and not the service.
 
 from __future__ import annotations
 
-import importlib
 import json
 import mmap
 import os
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from migratable.errors import MigratableError, ProfileError, StreamError
 
 if TYPE_CHECKING:
+    from migratable.check.destination import Destination
     from migratable.profile.model import Profile
     from migratable.stream import Stream
 
@@ -76,10 +76,11 @@ class _Profiles:
     """Destinations by name, the last ones kept."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[str, str], Profile] = {}
+        self._kept: dict[tuple[str, str], Profile | Destination] = {}
 
-    def get(self, name: str) -> Profile:
-        from migratable.profile import bundled  # noqa: PLC0415 -- after the limits are set
+    def get(self, name: str) -> Profile | Destination:
+        from migratable.check.destination import Destination  # noqa: PLC0415 -- after the limits
+        from migratable.profile import bundled  # noqa: PLC0415
         from migratable.profile.store import Store  # noqa: PLC0415
 
         store = Store()
@@ -90,7 +91,9 @@ class _Profiles:
         if key not in self._kept:
             if len(self._kept) >= _KEPT:
                 self._kept.pop(next(iter(self._kept)))
-            self._kept[key] = store.load(name) if name in taken else bundled.load(name)
+            profile = store.load(name) if name in taken else bundled.load(name)
+            prepared = profile.loader and Destination(profile, profile.loader)
+            self._kept[key] = prepared or profile
         return self._kept[key]
 
 
@@ -116,10 +119,11 @@ def _upload(fd: int, request: Mapping[str, Any]) -> tuple[Stream, Mapping[str, A
 
 
 def _answer(fd: int, request: Mapping[str, Any], profiles: _Profiles) -> dict[str, Any]:
+    from migratable.check import check  # noqa: PLC0415 -- after the limits are set
+
     destinations = {name: profiles.get(name) for name in request["to"]}
     try:
         stream, facts = _upload(fd, request)
-        check = importlib.import_module("migratable.check").check
         verdicts = {
             name: check(stream, profile, source=facts).to_json()
             for name, profile in destinations.items()
