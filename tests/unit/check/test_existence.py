@@ -20,7 +20,7 @@ def told(what: Loading, name: str, memory: Memory | None = None, flags: int = 0)
         ("ide_drive", {"identify_set": 1}, "identify_data", True),
         ("ide_drive", {"identify_set": 0}, "identify_data", False),
         ("ide_drive", {}, "identify_data", None),
-        ("xhci-intr", {"er_full_unused": 1}, "ev_buffer", True),
+        ("xhci-intr", {"er_full_unused": 1}, "ev_buffer", False),
         ("xhci-intr", {"er_full_unused": 0}, "ev_buffer_put", False),
         ("virtio-net-device", {"mac_table.in_use": 64}, "mac_table.macs", True),
         ("virtio-net-device", {"mac_table.in_use": 65}, "mac_table.macs", False),
