@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -85,6 +85,7 @@ def try_destination(
     *,
     timeout: float = 60.0,
     started: Any = None,
+    loaded: Callable[[QemuProcess, InertCommandLine], None] | None = None,
     watch: float | None = None,
 ) -> Rehearsed:
     """Rehearse on one destination.
@@ -95,6 +96,7 @@ def try_destination(
     :param watch: load guest memory too, let the guest run and watch it that many seconds.
     :param started: called with the :class:`QemuProcess` once it runs, so that another thread can
         stop it.
+    :param loaded: called with it once it has loaded the stream, before it is ended.
     :raise CommandLineError: When the line cannot be read or made inert, or its program found.
     :raise QemuError: When the destination hangs, or is ended from outside.
     """
@@ -123,6 +125,8 @@ def try_destination(
                 if started is not None:
                     started(qemu)
                 done = _load(qemu, prepared, quiet, deadline=begin + timeout, watch=watch)
+                if loaded is not None and done.load is not None and done.load.completed:
+                    loaded(qemu, quiet)
         except DestinationStartError as error:
             if _cannot_run(error):
                 raise QemuError(str(error)) from None
