@@ -110,6 +110,18 @@ GUESTS = {
             since=10.0,
         ),
         Guest(
+            name="x86-iommu",
+            target="x86_64",
+            arguments=_words(
+                f"{_PC}{_NET}-device intel-iommu,intremap=off "
+                "-device virtio-blk-pci,drive=disk0,iommu_platform=on,disable-legacy=on "
+                "-device virtio-net-pci,netdev=net0,iommu_platform=on,disable-legacy=on "
+                "-drive if=none,id=disk1,driver=null-co,size=16M "
+                "-device ide-hd,drive=disk1,bus=ide.0"
+            ),
+            append="intel_iommu=on",
+        ),
+        Guest(
             name="x86-firmware",
             target="x86_64",
             arguments=_words(f"{_PC}-device virtio-blk-pci,drive=disk0 -device virtio-rng-pci"),

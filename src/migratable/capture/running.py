@@ -1,7 +1,7 @@
 """Device state of a VM that runs, and goes on running.
 
 First questions that only read; then, when that was confirmed, the one command that pauses the VM
-for some milliseconds; then pages of its memory, read while it runs on.
+for some milliseconds. Its memory is read only for the tables of a virtual IOMMU, while it runs on.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from migratable.capture.assemble import device_state, full_stream
 from migratable.capture.facts import machine_facts
 from migratable.capture.guard import SAVE, Standing, examine
-from migratable.capture.loader_pages import LoaderPages, memory_map
+from migratable.capture.loader_pages import loader_pages
 from migratable.capture.monitor import (
     Exchange,
     FolderExchange,
@@ -28,6 +28,7 @@ from migratable.capture.monitor import (
 from migratable.capture.source import Confirm, Source
 from migratable.errors import CaptureError
 from migratable.profile.qmp import QmpError
+from migratable.rehearse.memory_map import read_mtree
 from migratable.stream import read, write
 from migratable.stream.ram import RamBlock
 
@@ -36,18 +37,6 @@ if TYPE_CHECKING:
 
 SAVE_SECONDS = 120.0
 _PIECE = 4096
-_BIG_ENDIAN = {
-    "ppc64",
-    "ppc",
-    "s390x",
-    "sparc",
-    "sparc64",
-    "m68k",
-    "hppa",
-    "or1k",
-    "mips",
-    "mips64",
-}
 _BLOCK = re.compile(
     r"^\s*(?P<name>\S.*?)\s+(?P<psize>\d+) (?P<unit>[KMG]?i?B)\s+0x[0-9a-f]+\s+"
     r"0x(?P<used>[0-9a-f]+)\s+0x(?P<total>[0-9a-f]+)"
@@ -130,22 +119,23 @@ def capture(monitor: Monitor, *, confirm: Confirm | None = None) -> Captured:
     """Capture over any :class:`~migratable.capture.monitor.Monitor`; see :func:`capture_socket`."""
     standing = examine(monitor)
     blocks = ram_blocks(hmp(monitor, "info ramblock"))
-    ranges = memory_map(hmp(monitor, "info mtree -f"), list(blocks))
+    memory = read_mtree(hmp(monitor, "info mtree -f"), blocks)
     machine = machine_facts(monitor, standing)
     _ask(monitor, standing, confirm)
     raw, pause, seconds = _save(monitor, standing)
     state = device_state(raw)
+    announced = [RamBlock(id=name, used_length=used) for name, (used, _) in blocks.items()]
     with contextlib.closing(_Memory(monitor, standing)) as reader:
-        pages = LoaderPages(ranges, reader.read, big_endian=standing.target in _BIG_ENDIAN)
-        stream = full_stream(
-            state,
-            machine=standing.machine,
-            status=standing.status,
-            blocks=[RamBlock(id=name, used_length=used) for name, (used, _) in blocks.items()],
-            pages=pages.collect(state),
-            uuid=machine.uuid if standing.capabilities.get("validate-uuid") else None,
-            vmdesc=not machine.suppress_vmdesc,
-        )
+        kept = loader_pages(state, announced, memory, reader.read)
+    stream = full_stream(
+        state,
+        machine=standing.machine,
+        status=standing.status,
+        blocks=announced,
+        pages=kept.pages,
+        uuid=machine.uuid if standing.capabilities.get("validate-uuid") else None,
+        vmdesc=not machine.suppress_vmdesc,
+    )
     data = write(stream)
     read(data)  # what we made must be readable
     return Captured(
@@ -154,7 +144,7 @@ def capture(monitor: Monitor, *, confirm: Confirm | None = None) -> Captured:
         command_seconds=seconds,
         standing=standing,
         profile=machine.profile(standing, data, blocks),
-        unchecked=(*standing.unchecked, *pages.unchecked),
+        unchecked=(*standing.unchecked, *kept.doubts),
     )
 
 
@@ -238,12 +228,14 @@ class _Memory:
 
     def __init__(self, monitor: Monitor, standing: Standing) -> None:
         self._monitor = monitor
-        keeps = keeps_descriptors(standing.version.release, running=standing.running)
-        self._file = FolderExchange() if keeps else Exchange(monitor)
+        self._keeps = keeps_descriptors(standing.version.release, running=standing.running)
+        self._file: Exchange | FolderExchange | None = None
         self._as_text = False
 
     def read(self, address: int, size: int) -> bytes:
         """Bytes at a guest-physical address."""
+        if self._file is None:
+            self._file = FolderExchange() if self._keeps else Exchange(self._monitor)
         if not self._as_text:
             arguments = {"val": address, "size": size, "filename": self._file.plain_path}
             try:
@@ -262,7 +254,8 @@ class _Memory:
 
     def close(self) -> None:
         """Take the file back."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
 
 def memory_of_text(text: str, size: int) -> bytes:
