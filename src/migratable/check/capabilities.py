@@ -20,7 +20,8 @@ _LINE = re.compile(
     r"stream than on destination \((?P<local>\d+)\)"
 )
 _PREFIX = "spapr/cap/"
-_OPTIONS = {"M", "machine", "cpu", "m", "smp"}
+#: Machine options that decide capabilities.
+_DECIDES = ("cap-", "ic-mode", "max-cpu-compat")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +90,13 @@ def _started(profile: Profile) -> Started:
         return _last[1]
     from migratable.pseries import start  # noqa: PLC0415 -- pseries only
 
-    words = list(profile.command_line)
-    args: list[str] = ["-M", profile.machine]
-    for option, value in itertools.pairwise(words):
-        name = option.lstrip("-")
-        if option.startswith("-") and name in _OPTIONS:
-            args += ["-" + name, value]
-    if len(args) > 2:
-        args = args[2:] if any(word in {"-M", "-machine"} for word in args[2:]) else args
+    machine = [profile.machine]
+    for option, value in itertools.pairwise(profile.command_line):
+        if option.lstrip("-") in {"M", "machine"} and option.startswith("-"):
+            machine += [
+                word for word in value.split(",") if word.partition("=")[0].startswith(_DECIDES)
+            ]
+    args = ["-M", ",".join(machine), *(["-cpu", profile.cpu_model] if profile.cpu_model else [])]
     found = start(f"{profile.version.major}.{profile.version.minor}", args)
     _last = (profile, found)
     return found

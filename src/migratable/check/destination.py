@@ -43,27 +43,37 @@ class Destination:
         self._own: dict[tuple[str, int], Own] = {}
         self._stream: Stream | None = None
         self._by_name: dict[str, list[Handler]] = {}
-        self._compat: list[Handler] = []
-        for handler in tables.handlers:
+        self._compat: dict[str, list[int]] = {}
+        self._position: dict[str, list[int]] = {}
+        for position, handler in enumerate(tables.handlers):
             self._by_name.setdefault(handler.idstr, []).append(handler)
+            self._position.setdefault(handler.idstr, []).append(position)
             if handler.compat is not None:
-                self._compat.append(handler)
+                self._compat.setdefault(handler.compat[0], []).append(position)
 
     def find(self, idstr: str, instance_id: int) -> Handler | None:
-        """``migration/savevm.c: find_se``."""
+        """``migration/savevm.c: find_se``: the first in the list that answers to the name.
+
+        A device with a path answers to its bare name too, so that old streams load; it can take
+        another device's section that way (``vga``: a PCI VGA before a vmware-svga).
+        """
         instance_id &= 0xFFFFFFFF
-        for handler in self._by_name.get(idstr, ()):
+        found: list[int] = []
+        for position in self._position.get(idstr, ()):
+            handler = self.tables.handlers[position]
             if instance_id in {handler.instance_id & 0xFFFFFFFF, handler.alias_id & 0xFFFFFFFF}:
-                return handler
-        for handler in self._compat:
-            name, instance = handler.compat or ("", 0)
-            if (
-                name == idstr
-                and idstr in handler.idstr
-                and instance_id in {instance & 0xFFFFFFFF, handler.alias_id & 0xFFFFFFFF}
-            ):
-                return handler
-        return None
+                found.append(position)
+                break
+        for position in self._compat.get(idstr, ()):
+            handler = self.tables.handlers[position]
+            instance = handler.compat[1] if handler.compat is not None else -1
+            if idstr in handler.idstr and instance_id in {
+                instance & 0xFFFFFFFF,
+                handler.alias_id & 0xFFFFFFFF,
+            }:
+                found.append(position)
+                break
+        return self.tables.handlers[min(found)] if found else None
 
     @property
     def names(self) -> Mapping[str, list[Handler]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from migratable.check import points
+from migratable.check import devices, points
 from migratable.check.loader import PLAIN, Loader
 from migratable.check.objects import Loading
 from migratable.check.trouble import Problem, RefusedError, UnexaminedError
@@ -46,8 +46,6 @@ FIXED: dict[str, int] = {
 #: Types whose contents are not followed: they are skipped by the size that the stream states.
 SKIPPED = frozenset(
     {
-        "virtio-gpu",
-        "blob",
         "usb-redir-parser",
         "usb-redir-bufpq",
         "usb-redir-packet-id-q",
@@ -97,7 +95,7 @@ def get(at: Reading) -> None:
     elif name in FIXED:
         body.values[item.name] = wire.view(FIXED[name])
     else:
-        special = _SPECIAL.get(name)
+        special = _SPECIAL.get(name) or devices.reader(name)
         if special is not None:
             special(at)
         elif name in SKIPPED:
@@ -221,7 +219,8 @@ def _tmp(at: Reading) -> None:
             own[0] if own else None,
         )
     except RefusedError as refused:
-        refused.report()
+        if loader.release < (11, 0):
+            refused.report()
         raise
     body.children.setdefault(item.name, []).append(child)
 
@@ -304,11 +303,13 @@ def _virtio(at: Reading) -> None:
 
 
 def _extra_state(at: Reading) -> None:
-    """hw/virtio/virtio-pci.c: virtio_pci_load_extra_state."""
+    """hw/virtio/virtio-pci.c: virtio_pci_load_extra_state, and virtio-mmio.c's."""
     loader, body = at.loader, at.body
-    index = loader.tables.extra.get("virtio_pci")
+    mmio = loader.handler.idstr.startswith("virtio-mmio@")
+    name = "virtio_mmio" if mmio else "virtio_pci"
+    index = loader.tables.extra.get(name)
     if index is None:
-        raise UnexaminedError("the destination's description of virtio_pci was not found")
+        raise UnexaminedError(f"the destination's description of {name} was not found")
     try:
         loader.state(index, loader.memory.allocate(1 << 16), 1, body, None)
     except RefusedError as refused:

@@ -26,6 +26,14 @@ def of_refusal(refused: RefusedError, outer: Iterable[Words], release: Release) 
     :param outer: what the loader's main loop adds, in the order of unwinding; up to 10.1 lines
         and from 10.2 on links.
     """
+    lines = _printed(refused, outer, release)
+    unended = refused.problem.facts.get("unended")
+    if isinstance(unended, str) and len(lines) > 1:  # a line without its end, then the next
+        lines[:2] = [lines[0] + unended + lines[1]]
+    return lines
+
+
+def _printed(refused: RefusedError, outer: Iterable[Words], release: Release) -> list[str]:
     if release < CHAINED:
         printed = [*refused.printed, *outer]
         lines = [said(words, release) for words in printed if _has(words, release)]

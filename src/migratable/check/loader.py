@@ -22,7 +22,7 @@ from migratable.check.trouble import (
     Words,
 )
 from migratable.check.wire import StreamEndError, Wire
-from migratable.profile.loader import Flag, Handler, LoaderTables, VmField
+from migratable.profile.loader import Flag, Handler, LoaderTables, VmField, Vmsd
 from migratable.profile.model import Profile
 from migratable.stream.vmdesc import VmsdBody
 
@@ -30,6 +30,7 @@ from migratable.stream.vmdesc import VmsdBody
 _ALLOC = int(Flag.ALLOC)
 _ARRAY = int(Flag.ARRAY)
 _ARRAY_OF_POINTER = int(Flag.ARRAY_OF_POINTER)
+_AUTO_ALLOC = int(Flag.ARRAY_OF_POINTER_AUTO_ALLOC)
 _MULTIPLY = int(Flag.MULTIPLY)
 _MULTIPLY_ELEMENTS = int(Flag.MULTIPLY_ELEMENTS)
 _MUST_EXIST = int(Flag.MUST_EXIST)
@@ -44,6 +45,8 @@ _DEEPEST = 64
 _FEW = 64
 _LOAD_HOOKS = frozenset({"pre_load", "pre_load_errp", "post_load", "post_load_errp", "load_old"})
 _SUBSECTION = 0x05
+#: ``'0'`` and ``'1'`` before an element of an array that the loader allocates.
+_MARKERS = {0x30: False, 0x31: True}
 
 Get = Callable[["Loader", Loading, VmField, int, int], None]
 
@@ -123,7 +126,7 @@ class Loader:
         if version < vmsd.minimum and "load_old" in vmsd.hooks:
             raise UnexaminedError(f"{vmsd.name} version {version} is read by a hand-written loader")
         if "pre_load" in vmsd.hooks or "pre_load_errp" in vmsd.hooks:
-            devices.prepare(body, self.memory)
+            devices.prepare(body, self.memory, self.profile)
             self._hook(
                 body,
                 "pre-load-hook",
@@ -135,7 +138,7 @@ class Loader:
                 ),
             )
         self.depth += 1
-        guide = _Guide(description)
+        guide = _Guide(description, vmsd)
         for position, item in enumerate(vmsd.fields):
             self._field(body, position, item, guide)
         self._subsections(body, description)
@@ -180,16 +183,16 @@ class Loader:
             masks = self.tables.pci.get(self.handler.idstr)
             if masks is not None:  # hw/pci/pci.c: migrate_is_pcie, migrate_is_not_pcie
                 return item.size == len(masks.config)
-        if self.own and guide.known:
-            found = guide.has(item)
-            self.exists.setdefault((body.index, position), found)
-            return found
         told = existence.told(body, item, self.profile, self.memory)
         if told is not None:
             return told
+        if self.own and guide.known:
+            found = guide.has(position)
+            self.exists.setdefault((body.index, position), found)
+            return found
         known = self.exists.get((body.index, position))
         if known is not None and body.version == body.vmsd.version:
-            if guide.known and guide.has(item) != known:
+            if guide.known and guide.has(position) != known:
                 self._differs(body, item, here=known)
             return known
         if item.flags & _MUST_EXIST:
@@ -198,7 +201,7 @@ class Loader:
             self.unchecked.append(
                 f"whether {body.vmsd.name}:{item.name} is read was taken from the stream"
             )
-            return guide.has(item)
+            return guide.has(position)
         if known is not None:
             return known
         raise UnexaminedError(f"whether {body.vmsd.name}:{item.name} is read is not known")
@@ -254,7 +257,7 @@ class Loader:
             if item.flags & _ALLOC and size * count:
                 self.memory.set(first, 8, self.memory.allocate(size * count))
             first = self.memory.get(first, 8) or 0
-        descriptions, self._stated = guide.take(item, count)
+        descriptions, self._stated = guide.take(position, count)
         if self.own and self._stated is not None:
             self.sizes.setdefault((body.index, item.name), self._stated)
         structs = item.flags & (_STRUCT | _VSTRUCT)
@@ -271,7 +274,11 @@ class Loader:
         own = body.own.children.get(item.name, ()) if body.own is not None else ()
         for number in range(count):
             element = first + size * number
-            if item.flags & _ARRAY_OF_POINTER:
+            if item.flags & _AUTO_ALLOC:
+                if not self._marked(body, item):
+                    continue
+                element = self.memory.allocate(size)
+            elif item.flags & _ARRAY_OF_POINTER:
                 pointer = self.memory.get(element, 8)
                 if pointer is None:
                     raise UnexaminedError(
@@ -351,7 +358,9 @@ class Loader:
         try:
             get(Reading(self, body, item, element, size, descriptions))
         except RefusedError as refused:
-            if not refused.problem.facts.get("ended"):
+            # 11.0: get_tmp hands on what its body says
+            bare = item.info == "tmp" and self.release >= (11, 0)
+            if not bare and not refused.problem.facts.get("ended"):
                 refused.link(
                     (
                         "element-error",
@@ -379,10 +388,28 @@ class Loader:
             )
         except RefusedError as refused:
             refused.old(("field-error", {"vmsd": body.vmsd.name, "field": item.name}))
-            refused.link(
-                ("element-error", {"type": "nullptr", "field": item.name, "ret": -refused.errno})
-            )
+            if self.release < (11, 0):
+                refused.link(
+                    (
+                        "element-error",
+                        {"type": "nullptr", "field": item.name, "ret": -refused.errno},
+                    )
+                )
             raise
+
+    def _marked(self, body: Loading, item: VmField) -> bool:
+        """``vmstate_ptr_marker_load`` of 11.1: whether an element follows."""
+        try:
+            marker = self.wire.unsigned(1)
+        except StreamEndError:
+            raise self._short(body, item) from None
+        if marker not in _MARKERS:
+            raise self.refuse(
+                "layout",
+                f"{body.vmsd.name}:{item.name}: {marker} stands where an element is announced",
+                ("pointer-marker", {"marker": marker}),
+            )
+        return _MARKERS[marker]
 
     def _short(self, body: Loading, item: VmField) -> RefusedError:
         """The stream ended inside a field (``qemu_file_get_error``)."""
@@ -452,40 +479,62 @@ class Loader:
 class _Guide:
     """The stream's own description of a body, followed field by field."""
 
-    __slots__ = ("_at", "_fields", "known")
+    __slots__ = ("_at", "_fields", "_items", "_names", "known")
 
-    def __init__(self, description: VmsdBody | None) -> None:
+    def __init__(self, description: VmsdBody | None, vmsd: Vmsd) -> None:
         self.known = description is not None
         self._fields = description.fields if description is not None else ()
         self._at = 0
+        self._items = vmsd.fields
+        self._names: tuple[str, ...] = ()
 
-    def has(self, item: VmField) -> bool:
-        """Whether the next field that was written is this one."""
+    def has(self, position: int) -> bool:
+        """Whether the next field that was written is the table's at *position*."""
         if self._at >= len(self._fields):
             return False
+        item = self._items[position]
         entry = self._fields[self._at]
-        name = entry.name
         if item.info in _SIZED and not item.flags & _VBUFFER and entry.size != item.size:
             return False
-        return name == item.name or (name.startswith(item.name + "[") and name.endswith("]"))
+        if not self._names:
+            self._names = _described_names(self._items)
+        return entry.name == self._names[position]
 
-    def take(self, item: VmField, count: int) -> tuple[tuple[VmsdBody, ...], int | None]:
+    def take(self, position: int, count: int) -> tuple[tuple[VmsdBody, ...], int | None]:
         """Move behind a field's entries; the bodies of its elements, and its bytes if stated."""
-        if not self.known or not self.has(item):
+        if not self.known or not self.has(position):
             return (), None
         bodies: list[VmsdBody] = []
         taken = size = 0
-        while taken < max(count, 1) and self._at < len(self._fields) and self.has(item):
+        while taken < max(count, 1) and self._at < len(self._fields) and self.has(position):
             entry = self._fields[self._at]
             if taken and entry.array_len is not None and taken + entry.count > count:
                 break
             self._at += 1
-            taken += entry.count
             size += entry.total_size
+            if entry.type == "ptr-marker" and self._items[position].flags & _AUTO_ALLOC:
+                # The object's own entry follows, unless there is none.
+                taken += self._at >= len(self._fields) or self._fields[self._at].struct is None
+                continue
+            taken += entry.count
             if entry.struct is not None:
                 bodies.extend([entry.struct] * min(entry.count, count))
             bodies.extend(entry.elements)
         return tuple(bodies), size
+
+
+def _described_names(fields: tuple[VmField, ...]) -> tuple[str, ...]:
+    """Names as vmdesc has them: one that a table has twice gets its number (``config[1]``)."""
+    times: dict[str, int] = {}
+    for item in fields:
+        times[item.name] = times.get(item.name, 0) + 1
+    seen: dict[str, int] = {}
+    names: list[str] = []
+    for item in fields:
+        number = seen.get(item.name, 0)
+        seen[item.name] = number + 1
+        names.append(f"{item.name}[{number}]" if times[item.name] > 1 else item.name)
+    return tuple(names)
 
 
 def _stored(item: VmField, width: int) -> int:

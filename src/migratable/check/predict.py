@@ -92,8 +92,7 @@ def stream_end_note(replay: Replay) -> tuple[str, ...]:
     """What QEMU says when no vmdesc follows a stream that it has loaded."""
     from migratable.knowledge import text  # noqa: PLC0415 -- rarely needed
 
-    own = replay.destination.stream
-    if replay.stream.vmdesc is not None or own is None or own.vmdesc is None:
+    if replay.stream.vmdesc is not None or replay.destination.profile.suppress_vmdesc:
         return ()
     return (text("vmdesc-expected", replay.release, type=0),)
 

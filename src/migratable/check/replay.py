@@ -7,7 +7,7 @@ in the stream is known, so that all causes are found. What it cannot follow it s
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from migratable.check import points
@@ -24,9 +24,11 @@ from migratable.check.trouble import (
     Words,
 )
 from migratable.check.wire import StreamEndError, Wire
+from migratable.errors import StreamError
 from migratable.profile.loader import Handler
+from migratable.stream.cursor import Cursor
 from migratable.stream.layout import SectionKind
-from migratable.stream.model import Section, Stream
+from migratable.stream.model import Section, Span, Stream
 
 _MOST_AHEAD = 1 << 20
 
@@ -67,13 +69,19 @@ class Replay:
         self._sections = self.stream.sections
         self._before()
         self._configuration()
-        self._ram()
         memory = Memory(self.destination.tables.words)
+        ram = self._place_of_ram()
         for number, section in enumerate(self._sections):
+            if number == ram:  # behind what is set up early (virtio-mem, from 11.0 on)
+                self._ram(10 + number)
             if section.kind in {SectionKind.START, SectionKind.FULL}:
                 self._order = 10 + number
                 self._section(number, section, memory)
         self._order = 10 + len(self._sections)
+        for element in self.stream.elements:
+            if isinstance(element, Span) and element.undelimited:
+                self._undelimited(bytes(element.data), memory)
+        self._order += 1
         self._show(
             points.StreamLoaded(
                 release=self.release,
@@ -190,15 +198,25 @@ class Replay:
 
     # -- RAM ------------------------------------------------------------------------------------
 
-    def _ram(self) -> None:
-        self._order = 5
+    def _place_of_ram(self) -> int:
+        return next(
+            (
+                number
+                for number, section in enumerate(self._sections)
+                if section.idstr == "ram" and section.kind is SectionKind.START
+            ),
+            0,
+        )
+
+    def _ram(self, order: int) -> None:
+        self._order = order
         profile = self.destination.profile
         version = next((s.version_id for s in self._sections if s.idstr == "ram"), 4)
         outer: tuple[Words, ...] = (("device-error", {"device": "ram", "instance_id": 0}),)
         if self.release >= (10, 2):
             outer = (("vmstate-load-failed", {"version": version, "ret": -22}), *outer)
         for block in self.stream.ram_blocks:
-            refused = self._show(
+            self._show(
                 points.RamBlockRead(
                     release=self.release,
                     block=block,
@@ -210,12 +228,14 @@ class Replay:
                 instance_id=0,
                 outer=outer,
             )
-            if refused:
-                self._order = 6  # QEMU stops here; the others are found all the same
 
     # -- sections -------------------------------------------------------------------------------
 
     def _section(self, number: int, section: Section, memory: Memory) -> None:
+        self._load(section, memory, lambda: self._after(number))
+
+    def _load(self, section: Section, memory: Memory, more: Callable[[], bytes]) -> int | None:
+        """Load one section; the bytes of its body, None when the loader stops in it."""
         self.sections += 1
         handler = self.destination.find(section.idstr, section.instance_id)
         place = {"device": section.idstr, "instance_id": section.instance_id}
@@ -231,21 +251,23 @@ class Replay:
             device=section.idstr,
             instance_id=section.instance_id,
         ):
-            return
+            return None
         if handler is None:  # the rules have said so
-            return
+            return None
         if handler.vmsd is None:
             self._old_style(section, handler)
-            return
+            if not section.footer and section.kind is SectionKind.FULL:
+                self._cannot(f"{section.idstr}: where its section ends")
+            return None
         own = self.destination.own(handler)
         if own.why:
             self._cannot(f"{handler.idstr}: {own.why}")
-            return
+            return None
         loader = Loader(
             tables=self.destination.tables,
             profile=self.destination.profile,
             release=self.release,
-            wire=Wire(section.body, lambda: self._after(number)),
+            wire=Wire(section.body, more),
             memory=memory,
             handler=handler,
             exists=own.exists,
@@ -282,7 +304,44 @@ class Replay:
         else:
             for problem in loader.problems:
                 self._note(problem, section.idstr, section.instance_id)
-        self.unchecked.extend(loader.unchecked)
+            return loader.wire.pos
+        finally:
+            self.unchecked.extend(loader.unchecked)
+        return None
+
+    def _undelimited(self, data: bytes, memory: Memory) -> None:
+        """Load the rest of a stream whose sections have no ends but those of the tables."""
+        cursor = Cursor(data)
+        try:
+            while cursor.peek() in {SectionKind.START, SectionKind.FULL}:
+                self._order += 1
+                kind = SectionKind(cursor.u8())
+                section = Section(
+                    kind=kind,
+                    section_id=cursor.u32(),
+                    idstr=cursor.counted(),
+                    instance_id=cursor.u32(),
+                    version_id=cursor.u32(),
+                    body=data[cursor.pos :],
+                    footer=False,
+                )
+                consumed = self._load(section, memory, lambda: b"")
+                if consumed is None:
+                    return
+                cursor.skip(consumed)
+        except StreamError as error:
+            self._cannot(str(error))
+            return
+        if cursor.peek() not in {0, None}:
+            refused = RefusedError(
+                Problem(
+                    rule="layout",
+                    summary="the destination's tables end where the stream's sections do not",
+                    words=(("unknown-section-type", {"type": cursor.peek() or 0}),),
+                ),
+                self.release,
+            )
+            self._refused(refused, (), None, None)
 
     def _outer(self, section: Section, refused: RefusedError) -> tuple[Words, ...]:
         if refused.problem.rule in {"section-footer"} or refused.problem.facts.get("footer"):

@@ -30,9 +30,13 @@ def load(loader: Loader, body: Loading) -> None:
     live = loader.tables.virtio.get(loader.handler.idstr)
     if live is None:
         raise UnexaminedError(f"{loader.handler.idstr}: the destination's virtio device")
-    if loader.handler.idstr not in loader.tables.pci:
-        raise UnexaminedError(f"{loader.handler.idstr}: a virtio transport that is not PCI")
+    if loader.handler.idstr not in loader.tables.pci and not _is_mmio(loader):
+        raise UnexaminedError(f"{loader.handler.idstr}: a virtio transport that is not known")
     _Virtio(loader, body, live).load()
+
+
+def _is_mmio(loader: Loader) -> bool:
+    return loader.handler.idstr.startswith("virtio-mmio@")
 
 
 class _Virtio:
@@ -91,8 +95,11 @@ class _Virtio:
         return RefusedError(Problem(rule=rule, summary=summary, errno=errno), self._loader.release)
 
     def _transport(self) -> None:
-        """``virtio_pci_load_config``."""
+        """``virtio_pci_load_config``, ``virtio_mmio_load_config``."""
         loader = self._loader
+        if _is_mmio(loader):
+            loader.wire.skip(3 * 4)  # two feature selectors and the guest's page shift
+            return
         index = loader.tables.extra.get("PCIDevice")
         if index is None:
             raise UnexaminedError("the destination's description of PCIDevice was not found")
@@ -125,9 +132,13 @@ class _Virtio:
     def _queues(self, count: int) -> tuple[tuple[int, int, int], ...]:
         """``num``, ``desc`` and ``last_avail_idx`` of each queue."""
         wire = self._loader.wire
+        aligned = _is_mmio(self._loader)  # has_variable_vring_alignment
         queues: list[tuple[int, int, int]] = []
         for number in range(count):
-            num, desc, last = wire.unsigned(4), wire.unsigned(8), wire.unsigned(2)
+            num = wire.unsigned(4)
+            if aligned:
+                wire.skip(4)
+            desc, last = wire.unsigned(8), wire.unsigned(2)
             queues.append((num, desc, last))
             if not desc and last:
                 refused = self._loader.refuse(
@@ -219,6 +230,8 @@ class _Virtio:
         loader, wire, body = self._loader, self._loader.wire, self._body
         wire.skip(4)  # columns and rows, unused
         sent = wire.unsigned(4)
+        if sent > 0xFFFF:  # it is in the guest's byte order: swapped for a big-endian one
+            sent = int.from_bytes(sent.to_bytes(4, "little"), "big")
         own = body.own
         here = sent if loader.own else (own.number("max_nr_ports") if own is not None else None)
         if here is None:

@@ -209,7 +209,7 @@ def test_queue_pairs_in_use(current: int, most: int | None, entries: int) -> Non
     flags = body("virtio-net-tx_waiting", parent=device, fields=[COUNTER])
     assert entered(flags) == []
     memory = Memory({})
-    devices.prepare(flags, memory)
+    devices.prepare(flags, memory, profile())
     assert memory.get(0x1010, 2) == entries
 
 

@@ -20,14 +20,19 @@ import pkgutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from migratable.check.objects import Loading, Memory
 from migratable.check.points import BodyEntered, BodyLoaded
 from migratable.check.trouble import Problem
+from migratable.profile.model import Profile
+
+if TYPE_CHECKING:
+    from migratable.check.infos import Reading
 
 Release = tuple[int, int]
 PostLoad = Callable[[BodyLoaded], Iterator[Problem]]
+Prepare = Callable[[Loading, Memory, Profile], None]
 PreLoad = Callable[[BodyEntered], Iterator[Problem]]
 
 At = TypeVar("At")
@@ -87,17 +92,13 @@ def pre_load(
     return register
 
 
-_PREPARE: dict[str, Callable[[Loading, Memory], None]] = {}
+_PREPARE: dict[str, Prepare] = {}
 
 
-def prepares(
-    *vmsds: str,
-) -> Callable[[Callable[[Loading, Memory], None]], Callable[[Loading, Memory], None]]:
+def prepares(*vmsds: str) -> Callable[[Prepare], Prepare]:
     """Register what a ``pre_load`` sets that the tables then count with."""
 
-    def register(
-        function: Callable[[Loading, Memory], None],
-    ) -> Callable[[Loading, Memory], None]:
+    def register(function: Prepare) -> Prepare:
         for vmsd in vmsds:
             _PREPARE[vmsd] = function
         return function
@@ -105,12 +106,32 @@ def prepares(
     return register
 
 
-def prepare(body: Loading, memory: Memory) -> None:
+def prepare(body: Loading, memory: Memory, profile: Profile) -> None:
     """Do what the ``pre_load`` of a body's description does to the destination."""
     _load_modules()
     function = _PREPARE.get(body.vmsd.name)
     if function is not None:
-        function(body, memory)
+        function(body, memory, profile)
+
+
+_READ: dict[str, Callable[[Reading], None]] = {}
+
+
+def reads(*types: str) -> Callable[[Callable[[Reading], None]], Callable[[Reading], None]]:
+    """Register how a device's own field type (``VMStateInfo``) is read."""
+
+    def register(function: Callable[[Reading], None]) -> Callable[[Reading], None]:
+        for name in types:
+            _READ[name] = function
+        return function
+
+    return register
+
+
+def reader(name: str) -> Callable[[Reading], None] | None:
+    """How a field type is read, None when no module here knows it."""
+    _load_modules()
+    return _READ.get(name)
 
 
 @cache

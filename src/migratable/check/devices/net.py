@@ -17,7 +17,10 @@ _INTERRUPTS = 25
 
 @post_load("e1000e")
 def e1000e(at: BodyLoaded) -> Iterator[Problem]:
-    """e1000e_post_load: the properties subsys and subsys_ven; its line has no end of line."""
+    """e1000e_post_load: the properties subsys and subsys_ven.
+
+    Its line has no end: the next, which begins with the program's name, follows at once.
+    """
     differing = [
         f"{name} is {sent:#x} in the stream and {here:#x} here"
         for name in ("subsys", "subsys_ven")
@@ -32,6 +35,7 @@ def e1000e(at: BodyLoaded) -> Iterator[Problem]:
             words=(("e1000e-subsystem", {}),),
             errno=EPERM,
             field="subsys",
+            facts={"unended": f"qemu-system-{at.profile.target}: "},
         )
 
 

@@ -8,6 +8,7 @@ from migratable.check.devices import has_fixes_of_2026, post_load, pre_load, pre
 from migratable.check.objects import Loading, Memory
 from migratable.check.points import BodyEntered, BodyLoaded
 from migratable.check.trouble import Problem
+from migratable.profile.model import Profile
 
 _RSS_MAX_TABLE_LEN = 128
 
@@ -24,7 +25,7 @@ def _pairs(body: Loading | None, which: str) -> int | None:
 
 
 @prepares("virtio-net-tx_waiting")
-def tx_waiting(body: Loading, memory: Memory) -> None:
+def tx_waiting(body: Loading, memory: Memory, _profile: Profile) -> None:
     """virtio_net_tx_waiting_pre_save: the second pair's flag and on, those that are in use."""
     current = _pairs(body.parent, "curr")
     for item in body.vmsd.fields:

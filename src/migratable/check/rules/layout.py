@@ -39,7 +39,11 @@ def check(at: ElementRead) -> Iterator[Problem]:
             rule=RULE.id,
             summary=f"{at.vmsd.name}:{at.field.name}: the destination has no object where the "
             "stream has one",
-            words=(("nullptr-marker", {}),),
+            words=(
+                ("nullptr-marker", {})
+                if at.release < (11, 0)
+                else ("pointer-marker", {"marker": at.marker}),
+            ),
             field=at.field.name,
         )
 
@@ -53,6 +57,7 @@ RULE = Rule(
     check=check,
     examples=(
         refuses(ElementRead(release=(10, 0), vmsd=_VMSD, field=_FIELD, marker=1), "no object"),
+        refuses(ElementRead(release=(11, 1), vmsd=_VMSD, field=_FIELD, marker=1), "no object"),
         loads(ElementRead(release=(10, 0), vmsd=_VMSD, field=_FIELD, marker=0x30)),
     ),
 )

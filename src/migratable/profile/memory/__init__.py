@@ -29,6 +29,9 @@ from migratable.profile.memory.process import ProcessMemory
 from migratable.profile.memory.tables import TableReader
 from migratable.profile.memory.virtio import is_virtio, read_virtio
 
+#: Processor version register (target/ppc/cpu.h: SPR_PVR).
+SPR_PVR = 287
+
 #: Descriptions that virtio devices lead to in code, not in tables (hw/virtio/virtio*.c).
 _VIRTIO = (
     "virtio",
@@ -58,6 +61,8 @@ def introspect(pid: int, program: str = "") -> LoaderTables:
         for handler in handlers:
             if handler.vmsd is not None:
                 recorder.walk(handler.vmsd, handler.opaque)
+            if handler.idstr == "cpu" and handler.vmsd is not None:
+                recorder.register(handler.vmsd, handler.opaque, "env.spr", SPR_PVR)
         virtio, notes = read_virtio(memory, handlers, reader, extra)
         recorder.extend(reader.vmsds)
         for handler in handlers:
@@ -80,4 +85,9 @@ def introspect(pid: int, program: str = "") -> LoaderTables:
 def _wanted(handlers: tuple[Handler, ...], reader: TableReader) -> tuple[str, ...]:
     """Names of descriptions to look for: no search for what the machine does not have."""
     virtio = any(h.vmsd is not None and is_virtio(reader.vmsds[h.vmsd]) for h in handlers)
-    return (*(_VIRTIO if virtio else ()), "PCIDevice")
+    mmio = any(h.idstr.startswith("virtio-mmio@") for h in handlers)
+    return (
+        *(_VIRTIO if virtio else ()),
+        *(("virtio_mmio",) if mmio else ()),
+        "PCIDevice",
+    )
