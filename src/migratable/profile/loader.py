@@ -21,7 +21,11 @@ SCHEMA = "migratable.loader/1"
 
 
 class Flag(enum.IntFlag):
-    """``enum VMStateFlags`` of include/migration/vmstate.h; the same numbers in 4.1 to 11.1."""
+    """``enum VMStateFlags`` of include/migration/vmstate.h; the same numbers in 4.1 to 11.1.
+
+    ``ARRAY_OF_POINTER_AUTO_ALLOC`` (11.1: nvme's queues): a marker before each element says
+    whether there is one, and the loader makes it; the field's size is that of the object.
+    """
 
     SINGLE = 0x001
     POINTER = 0x002
@@ -39,6 +43,7 @@ class Flag(enum.IntFlag):
     ALLOC = 0x2000
     MULTIPLY_ELEMENTS = 0x4000
     VSTRUCT = 0x8000
+    ARRAY_OF_POINTER_AUTO_ALLOC = 0x10000
 
 
 #: Width in bytes of the counter variable that each kind of variable array reads.
