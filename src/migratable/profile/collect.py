@@ -22,6 +22,7 @@ from migratable.errors import (
     MigratableError,
     ProfileError,
     QemuError,
+    StreamError,
 )
 from migratable.profile import own_stream, vmstate_dump
 from migratable.profile.commandline import CommandLine, InertCommandLine, inert, parse
@@ -234,7 +235,7 @@ class _Facts:
             target=target,
             program=program.command,
             cpu_model=suffix.sub("", cpu_type),
-            pvr=_pvr(stream) if target in {"ppc64", "ppc"} else None,
+            pvr=(_pvr(stream) or _live_pvr(loader)) if target in {"ppc64", "ppc"} else None,
             stream=stream,
             no_stream=no_stream,
             suppress_vmdesc=suppressed,
@@ -341,6 +342,23 @@ class _Facts:
         self._ask("qom-set", path="/machine", property="suppress-vmdesc", value=False)
         return True
 
+    def _plain(self, data: bytes, *, ignore_shared: bool) -> bytes:
+        """The stream without RAM contents.
+
+        Machine types before 2.4 send no configuration section, which would have said that the
+        block list has addresses; then it is taken again without that capability.
+        """
+        try:
+            return own_stream.plain(data)
+        except StreamError:
+            if not ignore_shared:
+                raise
+        self._qemu.qmp(
+            "migrate-set-capabilities",
+            capabilities=[{"capability": "x-ignore-shared", "state": False}],
+        )
+        return own_stream.plain(own_stream.take(self._qemu, ignore_shared=False))
+
     def _stream(self) -> tuple[bytes, str]:
         memory_files = any(path.name.startswith("memory") for path in self._quiet.files)
         try:
@@ -350,9 +368,22 @@ class _Facts:
         except QemuError as error:
             reason = str(error)
         else:
-            return own_stream.plain(data), ""
+            return self._plain(data, ignore_shared=memory_files), ""
         self._unchecked.append(f"the destination's own stream: {reason}")
         return b"", reason
+
+
+def _live_pvr(loader: LoaderTables | None) -> int | None:
+    """The same from memory, for a machine that could not write its stream."""
+    from migratable.profile.memory import SPR_PVR  # noqa: PLC0415 -- ppc64 only
+
+    for handler in () if loader is None else loader.handlers:
+        if handler.idstr == "cpu" and handler.vmsd is not None and loader is not None:
+            for item in loader.vmsds[handler.vmsd].fields:
+                if item.name == "env.spr":
+                    at = handler.opaque + item.offset + SPR_PVR * item.size
+                    return loader.words.get((at, item.size))
+    return None
 
 
 def _pvr(stream: bytes) -> int | None:

@@ -1,6 +1,7 @@
 """Inert forms of disks: every node is a null block device of the same name.
 
-A disk's size is not in a stream, except where the device makes a RAM block of it (flash).
+A disk's size is seldom in a stream: where the device makes a RAM block of it (flash) or a table as
+long (an SD card's write-protect groups). It is kept where the line or the image says it.
 """
 
 from __future__ import annotations
@@ -138,6 +139,12 @@ def _node_file(line: CommandLine, node: str) -> tuple[str, str, int | None]:
     return "", form, said
 
 
+def _size(image: tuple[str, str, int | None]) -> int:
+    """Bytes of a disk as the line or its image says, else the size that all stand-ins have."""
+    path, form, said = image
+    return said or image_size(path, form) or DISK_SIZE
+
+
 def _drive_file(fields: Fields) -> tuple[str, str, int | None]:
     size = fields.get("size")
     name = fields.get("file") or fields.get("file.filename") or ""
@@ -193,7 +200,7 @@ def blockdev(work: Work, option: Option) -> list[Option]:
         null: dict[str, Any] = {
             "driver": "null-co",
             "node-name": name,
-            "size": work.node_sizes.get(name, DISK_SIZE),
+            "size": work.node_sizes.get(name) or _size(_node_file(work.line, name)),
             "read-zeroes": True,
         }
         if _true(node.get("read-only")) and not _true(node.get("auto-read-only")):
@@ -219,7 +226,7 @@ def drive(work: Work, option: Option) -> list[Option]:
     if not has_medium:
         return [option.with_fields(Fields(pairs=tuple(kept)))]
     name = fields.get("id") or fields.get("node-name") or ""
-    size = work.node_sizes.get(name, DISK_SIZE)
+    size = work.node_sizes.get(name) or _size(_drive_file(fields))
     if interface == "floppy":
         size = FLOPPY_SIZE
     elif interface in {"pflash", "mtd"}:

@@ -39,6 +39,9 @@ class Profile:
     :ivar pvr: processor version register on ppc64, else None.
     :ivar stream: the machine's own stream without RAM contents; empty when it refuses to save
         itself (then :attr:`no_stream` says why).
+    :ivar suppress_vmdesc: the machine's own streams have no vmdesc and it expects none
+        (``-machine suppress-vmdesc=on``, types of 2.2 and before); :attr:`stream` has one all the
+        same.
     :ivar ram_blocks: block name to (used, maximum) bytes, in the destination's order.
     :ivar block_page_sizes: block name to the page size of its backing, bytes.
     :ivar cpu_features: x86: CPUID words that the guest sees, as ``query feature-words`` has them.
@@ -68,6 +71,7 @@ class Profile:
     pvr: int | None = None
     stream: bytes = field(default=b"", repr=False)
     no_stream: str = ""
+    suppress_vmdesc: bool = False
     ram_blocks: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     block_page_sizes: Mapping[str, int] = field(default_factory=dict)
     cpu_features: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
@@ -118,6 +122,7 @@ class Profile:
             "pvr": self.pvr,
             "stream": _packed(zlib.compress(self.stream, 6)) if self.stream else None,
             "no_stream": self.no_stream,
+            "suppress_vmdesc": self.suppress_vmdesc,
             "ram_blocks": [[name, *sizes] for name, sizes in self.ram_blocks.items()],
             "block_page_sizes": dict(self.block_page_sizes),
             "cpu_features": [dict(word) for word in self.cpu_features],
@@ -190,6 +195,7 @@ class Profile:
             pvr=take.optional_integer("pvr"),
             stream=_inflate(stream, _STREAM_LIMIT, f"{origin}: stream") if stream else b"",
             no_stream=take.text("no_stream"),
+            suppress_vmdesc=take.boolean("suppress_vmdesc"),
             ram_blocks=take.blocks("ram_blocks"),
             block_page_sizes=take.integers("block_page_sizes"),
             cpu_features=take.mappings("cpu_features"),

@@ -150,12 +150,15 @@ class Span:
 
     :ivar walked: True when they were walked, and only not kept one by one because there are many.
     :ivar sections: how many sections that was, when walked.
+    :ivar undelimited: all that is left of a stream without vmdesc and footers (machine types of
+        2.3 and before): only a loader with the right tables knows where its sections end.
     """
 
     data: Buffer
     offset: int | None = None
     walked: bool = False
     sections: int = 0
+    undelimited: bool = False
 
 
 Element: TypeAlias = Section | Command | Span

@@ -80,6 +80,10 @@ def read_rounds(span: Span, starts: Mapping[int, Section], page_size: int) -> It
     yield from reader.rounds()
 
 
+class _UndelimitedError(Exception):
+    """A section's end cannot be found: no vmdesc, no footers."""
+
+
 class _Reader:
     def __init__(
         self,
@@ -134,7 +138,8 @@ class _Reader:
             self._kept = 0
         else:
             elements = self._forward(cursor, len(data))
-            eof = cursor.u8() == layout.EOF
+            open_end = bool(elements) and getattr(elements[-1], "undelimited", False)
+            eof = not open_end and cursor.u8() == layout.EOF
             if cursor.peek() == layout.VMDESCRIPTION:
                 found = self._late_vmdesc(cursor)
                 elements = _attach(elements, found)
@@ -288,13 +293,31 @@ class _Reader:
             if self._kept > layout.MAX_ELEMENTS:
                 raise cursor.error(f"more than {layout.MAX_ELEMENTS} sections and commands")
             if kind in (layout.SECTION_START, layout.SECTION_FULL):
-                elements.append(self._section(cursor))
+                start = cursor.pos
+                try:
+                    elements.append(self._section(cursor))
+                except _UndelimitedError:
+                    elements.append(self._undelimited(cursor, start, depth))
+                    break
             elif kind == layout.COMMAND:
                 elements.append(self._command(cursor, depth))
             else:
                 raise cursor.error(f"unknown section type {kind:#x}")
         cursor.end = len(self._data)
         return elements
+
+    def _undelimited(self, cursor: Cursor, start: int, depth: int) -> Span:
+        """Take the rest as it is: nothing says where its sections end."""
+        cursor.leave()
+        cursor.pos = start
+        if depth:
+            raise cursor.error(
+                "without vmdesc and section footers the end of a section cannot be found"
+            )
+        data = self._data[start : cursor.end]
+        span = Span(data=data, offset=cursor.offset, undelimited=True)
+        cursor.pos = cursor.end
+        return span
 
     def _append_part(self, elements: list[Element], section: Section) -> None:
         self._parts += 1
@@ -427,9 +450,7 @@ class _Reader:
     def _to_footer(self, cursor: Cursor, section_id: int) -> None:
         """Move to the first footer of this section that something plausible follows."""
         if self._footers is False:
-            raise cursor.error(
-                "without vmdesc and section footers the end of a section cannot be found"
-            )
+            raise _UndelimitedError
         pattern = re.compile(re.escape(b"\x7e" + section_id.to_bytes(4, "big")))
         at = cursor.pos
         while (found := pattern.search(cursor.data, at, cursor.end)) is not None:

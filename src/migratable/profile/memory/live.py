@@ -53,6 +53,12 @@ class Recorder:
             if not self.is_plain(subsection):
                 self.walk(subsection, opaque, depth + 1)
 
+    def register(self, index: int, opaque: int, name: str, number: int) -> None:
+        """Record element *number* of the array *name*, as wide as the table says."""
+        for item in self._vmsds[index].fields:
+            if item.name == name and number < item.num:
+                self._word(opaque + item.offset + number * item.size, item.size)
+
     def is_plain(self, index: int) -> bool:
         """Whether nothing in *index* depends on memory: the usual case, and then it is skipped."""
         known = self._plain.get(index)
@@ -112,8 +118,8 @@ class Recorder:
         pointers = bool(field.flags & Flag.ARRAY_OF_POINTER)
         if not structs and not pointers and field.info not in COMPARED:
             return
-        if not first or count <= 0:
-            return
+        if not first or count <= 0 or field.flags & Flag.ARRAY_OF_POINTER_AUTO_ALLOC:
+            return  # the loader looks at none of its pointers
         if structs and not pointers and field.vmsd is not None and self.is_plain(field.vmsd):
             return
         for element in range(min(count, 1 << 16)):
