@@ -8,6 +8,8 @@ pseries: the TCE tables are in the stream (``spapr_iommu``, ``hw/ppc/spapr_iommu
 Intel: the section ``iommu-intel`` has only the address of the root table; root, context and
 second-level tables are in guest memory, and the loader walks them there, so they must be kept
 (``hw/i386/intel_iommu.c``, legacy mode).
+
+virtio: domains with their mappings are in the section ``virtio-iommu`` itself.
 """
 
 from __future__ import annotations
@@ -20,9 +22,10 @@ from dataclasses import dataclass, field
 from migratable.errors import StreamError
 from migratable.rehearse.memory_map import MemoryMap
 from migratable.stream import Section, Stream
-from migratable.stream.body import Body
+from migratable.stream.body import Body, Field
 from migratable.stream.cursor import counted
 from migratable.stream.fields import decode
+from migratable.stream.handlers import virtio_of
 
 PAGE = 4096
 _MASK = PAGE - 1
@@ -92,21 +95,28 @@ def translate_tce(tables: Collection[TceTable], idstr: str, address: int) -> int
 
 @dataclass(slots=True, kw_only=True)
 class IntelTables:
-    """The translation tables of an Intel IOMMU that a guest has switched on.
+    """The tables of an Intel IOMMU that a guest has switched on.
 
+    :ivar root: address of the root table, None when only interrupts are remapped.
+    :ivar interrupts: address of the interrupt remapping table, of *interrupt_bytes*.
     :ivar pages: contents of all table pages by block and offset; they must be in the stream.
     :ivar missing: table pages that the stream does not hold.
     """
 
-    root: int
+    root: int | None
     memory: MemoryMap
     scalable: bool = False
+    interrupts: int = 0
+    interrupt_bytes: int = 0
     pages: dict[tuple[str, int], bytes] = field(default_factory=dict)
     missing: int = 0
     _by_address: dict[int, bytes] = field(default_factory=dict)
 
     def load(self, find: Pages) -> None:
-        """Read root, contexts and second-level tables, one pass over the stream per level."""
+        """Read interrupt remapping table, root, contexts and second-level tables."""
+        self._read([self.interrupts + at for at in range(0, self.interrupt_bytes, PAGE)], find)
+        if self.root is None:
+            return
         self._read([self.root], find)
         contexts = [low & _ADDRESS for low, _ in self._wide(self.root) if low & 1]
         self._read(contexts, find)
@@ -151,6 +161,8 @@ class IntelTables:
 
     def translate(self, bus: int, devfn: int, address: int) -> int | None:
         """Guest-physical address for a device's IOVA; None when it is not mapped."""
+        if self.root is None:
+            return address
         entry = self._pair(self.root, bus)
         if entry is None or not entry[0] & 1:
             return None
@@ -188,12 +200,72 @@ def intel_tables(stream: Stream, memory: MemoryMap) -> IntelTables | None:
     section = stream.device("iommu-intel")
     if section is None:
         return None
-    root = int.from_bytes(section.body[:8], "big")
-    enabled = section.body[-4] if len(section.body) > 40 else 1
-    if not enabled:
+    if len(section.body) < 44:
+        return None  # malformed; the loader will say so
+    root, interrupts, _, entries = struct.unpack_from(">QQQI", section.body)
+    translating, _, remapping, _ = bytes(section.body[-4:])
+    if not translating and not remapping:
         return None
     # Bit 10 (VTD_RTADDR_SMT): scalable mode; its tables have another form.
-    return IntelTables(root=root & ~_MASK, memory=memory, scalable=bool(root >> 10 & 1))
+    return IntelTables(
+        root=root & ~_MASK if translating else None,
+        memory=memory,
+        scalable=bool(translating and root >> 10 & 1),
+        interrupts=interrupts & ~_MASK,
+        interrupt_bytes=16 * min(entries, 1 << 16) if remapping else 0,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VirtioIommu:
+    """The mappings of a virtio-iommu, which are in its section (``hw/virtio/virtio-iommu.c``).
+
+    :ivar domains: by endpoint (bus and devfn) its mappings: low, high, guest-physical address;
+        None for a domain in bypass.
+    """
+
+    domains: Mapping[int, tuple[tuple[int, int, int], ...] | None]
+
+    def translate(self, bus: int, devfn: int, address: int) -> int | None:
+        """Guest-physical address for a device's; that of an endpoint without domain is its own."""
+        mappings = self.domains.get(bus << 8 | devfn)
+        if mappings is None:
+            return address
+        for low, high, physical in mappings:
+            if low <= address <= high:
+                return physical + address - low
+        return None
+
+
+def virtio_iommu(stream: Stream) -> VirtioIommu | None:
+    """The virtio-iommu of a stream; None when there is none, or its state is of unknown form."""
+    for section in stream.devices:
+        if section.idstr.endswith("/virtio-iommu"):
+            device = virtio_of(section)
+            field = None if device is None else device.body.field("device", "domains")
+            if field is not None:
+                return VirtioIommu(domains=_domains(field))
+    return None
+
+
+def _domains(field: Field) -> dict[int, tuple[tuple[int, int, int], ...] | None]:
+    found: dict[int, tuple[tuple[int, int, int], ...] | None] = {}
+    for domain in field.children:
+        mappings = domain.field("mappings")
+        ranges = tuple(
+            (_number(one, "low"), _number(one, "high"), _number(one, "phys_addr"))
+            for one in (mappings.children if mappings else ())
+        )
+        endpoints = domain.field("endpoint_list")
+        for endpoint in endpoints.children if endpoints else ():
+            bypass = domain.value("bypass")
+            found[_number(endpoint, "id")] = None if bypass else ranges
+    return found
+
+
+def _number(body: Body, name: str) -> int:
+    value = body.value(name)
+    return value if isinstance(value, int) else 0
 
 
 def pci_address(stream: Stream, idstr: str) -> tuple[int, int] | None:
@@ -222,7 +294,7 @@ def pci_address(stream: Stream, idstr: str) -> tuple[int, int] | None:
 
 def _pci_config(body: Body) -> memoryview | None:
     for one in body.fields:
-        if one.name == "config" and isinstance(one.value, memoryview) and len(one.value) >= 256:
+        if one.type == "pci config" and isinstance(one.value, memoryview):
             return one.value
         for child in one.children:
             config = _pci_config(child)

@@ -6,8 +6,8 @@ What loaders read was measured over 26 controllers of guests that had run, on 5.
   both equal to ``last_avail_idx``, that is, nothing is in flight.
 * x86 ``kvm-tpr-opt`` after SeaBIOS has run: one byte of an option ROM, its size
   (``vapic_map_rom_writable``, ``hw/i386/vapic.c``). Made up: a ROM header.
-* whatever is behind an Intel IOMMU that the guest has on: root, context and second-level tables.
-  Kept: these cannot be made up.
+* whatever is behind an Intel IOMMU that the guest has on: root, context and second-level
+  tables, and for its interrupts the remapping table. Kept: these cannot be made up.
 
 Nothing else of guest memory decides about loading, so the cost does not grow with it.
 """
@@ -22,15 +22,17 @@ from migratable.errors import StreamError
 from migratable.rehearse.iommu import (
     PAGE,
     IntelTables,
+    VirtioIommu,
     intel_tables,
     pci_address,
     tce_tables,
     translate_tce,
+    virtio_iommu,
 )
 from migratable.rehearse.memory_map import MemoryMap
+from migratable.rehearse.page_index import PageIndex
 from migratable.stream import Section, Stream
 from migratable.stream.handlers import virtio_of
-from migratable.stream.pages import find_pages
 from migratable.stream.virtio import Virtio
 
 _ROM_BLOCK = 512
@@ -75,7 +77,8 @@ class _Work:
         self._pages: dict[tuple[str, int], bytearray] = {}
         self._doubts: dict[str, None] = {}
         self._tce = tce_tables(stream)
-        self._intel = self._intel_tables()
+        self._unknown_iommu = False
+        self._iommu: IntelTables | VirtioIommu | None = self._intel_tables() or self._virtio_iommu()
 
     def done(self) -> Kept:
         pages = [(block, at, bytes(data)) for (block, at), data in sorted(self._pages.items())]
@@ -86,15 +89,24 @@ class _Work:
         if tables is None:
             return None
         if tables.scalable:
+            self._unknown_iommu = True
             self._doubts["the guest's IOMMU (iommu-intel) is in scalable mode"] = None
             return None
-        tables.load(lambda wanted: find_pages(self._stream, wanted))
+        tables.load(PageIndex(self._stream).find)
         if tables.missing:
             text = f"{tables.missing} tables of the guest's IOMMU (iommu-intel) are not in it"
             self._doubts[text] = None
         for place, data in tables.pages.items():
             self._pages[place] = bytearray(data)
         return tables
+
+    def _virtio_iommu(self) -> VirtioIommu | None:
+        try:
+            return virtio_iommu(self._stream)
+        except StreamError:
+            self._unknown_iommu = True
+            self._doubts["the state of the guest's IOMMU (virtio-iommu) is of unknown form"] = None
+            return None
 
     # The option ROM
 
@@ -144,19 +156,16 @@ class _Work:
             return address
         if self._tce:
             physical = translate_tce(self._tce, section.idstr, address)
-        elif self._intel is not None:
+        elif self._iommu is not None:
             where = pci_address(self._stream, section.idstr)
-            physical = None if where is None else self._intel.translate(*where, address)
-        elif self._stream.device("iommu-intel") is None and not self._virtio_iommu():
-            return address  # no IOMMU: the platform's addresses are the guest's own
-        else:
+            physical = None if where is None else self._iommu.translate(*where, address)
+        elif self._unknown_iommu:
             physical = None
+        else:  # no IOMMU: the platform's addresses are the guest's own
+            return address
         if physical is None:
             self._doubts[f"rings of {section.idstr!r}, which are behind an IOMMU"] = None
         return physical
-
-    def _virtio_iommu(self) -> bool:
-        return any(one.idstr.endswith("/virtio-iommu") for one in self._stream.devices)
 
     def _write(self, address: int, data: bytes) -> None:
         for at, byte in zip(range(address, address + len(data)), data, strict=True):

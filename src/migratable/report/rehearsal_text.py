@@ -29,14 +29,14 @@ def show(
     console: Console | None = None,
 ) -> None:
     """Print source and answers; the errors of single destinations too, as they are the result."""
+    if len(answers) == 1 and isinstance(answers[0], MigratableError):
+        raise answers[0]
     out = console or Console(highlight=False, soft_wrap=True)
     ram = sum(block.used_length for block in stream.ram_blocks)
     machine = stream.machine or "no machine type"
     out.print(Text(f"{name}   {machine}, {size(ram)}, {len(stream.devices)} sections"))
     for answer, destination in zip(answers, names, strict=True):
         if isinstance(answer, MigratableError):
-            if len(answers) == 1:
-                raise answer
             out.print(Text(f"to {destination}"))
             out.print(Text(f"FAILED      no answer: {answer}", style="bold magenta"))
         else:

@@ -1,0 +1,417 @@
+"""Rehearsals beside real loads: guests that ran, the oracle's cases, load, SIGKILL, big memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from migratable.errors import LabError, MigratableError
+from migratable.profile.collect import collect
+from migratable.profile.commandline import parse
+from migratable.rehearse import Destination, rehearse, rehearse_all
+from migratable.stream import Stream, read
+from migratable.verdict import Outcome, Verdict
+from tests.conftest import Lab
+from tests.guests.machines import GUESTS, Running
+from tests.guests.saved import stream as saved_stream
+
+pytestmark = pytest.mark.real
+RELEASES = ("5.2", "7.2", "10.0", "11.1")
+_PROGRAM = re.compile(r"^[^\s:]*(?:qemu|kvm)[^\s:]*: ")
+
+
+def guest_stream(name: str, release: str, lab: Lab) -> Path:
+    try:
+        return saved_stream(name, lab(release, GUESTS[name].target))
+    except LabError as error:
+        pytest.skip(f"guest {name}: {error}")
+
+
+def machine(target: str, memory: str = "256") -> list[str]:
+    kind = "pc-q35-5.2" if target == "x86_64" else "pseries-5.2"
+    line = [f"qemu-system-{target}", "-M", kind, "-m", memory]
+    return line if target == "x86_64" else [*line, "-cpu", "power9_v2.0"]
+
+
+# Guests that ran: the same answer as the full stream gets, and every line the same
+
+Edit = tuple[str, str, str | None]  # device or "-option", property, value
+LEFT_OUT = "left out"
+
+PAIRS: list[tuple[str, str, str, tuple[Edit, ...]]] = [
+    ("x86-linux", "5.2", "11.1", ()),
+    ("x86-linux", "10.0", "5.2", ()),
+    ("x86-linux", "10.0", "11.1", ()),
+    ("x86-linux", "7.2", "7.2", (("virtio-blk-pci", "event_idx", "off"),)),
+    ("x86-linux", "5.2", "7.2", (("virtio-scsi-pci", "hotplug", "off"),)),
+    ("x86-linux", "11.1", "10.0", (("virtio-net-pci", "ctrl_vq", "off"),)),
+    ("x86-linux", "7.2", "5.2", (("virtio-rng-pci", LEFT_OUT, None),)),
+    ("x86-linux", "5.2", "10.0", (("-machine", "vmport", "off"),)),
+    ("x86-firmware", "10.0", "5.2", (("virtio-blk-pci", "event_idx", "off"),)),
+    ("x86-firmware", "10.0", "11.1", ()),
+    ("x86-tap", "10.0", "11.1", ()),
+    ("x86-tap", "10.0", "10.0", (("virtio-net-pci", "host_uso", "off"),)),
+    ("x86-tap", "10.0", "10.0", (("virtio-net-pci", "guest_tso4", "off"),)),
+    ("ppc-linux", "7.2", "10.0", ()),
+    ("ppc-linux", "7.2", "11.1", (("-machine", "ic-mode", "xics"),)),
+    ("ppc-linux", "5.2", "7.2", (("virtio-balloon-pci", "event_idx", "off"),)),
+    ("ppc-linux", "10.0", "7.2", ()),
+    ("ppc-hash", "7.2", "10.0", (("virtio-blk-pci", "disable-legacy", "on"),)),
+    ("ppc-firmware", "7.2", "10.0", ()),
+    ("ppc-firmware", "7.2", "11.1", (("-machine", "cap-cfpc", "broken"),)),
+]
+
+
+def edited(line: list[str], edits: tuple[Edit, ...]) -> list[str]:
+    found = parse(line)
+    for what, key, value in edits:
+        if what == "-machine":
+            found = found.with_machine(key, value)
+        elif key == LEFT_OUT:
+            option = found.find_device(what)
+            assert option is not None
+            found = found.replace(option)
+        else:
+            found = found.with_device(what, key, value)
+    return found.argv
+
+
+@pytest.mark.parametrize(("name", "source", "destination", "edits"), PAIRS)
+def test_as_the_full_stream(
+    name: str,
+    source: str,
+    destination: str,
+    edits: tuple[Edit, ...],
+    lab: Lab,
+    tmp_path: Path,
+) -> None:
+    guest = GUESTS[name]
+    path = guest_stream(name, source, lab)
+    program = lab(destination, guest.target).command
+    line = edited(["qemu", *guest.command_line(guest.disk(tmp_path))], edits)[1:]
+    with Running(program, [*line, "-S", "-incoming", "defer"], tap=guest.tap) as real:
+        status = real.load(path)
+    printed = [_PROGRAM.sub("", one) for one in real.lines if "chardev=mon" not in one]
+    answer = rehearse(
+        read(path), [f"qemu-system-{guest.target}", *line, "-serial", "null"], release=destination
+    )
+    assert (answer.outcome, list(answer.stderr)) == (
+        Outcome.LOADS if status == "completed" else Outcome.REFUSED,
+        printed,
+    )
+    if answer.first_refusal is not None:
+        assert answer.first_refusal.rule not in {"unrecognised", "destination-start"}
+
+
+IOMMUS = {
+    "intel": ("x86_64", "pc-q35-5.2", "-device intel-iommu", "intel_iommu=on", RELEASES),
+    "virtio": ("x86_64", "pc-q35-7.2", "-device virtio-iommu-pci", "", RELEASES[1:]),
+    "pseries": ("ppc64", "pseries-5.2", "-cpu POWER9", "", RELEASES),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", IOMMUS)
+def test_guests_behind_an_iommu(kind: str, lab: Lab, tmp_path: Path) -> None:
+    from tests.guests import initrd
+
+    target, machine_type, option, append, releases = IOMMUS[kind]
+    platform = "iommu_platform=on,disable-legacy=on"
+    text = (
+        f"-accel tcg -display none -nodefaults -M {machine_type} -m 512 {option} "
+        "-drive if=none,id=d0,driver=null-co,size=16M,read-zeroes=on "
+        f"-device virtio-blk-pci,drive=d0,{platform} -device virtio-rng-pci,{platform} "
+    )
+    if target == "x86_64":
+        text += (
+            "-drive if=none,id=d1,driver=null-co,size=16M,read-zeroes=on "
+            "-device ide-hd,drive=d1,bus=ide.0 -device pcie-root-port,id=port0,chassis=1 "
+            f"-device virtio-rng-pci,bus=port0,{platform}"
+        )
+    try:
+        kernel, root = initrd.build(target)
+    except LabError as error:
+        pytest.skip(f"kernel: {error}")
+    console = "ttyS0" if target == "x86_64" else "hvc0"
+    boot = ["-kernel", str(kernel), "-initrd", str(root)]
+    boot += ["-append", f"console={console} quiet {append}"]
+    path = tmp_path / "guest.mig.gz"
+    with Running(lab(releases[0], target).command, [*text.split(), *boot]) as running:
+        running.await_count(6, 180)
+        running.save(path)
+    stream = read(path)
+    for release in releases:
+        line = text.split()
+        program = lab(release, target).command
+        with Running(program, [*line, "-S", "-incoming", "defer"]) as real:
+            status = real.load(path)
+        printed = [_PROGRAM.sub("", one) for one in real.lines if "chardev=mon" not in one]
+        line = [f"qemu-system-{target}", *line, "-serial", "null"]
+        answer = rehearse(stream, line, release=release)
+        assert status == "completed"
+        assert (answer.outcome, list(answer.stderr)) == (Outcome.LOADS, printed)
+
+
+def oracle() -> list[str]:
+    """Names of the sources, fixed so that tests are named without the folder."""
+    return [
+        "ppc-lin-5",
+        *(f"x86-fir-{number}" for number in (0, 1, 5)),
+        *(f"x86-lin-{number}" for number in (8, 9, 12, 14, 17, 18)),
+    ]
+
+
+@pytest.mark.parametrize("source", oracle())
+def test_oracle(source: str, shared_folder: Path, lab: Lab) -> None:
+    folder = shared_folder / "oracle" / "running"
+    stream = read(folder / f"{source}.mig.xz")
+    text = (folder / "cases.jsonl").read_text(encoding="utf-8")
+    cases = [json.loads(line) for line in text.splitlines()]
+    mine = [one for one in cases if one["id"].rpartition("-")[0] == source]
+    assert mine
+    for case in mine:
+        lab(case["dst_rel"], case["arch"])
+        line = [f"qemu-system-{case['arch']}", *case["dst_args"]]
+        answer = rehearse(stream, line, release=case["dst_rel"])
+        wanted = Outcome.LOADS if case["status"] == "completed" else Outcome.REFUSED
+        assert (case["id"], answer.outcome) == (case["id"], wanted)
+        assert list(answer.stderr) == case["stderr"], case["id"]
+
+
+# Does the guest go on?
+
+
+def watched(name: str, source: str, destination: str, seconds: float, lab: Lab) -> Verdict:
+    guest = GUESTS[name]
+    path = guest_stream(name, source, lab)
+    lab(destination, guest.target)
+    with tempfile.TemporaryDirectory() as folder:
+        line = guest.command_line(guest.disk(Path(folder)))
+        line = [f"qemu-system-{guest.target}", *line, "-serial", "stdio"]
+        return rehearse(read(path), line, release=destination, watch=seconds)
+
+
+def test_a_guest_that_goes_on(lab: Lab) -> None:
+    answer = watched("ppc-linux", "7.2", "10.0", 8, lab)
+    assert answer.outcome is Outcome.LOADS
+    assert answer.destination["guest"]["state"] == "runs"
+    assert any(line.startswith("C ") for line in answer.destination["guest"]["console"])
+    assert [one.severity for one in answer.findings if one.rule == "guest-goes-on"] == ["info"]
+
+
+def test_a_guest_that_qemu_loads_and_that_stands_still(lab: Lab) -> None:
+    """Linux on pseries, 11.1 under TCG: idle for ever."""
+    answer = watched("ppc-linux", "7.2", "11.1", 8, lab)
+    assert answer.outcome is Outcome.LOADS
+    guest = answer.destination["guest"]
+    assert (guest["state"], guest["console_bytes"]) == ("stands-still", 0)
+    assert any(one["decrementer_overdue"] for one in guest["vcpus"])
+    found = [one for one in answer.findings if one.rule == "guest-goes-on"]
+    assert [one.severity for one in found] == ["endangers"]
+
+
+# Whatever the guest's memory
+
+
+@pytest.mark.parametrize("target", ["x86_64", "ppc64"])
+def test_64_gib(target: str, lab: Lab) -> None:
+    """Streams of machines that never ran, 10.0 to itself; start and load alone."""
+    lab("10.0", target)
+    streams = {}
+    for memory in ("256", "64G"):
+        data = collect(machine(target, memory), release="10.0", vmstate=False).stream
+        streams[memory] = read(data)
+        assert streams[memory].ram is not None
+    best = {"256": 99.0, "64G": 99.0}
+    for _ in range(20):  # the best of both, as other work on this machine disturbs
+        for memory, stream in streams.items():
+            start = time.monotonic()
+            answer = rehearse(stream, machine(target, memory), release="10.0")
+            best[memory] = min(best[memory], time.monotonic() - start)
+            assert answer.outcome is Outcome.LOADS, answer.stderr
+        # Python's own start, 0.15 s of a command's time, is not in it.
+        if best["64G"] < 1.5 * (best["256"] + 0.15):
+            return
+    pytest.fail(f"seconds: {best}")
+
+
+# Nothing is left behind
+
+
+def qemus() -> set[int]:
+    """Programs that this test or a child of it has started."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            text = (path / "cmdline").read_bytes()
+            state = (path / "stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            continue
+        if b"migratable-qmp" in text and b"migratable-test-mark" in text and state != "Z":
+            found.add(int(path.name))
+    return found
+
+
+def marked(line: list[str]) -> list[str]:
+    """The line with a mark by which its process is found again; it does not show in a stream."""
+    return [*line, "-object", "rng-builtin,id=migratable-test-mark"]
+
+
+@pytest.fixture
+def private_temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setenv("TMPDIR", str(folder))
+    yield folder
+    assert list(folder.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def never_ran(lab: Lab) -> Callable[[str], Stream]:
+    streams: dict[str, Stream] = {}
+
+    def one(target: str) -> Stream:
+        if target not in streams:
+            lab("7.2", target)
+            data = collect(marked(machine(target)), release="7.2", vmstate=False).stream
+            streams[target] = read(data)
+        return streams[target]
+
+    return one
+
+
+def counts() -> tuple[int, int]:
+    deadline = time.monotonic() + 3
+    while threading.active_count() > 1 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return sum(1 for _ in Path("/proc/self/fd").iterdir()), threading.active_count()
+
+
+@pytest.mark.parametrize("number", [20, pytest.param(200, marks=pytest.mark.slow)])
+def test_many_in_a_row(
+    number: int, never_ran: Callable[[str], Stream], lab: Lab, private_temporary: Path
+) -> None:
+    targets = ["x86_64", "ppc64"]
+    for target in targets:
+        for release in RELEASES:
+            lab(release, target)
+        never_ran(target)
+    before = counts()
+    for index in range(number):
+        target = targets[index % 5 == 0]
+        release = RELEASES[index % 4]
+        answer = rehearse(never_ran(target), marked(machine(target)), release=release)
+        # 5.2's pseries knows an older spapr_iommu than 7.2's sends.
+        loads = (target, release) != ("ppc64", "5.2")
+        assert answer.outcome is (Outcome.LOADS if loads else Outcome.REFUSED), answer
+    assert counts() == before
+    assert not qemus()
+
+
+def test_16_side_by_side(
+    never_ran: Callable[[str], Stream], lab: Lab, private_temporary: Path
+) -> None:
+    for release in RELEASES:
+        lab(release)
+    stream = never_ran("x86_64")
+    before = counts()
+    lines = [marked(machine("x86_64")), marked([*machine("x86_64"), "-device", "nonsense"])]
+    destinations = [
+        Destination(command_line=lines[number % 4 == 3], release=RELEASES[number % 4])
+        for number in range(16)
+    ]
+    answers = rehearse_all(stream, destinations, jobs=16)
+    outcomes = [isinstance(one, Verdict) and str(one.outcome) for one in answers]
+    assert outcomes == ["loads", "loads", "loads", "refused"] * 4
+    assert counts() == before
+    assert not qemus()
+
+
+@pytest.mark.parametrize("memory", ["256", "64G"])
+def test_killed_at_any_moment(memory: str, lab: Lab, private_temporary: Path) -> None:
+    lab("7.2")
+    line = marked(machine("x86_64", memory))
+    source = private_temporary.parent / "source.mig"
+    source.write_bytes(collect(line, release="7.2", vmstate=False).stream)
+    command = [sys.executable, "-m", "migratable", "rehearse", str(source), "--release", "7.2"]
+    command += ["--release", "7.2", "--jobs", "2", "--", *line]
+    random.seed(4)
+    for number in range(8):
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ
+        )
+        time.sleep(0.1 + 0.08 * number + random.random() * 0.05)
+        process.send_signal(signal.SIGKILL if number % 4 else signal.SIGTERM)
+        process.wait()
+        deadline = time.monotonic() + 5
+        while qemus() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert not qemus()
+        assert list(private_temporary.iterdir()) == []
+
+
+# The command
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "migratable", "rehearse", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+
+
+def test_command(never_ran: Callable[[str], Stream], lab: Lab, tmp_path: Path) -> None:
+    from migratable.stream import write
+
+    for release in ("7.2", "10.0"):
+        lab(release)
+    source = tmp_path / "guest.mig"
+    source.write_bytes(write(never_ran("x86_64")))
+    line = marked(machine("x86_64"))
+    done = run(str(source), "--release", "10.0", "--json", "--", *line)
+    assert (done.returncode, done.stderr) == (0, "")
+    answer = json.loads(done.stdout)
+    assert answer["schema"] == "migratable.verdict/1"
+    assert (answer["verdict"], answer["basis"]) == ("loads", "rehearsed")
+    assert answer["destination"]["qemu"].startswith("10.0")
+    assert answer["source"]["machine"] == "pc-q35-5.2"
+    less = [*line, "-m", "128"]
+    done = run(str(source), "--release", "10.0", "--", *line, "--", *less)
+    assert done.returncode == 1
+    assert "LOADS" in done.stdout
+    assert "REFUSED" in done.stdout
+    assert "ram-block-size" in done.stdout
+    done = run(str(source), "--release", "7.2", "--release", "10.0", "--json", "--", *less)
+    assert done.returncode == 1
+    found = json.loads(done.stdout)["rehearsals"]
+    assert [one["first_refusal"]["rule"] for one in found] == ["ram-block-size"] * 2
+    assert [one["name"] for one in found] == ["7.2", "10.0"]
+    for wrong in (
+        [str(source)],
+        [str(source), "--watch", "3", "--", *line],
+        [str(source), "--", "/nowhere/qemu-none"],
+        [str(tmp_path / "none.mig"), "--release", "10.0", "--", *line],
+        [str(source), "--alive", "--release", "10.0", "--", *line],
+    ):
+        done = run(*wrong)
+        assert (done.returncode, done.stdout) == (2, ""), wrong
+        assert done.stderr.strip()
+        assert "Traceback" not in done.stderr
+
+
+def test_source_is_no_stream(tmp_path: Path, lab: Lab) -> None:
+    source = tmp_path / "nonsense.mig"
+    source.write_bytes(b"no stream at all")
+    with pytest.raises(MigratableError):
+        rehearse(read(source), machine("x86_64"), release=lab("10.0").release)
