@@ -6,6 +6,8 @@ import contextlib
 import gzip
 import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ from migratable.capture.running import Captured, capture_socket
 from migratable.check import check
 from migratable.errors import CaptureError, LabError
 from migratable.profile.collect import collect
+from migratable.rehearse import rehearse
 from migratable.stream import read
 from migratable.verdict import Outcome
 from tests.conftest import Lab
@@ -98,11 +101,13 @@ def test_same_answer_as_full_migration(
         real = _load(guest, release, lab, tmp_path / "full.mig", tmp_path)
         assert _load(guest, release, lab, capture, tmp_path) == real, release
         line = [*lab(release, guest.target).command, *guest.command_line(guest.disk(tmp_path))]
-        verdict = check(ours, collect([*line, "-serial", "null"], vmstate=False))
+        line += ["-serial", "null"]
         loads, said = real
-        assert (verdict.outcome is Outcome.LOADS) == loads, release
-        if verdict.first_refusal is not None:
-            assert verdict.first_refusal.message in said, release
+        predicted = check(ours, collect(line, vmstate=False))
+        for verdict in (predicted, rehearse(ours, line)):
+            assert (verdict.outcome is Outcome.LOADS) == loads, release
+            if verdict.first_refusal is not None:
+                assert verdict.first_refusal.message in said, release
 
 
 def _state(running: Running) -> dict[str, object]:
@@ -228,3 +233,47 @@ def test_monitor_that_is_taken(lab: Lab, tmp_path: Path) -> None:
         assert b"QMP" in other.recv(4096)
         with pytest.raises(CaptureError, match="one client at a time"):
             _capture(tmp_path)
+
+
+def test_vm_that_sees_no_path_of_ours(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container: other mounts, and the folder of temporary files is another."""
+    hide = 'mount -t tmpfs none /var/tmp && exec "$0" "$@"'
+    program = ["unshare", "-rm", "sh", "-c", hide, *lab("7.2").command]
+    if subprocess.run([*program[:5], "true"], check=False).returncode:
+        pytest.skip("no mount namespaces here")
+    monkeypatch.setattr("tempfile.tempdir", "/var/tmp")
+    guest = GUESTS["x86-firmware"]
+    arguments = guest.command_line(guest.disk(tmp_path))
+    with Running(program, arguments, qmp_path=tmp_path / "qmp") as running:
+        running.await_count(3)
+        assert len(read(_capture(tmp_path).data).devices) > 20
+        assert running.goes_on()
+        running.qmp("stop")
+        assert len(read(_capture(tmp_path).data).devices) > 20
+        assert running.qmp("query-status")["status"] == "paused"
+
+
+def test_killed_at_any_moment(lab: Lab, tmp_path: Path) -> None:
+    with _running(GUESTS["x86-linux"], "10.0", lab, tmp_path) as running:
+        out = tmp_path / "out"
+        out.mkdir()
+        words = ["-m", "migratable", "capture", f"qmp:{tmp_path}/qmp", "--yes", "-o"]
+        begin = time.monotonic()
+        subprocess.run([sys.executable, *words, out / "whole"], check=True, capture_output=True)
+        whole = time.monotonic() - begin
+        for number in range(8):
+            with subprocess.Popen(
+                [sys.executable, *words, out / f"{number}"],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            ) as process:
+                time.sleep(whole * (0.3 + 0.09 * number))
+                process.kill()
+        assert all(one.name.isalnum() for one in out.iterdir())
+        for one in out.iterdir():
+            assert len(read(one).devices) > 30
+        assert running.goes_on()
+        assert running.qmp("query-fdsets") == []
+        assert running.qmp("query-status")["status"] == "running"

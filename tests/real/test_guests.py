@@ -10,6 +10,7 @@ import pytest
 from migratable.check import check
 from migratable.errors import LabError
 from migratable.profile.collect import collect
+from migratable.rehearse import rehearse
 from migratable.stream import read
 from migratable.stream.fields import decode
 from migratable.stream.handlers import virtio_of
@@ -128,11 +129,12 @@ def test_uso_that_the_driver_took(
         assert destination.load(stream) != "completed"
     real = [text for text in destination.lines if "Features 0x" in text]
     assert len(real) == 1
-    verdict = check(read(stream), collect([*program.command, *line, "-serial", "null"]))
-    assert verdict.outcome is Outcome.REFUSED
-    assert verdict.first_refusal is not None
-    assert verdict.first_refusal.message in real[0]
-    assert real[0].partition(": ")[2] in verdict.first_refusal.stderr
+    words = [*program.command, *line, "-serial", "null"]
+    for verdict in (check(read(stream), collect(words)), rehearse(read(stream), words)):
+        assert verdict.outcome is Outcome.REFUSED
+        assert verdict.first_refusal is not None
+        assert verdict.first_refusal.message in real[0]
+        assert real[0].partition(": ")[2] in verdict.first_refusal.stderr
 
 
 def test_uso_where_it_is_offered(lab: Lab, guest_stream: GuestStream, tmp_path: Path) -> None:
@@ -143,5 +145,6 @@ def test_uso_where_it_is_offered(lab: Lab, guest_stream: GuestStream, tmp_path: 
     with Running(program.command, [*line, "-incoming", "defer"], tap=True) as destination:
         assert destination.load(stream) == "completed"
         assert destination.goes_on()
-    verdict = check(read(stream), collect([*program.command, *line, "-serial", "null"]))
-    assert verdict.outcome is Outcome.LOADS
+    words = [*program.command, *line, "-serial", "null"]
+    for verdict in (check(read(stream), collect(words)), rehearse(read(stream), words)):
+        assert verdict.outcome is Outcome.LOADS

@@ -252,7 +252,16 @@ def test_pause_without_both_events() -> None:
     assert pause_of([]) is None
 
 
-def test_output_is_private_and_whole(tmp_path: Path) -> None:
+@pytest.mark.parametrize("nameless", [True, False])
+def test_output_is_private_and_whole(
+    nameless: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not nameless:
+
+        def unknown(folder: Path) -> int:
+            raise OSError(95, "Operation not supported")
+
+        monkeypatch.setattr("migratable.capture.output._nameless", unknown)
     path = tmp_path / "a.mig"
     write_private(path, b"one")
     assert path.stat().st_mode & 0o777 == 0o600
