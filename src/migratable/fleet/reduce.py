@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import struct
 from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping
 from typing import NewType
 
 from migratable.profile.loader import LoaderTables
 from migratable.profile.model import Profile
+from migratable.stream.cursor import Buffer
 from migratable.stream.layout import SectionKind
 from migratable.stream.model import Section, Span, Stream, flatten
 
@@ -25,11 +28,42 @@ Kind = NewType("Kind", bytes)
 
 _CONTENT_ONLY = frozenset({"ram", "block", "dirty-bitmap"})
 """Iterated sections whose rounds carry contents of memory and disks."""
+_PVR = 287
+"""Place of the processor version register in ``env.spr`` (target/ppc/cpu.h: SPR_PVR)."""
+_CLOCKS: Mapping[str, frozenset[str]] = {
+    "mc146818rtc": frozenset(
+        [
+            "cmos_data",
+            "base_rtc",
+            "last_update",
+            "offset",
+            "next_alarm_time",
+            "update_timer",
+            "periodic_timer",
+            "next_periodic_time",
+        ]
+    ),
+    "cpu": frozenset({"env.spr"}),
+    "spapr": frozenset({"guest_timebase", "time_of_the_day_ns", "fdt_blob"}),
+    "spapr/rtc": frozenset({"ns_offset"}),
+}
+"""Fields of a destination's own sections that tell when it was started, and no more.
+
+``fdt_blob`` has a random seed in it, ``env.spr`` the time base beside the processor's version.
+"""
+_HOST_OPTIONS = re.compile(
+    "name|drive|blockdev|chardev|netdev|vnc|spice|display|qmp|mon|monitor|pidfile|D|sandbox|msg|"
+    "incoming|loadvm|kernel|initrd|append|hd[abcd]|cdrom"
+)
 _PACK = struct.Struct(">BIIII?")
 
 
 def shape(stream: Stream) -> Shape:
     """Reduce a stream to what rules can see of it."""
+    return _shape(stream, lambda section: section.body)
+
+
+def _shape(stream: Stream, seen: Callable[[Section], Buffer]) -> Shape:
     digest = hashlib.blake2b(digest_size=20)
     put = digest.update
     put(f"{stream.version} {stream.eof} {stream.page_size} {len(stream.trailer) > 0}".encode())
@@ -45,7 +79,7 @@ def shape(stream: Stream) -> Shape:
             put(b"m" if block.mapped is not None else b"-")
     for element in flatten(stream.elements):
         if isinstance(element, Section):
-            _section(put, element)
+            _section(put, element, seen)
         elif isinstance(element, Span):
             put(b"span")  # rounds of RAM: how many there are is not seen
         else:
@@ -59,17 +93,36 @@ def shape(stream: Stream) -> Shape:
     return Shape(digest.digest())
 
 
-def _section(put: object, one: Section) -> None:
-    assert callable(put)
-    iterated = one.kind in {SectionKind.PART, SectionKind.END}
-    if iterated and one.idstr in _CONTENT_ONLY:
+def _section(
+    put: Callable[[bytes], object], one: Section, seen: Callable[[Section], Buffer]
+) -> None:
+    contents = one.idstr in _CONTENT_ONLY
+    if contents and one.kind in {SectionKind.PART, SectionKind.END}:
         return
-    seen = not (one.idstr in _CONTENT_ONLY and one.kind is SectionKind.START)
-    size = len(one.body) if seen else 0
+    size = 0 if contents else len(one.body)
     head = (one.kind, one.section_id, one.instance_id, one.version_id, size, one.footer)
     put(_PACK.pack(*head) + _text(one.idstr))
-    if seen:
-        put(one.body)
+    if not contents:
+        put(bytes(seen(one)))
+
+
+def _without_clocks(section: Section) -> Buffer:
+    """A section's body with zeros where it tells when the machine was started."""
+    wanted = _CLOCKS.get(section.idstr)
+    if wanted is None:
+        return section.body
+    from migratable.stream.fields import decode  # noqa: PLC0415 -- profiles only
+
+    body = bytearray(section.body)
+    start = section.body_offset or 0
+    for path, field in decode(section).walk():
+        if path[-1] in wanted:
+            at = field.offset - start
+            kept = bytes(body[at + 8 * _PVR : at + 8 * _PVR + 8])
+            body[at : at + field.size] = bytes(field.size)
+            if path[-1] == "env.spr":
+                body[at + 8 * _PVR : at + 8 * _PVR + 8] = kept
+    return bytes(body)
 
 
 def _text(text: str) -> bytes:
@@ -80,13 +133,25 @@ def _text(text: str) -> bytes:
 def kind(profile: Profile) -> Kind:
     """Reduce a destination to what rules can see of it."""
     document = profile.to_json()
-    for name in ("program", "command_line", "inert", "notes", "taken", "loader", "vmstate"):
+    for name in ("program", "inert", "notes", "taken", "loader", "vmstate"):
         document.pop(name, None)
+    document["command_line"] = list(_looked_at(profile.command_line))
     document["stream"] = shape_of_bytes(profile.stream)
     document["vmstate"] = hashlib.blake2b(profile.vmstate).hexdigest()
     document["loader"] = None if profile.loader is None else _loader(profile.loader)
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), default=str)
     return Kind(hashlib.blake2b(text.encode(), digest_size=20).digest())
+
+
+def _looked_at(command_line: tuple[str, ...]) -> Iterator[str]:
+    """Words of a command line but those that name things of the host, or the VM itself."""
+    words = iter(command_line[1:])
+    for word in words:
+        name = word.lstrip("-")
+        if not word.startswith("-") or not _HOST_OPTIONS.fullmatch(name):
+            yield re.sub(r",(?:mac|serial|wwn)=[^,]*", "", word)
+        else:
+            next(words, None)
 
 
 def shape_of_bytes(data: bytes) -> str:
@@ -95,45 +160,56 @@ def shape_of_bytes(data: bytes) -> str:
         return ""
     from migratable.stream import read  # noqa: PLC0415 -- only profiles with a stream need it
 
-    return shape(read(data)).hex()
+    return _shape(read(data), _without_clocks).hex()
 
 
 def _loader(tables: LoaderTables) -> object:
     """The loader's tables with addresses made relative.
 
-    Addresses differ from process to process. An object is named by its place among the handlers, a
-    word by the object before it and the distance, a function by the order in which it is met.
+    Addresses differ from process to process. A function is named by the order in which it is met.
     """
     document = tables.to_json()
-    bases = sorted({handler.opaque for handler in tables.handlers})
-    place = {base: number for number, base in enumerate(bases)}
-    order: dict[int, int] = {}
-    for handler in tables.handlers:
-        order.setdefault(handler.opaque, len(order))
-    document["handlers"] = [
-        [*row[:5], order[handler.opaque], *row[6:]]
-        for row, handler in zip(document["handlers"], tables.handlers, strict=True)
-    ]
+    document["handlers"] = [[*row[:5], *row[6:]] for row in document["handlers"]]
     functions: dict[int, int] = {}
     for one in document["vmsds"]:
         for field in one["fields"]:
             if "test" in field:
                 field["test"] = functions.setdefault(field["test"], len(functions) + 1)
-    words = []
-    for (at, width), value in tables.words.items():
-        before = bisect_right(bases, at) - 1
-        base = bases[before] if before >= 0 else 0
-        name = order[base] if base in place else -1
-        words.append((name, at - base, width, _relative(value, bases, order)))
-    document["words"] = sorted(words, key=str)
+    document["words"] = list(_words(tables))
     return document
 
 
-def _relative(value: int, bases: list[int], order: dict[int, int]) -> object:
-    """A pointer to near an object by that object; other values as they are."""
-    if value < 1 << 32:
-        return value
-    before = bisect_right(bases, value) - 1
-    if before >= 0 and value - bases[before] < 1 << 20:
-        return [order[bases[before]], value - bases[before]]
-    return value
+def _is_pointer(value: int, width: int) -> bool:
+    """Whether a word is an address of the process.
+
+    Where Linux places a program and its heap, bit 46 is set and those above are not. What is not
+    recognised only makes equal destinations look different.
+    """
+    return width == 8 and value >> 46 == 1 and value % 8 == 0
+
+
+def _words(tables: LoaderTables) -> Iterator[tuple[object, ...]]:
+    """Words of memory by the object that they are in and their place in it.
+
+    Objects are the handlers', then those that pointers lead to, in the order in which they are met.
+    """
+    pointers = {value for (_, width), value in tables.words.items() if _is_pointer(value, width)}
+    bases = sorted(pointers.union(handler.opaque for handler in tables.handlers))
+    inside: dict[int, list[tuple[int, int, int]]] = {}
+    for (at, width), value in tables.words.items():
+        before = bisect_right(bases, at) - 1
+        base = bases[before] if before >= 0 else 0
+        inside.setdefault(base, []).append((at - base, width, value))
+    names = {base: at for at, base in enumerate(handler.opaque for handler in tables.handlers)}
+    met = list(names)
+    for base in met:
+        for place, width, value in sorted(inside.pop(base, ())):
+            shown: object = value
+            if _is_pointer(value, width):
+                if value not in names:
+                    names[value] = len(names) + len(tables.handlers)
+                    met.append(value)
+                shown = ("at", names[value])
+            yield (names[base], place, width, shown)
+    for base in sorted(inside):
+        yield ("elsewhere", base, *sorted(inside[base]))

@@ -14,6 +14,7 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from migratable.check import check as predict
@@ -26,7 +27,7 @@ from migratable.fleet.matrix import Line, Matrix
 from migratable.fleet.pairs import Check
 from migratable.fleet.parts import Progress
 from migratable.fleet.programs import Device, Program, program
-from migratable.profile.commandline import parse
+from migratable.profile.commandline import inert, parse
 from migratable.profile.model import Profile
 from migratable.stream import Stream, read
 from migratable.terms import MachineType
@@ -135,6 +136,9 @@ class _Work:
     def row(self, one: Row) -> tuple[list[Answer], str]:
         """Answers for all pairs of releases (row by row), and why there is none for any."""
         made: list[_Made] = []
+        replaced = self._replaced(one)
+        if replaced:
+            return [NO_PAIR] * len(self.programs) ** 2, replaced
         for machine in one.machines:
             made = [self._make(at, machine, one.device) for at in self.programs]
             if any(found.stream is not None for found in made):
@@ -145,6 +149,21 @@ class _Work:
             return answers, ""
         said = [found.failure or next(iter(found.refused), "") for found in reversed(made)]
         return answers, next((text for text in said if text), "no release has it")
+
+    def _replaced(self, one: Row) -> str:
+        """Why the device cannot be itself here: something of the host stands behind it."""
+        at = next((at for at in self.programs if one.device in at.devices), None)
+        if at is None:
+            return ""
+        line = parse([*at.command, *recipes.words(one.machines[0], at.devices[one.device])])
+        try:
+            quiet = inert(line, release=at.version, private_dir=Path("/private"))
+        except MigratableError as error:
+            return str(error)
+        if any(word.split(",")[0] == one.device for word in quiet.plain_argv):
+            return ""
+        notes = [note for note in quiet.notes if one.device in note]
+        return "; ".join(notes) or "it is no part of an inert machine"
 
     def _make(self, at: Program, machine: str, device: str) -> _Made:
         version = MachineType.parse(machine).version

@@ -97,7 +97,7 @@ def _profile(base: int, **options: object) -> Profile:
         "loader": tables,
         "taken": str(base),
         "program": (str(base),),
-        "command_line": ("-name", str(base)),
+        "command_line": ("qemu", "-name", str(base)),
     }
     arguments.update(options)
     return Profile(**arguments)  # type: ignore[arg-type]

@@ -1,0 +1,120 @@
+"""Fleets whose hosts are real programs, and real releases against one another."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from migratable.errors import DestinationStartError
+from migratable.fleet import destinations
+from migratable.fleet.answers import State
+from migratable.fleet.matrix import run
+from migratable.fleet.model import read_fleet
+from migratable.fleet.reduce import kind, shape
+from migratable.fleet.releases import Question, compare
+from migratable.fleet.resolve import resolve
+from migratable.lab import Installed
+from migratable.profile.collect import collect
+from migratable.profile.commandline import parse
+from migratable.stream import read
+
+pytestmark = pytest.mark.real
+Lab = Callable[..., Installed]
+LINE = "qemu-system-x86_64 -M q35 -m 256M -device virtio-rng-pci -name {name} -uuid {uuid}"
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIGRATABLE_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize(("target", "machine"), [("x86_64", "q35"), ("ppc64", "pseries")])
+def test_a_destination_is_the_same_however_often_it_is_taken(
+    lab: Lab, target: str, machine: str
+) -> None:
+    """Addresses, clocks and names differ from one start to the next; the key does not."""
+    program = " ".join(lab("10.0", target).command)
+    words = f"{program} -M {machine} -m 256M -nodefaults"
+    one, two = (collect(f"{words} -name {name}", vmstate=False) for name in ("a", "b"))
+    assert kind(one) == kind(two)
+    other = collect(f"{words} -device virtio-rng-pci", vmstate=False)
+    assert kind(other) != kind(one)
+    assert shape(read(one.stream)) != shape(read(other.stream))
+
+
+def test_a_fleet_with_programs(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, new = lab("7.2"), lab("10.0")
+    lines = [
+        LINE.format(name=f"vm{at}", uuid=f"00000000-0000-0000-0000-00000000000{at}")
+        for at in range(2)
+    ]
+    command = ", ".join(repr(word) for word in new.command)
+    remote = f"[{sys.executable!r}, '-m', 'migratable']"
+    (tmp_path / "fleet.toml").write_text(
+        "".join(
+            f"[[vm]]\nname = 'vm{at}'\ncommand-line = '{line}'\nrelease = '7.2'\n"
+            for at, line in enumerate(lines)
+        )
+        + "[[vm]]\nname = 'young'\nrelease = '10.0'\n"
+        "command-line = 'qemu-system-x86_64 -M pc-q35-10.0 -m 256M'\n"
+        "[[host]]\nname = 'lab'\nrelease = '10.0'\n"
+        f"[[host]]\nname = 'here'\ncommand = [{command}]\n"
+        f"[[host]]\nname = 'far'\nremote = {remote}\ncommand = [{command}]\n"
+        "[[host]]\nname = 'old'\nrelease = '7.2'\n"
+    )
+    assert old.command
+    matrix = run(resolve(read_fleet(tmp_path / "fleet.toml")))
+    states = [[matrix.answer(vm, host).state for host in range(4)] for vm in range(3)]
+    assert states[0] == states[1]
+    assert states[0][0] is states[0][1] is states[0][2]
+    assert State.FAILED not in {state for row in states for state in row[:2]}
+    # The younger machine type does not exist on the old host: its own words say so.
+    assert states[2][3] is State.REFUSED
+    verdict = matrix.verdict(2, 3)
+    assert verdict is not None
+    assert verdict.first_refusal is not None
+    assert verdict.first_refusal.rule == "destination-start"
+    assert verdict.first_refusal.message == "unsupported machine type"
+    # Nothing is started a second time.
+    monkeypatch.setattr("migratable.profile.collect.collect", None)
+    (tmp_path / "again.toml").write_text(
+        (tmp_path / "fleet.toml").read_text().split("[[host]]\nname = 'far'")[0]
+    )
+    again = run(resolve(read_fleet(tmp_path / "again.toml")))
+    assert [again.answer(vm, 0).state for vm in range(3)] == [row[0] for row in states]
+
+
+def test_releases(lab: Lab) -> None:
+    lab("7.2")
+    lab("10.0")
+    question = Question(
+        releases=("7.2", "10.0"),
+        machines=("pc-q35-7.2", "pc-q35-10.0"),
+        devices=("virtio-rng-pci", "scsi-hd", "vfio-pci"),
+    )
+    found = compare(question)
+    names = [line.name for line in found.matrix.vms]
+    assert names == ["pc-q35-7.2", "pc-q35-10.0", "virtio-rng-pci", "scsi-hd"]
+    hosts = {line.name: at for at, line in enumerate(found.matrix.hosts)}
+    for vm, name in enumerate(names):
+        if name != "pc-q35-10.0":
+            for pair in ("7.2 → 7.2", "10.0 → 10.0"):
+                assert found.matrix.answer(vm, hosts[pair]).state is not State.REFUSED, (name, pair)
+    assert found.matrix.answer(1, hosts["7.2 → 10.0"]).state is State.NONE
+    assert found.matrix.answer(1, hosts["10.0 → 7.2"]).state is State.NONE
+    assert found.matrix.answer(1, hosts["10.0 → 10.0"]).state is not State.REFUSED
+    ((left, why),) = found.left_out
+    assert left == "vfio-pci"
+    assert why == "-device vfio-pci: pci-testdev, which keeps its slot and has no state"
+
+
+def test_a_refusal_to_start_is_remembered_only_where_asked(lab: Lab) -> None:
+    line = parse([*lab("7.2").command, "-M", "pc-q35-99.0"])
+    for remember in (False, True, True):
+        with pytest.raises(DestinationStartError, match="unsupported machine"):
+            destinations.collected(line, remember_refusals=remember)
+        kept = list(destinations.cache_folder().glob("*"))
+        assert len(kept) == remember
