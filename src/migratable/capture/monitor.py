@@ -169,8 +169,9 @@ class Exchange:
         return bytes(data)
 
     def close(self) -> None:
-        """Take it back; QEMU keeps nothing."""
+        """Take it back; QEMU keeps nothing (see :func:`keeps_descriptors`), or an empty file."""
         try:
+            os.ftruncate(self._memory, 0)
             with contextlib.suppress(QmpError, QmpClosedError):
                 self._monitor.execute("remove-fd", {"fdset-id": self._set})
         finally:
