@@ -88,10 +88,16 @@ def command(
     """
     if watch is not None and not alive:
         raise click.UsageError("--watch goes with --alive")
-    from migratable.capture.source import open_source
+    from migratable.capture.source import is_live, open_source
+    from migratable.cli._confirm import asker
 
     destinations = _destinations(command_lines, profiles, command_file, releases)
-    opened = open_source(source, confirm=_confirmation(yes=yes))
+    if is_live(source):
+        if alive:
+            raise click.UsageError(f"{source} is captured without its memory; --alive needs that")
+        for one in destinations:
+            one.program()  # no VM is paused for a destination that is not there
+    opened = open_source(source, confirm=asker(yes=yes))
     facts = {**opened.facts, "name": opened.name}
     answers = _answers(opened.stream, destinations, facts, alive, watch, timeout, jobs)
     if form == "json":
@@ -167,14 +173,6 @@ def _destinations(
     ]
 
 
-def _confirmation(*, yes: bool) -> Callable[[str], bool] | None:
-    if yes:
-        return lambda _: True
-    if sys.stdin.isatty():
-        return lambda what: click.confirm(what, err=True)
-    return None
-
-
 class _progress:  # noqa: N801 -- used like a function
     """A bar on stderr for several destinations, on a terminal only."""
 
@@ -203,7 +201,7 @@ def _print_json(
         only = answers[0]
         if isinstance(only, MigratableError):
             raise only
-        click.echo(json.dumps(only.to_json()))
+        click.echo(json.dumps(only.to_json(), default=str))
         return
     rows = [
         {"name": one.name, "error": str(answer)}
@@ -211,7 +209,7 @@ def _print_json(
         else {"name": one.name, **answer.to_json()}
         for one, answer in zip(destinations, answers, strict=True)
     ]
-    click.echo(json.dumps({"schema": "migratable.rehearsals/1", "rehearsals": rows}))
+    click.echo(json.dumps({"schema": "migratable.rehearsals/1", "rehearsals": rows}, default=str))
 
 
 def _status(answers: Sequence[Verdict | MigratableError]) -> int:

@@ -48,6 +48,13 @@ class Destination:
             return self.command_line
         return parse(self.command_line, need_program=self.release is None)
 
+    def program(self) -> tuple[str, ...]:
+        """Words that start its program.
+
+        :raise CommandLineError: When it is not here (LabError: the lab does not have it).
+        """
+        return resolve(self.line(), release=self.release).command
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rehearsed:
