@@ -20,7 +20,7 @@ from tests.conftest import Lab
 from tests.guests.machines import GUESTS, Guest, Running
 from tests.guests.saved import resumed
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.slow]  # the first time, guests are booted
 GuestStream = Callable[[str, str], Path]
 
 

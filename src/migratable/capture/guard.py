@@ -28,6 +28,9 @@ _STATES = {
     "guest-panicked",
     "shutdown",
 }
+_TRIED = {"x86_64", "i386", "ppc64"}
+_TRANSPORT = ("x-ignore-shared", "mapped-ram")
+"""Capabilities that a migration announces in its stream, and a capture does not."""
 _REMEDIES = {
     "inmigrate": "it waits for an incoming migration; capture the source of that",
     "postmigrate": "its state went to another host; capture the VM there",
@@ -75,23 +78,32 @@ def examine(monitor: Monitor) -> Standing:
     if status not in _STATES:
         why = _REMEDIES.get(status, "that is no state to capture it in")
         raise CaptureError(f"{monitor.name}: the VM is in state {status!r}: {why}")
-    unchecked = list(_migration(monitor, version))
+    unchecked = _migration(monitor, version)
     _jobs(monitor)
     _dump(monitor)
     commands = monitor.execute("query-commands")
     if not any(one.get("name") == SAVE for one in commands):
         raise CaptureError(f"{monitor.name}: this QEMU has no command {SAVE}; save it to a file")
     machine = str(monitor.execute("qom-get", {"path": "/machine", "property": "type"}))
+    target = str(monitor.execute("query-target").get("arch", ""))
+    if target not in _TRIED:
+        unchecked.append(f"captures of {target} were never tried beside full migrations")
+    capabilities = {
+        str(one["capability"]): bool(one["state"])
+        for one in monitor.execute("query-migrate-capabilities")
+    }
+    unchecked += [
+        f"capability {name}, which must be on at both sides"
+        for name in _TRANSPORT
+        if capabilities.get(name)
+    ]
     return Standing(
         version=version,
         status=status,
         machine=machine.removesuffix("-machine"),
-        target=str(monitor.execute("query-target").get("arch", "")),
+        target=target,
         guest_name=str((monitor.execute("query-name") or {}).get("name", "")),
-        capabilities={
-            str(one["capability"]): bool(one["state"])
-            for one in monitor.execute("query-migrate-capabilities")
-        },
+        capabilities=capabilities,
         unchecked=tuple(unchecked),
     )
 

@@ -136,6 +136,18 @@ def test_finished_jobs_and_unknown_dumps_are_no_hindrance() -> None:
         assert examine(monitor).running
 
 
+def test_what_was_not_examined_is_said() -> None:
+    on = [{"capability": "x-ignore-shared", "state": True}]
+    old = {"qemu": {"major": 5, "minor": 2, "micro": 0}}
+    arch = {"arch": "aarch64"}
+    with _fake(query_migrate_capabilities=on, query_version=old, query_target=arch) as monitor:
+        said = examine(monitor).unchecked
+    assert len(said) == 3
+    assert "blocks migration" in said[0]
+    assert "aarch64" in said[1]
+    assert "x-ignore-shared" in said[2]
+
+
 def test_state_that_is_another_afterwards() -> None:
     class Stuck(FakeMonitor):
         def execute(self, command: str, *args: Any, **more: Any) -> Any:
