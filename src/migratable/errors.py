@@ -69,12 +69,16 @@ class DestinationStartError(ProfileError):
     """The destination's program refused to start.
 
     :ivar stderr: every line it printed, without the program's name.
+    :ivar only_kvm: it asks for KVM, was started under TCG, and may start under KVM.
     """
 
-    def __init__(self, message: str, *, stderr: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, message: str, *, stderr: tuple[str, ...] = (), only_kvm: bool = False
+    ) -> None:
         """Keep the program's own lines beside our message."""
         super().__init__(message)
         self.stderr = stderr
+        self.only_kvm = only_kvm
 
 
 class QemuError(MigratableError):

@@ -147,6 +147,7 @@ class Verdict:
     :ivar source: plain facts for reports: file, machine, QEMU release when known, sections, RAM.
     :ivar destination: plain facts: QEMU version, machine, CPU, accelerator.
     :ivar stderr: every line that the destination prints, also when it loads (warnings).
+    :ivar project: what a project file changed in the findings, and why.
     """
 
     outcome: Outcome
@@ -157,6 +158,7 @@ class Verdict:
     findings: tuple[Finding, ...] = ()
     unchecked: tuple[str, ...] = ()
     stderr: tuple[str, ...] = ()
+    project: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """One object for a program, stable from release to release."""
@@ -170,4 +172,5 @@ class Verdict:
             "findings": [finding.to_json() for finding in self.findings],
             "unchecked": list(self.unchecked),
             "stderr": list(self.stderr),
+            "project": list(self.project),
         }

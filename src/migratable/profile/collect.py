@@ -185,6 +185,7 @@ def collect(
                 f"{error}\n(the profile is taken under TCG; under KVM, for which the command line "
                 "asks, it may start)",
                 stderr=error.stderr,
+                only_kvm=True,
             ) from None
     if not vmstate:
         return profile

@@ -1,0 +1,268 @@
+"""``migratable check``: will this VM load on that destination, and if not, why?"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from migratable.capture.source import Source
+    from migratable.profile.model import Profile
+    from migratable.verdict import Verdict
+
+_MOST = 4 << 20
+
+
+@click.command(context_settings={"ignore_unknown_options": False})
+@click.argument("source")
+@click.argument("command_line", metavar="[-- QEMU-COMMAND-LINE]", nargs=-1)
+@click.option(
+    "--to", metavar="NAME", help="A stored, bundled or exported profile of the destination."
+)
+@click.option(
+    "--from",
+    "command_file",
+    metavar="FILE",
+    type=click.File("r", errors="replace"),
+    help="Read the command line from a file (a libvirt log, ps output, a forum post); - is stdin.",
+)
+@click.option("--release", metavar="X.Y", help="Use this lab release in the place of the program.")
+@click.option(
+    "--rehearse",
+    "rehearses",
+    is_flag=True,
+    help="Load the device state into the real destination too, and compare.",
+)
+@click.option(
+    "--hints/--no-hints", default=True, help="Try remedies for what refuses.  [default: hints]"
+)
+@click.option(
+    "--project",
+    "project_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Decisions about single rules.  [default: migratable.toml here or above]",
+)
+@click.option("--no-project", is_flag=True, help="Do not look for a project file.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=1.0),
+    default=60.0,
+    show_default=True,
+    help="Seconds for the destination to start, and for each step.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask before a running VM is paused.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@click.option("--json", "form", flag_value="json", help="The same as --format json.")
+def command(
+    source: str,
+    command_line: tuple[str, ...],
+    to: str | None,
+    command_file: Any,
+    release: str | None,
+    rehearses: bool,
+    hints: bool,
+    project_file: Path | None,
+    no_project: bool,
+    timeout: float,
+    yes: bool,
+    form: str,
+) -> None:
+    r"""Predict whether SOURCE loads on a destination, with every cause and QEMU's own lines.
+
+    The destination is a profile (--to), or its QEMU command line, which is started paused and
+    inert: nothing of the host is opened, listened on or changed.
+
+    SOURCE is a stream file (raw, compressed, libvirt save image, qcow2 snapshot, mapped-ram), a
+    profile, qmp:SOCKET or libvirt:DOMAIN.
+
+    Exit status: 0 loads, 1 refused, 3 unknown; 2 usage or failure of this tool.
+
+    \b
+    migratable check guest.mig --to host7
+    migratable check guest.mig -- qemu-system-ppc64 -M pseries-4.1 -cpu POWER9 -m 4G …
+    migratable check qmp:/run/guest.sock --from /var/log/libvirt/qemu/guest.log
+    """
+    given = _given(command_line, command_file)
+    if (to is None) == (given is None):
+        raise click.UsageError(
+            "one destination is needed: --to NAME, or its command line after --, or --from FILE"
+        )
+    if rehearses and to is not None and release is None:
+        given = _command_of(to)
+    from migratable.capture.source import open_source
+
+    opened = open_source(source, confirm=_confirmation(yes=yes))
+    profile, verdict = _predict(opened, to, given, release, timeout)
+    if rehearses:
+        verdict = _rehearsed(opened, given, release, timeout, verdict, profile)
+    if hints:
+        verdict = _with_hints(verdict, opened, to, given, release, rehearses, form)
+    verdict = _decided(verdict, None if no_project else project_file, look=not no_project)
+    if form == "json":
+        click.echo(json.dumps(verdict.to_json(), ensure_ascii=False))
+    else:
+        from migratable.report.check_text import show
+
+        show(verdict, name=opened.name, to=to or "")
+    sys.exit(verdict.outcome.exit_status)
+
+
+def _given(command_line: tuple[str, ...], command_file: Any) -> list[str] | str | None:
+    if command_file is None:
+        return list(command_line) or None
+    if command_line:
+        raise click.UsageError("give the command line after -- or in a file, not both")
+    return str(command_file.read(_MOST + 1))
+
+
+def _command_of(name: str) -> list[str]:
+    from migratable.profile.bundled import find
+
+    found = find(name)
+    if not found.command_line:
+        raise click.UsageError(f"profile {name!r} has no command line to rehearse with")
+    return list(found.command_line)
+
+
+def _predict(
+    opened: Source,
+    to: str | None,
+    given: list[str] | str | None,
+    release: str | None,
+    timeout: float,
+) -> tuple[Profile | None, Verdict]:
+    from migratable.check import check, not_started
+
+    facts = {**opened.facts, "name": opened.name}
+    if to is not None:
+        from migratable.profile.bundled import find
+
+        profile = find(to)
+    else:
+        from migratable.errors import DestinationStartError
+        from migratable.profile.collect import collect
+
+        assert given is not None
+        try:
+            profile = collect(
+                given,
+                release=release,
+                ram_sizes={block.id: block.used_length for block in opened.stream.ram_blocks},
+                vmstate=False,
+                timeout=timeout,
+            )
+        except DestinationStartError as error:
+            verdict = not_started(
+                error.stderr, stream=opened.stream, source=facts, only_kvm=error.only_kvm
+            )
+            return None, verdict
+    return profile, check(opened.stream, profile, source=facts)
+
+
+def _rehearsed(
+    opened: Source,
+    given: list[str] | str | None,
+    release: str | None,
+    timeout: float,
+    predicted: Verdict,
+    profile: Profile | None,
+) -> Verdict:
+    """Prove the prediction; a contradiction ends the program with what to report."""
+    from dataclasses import replace
+
+    from migratable.rehearse.disagreement import both
+    from migratable.verdict import Basis, Outcome
+
+    assert given is not None
+    rehearsed = both(
+        opened.stream,
+        given,
+        predicted=predicted,
+        release=release,
+        profile=profile,
+        timeout=timeout,
+        source={**opened.facts, "name": opened.name},
+    )
+    if predicted.outcome is Outcome.UNKNOWN:
+        return rehearsed
+    return replace(predicted, basis=Basis.REHEARSED, stderr=rehearsed.stderr)
+
+
+def _with_hints(
+    verdict: Verdict,
+    opened: Source,
+    to: str | None,
+    given: list[str] | str | None,
+    release: str | None,
+    rehearses: bool,
+    form: str,
+) -> Verdict:
+    from migratable.verdict import Outcome
+
+    if verdict.outcome is not Outcome.REFUSED:
+        return verdict
+    line = given
+    if line is None and to is not None:
+        from migratable.profile.bundled import find
+
+        line = list(find(to).command_line) or None
+    if line is None:
+        return verdict
+    import importlib
+    from importlib.util import find_spec
+
+    if find_spec("migratable.rehearse.hints") is None:
+        return verdict
+    hints: Any = importlib.import_module("migratable.rehearse.hints")
+    with _status("trying remedies", form) as progress:
+        found: Verdict = hints.tried(
+            verdict, opened.stream, line, release=release, rehearse=rehearses, progress=progress
+        )
+    return found
+
+
+def _decided(verdict: Verdict, given: Path | None, *, look: bool) -> Verdict:
+    from migratable.check import project
+
+    path = given or (project.find(Path.cwd()) if look else None)
+    if path is None:
+        return verdict
+    import datetime
+
+    return project.apply(verdict, project.load(path), today=datetime.date.today())
+
+
+def _confirmation(*, yes: bool) -> Callable[[str], bool] | None:
+    if yes:
+        return lambda _: True
+    if sys.stdin.isatty():
+        return lambda what: click.confirm(what, err=True)
+    return None
+
+
+class _status:  # noqa: N801 -- used like a function
+    """A line on stderr while something takes long, on a terminal only."""
+
+    def __init__(self, words: str, form: str) -> None:
+        self._words = words
+        self._status: Any = None
+        self._shown = sys.stderr.isatty() and form == "text"
+
+    def __enter__(self) -> Callable[[str], None] | None:
+        if not self._shown:
+            return None
+        from rich.console import Console
+
+        self._status = Console(stderr=True).status(f"{self._words} …")
+        self._status.__enter__()
+        return lambda what: self._status.update(f"{self._words}: {what}")
+
+    def __exit__(self, *_: object) -> None:
+        if self._status is not None:
+            self._status.__exit__(None, None, None)

@@ -1,0 +1,52 @@
+"""``migratable rule``: the documentation of a rule, from the rule itself."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+import click
+
+
+@click.command("rule")
+@click.argument("rule_id", metavar="[ID]", required=False)
+def command(rule_id: str | None) -> None:
+    """Show what a rule checks, why QEMU refuses, and how to fix it; without ID list all rules."""
+    from migratable.check.rule import rules
+
+    if rule_id is None:
+        _list()
+        return
+    found = rules().get(rule_id)
+    if found is None:
+        import difflib
+
+        close = difflib.get_close_matches(rule_id, rules(), 1)
+        hint = f"; did you mean {close[0]}?" if close else "; `migratable rule` lists them"
+        raise click.UsageError(f"no rule has the id {rule_id!r}{hint}")
+    text = re.sub(r"\{doc\}`/?([^`]+)`", r"`\1`", sys.modules[found.check.__module__].__doc__ or "")
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    head = f"# {found.id}\n\n{text}"
+    if sys.stdout.isatty():
+        Console(highlight=False).print(Markdown(head))
+    else:
+        click.echo(head.rstrip())
+
+
+def _list() -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from migratable.check.rule import rules
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("rule", style="bold", no_wrap=True)
+    table.add_column("severity", no_wrap=True)
+    table.add_column("what it says")
+    for name, rule in sorted(rules().items()):
+        text = (sys.modules[rule.check.__module__].__doc__ or "").strip()
+        table.add_row(name, str(rule.severity), text.splitlines()[0] if text else "")
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    console.print(table)

@@ -1,0 +1,167 @@
+"""What ``migratable check`` shows a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from migratable.report.rehearsal_text import size
+from migratable.verdict import Basis, Finding, Hint, Outcome, Severity, Verdict
+
+_STYLE = {Outcome.LOADS: "bold green", Outcome.REFUSED: "bold red", Outcome.UNKNOWN: "bold yellow"}
+_SAYS = {
+    Outcome.LOADS: "the destination will load this guest",
+    Outcome.REFUSED: "the destination will not load this guest",
+    Outcome.UNKNOWN: "cannot be told",
+}
+_SEVERITY = {
+    Severity.REFUSES: "bold red",
+    Severity.ENDANGERS: "bold magenta",
+    Severity.WARNS: "yellow",
+    Severity.LATENT: "cyan",
+    Severity.INFO: "dim",
+}
+_ORDER = list(Severity)
+_NARROW = 100
+
+
+def show(verdict: Verdict, *, name: str, to: str = "", console: Console | None = None) -> None:
+    """Print the whole verdict: who, what, every finding, what was not examined."""
+    out = console or Console(highlight=False)
+    if console is None and not out.is_terminal:
+        out = Console(highlight=False, width=_NARROW)
+    out.print(Text(f"{name}   ", style="bold") + Text(_source(verdict.source)))
+    out.print(Text(f"to {to}".ljust(len(name)) + "   ") + Text(_destination(verdict.destination)))
+    out.print()
+    out.print(_headline(verdict))
+    for finding in _sorted(verdict.findings):
+        out.print()
+        for part in _finding(finding):
+            out.print(part)
+    warnings = [line for line in verdict.stderr if verdict.outcome is Outcome.LOADS]
+    if warnings:
+        out.print(Text("\n  QEMU will print", style="bold"))
+        for line in warnings[:20]:
+            out.print(Padding(Text(line, style="dim"), (0, 0, 0, 4), expand=False))
+    if verdict.project:
+        out.print(Text("\n  Decided in the project file", style="bold"))
+        for line in verdict.project:
+            out.print(Padding(Text(line), (0, 0, 0, 4), expand=False))
+    out.print()
+    for line in _unchecked(verdict):
+        out.print(Padding(Text(line, style="dim"), (0, 0, 0, 2), expand=False))
+
+
+def _source(facts: Any) -> str:
+    parts = [str(facts.get("machine") or "no machine type")]
+    release = facts.get("release") or facts.get("qemu")
+    if release:
+        parts.append(f"saved by QEMU {release}")
+    if facts.get("ram_bytes"):
+        parts.append(size(int(facts["ram_bytes"])))
+    if facts.get("sections"):
+        parts.append(f"{facts['sections']} sections")
+    return ", ".join(parts)
+
+
+def _destination(facts: Any) -> str:
+    if not facts:
+        return "a QEMU that does not start"
+    parts = [f"QEMU {facts.get('qemu') or '?'}"]
+    parts += [str(facts[key]) for key in ("machine", "cpu") if facts.get(key)]
+    parts.append(str(facts.get("accelerator", "tcg")).upper())
+    return ", ".join(parts)
+
+
+def _headline(verdict: Verdict) -> Text:
+    counts = dict.fromkeys(_ORDER, 0)
+    for finding in verdict.findings:
+        counts[finding.severity] += 1
+    words = [
+        f"{count} {_plural(word, count)}"
+        for word, count in (
+            ("cause", counts[Severity.REFUSES]),
+            ("danger", counts[Severity.ENDANGERS]),
+            ("warning", counts[Severity.WARNS]),
+            ("latent difference", counts[Severity.LATENT]),
+        )
+        if count
+    ]
+    says = _SAYS[verdict.outcome]
+    if verdict.outcome is Outcome.LOADS and counts[Severity.ENDANGERS]:
+        says = "QEMU will load this guest, and it may break afterwards"
+    if verdict.basis is Basis.REHEARSED:
+        says += ", tried with the real QEMU"
+    more = f" ({', '.join(words)})" if words else ""
+    label = str(verdict.outcome).upper()
+    return Text(f"{label:<12}", style=_STYLE[verdict.outcome]) + Text(says + more)
+
+
+def _plural(word: str, count: int) -> str:
+    return word if count == 1 else word + "s"
+
+
+def _sorted(findings: Sequence[Finding]) -> list[Finding]:
+    """Gravest first, in the stream's order; what endangers a guest that loads comes first."""
+    return sorted(
+        (one for one in findings if one.severity is not Severity.INFO),
+        key=lambda one: _ORDER.index(one.severity),
+    ) + [one for one in findings if one.severity is Severity.INFO]
+
+
+def _finding(finding: Finding) -> Iterator[Any]:
+    label = finding.rule
+    if finding.severity is not Severity.REFUSES:
+        label = f"{finding.severity}: {label}"
+    head = Text("  ") + Text(label, style=_SEVERITY[finding.severity])
+    where = []
+    if finding.device is not None:
+        where.append(f"device '{finding.device}'")
+    if finding.instance_id is not None:
+        where.append(f"instance {finding.instance_id:#x}"[:40])
+    yield head + Text("   " + ", ".join(where) if where else "")
+    yield Padding(
+        Text(finding.summary[:1].upper() + finding.summary[1:] + "."), (0, 0, 0, 4), expand=False
+    )
+    for line in finding.explanation.splitlines():
+        yield Padding(Text(line), (0, 0, 0, 4), expand=False)
+    if finding.severity is Severity.REFUSES and finding.stderr:
+        yield _labelled("QEMU will print", finding.stderr[0])
+        for line in finding.stderr[1:]:
+            yield _labelled("", line)
+    for hint in finding.hints:
+        yield from _hint(hint)
+
+
+def _hint(hint: Hint) -> Iterator[Any]:
+    tried = {None: "not tried", Basis.PREDICTED: "checked", Basis.REHEARSED: "rehearsed"}
+    label = f"Fix ({tried[hint.verified]})"
+    where = f"{hint.side} only" if str(hint.side) == "destination" else f"on the {hint.side}"
+    goes_on = (
+        "the guest must restart" if hint.needs_guest_restart else "the guest goes on unchanged"
+    )
+    yield _labelled(label, f"{hint.action}   ({where}, {goes_on})")
+    if hint.command:
+        yield _labelled("", hint.command)
+
+
+def _labelled(label: str, text: str) -> Padding:
+    from rich.table import Table  # noqa: PLC0415 -- findings only
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(width=16, no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row(Text(label, style="bold"), Text(text))
+    return Padding(table, (0, 0, 0, 4), expand=False)
+
+
+def _unchecked(verdict: Verdict) -> Iterator[str]:
+    if verdict.outcome is Outcome.UNKNOWN:
+        for reason in verdict.unchecked:
+            yield f"Not examined: {reason}."
+    elif verdict.unchecked:
+        yield f"Not examined: {'; '.join(verdict.unchecked)}."
