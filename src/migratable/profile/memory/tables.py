@@ -192,7 +192,10 @@ class TableReader:
 def struct_offset(
     vmsds: Mapping[int, Vmsd] | list[Vmsd], root: int, wanted: str, base: int = 0, depth: int = 0
 ) -> int | None:
-    """Return the offset at which the description named *wanted* is embedded in *root*'s object."""
+    """Return the offset at which the description named *wanted* is embedded in *root*'s object.
+
+    Subsections are of the same object; pvscsi has its PCI device in one alone from 11.1 on.
+    """
     vmsd = vmsds[root]
     if vmsd.name == wanted:
         return base
@@ -204,4 +207,8 @@ def struct_offset(
             found = struct_offset(vmsds, item.vmsd, wanted, base + item.offset, depth + 1)
             if found is not None:
                 return found
+    for subsection in vmsd.subsections:
+        found = struct_offset(vmsds, subsection, wanted, base, depth + 1)
+        if found is not None:
+            return found
     return None
