@@ -363,6 +363,80 @@ def test_killed_at_any_moment(memory: str, lab: Lab, private_temporary: Path) ->
         assert list(private_temporary.iterdir()) == []
 
 
+# What a rehearsal cannot tell is not told
+
+
+def test_refusal_for_a_device_that_was_left_out(
+    never_ran: Callable[[str], Stream], lab: Lab
+) -> None:
+    lab("7.2")
+    device = ["-device", "virtio-rng-pci,id=r0"]
+    source = collect([*machine("x86_64"), *device], release="7.2", vmstate=False).stream
+    passed = [*machine("x86_64"), "-device", "vfio-pci,host=00:03.0"]
+    answer = rehearse(read(source), passed, release="7.2")
+    assert answer.outcome is Outcome.UNKNOWN
+    assert any("left out" in text for text in answer.unchecked)
+    assert any("vfio-pci" in text for text in answer.unchecked)
+    assert rehearse(never_ran("x86_64"), passed, release="7.2").outcome is Outcome.LOADS
+
+
+def test_tap_without_a_namespace(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    from migratable.rehearse import destination
+
+    path = guest_stream("x86-tap", "10.0", lab)
+    line = ["qemu-system-x86_64", *GUESTS["x86-tap"].command_line(Path("/nowhere/disk.img"))]
+    line += ["-serial", "null"]
+    assert rehearse(read(path), line, release="10.0").outcome is Outcome.LOADS
+    monkeypatch.setattr(destination, "namespaces_work", lambda: False)
+    answer = rehearse(read(path), line, release="10.0")
+    assert answer.outcome is Outcome.UNKNOWN
+    assert answer.first_refusal is not None
+    assert "vnet_hdr" in answer.first_refusal.message
+
+
+def test_section_of_kvm_alone(never_ran: Callable[[str], Stream], lab: Lab) -> None:
+    """A source under KVM has ``kvmclock``; a destination that asks for KVM will have it too."""
+    from migratable.stream.edit import append_section, free_section_id, full_section
+
+    lab("10.0")
+    stream = never_ran("x86_64")
+    section = full_section("kvmclock", 0, 1, bytes(8), section_id=free_section_id(stream))
+    stream = append_section(stream, section)
+    line = marked(machine("x86_64"))
+    kvm = rehearse(stream, [*line, "-enable-kvm"], release="10.0")
+    assert kvm.outcome is Outcome.LOADS
+    assert any("kvmclock" in text for text in kvm.unchecked)
+    tcg = rehearse(stream, line, release="10.0")
+    assert tcg.first_refusal is not None
+    assert (tcg.first_refusal.rule, tcg.first_refusal.device) == ("unknown-section", "kvmclock")
+
+
+def test_start_that_needs_kvm_is_unknown(never_ran: Callable[[str], Stream], lab: Lab) -> None:
+    lab("7.2", "ppc64")
+    line = [*machine("ppc64"), "-M", "pseries-5.2,cap-htm=on"]
+    stream = never_ran("ppc64")
+    answer = rehearse(stream, line, release="7.2")
+    assert answer.outcome is Outcome.REFUSED
+    assert answer.first_refusal is not None
+    assert answer.first_refusal.rule == "destination-start"
+    answer = rehearse(stream, [*line, "-enable-kvm"], release="7.2")
+    assert answer.outcome is Outcome.UNKNOWN
+    assert any("under KVM" in text for text in answer.unchecked)
+
+
+def test_stream_without_any_ram_section(never_ran: Callable[[str], Stream], lab: Lab) -> None:
+    """What ``xen-save-devices-state`` writes: no configuration, no RAM, no vmdesc."""
+    from dataclasses import replace
+
+    lab("10.0")
+    stream = never_ran("x86_64")
+    bare = replace(stream, configuration=None, elements=stream.devices, ram=None, vmdesc=None)
+    answer = rehearse(bare, marked(machine("x86_64")), release="10.0")
+    assert answer.outcome is Outcome.LOADS, answer.stderr
+    assert not any("vmdesc" in line for line in answer.stderr)
+    assert any("machine type and RAM blocks" in text for text in answer.unchecked)
+
+
 # The command
 
 

@@ -25,10 +25,13 @@ from migratable.profile.qemu import QemuProcess
 from migratable.profile.qmp import QmpClosedError, QmpError
 
 _CONSOLE_SIZE = 65536
-_TROUBLE = re.compile(
-    r"Kernel panic|Oops[: ]|BUG: |Hard LOCKUP|soft lockup|self-detected stall|detected stalls|"
-    r"hung_task|blocked for more than|Attempted to kill init|Unable to handle kernel|"
-    r"unhandled signal|segfault at|trap invalid opcode"
+_CRASH = re.compile(
+    r"Kernel panic|Oops[: ]|\bBUG: (?!soft lockup)|Attempted to kill init|"
+    r"Unable to handle kernel|unhandled signal|segfault at|trap invalid opcode"
+)
+_LOCKUP = re.compile(
+    r"Hard LOCKUP|detected hard LOCKUP|soft lockup|self-detected stall|detected stalls|"
+    r"blocked for more than"
 )
 _FATAL_EVENTS = {
     "GUEST_PANICKED": "the guest's kernel panicked",
@@ -215,7 +218,7 @@ def observe(qemu: QemuProcess, quiet: InertCommandLine, seconds: float) -> Guest
         )
         for thread in watch.threads
     )
-    state, reasons = _judge(vcpus, watch.text, events, status, end - start)
+    state, reasons = judge(vcpus, watch.text, events, status, end - start)
     return Guest(
         state=state,
         reasons=tuple(reasons),
@@ -227,16 +230,17 @@ def observe(qemu: QemuProcess, quiet: InertCommandLine, seconds: float) -> Guest
     )
 
 
-def _judge(
+def judge(
     vcpus: Sequence[VCpu], text: str, events: Sequence[str], status: str, seconds: float
 ) -> tuple[str, list[str]]:
+    """The guest's state (see :class:`Guest`) and the reasons for it, in words."""
     fatal = [_FATAL_EVENTS[name] for name in events if name in _FATAL_EVENTS]
     if fatal:
         return "crashed", list(dict.fromkeys(fatal))
-    trouble = _TROUBLE.search(text)
-    if trouble:
-        line = next(one for one in text.splitlines() if trouble[0] in one)
-        return "crashed", [f"its console says: {line.strip()[:200]}"]
+    for pattern, state in ((_CRASH, "crashed"), (_LOCKUP, "stuck")):
+        if found := pattern.search(text):
+            line = next(one for one in text.splitlines() if found[0] in one)
+            return state, [f"its console says: {line.strip()[:200]}"]
     if status not in {"running", "suspended"}:
         return "unknown", [f"QEMU's run state is {status!r}, so the guest does not run"]
     still = [one for one in vcpus if one.asleep > seconds * 0.5]

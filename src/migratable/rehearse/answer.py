@@ -32,8 +32,9 @@ def verdict(done: Rehearsed, *, source: dict[str, Any] | None = None) -> Verdict
     if doubts:
         outcome = Outcome.UNKNOWN
     findings = list(_findings(done, refusal, explanation))
-    unchecked = (*doubts, *done.quiet.unchecked, *done.unchecked)
-    if not done.whole:
+    said = (text.replace("the profile is taken", "rehearsed") for text in done.quiet.unchecked)
+    unchecked = (*doubts, *said, *done.unchecked)
+    if not done.whole and done.load is not None:
         unchecked = (*unchecked, _MADE_UP)
     facts = {name: value for name, value in done.facts.items() if name != "ram_blocks"}
     facts["command_line"] = list(done.command_line)
@@ -194,8 +195,10 @@ def _doubts(done: Rehearsed, refusal: Refusal) -> list[str]:
     if done.doubts and re.search(r"vtd_|IOMMU|AHCI|inconsistent with Host|last_avail_idx", text):
         doubts += [f"the refusal may be the rehearsal's own: {one}" for one in done.doubts]
     if quiet.removed_devices and refusal.rule in {"unknown-section", "ram-block-unknown"}:
-        names = ", ".join(sorted(quiet.removed_devices))
-        doubts.append(f"devices that cannot be started here were left out ({names})")
+        names = ", ".join(filter(None, sorted(quiet.removed_devices)))
+        doubts.append(
+            "devices that cannot be started here were left out" + (f" ({names})" if names else "")
+        )
     if refusal.device == "cpu" and any("section 'cpu'" in one for one in quiet.unchecked):
         doubts.append("the destination's processor could not be had here")
     if "vnet_hdr" in text and any("offload features" in one for one in quiet.unchecked):
