@@ -1,0 +1,131 @@
+"""``migratable route``: which hosts in between get a VM to a destination that refuses it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from migratable.fleet.hop import Host
+
+
+@click.command()
+@click.argument("source")
+@click.option("--to", "destination", required=True, metavar="DEST", help="Profile of the goal.")
+@click.option(
+    "--via",
+    multiple=True,
+    metavar="PROFILES",
+    help="Profiles of hosts in between, by commas; may be repeated.  [default: every stored "
+    "profile of the VM's machine type]",
+)
+@click.option(
+    "--most",
+    type=click.IntRange(0, 10),
+    default=3,
+    show_default=True,
+    help="Hosts in between at most.",
+)
+@click.option(
+    "--predict", is_flag=True, help="Start no program, also where a profile's program is here."
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=1.0),
+    default=60.0,
+    show_default=True,
+    help="Seconds for each rehearsal.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask before a running VM is paused.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@click.option("--json", "form", flag_value="json", help="The same as --format json.")
+def command(
+    source: str,
+    destination: str,
+    via: tuple[str, ...],
+    most: int,
+    predict: bool,
+    timeout: float,
+    yes: bool,
+    form: str,
+) -> None:
+    r"""Find the shortest chain of hosts by which SOURCE gets to a destination.
+
+    Each hop is checked with what the VM looks like after the hop before: the host's own program
+    loads it and saves it again where that program is on this machine; else that is predicted, and
+    what was assumed is said. Exit status 0: there is a way; 1: none; 3: it is not known.
+
+    \b
+    migratable route guest.mig --to host11 --via host7,host9
+    """
+    from migratable.capture.source import open_source
+    from migratable.cli._confirm import asker
+    from migratable.fleet.route import find_route
+
+    opened = open_source(source, confirm=asker(yes=yes))
+    goal = _host(destination)
+    hosts = _via(via, opened.stream.machine, destination)
+    with _telling() as told:
+        found = find_route(
+            opened.stream,
+            goal,
+            hosts,
+            source={"name": opened.name, "machine": opened.stream.machine, **opened.facts},
+            most=most,
+            rehearse=not predict,
+            timeout=timeout,
+            told=told,
+        )
+    if form == "json":
+        click.echo(json.dumps(found.to_json()))
+    else:
+        from rich.console import Console
+
+        from migratable.report.route_text import show
+
+        show(
+            Console(highlight=False, soft_wrap=True),
+            found.to_json(),
+            [host.name for host in hosts],
+        )
+    sys.exit(found.outcome.exit_status)
+
+
+def _host(name: str) -> Host:
+    from migratable.fleet.hop import Host
+    from migratable.profile.bundled import find
+
+    return Host(name=name, profile=find(name))
+
+
+def _via(given: Sequence[str], machine: str | None, destination: str) -> list[Host]:
+    """The hosts in between, by name or all that are stored."""
+    if given:
+        names = [word for text in given for word in text.split(",") if word]
+    else:
+        from migratable.profile.store import Store
+
+        names = [entry.name for entry in Store().list() if entry.machine == machine]
+    return [_host(name) for name in dict.fromkeys(names) if name != destination]
+
+
+class _telling:  # noqa: N801 -- used like a function
+    """What is being tried, on stderr where that is a terminal."""
+
+    def __enter__(self) -> Callable[[Sequence[str], str], None] | None:
+        self._status: Any = None
+        if not sys.stderr.isatty():
+            return None
+        from rich.console import Console
+
+        self._status = Console(stderr=True).status("")
+        self._status.start()
+        return lambda path, host: self._status.update(" → ".join((*path, host)))
+
+    def __exit__(self, *_: object) -> None:
+        if self._status is not None:
+            self._status.stop()
