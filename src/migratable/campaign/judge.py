@@ -155,13 +155,16 @@ def _grade(real: str, cause: Cause, predicted: str, prediction: Cause) -> Grade:
 
 def same_rule(cause: Cause, prediction: Cause) -> bool:
     """Do QEMU's lines name the predicted rule, or is it at least QEMU's line?"""
-    return prediction.rule == cause.rule or (
-        prediction.message == cause.message and cause.rule in _BROAD
-    )
+    rule = _ALIKE.get(cause.rule, cause.rule)
+    return prediction.rule == rule or (prediction.message == cause.message and cause.rule in _BROAD)
 
 
+# One cause under two names: explain tells ROM files from other blocks.
+_ALIKE = {"option-rom": "ram-block-size"}
 # What knowledge calls a refusal whose lines leave the cause open; check, which knows, names it.
-_BROAD = frozenset({"", "post-load", "layout", "section-footer", "field-validation", "field-equal"})
+_BROAD = frozenset(
+    {"", "(crash)", "post-load", "layout", "section-footer", "field-validation", "field-equal"}
+)
 
 
 def same_device(cause: Cause, prediction: Cause) -> bool:

@@ -26,6 +26,8 @@ def of_refusal(refused: RefusedError, outer: Iterable[Words], release: Release) 
     :param outer: what the loader's main loop adds, in the order of unwinding; up to 10.1 lines
         and from 10.2 on links.
     """
+    if refused.problem.facts.get("aborts"):  # nothing after the assertion's own line
+        return [said(words, release) for words in refused.problem.words]
     lines = _printed(refused, outer, release)
     unended = refused.problem.facts.get("unended")
     if isinstance(unended, str) and len(lines) > 1:  # a line without its end, then the next

@@ -6,7 +6,7 @@ import pytest
 
 from migratable.check import devices
 from migratable.check.objects import Memory
-from migratable.profile.loader import Flag, VmField
+from migratable.profile.loader import Flag, LoaderTables, PciMasks, VmField
 from tests.unit.check.bodies import body, entered, lines, loaded, profile
 
 
@@ -280,3 +280,26 @@ def test_shared_memory_peer() -> None:
         "'peer' devices are not migratable"
     ]
     assert entered(body("ivshmem-plain"), profile()) == []
+
+
+def test_xhci_without_msix_aborts_newer_programs() -> None:
+    interrupter = body("xhci-intr", {"msix_used": 0})
+    core = body("xhci-core", children={"intr": [interrupter, interrupter]})
+    config = bytearray(256)
+    config[0x34], config[0x90:0x94] = 0x90, bytes((0x11, 0, 1, 0))
+
+    def at(release: str, config: bytes) -> list[str]:
+        masks = PciMasks(config=config, cmask=b"", wmask=b"", w1cmask=b"")
+        tables = LoaderTables(handlers=(), vmsds=(), pci={"xhci": masks})
+        problems = loaded(body("xhci", children={"xhci": [core]}), profile(release, loader=tables))
+        assert all(problem.facts["aborts"] for problem in problems)
+        return lines(problems, (10, 0))
+
+    assert at("10.0.13", bytes(config)) == []
+    aborts = [
+        "hw/pci/msix.c:591: msix_vector_unuse: Assertion `vector < dev->msix_entries_nr' failed."
+    ]
+    assert at("10.0.13", bytes(256)) == aborts
+    config[0x92] = 0  # one vector for two interrupters
+    assert at("11.1.2", bytes(config)) == aborts
+    assert at("5.2.0", bytes(256)) == []

@@ -1,8 +1,8 @@
-"""USB: hw/usb/redirect.c.
+"""USB: hw/usb/redirect.c, hw/usb/hcd-xhci-pci.c.
 
-No hook of the host controllers, hubs, storage, tablets and card readers fails by what is in the
-stream. Not examined: xhci's contexts of addressed slots, in the guest's memory; usbredir's parser,
-a library's private format.
+No hook of the other host controllers, hubs, storage, tablets and card readers fails by what is in
+the stream. Not examined: xhci's contexts of addressed slots, in the guest's memory; usbredir's
+parser, a library's private format.
 """
 
 from __future__ import annotations
@@ -27,5 +27,44 @@ def usb_redir(at: BodyLoaded) -> Iterator[Problem]:
                 rule="field-validation",
                 summary=f"endpoint {number} receives in bulk with packets of 0 bytes",
                 words=(("usbredir-bulk", {"endpoint": number}),),
+            )
+            return
+
+
+_MSIX = 0x11
+_LINES: dict[tuple[int, int], tuple[str, int]] = {(7, 2): ("../../hw/pci/msix.c", 567)}
+_LINE = ("hw/pci/msix.c", 591)  # 10.0.13 and 11.1.2 as Debian builds them
+
+
+def _vectors(config: bytes) -> int:
+    """Size of the MSI-X table, 0 without the capability."""
+    at, seen = config[0x34] & ~3, 0
+    while at and seen < 48:
+        if config[at] == _MSIX:
+            return (int.from_bytes(config[at + 2 : at + 4], "little") & 0x7FF) + 1
+        at, seen = config[at + 1] & ~3, seen + 1
+    return 0
+
+
+@post_load("xhci", since=(7, 2))
+def xhci(at: BodyLoaded) -> Iterator[Problem]:
+    """xhci_pci_vmstate_post_load: msix_vector_unuse for each interrupter, with MSI-X or without.
+
+    Before the assertion came (5.2) nothing happened.
+    """
+    masks = at.profile.loader.pci.get(at.idstr) if at.profile.loader is not None else None
+    core = at.body.child("xhci")
+    if masks is None or core is None:
+        return
+    for number, interrupter in enumerate(core.children.get("intr", ())):
+        if number >= _vectors(masks.config) and not interrupter.number("msix_used"):
+            file, line = _LINES.get(at.release, _LINE)
+            yield Problem(
+                rule="post-load",
+                summary="the destination's program aborts: its xHCI controller has no MSI-X",
+                explanation="From 7.2 on QEMU asserts that the vector of each interrupter exists, "
+                "and asks also when msix=off. No destination of these releases loads the guest.",
+                words=(("msix-assertion", {"file": file, "line": line}),),
+                facts={"aborts": True},
             )
             return
