@@ -138,6 +138,7 @@ def test_every_command_says_what_it_is_for() -> None:
     for path, command in _commands(cli, "migratable"):
         assert command.help, path
         assert command.get_short_help_str(200).endswith((".", "?", "!")), path
+        assert "\\b" not in command.help, path  # click's mark, not two letters
         for parameter in command.params:
             if isinstance(parameter, click.Option) and not parameter.hidden:
                 assert parameter.help or isinstance(parameter.type, click.Choice), (

@@ -33,6 +33,7 @@ class _Commands(click.Group):
         module = importlib.import_module(f"{__name__}.{cmd_name.replace('-', '_')}")
         command = module.command
         assert isinstance(command, click.Command)
+        _mark_examples(command)
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -48,6 +49,14 @@ class _Commands(click.Group):
             # What is still in the buffer is lost on purpose, without a message at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(141)
+
+
+def _mark_examples(command: click.Command) -> None:
+    r"""Turn the two letters ``\b`` of raw docstrings into click's mark: keep these lines."""
+    if command.help:
+        command.help = command.help.replace("\\b\n", "\b\n")
+    for sub in command.commands.values() if isinstance(command, click.Group) else ():
+        _mark_examples(sub)
 
 
 @click.group(
