@@ -120,6 +120,7 @@ class Loader:
         body = Loading(
             index=index, vmsd=vmsd, opaque=opaque, version=version, parent=parent, own=own
         )
+        self.begun(body)
         if self.depth > _DEEPEST:
             raise UnexaminedError(f"{vmsd.name} is nested too deeply")
         self.show(points.BodyBegun(release=self.release, vmsd=vmsd, version=version))
@@ -156,6 +157,9 @@ class Loader:
                 ),
             )
         return body
+
+    def begun(self, body: Loading) -> None:
+        """A body is about to be loaded; for those who watch what is read of it."""
 
     def _hook(self, body: Loading, link: str, point: object) -> None:
         """Show a hook's point; a refusal gets the link that 10.2 and later put around it."""

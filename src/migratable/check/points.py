@@ -152,7 +152,7 @@ class VirtioLoaded:
 
     :ivar features: what the guest's driver has acknowledged.
     :ivar wide: whether they came as 64 (or 128) bits, which decides the wording.
-    :ivar queues: ``(num, desc, last_avail_idx)`` each.
+    :ivar queues: ``(num, whether it has an address, index of one without)`` each.
     """
 
     release: Release

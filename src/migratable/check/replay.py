@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from migratable.check import points
 from migratable.check.destination import Destination
@@ -63,13 +64,14 @@ class Replay:
     sections: int = 0
     _order: int = 0
     _sections: tuple[Section, ...] = ()
+    LOADER: ClassVar[type[Loader]] = Loader
 
     def run(self) -> Replay:
         """Replay all of it."""
         self._sections = self.stream.sections
         self._before()
         self._configuration()
-        memory = Memory(self.destination.tables.words)
+        memory = self._memory()
         ram = self._place_of_ram()
         for number, section in enumerate(self._sections):
             if number == ram:  # behind what is set up early (virtio-mem, from 11.0 on)
@@ -90,6 +92,14 @@ class Replay:
             )
         )
         return self
+
+    def _memory(self) -> Memory:
+        """The destination's words; with :meth:`_wire` and LOADER what those replace who watch."""
+        return Memory(self.destination.tables.words)
+
+    def _wire(self, section: Section, more: Callable[[], bytes]) -> Wire:
+        """The bytes of a section."""
+        return Wire(section.body, more)
 
     @property
     def release(self) -> tuple[int, int]:
@@ -263,11 +273,11 @@ class Replay:
         if own.why:
             self._cannot(f"{handler.idstr}: {own.why}")
             return None
-        loader = Loader(
+        loader = self.LOADER(
             tables=self.destination.tables,
             profile=self.destination.profile,
             release=self.release,
-            wire=Wire(section.body, more),
+            wire=self._wire(section, more),
             memory=memory,
             handler=handler,
             exists=own.exists,

@@ -130,7 +130,7 @@ class _Virtio:
             )
 
     def _queues(self, count: int) -> tuple[tuple[int, int, int], ...]:
-        """``num``, ``desc`` and ``last_avail_idx`` of each queue."""
+        """Of each queue ``num``, whether it has an address, and the index of one without."""
         wire = self._loader.wire
         aligned = _is_mmio(self._loader)  # has_variable_vring_alignment
         queues: list[tuple[int, int, int]] = []
@@ -138,9 +138,14 @@ class _Virtio:
             num = wire.unsigned(4)
             if aligned:
                 wire.skip(4)
-            desc, last = wire.unsigned(8), wire.unsigned(2)
-            queues.append((num, desc, last))
-            if not desc and last:
+            # Addresses and indices are the guest's own affair; a queue without an address has none.
+            desc, last = wire.nonzero(8), 0
+            if desc:
+                wire.skip(2)
+            else:
+                last = wire.unsigned(2)
+            queues.append((num, int(desc), last))
+            if last:
                 refused = self._loader.refuse(
                     "virtio-queues",
                     f"queue {number} has no address and its index is {last:#x}",

@@ -49,6 +49,10 @@ class Wire:
         if end > len(self._data):
             raise StreamEndError
 
+    def nonzero(self, count: int) -> bool:
+        """Read *count* bytes and tell only whether any is not 0; raises as :meth:`view` does."""
+        return any(self.view(count))
+
     def skip(self, count: int) -> None:
         """Read *count* bytes and forget them; raises as :meth:`view` does."""
         end = self.pos + count
