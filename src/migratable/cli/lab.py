@@ -182,9 +182,13 @@ def run_(release: str, target: str, arguments: tuple[str, ...]) -> NoReturn:
 
 @command.command("campaign")
 @click.option("--seed", default=1, show_default=True, help="What the random cases are made from.")
-@click.option("--pairs", default=200, show_default=True, type=click.IntRange(1))
+@click.option(
+    "--pairs", default=200, show_default=True, type=click.IntRange(1), help="How many to judge."
+)
 @click.option("--releases", help="Only these, separated by commas [default: all in the lab]")
-@click.option("--jobs", default=2, show_default=True, type=click.IntRange(1, 64))
+@click.option(
+    "--jobs", default=2, show_default=True, type=click.IntRange(1, 64), help="Processes at once."
+)
 @click.option("--held-out", is_flag=True, help="Use the kinds of devices that are held out.")
 @click.option("--details", is_flag=True, help="Show disagreements of what is held out too.")
 @click.option("--cached", is_flag=True, help="Judge all that the cache holds; run nothing new.")
