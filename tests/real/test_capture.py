@@ -19,13 +19,14 @@ from migratable.check import check
 from migratable.errors import CaptureError, LabError
 from migratable.profile.collect import collect
 from migratable.rehearse import rehearse
-from migratable.stream import read
+from migratable.stream import SectionKind, read
 from migratable.verdict import Outcome
 from tests.conftest import Lab
 from tests.guests.machines import GUESTS, Guest, Running
 from tests.guests.saved import resumed
 
 pytestmark = pytest.mark.real
+_BARE = "-M q35 -m 64,maxmem=1G,slots=1 -accel tcg -display none -nodefaults"
 RELEASES = ("5.2", "7.2", "10.0", "11.1")
 
 
@@ -205,6 +206,33 @@ def test_refuses_what_is_under_way(release: str, lab: Lab, tmp_path: Path) -> No
         assert running.goes_on()
         assert len(_capture(tmp_path).data) > 10_000
         assert running.goes_on()
+
+
+@pytest.mark.parametrize("release", ["5.2", "10.0"])
+def test_device_that_would_crash_the_vm(release: str, lab: Lab, tmp_path: Path) -> None:
+    """5.2 dies of xen-save-devices-state with one of these, and does not name them itself."""
+    arguments = f"{_BARE} -device qemu-xhci".split()
+    drive = ["-drive", "if=none,id=d,driver=null-co,size=16M", "-device", "nvme,drive=d,serial=1"]
+    for device in (drive, ["-device", "usb-mtp,rootdir=/,readonly=on"], ["-device", "amd-iommu"]):
+        program = lab(release).command
+        with Running(program, [*arguments, *device], qmp_path=tmp_path / "qmp") as running:
+            with pytest.raises(CaptureError, match="cannot be migrated"):
+                _capture(tmp_path)
+            assert running.qmp("query-status")["status"] == "running"
+
+
+@pytest.mark.parametrize("release", ["10.0", "11.1"])
+def test_sections_that_go_before_ram(release: str, lab: Lab, tmp_path: Path) -> None:
+    memory = "-object memory-backend-ram,id=m0,size=64M -device virtio-mem-pci,memdev=m0"
+    arguments = f"{_BARE} {memory} -S".split()
+    program = lab(release).command
+    with Running(program, arguments, qmp_path=tmp_path / "qmp") as running:
+        captured = _capture(tmp_path)
+        running.save(tmp_path / "full.mig.gz")
+    assert captured.unchecked == ()
+    ours, theirs = read(captured.data), read(tmp_path / "full.mig.gz")
+    order = [(one.kind, one.idstr) for one in theirs.sections if one.kind is not SectionKind.PART]
+    assert [(one.kind, one.idstr) for one in ours.sections] == order
 
 
 def test_not_confirmed(lab: Lab, tmp_path: Path) -> None:

@@ -48,12 +48,14 @@ def full_stream(
     pages: Iterable[Page] = (),
     uuid: bytes | None = None,
     vmdesc: bool = True,
+    early_first: bool = False,
 ) -> Stream:
     """Complete *state*, what :func:`device_state` gives.
 
     :param status: the VM's run state; a paused VM's own stream says so, this command's does not.
     :param uuid: sixteen bytes, when the capability ``validate-uuid`` is on.
     :param vmdesc: False for a machine with ``suppress-vmdesc``.
+    :param early_first: do sections that go before the pages precede the list of blocks too (11.1)?
     """
     sections = [_with_status(one, status) for one in state.sections]
     used = {one.section_id for one in sections}
@@ -65,7 +67,8 @@ def full_stream(
     early = [one for one in sections if _is_early(one)]
     late = [one for one in sections if not _is_early(one)]
     end = ram_end(sorted(pages, key=lambda page: page[:2]), section_id=ram_id)
-    elements: tuple[Element, ...] = (*head, *early, end, *late)
+    announced = (*early, *head) if early_first else (*head, *early)
+    elements: tuple[Element, ...] = (*announced, end, *late)
     subsections: tuple[ConfigurationSubsection, ...] = ()
     if uuid is not None:
         subsections = (ConfigurationSubsection(name="configuration/uuid", version=1, body=uuid),)

@@ -7,6 +7,7 @@ not come back by itself: from ``suspended`` (9.0 and later) it would stay in ``s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,6 +32,12 @@ _STATES = {
 _TRIED = {"x86_64", "i386", "ppc64"}
 _TRANSPORT = ("x-ignore-shared", "mapped-ram")
 """Capabilities that a migration announces in its stream, and a capture does not."""
+# Types whose vmsd says so, 4.1 to 5.2, and all of vfio and vhost-user, of which many do.
+_UNMIGRATABLE = re.compile(
+    r"nvme|rocker|amd-iommu|vfio-.*|vhost-user-.*|virtio-crypto.*|virtio-input-host.*"
+    r"|usb-(?:audio|wacom-tablet|serial|braille|mtp|net|uas|bt-dongle)|zpci|x-terminal3270"
+    r"|next-kbd|.*-(?:m68k|sh4|superh|xtensa|unicore32)-cpu"
+)
 _REMEDIES = {
     "inmigrate": "it waits for an incoming migration; capture the source of that",
     "postmigrate": "its state went to another host; capture the VM there",
@@ -136,9 +143,31 @@ def _migration(monitor: Monitor, version: QemuVersion) -> list[str]:
             f"{monitor.name}: this VM cannot be migrated anywhere now; its QEMU refuses:\n  "
             + "\n  ".join(map(str, reasons))
         )
-    if version.release < (6, 0):  # blocked-reasons came with 6.0
+    if version.release < (6, 0):
+        _devices(monitor, version)
         return [f"QEMU {version} does not tell whether something blocks migration of this VM"]
     return []
+
+
+def _devices(monitor: Monitor, version: QemuVersion) -> None:
+    """Look for devices that would *crash* QEMU: before 6.0 it does not name them itself.
+
+    Their state has no fields (``unmigratable``), which ``vmstate_save_state_v`` does not expect;
+    a migration is refused before it comes there, ``xen-save-devices-state`` is not.
+    """
+    if version.release < (4, 1):
+        raise CaptureError(
+            f"{monitor.name}: QEMU {version} does not tell which devices it cannot save, and "
+            "would crash on one; save the VM to a file instead"
+        )
+    for path in ("/machine/peripheral", "/machine/peripheral-anon", "/machine/unattached"):
+        for one in monitor.execute("qom-list", {"path": path}):
+            kind = str(one.get("type", "")).removeprefix("child<").removesuffix(">")
+            if _UNMIGRATABLE.fullmatch(kind):
+                raise CaptureError(
+                    f"{monitor.name}: this VM cannot be migrated: its device {kind!r} "
+                    f"({path}/{one.get('name')}) cannot be saved; unplug it first"
+                )
 
 
 def _jobs(monitor: Monitor) -> None:

@@ -135,6 +135,7 @@ def capture(monitor: Monitor, *, confirm: Confirm | None = None) -> Captured:
         pages=kept.pages,
         uuid=machine.uuid if standing.capabilities.get("validate-uuid") else None,
         vmdesc=not machine.suppress_vmdesc,
+        early_first=standing.version.release > (10, 2),
     )
     data = write(stream)
     read(data)  # what we made must be readable

@@ -20,9 +20,13 @@ def decoder(section: Section) -> Callable[[Section], Body] | None:
     """Give the function that takes such a section apart, None when it stays bytes."""
     if section.kind is not SectionKind.FULL:
         return {"ram": _ram, "spapr/htab": _htab}.get(section.idstr)
-    if section.idstr.rpartition("/")[2].startswith(("virtio-", "vhost-")):
-        return _virtio
-    return None
+    return _virtio if _is_virtio(section.idstr) else None
+
+
+def _is_virtio(idstr: str) -> bool:
+    """Does the section hold a virtio device, and not what ``virtio-mem`` sends before RAM?"""
+    kind = idstr.rpartition("/")[2]
+    return kind.startswith(("virtio-", "vhost-")) and not kind.endswith("-early")
 
 
 def _ram(section: Section) -> Body:
@@ -85,8 +89,7 @@ def virtio_of(section: Section) -> virtio.Virtio | None:
 
     :raise StreamError: when the blob cannot be taken apart.
     """
-    kind = section.idstr.rpartition("/")[2]
-    if section.kind is not SectionKind.FULL or not kind.startswith(("virtio-", "vhost-")):
+    if section.kind is not SectionKind.FULL or not _is_virtio(section.idstr):
         return None
     if section.description is None:
         return _bare_blob(section)

@@ -22,6 +22,7 @@ CALM: dict[str, Any] = {
     "query-uuid": {"UUID": "12345678-1234-5678-1234-567812345678"},
     "query-pci": [],
     "query-kvm": {"enabled": False},
+    "qom-list": [{"name": "type", "type": "string"}, {"name": "d0", "type": "child<e1000>"}],
     "remove-fd": {},
 }
 QOM = {"/machine.type": "pc-q35-10.0-machine", "/cpu.type": "qemu64-x86_64-cpu"}

@@ -86,6 +86,10 @@ def test_descriptors_are_taken_back() -> None:
     assert monitor.commands.count("add-fd") == monitor.commands.count("remove-fd") > 0
 
 
+_OLD = {"qemu": {"major": 5, "minor": 2, "micro": 0}}
+_NVME = {"name": "device[0]", "type": "child<nvme>"}
+
+
 @pytest.mark.parametrize(
     ("altered", "words"),
     [
@@ -105,12 +109,14 @@ def test_descriptors_are_taken_back() -> None:
         ({"query_status": {"status": "save-vm"}}, "being saved"),
         ({"query_status": {"status": "brand-new"}}, "no state to capture it in"),
         ({"query_version": {"qemu": "?"}}, "query-version"),
+        ({"query_version": _OLD, "qom_list": [_NVME]}, "'nvme'.*cannot be saved; unplug it"),
+        ({"query_version": {"qemu": {"major": 3, "minor": 1, "micro": 0}}}, "would crash"),
     ],
 )
 def test_refuses(altered: dict[str, Any], words: str) -> None:
     with _fake(_raw(), **altered) as monitor, pytest.raises(CaptureError, match=words):
         capture(monitor, confirm=_yes)
-    assert all(name.startswith("query-") for name in monitor.commands)
+    assert all(name.startswith(("query-", "qom-")) for name in monitor.commands)
 
 
 def test_only_reads_before_confirmation() -> None:
@@ -138,9 +144,8 @@ def test_finished_jobs_and_unknown_dumps_are_no_hindrance() -> None:
 
 def test_what_was_not_examined_is_said() -> None:
     on = [{"capability": "x-ignore-shared", "state": True}]
-    old = {"qemu": {"major": 5, "minor": 2, "micro": 0}}
     arch = {"arch": "aarch64"}
-    with _fake(query_migrate_capabilities=on, query_version=old, query_target=arch) as monitor:
+    with _fake(query_migrate_capabilities=on, query_version=_OLD, query_target=arch) as monitor:
         said = examine(monitor).unchecked
     assert len(said) == 3
     assert "blocks migration" in said[0]
