@@ -9,6 +9,7 @@ from migratable.check import points
 from migratable.check.destination import Destination
 from migratable.check.replay import Found, Replay
 from migratable.check.rule import look, rules
+from migratable.check.trouble import Problem
 from migratable.profile.model import Profile
 from migratable.stream.model import Stream
 from migratable.verdict import Basis, Finding, Outcome, Refusal, Severity, Verdict
@@ -19,12 +20,15 @@ def check(
     profile: Profile | Destination,
     *,
     source: Mapping[str, Any] | None = None,
+    origin: Profile | None = None,
 ) -> Verdict:
     """Predict whether the destination loads the stream.
 
     :param profile: the destination; give a :class:`~migratable.check.destination.Destination`
         when many streams are checked against one.
     :param source: facts about the source for the report.
+    :param origin: the source's profile, when there is one: what it could send later is compared
+        with what the destination takes.
     """
     destination = profile if isinstance(profile, Destination) else _destination(profile)
     taken = destination.profile if isinstance(destination, Destination) else profile
@@ -41,7 +45,7 @@ def check(
                 f"({'; '.join(taken.unchecked) or 'they were not read'}); take it again",
             ),
         )
-    replay = Replay(stream, destination).run()
+    replay = Replay(stream, destination, origin).run()
     return _verdict(replay, facts, taken)
 
 
@@ -98,11 +102,10 @@ def stream_end_note(replay: Replay) -> tuple[str, ...]:
 
 
 def _refusal(first: Found, stderr: tuple[str, ...]) -> Refusal:
-    device = first.problem.facts.get("device")
     return Refusal(
         rule=first.problem.rule,
         message=next((line for line in first.lines if not line.startswith("warning:")), ""),
-        device=str(device) if isinstance(device, str) else first.device,
+        device=_named(first.problem) or first.device,
         instance_id=first.instance_id,
         stderr=stderr,
     )
@@ -121,13 +124,19 @@ def _finding(found: Found) -> Finding:
         severity=severity,
         summary=problem.summary,
         explanation=problem.explanation,
-        device=found.device,
+        device=found.device if found.device is not None else _named(problem),
         instance_id=found.instance_id,
         subsection=problem.subsection,
         field=problem.field,
         stderr=found.lines,
         facts=dict(problem.facts),
     )
+
+
+def _named(problem: Problem) -> str | None:
+    """The device that a rule names itself, for what is found outside a section."""
+    device = problem.facts.get("device")
+    return device if isinstance(device, str) else None
 
 
 def not_started(
