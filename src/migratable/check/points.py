@@ -6,8 +6,8 @@ value: a rule needs nothing else, and its examples are made of points.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from migratable.check.objects import Loading
@@ -205,13 +205,17 @@ class FieldMissing:
 class StreamLoaded:
     """All was loaded: what the loader does not look at, and what may come later.
 
-    :ivar arrived: names of subsections and sections that came.
+    :ivar cpus: the ``cpu`` sections that were loaded, in order.
+    :ivar own_cpu: the destination's own first one.
+    :ivar origin: the source's profile, None when only its stream is known.
     """
 
     release: Release
     stream: Stream
     profile: Profile
-    own: Mapping[str, Loading] = field(default_factory=dict)
+    cpus: Sequence[Loading] = ()
+    own_cpu: Loading | None = None
+    origin: Profile | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

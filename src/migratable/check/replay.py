@@ -15,7 +15,7 @@ from migratable.check import points
 from migratable.check.destination import Destination
 from migratable.check.lines import of_refusal, said
 from migratable.check.loader import Loader
-from migratable.check.objects import Memory
+from migratable.check.objects import Loading, Memory
 from migratable.check.rule import look
 from migratable.check.trouble import (
     EIO,
@@ -27,6 +27,7 @@ from migratable.check.trouble import (
 from migratable.check.wire import StreamEndError, Wire
 from migratable.errors import StreamError
 from migratable.profile.loader import Handler
+from migratable.profile.model import Profile
 from migratable.stream.cursor import Cursor
 from migratable.stream.layout import SectionKind
 from migratable.stream.model import Section, Span, Stream
@@ -49,6 +50,7 @@ class Found:
 class Replay:
     """The replay of one stream on one destination.
 
+    :ivar origin: the source's profile, for what it could send later; None when it is not known.
     :ivar found: problems in the order of the stream.
     :ivar unexamined: ``(order, reason)`` of what could not be followed; a verdict cannot be
         ``loads`` then.
@@ -58,12 +60,14 @@ class Replay:
 
     stream: Stream
     destination: Destination
+    origin: Profile | None = None
     found: list[Found] = field(default_factory=list)
     unexamined: list[tuple[int, str]] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
     sections: int = 0
     _order: int = 0
     _sections: tuple[Section, ...] = ()
+    _cpus: list[Loading] = field(default_factory=list)
     LOADER: ClassVar[type[Loader]] = Loader
 
     def run(self) -> Replay:
@@ -89,9 +93,16 @@ class Replay:
                 release=self.release,
                 stream=self.stream,
                 profile=self.destination.profile,
+                cpus=tuple(self._cpus),
+                own_cpu=self._own_cpu(),
+                origin=self.origin,
             )
         )
         return self
+
+    def _own_cpu(self) -> Loading | None:
+        first = next(iter(self.destination.names.get("cpu", ())), None)
+        return None if first is None else self.destination.own(first).body
 
     def _memory(self) -> Memory:
         """The destination's words; with :meth:`_wire` and LOADER what those replace who watch."""
@@ -286,7 +297,7 @@ class Replay:
         )
         description = section.description
         try:
-            loader.state(
+            body = loader.state(
                 handler.vmsd,
                 handler.opaque,
                 section.version_id,
@@ -294,6 +305,8 @@ class Replay:
                 None if description is None else description.body,
                 own.body,
             )
+            if section.idstr == "cpu":
+                self._cpus.append(body)
             self._footer(section, loader)
         except RefusedError as refused:
             for problem in loader.problems:

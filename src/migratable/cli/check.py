@@ -162,7 +162,7 @@ def _predict(
                 error.stderr, stream=opened.stream, source=facts, only_kvm=error.only_kvm
             )
             return None, verdict
-    return profile, check(opened.stream, profile, source=facts)
+    return profile, check(opened.stream, profile, source=facts, origin=opened.profile)
 
 
 def _rehearsed(
