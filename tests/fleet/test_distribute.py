@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -14,6 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -22,8 +24,8 @@ pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
 
 from migratable.errors import PlanError, ServiceError
 from migratable.fleet.distribute import Job, distribute
-from migratable.fleet.results import Result, Results
-from migratable.verdict import Outcome
+from migratable.fleet.results import Result, Results, from_json
+from migratable.verdict import Basis, Finding, Hint, Outcome, Refusal, Severity, Side, Verdict
 from tests.fleet.spread import work
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -271,6 +273,44 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         with pytest.raises(PlanError, match=str(path)), Results(path):
             pass
         assert (path.read_bytes() if path.is_file() else b"") == before
+
+
+def test_a_verdict_comes_back_whole() -> None:
+    """No member of a verdict, old or new, is lost in the file."""
+    hint = Hint(
+        action="a",
+        command="c",
+        side=Side.SOURCE,
+        needs_guest_restart=True,
+        verified=Basis.PREDICTED,
+    )
+    finding = Finding(
+        rule="r",
+        severity=Severity.LATENT,
+        summary="s",
+        explanation="e",
+        device="d",
+        instance_id=1,
+        subsection="u",
+        field="f",
+        stderr=("l",),
+        hints=(hint,),
+    )
+    refusal = Refusal(rule="r", message="m", device="d", instance_id=2, stderr=("l",))
+    verdict = Verdict(
+        outcome=Outcome.REFUSED,
+        basis=Basis.REHEARSED,
+        source={"a": 1},
+        destination={"b": [2]},
+        first_refusal=refusal,
+        findings=(finding,),
+        unchecked=("u",),
+        stderr=("l",),
+        project=("p",),
+    )
+    for one in (hint, finding, refusal, verdict):
+        assert [part.name for part in fields(one) if not getattr(one, part.name)] == []
+    assert from_json(json.loads(json.dumps(verdict.to_json()))) == verdict
 
 
 def test_a_failure_gives_way_to_a_verdict_and_not_back(results: Results) -> None:

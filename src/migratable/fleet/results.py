@@ -167,6 +167,7 @@ def from_json(document: Mapping[str, Any]) -> Verdict:
         findings=tuple(_finding(one) for one in document["findings"]),
         unchecked=tuple(document["unchecked"]),
         stderr=tuple(document["stderr"]),
+        project=tuple(document.get("project", ())),
     )
 
 

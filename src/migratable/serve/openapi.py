@@ -187,6 +187,7 @@ def _schemas() -> dict[str, Any]:
         findings={"type": "array", "items": _schema("Finding")},
         unchecked=_TEXTS,
         stderr=_TEXTS,
+        project=_TEXTS,
     )
     one = _object(
         ("name", "version", "machine", "taken", "bundled"),
