@@ -34,6 +34,13 @@ def show(verdict: Verdict, *, name: str, to: str = "", console: Console | None =
     out = console or Console(highlight=False)
     if console is None and not out.is_terminal:
         out = Console(highlight=False, width=_NARROW)
+    with out.capture() as captured:
+        _show(out, verdict, name, to)
+    for line in captured.get().splitlines():
+        out.file.write(line.rstrip() + "\n")  # rich fills wrapped lines up with spaces
+
+
+def _show(out: Console, verdict: Verdict, name: str, to: str) -> None:
     out.print(Text(f"{name}   ", style="bold") + Text(_source(verdict.source)))
     out.print(Text(f"to {to}".ljust(len(name)) + "   ") + Text(_destination(verdict.destination)))
     out.print()
