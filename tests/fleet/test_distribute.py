@@ -309,7 +309,8 @@ def test_a_verdict_comes_back_whole() -> None:
         project=("p",),
     )
     for one in (hint, finding, refusal, verdict):
-        assert [part.name for part in fields(one) if not getattr(one, part.name)] == []
+        parts = [part.name for part in fields(one) if part.compare]
+        assert [name for name in parts if not getattr(one, name)] == []
     assert from_json(json.loads(json.dumps(verdict.to_json()))) == verdict
 
 
