@@ -129,6 +129,15 @@ def test_commas_in_values_are_doubled() -> None:
         devices=(Device(kind="k", driver="d", name="d0", props=(("serial", "a,b"),)),),
     )
     assert vm.argv[-1] == "d,id=d0,serial=a,,b"
+    props = (("serial", "a,b"), ("port", "1"), ("msi", "off"))
+    vm = replace(vm, json=True, devices=(replace(vm.devices[0], props=props),))
+    assert json.loads(vm.argv[-1]) == {
+        "driver": "d",
+        "id": "d0",
+        "serial": "a,b",
+        "port": 1,
+        "msi": False,
+    }
     assert with_pair((("a", "1"), ("b", "2")), "a", "3") == (("a", "3"), ("b", "2"))
     assert with_pair((("a", "1"),), "a", None) == ()
 

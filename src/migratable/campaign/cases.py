@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from migratable.campaign.generate import Pool, machine
 from migratable.campaign.inventory import Inventory
 from migratable.campaign.mutate import mutated
+from migratable.campaign.vary import varied
 from migratable.lab import Installed
 
 _DESTINATIONS = 4
@@ -93,6 +94,7 @@ def _group(
     vm = machine(rng, pool)
     if vm is None:
         return None
+    vm = varied(random.Random(f"migratable-campaign-ways:{name}"), pool, vm)  # noqa: S311
     run = rng.choice(_RUNS)
     destinations: list[Side] = []
     for other in others:

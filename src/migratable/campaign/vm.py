@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from dataclasses import dataclass
 
@@ -23,6 +24,13 @@ def joined(head: str, pairs: Pairs) -> str:
     return ",".join([head, *(f"{key}={value.replace(',', ',,')}" for key, value in pairs)])
 
 
+def _json_value(text: str) -> bool | int | str:
+    """A value with the type that a QMP object would have it in."""
+    if text in ("on", "off"):
+        return text == "on"
+    return int(text) if text.isdecimal() else text
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
     """One ``-device`` with the options that it needs before it (backends).
@@ -36,10 +44,13 @@ class Device:
     props: Pairs = ()
     backends: tuple[Words, ...] = ()
 
-    @property
-    def words(self) -> Words:
+    def words(self, *, as_json: bool = False) -> Words:
         """Its options as words."""
-        text = joined(self.driver, (("id", self.name), *self.props))
+        pairs = (("id", self.name), *self.props)
+        text = joined(self.driver, pairs)
+        if as_json:
+            members = {key: _json_value(value) for key, value in pairs}
+            text = json.dumps({"driver": self.driver, **members})
         return (*(word for backend in self.backends for word in backend), "-device", text)
 
 
@@ -48,6 +59,7 @@ class Vm:
     """A command line in parts.
 
     :ivar family: ``pc-i440fx``, ``pc-q35`` or ``pseries``.
+    :ivar json: write devices as JSON.
     """
 
     arch: str
@@ -61,6 +73,7 @@ class Vm:
     devices: tuple[Device, ...] = ()
     global_props: tuple[str, ...] = ()
     options: tuple[Words, ...] = ()
+    json: bool = False
 
     @property
     def argv(self) -> list[str]:
@@ -79,7 +92,7 @@ class Vm:
         for option in self.options:
             words += option
         for device in self.devices:
-            words += device.words
+            words += device.words(as_json=self.json)
         return words
 
     def text(self) -> str:
