@@ -46,14 +46,15 @@ def check(
             ),
         )
     replay = Replay(stream, destination, origin).run()
-    return _verdict(replay, facts, taken)
+    return verdict_of(replay, facts, taken)
 
 
 def _destination(profile: Profile) -> Destination | None:
     return None if profile.loader is None else Destination(profile, profile.loader)
 
 
-def _verdict(replay: Replay, source: Mapping[str, Any], profile: Profile) -> Verdict:
+def verdict_of(replay: Replay, source: Mapping[str, Any], profile: Profile) -> Verdict:
+    """Say what a finished replay means; *source* is handed on."""
     refusals = [one for one in replay.found if one.problem.refuses]
     first = refusals[0] if refusals else None
     stream_notes = [
