@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import json
 import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -307,3 +309,35 @@ def test_killed_at_any_moment(lab: Lab, tmp_path: Path) -> None:
         assert running.goes_on()
         assert running.qmp("query-fdsets") == []
         assert running.qmp("query-status")["status"] == "running"
+
+
+@pytest.mark.parametrize(("answer", "status"), [("y", 0), ("n", 2)])
+def test_command_asks_on_a_terminal(answer: str, status: int, lab: Lab, tmp_path: Path) -> None:
+    arguments = f"{_BARE} -name guest=web1".split()
+    out = tmp_path / "web1.mig"
+    words = [sys.executable, "-m", "migratable", "capture", f"qmp:{tmp_path}/qmp", "-o", str(out)]
+    with Running(lab("10.0").command, arguments, qmp_path=tmp_path / "qmp"):
+        done = subprocess.run([*words, "--json"], capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert "say --yes" in done.stderr  # nobody can be asked
+        ours, theirs = pty.openpty()
+        os.write(ours, f"{answer}\n".encode())
+        answered = subprocess.run(
+            [*words, "--json"], stdin=theirs, stdout=subprocess.PIPE, stderr=theirs, check=False
+        )
+        os.close(theirs)
+        said = os.read(ours, 65536).decode()
+        os.close(ours)
+        assert answered.returncode == status, said
+        assert "Pause VM 'web1'" in said
+        assert out.exists() == (answer == "y")
+        if answer == "n":
+            assert "left alone" in said
+            return
+        found = json.loads(answered.stdout)
+        assert found["schema"] == "migratable.capture/1"
+        assert found["bytes"] == out.stat().st_size
+        assert out.stat().st_mode & 0o777 == 0o600
+        done = subprocess.run([*words, "--yes"], capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert "there already" in done.stderr
