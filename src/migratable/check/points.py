@@ -17,7 +17,7 @@ from migratable.stream.ram import RamBlock
 
 if TYPE_CHECKING:
     from migratable.profile.model import Profile
-    from migratable.stream.model import Stream
+    from migratable.stream.model import Section
 
 Release = tuple[int, int]
 
@@ -205,14 +205,15 @@ class FieldMissing:
 class StreamLoaded:
     """All was loaded: what the loader does not look at, and what may come later.
 
+    :ivar sections: what the stream has, in order.
     :ivar cpus: the ``cpu`` sections that were loaded, in order.
     :ivar own_cpu: the destination's own first one.
     :ivar origin: the source's profile, None when only its stream is known.
     """
 
     release: Release
-    stream: Stream
     profile: Profile
+    sections: Sequence[Section] = ()
     cpus: Sequence[Loading] = ()
     own_cpu: Loading | None = None
     origin: Profile | None = None

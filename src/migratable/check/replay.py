@@ -91,8 +91,8 @@ class Replay:
         self._show(
             points.StreamLoaded(
                 release=self.release,
-                stream=self.stream,
                 profile=self.destination.profile,
+                sections=self._sections,
                 cpus=tuple(self._cpus),
                 own_cpu=self._own_cpu(),
                 origin=self.origin,

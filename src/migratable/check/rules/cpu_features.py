@@ -1,0 +1,206 @@
+"""The guest uses processor features that the destination's CPU does not have (x86).
+
+## What it checks
+
+What the guest's state shows it to use: bits of CR4, XCR0 and EFER that its kernel has set, and
+registers of features whose subsections came (`cpu/avx512`, `cpu/pkru`, `cpu/xss` …). Each is looked
+up in the CPUID words of the destination's CPU. When the source is a profile, or its profile is
+known, all of its CPUID words are compared.
+
+A feature that leaves no trace in the state (AES, SSE4, BMI) is seen in the second way only. Under
+KVM the destination's processor and kernel decide, and nothing is compared.
+
+## Why QEMU loads it all the same
+
+The loader compares no CPUID. It says nothing, and the guest dies of an invalid opcode or a general
+protection fault soon after. QEMU 7.2's TCG has AVX and 5.2's has not: a Linux guest with
+`-cpu Haswell-noTSX` that moved from 7.2 to 5.2 dies with SIGILL in its first step.
+
+Two lines of the same name are refusals: a clock rate (`tsc-frequency=`) that differs.
+
+## How to fix it
+
+Take a destination whose CPU has the features. Else start the guest anew at the source with a CPU
+model that both sides have, or with the features turned off (`-cpu Haswell-noTSX,-avx`); a guest
+that starts with fewer uses fewer.
+
+## Source
+
+`target/i386/machine.c` (`vmstate_x86_cpu` has no CPUID), `target/i386/cpu.c: feature_word_info,
+x86_cpu_filter_features`; 4.1 to 11.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.check import x86_features
+from migratable.check.objects import Loading
+from migratable.check.points import StreamLoaded
+from migratable.check.rule import Rule, loads, refuses
+from migratable.check.trouble import Problem
+from migratable.profile.loader import Vmsd
+from migratable.profile.model import Profile
+from migratable.terms import QemuVersion
+from migratable.verdict import Severity
+
+_X86 = frozenset({"x86_64", "i386"})
+#: Register: bit, its name, and the features of which one is needed (Intel SDM 3, 2.5; AMD APM 2).
+_REGISTERS: dict[str, tuple[str, tuple[tuple[int, str, str], ...]]] = {
+    "env.cr[4]": (
+        "CR4",
+        (
+            (0, "VME", "vme"),
+            (2, "TSD", "tsc"),
+            (3, "DE", "de"),
+            (4, "PSE", "pse"),
+            (5, "PAE", "pae"),
+            (6, "MCE", "mce"),
+            (7, "PGE", "pge"),
+            (9, "OSFXSR", "fxsr"),
+            (10, "OSXMMEXCPT", "sse"),
+            (11, "UMIP", "umip"),
+            (12, "LA57", "la57"),
+            (13, "VMXE", "vmx"),
+            (14, "SMXE", "smx"),
+            (16, "FSGSBASE", "fsgsbase"),
+            (17, "PCIDE", "pcid"),
+            (18, "OSXSAVE", "xsave"),
+            (20, "SMEP", "smep"),
+            (21, "SMAP", "smap"),
+            (22, "PKE", "pku"),
+            (24, "PKS", "pks"),
+            (28, "LAM_SUP", "lam"),
+            (32, "FRED", "fred"),
+        ),
+    ),
+    "env.xcr0": (
+        "XCR0",
+        (
+            (2, "AVX", "avx"),
+            (3, "BNDREG", "mpx"),
+            (5, "opmask", "avx512f"),
+            (9, "PKRU", "pku"),
+            (18, "TILEDATA", "amx-tile"),
+        ),
+    ),
+    "env.efer": (
+        "EFER",
+        (
+            (0, "SCE", "syscall"),
+            (10, "LMA", "lm"),
+            (11, "NXE", "nx"),
+            (12, "SVME", "svm"),
+            (14, "FFXSR", "fxsr-opt"),
+        ),
+    ),
+}
+#: Subsections that are sent when their registers are in use, and the features (one is enough).
+_SUBSECTIONS = {
+    "cpu/arch_lbr": "arch-lbr",
+    "cpu/async_pf_msr": "kvm-asyncpf",
+    "cpu/async_pv_eoi_msr": "kvm-pv-eoi",
+    "cpu/avx512": "avx512f",
+    "cpu/intel_amx_xtile": "amx-tile",
+    "cpu/intel_pt": "intel-pt",
+    "cpu/mpx": "mpx",
+    "cpu/msr_tsc_adjust": "tsc-adjust",
+    "cpu/msr_tscdeadline": "tsc-deadline",
+    "cpu/msr_xfd": "xfd",
+    "cpu/pkrs": "pks",
+    "cpu/pkru": "pku",
+    "cpu/spec_ctrl": "spec-ctrl ssbd stibp ibrs amd-ssbd amd-stibp",
+    "cpu/steal_time_msr": "kvm-steal-time",
+    "cpu/svm_guest": "svm",
+    "cpu/umwait": "waitpkg",
+    "cpu/virt_ssbd": "virt-ssbd",
+    "cpu/xss": "xsaves",
+}
+
+
+def check(at: StreamLoaded) -> Iterator[Problem]:
+    """What is in use, then what else the source's CPU has."""
+    profile = at.profile
+    if profile.target not in _X86 or not profile.cpu_features or profile.wants_kvm:
+        return
+    here = x86_features.features(profile.cpu_features)
+    there = None
+    if at.origin is not None and at.origin.cpu_features and not at.origin.wants_kvm:
+        there = x86_features.features(at.origin.cpu_features)
+    used: dict[str, str] = {}
+    for cpu in at.cpus:
+        for name, where in _used(cpu, here):
+            if there is None or name in there:
+                used.setdefault(name, where)
+    if used:
+        words = ", ".join(f"{name} ({where})" for name, where in used.items())
+        yield _problem(
+            f"the guest uses processor features that the destination's CPU does not have: {words}",
+            profile,
+            tuple(used),
+        )
+    lost = x86_features.decisive((there or frozenset()) - here - used.keys())
+    if lost:
+        yield _problem(
+            f"the destination's CPU lacks what the source's has: {', '.join(lost)}", profile, lost
+        )
+
+
+def _problem(summary: str, profile: Profile, names: tuple[str, ...]) -> Problem:
+    return Problem(
+        rule=RULE.id,
+        refuses=False,
+        severity=Severity.ENDANGERS,
+        summary=summary,
+        explanation="QEMU compares no CPUID: it loads the guest without a word, and the next "
+        f"instruction of that kind is invalid on this {profile.cpu_model or 'CPU'}.",
+        facts={"device": "cpu", "features": names},
+    )
+
+
+def _used(cpu: Loading, here: frozenset[str]) -> Iterator[tuple[str, str]]:
+    """Features that a CPU's state shows and the destination lacks, with where they show."""
+    for field, (register, bits) in _REGISTERS.items():
+        value = cpu.number(field) or 0
+        for bit, short, name in bits:
+            if value >> bit & 1 and name not in here:
+                yield name, f"{register}.{short}"
+    for subsection, names in _SUBSECTIONS.items():
+        any_of = names.split()
+        if subsection in cpu.subsections and here.isdisjoint(any_of):
+            yield any_of[0], subsection
+
+
+def _point(xcr0: int, ecx: int, origin: int | None = None) -> StreamLoaded:
+    def profile(word: int) -> Profile:
+        words = {"cpuid-input-eax": 1, "cpuid-register": "ECX", "features": word}
+        return Profile(
+            version=QemuVersion(5, 2, 0),
+            machine="pc-q35-5.2",
+            target="x86_64",
+            cpu_model="Haswell-noTSX",
+            cpu_features=(words,),
+        )
+
+    vmsd = Vmsd(name="cpu", version=12, minimum=11)
+    cpu = Loading(index=0, vmsd=vmsd, opaque=0, version=12, values={"env.xcr0": xcr0})
+    return StreamLoaded(
+        release=(5, 2),
+        profile=profile(ecx),
+        cpus=(cpu,),
+        origin=None if origin is None else profile(origin),
+    )
+
+
+RULE = Rule(
+    id="cpu-features",
+    severity=Severity.ENDANGERS,
+    at=(StreamLoaded,),
+    check=check,
+    examples=(
+        refuses(_point(7, 0), "avx (XCR0.AVX)"),
+        refuses(_point(3, 0, 1 << 25), "lacks what the source's has: aes"),
+        loads(_point(7, 1 << 28)),
+        loads(_point(3, 0)),
+    ),
+)
