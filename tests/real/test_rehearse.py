@@ -250,6 +250,9 @@ def test_64_gib(target: str, lab: Lab) -> None:
 # Nothing is left behind
 
 
+MARK = f"migratable-test-mark-{os.getpid()}"
+
+
 def qemus() -> set[int]:
     """Programs that this test or a child of it has started."""
     found = set()
@@ -259,14 +262,14 @@ def qemus() -> set[int]:
             state = (path / "stat").read_text().rpartition(")")[2].split()[0]
         except OSError:
             continue
-        if b"migratable-qmp" in text and b"migratable-test-mark" in text and state != "Z":
+        if b"migratable-qmp" in text and MARK.encode() in text and state != "Z":
             found.add(int(path.name))
     return found
 
 
 def marked(line: list[str]) -> list[str]:
     """The line with a mark by which its process is found again; it does not show in a stream."""
-    return [*line, "-object", "rng-builtin,id=migratable-test-mark"]
+    return [*line, "-object", f"rng-builtin,id={MARK}"]
 
 
 @pytest.fixture

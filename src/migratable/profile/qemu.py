@@ -27,7 +27,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -112,7 +111,7 @@ class QemuProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._helpers: list[subprocess.Popen[bytes]] = []
         self._qmp: Qmp | None = None
-        self._files: dict[Path, int] = {}
+        self._inherited: dict[str, int] = {}
         self._stderr = bytearray()
         self._reader: threading.Thread | None = None
         self._pid = 0
@@ -142,43 +141,39 @@ class QemuProcess:
         self.stop()
 
     def _start(self) -> None:
-        self._prepare_files()
+        self._prepare()
         ours, theirs = socket.socketpair()
+        self._qmp = Qmp(ours)
         try:
             monitor = ["-chardev", f"socket,id={_MONITOR},fd={theirs.fileno()}"]
             monitor += ["-mon", f"chardev={_MONITOR},mode=control"]
-            argv = [*self._command, *self._with_files(), *monitor, *self._extra]
-            self._process = self._spawn(argv, pass_fds=[theirs.fileno(), *self._files.values()])
+            argv = [*self._command, *self._words(), *monitor, *self._extra]
+            self._process = self._spawn(argv, pass_fds=[theirs.fileno(), *self._inherited.values()])
         finally:
             theirs.close()
-            self._close_files()
+            self._close_inherited()
         self._reader = threading.Thread(target=self._collect_stderr, daemon=True)
         self._reader.start()
-        self._qmp = Qmp(ours)
         try:
             self._qmp.negotiate(self._timeout)
         except QmpClosedError:
             raise self._start_error() from None
         self._pid = self._real_pid()
 
-    def _with_files(self) -> Iterator[str]:
-        """Arguments in which private files are descriptors, which the program inherits."""
-        longest_first = sorted(self._files.items(), key=lambda one: -len(str(one[0])))
+    def _words(self) -> Iterator[str]:
+        """Arguments in which private files and sockets are descriptors, which QEMU inherits."""
+        longest_first = sorted(self._inherited.items(), key=lambda one: -len(one[0]))
         for word in self._inert.plain_argv:
-            for path, descriptor in longest_first:
-                ours = f"/proc/self/fd/{descriptor}"
-                word = word.replace(str(path).replace(",", ",,"), ours)  # noqa: PLW2901
-                word = word.replace(str(path), ours)  # noqa: PLW2901 -- the same word
+            for name, descriptor in longest_first:
+                socket_ = name.startswith("path=")
+                ours = f"fd={descriptor}" if socket_ else f"/proc/self/fd/{descriptor}"
+                word = word.replace(name.replace(",", ",,"), ours)  # noqa: PLW2901
+                word = word.replace(name, ours)  # noqa: PLW2901 -- the same word
             yield word
 
-    def _close_files(self) -> None:
-        while self._files:
-            os.close(self._files.popitem()[1])
-
-    def _remove_folder(self) -> None:
-        if self._inert.helpers:
-            with contextlib.suppress(OSError):
-                self._inert.qmp_path.parent.rmdir()
+    def _close_inherited(self) -> None:
+        while self._inherited:
+            os.close(self._inherited.popitem()[1])
 
     def _spawn(self, argv: list[str], *, pass_fds: Sequence[int] = ()) -> subprocess.Popen[bytes]:
         namespace = "1" if self._inert.needs_netns else "0"
@@ -203,25 +198,18 @@ class QemuProcess:
         except OSError as error:
             raise QemuError(f"cannot start {argv[0]}: {error}") from None
 
-    def _prepare_files(self) -> None:
-        """Make private files without names: whatever kills us, none is left behind."""
-        inert = self._inert
-        for path, size in inert.files.items():
-            self._files[path] = os.memfd_create(path.name, os.MFD_CLOEXEC)
-            os.ftruncate(self._files[path], size)
-        if inert.helpers:
-            inert.qmp_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for helper in inert.helpers:
-            self._helpers.append(self._spawn(list(helper)))
-            self._await_socket(helper)
-
-    def _await_socket(self, helper: Sequence[str]) -> None:
-        """Wait until a helper's socket, its last word, is there."""
-        deadline = time.monotonic() + 5
-        while not Path(helper[-1]).exists():
-            if self._helpers[-1].poll() is not None or time.monotonic() > deadline:
-                raise QemuError(f"{helper[-2]} does not start")
-            time.sleep(0.002)
+    def _prepare(self) -> None:
+        """Make private files and sockets without names: whatever kills us, none is left behind."""
+        for path, size in self._inert.files.items():
+            descriptor = os.memfd_create(path.name, os.MFD_CLOEXEC)
+            self._inherited[str(path)] = descriptor
+            os.ftruncate(descriptor, size)
+        for *helper, address in self._inert.helpers:
+            ours, theirs = socket.socketpair()
+            with theirs:
+                command = [*helper, f"fd:{theirs.fileno()}"]
+                self._helpers.append(self._spawn(command, pass_fds=[theirs.fileno()]))
+            self._inherited[f"path={address}"] = ours.detach()
 
     def kill(self) -> None:
         """End it from another thread; the one that uses it sees its monitor close."""
@@ -246,10 +234,7 @@ class QemuProcess:
                 process.stderr.close()
         if self._qmp is not None:
             self._qmp.close()
-        self._close_files()
-        for helper in self._inert.helpers:
-            Path(helper[-1]).unlink(missing_ok=True)
-        self._remove_folder()
+        self._close_inherited()
 
     def wait(self, timeout: float) -> int | None:
         """Wait for QEMU's end; its exit status, None when it still runs after *timeout* seconds."""

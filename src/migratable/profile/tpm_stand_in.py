@@ -3,11 +3,12 @@
 This file is run as a script by :mod:`migratable.profile.qemu` with a bare interpreter, so it
 imports nothing of this package::
 
-    tpm_stand_in.py CONTROL_SOCKET
+    tpm_stand_in.py CONTROL_SOCKET|fd:NUMBER
 
 It speaks as much of swtpm's control protocol (``backends/tpm/tpm_ioctl.h``, the same in 4.1 to
 11.1) as a machine that never runs needs: it says that it is a TPM 2.0, hands out and takes state
-blobs, and answers every TPM command with a failure. It ends when QEMU closes the connection.
+blobs, and answers every TPM command with a failure. It ends when QEMU closes the connection, which
+it waits for at a path, or which it has inherited.
 """
 
 import contextlib
@@ -88,13 +89,21 @@ def answer_data(descriptor: int) -> bool:
     return bool(head)
 
 
-def main() -> None:
-    """Serve one QEMU."""
+def connected(address: str) -> socket.socket:
+    """The connection to QEMU."""
+    if address.startswith("fd:"):
+        return socket.socket(fileno=int(address.removeprefix("fd:")))
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(sys.argv[1])
+        listener.bind(address)
         listener.listen(1)
         connection, _ = listener.accept()
-    os.unlink(sys.argv[1])  # noqa: PTH108 -- no pathlib for 10 ms
+    os.unlink(address)  # noqa: PTH108 -- no pathlib for 10 ms
+    return connection
+
+
+def main() -> None:
+    """Serve one QEMU."""
+    connection = connected(sys.argv[1])
     control = Control(connection)
     with contextlib.suppress(ClosedError, OSError):
         while True:

@@ -56,14 +56,15 @@ def _descriptors() -> int:
 
 
 def _children() -> list[str]:
-    """Fake programs that still run."""
+    """Fake programs of ours that still run."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    for path in Path("/proc").glob("[0-9]*"):
         try:
-            text = path.read_bytes().decode("utf-8", "replace")
+            text = (path / "cmdline").read_bytes().decode("utf-8", "replace")
+            parent = (path / "stat").read_text().rpartition(")")[2].split()[1]
         except OSError:
             continue
-        if str(FAKE) in text and "migratable-qmp" in text:
+        if str(FAKE) in text and int(parent) == os.getpid():
             found.append(text)
     return found
 
