@@ -33,8 +33,8 @@ def isa_vga(at: BodyLoaded) -> Iterator[Problem]:
     if at.body.vmsd.name == "cirrus_vga" and at.release >= _CIRRUS_LOADS:
         yield Problem(
             rule="post-load",
-            summary="QEMU saves ISA VGA from the wrong object; loading it damages the destination's",
-            explanation="It went well in all of 13 tries from 10.0 on. A PCI VGA has no such fault.",
+            summary="QEMU saves ISA VGA from the wrong object; loading it damages this one",
+            explanation="13 of 13 tries loaded from 10.0 on. A PCI VGA has no such fault.",
             refuses=False,
             severity=Severity.ENDANGERS,
         )
