@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 
 from migratable.check.devices import post_load
+from migratable.check.objects import Loading
 from migratable.check.points import BodyLoaded
 from migratable.check.trouble import Problem, UnexaminedError
 from migratable.errors import CommandLineError
@@ -37,24 +38,36 @@ def cpu(at: BodyLoaded) -> Iterator[Problem]:
     The mode is the stream's; when it has none, the destination keeps the one it was started with.
     """
     profile = at.profile
-    sprs = at.body.numbers("env.spr", 8) or at.body.numbers("env.spr", 4)
-    if sprs is None or len(sprs) <= _SPR_PVR:
+    if _pvr(at.body) is None:
         return
-    pvr = sprs[_SPR_PVR] & 0xFFFFFFFF
-    here = _own_pvr(at)
-    if here is None:
-        raise UnexaminedError("the destination's processor version (PVR)")
+    here = _own_pvr(at.body.own, profile)
     build = _build(profile)
     mode = _mode(at, build)
     if mode:
         yield from _compat(build, mode, here, profile)
         return
+    other = processor(at.body, at.body.own, profile)
+    if other is not None:
+        yield other
+
+
+def processor(body: Loading, own: Loading | None, profile: Profile) -> Problem | None:
+    """What is refused without a compatibility mode: another processor (``pvr_match``).
+
+    :param own: the destination's own body of a CPU.
+    :raise UnexaminedError: when the destination's processor is not known.
+    """
+    pvr = _pvr(body)
+    if pvr is None:
+        return None
+    here = _own_pvr(own, profile)
+    build = _build(profile)
     family = _FAMILIES.get(here >> 16)
     if pvr == here or (family is not None and pvr_matches(build, pvr, here, family)):
-        return
+        return None
     names = {number: _name(number) for number in (pvr, here)}
     model = profile.cpu_model or names[here]
-    yield Problem(
+    return Problem(
         rule="cpu-identity",
         summary=f"the guest's processor is {names[pvr]} (PVR {pvr:#010x}), the destination's "
         f"{names[here]} (PVR {here:#010x})",
@@ -65,12 +78,19 @@ def cpu(at: BodyLoaded) -> Iterator[Problem]:
     )
 
 
-def _own_pvr(at: BodyLoaded) -> int | None:
-    own = at.body.own
-    sprs = None if own is None else own.numbers("env.spr", 8) or own.numbers("env.spr", 4)
-    if sprs is not None and len(sprs) > _SPR_PVR:
-        return sprs[_SPR_PVR] & 0xFFFFFFFF
-    return at.profile.pvr
+def _pvr(body: Loading | None) -> int | None:
+    """The processor version register in a body."""
+    sprs = None if body is None else body.numbers("env.spr", 8) or body.numbers("env.spr", 4)
+    return sprs[_SPR_PVR] & 0xFFFFFFFF if sprs is not None and len(sprs) > _SPR_PVR else None
+
+
+def _own_pvr(own: Loading | None, profile: Profile) -> int:
+    here = _pvr(own)
+    if here is None:
+        here = profile.pvr
+    if here is None:
+        raise UnexaminedError("the destination's processor version (PVR)")
+    return here
 
 
 def _build(profile: Profile) -> Build:

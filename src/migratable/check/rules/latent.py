@@ -1,0 +1,275 @@
+"""It loads now, and may not after the guest has done something.
+
+## What it checks
+
+From the stream alone:
+
+- a pseries guest in a compatibility mode, on a destination whose processor has another PVR: the
+  mode goes away when the guest reboots, until its kernel asks for it again;
+- virtqueues that the driver has made smaller than the device started them, where the destination
+  has allocated less than the first size (from 11.1 on);
+- packed virtqueues that the source offers, the driver has not taken, and the destination does not
+  offer.
+
+When the source is a profile, or its profile is known, also
+
+- subsections, and whole sections, that the source's QEMU can send and the destination's has no
+  table for. Most are sent only when the guest uses what they are for (`cpu/msr_xfd`,
+  `ich9_pm/pcihp`, `spapr_watchdog`); some never with an old machine type;
+- virtio features that the source offers and the destination does not: a driver that starts (again)
+  may take them.
+
+## Why QEMU would refuse
+
+Then: `error while loading state …`, `Features 0x… unsupported`, `Missing section footer`. Each of
+these has a rule of its own, which speaks when it is so.
+
+## How to fix it
+
+Move the guest before it does so, or take a destination of the same release. Turn off features at
+the source that the destination does not have, then restart the guest.
+
+## Source
+
+`target/ppc/machine.c: cpu_post_load`, `hw/virtio/virtio.c: virtio_load`,
+`migration/vmstate.c: vmstate_subsection_load`; the tables of both programs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.check.points import StreamLoaded, VirtioQueues
+from migratable.check.rule import Rule, loads, refuses
+from migratable.check.trouble import Problem, UnexaminedError
+from migratable.errors import StreamError
+from migratable.profile.loader import Handler, LoaderTables, VirtioLive, Vmsd
+from migratable.profile.model import Profile
+from migratable.stream.model import Section
+from migratable.terms import QemuVersion
+from migratable.verdict import Severity
+
+_PACKED = 34
+#: Decided when the machine starts, so that they are in the stream already or never will be.
+_FIXED = ("spapr/cap/",)
+_COMPAT = "cpu/compat"
+
+
+def check(at: StreamLoaded) -> Iterator[Problem]:
+    """What the stream alone shows, then what the source's tables and devices have."""
+    yield from _reboot(at)
+    yield from _virtio(at)
+    origin = None if at.origin is None else at.origin.loader
+    if origin is not None and at.profile.loader is not None:
+        yield from _tables(at, origin, at.profile.loader)
+
+
+def _problem(summary: str, *, device: str, explanation: str = "") -> Problem:
+    return Problem(
+        rule=RULE.id,
+        refuses=False,
+        severity=Severity.LATENT,
+        summary=summary,
+        explanation=explanation,
+        facts={"device": device},
+    )
+
+
+def _reboot(at: StreamLoaded) -> Iterator[Problem]:
+    """A compatibility mode that ends with the next reset."""
+    if not at.cpus or not at.profile.target.startswith("ppc"):
+        return
+    cpu = at.cpus[0]
+    sent = cpu.subsections.get(_COMPAT)
+    if sent is None or not sent.number("compat_pvr"):
+        return
+    if at.own_cpu is not None and _COMPAT in at.own_cpu.subsections:
+        return  # max-cpu-compat= gives every reset a mode
+    from migratable.check.devices.ppc import processor  # noqa: PLC0415 -- ppc64 only
+
+    try:
+        other = processor(cpu, at.own_cpu, at.profile)
+    except UnexaminedError:
+        return
+    if other is not None:
+        yield _problem(
+            "after a reboot, and until its kernel has set its compatibility mode again, the guest "
+            f"is refused: {other.summary}",
+            device="cpu",
+            explanation="Now it runs in a compatibility mode that both processors have.",
+        )
+
+
+def _virtio(at: StreamLoaded) -> Iterator[Problem]:
+    tables = at.profile.loader
+    for section in at.sections if tables is not None else ():
+        here = tables.virtio.get(section.idstr) if tables is not None else None
+        if here is None:
+            continue
+        there = _origin_device(at.origin, section.idstr)
+        shown = bytes(section.body)
+        if there is None and b"virtio/ringsize" not in shown and b"/packed_virt" not in shown:
+            continue
+        yield from _device(at, section, here, there)
+
+
+def _origin_device(origin: Profile | None, idstr: str) -> VirtioLive | None:
+    if origin is None or origin.loader is None:
+        return None
+    return origin.loader.virtio.get(idstr)
+
+
+def _device(
+    at: StreamLoaded, section: Section, here: VirtioLive, there: VirtioLive | None
+) -> Iterator[Problem]:
+    from migratable.check.rules import virtio_queues  # noqa: PLC0415 -- rules are found by name
+    from migratable.stream import virtio_features  # noqa: PLC0415 -- virtio only
+    from migratable.stream.handlers import virtio_of  # noqa: PLC0415
+
+    try:
+        sent = virtio_of(section)
+    except StreamError:
+        return
+    if sent is None:
+        return
+    offered = there.host_features if there is not None else 0
+    if "virtio/packed_virtqueues" in sent.subsections:
+        offered |= 1 << _PACKED
+    more = offered & ~here.host_features & ~sent.guest_features
+    if more:
+        kind = section.idstr.rpartition("/")[2]
+        names = ", ".join(virtio_features.names(kind, more))
+        yield _problem(
+            f"the source offers what the destination does not: {names}; a driver that takes it "
+            "is refused",
+            device=section.idstr,
+            explanation="The driver has not taken it."
+            if sent.guest_features
+            else "No driver has started yet.",
+        )
+    if any(queue.num_default not in {None, queue.num} for queue in sent.queues):
+        point = VirtioQueues(
+            release=at.release,
+            idstr=section.idstr,
+            live=here,
+            queues=tuple((q.num_default or q.num, q.desc, q.last_avail_idx) for q in sent.queues),
+            count=len(sent.queues),
+        )
+        for problem in virtio_queues.check(point):
+            yield _problem(
+                f"after the driver resets the device: {problem.summary}",
+                device=section.idstr,
+                explanation=problem.explanation,
+            )
+
+
+# -- tables -------------------------------------------------------------------------------------
+
+
+def _tables(at: StreamLoaded, origin: LoaderTables, here: LoaderTables) -> Iterator[Problem]:
+    known = {(one.idstr, one.instance_id): one for one in here.handlers}
+    sent = {(one.idstr, one.instance_id): one for one in at.sections}
+    walk = _Walk(origin, here)
+    gone: dict[str, list[Handler]] = {}
+    for handler in origin.handlers:
+        if handler.vmsd is None:
+            continue
+        place = (handler.idstr, handler.instance_id)
+        other = known.get(place)
+        if other is None:
+            if place not in sent:
+                gone.setdefault(handler.idstr, []).append(handler)
+        elif other.vmsd is not None:
+            walk.compare(handler.vmsd, other.vmsd, handler.idstr)
+            theirs, ours = origin.virtio.get(handler.idstr), here.virtio.get(handler.idstr)
+            for name, index in theirs.vmsds.items() if theirs is not None else ():
+                if ours is not None and name in ours.vmsds:
+                    walk.compare(index, ours.vmsds[name], handler.idstr)
+    for name, index in origin.extra.items():
+        if name in here.extra:
+            walk.compare(index, here.extra[name], name)
+    bodies: dict[str, list[bytes]] = {}
+    for section in at.sections:
+        bodies.setdefault(section.idstr, []).append(bytes(section.body))
+    for where, names in walk.found.items():
+        arrived = bodies.get(where) or [body for one in bodies.values() for body in one]
+        later = [one for one in names if not any(one.encode() in body for body in arrived)]
+        if later:
+            yield _problem(
+                f"the source can send {', '.join(later)}, which the destination does not know",
+                device=where,
+            )
+    for idstr, handlers in gone.items():
+        yield _problem(
+            f"the source can send {len(handlers)} {_plural('section', len(handlers))} of this "
+            "name, which the destination does not have",
+            device=idstr,
+        )
+
+
+def _plural(word: str, count: int) -> str:
+    return word if count == 1 else word + "s"
+
+
+class _Walk:
+    """Compares two programs' tables, each pair once."""
+
+    def __init__(self, origin: LoaderTables, here: LoaderTables) -> None:
+        self._origin = origin
+        self._here = here
+        self._seen: set[tuple[int, int]] = set()
+        self.found: dict[str, list[str]] = {}
+
+    def compare(self, origin: int, here: int, where: str) -> None:
+        """Note under *where* the subsections that only the origin has."""
+        if (origin, here) in self._seen:
+            return
+        self._seen.add((origin, here))
+        there, mine = self._origin.vmsds[origin], self._here.vmsds[here]
+        known = {self._here.vmsds[index].name: index for index in mine.subsections}
+        for index in there.subsections:
+            name = self._origin.vmsds[index].name
+            if name in known:
+                self.compare(index, known[name], where)
+            elif not name.startswith(_FIXED) and name not in self.found.get(where, ()):
+                self.found.setdefault(where, []).append(name)
+        structs = {item.name: item.vmsd for item in mine.fields if item.vmsd is not None}
+        for item in there.fields:
+            other = structs.get(item.name)
+            if item.vmsd is not None and other is not None:
+                self.compare(item.vmsd, other, where)
+
+
+# -- examples -----------------------------------------------------------------------------------
+
+
+def _point(*subsections: str, origin: tuple[str, ...]) -> StreamLoaded:
+    def profile(release: str, names: tuple[str, ...]) -> Profile:
+        subs = tuple(Vmsd(name=name, version=1, minimum=1) for name in names)
+        top = Vmsd(name="i8259", version=1, minimum=1, subsections=tuple(range(1, 1 + len(subs))))
+        handler = Handler(
+            idstr="i8259", instance_id=0, alias_id=-1, version=1, vmsd=0, opaque=0x1000
+        )
+        return Profile(
+            version=QemuVersion.parse(release),
+            machine="pc-q35-5.2",
+            target="x86_64",
+            loader=LoaderTables(handlers=(handler,), vmsds=(top, *subs)),
+        )
+
+    return StreamLoaded(
+        release=(7, 2), profile=profile("7.2.0", subsections), origin=profile("10.0.0", origin)
+    )
+
+
+RULE = Rule(
+    id="latent",
+    severity=Severity.LATENT,
+    at=(StreamLoaded,),
+    check=check,
+    examples=(
+        refuses(_point(origin=("i8259/ltim",)), "can send i8259/ltim"),
+        loads(_point("i8259/ltim", origin=("i8259/ltim",))),
+        loads(_point("i8259/ltim", origin=())),
+    ),
+)
