@@ -139,7 +139,7 @@ def run(
         if progress is not None:
             progress("checking", number, len(resolved.guests))
         choice = resolved.choice[number * width : (number + 1) * width]
-        key: Hashable = keys[number] or guest.failure
+        key: Hashable = (keys[number] or guest.failure, pairs.origin_key(guest.profile))
         row_key = (key, choice.tobytes())
         if row_key not in rows:
             row = array("I")
