@@ -440,6 +440,53 @@ def test_stream_without_any_ram_section(never_ran: Callable[[str], Stream], lab:
     assert any("machine type and RAM blocks" in text for text in answer.unchecked)
 
 
+# However the stream travelled
+
+_PC = (
+    "qemu-system-x86_64 -M pc -m 32M -smp 2 -nodefaults "
+    "-device virtio-balloon-pci,disable-modern=on "
+    "-device virtio-rng-pci,packed=on,disable-legacy=on -device cirrus-vga -device rtl8139"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "outcome"),
+    [
+        ("10.0-pc-nofoot", "-global migration.send-section-footer=off", "loads"),
+        ("10.0-pc-nofoot", "", "refused"),
+        ("5.2-pc-noconf", "-global migration.send-configuration=off", "loads"),
+        ("5.2-pc-noconf", "", "refused"),
+        ("11.1-pc-nodesc", "-M suppress-vmdesc=on", "loads"),
+        ("10.0-pc-xis", "", "loads"),
+        ("5.2-pc-postcopy", "", "loads"),
+        ("5.2-pc-switched", "", "refused"),
+    ],
+)
+def test_golden_streams(name: str, option: str, outcome: str, lab: Lab, repository: Path) -> None:
+    """Of ``tests/golden``; ``switched`` comes from a machine with fewer devices."""
+    release = name.partition("-")[0]
+    lab(release)
+    stream = read(repository / "tests" / "golden" / "streams" / f"{name}.mig.xz")
+    answer = rehearse(stream, [*_PC.split(), *option.split()], release=release)
+    assert answer.outcome == outcome, answer.stderr
+    assert not any("vmdesc" in line for line in answer.stderr)
+    if name == "5.2-pc-switched":
+        assert answer.first_refusal is not None
+        assert answer.first_refusal.device == "0000:00:02.0/virtio-rng"
+
+
+def test_mapped_ram(lab: Lab, tmp_path: Path) -> None:
+    path = tmp_path / "mapped.mig"
+    line = machine("x86_64")
+    with Running(lab("10.0").command, [*line[1:], "-S", "-display", "none"]) as running:
+        capability = {"capability": "mapped-ram", "state": True}
+        running.qmp("migrate-set-capabilities", capabilities=[capability])
+        assert running.migrate(f"file:{path}") == "completed"
+    answer = rehearse(read(path), [*line, "-serial", "null"], release="11.1")
+    assert answer.outcome is Outcome.LOADS, answer.stderr
+    assert any("mapped-ram" in text for text in answer.unchecked)
+
+
 # The command
 
 

@@ -120,6 +120,8 @@ def _answers(
 ) -> list[Verdict | MigratableError]:
     from migratable.rehearse import rehearse_all
 
+    if alive and sys.stderr.isatty():
+        click.echo(f"watching the guest for {watch or 20:g} s", err=True)
     with _progress(len(destinations)) as done:
         return rehearse_all(
             stream,
