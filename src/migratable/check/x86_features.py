@@ -86,6 +86,31 @@ _NOT_MISSED = """
     kvm-hint-dedicated lfence-always-serializing no-nested-data-bp nodeid-msr null-sel-clr-base pbe
     pn ss stibp-always-on tm tm2 topoext verw-clear wdt zero-fcs-fds"""
 _HARMLESS = frozenset(_NOT_MISSED.split())
+#: Subsections of a CPU that are sent when their registers are in use, and the features that these
+#: belong to (one is enough).
+SENT_FOR: Mapping[str, str] = {
+    "cpu/amd_tsc_scale_msr": "tsc-scale",
+    "cpu/arch_lbr": "arch-lbr",
+    "cpu/async_pf_msr": "kvm-asyncpf",
+    "cpu/async_pv_eoi_msr": "kvm-pv-eoi",
+    "cpu/avx512": "avx512f",
+    "cpu/fred": "fred",
+    "cpu/intel_amx_xtile": "amx-tile",
+    "cpu/intel_sgx": "sgx",
+    "cpu/intel_pt": "intel-pt",
+    "cpu/mpx": "mpx",
+    "cpu/msr_tsc_adjust": "tsc-adjust",
+    "cpu/msr_tscdeadline": "tsc-deadline",
+    "cpu/msr_xfd": "xfd",
+    "cpu/pkrs": "pks",
+    "cpu/pkru": "pku",
+    "cpu/spec_ctrl": "spec-ctrl ssbd stibp ibrs amd-ssbd amd-stibp",
+    "cpu/steal_time_msr": "kvm-steal-time",
+    "cpu/svm_guest": "svm",
+    "cpu/umwait": "waitpkg",
+    "cpu/virt_ssbd": "virt-ssbd",
+    "cpu/xss": "xsaves",
+}
 
 
 @cache

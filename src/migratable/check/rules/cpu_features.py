@@ -95,27 +95,6 @@ _REGISTERS: dict[str, tuple[str, tuple[tuple[int, str, str], ...]]] = {
         ),
     ),
 }
-#: Subsections that are sent when their registers are in use, and the features (one is enough).
-_SUBSECTIONS = {
-    "cpu/arch_lbr": "arch-lbr",
-    "cpu/async_pf_msr": "kvm-asyncpf",
-    "cpu/async_pv_eoi_msr": "kvm-pv-eoi",
-    "cpu/avx512": "avx512f",
-    "cpu/intel_amx_xtile": "amx-tile",
-    "cpu/intel_pt": "intel-pt",
-    "cpu/mpx": "mpx",
-    "cpu/msr_tsc_adjust": "tsc-adjust",
-    "cpu/msr_tscdeadline": "tsc-deadline",
-    "cpu/msr_xfd": "xfd",
-    "cpu/pkrs": "pks",
-    "cpu/pkru": "pku",
-    "cpu/spec_ctrl": "spec-ctrl ssbd stibp ibrs amd-ssbd amd-stibp",
-    "cpu/steal_time_msr": "kvm-steal-time",
-    "cpu/svm_guest": "svm",
-    "cpu/umwait": "waitpkg",
-    "cpu/virt_ssbd": "virt-ssbd",
-    "cpu/xss": "xsaves",
-}
 
 
 def check(at: StreamLoaded) -> Iterator[Problem]:
@@ -165,7 +144,7 @@ def _used(cpu: Loading, here: frozenset[str]) -> Iterator[tuple[str, str]]:
         for bit, short, name in bits:
             if value >> bit & 1 and name not in here:
                 yield name, f"{register}.{short}"
-    for subsection, names in _SUBSECTIONS.items():
+    for subsection, names in x86_features.SENT_FOR.items():
         any_of = names.split()
         if subsection in cpu.subsections and here.isdisjoint(any_of):
             yield any_of[0], subsection

@@ -39,6 +39,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from migratable.check import x86_features
 from migratable.check.points import StreamLoaded, VirtioQueues
 from migratable.check.rule import Rule, loads, refuses
 from migratable.check.trouble import Problem, UnexaminedError
@@ -193,7 +194,11 @@ def _tables(at: StreamLoaded, origin: LoaderTables, here: LoaderTables) -> Itera
         bodies.setdefault(section.idstr, []).append(bytes(section.body))
     for where, names in walk.found.items():
         arrived = bodies.get(where) or [body for one in bodies.values() for body in one]
-        later = [one for one in names if not any(one.encode() in body for body in arrived)]
+        later = [
+            one
+            for one in names
+            if _possible(one, at.origin) and not any(one.encode() in body for body in arrived)
+        ]
         if later:
             yield _problem(
                 f"the source can send {', '.join(later)}, which the destination does not know",
@@ -205,6 +210,16 @@ def _tables(at: StreamLoaded, origin: LoaderTables, here: LoaderTables) -> Itera
             "name, which the destination does not have",
             device=idstr,
         )
+
+
+def _possible(subsection: str, origin: Profile | None) -> bool:
+    """Whether the source's CPU has what a subsection is for, when that can be told."""
+    if origin is None or not origin.cpu_features or origin.wants_kvm:
+        return True
+    needed = x86_features.SENT_FOR.get(subsection)
+    if needed is None:
+        return True
+    return not x86_features.features(origin.cpu_features).isdisjoint(needed.split())
 
 
 def _plural(word: str, count: int) -> str:
