@@ -57,6 +57,7 @@ _MOST = 4 << 20
     help="Seconds for the destination to start, and for each step.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask before a running VM is paused.")
+@click.option("--latent", is_flag=True, help="Show every latent difference, not the first few.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
 @click.option("--json", "form", flag_value="json", help="The same as --format json.")
 def command(
@@ -71,6 +72,7 @@ def command(
     no_project: bool,
     timeout: float,
     yes: bool,
+    latent: bool,
     form: str,
 ) -> None:
     r"""Predict whether SOURCE loads on a destination, with every cause and QEMU's own lines.
@@ -109,7 +111,7 @@ def command(
     else:
         from migratable.report.check_text import show
 
-        show(verdict, name=opened.name, to=to or "")
+        show(verdict, name=opened.name, to=to or "", latent=latent)
     sys.exit(verdict.outcome.exit_status)
 
 

@@ -27,28 +27,48 @@ _SEVERITY = {
 }
 _ORDER = list(Severity)
 _NARROW = 100
+_FEW = 3
 
 
-def show(verdict: Verdict, *, name: str, to: str = "", console: Console | None = None) -> None:
-    """Print the whole verdict: who, what, every finding, what was not examined."""
+def show(
+    verdict: Verdict,
+    *,
+    name: str,
+    to: str = "",
+    latent: bool = False,
+    console: Console | None = None,
+) -> None:
+    """Print the whole verdict: who, what, every finding, what was not examined.
+
+    :param latent: every latent difference, not the first few.
+    """
     out = console or Console(highlight=False)
     if console is None and not out.is_terminal:
         out = Console(highlight=False, width=_NARROW)
     with out.capture() as captured:
-        _show(out, verdict, name, to)
+        _show(out, verdict, name, to, most=len(verdict.findings) if latent else _FEW)
     for line in captured.get().splitlines():
         out.file.write(line.rstrip() + "\n")  # rich fills wrapped lines up with spaces
 
 
-def _show(out: Console, verdict: Verdict, name: str, to: str) -> None:
-    out.print(Text(f"{name}   ", style="bold") + Text(_source(verdict.source)))
-    out.print(Text(f"to {to}".ljust(len(name)) + "   ") + Text(_destination(verdict.destination)))
+def _show(out: Console, verdict: Verdict, name: str, to: str, *, most: int) -> None:
+    width = max(len(name), len(f"to {to}")) + 3
+    out.print(Text(name.ljust(width), style="bold") + Text(_source(verdict.source)))
+    out.print(Text(f"to {to}".ljust(width)) + Text(_destination(verdict.destination)))
     out.print()
     out.print(_headline(verdict))
+    shown = left = 0
     for finding in _sorted(verdict.findings):
+        if finding.severity is Severity.LATENT:
+            shown += 1
+            if shown > most:
+                left += 1
+                continue
         out.print()
         for part in _finding(finding):
             out.print(part)
+    if left:
+        out.print(Text(f"\n  {left} more {_plural('latent difference', left)}: --latent"))
     warnings = [line for line in verdict.stderr if verdict.outcome is Outcome.LOADS]
     if warnings:
         out.print(Text("\n  QEMU will print", style="bold"))
