@@ -341,3 +341,24 @@ def test_command_asks_on_a_terminal(answer: str, status: int, lab: Lab, tmp_path
         done = subprocess.run([*words, "--yes"], capture_output=True, text=True, check=False)
         assert done.returncode == 2
         assert "there already" in done.stderr
+
+
+def test_check_of_a_running_vm(lab: Lab, tmp_path: Path) -> None:
+    arguments = ["-M", "pc-q35-7.2", "-m", "64", "-accel", "tcg", "-display", "none", "-nodefaults"]
+    arguments += ["-device", "qemu-xhci"]
+    words = [sys.executable, "-m", "migratable", "check", f"qmp:{tmp_path}/qmp"]
+    line = [*lab("7.2").command, *arguments, "-serial", "null"]
+    with Running(lab("10.0").command, arguments, qmp_path=tmp_path / "qmp") as running:
+        for status, verdict in ((0, "loads"), (1, "refused")):
+            if verdict == "refused":  # a device that the destination lacks
+                running.qmp("device_add", driver="usb-mouse", id="mouse")
+            done = subprocess.run(
+                [*words, "--yes", "--json", "--no-hints", "--", *line],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == status, done.stderr
+            found = json.loads(done.stdout)
+            assert found["verdict"] == verdict
+        assert running.qmp("query-status")["status"] == "running"

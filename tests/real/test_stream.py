@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from migratable.capture.source import open_source
 from migratable.lab import Installed
 from migratable.stream import multifd, read, write
 from migratable.stream.containers import map_file
@@ -217,6 +218,9 @@ def test_savevm(lab: Lab, tmp_path: Path, release: str) -> None:
         assert stream.container == "qcow2"
         assert stream.vmdesc is not None
         assert len(stream.devices) == len(stream.vmdesc.devices)
+        source = open_source(f"{image}#{name}")
+        assert source.facts["container"] == "qcow2"
+        assert source.stream.device("timer") == stream.device("timer")
 
 
 def test_streams_of_releases_that_nobody_packages(shared_folder: Path) -> None:
