@@ -7,6 +7,7 @@ in the stream is known, so that all causes are found. What it cannot follow it s
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -33,6 +34,7 @@ from migratable.stream.layout import SectionKind
 from migratable.stream.model import Section, Span, Stream
 
 _MOST_AHEAD = 1 << 20
+_VERSION = re.compile(r"-?\d+\.\d.*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,7 @@ class Replay:
     unchecked: list[str] = field(default_factory=list)
     sections: int = 0
     _order: int = 0
+    _open_ended: bool = False
     _sections: tuple[Section, ...] = ()
     _cpus: list[Loading] = field(default_factory=list)
     LOADER: ClassVar[type[Loader]] = Loader
@@ -75,6 +78,9 @@ class Replay:
         self._sections = self.stream.sections
         self._before()
         self._configuration()
+        if self._another_family():
+            self.unchecked.append("everything behind the machine type, which is of another family")
+            return self
         memory = self._memory()
         ram = self._place_of_ram()
         for number, section in enumerate(self._sections):
@@ -99,6 +105,13 @@ class Replay:
             )
         )
         return self
+
+    def _another_family(self) -> bool:
+        """Whether the machine is quite another one: then no section would fit, and none tells."""
+        received, local = self.stream.machine, self.destination.profile.machine
+        if not received or not any(one.problem.rule == "machine-type" for one in self.found):
+            return False
+        return _VERSION.sub("", received) != _VERSION.sub("", local)
 
     def _own_cpu(self) -> Loading | None:
         first = next(iter(self.destination.names.get("cpu", ())), None)
@@ -277,7 +290,7 @@ class Replay:
             return None
         if handler.vmsd is None:
             self._old_style(section, handler)
-            if not section.footer and section.kind is SectionKind.FULL:
+            if self._open_ended:
                 self._cannot(f"{section.idstr}: where its section ends")
             return None
         own = self.destination.own(handler)
@@ -335,6 +348,7 @@ class Replay:
     def _undelimited(self, data: bytes, memory: Memory) -> None:
         """Load the rest of a stream whose sections have no ends but those of the tables."""
         cursor = Cursor(data)
+        self._open_ended = True
         try:
             while cursor.peek() in {SectionKind.START, SectionKind.FULL}:
                 self._order += 1

@@ -27,6 +27,8 @@ _SEVERITY = {
 }
 _ORDER = list(Severity)
 _NARROW = 100
+#: Findings that a person is shown.
+_MOST = 12
 _FEW = 3
 
 
@@ -57,17 +59,17 @@ def _show(out: Console, verdict: Verdict, name: str, to: str, *, most: int) -> N
     out.print(Text(f"to {to}".ljust(width)) + Text(_destination(verdict.destination)))
     out.print()
     out.print(_headline(verdict))
-    shown = left = 0
-    for finding in _sorted(verdict.findings):
-        if finding.severity is Severity.LATENT:
-            shown += 1
-            if shown > most:
-                left += 1
-                continue
+    findings = _sorted(verdict.findings)
+    latent = [one for one in findings if one.severity is Severity.LATENT]
+    others = [one for one in findings if one.severity is not Severity.LATENT]
+    for number, finding in enumerate([*others[:_MOST], *latent[:most]]):
         out.print()
-        for part in _finding(finding):
+        for part in _finding(finding, whole=number == 0):
             out.print(part)
-    if left:
+    if len(others) > _MOST:
+        out.print(Text(f"\n  {len(others) - _MOST} more findings: --format json"))
+    if len(latent) > most:
+        left = len(latent) - most
         out.print(Text(f"\n  {left} more {_plural('latent difference', left)}: --latent"))
     warnings = [line for line in verdict.stderr if verdict.outcome is Outcome.LOADS]
     if warnings:
@@ -140,7 +142,7 @@ def _sorted(findings: Sequence[Finding]) -> list[Finding]:
     ) + [one for one in findings if one.severity is Severity.INFO]
 
 
-def _finding(finding: Finding) -> Iterator[Any]:
+def _finding(finding: Finding, *, whole: bool) -> Iterator[Any]:
     label = finding.rule
     if finding.severity is not Severity.REFUSES:
         label = f"{finding.severity}: {label}"
@@ -157,8 +159,9 @@ def _finding(finding: Finding) -> Iterator[Any]:
     for line in finding.explanation.splitlines():
         yield Padding(Text(line), (0, 0, 0, 4), expand=False)
     if finding.severity is Severity.REFUSES and finding.stderr:
-        yield _labelled("QEMU will print", finding.stderr[0])
-        for line in finding.stderr[1:]:
+        # QEMU stops at the first cause; it would print the others only once that one is gone.
+        yield _labelled("QEMU will print" if whole else "It would print", finding.stderr[0])
+        for line in finding.stderr[1:] if whole else ():
             yield _labelled("", line)
     for hint in finding.hints:
         yield from _hint(hint)
