@@ -23,9 +23,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from migratable.check.hooks import judged
+from migratable.check.objects import Loading
 from migratable.check.points import BodyEntered, BodyLoaded
-from migratable.check.rule import Rule
+from migratable.check.rule import Rule, loads, refuses
 from migratable.check.trouble import Problem
+from migratable.profile.loader import Vmsd
+from migratable.profile.model import Profile
+from migratable.terms import QemuVersion
 from migratable.verdict import Severity
 
 
@@ -35,5 +39,29 @@ def check(at: BodyEntered | BodyLoaded) -> Iterator[Problem]:
 
 
 #: Rules with pages of their own.
-OTHERS = frozenset({"cpu-identity", "virtio-vnet-header"})
-RULE = Rule(id="post-load", severity=Severity.REFUSES, at=(BodyEntered, BodyLoaded), check=check)
+OTHERS = frozenset({"cpu-identity", "external-state", "kernel-state", "virtio-vnet-header"})
+
+
+def _point(queues: int) -> BodyLoaded:
+    return BodyLoaded(
+        release=(10, 0),
+        body=Loading(
+            index=0,
+            vmsd=Vmsd(name="vmxnet3", version=1, minimum=1),
+            opaque=0,
+            version=1,
+            values={"txq_num": queues},
+        ),
+        idstr="0000:00:03.0/vmxnet3",
+        instance_id=0,
+        profile=Profile(version=QemuVersion(10, 0, 13), machine="pc-q35-10.0", target="x86_64"),
+    )
+
+
+RULE = Rule(
+    id="post-load",
+    severity=Severity.REFUSES,
+    at=(BodyEntered, BodyLoaded),
+    check=check,
+    examples=(refuses(_point(9), "9 transmit queues"), loads(_point(8))),
+)

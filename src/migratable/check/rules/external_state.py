@@ -1,0 +1,71 @@
+"""Something outside of QEMU at the destination is not what it was at the source.
+
+## What it checks
+
+On pseries whether an NVDIMM's contents are flushed by a hypercall (a file behind it) or by the
+guest itself (persistent memory).
+
+## Why QEMU refuses
+
+The guest would take data for safe that are not. Helpers with a state of their own (swtpm,
+virtiofsd, vhost-user) refuse in ways that are not predicted.
+
+## How to fix it
+
+Give the destination a backend of the same kind (`pmem=on` for both sides or for none).
+
+## Source
+
+`hw/ppc/spapr_nvdimm.c: spapr_nvdimm_flush_post_load`; 7.0 to 11.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.check.hooks import judged
+from migratable.check.objects import Loading
+from migratable.check.points import BodyEntered, BodyLoaded
+from migratable.check.rule import Rule, loads, refuses
+from migratable.check.trouble import Problem
+from migratable.profile.loader import Vmsd
+from migratable.profile.model import Profile
+from migratable.terms import QemuVersion
+from migratable.verdict import Severity
+
+
+def check(at: BodyEntered | BodyLoaded) -> Iterator[Problem]:
+    """What the modules of :mod:`migratable.check.devices` say that is of this rule."""
+    yield from (problem for problem in judged(at) if problem.rule == RULE.id)
+
+
+def _point(*, sent: int, here: int) -> BodyLoaded:
+    def body(value: int, own: Loading | None = None) -> Loading:
+        return Loading(
+            index=0,
+            vmsd=Vmsd(name="spapr_nvdimm_states", version=1, minimum=1),
+            opaque=0,
+            version=1,
+            values={"hcall_flush_required": value},
+            own=own,
+        )
+
+    return BodyLoaded(
+        release=(10, 0),
+        body=body(sent, body(here)),
+        idstr="/spapr-nvdimm",
+        instance_id=0,
+        profile=Profile(version=QemuVersion(10, 0, 13), machine="pseries-10.0", target="ppc64"),
+    )
+
+
+RULE = Rule(
+    id="external-state",
+    severity=Severity.REFUSES,
+    at=(BodyEntered, BodyLoaded),
+    check=check,
+    examples=(
+        refuses(_point(sent=1, here=0), "NVDIMM by hypercall"),
+        loads(_point(sent=1, here=1)),
+    ),
+)

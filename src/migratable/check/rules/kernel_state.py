@@ -1,0 +1,65 @@
+"""The guest's state needs a kernel (KVM) that the destination does not have, or not so.
+
+## What it checks
+
+State that only a kernel can take: nested guests (`cpu/nested_state`), and a CPU that was running a
+nested guest when it was saved.
+
+## Why QEMU refuses
+
+The program has no place for what the source's kernel gave, and says so or aborts. What KVM itself
+says to registers on the destination's host is not examined.
+
+## How to fix it
+
+Move the guest to a host with KVM and the feature; or shut its nested guests down before it is
+moved.
+
+## Source
+
+`target/i386/machine.c: cpu_post_load, nested_state_post_load`; 4.1 to 11.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.check.hooks import judged
+from migratable.check.objects import Loading
+from migratable.check.points import BodyEntered, BodyLoaded
+from migratable.check.rule import Rule, loads, refuses
+from migratable.check.trouble import Problem
+from migratable.profile.loader import Vmsd
+from migratable.profile.model import Profile
+from migratable.terms import QemuVersion
+from migratable.verdict import Severity
+
+
+def check(at: BodyEntered | BodyLoaded) -> Iterator[Problem]:
+    """What the modules of :mod:`migratable.check.devices` say that is of this rule."""
+    yield from (problem for problem in judged(at) if problem.rule == RULE.id)
+
+
+def _point(hflags: int) -> BodyLoaded:
+    return BodyLoaded(
+        release=(10, 0),
+        body=Loading(
+            index=0,
+            vmsd=Vmsd(name="cpu", version=12, minimum=11),
+            opaque=0,
+            version=12,
+            values={"env.hflags": hflags},
+        ),
+        idstr="cpu",
+        instance_id=0,
+        profile=Profile(version=QemuVersion(10, 0, 13), machine="pc-q35-10.0", target="x86_64"),
+    )
+
+
+RULE = Rule(
+    id="kernel-state",
+    severity=Severity.REFUSES,
+    at=(BodyEntered, BodyLoaded),
+    check=check,
+    examples=(refuses(_point(1 << 21), "nested guest"), loads(_point(0))),
+)

@@ -1,0 +1,36 @@
+"""The stream ends where the destination still wants to read.
+
+## What it checks
+
+Whether the bytes that the destination's tables ask for are there.
+
+## Why QEMU refuses
+
+The file was cut short (a full disk, a lost connection); or the tables of both sides differ so much
+that the destination reads past the last section.
+
+## How to fix it
+
+Save the guest again; the source's log tells why it stopped. When the file is whole, `migratable
+diff` of the stream and the destination's profile shows the device that is laid out differently.
+
+## Source
+
+`migration/qemu-file.c: qemu_fill_buffer`, `migration/vmstate.c: vmstate_load_state`; 4.1 to 11.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.check.rule import Rule
+from migratable.check.trouble import Problem
+from migratable.verdict import Severity
+
+
+def check(_at: object) -> Iterator[Problem]:
+    """Nothing: the loader finds it itself, where it reads (:mod:`migratable.check.loader`)."""
+    yield from ()
+
+
+RULE = Rule(id="stream-broken", severity=Severity.REFUSES, at=(), check=check)

@@ -1,0 +1,103 @@
+"""Every rule has a page and examples that come true; every id that is used has a rule."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+import migratable.check
+from migratable.check import points
+from migratable.check.rule import Example, Rule, rules, rules_at
+from migratable.check.trouble import Problem
+from migratable.knowledge import catalogue
+from migratable.verdict import Severity
+
+RULES = sorted(rules().values(), key=lambda rule: rule.id)
+EXAMPLES = [
+    pytest.param(rule, example, id=f"{rule.id}-{number}")
+    for rule in RULES
+    for number, example in enumerate(rule.examples)
+]
+
+
+def page(rule: Rule) -> str:
+    return sys.modules[rule.check.__module__].__doc__ or ""
+
+
+@pytest.mark.parametrize(("rule", "example"), EXAMPLES)
+def test_examples(rule: Rule, example: Example) -> None:
+    problems = list(rule.check(example.at))
+    if example.says is None:
+        assert problems == []
+    else:
+        assert any(example.says in problem.summary for problem in problems)
+    for problem in problems:
+        assert problem.summary
+        assert problem.summary[-1] not in ".\n"  # the report makes a sentence of it
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
+def test_page(rule: Rule) -> None:
+    text = page(rule)
+    assert text.splitlines()[0].endswith("."), "the first line says what is wrong"
+    heads = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    assert [head.partition(" ")[0] for head in heads] == ["What", "Why", "How", "Source"]
+    for head, body in zip(heads, re.split(r"^## .+$", text, flags=re.MULTILINE)[1:], strict=True):
+        assert len(body.strip()) > 15, f"{head} is empty"
+    for other in re.findall(r"\{doc\}`([^`]+)`", text):
+        if other.startswith("/"):  # another page
+            docs = Path(__file__).parents[3] / "docs"
+            assert (docs / f"{other.lstrip('/')}.md").is_file(), other
+        else:
+            assert other in rules(), f"{rule.id} names a rule {other!r} that is not there"
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
+def test_is_named_after_its_file_and_shows_when_it_speaks(rule: Rule) -> None:
+    assert rule.check.__module__.rpartition(".")[2] == rule.id.replace("-", "_")
+    assert isinstance(rule.severity, Severity)
+    known = {kind for kind in vars(points).values() if isinstance(kind, type)}
+    assert set(rule.at) <= known
+    for example in rule.examples:
+        assert type(example.at) in rule.at
+    if rule.at:
+        assert any(example.says is not None for example in rule.examples)
+        assert all(rule in rules_at(point) for point in rule.at)
+
+
+@pytest.mark.parametrize(("rule", "example"), EXAMPLES)
+def test_what_it_says_is_a_message_of_the_release(rule: Rule, example: Example) -> None:
+    """The words of every problem can be rendered, with all their parameters."""
+    from migratable.check.lines import of_refusal, said
+    from migratable.check.trouble import RefusedError
+
+    release = example.at.release
+    for problem in rule.check(example.at):
+        assert isinstance(problem, Problem)
+        for words in problem.words:
+            assert "{" not in said(words, release)
+        if problem.refuses:
+            lines = of_refusal(RefusedError(problem, release), (), release)
+            assert lines[-1].startswith("load of migration failed")
+
+
+def test_every_id_that_is_used_has_a_page() -> None:
+    folder = Path(migratable.check.__file__).parent
+    used: dict[str, set[str]] = {}
+    for path in folder.rglob("*.py"):
+        for found in re.findall(r"""(?:rule=|refuse\(\s*)"([a-z0-9-]+)\"""", path.read_text()):
+            used.setdefault(found, set()).add(path.name)
+    assert len(used) > 10
+    missing = {name: files for name, files in used.items() if name not in rules()}
+    assert missing == {}
+
+
+def test_messages_that_rules_name_are_there() -> None:
+    folder = Path(migratable.check.__file__).parent
+    known = {message.id for message in catalogue.messages()}
+    for path in folder.rglob("*.py"):
+        for name in re.findall(r'\(\s*"([a-z0-9]+(?:-[a-z0-9]+)+)",\s*\{', path.read_text()):
+            assert name in known, f"{path.name}: {name}"
