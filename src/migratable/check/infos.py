@@ -160,7 +160,7 @@ def _pci_irq_state(at: Reading) -> None:
                 Problem(
                     rule="field-validation",
                     summary=f"interrupt pin {pin} has level {state}",
-                    words=(("pci-irq-state", {"pin": pin}),),
+                    words=(("pci-irq-state", {"state": state - (state >> 31 << 32)}),),
                 ),
                 loader.release,
             )

@@ -40,6 +40,12 @@ _VARRAY_INT32 = int(Flag.VARRAY_INT32)
 _VBUFFER = int(Flag.VBUFFER)
 _VSTRUCT = int(Flag.VSTRUCT)
 _MOST_ELEMENTS = 1 << 24
+#: Where ``assert(first_elem || !n_elems || !size)`` stands in Debian's builds (11.1: not measured).
+_ASSERTION = {
+    (5, 2): ("../../migration/vmstate.c", 124),
+    (7, 2): ("../../migration/vmstate.c", 118),
+}
+_LAST_ASSERTION = ("migration/vmstate.c", 172)
 _DEEPEST = 64
 #: Longer arrays of plain structures are passed over at once.
 _FEW = 64
@@ -260,7 +266,7 @@ class Loader:
         if item.flags & _POINTER:
             if item.flags & _ALLOC and size * count:
                 self.memory.set(first, 8, self.memory.allocate(size * count))
-            first = self.memory.get(first, 8) or 0
+            first = self._pointer(body, item, first, size * count)
         descriptions, self._stated = guide.take(position, count)
         if self.own and self._stated is not None:
             self.sizes.setdefault((body.index, item.name), self._stated)
@@ -330,6 +336,29 @@ class Loader:
                 return None
             size += plain * (item.num if item.flags & _ARRAY else 1)
         return size
+
+    def _pointer(self, body: Loading, item: VmField, at: int, needed: int) -> int:
+        """Follow a pointer of the destination; the program aborts when it must not be null.
+
+        :raise RefusedError: when nothing is there and something is to be loaded.
+        """
+        found = self.memory.get(at, 8)
+        if found == 0 and needed > 0 and not self.own:
+            if self.profile.wants_kvm and self.profile.accelerator != "kvm":
+                raise UnexaminedError(f"{body.vmsd.name}:{item.name} may be there under KVM only")
+            file, line = _ASSERTION.get(self.release, _LAST_ASSERTION)
+            raise RefusedError(
+                Problem(
+                    rule="layout",
+                    summary=f"nothing is there to load {body.vmsd.name}:{item.name} into",
+                    explanation="The program aborts. The device was started with other options.",
+                    words=(("pointer-assertion", {"file": file, "line": line}),),
+                    field=item.name,
+                    facts={"aborts": True},
+                ),
+                self.release,
+            )
+        return found or 0
 
     def _bulk(self, body: Loading, item: VmField, count: int) -> bool:
         """Read plain numbers at once; False when each element has to be looked at."""

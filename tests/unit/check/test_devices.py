@@ -303,3 +303,12 @@ def test_xhci_without_msix_aborts_newer_programs() -> None:
     config[0x92] = 0  # one vector for two interrupters
     assert at("11.1.2", bytes(config)) == aborts
     assert at("5.2.0", bytes(256)) == []
+
+
+def test_acpi_tables() -> None:
+    to = profile(ram_blocks={"/rom@etc/acpi/tables": (0x20000, 0x200000)})
+    sizes = {"linker_mr_size": 1 << 40, "rsdp_mr_size": 0}
+    assert loaded(body("fw_cfg/acpi_mr", {**sizes, "table_mr_size": 0x1FF001}), to) == []
+    (found,) = loaded(body("fw_cfg/acpi_mr", {**sizes, "table_mr_size": 0x200001}), to)
+    assert "0x201000" in found.summary
+    assert found.facts["aborts"]

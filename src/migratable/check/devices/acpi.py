@@ -27,6 +27,8 @@ def modern_cpu_hotplug(body: Loading, memory: Memory, profile: Profile) -> None:
             address = body.opaque + item.offset + offset
             if not memory.get(address, width):
                 memory.set(address, width, possible_cpus(profile.command_line))
+                rows = memory.allocate(inner.size * possible_cpus(profile.command_line))
+                memory.set(body.opaque + item.offset + inner.offset, 8, rows)
 
 
 def possible_cpus(command_line: tuple[str, ...]) -> int:
