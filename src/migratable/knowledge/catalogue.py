@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from migratable.errors import KnowledgeError
@@ -122,8 +122,8 @@ def parse_release(text: str) -> Release:
     return int(major), int(minor)
 
 
-def _folder(name: str) -> Any:
-    return resources.files("migratable.knowledge") / name
+def _folder(name: str) -> Path:
+    return Path(__file__).parent / name  # importlib.resources imports much
 
 
 def load_toml(folder: str, name: str) -> dict[str, Any]:

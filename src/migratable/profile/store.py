@@ -9,14 +9,17 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import sqlite3
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from migratable.errors import ProfileError
 from migratable.profile.model import Profile
+
+if TYPE_CHECKING:
+    import sqlite3
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]{0,99}")
 _LIMIT = 256 << 20
@@ -78,6 +81,8 @@ class Store:
         if not write and not self.path.exists():
             yield None
             return
+        import sqlite3  # noqa: PLC0415 -- bundled and exported profiles need none
+
         try:
             if write:
                 self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

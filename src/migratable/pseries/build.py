@@ -10,7 +10,7 @@ import functools
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib import resources
+from pathlib import Path
 from typing import Any, Literal
 
 from migratable.errors import CommandLineError
@@ -141,7 +141,8 @@ class Build:
 
 
 def _facts(name: str) -> dict[str, Any]:
-    text = resources.files("migratable.pseries").joinpath("facts", name).read_text("utf-8")
+    # not by importlib.resources, which imports much
+    text = Path(__file__).with_name("facts").joinpath(name).read_text("utf-8")
     return tomllib.loads(text)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from migratable.check.devices import post_load
 from migratable.check.objects import Loading
@@ -15,9 +16,10 @@ from migratable.check.points import BodyLoaded
 from migratable.check.trouble import Problem, UnexaminedError
 from migratable.errors import CommandLineError
 from migratable.profile.model import Profile
-from migratable.pseries import Build, release, releases
-from migratable.pseries.build import CpuModel
-from migratable.pseries.load import pvr_matches
+
+if TYPE_CHECKING:  # the model takes time to import, which no x86 machine needs
+    from migratable.pseries import Build
+    from migratable.pseries.build import CpuModel
 
 _SPR_PVR = 0x11F
 _PRE_COMPAT_SECTION = (2, 9)
@@ -41,10 +43,9 @@ def cpu(at: BodyLoaded) -> Iterator[Problem]:
     if _pvr(at.body) is None:
         return
     here = _own_pvr(at.body.own, profile)
-    build = _build(profile)
-    mode = _mode(at, build)
+    mode = _mode(at)
     if mode:
-        yield from _compat(build, mode, here, profile)
+        yield from _compat(_build(profile), mode, here, profile)
         return
     other = processor(at.body, at.body.own, profile)
     if other is not None:
@@ -61,9 +62,13 @@ def processor(body: Loading, own: Loading | None, profile: Profile) -> Problem |
     if pvr is None:
         return None
     here = _own_pvr(own, profile)
+    if pvr == here:
+        return None
+    from migratable.pseries.load import pvr_matches  # noqa: PLC0415 -- rarely needed
+
     build = _build(profile)
     family = _FAMILIES.get(here >> 16)
-    if pvr == here or (family is not None and pvr_matches(build, pvr, here, family)):
+    if family is not None and pvr_matches(build, pvr, here, family):
         return None
     names = {number: _name(number) for number in (pvr, here)}
     model = profile.cpu_model or names[here]
@@ -94,6 +99,8 @@ def _own_pvr(own: Loading | None, profile: Profile) -> int:
 
 
 def _build(profile: Profile) -> Build:
+    from migratable.pseries import release  # noqa: PLC0415 -- ppc64 only
+
     name = f"{profile.version.major}.{profile.version.minor}"
     try:
         return release(name)
@@ -101,7 +108,7 @@ def _build(profile: Profile) -> Build:
         raise UnexaminedError(f"which processors QEMU {name} takes for the same") from error
 
 
-def _mode(at: BodyLoaded, build: Build) -> int:
+def _mode(at: BodyLoaded) -> int:
     """Logical PVR of the compatibility mode after loading, 0 for none."""
     sent = at.body.subsections.get("cpu/compat")
     if sent is not None:
@@ -114,7 +121,7 @@ def _mode(at: BodyLoaded, build: Build) -> int:
         return 0
     # machine types up to 2.9 have a mode and do not send it
     said = re.findall(r"(?:max-cpu-)?compat=([^,\s]+)", " ".join(at.profile.command_line))
-    found = build.modes.get(said[-1].lower()) if said else None
+    found = _build(at.profile).modes.get(said[-1].lower()) if said else None
     return 0 if found is None else found.pvr
 
 
@@ -157,6 +164,8 @@ def _model_name(build: Build, pvr: int) -> str:
 
 def _name(pvr: int) -> str:
     """Name of a processor in whichever release knows it."""
+    from migratable.pseries import release, releases  # noqa: PLC0415 -- refusals only
+
     for name in reversed(releases()):
         found = _model_name(release(name), pvr)
         if found:
