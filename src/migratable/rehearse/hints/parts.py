@@ -1,0 +1,106 @@
+"""What a destination's program has: devices, their section names, machine types."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from migratable.errors import ProfileError
+from migratable.profile import vmstate_dump
+
+_DEVICE = re.compile(r'^name "([^"]+)"(?:, bus ([^\s,]+))?(?:, alias "([^"]+)")?', re.M)
+_MACHINE = re.compile(r"^(\S+)\s", re.M)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """One program's parts.
+
+    :ivar buses: bus of each device that a user may create, by driver.
+    :ivar aliases: driver by alias.
+    :ivar sections: section name of each device class that has one.
+    :ivar machines: machine types.
+    """
+
+    buses: dict[str, str] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
+    sections: dict[str, str] = field(default_factory=dict)
+    machines: tuple[str, ...] = ()
+
+    def drivers(self, section: str) -> list[str]:
+        """Devices that a user may create and whose section has that name."""
+        return [
+            name for name, own in self.sections.items() if own == section and name in self.buses
+        ]
+
+    def virtio(self, section: str) -> list[str]:
+        """Virtio devices on PCI whose section has that name.
+
+        Sections have the name of the device, drivers that of its proxy; two names are other ones
+        (hw/virtio/virtio-*-pci.c).
+        """
+        bases = {
+            "virtio-console": ["virtio-serial"],
+            "virtio-input": [
+                "virtio-keyboard",
+                "virtio-mouse",
+                "virtio-tablet",
+                "virtio-multitouch",
+            ],
+            "virtio-gpu": ["virtio-gpu", "virtio-vga"],
+        }.get(section, [section])
+        return [
+            name
+            for base in bases
+            for suffix in ("-pci", "-pci-transitional", "-pci-non-transitional", "")
+            if (name := f"{base}{suffix}") in self.buses and self.buses[name] == "PCI"
+        ]
+
+
+@cache
+def parts_of(command: tuple[str, ...], machine: str) -> Parts:
+    """Ask a program; the answer is kept for the life of this process."""
+    buses: dict[str, str] = {}
+    aliases: dict[str, str] = {}
+    for name, bus, alias in _DEVICE.findall(_said(command, "-device", "help")):
+        buses[name] = bus
+        if alias:
+            aliases[alias] = name
+    machines = tuple(_MACHINE.findall(_said(command, "-machine", "help")))[1:]
+    return Parts(
+        buses=buses, aliases=aliases, sections=_sections(command, machine), machines=machines
+    )
+
+
+def _said(command: Sequence[str], *words: str) -> str:
+    try:
+        done = subprocess.run(
+            [*command, *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.decode("utf-8", "replace")
+
+
+def _sections(command: Sequence[str], machine: str) -> dict[str, str]:
+    try:
+        packed, _ = vmstate_dump.load(command, machine, timeout=10.0)
+        dump: Any = json.loads(zlib.decompress(packed))
+    except (ProfileError, ValueError, zlib.error):
+        return {}
+    return {
+        name: str(one["Description"]["name"])
+        for name, one in dump.items()
+        if isinstance(one, dict) and isinstance(one.get("Description"), dict)
+    }

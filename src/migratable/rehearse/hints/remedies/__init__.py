@@ -1,0 +1,1 @@
+"""Remedies: one module a rule, found by its name."""

@@ -1,0 +1,28 @@
+"""Another PCI configuration: another device at the place, or the same with other properties."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.rehearse.hints import devices, places, probe
+from migratable.rehearse.hints.candidate import Candidate, Situation
+from migratable.verdict import Finding
+
+_HEADER_TYPE = 0x0E
+
+
+def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
+    """Places first when it is another device; else properties, given ones dropped first."""
+    idstr = finding.device or ""
+    registers = list(finding.facts.get("bytes", ()))
+    if registers and registers[0] < 4:
+        yield from places.moves(at)
+        yield from places.exchanged(at, idstr)
+    device = at.guest.at(idstr)
+    if registers == [_HEADER_TYPE] and device is not None:
+        several = "on" if device.register(_HEADER_TYPE, 1) & 0x80 else "off"
+        yield from devices.with_property(at, idstr, "multifunction", several)
+    yield from probe.properties(at, idstr)
+    yield from devices.dropped(at, idstr)
+    yield from places.exchanged(at, idstr)
+    yield from places.moves(at)

@@ -1,0 +1,14 @@
+"""A section of another length: numbers of CPUs, ports, queues, interrupts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.rehearse.hints import shape
+from migratable.rehearse.hints.candidate import Candidate, Situation
+from migratable.verdict import Finding
+
+
+def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
+    """What gives a section its length."""
+    yield from shape.candidates(at, finding)

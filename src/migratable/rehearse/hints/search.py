@@ -1,0 +1,243 @@
+"""Try candidates: collect and check each, go on from those that remove a cause, within a time.
+
+Greedy: the first finding that refuses is taken, its candidates are tried in order; the first after
+which that finding is gone and nothing new refuses is kept, and the search goes on from there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from migratable.check import check, not_started
+from migratable.errors import DestinationStartError, MigratableError
+from migratable.profile.collect import collect
+from migratable.profile.commandline import CommandLine
+from migratable.profile.model import Profile
+from migratable.rehearse.hints.candidate import Candidate, Situation, candidates
+from migratable.rehearse.hints.guest import Guest
+from migratable.stream import Stream
+from migratable.verdict import Finding, Outcome, Severity, Verdict
+
+START = "destination-start"
+_MOST_STEPS = 16
+
+
+class OutOfTimeError(Exception):
+    """The budget is used up."""
+
+
+@dataclass(slots=True)
+class Step:
+    """A candidate that removed a finding."""
+
+    finding: Finding
+    candidate: Candidate
+
+
+@dataclass(slots=True)
+class Solution:
+    """Steps after which the destination loads, and the line that they give."""
+
+    steps: list[Step]
+    line: CommandLine
+
+
+@dataclass(slots=True)
+class Search:
+    """One search.
+
+    :ivar deadline: ``time.monotonic()`` at which to give up.
+    :ivar tried: how many command lines were tried.
+    :ivar advice: hints that cannot be tried, by the finding's key.
+    """
+
+    stream: Stream
+    release: str | None
+    deadline: float
+    progress: Callable[[str], None] | None = None
+    tried: int = 0
+    partly: dict[object, Candidate] = field(default_factory=dict)
+    advice: dict[object, list[Candidate]] = field(default_factory=dict)
+    _known: dict[tuple[str, ...], Situation | None] = field(default_factory=dict)
+    _guest: Guest | None = None
+
+    @property
+    def guest(self) -> Guest:
+        """What the stream says of its machine."""
+        if self._guest is None:
+            self._guest = Guest.of(self.stream)
+        return self._guest
+
+    @property
+    def remaining(self) -> float:
+        """Seconds that are left."""
+        return self.deadline - time.monotonic()
+
+    def situation(self, line: CommandLine) -> Situation | None:
+        """Check a command line; None when that cannot be done.
+
+        :raise OutOfTimeError: when no time is left.
+        """
+        key = tuple(line.argv)
+        if key not in self._known:
+            if self.remaining <= 0:
+                raise OutOfTimeError
+            self._known[key] = self._look(line)
+        return self._known[key]
+
+    def _look(self, line: CommandLine) -> Situation | None:
+        self.tried += 1
+        found = self._collected(line, self.stream)
+        if found is None:
+            return None
+        verdict, profile = found
+        return Situation(
+            line=line,
+            stream=self.stream,
+            guest=self.guest,
+            verdict=verdict,
+            profile=profile,
+            release=self.release,
+            timeout=max(0.5, self.remaining),
+            probe=self._probe,
+        )
+
+    def _probe(self, line: CommandLine, stream: Stream) -> tuple[Verdict, Profile | None] | None:
+        """Check another stream on another line; for remedies that try many things at once."""
+        if self.remaining <= 0:
+            raise OutOfTimeError
+        self.tried += 1
+        return self._collected(line, stream)
+
+    def _collected(
+        self, line: CommandLine, stream: Stream
+    ) -> tuple[Verdict, Profile | None] | None:
+        sizes = {block.id: block.used_length for block in stream.ram_blocks}
+        try:
+            profile = collect(
+                line,
+                release=self.release,
+                ram_sizes=sizes,
+                vmstate=False,
+                timeout=max(0.5, self.remaining),
+            )
+        except DestinationStartError as error:
+            return not_started(error.stderr, stream=stream), None
+        except MigratableError:
+            return None
+        return check(stream, profile), profile
+
+    # Solving
+
+    def solve(self, base: Situation) -> Solution | None:
+        """Find steps that make the destination load, None when there are none in time."""
+        at = base
+        steps: list[Step] = []
+        for _ in range(_MOST_STEPS):
+            if at.verdict.outcome is Outcome.LOADS:
+                return Solution(steps, at.line)
+            found = self._step(at)
+            if found is None:
+                return None
+            step, at = found
+            steps.append(step)
+            self.partly.setdefault(key(step.finding), step.candidate)
+        return None
+
+    def _step(self, at: Situation) -> tuple[Step, Situation] | None:
+        seen: set[object] = set()
+        for finding in refusals(at.verdict):
+            if key(finding) in seen:
+                continue
+            seen.add(key(finding))
+            for candidate in self.candidates(at, finding):
+                new = self.attempt(at, candidate)
+                if new is not None and better(at.verdict, new.verdict, finding):
+                    return Step(finding, candidate), new
+        return None
+
+    def candidates(self, at: Situation, finding: Finding) -> Iterator[Candidate]:
+        """Candidates that can be tried; the others are kept as advice."""
+        for candidate in candidates(at, finding):
+            if candidate.edit is None:
+                kept = self.advice.setdefault(key(finding), [])
+                if all(one.action != candidate.action for one in kept):
+                    kept.append(candidate)
+            else:
+                yield candidate
+
+    def attempt(self, at: Situation, candidate: Candidate) -> Situation | None:
+        """Try one; None when it changes nothing or cannot be tried.
+
+        :raise OutOfTimeError: when no time is left.
+        """
+        assert candidate.edit is not None
+        try:
+            line = candidate.edit(at.line)
+        except MigratableError:
+            return None
+        if line.argv == at.line.argv:
+            return None
+        if self.progress is not None:
+            self.progress(candidate.action)
+        return self.situation(line)
+
+    def alternatives(self, base: Situation, solution: Solution, most: int) -> Iterator[Solution]:
+        """Other remedies for the finding that one step alone solved."""
+        if len(solution.steps) != 1 or most < 1:
+            return
+        finding, first = solution.steps[0].finding, solution.steps[0].candidate
+        found = misses = 0
+        for candidate in self.candidates(base, finding):
+            if candidate.action == first.action:
+                continue
+            new = self.attempt(base, candidate)
+            if new is not None and new.verdict.outcome is Outcome.LOADS:
+                found += 1
+                yield Solution([Step(finding, candidate)], new.line)
+            else:
+                misses += 1
+            if found >= most or misses >= most + 1:
+                return
+
+
+def key(finding: Finding) -> object:
+    """What makes a finding the same one on another command line."""
+    block = finding.facts.get("block")
+    detail: object = None
+    if finding.rule == "pci-config":
+        detail = tuple(finding.facts.get("bytes", ()))[:1]
+    elif finding.rule == START:
+        detail = finding.summary
+    return (
+        finding.rule,
+        finding.device,
+        finding.instance_id,
+        finding.subsection,
+        finding.field,
+        block,
+        detail,
+    )
+
+
+def refusals(verdict: Verdict) -> list[Finding]:
+    """Findings that refuse, in the stream's order."""
+    return [one for one in verdict.findings if one.severity is Severity.REFUSES]
+
+
+def better(old: Verdict, new: Verdict, finding: Finding) -> bool:
+    """Is the finding gone, and are there not more causes than before?"""
+    before, after = refusals(old), refusals(new)
+    if new.outcome is Outcome.UNKNOWN and not after:
+        return False
+    if any(key(one) == key(finding) for one in after):
+        return False
+    if finding.rule == START:
+        return True
+    if any(one.rule == START for one in after):
+        return False
+    if finding.rule in {"machine-type", "not-migratable"}:
+        return True
+    return len(after) <= len(before)
