@@ -3,12 +3,12 @@
 Both ISA devices give ``DeviceClass.vmsd`` a description of ``VGACommonState`` (``CirrusVGAState``),
 and the loader applies it to the device object around it, so that what is saved and overwritten is
 whatever stands a few words further on: up to 10.x for ``isa-vga`` (11.1 has another section), up
-to 11.1 for ``isa-cirrus-vga``. Measured with equal command lines between 5.2, 7.2, 10.0 and 11.1, each
-pair twice, and always the same:
+to 11.1 for ``isa-cirrus-vga``. Measured with equal command lines between 5.2, 7.2, 10.0 and 11.1,
+each pair twice, and always the same:
 
 * cirrus: 5.2 and 7.2 abort on any stream, their own too; 10.0 and 11.1 load any.
-* isa-vga: ``latch`` takes the place of the size of video memory. 5.2 and 7.2 write 8 MiB there, with
-  which every release goes on; 10.0 writes the address 0xe0000000, and every release crashes.
+* isa-vga: ``latch`` takes the place of the size of video memory. 5.2 and 7.2 write 8 MiB there,
+  with which every release goes on; 10.0 writes the address 0xe0000000, and every release crashes.
 """
 
 from __future__ import annotations
