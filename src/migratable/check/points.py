@@ -166,7 +166,10 @@ class VirtioLoaded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FooterRead:
-    """A section's footer was read: ``mark`` is None at the end of the stream."""
+    """A section's footer was read: ``mark`` is None at the end of the stream.
+
+    :ivar wanted: whether the destination has footers at all.
+    """
 
     release: Release
     idstr: str
@@ -176,6 +179,7 @@ class FooterRead:
     consumed: int = 0
     size: int = 0
     detail: str = ""
+    wanted: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -89,6 +89,8 @@ class Replay:
             if section.kind in {SectionKind.START, SectionKind.FULL}:
                 self._order = 10 + number
                 self._section(number, section, memory)
+            if number == 0 and not self._footers_agree(section):
+                return self
         self._order = 10 + len(self._sections)
         for element in self.stream.elements:
             if isinstance(element, Span) and element.undelimited:
@@ -105,6 +107,32 @@ class Replay:
             )
         )
         return self
+
+    def _footers_agree(self, section: Section) -> bool:
+        """Whether both sides have footers or neither; behind the first section it shows."""
+        own = self.destination.stream
+        wanted = own is None or not own.sections or own.sections[0].footer
+        if section.footer == wanted:
+            return True
+        following = self._sections[1].kind if len(self._sections) > 1 else 0
+        self._show(
+            points.FooterRead(
+                release=self.release,
+                idstr=section.idstr,
+                section_id=section.section_id,
+                mark=int(following),
+                read_id=None,
+                consumed=len(section.body),
+                size=len(section.body),
+                detail="The source sends no footers (migration.send-section-footer=off).",
+                wanted=wanted,
+            ),
+            device=section.idstr if wanted else None,
+            instance_id=section.instance_id if wanted else None,
+            outer=(("footer-chain", {"section_id": section.section_id}),) if wanted else (),
+        )
+        self.unchecked.append("everything behind the first section, whose footer does not fit")
+        return False
 
     def _another_family(self) -> bool:
         """Whether the machine is quite another one: then no section would fit, and none tells."""

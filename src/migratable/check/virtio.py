@@ -255,8 +255,9 @@ class _Virtio:
         active = wire.unsigned(4)
         for _ in range(min(active, 1 << 16)):
             port = wire.unsigned(4)
-            # A port of the map is there; id 0 is so only with a console in front.
-            if not body.values.get(f"ports_map[{port // 32}]", 0) & 1 << port % 32:  # type: ignore[operator]
+            body.values[f"port[{port}]"] = 1
+            # Not the map: its bit 0 is set whether there is a console in front or not.
+            if own is not None and not loader.own and own.number(f"port[{port}]") is None:
                 raise self._silent(f"the destination has no port {port}", errno=22)
             wire.skip(1 + 1)
             if wire.unsigned(4):

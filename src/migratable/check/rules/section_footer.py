@@ -3,7 +3,9 @@
 ## What it checks
 
 After each section: the footer byte and the section's number behind it, at the place where the
-destination's tables end.
+destination's tables end. And whether both sides have footers at all
+(`migration.send-section-footer`, off with machine types up to 2.3): a destination that wants none
+takes the first one for a section of type 126.
 
 ## Why QEMU refuses
 
@@ -25,6 +27,7 @@ the command lines are equal, the two releases disagree, and one of them needs a 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from migratable.check.points import FooterRead
 from migratable.check.rule import Rule, loads, refuses
@@ -42,7 +45,15 @@ def check(at: FooterRead) -> Iterator[Problem]:
         f"{difference} bytes are left over." if difference > 0 else f"{-difference} are missing."
     )
     facts: dict[str, object] = {"footer": True, "difference": difference}
-    if at.mark is None:
+    if not at.wanted:
+        yield Problem(
+            rule=RULE.id,
+            summary="the stream has footers behind its sections and the destination wants none",
+            explanation="migration.send-section-footer is off on the destination alone.",
+            words=(("unknown-section-type", {"type": _FOOTER}),),
+            facts=facts,
+        )
+    elif at.mark is None:
         yield Problem(
             rule="stream-broken",
             summary=f"the stream ends behind {at.idstr!r}",
@@ -86,6 +97,7 @@ RULE = Rule(
     check=check,
     examples=(
         refuses(_POINT, "8 of 12"),
+        refuses(replace(_POINT, wanted=False), "wants none"),
         loads(
             FooterRead(
                 release=(10, 0),
