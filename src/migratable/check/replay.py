@@ -227,9 +227,9 @@ class Replay:
         self._order = 1
         profile = self.destination.profile
         own = self.destination.stream
-        expected = own is None or own.configuration is not None
+        expected = _configured(profile) if own is None else own.configuration is not None
         outer: tuple[Words, ...] = ()
-        if self.release >= (11, 0):
+        if self.release >= (11, 0) and expected and self.stream.configuration is not None:
             outer = (
                 (
                     "post-load-hook-error",
@@ -477,6 +477,15 @@ def _whole(section: Section) -> bytes:
     if section.footer:
         parts.append(b"\x7e" + section.section_id.to_bytes(4, "big"))
     return b"".join(parts)
+
+
+def _configured(profile: Profile) -> bool:
+    """Whether a destination without a stream of its own wants a configuration section.
+
+    10.0 and 11.1 die while they save with the section off.
+    """
+    words = [word.replace(" ", "") for word in profile.command_line]
+    return "migration.send-configuration=off" not in words
 
 
 def _uuid(command_line: tuple[str, ...]) -> str | None:
