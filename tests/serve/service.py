@@ -25,6 +25,7 @@ class Service:
     port: int
     said: Callable[[], str]
     host: str = "127.0.0.1"
+    scheme: str = "http"
 
     def request(
         self,
@@ -121,7 +122,10 @@ def service(data: Path, *options: str, token: str | None = None) -> Iterator[Ser
             until(lambda: "\n" in lines() or process.poll() is not None, 30)
             found = re.search(r"^serving (\w+)://(\S+):(\d+)$", lines(), re.M)
             assert found, lines()
-            yield Service(process=process, port=int(found[3]), said=lines)
+            host = found[2].strip("[]")
+            yield Service(
+                process=process, port=int(found[3]), said=lines, host=host, scheme=found[1]
+            )
         finally:
             if process.poll() is None:
                 process.kill()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import http.client
 import json
 import lzma
+import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -52,7 +56,7 @@ def uploads(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def running(data: Path, uploads: Path) -> Iterator[Service]:
-    options = ["--max-stream", "8", "--max-profile", "4", "--memory", "256", "--idle", "2"]
+    options = ["--max-stream", "8", "--max-profile", "4", "--memory", "256", "--idle", "1"]
     options += ["--timeout", "20", "--workers", "1", "--temporary", str(uploads)]
     with service(data, *options) as found:
         yield found
@@ -189,7 +193,7 @@ def test_profiles_that_are_bombs(running: Service) -> None:
     status, _ = running.check(many, kind="application/json")
     assert 400 <= status < 500
     document = Profile(version=QemuVersion(7, 2), machine="none", stream=b"QEVM").to_json()
-    document["stream"] = b64encode(zlib.compress(bytes(700 << 20), 9)).decode()
+    document["stream"] = b64encode(zlib.compress(bytes(300 << 20), 1)).decode()
     found = running.check(json.dumps(document).encode(), kind="application/json")
     assert refused(found, 422, found[1]["error"])
 
@@ -303,7 +307,7 @@ def test_a_slow_head_is_ended(running: Service) -> None:
                 assert b"200 OK" in connection.recv(65536)
             begun = time.monotonic()
             connection.sendall(b"GET / HT")
-            time.sleep(1)
+            time.sleep(0.5)
             connection.sendall(b"TP/1.1\r\n")
             refused(answer(connection), 408, "too-slow")
             assert time.monotonic() - begun < 5
@@ -432,3 +436,58 @@ def test_tokens(tmp_path: Path) -> None:
         assert done.returncode == 2
         assert words in done.stderr
         assert TOKEN not in done.stderr
+
+
+def test_where_it_cannot_listen(data: Path, tmp_path: Path) -> None:
+    with service(data) as found:
+        taken = str(found.port)
+        for options, words in (
+            (["--port", taken], "cannot listen on 127.0.0.1"),
+            (["--host", "no.such.host.invalid", "--port", "0"], "cannot listen on"),
+            (["--tls", str(tmp_path / "c"), str(tmp_path / "k"), "--port", "0"], "certificate"),
+        ):
+            (tmp_path / "c").write_text("no certificate")
+            (tmp_path / "k").write_text("no key")
+            command = [sys.executable, "-m", "migratable", "serve", *options]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+            assert done.returncode == 2, done
+            assert words in done.stderr
+            assert "Traceback" not in done.stderr
+
+
+def test_ipv6(data: Path) -> None:
+    with socket.socket(socket.AF_INET6) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError:
+            pytest.skip("no IPv6 here")
+    with service(data, "--host", "::1") as found:
+        assert found.host == "::1"
+        assert found.request("GET", "/profiles")[0] == 200
+        assert found.stop() == 0
+
+
+def test_tls(data: Path, tmp_path: Path) -> None:
+    """With a certificate it speaks HTTPS and nothing else, and no handshake holds a connection."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    command += ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    options = ["--host", "0.0.0.0", "--tls", str(certificate), str(key)]
+    with service(data, *options, token=TOKEN) as found:
+        assert found.scheme == "https"
+        context = ssl.create_default_context(cafile=str(certificate))
+        connection = http.client.HTTPSConnection("localhost", found.port, context=context)
+        connection.request("GET", "/profiles", headers={"Authorization": f"Bearer {TOKEN}"})
+        answered = connection.getresponse()
+        assert answered.status == 200
+        assert json.loads(answered.read())["profiles"]
+        connection.close()
+        with found.raw() as plain:
+            plain.sendall(b"GET /profiles HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            with contextlib.suppress(ConnectionResetError):
+                assert not read_all(plain)
+        assert found.stop() == 0

@@ -76,7 +76,8 @@ class _Profiles:
     """Destinations by name, the last ones kept."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[str, str], Profile | Destination] = {}
+        self._kept: dict[str, Profile | Destination] = {}
+        self._state = (0, 0)
 
     def get(self, name: str) -> Profile | Destination:
         from migratable.check.destination import Destination  # noqa: PLC0415 -- after the limits
@@ -84,17 +85,21 @@ class _Profiles:
         from migratable.profile.store import Store  # noqa: PLC0415
 
         store = Store()
-        taken = {entry.name: entry.taken for entry in store.list()}
-        if name not in taken and name not in bundled.names():
+        status = store.path.stat() if store.path.exists() else None
+        state = (0, 0) if status is None else (status.st_mtime_ns, status.st_size)
+        if state != self._state:
+            self._kept.clear()
+            self._state = state
+        if name in self._kept:
+            return self._kept[name]
+        stored = name in {entry.name for entry in store.list()}
+        if not stored and name not in bundled.names():
             raise _Rejected(404, "no-profile", f"no profile {name!r}; GET /profiles lists them")
-        key = (name, taken.get(name, ""))
-        if key not in self._kept:
-            if len(self._kept) >= _KEPT:
-                self._kept.pop(next(iter(self._kept)))
-            profile = store.load(name) if name in taken else bundled.load(name)
-            prepared = profile.loader and Destination(profile, profile.loader)
-            self._kept[key] = prepared or profile
-        return self._kept[key]
+        if len(self._kept) >= _KEPT:
+            self._kept.pop(next(iter(self._kept)))
+        profile = store.load(name) if stored else bundled.load(name)
+        prepared = profile.loader and Destination(profile, profile.loader)
+        return self._kept.setdefault(name, prepared or profile)
 
 
 def _upload(fd: int, request: Mapping[str, Any]) -> tuple[Stream, Mapping[str, Any]]:
