@@ -1,7 +1,8 @@
 """Make the example that is part of the program: one stream, and four releases as destinations.
 
 A pseries guest with ``-cpu POWER9`` that QEMU 5.2 saved, and the same command line under 5.2, 7.2,
-10.0 and 11.1. From 10.0 on ``POWER9`` is another processor, and the guest is refused.
+10.0 and 11.1. From 10.0 on ``POWER9`` is another processor, and the guest is refused; one more
+destination, 10.0 with the guest's own processor, takes it.
 
 The guest never ran: its stream has no RAM contents, so no firmware is in it. What is of the machine
 on which this runs (paths, its kernel) is left out. Programs are started without randomised
@@ -35,12 +36,13 @@ COMMAND = (
     *("-device", "scsi-hd,bus=scsi.0,drive=disk"),
     *("-netdev", "tap,id=lan", "-device", "virtio-net-pci,netdev=lan"),
 )
+OTHER = ("10.0", "POWER9", "power9_v2.0")
 _ADDR_NO_RANDOMIZE = 0x0040000  # <sys/personality.h>
 
 
-def take(release: str) -> Profile:
+def take(release: str, command: tuple[str, ...] = COMMAND) -> Profile:
     """Take a release's profile of the command line, without what is of this machine."""
-    found = collect(COMMAND, release=release, vmstate=False)
+    found = collect(command, release=release, vmstate=False)
     return replace(
         found, program=(COMMAND[0],), inert=(), kernel="", pci_devices=(), virtio={}, taken=""
     )
@@ -60,11 +62,14 @@ def main() -> None:
     ctypes.CDLL(None).personality(_ADDR_NO_RANDOMIZE)
     try:
         profiles = {release: take(release) for release in RELEASES}
+        release, model, remedy = OTHER
+        other = take(release, tuple(remedy if word == model else word for word in COMMAND))
     except MigratableError as error:
         sys.exit(f"make_bundled: {error}")
     write(folder / EXAMPLE, profiles[SOURCE].stream)
-    for release, profile in profiles.items():
-        write(folder / f"pseries-{release}.json.gz", profile.dumps().encode())
+    for name, profile in profiles.items():
+        write(folder / f"pseries-{name}.json.gz", profile.dumps().encode())
+    write(folder / f"pseries-{release}-{remedy}.json.gz", other.dumps().encode())
 
 
 if __name__ == "__main__":

@@ -42,6 +42,13 @@ _MOST = 4 << 20
     "--hints/--no-hints", default=True, help="Try remedies for what refuses.  [default: hints]"
 )
 @click.option(
+    "--hint-seconds",
+    type=click.FloatRange(min=0.0),
+    default=4.0,
+    show_default=True,
+    help="How long to look for remedies.",
+)
+@click.option(
     "--project",
     "project_file",
     metavar="FILE",
@@ -68,6 +75,7 @@ def command(
     release: str | None,
     rehearses: bool,
     hints: bool,
+    hint_seconds: float,
     project_file: Path | None,
     no_project: bool,
     timeout: float,
@@ -104,7 +112,7 @@ def command(
     if rehearses:
         verdict = _rehearsed(opened, given, release, timeout, verdict, profile)
     if hints:
-        verdict = _with_hints(verdict, opened, to, given, release, rehearses, form)
+        verdict = _with_hints(verdict, opened, to, given, release, rehearses, form, hint_seconds)
     verdict = _decided(verdict, None if no_project else project_file, look=not no_project)
     if form == "json":
         click.echo(json.dumps(verdict.to_json(), ensure_ascii=False))
@@ -204,29 +212,38 @@ def _with_hints(
     release: str | None,
     rehearses: bool,
     form: str,
+    seconds: float,
 ) -> Verdict:
     from migratable.verdict import Outcome
 
     if verdict.outcome is not Outcome.REFUSED:
         return verdict
-    line = given
-    if line is None and to is not None:
-        from migratable.profile.bundled import find
+    from migratable.errors import CommandLineError
+    from migratable.profile.bundled import find
+    from migratable.rehearse.hints import tried
 
-        line = list(find(to).command_line) or None
-    if line is None:
-        return verdict
-    import importlib
-    from importlib.util import find_spec
+    found = verdict
+    try:
+        with _status("trying remedies", form) as progress:
+            found = tried(
+                verdict,
+                opened.stream,
+                given or list(find(to or "").command_line),
+                release=release,
+                rehearse=rehearses,
+                budget_seconds=seconds,
+                progress=progress,
+            )
+    except CommandLineError:
+        if to is None:
+            raise
+    if to is None or any(hint.verified for one in found.findings for hint in one.hints):
+        return found
+    from migratable.profile.bundled import names
+    from migratable.rehearse.hints.offline import siblings
 
-    if find_spec("migratable.rehearse.hints") is None:
-        return verdict
-    hints: Any = importlib.import_module("migratable.rehearse.hints")
-    with _status("trying remedies", form) as progress:
-        found: Verdict = hints.tried(
-            verdict, opened.stream, line, release=release, rehearse=rehearses, progress=progress
-        )
-    return found
+    others = ((name, find(name)) for name in names() if name != to)
+    return siblings(found, opened.stream, find(to), others)
 
 
 def _decided(verdict: Verdict, given: Path | None, *, look: bool) -> Verdict:
