@@ -77,19 +77,17 @@ def test_firmware_has_read_its_disk(name: str, guest_stream: GuestStream) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "source", "target", "goes_on"),
+    ("name", "source", "target"),
     [
-        ("x86-linux", "7.2", "10.0", True),
-        ("x86-linux", "5.2", "11.1", True),
-        ("x86-firmware", "11.1", "10.0", True),
-        ("ppc-linux", "7.2", "10.0", True),
-        ("ppc-hash", "5.2", "7.2", True),
-        # QEMU 11.1.2 (TCG) says "completed", and the guest never gets another interrupt.
-        ("ppc-linux", "7.2", "11.1", False),
+        ("x86-linux", "7.2", "10.0"),
+        ("x86-linux", "5.2", "11.1"),
+        ("x86-firmware", "11.1", "10.0"),
+        ("ppc-linux", "7.2", "10.0"),
+        ("ppc-hash", "5.2", "7.2"),
     ],
 )
 def test_goes_on_after_migration(
-    name: str, source: str, target: str, goes_on: bool, lab: Lab, tmp_path: Path
+    name: str, source: str, target: str, lab: Lab, tmp_path: Path
 ) -> None:
     guest = GUESTS[name]
     disk, address = tmp_path / "disk.img", f"unix:{tmp_path}/in"
@@ -98,12 +96,26 @@ def test_goes_on_after_migration(
             arguments = [*guest.command_line(disk), "-incoming", address]
             with Running(lab(target, guest.target).command, arguments) as destination:
                 assert running.migrate(address) == "completed"
-                if goes_on:
-                    assert destination.await_count(running.count + 3) > running.count
-                else:
-                    assert not destination.goes_on(4.0)
+                assert destination.await_count(running.count + 3) > running.count
     except LabError as error:
         pytest.skip(f"guest {name}: {error}")
+
+
+@pytest.mark.parametrize(
+    ("name", "source"), [("ppc-linux", "5.2"), ("ppc-hash", "7.2"), ("ppc-linux", "11.1")]
+)
+def test_pseries_that_sleeps_never_wakes_on_11_1(
+    name: str, source: str, lab: Lab, guest_stream: GuestStream, tmp_path: Path
+) -> None:
+    """QEMU 11.1.2 (TCG) says "completed" for all; what tells them apart is a halted CPU."""
+    guest, stream = GUESTS[name], guest_stream(name, source)
+    cpu = read(stream).device("cpu_common")
+    assert cpu is not None
+    asleep = decode(cpu).value("halted") == 1
+    arguments = [*guest.command_line(guest.disk(tmp_path)), "-incoming", "defer"]
+    with Running(lab("11.1", "ppc64").command, arguments) as destination:
+        assert destination.load(stream) == "completed"
+        assert destination.goes_on(4.0 if asleep else 60.0) != asleep
 
 
 # virtio-net on a tap: what the host's kernel offers is real
