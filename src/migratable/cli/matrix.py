@@ -6,12 +6,15 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
 if TYPE_CHECKING:
+    from migratable.fleet.pairs import Check
     from migratable.fleet.parts import Progress
+
+T = TypeVar("T")
 
 _LISTS = ("--releases", "--machines", "--devices")
 _FORMS = {".html": "html", ".htm": "html", ".json": "json", ".xml": "junit"}
@@ -130,8 +133,9 @@ def command(
         raise click.UsageError("--machines, --devices and --cross go with --releases", ctx)
     if (scheduler or results or resume) and not rehearsed:
         raise click.UsageError("--scheduler, --results and --resume go with --rehearse", ctx)
-    if rehearsed and (fleet is None or fleet.suffix.lower() == ".json"):
+    if rehearsed and fleet is not None and fleet.suffix.lower() == ".json":
         raise click.UsageError("--rehearse goes with a fleet's TOML file", ctx)
+    rehearsals = _Rehearsals(scheduler, results, resume) if rehearsed else None
     document: Mapping[str, Any]
     form = form or _FORMS.get("" if output is None else output.suffix.lower(), "text")
     with _progress() as progress:
@@ -145,11 +149,18 @@ def command(
                 arch=arch,
                 cross=cross,
             )
-            matrix = compare(question, progress=progress, workers=jobs, timeout=timeout)
+            matrix = _answered(
+                lambda check, told: compare(
+                    question, check=check, progress=told, workers=jobs, timeout=timeout
+                ),
+                rehearsals,
+                jobs,
+                timeout,
+                progress,
+            )
             document, status = matrix.to_json(), matrix.exit_status
         else:
             assert fleet is not None
-            rehearsals = _Rehearsals(scheduler, results, resume) if rehearsed else None
             document, status = _fleet(fleet, pause, jobs, timeout, progress, rehearsals)
     _write(document, form, output, unfolded=unfolded)
     ctx.exit(status)
@@ -165,6 +176,29 @@ class _Rehearsals(NamedTuple):
     scheduler: str | None
     results: Path | None
     resume: bool
+
+
+def _answered(
+    ask: Callable[[Check | None, Progress | None], T],
+    rehearsals: _Rehearsals | None,
+    jobs: int,
+    timeout: float,
+    progress: Progress | None,
+) -> T:
+    """Predictions or, when they are wanted, rehearsals."""
+    if rehearsals is None:
+        return ask(None, progress)
+    from migratable.fleet.rehearsals import default_file, rehearsed
+
+    return rehearsed(
+        ask,
+        rehearsals.results or default_file(),
+        scheduler=rehearsals.scheduler,
+        workers=jobs,
+        resume=rehearsals.resume,
+        timeout=timeout,
+        progress=progress,
+    )
 
 
 def _fleet(
@@ -191,20 +225,13 @@ def _fleet(
         workers=jobs,
         timeout=timeout,
     )
-    if rehearsals is None:
-        matrix = run(found, progress=progress)
-    else:
-        from migratable.fleet.rehearsals import default_file, rehearse_matrix
-
-        matrix = rehearse_matrix(
-            found,
-            rehearsals.results or default_file(),
-            scheduler=rehearsals.scheduler,
-            workers=jobs,
-            resume=rehearsals.resume,
-            timeout=timeout,
-            progress=progress,
-        )
+    matrix = _answered(
+        lambda check, told: run(found, check=check, progress=told),
+        rehearsals,
+        jobs,
+        timeout,
+        progress,
+    )
     return matrix.to_json(), matrix.exit_status
 
 

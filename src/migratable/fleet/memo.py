@@ -60,6 +60,7 @@ class Entry:
     :ivar needs: words of memory that another section may have left, and their values.
     :ivar leaves: words that it sets: a value, or the bytes of its body that are the value.
     :ivar cpus: a CPU as it was loaded, for the rules at the stream's end.
+    :ivar section_id: where messages may name it; None when it makes no difference.
     """
 
     number: int
@@ -70,6 +71,7 @@ class Entry:
     needs: dict[Address, int | None]
     leaves: dict[Address, int | Place]
     cpus: tuple[Loading, ...] = ()
+    section_id: int | None = None
 
 
 class _Pattern:
@@ -140,7 +142,6 @@ class Streams:
                 section=section,
                 head=(
                     section.kind,
-                    section.section_id,
                     section.idstr,
                     section.instance_id,
                     section.version_id,
@@ -262,6 +263,8 @@ class Memo:
         """The entry of an equal section; None when there was none."""
         for pattern in self._patterns.get(unit.head, ()):
             for entry in pattern.entries.get(pattern.key(unit.body), ()):
+                if entry.section_id not in {None, unit.section.section_id}:
+                    continue
                 if self._shared.isdisjoint(entry.needs) or all(
                     self.outer(address, past) == entry.needs[address]
                     for address in self._shared.intersection(entry.needs)
@@ -369,6 +372,7 @@ class _Watched(Replay):
             needs=self._words.needs,
             leaves=self._words.leaves,
             cpus=tuple(self._cpus[marks[3] :]),
+            section_id=unit.section.section_id if len(self.found) > marks[0] else None,
         )
         self.past.append((entry, unit.body))
         self._news.append((unit, entry, tuple(self._watched)))
