@@ -1,19 +1,18 @@
-"""A fleet's matrix from rehearsals in the place of predictions.
+"""Matrices from rehearsals in the place of predictions.
 
 Which pairs are equal is decided as for predictions (:mod:`.reduce`): one of them is rehearsed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from migratable.errors import QemuError
 from migratable.fleet.at_hand import AtHand, at_hand
-from migratable.fleet.distribute import Job, Work, distribute, rehearse
-from migratable.fleet.matrix import Matrix, run
+from migratable.fleet.distribute import Job, distribute
 from migratable.fleet.results import Result, Results
 from migratable.rehearse.rewrite import prepare
 from migratable.stream import Stream, write
@@ -22,9 +21,11 @@ from migratable.stream.model import Span, flatten
 from migratable.verdict import Basis, Outcome, Verdict
 
 if TYPE_CHECKING:
+    from migratable.fleet.pairs import Check
     from migratable.fleet.parts import Progress
-    from migratable.fleet.resolve import Resolved
     from migratable.profile.model import Profile
+
+T = TypeVar("T")
 
 _WHOLE = 8 << 20
 """Bytes of RAM records up to which a stream is sent to the workers as it is."""
@@ -37,8 +38,8 @@ def default_file() -> Path:
     return data_folder() / "rehearsals.sqlite"
 
 
-def rehearse_matrix(
-    resolved: Resolved,
+def rehearsed(
+    ask: Callable[[Check, Progress | None], T],
     results: Path,
     *,
     scheduler: str | None = None,
@@ -46,10 +47,11 @@ def rehearse_matrix(
     resume: bool = False,
     timeout: float = 60.0,
     progress: Progress | None = None,
-    work: Work = rehearse,
-) -> Matrix:
-    """Rehearse every pair that is not equal to another one.
+) -> T:
+    """Rehearse what *ask* would have checked.
 
+    :param ask: called twice with something in the place of ``check``: to see what is to be
+        rehearsed, and to get its answers.
     :param results: SQLite file in which results are kept as they come.
     :param scheduler: address of a Dask scheduler; None: processes here, *workers* of them.
     :param resume: do not repeat what *results* has already.
@@ -57,35 +59,33 @@ def rehearse_matrix(
     :raise PlanError: when *results* cannot be used.
     """
     plan = _Plan(timeout=timeout)
-    run(resolved, check=plan.ask)
+    ask(plan.ask, progress)
     with Results(results) as store:
-        done = distribute(
+        plan.done = distribute(
             plan.jobs,
             store,
             scheduler=scheduler,
             workers=workers,
             resume=resume,
             progress=progress,
-            work=work,
         )
-    plan.done = done
-    return run(resolved, check=plan.answer, progress=progress)
+    return ask(plan.answer, progress)
 
 
 @dataclass(slots=True)
 class _Plan:
     """Pairs to jobs, and later results to pairs.
 
-    Streams and profiles are those of the resolved fleet, which outlives this: they are known by
-    their identity.
+    Streams and profiles are recognised by their identity, for which they are kept; jobs by what is
+    in them, so that streams and profiles that were read anew find their results.
     """
 
     timeout: float
     done: dict[str, Result] = field(default_factory=dict)
-    _programs: dict[int, AtHand] = field(default_factory=dict)
+    _programs: dict[int, tuple[Profile, AtHand]] = field(default_factory=dict)
     _identities: dict[tuple[str, ...], str] = field(default_factory=dict)
-    _streams: dict[int, tuple[bytes, tuple[str, ...]]] = field(default_factory=dict)
-    _jobs: dict[tuple[int, int], Job] = field(default_factory=dict)
+    _streams: dict[int, tuple[Stream, bytes, tuple[str, ...]]] = field(default_factory=dict)
+    _jobs: dict[str, Job] = field(default_factory=dict)
 
     @property
     def jobs(self) -> Sequence[Job]:
@@ -94,15 +94,9 @@ class _Plan:
 
     def ask(self, stream: Stream, profile: Profile) -> Verdict:
         """In the place of a check: note what must be rehearsed."""
-        found = self._at_hand(profile)
-        if found.line is not None:
-            data, _ = self._sent(stream)
-            self._jobs[id(stream), id(profile)] = Job(
-                stream=data,
-                words=tuple(found.line.argv),
-                program=self._identity(found.line.program),
-                timeout=self.timeout,
-            )
+        job = self._job(stream, profile)
+        if job is not None:
+            self._jobs[job.key] = job
         return Verdict(outcome=Outcome.UNKNOWN, basis=Basis.REHEARSED)
 
     def answer(self, stream: Stream, profile: Profile) -> Verdict:
@@ -110,20 +104,33 @@ class _Plan:
 
         :raise QemuError: when there is none, with the reason.
         """
-        job = self._jobs.get((id(stream), id(profile)))
+        job = self._job(stream, profile)
         if job is None:
             raise QemuError(f"cannot be rehearsed: {self._at_hand(profile).why}")
-        result = self.done[job.key]
+        result = self.done.get(job.key)
+        if result is None:
+            raise QemuError("not rehearsed: the machine was started anew meanwhile; use --resume")
         if result.verdict is None:
             raise QemuError(f"the rehearsal failed: {result.failure}")
-        _, unchecked = self._sent(stream)
         verdict = result.verdict
-        return replace(verdict, unchecked=tuple(dict.fromkeys((*verdict.unchecked, *unchecked))))
+        unchecked = (*verdict.unchecked, *self._sent(stream)[2])
+        return replace(verdict, unchecked=tuple(dict.fromkeys(unchecked)))
+
+    def _job(self, stream: Stream, profile: Profile) -> Job | None:
+        line = self._at_hand(profile).line
+        if line is None:
+            return None
+        return Job(
+            stream=self._sent(stream)[1],
+            words=tuple(line.argv),
+            program=self._identity(line.program),
+            timeout=self.timeout,
+        )
 
     def _at_hand(self, profile: Profile) -> AtHand:
         if id(profile) not in self._programs:
-            self._programs[id(profile)] = at_hand(profile)
-        return self._programs[id(profile)]
+            self._programs[id(profile)] = (profile, at_hand(profile))
+        return self._programs[id(profile)][1]
 
     def _identity(self, program: tuple[str, ...]) -> str:
         from migratable.profile.vmstate_dump import identity  # noqa: PLC0415
@@ -132,9 +139,9 @@ class _Plan:
             self._identities[program] = identity(program)
         return self._identities[program]
 
-    def _sent(self, stream: Stream) -> tuple[bytes, tuple[str, ...]]:
+    def _sent(self, stream: Stream) -> tuple[Stream, bytes, tuple[str, ...]]:
         if id(stream) not in self._streams:
-            self._streams[id(stream)] = portable(stream)
+            self._streams[id(stream)] = (stream, *portable(stream))
         return self._streams[id(stream)]
 
 
