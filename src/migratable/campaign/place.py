@@ -78,6 +78,9 @@ class Builder:
             "port": lambda kind, driver: self._on("port", ".0"),
             "hda": lambda kind, driver: self._on("hda", ".0"),
             "sd": lambda kind, driver: self._on("sd", ""),
+            "ufs": lambda kind, driver: self._on_all("ufs", ""),
+            "nvme": lambda kind, driver: self._on_all("nvme", ""),
+            "ccid": lambda kind, driver: self._ccid(),
             "ide": self._ide,
             "isa": lambda kind, driver: {} if self.pool.arch == "x86_64" else None,
             "floppy": lambda kind, driver: {} if self.vm.family == "pc-i440fx" else None,
@@ -203,6 +206,19 @@ class Builder:
         if device is None:
             return None
         return {"bus": f"{device.name}{suffix}"} if suffix or what == "port-bus" else {}
+
+    def _on_all(self, what: str, suffix: str) -> dict[str, str] | None:
+        """As :meth:`_on`, for buses that only rare kinds make."""
+        maker = next(kind for kind in kinds().values() if kind.provides == what)
+        if not self._providers(what) and not self.place(maker):
+            return None
+        return {"bus": f"{self.rng.choice(self._providers(what)).name}{suffix}"}
+
+    def _ccid(self) -> dict[str, str] | None:
+        there = [one for one in self.vm.devices if one.driver == "usb-ccid"]
+        if not there and not self.place(kinds()["usb-ccid"]):
+            return None
+        return {"bus": next(o.name for o in self.vm.devices if o.driver == "usb-ccid") + ".0"}
 
     def _usb(self, kind: Kind, driver: str) -> dict[str, str] | None:
         place = self._on("usb", ".0")

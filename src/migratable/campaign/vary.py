@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from migratable.campaign.generate import Pool
+from migratable.campaign.place import Builder
 from migratable.campaign.vm import Vm, with_pair
 
 _SHARE = 0.25
@@ -91,6 +92,30 @@ def _libvirt_ports(rng: random.Random, pool: Pool, vm: Vm) -> Vm:
     return replace(vm, options=(*vm.options, tuple(words)))
 
 
+def _rare(rng: random.Random, pool: Pool, vm: Vm) -> Vm:
+    """One or two devices of the rare kinds."""
+    builder = Builder(rng, pool, vm)
+    rare = [kind for kind in pool.kinds() if kind.weight == 0]
+    for _ in range(12):
+        if builder.place(rng.choice(rare)) and rng.random() < 0.6:
+            break
+    return builder.vm
+
+
+def _companions(rng: random.Random, pool: Pool, vm: Vm) -> Vm:
+    """USB 2 as libvirt writes it: one controller with three companions."""
+    words: list[str] = ["-device", "ich9-usb-ehci1,id=usb,addr=0x1a.0x7"]
+    for number in range(3):
+        more = ",multifunction=on" if number == 0 else ""
+        words += [
+            "-device",
+            f"ich9-usb-uhci{number + 1},masterbus=usb.0,firstport={2 * number},"
+            f"addr=0x1a.{number:#x}{more}",
+        ]
+    words += ["-device", "usb-tablet,bus=usb.0,port=1"]
+    return replace(vm, options=(*vm.options, tuple(words)))
+
+
 _WAYS: tuple[Callable[[random.Random, Pool, Vm], Vm], ...] = (
     _alias,
     _json,
@@ -100,4 +125,9 @@ _WAYS: tuple[Callable[[random.Random, Pool, Vm], Vm], ...] = (
     _nodes,
     _shared_memory,
     _libvirt_ports,
+    _rare,
+    _rare,
+    _rare,
+    _rare,
+    _companions,
 )
