@@ -69,7 +69,12 @@ class Matrix:
     @cached_property
     def pairs(self) -> Counter[int]:
         """How many pairs each answer has."""
-        return Counter(self.cells)
+        rows: Counter[bytes] = Counter(self.row(vm).tobytes() for vm in range(len(self.vms)))
+        found: Counter[int] = Counter()
+        for data, times in rows.items():
+            for at, number in Counter(array("I", data)).items():
+                found[at] += number * times
+        return found
 
     @cached_property
     def counts(self) -> dict[State, int]:

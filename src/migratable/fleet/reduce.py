@@ -20,6 +20,7 @@ from migratable.profile.model import Profile
 from migratable.stream.cursor import Buffer
 from migratable.stream.layout import SectionKind
 from migratable.stream.model import Section, Span, Stream, flatten
+from migratable.stream.ram import RamBlock
 
 Shape = NewType("Shape", bytes)
 """Key of a stream: 20 bytes."""
@@ -55,55 +56,92 @@ _HOST_OPTIONS = re.compile(
     "name|drive|blockdev|chardev|netdev|vnc|spice|display|qmp|mon|monitor|pidfile|D|sandbox|msg|"
     "incoming|loadvm|kernel|initrd|append|hd[abcd]|cdrom"
 )
+_MOST_KEPT = 64 << 20
 _PACK = struct.Struct(">BIIII?")
 
 
 def shape(stream: Stream) -> Shape:
     """Reduce a stream to what rules can see of it."""
-    return _shape(stream, lambda section: section.body)
+    return Shape(_digest(seen(stream)))
 
 
-def _shape(stream: Stream, seen: Callable[[Section], Buffer]) -> Shape:
-    digest = hashlib.blake2b(digest_size=20)
-    put = digest.update
-    put(f"{stream.version} {stream.eof} {stream.page_size} {len(stream.trailer) > 0}".encode())
+def seen(stream: Stream) -> bytes:
+    """What rules can see of a stream, about as long as its sections and its vmdesc."""
+    return b"".join(_parts(stream, lambda section: section.body))
+
+
+def _digest(data: bytes) -> bytes:
+    # SHA-256 is what processors have instructions for.
+    return hashlib.sha256(data, usedforsecurity=False).digest()[:20]
+
+
+def _parts(stream: Stream, body: Callable[[Section], Buffer]) -> list[Buffer]:
+    head = f"{stream.version} {stream.eof} {stream.page_size} {len(stream.trailer) > 0}"
+    out: list[Buffer] = [_text(head)]
     found = stream.configuration
     if found is not None:
-        put(_text(found.machine))
+        out.append(_text(found.machine))
         for sub in found.subsections:
-            put(_text(sub.name) + sub.version.to_bytes(4, "big") + len(sub.body).to_bytes(4, "big"))
-            put(sub.body)
+            out += (_text(sub.name), sub.version.to_bytes(4, "big"), _sized(sub.body))
     if stream.ram is not None:
-        for block in stream.ram.blocks:
-            put(_text(f"{block.id} {block.used_length} {block.page_size} {block.gpa}"))
-            put(b"m" if block.mapped is not None else b"-")
+        out.append(_text(repr([_block(block) for block in stream.ram.blocks])))
     for element in flatten(stream.elements):
         if isinstance(element, Section):
-            _section(put, element, seen)
+            _section(out, element, body)
         elif isinstance(element, Span):
-            put(b"span")  # rounds of RAM: how many there are is not seen
+            # Rounds of RAM: how many there are is not seen. Without footers it is all the devices.
+            out.append(_sized(element.data) if element.undelimited else b"span")
         else:
-            put(b"command" + element.kind.to_bytes(4, "big") + len(element.payload).to_bytes(4))
-            put(element.payload)
-            put(b"end" + bytes(element.package_end))
+            out += (b"command", element.kind.to_bytes(4, "big"), _sized(element.payload))
+            out.append(_sized(element.package_end))
     if stream.vmdesc is not None:
         # Inside JSON's strings there are no raw control characters, so this is white space only.
-        put(stream.vmdesc.raw.translate(None, b"\r\n\t"))
-    put(_text(json.dumps(dict(stream.facts), sort_keys=True, default=str)))
-    return Shape(digest.digest())
+        out += (b"vmdesc", stream.vmdesc.raw.translate(None, b"\r\n\t"))
+    if stream.facts:
+        out.append(_text(json.dumps(dict(stream.facts), sort_keys=True, default=str)))
+    return out
 
 
-def _section(
-    put: Callable[[bytes], object], one: Section, seen: Callable[[Section], Buffer]
-) -> None:
+def _block(block: RamBlock) -> tuple[object, ...]:
+    return (block.id, block.used_length, block.page_size, block.gpa, block.mapped is not None)
+
+
+def _section(out: list[Buffer], one: Section, body: Callable[[Section], Buffer]) -> None:
     contents = one.idstr in _CONTENT_ONLY
     if contents and one.kind in {SectionKind.PART, SectionKind.END}:
         return
     size = 0 if contents else len(one.body)
     head = (one.kind, one.section_id, one.instance_id, one.version_id, size, one.footer)
-    put(_PACK.pack(*head) + _text(one.idstr))
+    out.append(_PACK.pack(*head) + _text(one.idstr))
     if not contents:
-        put(bytes(seen(one)))
+        out.append(body(one))
+
+
+def _sized(data: Buffer) -> bytes:
+    return len(data).to_bytes(8, "big") + bytes(data)
+
+
+class Shapes:
+    """Shapes of many streams; equal ones are recognised without computing anything.
+
+    What was seen is kept up to a limit, for a comparison is faster than a digest.
+    """
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._known: dict[bytes, Shape] = {}
+        self._size = 0
+
+    def of(self, stream: Stream) -> Shape:
+        """The stream's :func:`shape`."""
+        data = seen(stream)
+        found = self._known.get(data)
+        if found is None:
+            found = Shape(_digest(data))
+            if self._size < _MOST_KEPT:
+                self._known[data] = found
+                self._size += len(data)
+        return found
 
 
 def _without_clocks(section: Section) -> Buffer:
@@ -160,7 +198,7 @@ def shape_of_bytes(data: bytes) -> str:
         return ""
     from migratable.stream import read  # noqa: PLC0415 -- only profiles with a stream need it
 
-    return _shape(read(data), _without_clocks).hex()
+    return _digest(b"".join(_parts(read(data), _without_clocks))).hex()
 
 
 def _loader(tables: LoaderTables) -> object:

@@ -158,6 +158,7 @@ def _started(vm: Vm, line: CommandLine | None, timeout: float) -> Guest:
 def shapes(guests: Sequence[Guest]) -> list[reduce.Shape | None]:
     """Shape of every guest, computed once for each stream; None without one."""
     known: dict[int, reduce.Shape] = {}
+    all_shapes = reduce.Shapes()
     out: list[reduce.Shape | None] = []
     for guest in guests:
         if guest.stream is None:
@@ -165,6 +166,6 @@ def shapes(guests: Sequence[Guest]) -> list[reduce.Shape | None]:
             continue
         at = id(guest.stream)
         if at not in known:
-            known[at] = reduce.shape(guest.stream)
+            known[at] = all_shapes.of(guest.stream)
         out.append(known[at])
     return out
