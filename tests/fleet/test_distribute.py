@@ -25,7 +25,9 @@ pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
 from migratable.errors import PlanError, ServiceError
 from migratable.fleet.distribute import Job, distribute
 from migratable.fleet.results import Result, Results, from_json
+from migratable.profile.collect import collect
 from migratable.verdict import Basis, Finding, Hint, Outcome, Refusal, Severity, Side, Verdict
+from tests.conftest import Lab
 from tests.fleet.spread import work
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -172,6 +174,61 @@ def test_one_of_two_workers_is_killed(tmp_path: Path, results: Results) -> None:
     assert {result.worker.split(":")[1] for result in found.values()} <= {str(pid) for pid in by}
 
 
+def children(pid: int) -> list[int]:
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            found += [int(word) for word in (task / "children").read_text().split()]
+    return found
+
+
+@pytest.mark.real
+def test_a_worker_is_killed_in_the_middle_of_a_load(
+    lab: Lab, tmp_path: Path, results: Results
+) -> None:
+    """With real QEMUs: the killed worker's dies too, and every pair has its right verdict, once."""
+    line = "-M pc-q35-7.2 -m 64M -nodefaults -device virtio-rng-pci"
+    streams = {
+        name: collect(f"qemu-system-x86_64 {line}", release=name, vmstate=False).stream
+        for name in ("7.2", "10.0")
+    }
+    wanted = {
+        (source, to, copy): Job(
+            stream=streams[source],
+            words=(lab(to).command[0], *line.split(), "-name", f"copy{copy}"),
+        )
+        for source in streams
+        for to in ("7.2", "10.0", "11.1")
+        for copy in range(4)
+    }
+    with Machine(tmp_path) as machine:
+        victim = machine.processes[1].pid
+        left: list[int] = []
+
+        def kill() -> None:
+            while len(rows(results)) < 6 or not children(victim):
+                time.sleep(0.002)
+            left.extend(children(victim))
+            os.killpg(victim, signal.SIGKILL)
+
+        killer = threading.Thread(target=kill, daemon=True)
+        killer.start()
+        found = distribute(list(wanted.values()), results, scheduler=machine.address)
+        killer.join(10)
+    assert left
+    assert not any(Path(f"/proc/{pid}").exists() for pid in left)
+    assert len(found) == len(wanted) == len(rows(results))
+    for (source, to, _), job in wanted.items():
+        verdict = found[job.key].verdict
+        assert verdict is not None, found[job.key]
+        refused = (source, to) == ("10.0", "11.1")
+        assert verdict.outcome is (Outcome.REFUSED if refused else Outcome.LOADS), (source, to)
+
+
+def results_so_far(results: Results) -> list[str]:
+    return rows(results)
+
+
 def test_all_workers_killed_then_resumed(tmp_path: Path, results: Results) -> None:
     """With no worker left it ends with words; a second run does the rest and only that."""
     log = tmp_path / "log"
@@ -205,7 +262,8 @@ def test_the_program_itself_is_killed(tmp_path: Path) -> None:
     from pathlib import Path
     from migratable.fleet.distribute import distribute
     from migratable.fleet.results import Results
-    from tests.fleet.spread import work
+    from tests.conftest import Lab
+from tests.fleet.spread import work
     from tests.fleet.test_distribute import jobs
     if __name__ == "__main__":
         with Results(Path({str(path)!r})) as results:
