@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from migratable.cli import _options
+
 if TYPE_CHECKING:
     from migratable.capture.source import Source
     from migratable.profile.model import Profile
     from migratable.verdict import Verdict
-
-_MOST = 4 << 20
 
 
 @click.command(context_settings={"ignore_unknown_options": False})
@@ -24,14 +24,8 @@ _MOST = 4 << 20
 @click.option(
     "--to", metavar="NAME", help="A stored, bundled or exported profile of the destination."
 )
-@click.option(
-    "--from",
-    "command_file",
-    metavar="FILE",
-    type=click.File("r", errors="replace"),
-    help="Read the command line from a file (a libvirt log, ps output, a forum post); - is stdin.",
-)
-@click.option("--release", metavar="X.Y", help="Use this lab release in the place of the program.")
+@_options.from_file
+@_options.release
 @click.option(
     "--rehearse",
     "rehearses",
@@ -56,17 +50,10 @@ _MOST = 4 << 20
     help="Decisions about single rules.  [default: migratable.toml here or above]",
 )
 @click.option("--no-project", is_flag=True, help="Do not look for a project file.")
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=1.0),
-    default=60.0,
-    show_default=True,
-    help="Seconds for the destination to start, and for each step.",
-)
-@click.option("--yes", is_flag=True, help="Do not ask before a running VM is paused.")
+@_options.timeout("Seconds for the destination to start, and for each step.")
+@_options.yes
 @click.option("--latent", is_flag=True, help="Show every latent difference, not the first few.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
-@click.option("--json", "form", flag_value="json", help="The same as --format json.")
+@_options.text_or_json
 def command(
     source: str,
     command_line: tuple[str, ...],
@@ -98,7 +85,7 @@ def command(
     migratable check guest.mig -- qemu-system-ppc64 -M pseries-4.1 -cpu POWER9 -m 4G …
     migratable check qmp:/run/guest.sock --from /var/log/libvirt/qemu/guest.log
     """
-    given = _given(command_line, command_file)
+    given = _options.given_line(command_line, command_file)
     if (to is None) == (given is None):
         raise click.UsageError(
             "one destination is needed: --to NAME, or its command line after --, or --from FILE"
@@ -106,8 +93,9 @@ def command(
     if rehearses and to is not None and release is None:
         given = _command_of(to)
     from migratable.capture.source import open_source
+    from migratable.cli._confirm import asker
 
-    opened = open_source(source, confirm=_confirmation(yes=yes))
+    opened = open_source(source, confirm=asker(yes=yes))
     profile, verdict = _predict(opened, to, given, release, timeout)
     if rehearses:
         verdict = _rehearsed(opened, given, release, timeout, verdict, profile)
@@ -121,14 +109,6 @@ def command(
 
         show(verdict, name=opened.name, to=to or "", latent=latent)
     sys.exit(verdict.outcome.exit_status)
-
-
-def _given(command_line: tuple[str, ...], command_file: Any) -> list[str] | str | None:
-    if command_file is None:
-        return list(command_line) or None
-    if command_line:
-        raise click.UsageError("give the command line after -- or in a file, not both")
-    return str(command_file.read(_MOST + 1))
 
 
 def _command_of(name: str) -> list[str]:
@@ -255,14 +235,6 @@ def _decided(verdict: Verdict, given: Path | None, *, look: bool) -> Verdict:
     import datetime
 
     return project.apply(verdict, project.load(path), today=datetime.date.today())
-
-
-def _confirmation(*, yes: bool) -> Callable[[str], bool] | None:
-    if yes:
-        return lambda _: True
-    if sys.stdin.isatty():
-        return lambda what: click.confirm(what, err=True)
-    return None
 
 
 class _status:  # noqa: N801 -- used like a function

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from migratable.cli import _options
+
 if TYPE_CHECKING:
     from migratable.profile.model import Profile
 
@@ -24,25 +26,13 @@ if TYPE_CHECKING:
 @click.option("--list", "list_all", is_flag=True, help="Show the stored profiles.")
 @click.option("--show", metavar="NAME", help="Show a stored, bundled or exported profile.")
 @click.option("--remove", metavar="NAME", help="Forget a stored profile.")
-@click.option(
-    "--from",
-    "command_file",
-    metavar="FILE",
-    type=click.File("r", errors="replace"),
-    help="Read the command line from a file (a libvirt log, ps output, a forum post); - is stdin.",
-)
-@click.option("--release", metavar="X.Y", help="Use this lab release in the place of the program.")
+@_options.from_file
+@_options.release
 @click.option(
     "--inert", "inert_only", is_flag=True, help="Only show the inert command line; start nothing."
 )
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=1.0),
-    default=60.0,
-    show_default=True,
-    help="Seconds for QEMU to start, and for each step.",
-)
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@_options.timeout("Seconds for QEMU to start, and for each step.")
+@_options.text_or_json
 @click.argument("command_line", metavar="[-- QEMU-COMMAND-LINE]", nargs=-1)
 def command(
     save: str | None,
@@ -90,7 +80,9 @@ def command(
 
         if save is not None:
             check_name(save)  # before QEMU is started for nothing
-        profile = collect(_given(command_line, command_file), release=release, timeout=timeout)
+        profile = collect(
+            _options.given_line(command_line, command_file) or [], release=release, timeout=timeout
+        )
         _keep(profile, save, export_to)
         _show(profile, form)
 
@@ -103,14 +95,6 @@ def _one_of(**given: Any) -> None:
         raise click.UsageError(
             "nothing to do; give the destination's command line after --, or --list, --show NAME"
         )
-
-
-def _given(command_line: tuple[str, ...], command_file: Any) -> list[str] | str:
-    if command_file is None:
-        return list(command_line)
-    text = command_file.read((4 << 20) + 1)
-    assert isinstance(text, str)
-    return text
 
 
 def _keep(profile: Profile, save: str | None, export_to: Path | None) -> None:
@@ -152,7 +136,9 @@ def _inert(
     from migratable.profile.commandline import inert, parse
     from migratable.profile.qemu import private_folder
 
-    line = parse(_given(command_line, command_file), need_program=release is None)
+    line = parse(
+        _options.given_line(command_line, command_file) or [], need_program=release is None
+    )
     with private_folder() as folder:
         quiet = inert(line, release=None, private_dir=folder)
     if form == "json":

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from migratable.cli import _options
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -22,13 +24,7 @@ if TYPE_CHECKING:
 @click.option(
     "--to", "profiles", metavar="NAME", multiple=True, help="The command line of a profile."
 )
-@click.option(
-    "--from",
-    "command_file",
-    metavar="FILE",
-    type=click.File("r", errors="replace"),
-    help="Read the command line from a file (a libvirt log, ps output, a forum post); - is stdin.",
-)
+@_options.from_file
 @click.option(
     "--release",
     "releases",
@@ -48,17 +44,10 @@ if TYPE_CHECKING:
     metavar="SECONDS",
     help="With --alive: how long to watch the guest.  [default: 20]",
 )
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0.1),
-    default=60.0,
-    show_default=True,
-    help="Seconds for each destination to start and load.",
-)
+@_options.timeout("Seconds for each destination to start and load.", least=0.1)
 @click.option("--jobs", type=click.IntRange(min=1), help="Destinations that run at once.")
-@click.option("--yes", is_flag=True, help="Do not ask before a running VM is paused.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
-@click.option("--json", "form", flag_value="json", help="The same as --format json.")
+@_options.yes
+@_options.text_or_json
 def command(
     source: str,
     command_lines: tuple[str, ...],

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from migratable.cli import _options
+
 if TYPE_CHECKING:
     from migratable.fleet.hop import Host
 
@@ -33,16 +35,9 @@ if TYPE_CHECKING:
 @click.option(
     "--predict", is_flag=True, help="Start no program, also where a profile's program is here."
 )
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=1.0),
-    default=60.0,
-    show_default=True,
-    help="Seconds for each rehearsal.",
-)
-@click.option("--yes", is_flag=True, help="Do not ask before a running VM is paused.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
-@click.option("--json", "form", flag_value="json", help="The same as --format json.")
+@_options.timeout("Seconds for each rehearsal.")
+@_options.yes
+@_options.text_or_json
 def command(
     source: str,
     destination: str,

@@ -6,12 +6,12 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from migratable.check.predict import source_facts
 from migratable.knowledge import Role, recognise
 from migratable.knowledge.explain import Explanation, Status, explain_failure
 from migratable.knowledge.failures import Failure, Line
 from migratable.rehearse.alive import Guest
 from migratable.rehearse.destination import Rehearsed
-from migratable.stream import Stream
 from migratable.verdict import Basis, Finding, Outcome, Refusal, Severity, Verdict
 
 START = "destination-start"
@@ -51,15 +51,6 @@ def verdict(done: Rehearsed, *, source: dict[str, Any] | None = None) -> Verdict
         unchecked=tuple(dict.fromkeys(unchecked)),
         stderr=done.stderr,
     )
-
-
-def source_facts(stream: Stream) -> dict[str, Any]:
-    """What a stream says of itself, for reports."""
-    return {
-        "machine": stream.machine,
-        "sections": len(stream.devices),
-        "ram": sum(block.used_length for block in stream.ram_blocks),
-    }
 
 
 def _loaded(done: Rehearsed) -> bool:
