@@ -18,8 +18,8 @@ The packages, from the bottom up (imports only ever point down this list):
     A replay of QEMU's loader over a stream, against a profile, rule by rule.
 ``capture``, ``rehearse``
     State of a running VM; the same question put to the real destination.
-``report``, ``fleet``, ``cli``
-    What people and programs see.
+``report``, ``fleet``, ``serve``, ``cli``
+    What people and programs see: texts and pages, many pairs at once, HTTP, the command line.
 """
 
 __version__ = "0.1.0"

@@ -22,8 +22,9 @@ import pytest
 
 pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
 
+from migratable import __version__
 from migratable.errors import PlanError, ServiceError
-from migratable.fleet.distribute import Job, distribute
+from migratable.fleet.distribute import Job, _task, distribute
 from migratable.fleet.results import Result, Results, from_json
 from migratable.profile.collect import collect
 from migratable.verdict import Basis, Finding, Hint, Outcome, Refusal, Severity, Side, Verdict
@@ -137,7 +138,7 @@ def test_a_cluster_of_our_own(tmp_path: Path, results: Results) -> None:
     assert [found[job.key].failure for job in wanted[6:]] == [
         "it hung",
         "a bug of migratable in the worker: ZeroDivisionError: oops",
-        "3 workers ended while they rehearsed this pair",
+        "worker after worker ended while it rehearsed this pair",
     ]
     assert told[-1] == (9, 9)
     assert [done for done, _ in told] == list(range(1, 10))
@@ -303,6 +304,14 @@ def test_no_scheduler(results: Results, tmp_path: Path) -> None:
         for address in ("tcp://127.0.0.1:1", "nonsense://x", "tcp://"):
             with pytest.raises(ServiceError, match="no Dask scheduler at"):
                 distribute(jobs(tmp_path / "log", 1), results, scheduler=address, work=work)
+
+
+def test_a_worker_of_another_version_gives_no_verdict() -> None:
+    words = (os.devnull, "0", "refused")
+    verdict, failure, _, _ = _task(b"s", words, None, 1.0, work, "0.0.1")
+    assert verdict is None
+    assert "not 0.0.1" in failure
+    assert _task(b"s", words, None, 1.0, work, __version__)[0] is not None
 
 
 def test_keys_are_of_all_that_counts() -> None:

@@ -202,11 +202,18 @@ def _hold(data: bytes) -> bytes:
 
 
 def _task(
-    stream: bytes, words: tuple[str, ...], release: str | None, timeout: float, work: Work
+    stream: bytes,
+    words: tuple[str, ...],
+    release: str | None,
+    timeout: float,
+    work: Work,
+    version: str,
 ) -> tuple[dict[str, Any] | None, str, str, float]:
     """One rehearsal in a worker: verdict or failure, place, seconds."""
     begun = time.monotonic()
     place = f"{socket.gethostname()}:{os.getpid()}"
+    if version != __version__:  # a worker that came later
+        return None, f"worker {place} has migratable {__version__}, not {version}", place, 0.0
     try:
         verdict = work(stream, words, release, timeout)
     except MigratableError as error:
@@ -255,6 +262,7 @@ class _Run:
                 job.release,
                 job.timeout,
                 self._work,
+                __version__,
                 key=f"rehearsal-{job.key}",
             )
             self._open[str(future.key)] = job
@@ -293,7 +301,7 @@ def _result(job: Job, ended: Any) -> Result:
         found = None if verdict is None else from_json(verdict)
         return Result(key=job.key, verdict=found, failure=failure, worker=place, seconds=seconds)
     if type(ended).__name__ == "KilledWorker":
-        text = f"{_ATTEMPTS} workers ended while they rehearsed this pair"
+        text = "worker after worker ended while it rehearsed this pair"
     else:
         text = f"a bug of migratable in the worker: {type(ended).__name__}: {ended}"
     return Result(key=job.key, failure=text)
