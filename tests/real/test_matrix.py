@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from migratable.check import check
+from migratable.check import destination as check_destination
+from migratable.check.predict import verdict_of
 from migratable.errors import DestinationStartError
 from migratable.fleet import destinations
 from migratable.fleet.answers import State
 from migratable.fleet.matrix import run
+from migratable.fleet.memo import Memo, Streams
 from migratable.fleet.model import read_fleet
 from migratable.fleet.reduce import kind, shape
 from migratable.fleet.releases import Question, compare
@@ -19,7 +25,9 @@ from migratable.fleet.resolve import resolve
 from migratable.lab import Installed
 from migratable.profile.collect import collect
 from migratable.profile.commandline import parse
-from migratable.stream import read
+from migratable.profile.loader import LoaderTables
+from migratable.profile.model import Profile
+from migratable.stream import Element, Section, Stream, read
 
 pytestmark = pytest.mark.real
 Lab = Callable[..., Installed]
@@ -118,3 +126,58 @@ def test_a_refusal_to_start_is_remembered_only_where_asked(lab: Lab) -> None:
             destinations.collected(line, remember_refusals=remember)
         kept = list(destinations.cache_folder().glob("*"))
         assert len(kept) == remember
+
+
+def _tables(profile: Profile) -> LoaderTables:
+    assert profile.loader is not None
+    return profile.loader
+
+
+def _altered(stream: Stream, rnd: random.Random) -> Stream:
+    """The stream with some bytes of some sections changed to what leads somewhere else."""
+    names = set(rnd.sample([one.idstr for one in stream.devices], rnd.choice([1, 3, 8])))
+    elements: list[Element] = []
+    for one in stream.elements:
+        if isinstance(one, Section) and one.idstr in names and len(one.body):
+            body = bytearray(one.body)
+            for _ in range(rnd.choice([1, 2, 6])):
+                at = rnd.randrange(len(body))
+                body[at] = rnd.choice([0, 1, 5, body[at] ^ 1, rnd.randrange(256)])
+            elements.append(replace(one, body=bytes(body)))
+        else:
+            elements.append(one)
+    return replace(stream, elements=tuple(elements))
+
+
+@pytest.mark.parametrize("target", ["x86_64", "ppc64"])
+def test_what_is_remembered_is_what_a_replay_says(lab: Lab, target: str) -> None:
+    """Verdicts from deciding bytes are those of whole replays, also for streams that are broken."""
+    lines = {
+        "x86_64": "-M pc-q35-7.2 -m 256M -nodefaults -device virtio-net-pci -device lsi53c895a "
+        "-device scsi-hd,drive=d -blockdev driver=null-co,node-name=d -device qemu-xhci",
+        "ppc64": "-M pseries-7.2 -m 512M -nodefaults -device virtio-blk-pci,drive=d "
+        "-blockdev driver=null-co,node-name=d -device spapr-vlan",
+    }
+    profiles = [
+        collect(f"{' '.join(lab(release, target).command)} {lines[target]}", vmstate=False)
+        for release in ("7.2", "10.0")
+    ]
+    streams = [read(one.stream) for one in profiles]
+    prepared = [check_destination.Destination(one, _tables(one)) for one in profiles]
+    memos = [Memo(one) for one in prepared]
+    ready = Streams()
+    rnd = random.Random(7)
+    outcomes = set()
+    for _ in range(120):
+        stream = _altered(rnd.choice(streams), rnd)
+        units = ready.ready(stream)
+        for destination, memo in zip(prepared, memos, strict=True):
+            remembered = memo.answer(
+                units, lambda replay: verdict_of(replay, {}, replay.destination.profile)
+            )
+            plain = replace(check(stream, destination), source={})
+            assert remembered == plain
+            outcomes.add(plain.outcome)
+    assert len(outcomes) > 1
+    # Most sections were never replayed: 240 replays of some thirty sections each.
+    assert sum(memo.made for memo in memos) < 240 * len(streams[0].devices) / 2

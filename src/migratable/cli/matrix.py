@@ -68,6 +68,22 @@ class _Lists(click.Command):
     show_default=True,
     help="Seconds for a QEMU to start, and for each step.",
 )
+@click.option(
+    "--hint-seconds",
+    type=click.FloatRange(min=0.0),
+    default=20.0,
+    show_default=True,
+    help="How long to look for remedies for the causes; 0 for none.",
+)
+@click.option(
+    "--project",
+    "project_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Project file that lowers, raises or silences rules.  [default: migratable.toml, "
+    "here or in a folder above]",
+)
+@click.option("--no-project", is_flag=True, help="Do not look for a project file.")
 @click.option("--releases", metavar="X.Y …", help="Compare QEMU releases with one another.")
 @click.option(
     "--machines", metavar="all|NAME …", help="With --releases: machine types; * is allowed."
@@ -107,6 +123,9 @@ def command(
     pause: bool,
     jobs: int,
     timeout: float,
+    hint_seconds: float,
+    project_file: Path | None,
+    no_project: bool,
     releases: str | None,
     machines: str | None,
     devices: str | None,
@@ -161,7 +180,15 @@ def command(
             document, status = matrix.to_json(), matrix.exit_status
         else:
             assert fleet is not None
-            document, status = _fleet(fleet, pause, jobs, timeout, progress, rehearsals)
+            if no_project:
+                found = None
+            else:
+                from migratable.check.project import find
+
+                found = project_file or find(Path.cwd())
+            document, status = _fleet(
+                fleet, pause, jobs, timeout, progress, rehearsals, found, hint_seconds
+            )
     _write(document, form, output, unfolded=unfolded)
     ctx.exit(status)
 
@@ -208,6 +235,8 @@ def _fleet(
     timeout: float,
     progress: Progress | None,
     rehearsals: _Rehearsals | None,
+    project_file: Path | None,
+    hint_seconds: float,
 ) -> tuple[Mapping[str, Any], int]:
     from migratable.fleet.matrix import run
     from migratable.fleet.model import read_fleet
@@ -218,6 +247,11 @@ def _fleet(
 
         document = read_document(path)
         return document, status_of(document)
+    project = None
+    if project_file is not None:
+        from migratable.check.project import load
+
+        project = load(project_file)  # its mistakes are told before anything is started
     found = resolve(
         read_fleet(path),
         pause=pause,
@@ -232,6 +266,18 @@ def _fleet(
         timeout,
         progress,
     )
+    if hint_seconds:
+        from migratable.fleet.remedies import with_hints
+
+        matrix = with_hints(matrix, found, seconds=hint_seconds, progress=progress)
+    if project is not None:
+        import datetime
+
+        from migratable.check.project import apply
+
+        today = datetime.date.today()
+        decisions = project
+        matrix = matrix.decided(lambda verdict: apply(verdict, decisions, today=today))
     return matrix.to_json(), matrix.exit_status
 
 

@@ -94,4 +94,5 @@ def _answer_key(answer: Answer) -> Hashable:
         found.findings,
         found.unchecked,
         found.stderr,
+        found.project,
     )

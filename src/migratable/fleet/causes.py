@@ -46,7 +46,7 @@ def key_of(finding: Finding) -> Key:
         device=device_kind(finding.device),
         subsection=finding.subsection or "",
         field=finding.field or "",
-        remedy="" if hint is None else hint.command or hint.action,
+        remedy="" if hint is None else hint.action,
     )
 
 

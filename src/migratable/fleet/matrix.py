@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -65,6 +65,16 @@ class Matrix:
         """Indices into :attr:`answers` of a VM's pairs."""
         width = len(self.hosts)
         return self.cells[vm * width : (vm + 1) * width]
+
+    def decided(self, change: Callable[[Verdict], Verdict]) -> Matrix:
+        """The same with every answer's verdict changed, as a project file has it."""
+        answers = tuple(
+            one
+            if one.verdict is None or one.state is State.FAILED
+            else Answer.of(change(one.verdict))
+            for one in self.answers
+        )
+        return replace(self, answers=answers)
 
     @cached_property
     def pairs(self) -> Counter[int]:

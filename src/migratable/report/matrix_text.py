@@ -24,6 +24,7 @@ _MOST_ROWS = 60
 _UNFOLDED = 25
 _MOST_CAUSES = 12
 _NAME = 34
+_SHORT = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +167,9 @@ def _causes(console: Console, document: Mapping[str, Any]) -> None:
         if one["hint"] is not None:
             hint = one["hint"]
             tried = "" if hint["verified"] is None else " (tried)"
-            text = ": ".join(part for part in (hint["action"], hint["command"]) if part)
+            command = hint["command"] or ""
+            shown = (hint["action"], command if len(command) <= _SHORT else "")
+            text = ": ".join(part for part in shown if part)
             what.append(f"\nfix on the {hint['side']}{tried}: {_printable(text)}", style="green")
         table.add_row(f"+{one['loads_without']:,}", f"{one['pairs']:,}", what)
     console.print(Text("Causes, by how many pairs load once one is gone", style="bold"))

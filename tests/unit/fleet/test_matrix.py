@@ -15,12 +15,13 @@ from migratable.fleet.answers import Answer, State
 from migratable.fleet.matrix import Matrix, run
 from migratable.fleet.model import Fleet, Host, Vm
 from migratable.fleet.parts import Destination, Guest
+from migratable.fleet.remedies import with_hints
 from migratable.fleet.resolve import Resolved, resolve
 from migratable.profile import store
 from migratable.profile.model import Profile
 from migratable.stream import Stream
 from migratable.terms import QemuVersion
-from migratable.verdict import Basis, Finding, Outcome, Severity, Verdict
+from migratable.verdict import Basis, Finding, Hint, Outcome, Severity, Verdict
 from tests.unit.fleet import made
 from tests.unit.stream import tiny
 
@@ -297,3 +298,64 @@ def test_an_alias_becomes_the_machine_type_of_the_stream(
     )
     resolve(fleet, workers=1)
     assert machines == ["pc-q35-4.1", "pc-q35-7.2"]
+
+
+# -- remedies and decisions -----------------------------------------------------------------------
+
+
+def test_a_remedy_is_tried_once_and_named_for_all_of_its_cause() -> None:
+    found = _resolved(6, 4)
+    profile = Profile(
+        version=QemuVersion(10, 0),
+        machine="m0",
+        program=("/here/qemu",),
+        command_line=("qemu-system-x86_64", "-M", "m0"),
+    )
+    destinations = tuple(replace(one, profile=profile) for one in found.destinations)
+    found = replace(found, destinations=destinations)
+    calls: list[tuple[str | None, list[str]]] = []
+
+    def check(stream: Stream, destination: Profile) -> Verdict:
+        verdict = Counting()(stream, destination)
+        where = (replace(one, summary=f"in {stream.machine}") for one in verdict.findings)
+        return replace(verdict, findings=tuple(where))
+
+    def tried(verdict: Verdict, stream: Stream, line: Any, **options: Any) -> Verdict:
+        calls.append((stream.machine, line.argv))
+        assert 0 < options["budget_seconds"] <= 5
+        hint = Hint(action="another machine", command="qemu …", verified=Basis.PREDICTED)
+        findings = tuple(replace(one, hints=(hint,)) for one in verdict.findings)
+        return replace(verdict, findings=findings)
+
+    plain = run(found, check=check)
+    assert len(plain.answers) == 3
+    matrix = with_hints(plain, found, seconds=5, tried=tried)
+    assert calls == [("m1", ["/here/qemu", "-M", "m0"])]
+    hints = {
+        one.verdict.findings[0].hints[0].verified
+        for one in matrix.answers
+        if one.verdict is not None and one.verdict.findings
+    }
+    assert hints == {Basis.PREDICTED, None}
+    (cause,) = matrix.ranking.causes
+    assert cause.alone == cause.pairs == 16
+    assert matrix.cells == plain.cells
+    assert with_hints(plain, found, seconds=0, tried=tried).answers == plain.answers
+
+    def fails(*_: Any, **__: Any) -> Verdict:
+        raise CommandLineError("no program here")
+
+    assert with_hints(plain, found, seconds=5, tried=fails).answers == plain.answers
+
+
+def test_a_project_file_changes_what_a_matrix_says() -> None:
+    def lower(verdict: Verdict) -> Verdict:
+        findings = tuple(replace(one, severity=Severity.INFO) for one in verdict.findings)
+        return replace(verdict, findings=findings, project=("lowered",))
+
+    plain = made.matrix([[made.loads(Severity.WARNS), made.refused(1), Answer.failed("x")]])
+    matrix = plain.decided(lower)
+    states = [matrix.answer(0, host).state for host in range(3)]
+    assert states == [State.LOADS, State.REFUSED, State.FAILED]
+    assert matrix.answers[0].verdict is not None
+    assert matrix.answers[0].verdict.project == ("lowered",)
