@@ -112,8 +112,12 @@ def test_pseries_that_sleeps_never_wakes_on_11_1(
     cpu = read(stream).device("cpu_common")
     assert cpu is not None
     asleep = decode(cpu).value("halted") == 1
-    arguments = [*guest.command_line(guest.disk(tmp_path)), "-incoming", "defer"]
-    with Running(lab("11.1", "ppc64").command, arguments) as destination:
+    line = guest.command_line(guest.disk(tmp_path))
+    command = lab("11.1", "ppc64").command
+    verdict = check(read(stream), collect([*command, *line, "-serial", "null"], vmstate=False))
+    assert verdict.outcome is Outcome.LOADS
+    assert ("sleeping-cpu" in {finding.rule for finding in verdict.findings}) == asleep
+    with Running(command, [*line, "-incoming", "defer"]) as destination:
         assert destination.load(stream) == "completed"
         assert destination.goes_on(4.0 if asleep else 60.0) != asleep
 

@@ -1,0 +1,121 @@
+"""A pseries guest's processor sleeps, and under TCG the destination will not wake it up.
+
+## What it checks
+
+Processors that have ceded: `cpu_common` says halted, and MSR.EE is set, as `H_CEDE` leaves it (one
+that was never started is halted with EE clear). An idle Linux is saved like that nearly always.
+
+## Why QEMU loads it all the same
+
+The loader is content. Measured with Linux 6.1 under TCG: on 11.1.2 a guest whose one processor
+slept never got another interrupt (20 of 20 loads of 9 streams, from 5.2 and 7.2); where it did not
+sleep, the guest always went on (11 of 11 loads of 4 streams, from 5.2, 7.2 and 11.1). On 10.0.13
+one sleeping processor woke up (15 of 15), but of two one was lost each time (4 of 4, `watchdog: CPU
+0 detected hard LOCKUP on other CPUs 1`). 7.2.22 lost one of two in 1 of 2 loads, which is not
+reported. Under KVM the kernel has the timers: nothing is said.
+
+## How to fix it
+
+Take a destination of an older release, or one with KVM. `migratable rehearse --alive` with the RAM
+of the guest shows what becomes of it. A load that is repeated with the guest busy goes on.
+
+## Source
+
+`target/ppc/machine.c: cpu_post_load` (`cpu_ppc_store_decr`, since 8.1), `hw/ppc/spapr_hcall.c:
+h_cede`, `hw/core/cpu-common.c`; what 11.1 changed is not known, its source was not at hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.check.objects import Loading
+from migratable.check.points import StreamLoaded
+from migratable.check.rule import Rule, loads, refuses
+from migratable.check.trouble import Problem
+from migratable.profile.loader import Vmsd
+from migratable.profile.model import Profile
+from migratable.stream.layout import SectionKind
+from migratable.stream.model import Section
+from migratable.terms import QemuVersion
+from migratable.verdict import Severity
+
+_EE = 1 << 15
+_ALL_ASLEEP = (11, 0)
+_SOME_ASLEEP = (10, 0)
+
+
+def check(at: StreamLoaded) -> Iterator[Problem]:
+    """How many sleep, where that many are lost."""
+    profile = at.profile
+    if profile.target != "ppc64" or profile.wants_kvm or at.release < _SOME_ASLEEP:
+        return
+    if not any(one.idstr == "spapr" for one in at.sections):
+        return
+    common = [one for one in at.sections if one.idstr == "cpu_common"]
+    asleep = sum(
+        int.from_bytes(bytes(section.body[:4]), "big") == 1
+        and bool((cpu.number("env.msr") or 0) & _EE)
+        for section, cpu in zip(common, at.cpus, strict=False)
+    )
+    if not asleep or (at.release < _ALL_ASLEEP and len(common) < 2):
+        return
+    yield Problem(
+        rule=RULE.id,
+        refuses=False,
+        severity=Severity.ENDANGERS,
+        summary=f"{asleep} of the guest's {len(common)} processors sleep, and QEMU "
+        f"{profile.version} under TCG does not wake them up after a load",
+        explanation="QEMU says that the migration completed; the guest then stands still, or "
+        "reports a hard lockup.",
+        facts={"device": "cpu_common", "asleep": asleep},
+    )
+
+
+def _point(release: tuple[int, int], *cpus: tuple[int, int]) -> StreamLoaded:
+    def section(name: str, number: int, body: bytes) -> Section:
+        return Section(
+            kind=SectionKind.FULL,
+            section_id=number,
+            idstr=name,
+            instance_id=number,
+            version_id=1,
+            body=body,
+        )
+
+    return StreamLoaded(
+        release=release,
+        profile=Profile(version=QemuVersion(*release), machine="pseries-5.2", target="ppc64"),
+        sections=[
+            *(
+                section("cpu_common", number, halted.to_bytes(4, "big") + bytes(4))
+                for number, (halted, _) in enumerate(cpus)
+            ),
+            section("spapr", 9, b""),
+        ],
+        cpus=[
+            Loading(
+                index=0,
+                vmsd=Vmsd(name="cpu", version=5, minimum=5),
+                opaque=0,
+                version=5,
+                values={"env.msr": msr},
+            )
+            for _, msr in cpus
+        ],
+    )
+
+
+RULE = Rule(
+    id="sleeping-cpu",
+    severity=Severity.ENDANGERS,
+    at=(StreamLoaded,),
+    check=check,
+    examples=(
+        refuses(_point((11, 1), (1, 0xB033)), "1 of the guest's 1 processors sleep"),
+        refuses(_point((10, 0), (1, 0xB033), (0, 0xB033)), "1 of the guest's 2 processors"),
+        loads(_point((10, 0), (1, 0xB033))),
+        loads(_point((7, 2), (1, 0xB033), (1, 0xB033))),
+        loads(_point((11, 1), (0, 0xB033), (1, 0x1000))),
+    ),
+)
