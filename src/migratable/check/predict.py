@@ -193,7 +193,7 @@ def source_facts(stream: Stream) -> dict[str, Any]:
     return {
         "machine": stream.machine,
         "sections": len([s for s in stream.sections if s.kind.name in {"START", "FULL"}]),
-        "ram_bytes": sum(b.used_length for b in stream.ram_blocks if "/" not in b.id),
+        "ram_bytes": sum(block.used_length for block in stream.ram_blocks),
         "ram_blocks": len(stream.ram_blocks),
         "container": stream.container,
     }
