@@ -22,9 +22,8 @@ import pytest
 
 pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
 
-from migratable import __version__
 from migratable.errors import PlanError, ServiceError
-from migratable.fleet.distribute import Job, _task, distribute
+from migratable.fleet.distribute import Job, _Order, _task, distribute
 from migratable.fleet.results import Result, Results, from_json
 from migratable.profile.collect import collect
 from migratable.verdict import Basis, Finding, Hint, Outcome, Refusal, Severity, Side, Verdict
@@ -263,8 +262,7 @@ def test_the_program_itself_is_killed(tmp_path: Path) -> None:
     from pathlib import Path
     from migratable.fleet.distribute import distribute
     from migratable.fleet.results import Results
-    from tests.conftest import Lab
-from tests.fleet.spread import work
+    from tests.fleet.spread import work
     from tests.fleet.test_distribute import jobs
     if __name__ == "__main__":
         with Results(Path({str(path)!r})) as results:
@@ -308,10 +306,10 @@ def test_no_scheduler(results: Results, tmp_path: Path) -> None:
 
 def test_a_worker_of_another_version_gives_no_verdict() -> None:
     words = (os.devnull, "0", "refused")
-    verdict, failure, _, _ = _task(b"s", words, None, 1.0, work, "0.0.1")
+    verdict, failure, _, _ = _task(b"s", _Order(words, None, 1.0, "0.0.1"), work)
     assert verdict is None
     assert "not 0.0.1" in failure
-    assert _task(b"s", words, None, 1.0, work, __version__)[0] is not None
+    assert _task(b"s", _Order(words, None, 1.0), work)[0] is not None
 
 
 def test_keys_are_of_all_that_counts() -> None:

@@ -22,7 +22,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from migratable import __version__
 from migratable.errors import MigratableError, ServiceError
@@ -201,21 +201,26 @@ def _hold(data: bytes) -> bytes:
     return data
 
 
+class _Order(NamedTuple):
+    """A job without its stream, which other tasks share."""
+
+    words: tuple[str, ...]
+    release: str | None
+    timeout: float
+    version: str = __version__
+
+
 def _task(
-    stream: bytes,
-    words: tuple[str, ...],
-    release: str | None,
-    timeout: float,
-    work: Work,
-    version: str,
+    stream: bytes, order: _Order, work: Work
 ) -> tuple[dict[str, Any] | None, str, str, float]:
     """One rehearsal in a worker: verdict or failure, place, seconds."""
     begun = time.monotonic()
     place = f"{socket.gethostname()}:{os.getpid()}"
-    if version != __version__:  # a worker that came later
-        return None, f"worker {place} has migratable {__version__}, not {version}", place, 0.0
+    if order.version != __version__:  # a worker that came later
+        text = f"worker {place} has migratable {__version__}, not {order.version}"
+        return None, text, place, 0.0
     try:
-        verdict = work(stream, words, release, timeout)
+        verdict = work(stream, order.words, order.release, order.timeout)
     except MigratableError as error:
         return None, str(error), place, time.monotonic() - begun
     return verdict.to_json(), "", place, time.monotonic() - begun
@@ -258,11 +263,8 @@ class _Run:
             future = self._client.submit(
                 _task,
                 self._streams[job.stream_key],
-                job.words,
-                job.release,
-                job.timeout,
+                _Order(job.words, job.release, job.timeout),
                 self._work,
-                __version__,
                 key=f"rehearsal-{job.key}",
             )
             self._open[str(future.key)] = job
