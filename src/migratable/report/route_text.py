@@ -96,7 +96,8 @@ def _hop(out: Console, number: int, hop: Json) -> None:
 def _notes(out: Console, hop: Json) -> None:
     for finding in hop["verdict"]["findings"]:
         if finding["severity"] in _SHOWN:
-            text = f"     {finding['severity']}: {_named(finding)}"
+            named = _named(finding).removeprefix(f"{finding['severity']} ")
+            text = f"     {finding['severity']}: {named}"
             out.print(Text(text, style="yellow"))
     for text in hop["assumed"]:
         out.print(Text(f"     assumed: {text}", style="yellow"))
