@@ -160,7 +160,7 @@ def test_what_is_remembered_is_what_a_replay_says(lab: Lab, target: str) -> None
     }
     profiles = [
         collect(f"{' '.join(lab(release, target).command)} {lines[target]}", vmstate=False)
-        for release in ("7.2", "10.0")
+        for release in ("7.2", "11.1")
     ]
     streams = [read(one.stream) for one in profiles]
     prepared = [check_destination.Destination(one, _tables(one)) for one in profiles]

@@ -13,10 +13,11 @@ with both.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from migratable.check import points
@@ -25,7 +26,9 @@ from migratable.check.infos import FIXED
 from migratable.check.loader import PLAIN, Loader
 from migratable.check.objects import Loading, Memory
 from migratable.check.replay import Found, Replay
+from migratable.check.trouble import Words
 from migratable.check.wire import Wire
+from migratable.errors import StreamError
 from migratable.profile.loader import PciMasks, VmField
 from migratable.profile.model import Profile
 from migratable.stream.cursor import Buffer
@@ -124,6 +127,36 @@ class Ready:
     stream: Stream
     units: tuple[Unit, ...]
     around: bytes
+    _ends: dict[int, object] = field(default_factory=dict, compare=False)
+
+    def ends(self, names: set[str]) -> tuple[object, ...]:
+        """What rules at the stream's end see of the sections of these names."""
+        out = []
+        for number, unit in enumerate(self.units):
+            if unit.section.idstr in names:
+                if number not in self._ends:
+                    self._ends[number] = _end_view(unit)
+                out.append(self._ends[number])
+        return tuple(out)
+
+
+def _end_view(unit: Unit) -> object:
+    """What those rules see of a section: of a virtio device what its driver agreed to.
+
+    Its rings' addresses and indices are nothing to them; of other sections it is all bytes.
+    """
+    from migratable.stream.handlers import virtio_of  # noqa: PLC0415 -- only for such devices
+
+    body = unit.body
+    named = (b"virtio/ringsize" in body, b"/packed_virt" in body)
+    try:
+        virtio = virtio_of(unit.section)
+    except StreamError:
+        return ("malformed", *named)
+    if virtio is None:
+        return body
+    queues = tuple((one.num, one.num_default) for one in virtio.queues)
+    return (*named, virtio.guest_features, tuple(virtio.subsections), queues)
 
 
 class Streams:
@@ -211,6 +244,7 @@ class Memo:
         self._needed_by: dict[Address, tuple[object, ...]] = {}
         self._shared: set[Address] = set()
         self._answers: dict[tuple[object, ...], Any] = {}
+        self._seen_at_end: set[str] = set()
 
     def answer(
         self,
@@ -229,8 +263,7 @@ class Memo:
             return make(Replay(ready.stream, self.destination, origin).run())
         entries = self._all_known(ready)
         if entries is not None:
-            key = (ready.around, origin_key, *[entry.number for entry in entries])
-            known = self._answers.get(key)
+            known = self._answers.get(self._key(ready, origin_key, entries))
             if known is not None:
                 return known
         try:
@@ -245,10 +278,16 @@ class Memo:
             replay.run()
         replay.keep()
         answer = make(replay)
+        if not replay.seen_at_end <= self._seen_at_end:
+            self._seen_at_end |= replay.seen_at_end
+            self._answers.clear()  # their keys do not say what turned out to be looked at
         if replay.whole and len(self._answers) < _MOST_ENTRIES:
-            numbers = [entry.number for entry, _ in replay.past]
-            self._answers[(ready.around, origin_key, *numbers)] = answer
+            self._answers[self._key(ready, origin_key, [one for one, _ in replay.past])] = answer
         return answer
+
+    def _key(self, ready: Ready, origin_key: bytes, entries: list[Entry]) -> tuple[object, ...]:
+        numbers = tuple([entry.number for entry in entries])
+        return (ready.around, origin_key, numbers, ready.ends(self._seen_at_end))
 
     def _all_known(self, ready: Ready) -> list[Entry] | None:
         past: list[tuple[Entry, bytes]] = []
@@ -324,6 +363,7 @@ class _Watched(Replay):
         self._watched: list[_Wire] = []
         self._news: list[tuple[Unit, Entry, tuple[_Wire, ...]]] = []
         self._words = _Memory(memo.destination.tables.words, self)
+        self.seen_at_end: set[str] = set()
 
     def outer(self, address: Address) -> int | None:
         """What a word of memory has before the section that is being loaded."""
@@ -331,6 +371,26 @@ class _Watched(Replay):
 
     def _memory(self) -> Memory:
         return self._words
+
+    def _show(
+        self,
+        point: object,
+        *,
+        device: str | None = None,
+        instance_id: int | None = None,
+        outer: tuple[Words, ...] = (),
+    ) -> bool:
+        if isinstance(point, points.StreamLoaded):
+            sections = tuple(_looked_at(one, self) for one in point.sections)
+            point = replace(point, sections=sections)
+        return super()._show(point, device=device, instance_id=instance_id, outer=outer)
+
+    def look(self, section: Section) -> None:
+        """A rule at the end looks into a section's body."""
+        if section.kind in {SectionKind.START, SectionKind.FULL}:
+            self.seen_at_end.add(section.idstr)
+        else:
+            self.whole = False
 
     def _wire(self, section: Section, more: Callable[[], bytes]) -> Wire:
         wire = _Wire(section, section.body if self._body is None else self._body, more)
@@ -388,6 +448,30 @@ class _Watched(Replay):
             for wire in wires:
                 wire.known = [place for *place, how in parts if how == _EXACTLY]
             self._memo.keep(unit, parts, entry)
+
+
+class _Looked(Section):
+    """A section that tells when its body is looked into."""
+
+    __slots__ = ("_real", "_watcher")
+    _real: Section
+    _watcher: _Watched
+
+    @property
+    def body(self) -> Buffer:
+        """The bytes, noted as seen."""
+        self._watcher.look(self._real)
+        return self._real.body
+
+
+def _looked_at(section: Section, watcher: _Watched) -> Section:
+    found = object.__new__(_Looked)
+    for one in dataclasses.fields(Section):
+        if one.name != "body":
+            object.__setattr__(found, one.name, getattr(section, one.name))
+    object.__setattr__(found, "_real", section)
+    object.__setattr__(found, "_watcher", watcher)
+    return found
 
 
 class _StaleError(Exception):
