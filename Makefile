@@ -78,7 +78,7 @@ ppc64le: $(VENV)/.program
 	$(BIN)/python tools/ppc64le.py
 
 clean:
-	rm -rf $(VENV) build dist site docs/reference/commands docs/reference/rules
+	rm -rf $(VENV) build dist site docs/reference/commands docs/reference/rules docs/reference/schemas
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 

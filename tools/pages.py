@@ -1,4 +1,4 @@
-"""Make the reference pages that come from the program: its commands and its rules.
+"""Make the reference pages that come from the program: commands, rules, JSON schemas.
 
 A command's page is what ``--help`` says; a rule's page is the docstring of its file, which is
 Markdown already.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import pkgutil
 import shutil
 from collections.abc import Iterator
@@ -18,10 +19,11 @@ import click
 
 from migratable.check import rules
 from migratable.cli import cli
+from migratable.serve.schemas import schemas
 
 
 def write(reference: Path) -> None:
-    """Write ``commands/`` and ``rules/`` under *reference* anew, each with an index."""
+    """Write ``commands/``, ``rules/`` and ``schemas/`` under *reference*, each with an index."""
     commands = dict(_commands())
     _folder(
         reference / "commands",
@@ -37,6 +39,17 @@ def write(reference: Path) -> None:
         "What `migratable check` knows, made from the rules themselves. "
         "`migratable rule ID` shows the same page in the terminal.",
     )
+    _folder(
+        reference / "schemas",
+        {name.lower(): _schema(name, schema) for name, schema in schemas().items()},
+        "JSON Schemas",
+        "For programs; what the members mean is under [JSON](../json.md). "
+        "`GET /openapi.json` of [the service](../../how-to/serve.md) has all of them.",
+    )
+
+
+def _schema(name: str, schema: object) -> str:
+    return f"# {name}\n\n```json\n{json.dumps(schema, indent=2)}\n```\n"
 
 
 def _folder(folder: Path, texts: dict[str, str], title: str, words: str) -> None:

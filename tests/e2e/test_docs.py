@@ -20,7 +20,7 @@ _ENDS = {"|", "&&", "||", ";", "&", ">", "<", "2>", "2>&1", "|&"}
 
 
 def pages() -> list[Path]:
-    made = {DOCS / "reference/commands", DOCS / "reference/rules"}
+    made = {DOCS / "reference" / name for name in ("commands", "rules", "schemas")}
     found = [path for path in DOCS.rglob("*.md") if path.parent not in made]
     return [*sorted(found), DOCS.parent / "README.md"]
 

@@ -96,9 +96,9 @@ def _hop(out: Console, number: int, hop: Json) -> None:
 def _notes(out: Console, hop: Json) -> None:
     for finding in hop["verdict"]["findings"]:
         if finding["severity"] in _SHOWN:
-            named = _named(finding).removeprefix(f"{finding['severity']} ")
-            text = f"     {finding['severity']}: {named}"
-            out.print(Text(text, style="yellow"))
+            same = finding["rule"] == finding["severity"]
+            label = "" if same else f"{finding['severity']}: "
+            out.print(Text(f"     {label}{_named(finding)}", style="yellow"))
     for text in hop["assumed"]:
         out.print(Text(f"     assumed: {text}", style="yellow"))
     for text in hop["verdict"]["unchecked"]:

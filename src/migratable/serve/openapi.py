@@ -9,14 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from migratable import __version__
-from migratable.serve import problem
+from migratable.serve.schemas import reference, schemas
 from migratable.serve.settings import Settings
-from migratable.verdict import SCHEMA, Basis, Outcome, Severity, Side
 
 _TEXT = {"type": "string"}
-_TEXT_OR_NULL = {"type": ["string", "null"]}
-_NUMBER_OR_NULL = {"type": ["integer", "null"]}
-_TEXTS = {"type": "array", "items": _TEXT}
 
 
 def describe(settings: Settings) -> dict[str, Any]:
@@ -30,7 +26,7 @@ def describe(settings: Settings) -> dict[str, Any]:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": _paths(settings),
-        "components": {"schemas": _schemas(), "responses": _problems()},
+        "components": {"schemas": schemas(), "responses": _problems()},
     }
     if settings.token is not None:
         document["components"]["securitySchemes"] = {
@@ -80,7 +76,7 @@ def _paths(settings: Settings) -> dict[str, Any]:
                     f"{limits.profile} of a profile.",
                     "content": {
                         "application/octet-stream": binary,
-                        "application/json": {"schema": _schema("Profile")},
+                        "application/json": {"schema": reference("Profile")},
                     },
                 },
                 "responses": {
@@ -88,7 +84,7 @@ def _paths(settings: Settings) -> dict[str, Any]:
                         "description": "The verdict; also when it is refused or unknown.",
                         "content": {
                             "application/json": {
-                                "schema": {"oneOf": [_schema("Verdict"), _schema("Verdicts")]}
+                                "schema": {"oneOf": [reference("Verdict"), reference("Verdicts")]}
                             }
                         },
                     },
@@ -116,7 +112,7 @@ def _paths(settings: Settings) -> dict[str, Any]:
 
 
 def _get(name: str, summary: str, schema: str | None, *, open_: bool = False) -> dict[str, Any]:
-    content = {"schema": {"type": "object"} if schema is None else _schema(schema)}
+    content = {"schema": {"type": "object"} if schema is None else reference(schema)}
     operation: dict[str, Any] = {
         "operationId": name,
         "summary": summary,
@@ -130,99 +126,10 @@ def _get(name: str, summary: str, schema: str | None, *, open_: bool = False) ->
     return {"get": operation}
 
 
-def _schema(name: str) -> dict[str, str]:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
 def _wrong(*statuses: str) -> dict[str, Any]:
     return {status: {"$ref": "#/components/responses/Problem"} for status in statuses}
 
 
 def _problems() -> dict[str, Any]:
-    content = {"application/json": {"schema": _schema("Problem")}}
+    content = {"application/json": {"schema": reference("Problem")}}
     return {"Problem": {"description": "No verdict, and why.", "content": content}}
-
-
-def _object(required: tuple[str, ...] = (), **members: Any) -> dict[str, Any]:
-    found: dict[str, Any] = {"type": "object", "properties": members}
-    if required:
-        found["required"] = list(required)
-    return found
-
-
-def _enum(values: Any) -> dict[str, Any]:
-    return {"type": "string", "enum": [str(one) for one in values]}
-
-
-def _schemas() -> dict[str, Any]:
-    hint = _object(
-        ("action", "command", "side", "needs_guest_restart", "verified"),
-        action=_TEXT,
-        command=_TEXT_OR_NULL,
-        side=_enum(Side),
-        needs_guest_restart={"type": "boolean"},
-        verified={"enum": [None, *(str(one) for one in Basis)]},
-    )
-    place = {"rule": _TEXT, "device": _TEXT_OR_NULL, "instance_id": _NUMBER_OR_NULL}
-    finding = _object(
-        (*place, "severity", "summary", "hints"),
-        **place,
-        severity=_enum(Severity),
-        subsection=_TEXT_OR_NULL,
-        field=_TEXT_OR_NULL,
-        summary=_TEXT,
-        explanation=_TEXT,
-        stderr=_TEXTS,
-        hints={"type": "array", "items": _schema("Hint")},
-    )
-    refusal = _object((*place, "message", "stderr"), **place, message=_TEXT, stderr=_TEXTS)
-    verdict = _object(
-        ("schema", "verdict", "basis", "first_refusal", "findings", "unchecked", "stderr"),
-        schema={"const": SCHEMA},
-        verdict=_enum(Outcome),
-        basis=_enum(Basis),
-        source={"type": "object"},
-        destination={"type": "object"},
-        first_refusal={"oneOf": [{"type": "null"}, _schema("Refusal")]},
-        findings={"type": "array", "items": _schema("Finding")},
-        unchecked=_TEXTS,
-        stderr=_TEXTS,
-        project=_TEXTS,
-    )
-    one = _object(
-        ("name", "version", "machine", "taken", "bundled"),
-        name=_TEXT,
-        version=_TEXT_OR_NULL,
-        machine=_TEXT_OR_NULL,
-        taken=_TEXT_OR_NULL,
-        bundled={"type": "boolean"},
-    )
-    return {
-        "Verdict": verdict,
-        "Verdicts": _object(
-            ("schema", "verdicts"),
-            schema={"const": "migratable.verdicts/1"},
-            verdicts={"type": "object", "additionalProperties": _schema("Verdict")},
-        ),
-        "Refusal": refusal,
-        "Finding": finding,
-        "Hint": hint,
-        "Profiles": _object(
-            ("schema", "profiles"),
-            schema={"const": "migratable.profiles/1"},
-            profiles={"type": "array", "items": one},
-        ),
-        "Matrix": _object(
-            ("schema", "vms", "hosts", "answers", "cells"),
-            schema={"const": "migratable.matrix/1"},
-        ),
-        "Profile": _object(("schema",), schema={"const": "migratable.profile/1"}),
-        "Health": _object(("status", "version"), status={"const": "ok"}, version=_TEXT),
-        "Problem": _object(
-            ("schema", "status", "error", "message"),
-            schema={"const": problem.SCHEMA},
-            status={"type": "integer"},
-            error=_TEXT,
-            message=_TEXT,
-        ),
-    }

@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.responses import JSONResponse
 
-SCHEMA = "migratable.error/1"
+from migratable.serve.schemas import ERROR
 
 
 class Problem(Exception):  # noqa: N818 -- a client's, mostly
@@ -37,7 +37,7 @@ class Problem(Exception):  # noqa: N818 -- a client's, mostly
     def to_json(self) -> dict[str, Any]:
         """Give the object."""
         return {
-            "schema": SCHEMA,
+            "schema": ERROR,
             "status": self.status,
             "error": self.error,
             "message": self.message,
