@@ -22,6 +22,7 @@ from migratable.fleet.route import Route, find_route
 from migratable.profile.collect import collect
 from migratable.profile.model import Profile
 from migratable.profile.store import Store
+from migratable.serve.schemas import schemas
 from migratable.stream import Section, Stream, read
 from migratable.stream.edit import append_section, full_section, make_stream
 from migratable.stream.vmdesc import VmDevice, VmField, VmsdBody
@@ -252,6 +253,7 @@ def test_a_way_round_a_processors_version(stored: Path) -> None:
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["schema"] == "migratable.route/1"
+    fits(found)
     assert found["outcome"] == "loads"
     assert [hop["host"] for hop in found["hops"]] == ["compat", "new"]
     assert [hop["verdict"]["basis"] for hop in found["hops"]] == ["rehearsed", "rehearsed"]
@@ -273,6 +275,13 @@ def test_a_way_round_a_processors_version(stored: Path) -> None:
     done = run(stored, "old", "--to", "middle", "--json")
     assert done.returncode == 0
     assert [hop["host"] for hop in json.loads(done.stdout)["hops"]] == ["middle"]
+
+
+def fits(document: Any) -> None:
+    """Hold a result against its schema."""
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = {"$ref": "#/components/schemas/Route", "components": {"schemas": schemas()}}
+    jsonschema.Draft202012Validator(schema).validate(document)
 
 
 @pytest.mark.real

@@ -73,6 +73,28 @@ def schemas() -> dict[str, Any]:
         taken=_TEXT_OR_NULL,
         bundled={"type": "boolean"},
     )
+    hop = _object(
+        ("host", "verdict", "after", "assumed", "stuck"),
+        host=_TEXT,
+        verdict=reference("Verdict"),
+        after={"enum": [None, *(str(one) for one in Basis)]},
+        assumed=_TEXTS,
+        stuck=_TEXT_OR_NULL,
+    )
+    route = _object(
+        ("schema", "outcome", "source", "destination", "direct", "hops", "tried", "left_out"),
+        schema={"const": "migratable.route/1"},
+        outcome=_enum(Outcome),
+        source={"type": "object"},
+        destination=_TEXT,
+        direct=reference("Verdict"),
+        hops={"type": "array", "items": reference("Hop")},
+        tried={
+            "type": "array",
+            "items": {"allOf": [reference("Hop"), _object(("path",), path=_TEXTS)]},
+        },
+        left_out=_TEXTS,
+    )
     return {
         "Verdict": verdict,
         "Verdicts": _object(
@@ -80,6 +102,8 @@ def schemas() -> dict[str, Any]:
             schema={"const": "migratable.verdicts/1"},
             verdicts={"type": "object", "additionalProperties": reference("Verdict")},
         ),
+        "Route": route,
+        "Hop": hop,
         "Refusal": refusal,
         "Finding": finding,
         "Hint": hint,
