@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _PLACE = re.compile(r"^(?:/[^/]+/|[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]/)+")
 _MOST_STEPS = 50
+NOT_STARTED = "destination-start"
+"""The rule behind which are as many causes as there are words: its summary tells them apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +47,7 @@ def key_of(finding: Finding) -> Key:
         rule=finding.rule,
         device=device_kind(finding.device),
         subsection=finding.subsection or "",
-        field=finding.field or "",
+        field=finding.field or (finding.summary if finding.rule == NOT_STARTED else ""),
         remedy="" if hint is None else hint.action,
     )
 
@@ -90,7 +92,7 @@ class Cause:
             "rule": self.key.rule,
             "device": self.key.device or None,
             "subsection": self.key.subsection or None,
-            "field": self.key.field or None,
+            "field": self.example.field,
             "summary": self.example.summary,
             "hint": None if hint is None else hint.to_json(),
             "pairs": self.pairs,

@@ -34,6 +34,8 @@ _BY_NAME: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "audiodev": ("audiodev=a0", ("-audiodev", "none,id=a0")),
     "fsdev": ("fsdev=f0", ("-fsdev", "synth,id=f0")),
     "mount_tag": ("mount_tag=tag0", ()),
+    "chassis_nr": ("chassis_nr=1", ()),
+    "master": ("master=on", ()),  # ivshmem: its memory is moved with it
     "tpmdev": (
         "tpmdev=t0",
         ("-chardev", "socket,id=t1,path=/nowhere/swtpm", "-tpmdev", "emulator,id=t0,chardev=t1"),
@@ -75,7 +77,8 @@ def words(machine: str, device: Device | None = None) -> tuple[str, ...]:
         elif type_ in _BY_TYPE:
             identity, backend = _BY_TYPE[type_]
             options.append(f"{name}={identity}")
-            before += backend
+            if backend[1] not in before:
+                before += backend
         elif type_ == _MEMORY and name == "memdev":
             options.append("memdev=m0")
             before += ("-object", "memory-backend-ram,id=m0,size=64M")

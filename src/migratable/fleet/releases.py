@@ -125,6 +125,12 @@ class _Made:
     failure: str = ""
     absent: bool = False
 
+    @property
+    def why(self) -> str:
+        """Why there is no stream: the program's own words, or ours."""
+        errors = [line for line in self.refused if not line.startswith("warning:")]
+        return self.failure or next(iter(errors or self.refused), "")
+
 
 @dataclass(slots=True, kw_only=True)
 class _Work:
@@ -136,6 +142,7 @@ class _Work:
     def row(self, one: Row) -> tuple[list[Answer], str]:
         """Answers for all pairs of releases (row by row), and why there is none for any."""
         made: list[_Made] = []
+        reasons: list[str] = []
         replaced = self._replaced(one)
         if replaced:
             return [NO_PAIR] * len(self.programs) ** 2, replaced
@@ -143,12 +150,12 @@ class _Work:
             made = [self._make(at, machine, one.device) for at in self.programs]
             if any(found.stream is not None for found in made):
                 break
+            reasons += [found.why for found in reversed(made) if found.why]
         width = range(len(self.programs))
         answers = [self._pair(made[s], made[d]) for s in width for d in width]
         if any(found.stream is not None for found in made):
             return answers, ""
-        said = [found.failure or next(iter(found.refused), "") for found in reversed(made)]
-        return answers, next((text for text in said if text), "no release has it")
+        return answers, next(iter(reasons), "no release has it")
 
     def _replaced(self, one: Row) -> str:
         """Why the device cannot be itself here: something of the host stands behind it."""
@@ -302,7 +309,8 @@ def _broken(
             verdict = answer.verdict
             assert verdict is not None
             first = verdict.first_refusal
-            message = first.message if first is not None else verdict.findings[0].summary
+            message = "" if first is None else first.message
+            message = message or verdict.findings[0].summary
             yield Broken(release=labels[max(s, d)], vm=vm, host=host, before=older, message=message)
 
 

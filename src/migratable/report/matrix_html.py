@@ -221,7 +221,8 @@ def _releases(document: Mapping[str, Any]) -> list[dict[str, Any]]:
         news = [one for one in compared["broken"] if one["release"] == release]
         kinds: dict[tuple[int, str], list[int]] = {}
         for one in news:
-            kinds.setdefault((one["host"], one["message"]), []).append(one["vm"])
+            name = document["vms"][one["vm"]]["name"]
+            kinds.setdefault((one["host"], one["message"].replace(name, "…")), []).append(one["vm"])
         ranked = sorted(kinds.items(), key=lambda one: -len(one[1]))[:_MOST_KINDS]
         out.append(
             {

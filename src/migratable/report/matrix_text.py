@@ -201,9 +201,8 @@ def _releases(console: Console, document: Mapping[str, Any]) -> None:
         by_words: dict[tuple[str, str], list[str]] = {}
         for one in news:
             pair = document["hosts"][one["host"]]["name"]
-            by_words.setdefault((pair, one["message"]), []).append(
-                document["vms"][one["vm"]]["name"]
-            )
+            name = document["vms"][one["vm"]]["name"]
+            by_words.setdefault((pair, one["message"].replace(name, "…")), []).append(name)
         for (pair, message), names in sorted(by_words.items(), key=lambda one: -len(one[1]))[:15]:
             more = "" if len(names) == 1 else f" (+{len(names) - 1})"
             console.print(Text(_printable(f"  {pair}  {names[0]}{more}: {message}")))
