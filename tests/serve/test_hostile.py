@@ -491,3 +491,11 @@ def test_tls(data: Path, tmp_path: Path) -> None:
             with contextlib.suppress(ConnectionResetError):
                 assert not read_all(plain)
         assert found.stop() == 0
+
+
+def test_the_page_before_anything_was_asked(data: Path) -> None:
+    with service(data) as found:
+        page, kind = found.text("/")
+        assert kind.startswith("text/html")
+        assert "Asked of this service" in page
+        assert found.request("GET", "/matrix")[1]["vms"] == []
