@@ -215,6 +215,7 @@ def around(stream: Stream) -> bytes:
         None if stream.configuration is None else _configuration(stream),
         stream.ram,
         (type(first).__name__, getattr(first, "kind", None)),
+        [(one.kind, bytes(one.payload)) for one in stream.commands],
         stream.vmdesc is None,
         [
             (one.kind, one.idstr, one.instance_id, one.version_id, one.footer)
