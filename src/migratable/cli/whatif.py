@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import click
+
+#: Columns of a table that nobody's terminal limits.
+_WIDE = 110
 
 
 @click.command()
@@ -58,7 +62,7 @@ def command(
 
         from migratable.report.whatif_text import show
 
-        show(Console(), read, found)
+        show(Console(width=None if sys.stdout.isatty() else _WIDE), read, found)
         return
     if not text:
         import io

@@ -24,17 +24,22 @@ def show(console: Console, plan: Plan, found: list[RunReport]) -> None:
     """Print everything: for each run the grid, the policies, the smallest counterexamples."""
     console.print(Text(plan.title, style="bold"))
     if plan.story:
-        console.print(plan.story, style="dim")
+        console.print(_flowing(plan.story), style="dim")
     for report in found:
         console.print()
         _run(console, plan, report)
+
+
+def _flowing(text: str) -> str:
+    """Paragraphs without the line breaks of the file that they stand in."""
+    return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
 
 
 def _run(console: Console, plan: Plan, report: RunReport) -> None:
     run = report.run
     console.print(Text(run.title or run.name, style="bold underline"))
     if run.explanation:
-        console.print(run.explanation, style="dim")
+        console.print(_flowing(run.explanation), style="dim")
     names = grid.policies(report)
     table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
     for name in ("machine", "from", "to", *names):
