@@ -17,8 +17,9 @@ from migratable.errors import DestinationStartError
 from migratable.fleet import destinations
 from migratable.fleet.answers import State
 from migratable.fleet.matrix import run
-from migratable.fleet.memo import Memo, Streams
+from migratable.fleet.memo import Memo
 from migratable.fleet.model import read_fleet
+from migratable.fleet.ready import Streams
 from migratable.fleet.reduce import kind, shape
 from migratable.fleet.releases import Question, compare
 from migratable.fleet.resolve import resolve

@@ -11,8 +11,9 @@ from migratable.check.predict import verdict_of
 from migratable.errors import MigratableError
 from migratable.fleet import reduce
 from migratable.fleet.answers import Answer
-from migratable.fleet.memo import Memo, Ready, Streams
+from migratable.fleet.memo import Memo
 from migratable.fleet.parts import Destination, Guest
+from migratable.fleet.ready import Ready, Streams
 from migratable.profile.model import Profile
 from migratable.stream import Stream
 from migratable.verdict import Verdict
