@@ -1,17 +1,17 @@
 """Many VMs and many hosts.
 
-``model``
-    VMs and hosts, read from a TOML file.
-``resolve``
+``model``, ``parts``
+    VMs and hosts, read from a TOML file; what pairs are made of.
+``resolve``, ``destinations``
     The streams and profiles behind their names; destinations are started only once.
-``reduce``
-    What a prediction can see of a stream and of a profile, as a key.
-``matrix``, ``causes``
-    Every VM against every host; what refuses, and what one fix would mend.
+``reduce``, ``ready``, ``watch``, ``memo``
+    What a prediction can see of a stream and of a profile, as a key; what it did look at.
+``matrix``, ``pairs``, ``answers``, ``causes``, ``remedies``, ``document``
+    Every VM against every host; what refuses, what one fix would mend; the result as a file.
 ``releases``, ``programs``, ``recipes``
-    QEMU releases against one another, with a machine for each device.
-``distribute``, ``results``, ``rehearsals``
-    Real loads in the place of predictions, over many processes or machines, kept as they come.
+    QEMU releases against one another, with a VM for each machine type and device.
+``rehearsals``, ``distribute``, ``results``, ``at_hand``
+    The same in the real programs, spread over processes and machines.
 ``route``, ``hop``
-    Hosts in between that get a VM to a destination which refuses it.
+    The shortest chain of hosts.
 """
