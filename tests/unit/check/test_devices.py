@@ -74,6 +74,31 @@ def test_ahci(port: object, words: str | None) -> None:
         assert problems[0].errno == 1
 
 
+@pytest.mark.parametrize(
+    ("release", "ports", "said"),
+    [
+        ("7.2.0", 1, ["AHCI: Failed to start FIS receive engine: bad FIS receive buffer address"]),
+        ("10.0.13", 3, []),
+        ("10.0.13", 4, ["AHCI: Failed to start DMA engine: bad command list buffer address"]),
+    ],
+)
+def test_ahci_behind_the_memory(
+    monkeypatch: pytest.MonkeyPatch, release: str, ports: int, said: list[str]
+) -> None:
+    """Measured with max-ram-below-4g=128M on the destination alone: one bounce buffer, or 4 KiB."""
+    from migratable.check.devices import ide
+    from migratable.check.memory_map import PcMemory
+
+    memory = PcMemory(below=128 << 20, above=128 << 20)
+    monkeypatch.setattr(ide, "of_profile", lambda profile: memory)
+    addresses = {"lst_addr": 0xFE00000, "fis_addr": 0xFE00400, "lst_addr_hi": 0, "fis_addr_hi": 0}
+    registers = {f"port_regs.{name}": value for name, value in addresses.items()}
+    port = body("ahci port", {"port_regs.cmd": 0xC017, "busy_slot": 0xFFFFFFFF, **registers})
+    problems = loaded(body("ahci", children={"dev": [port] * ports}), profile(release))
+    assert lines(problems)[:1] == said
+    assert all(problem.errno == 1 for problem in problems)
+
+
 def test_ide_transfer_end() -> None:
     assert loaded(body("ide_drive/pio_state", {"end_transfer_fn_idx": 5})) == []
     assert "number 6" in loaded(body("ide_drive/pio_state", {"end_transfer_fn_idx": 6}))[0].summary

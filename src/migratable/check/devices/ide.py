@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from migratable.check.devices import beyond, post_load
+from migratable.check.memory_map import of_profile
 from migratable.check.objects import Loading
 from migratable.check.points import BodyLoaded
 from migratable.check.trouble import EPERM, Problem
 
 _START, _FIS_RX, _FIS_ON, _LIST_ON = 1 << 0, 1 << 4, 1 << 14, 1 << 15
 _COMMANDS = 32
+_BOUNCE_BYTES = 4096
 _TRANSFER_ENDS = 6
 #: READ/WRITE FPDMA QUEUED, NCQ NON DATA, SEND/RECEIVE FPDMA QUEUED
 _NCQ = frozenset({0x60, 0x61, 0x63, 0x64, 0x65})
@@ -29,14 +31,54 @@ def ahci(at: BodyLoaded) -> Iterator[Problem]:
     """ahci_state_post_load, port by port.
 
     Not examined, because they are in the guest's memory: the command list and the FIS buffer of a
-    running port (``AHCI: Failed to start ...``, refused when they cannot be mapped, for example
-    behind a virtual IOMMU that is loaded later) and the scatter list of a halted NCQ command.
+    running port behind a virtual IOMMU that is loaded later (``AHCI: Failed to start ...``), and
+    the scatter list of a halted NCQ command.
     """
+    bounce = _Bounce(at)
     for number, port in enumerate(at.body.children.get("dev", ())):
-        yield from _port(number, port)
+        yield from _port(number, port, bounce)
 
 
-def _port(number: int, port: Loading) -> Iterator[Problem]:
+class _Bounce:
+    """Mapping what is no memory: ``address_space_map`` has one bounce buffer, from 9.2 on 4 KiB."""
+
+    def __init__(self, at: BodyLoaded) -> None:
+        self._memory = of_profile(at.profile)
+        self._several = at.release >= (9, 2)
+        self._left = _BOUNCE_BYTES
+
+    def maps(self, address: int, size: int) -> bool:
+        """Whether *size* bytes at a guest address can be mapped (``hw/ide/ahci.c: map_page``)."""
+        if self._memory is None or not self._memory.lacks(address):
+            return True
+        fits = size <= self._left
+        self._left = self._left - size if self._several and fits else 0
+        return fits
+
+
+def _engines(number: int, port: Loading, command: int, bounce: _Bounce) -> Iterator[Problem]:
+    """ahci_cond_start_engines: the list of commands and the buffer of answers are mapped."""
+    for bit, field, size, message in (
+        (_START, "lst_addr", 1024, "ahci-dma"),
+        (_FIS_RX, "fis_addr", 256, "ahci-fis"),
+    ):
+        low, high = port.number(f"port_regs.{field}"), port.number(f"port_regs.{field}_hi")
+        if not command & bit or low is None or high is None:
+            continue
+        address = high << 32 | low
+        if not bounce.maps(address, size):
+            yield Problem(
+                rule="post-load",
+                summary=f"port {number} uses memory at {address:#x}, where the destination has "
+                "none",
+                explanation="The guest's memory is at other addresses (max-ram-below-4g).",
+                words=((message, {}),),
+                errno=EPERM,
+                field=f"port_regs.{field}",
+            )
+
+
+def _port(number: int, port: Loading, bounce: _Bounce) -> Iterator[Problem]:
     command = port.number("port_regs.cmd")
     if command is not None:
         if command & _LIST_ON and not command & _START:
@@ -55,6 +97,7 @@ def _port(number: int, port: Loading) -> Iterator[Problem]:
                 errno=EPERM,
                 field="port_regs.cmd",
             )
+        yield from _engines(number, port, command, bounce)
     for slot, queued in enumerate(port.children.get("ncq_tfs", ())):
         used, halt = queued.number("used"), queued.number("halt")
         if used is None or halt is None:

@@ -1,0 +1,101 @@
+"""The guest's memory is at other addresses on the destination (PC).
+
+## What it checks
+
+How much memory is below 4 GiB and how much above, as the clock chip's CMOS has it in the stream and
+on the destination. `-m` may be equal: `-machine max-ram-below-4g=` and old machine types split it
+elsewhere.
+
+## Why QEMU loads it all the same
+
+The loader compares the size of the block `pc.ram`, not its place. A guest that has booted finds
+nothing where its pages were, and dies. Devices that were in use may refuse: AHCI says `Failed to
+start FIS receive engine: bad FIS receive buffer address`.
+
+## How to fix it
+
+Give the destination the source's `-machine max-ram-below-4g=`, or none as there.
+
+## Source
+
+`hw/i386/pc.c: pc_cmos_init`, `hw/i386/pc_piix.c`, `hw/i386/pc_q35.c: pc_q35_init`; 4.1 to 11.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.check.memory_map import PcMemory, of_profile, pc_memory
+from migratable.check.points import StreamLoaded
+from migratable.check.rule import Rule, loads, refuses
+from migratable.check.trouble import Problem
+from migratable.profile.model import Profile
+from migratable.stream.layout import SectionKind
+from migratable.stream.model import Section
+from migratable.terms import QemuVersion
+from migratable.verdict import Severity
+
+_MIB = 1 << 20
+
+
+def check(at: StreamLoaded) -> Iterator[Problem]:
+    """Both parts are equal, where there is as much memory on both sides."""
+    there, here = pc_memory(at.sections), of_profile(at.profile)
+    if there is None or here is None or not there.below or not here.below:
+        return
+    if there == here or there.below + there.above != here.below + here.above:
+        return  # less or more of it is another rule's, by the RAM block's size
+    yield Problem(
+        rule=RULE.id,
+        refuses=False,
+        severity=Severity.ENDANGERS,
+        summary=f"the guest has {_words(there)}, the destination {_words(here)}",
+        explanation="A guest that has booted finds nothing where its pages were. "
+        "-machine max-ram-below-4g= must be the source's.",
+        facts={"device": "mc146818rtc", "source": there.below, "destination": here.below},
+    )
+
+
+def _words(memory: PcMemory) -> str:
+    return f"{memory.below // _MIB} MiB below 4 GiB and {memory.above // _MIB} MiB above"
+
+
+def _clock(below: int, above: int) -> Section:
+    cmos = bytearray(160)
+    cmos[0x34:0x36] = ((below * _MIB - (16 << 20)) >> 16).to_bytes(2, "little")
+    cmos[0x5B:0x5E] = (above * _MIB >> 16).to_bytes(3, "little")
+    return Section(
+        kind=SectionKind.FULL,
+        section_id=3,
+        idstr="mc146818rtc",
+        instance_id=0,
+        version_id=3,
+        body=bytes(cmos),
+    )
+
+
+def _point(below: int, above: int) -> StreamLoaded:
+    from migratable.stream import write  # noqa: PLC0415 -- an example
+    from migratable.stream.edit import make_stream  # noqa: PLC0415 -- an example
+
+    own = write(make_stream("pc-q35-10.0", [_clock(256, 0)]))
+    return StreamLoaded(
+        release=(10, 0),
+        profile=Profile(
+            version=QemuVersion(10, 0), machine="pc-q35-10.0", target="x86_64", stream=own
+        ),
+        sections=[_clock(below, above)],
+    )
+
+
+RULE = Rule(
+    id="memory-map",
+    severity=Severity.ENDANGERS,
+    at=(StreamLoaded,),
+    check=check,
+    examples=(
+        refuses(_point(128, 128), "128 MiB below 4 GiB and 128 MiB above, the destination 256"),
+        loads(_point(256, 0)),
+        loads(_point(128, 0)),
+    ),
+)
