@@ -52,7 +52,7 @@ def _pc_memory(cmos: bytes) -> PcMemory | None:
 
 
 def of_profile(profile: Profile) -> PcMemory | None:
-    """The destination's, from its own stream (which has no RAM contents), without reading it all."""
+    """The destination's, found in its own stream, which has no RAM contents to mislead."""
     if profile.target not in {"x86_64", "i386"}:
         return None
     name = _CLOCK.encode()
