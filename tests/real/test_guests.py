@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from migratable.check import check
-from migratable.errors import LabError
+from migratable.errors import LabError, QemuError
+from migratable.lab import Installed
 from migratable.profile.collect import collect
 from migratable.rehearse import rehearse
 from migratable.stream import read
@@ -90,15 +91,29 @@ def test_goes_on_after_migration(
     name: str, source: str, target: str, lab: Lab, tmp_path: Path
 ) -> None:
     guest = GUESTS[name]
-    disk, address = tmp_path / "disk.img", f"unix:{tmp_path}/in"
-    try:
-        with resumed(guest, lab(source, guest.target), tmp_path) as running:
-            arguments = [*guest.command_line(disk), "-incoming", address]
-            with Running(lab(target, guest.target).command, arguments) as destination:
-                assert running.migrate(address) == "completed"
-                assert destination.await_count(running.count + 3) > running.count
-    except LabError as error:
-        pytest.skip(f"guest {name}: {error}")
+    # TCG now and then loses a pseries guest's timer in a load, on 7.2 as well (1 of 16 measured).
+    for attempt in range(1, 4):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        try:
+            assert _goes_on(name, lab(source, guest.target), lab(target, guest.target), folder)
+        except LabError as error:
+            pytest.skip(f"guest {name}: {error}")
+        except QemuError:
+            if guest.target != "ppc64" or attempt == 3:
+                raise
+        else:
+            return
+
+
+def _goes_on(name: str, source: Installed, target: Installed, folder: Path) -> bool:
+    guest = GUESTS[name]
+    disk, address = folder / "disk.img", f"unix:{folder}/in"
+    with resumed(guest, source, folder) as running:
+        arguments = [*guest.command_line(disk), "-incoming", address]
+        with Running(target.command, arguments) as destination:
+            assert running.migrate(address) == "completed"
+            return destination.await_count(running.count + 3) > running.count
 
 
 @pytest.mark.parametrize(

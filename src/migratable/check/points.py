@@ -242,3 +242,15 @@ class ElementRead:
     vmsd: Vmsd
     field: VmField
     marker: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandMet:
+    """A command stands in the stream (``loadvm_process_command``).
+
+    :ivar kind: its number; :ivar length: bytes of its payload.
+    """
+
+    release: Release
+    kind: int
+    length: int

@@ -31,7 +31,7 @@ from migratable.profile.loader import Handler
 from migratable.profile.model import Profile
 from migratable.stream.cursor import Cursor
 from migratable.stream.layout import SectionKind
-from migratable.stream.model import Section, Span, Stream
+from migratable.stream.model import Command, Section, Span, Stream, flatten
 
 _MOST_AHEAD = 1 << 20
 _VERSION = re.compile(r"-?\d+\.\d.*")
@@ -83,7 +83,11 @@ class Replay:
             return self
         memory = self._memory()
         ram = self._place_of_ram()
+        commands = self._commands()
         for number, section in enumerate(self._sections):
+            self._order = 10 + number
+            for command in commands.get(number, ()):
+                self._command(command)
             if number == ram:  # behind what is set up early (virtio-mem, from 11.0 on)
                 self._ram(10 + number)
             if section.kind in {SectionKind.START, SectionKind.FULL}:
@@ -108,6 +112,22 @@ class Replay:
         )
         self._rings_elsewhere()
         return self
+
+    def _commands(self) -> dict[int, list[Command]]:
+        """Commands by the number of sections before them."""
+        found: dict[int, list[Command]] = {}
+        sections = 0
+        for element in flatten(self.stream.elements):
+            if isinstance(element, Section):
+                sections += 1
+            elif isinstance(element, Command):
+                found.setdefault(sections, []).append(element)
+        return found
+
+    def _command(self, command: Command) -> None:
+        self._show(
+            points.CommandMet(release=self.release, kind=command.kind, length=len(command.payload))
+        )
 
     def _rings_elsewhere(self) -> None:
         """Up to 6.x virtio_load refuses by what stands where a ring was; later it goes on."""
@@ -262,8 +282,6 @@ class Replay:
         )
 
     def _first_byte(self) -> int:
-        from migratable.stream.model import Command  # noqa: PLC0415 -- one use
-
         for element in self.stream.elements:
             return 8 if isinstance(element, Command) else int(getattr(element, "kind", 1))
         return 0

@@ -5,6 +5,8 @@
 The version in a section's header against the version of the destination's handler, before any byte
 of the section is read.
 
+Commands between the sections are checked alike: a release knows those up to a number.
+
 ## Why QEMU refuses
 
 A newer version has fields that the destination's tables do not have.
@@ -12,6 +14,10 @@ A newer version has fields that the destination's tables do not have.
 ## How to fix it
 
 Take a destination at least as new as the source. Machine types do not lower these versions.
+
+A machine type without a version (`isapc`, `x-remote`, `microvm`) also sends the command
+`switchover-start` that releases before 10.0 do not know: set
+`-global migration.send-switchover-start=off` on the source.
 
 ## Source
 
@@ -23,15 +29,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from migratable.check.points import SectionFound
+from migratable.check.points import CommandMet, SectionFound
 from migratable.check.rule import Rule, loads, refuses
 from migratable.check.trouble import Problem
 from migratable.profile.loader import Handler
 from migratable.verdict import Severity
 
+#: The highest command that releases before 10.0 know (RECV_BITMAP); 10.0 added SWITCHOVER_START.
+_LAST_BEFORE_10_0 = 10
+_LAST = 11
 
-def check(at: SectionFound) -> Iterator[Problem]:
-    """The section's version is not above the handler's."""
+
+def check(at: SectionFound | CommandMet) -> Iterator[Problem]:
+    """The section's version is not above the handler's, the command not above the release's."""
+    if isinstance(at, CommandMet):
+        yield from _command(at)
+        return
     if at.handler is None or at.version <= at.handler.version:
         return
     yield Problem(
@@ -48,13 +61,28 @@ def check(at: SectionFound) -> Iterator[Problem]:
     )
 
 
+def _command(at: CommandMet) -> Iterator[Problem]:
+    known = _LAST if at.release >= (10, 0) else _LAST_BEFORE_10_0
+    if 0 < at.kind <= known:
+        return
+    yield Problem(
+        rule=RULE.id,
+        summary=f"the stream has the command {at.kind:#x}, which QEMU {at.release[0]}."
+        f"{at.release[1]} does not know",
+        words=(("command-unknown", {"command": at.kind, "length": at.length}),),
+        facts={"command": at.kind},
+    )
+
+
 _TIMER = Handler(idstr="timer", instance_id=0, alias_id=-1, version=2, vmsd=0, opaque=0)
 RULE = Rule(
     id="section-version",
     severity=Severity.REFUSES,
-    at=(SectionFound,),
+    at=(SectionFound, CommandMet),
     check=check,
     examples=(
+        refuses(CommandMet(release=(7, 2), kind=0xB, length=0), "command 0xb"),
+        loads(CommandMet(release=(10, 0), kind=0xB, length=0)),
         refuses(
             SectionFound(release=(10, 0), idstr="timer", instance_id=0, version=3, handler=_TIMER),
             "version 3",
