@@ -391,8 +391,10 @@ class Loader:
         try:
             get(Reading(self, body, item, element, size, descriptions))
         except RefusedError as refused:
-            # 11.0: get_tmp hands on what its body says
-            bare = item.info == "tmp" and self.release >= (11, 0)
+            # 11.0: what is said for itself is handed on without a link around it
+            bare = self.release >= (11, 0) and (
+                item.info == "tmp" or item.info.endswith((" equal", " le"))
+            )
             if not bare and not refused.problem.facts.get("ended"):
                 refused.link(
                     (
@@ -472,7 +474,7 @@ class Loader:
             name = bytes(self.wire.peek(head[1], 2))
             if len(name) != head[1] or not name.startswith(own_name):
                 return
-            text = name.decode("utf-8", "surrogateescape")
+            text = name.split(b"\0")[0].decode("utf-8", "surrogateescape")
             index = next(
                 (sub for sub in vmsd.subsections if self.tables.vmsds[sub].name == text), None
             )

@@ -14,6 +14,13 @@ _BLOCKS = (
     ("rsdp_mr_size", "/rom@etc/acpi/rsdp"),
 )
 _PAGE = 4096
+#: Where qemu_ram_resize says so, in Debian's builds.
+_PLACES = {
+    (5, 2): ("../../softmmu/physmem.c", 1766),
+    (7, 2): ("../../softmmu/physmem.c", 1852),
+    (10, 0): ("system/physmem.c", 1742),
+}
+_LAST_PLACE = ("system/physmem.c", 2051)
 
 
 @post_load("fw_cfg/acpi_mr")
@@ -30,10 +37,21 @@ def tables(at: BodyLoaded) -> Iterator[Problem]:
             continue
         wanted = (sent + _PAGE - 1) & ~(_PAGE - 1) & ((1 << 64) - 1)
         if wanted > here[1]:
+            file, line = _PLACES.get(at.release, _LAST_PLACE)
             yield Problem(
                 rule="ram-block-size",
                 summary=f"{name} would have {wanted:#x} bytes, here it has at most {here[1]:#x}",
                 explanation="The program aborts (qemu_ram_resize).",
+                words=(
+                    (
+                        "unexpected-error",
+                        {"function": "qemu_ram_resize", "file": file, "line": line},
+                    ),
+                    (
+                        "ram-block-too-large",
+                        {"block": name, "stream": wanted, "maximum": here[1]},
+                    ),
+                ),
                 field=field,
                 facts={"aborts": True},
             )

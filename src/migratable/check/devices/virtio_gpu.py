@@ -53,6 +53,7 @@ def read(at: Reading) -> None:
         )
     except RefusedError as refused:
         refused.old(("field-error", {"vmsd": _SCANOUTS.name, "field": _OUTPUTS.name}))
+        refused.report()
         raise
     body.values["scanouts"] = loader.wire.view(size)
     if loader.release < _CHECKED_IN_HOOK and not loader.own:
