@@ -1,0 +1,34 @@
+"""hw/sd/sd.c: what an SD card does before it is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.check.devices import pre_load
+from migratable.check.points import BodyEntered
+from migratable.check.trouble import Problem, Words
+
+_LINES = {(10, 0): 381, (11, 1): 409}
+
+
+@pre_load("sd-card")
+def powered_up(at: BodyEntered) -> Iterator[Problem]:
+    """sd_vmstate_pre_load: power the card up, which asserts that it is not so already.
+
+    A card that waits for its power sends ``sd-card/ocr-state``, and a card on SPI
+    (``sd-card-spi``, 9.1 and later) never waits: no release loads its own.
+    """
+    own = at.body.own
+    if own is None or "sd-card/ocr-state" in own.subsections:
+        return
+    line = _LINES.get(at.release)
+    words: tuple[Words, ...] = ()
+    if line is not None:
+        words = (("sd-assertion", {"file": "hw/sd/sd.c", "line": line}),)
+    yield Problem(
+        rule="post-load",
+        summary="the destination's program aborts: its SD card is powered up before it is loaded",
+        explanation="A card on SPI (sd-card-spi) always is. No release loads such a card.",
+        words=words,
+        facts={"aborts": True},
+    )
