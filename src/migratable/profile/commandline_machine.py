@@ -48,9 +48,12 @@ _HOST_ONLY = ("migratable", "host-phys-bits", "host-phys-bits-limit", "host-cach
 
 
 def cpu(work: Work, option: Option) -> list[Option]:
-    """``-cpu``: ``host`` cannot be had without KVM, ``enforce`` would end the program."""
+    """``-cpu`` of a line for KVM: ``host`` cannot be had without it, ``enforce`` would end TCG.
+
+    What a line without KVM asks of TCG stays: there the real program ends as well.
+    """
     fields = option.fields
-    if work.accel == "kvm":
+    if work.accel == "kvm" or not work.line.wants_kvm:
         return [option]
     gone = ["enforce", "check"]
     model = fields.get("model") or ""

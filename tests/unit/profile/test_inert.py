@@ -41,8 +41,10 @@ RULES = {
     "-machine q35,accel=kvm,usb=off": "-machine q35,usb=off",
     "-machine type=pc+pve0": "-machine type=pc",
     "-nographic": "-machine graphics=off",
-    "-cpu host,+vmx,migratable=on": "-cpu max,+vmx",
-    "-cpu kvm64,enforce,+sep": "-cpu kvm64,+sep",
+    "-enable-kvm -cpu host,+vmx,migratable=on": "-cpu max,+vmx",
+    "-enable-kvm -cpu kvm64,enforce,+sep,phys-bits=36": "-cpu kvm64,+sep",
+    "-cpu host,+vmx": "-cpu host,+vmx",  # under TCG the real program ends, too
+    "-cpu kvm64,enforce,+sep,phys-bits=36": "-cpu kvm64,enforce,+sep,phys-bits=36",
     "-drive file=/x,if=none,id=d,format=raw,readonly=on,aio=io_uring": (
         f"-drive if=none,id=d,readonly=on,{NULL}"
     ),
