@@ -14,11 +14,13 @@ from typing import ClassVar
 
 from migratable.check import points
 from migratable.check.destination import Destination
+from migratable.check.devices.spapr import hash_table
 from migratable.check.lines import of_refusal, said
 from migratable.check.loader import Loader
 from migratable.check.objects import Loading, Memory
 from migratable.check.rule import look
 from migratable.check.trouble import (
+    CHAINED,
     EIO,
     Problem,
     RefusedError,
@@ -442,8 +444,30 @@ class Replay:
         return (("device-error", {"device": section.idstr, "instance_id": section.instance_id}),)
 
     def _old_style(self, section: Section, handler: Handler) -> None:
+        if section.idstr == "spapr/htab" and section.kind is SectionKind.START:
+            self._hash_table(section)
         if section.kind is SectionKind.FULL and section.idstr != "ram":
             self.unchecked.append(f"{section.idstr}: its contents (a loader of its own)")
+
+    def _hash_table(self, start: Section) -> None:
+        kinds = {SectionKind.PART, SectionKind.END}
+        parts = (
+            section
+            for section in self._sections
+            if section.kind in kinds and section.section_id == start.section_id
+        )
+        failed: Words = ("vmstate-load-failed", {"version": start.version_id, "ret": -22})
+        try:
+            for part, problem in hash_table(start, parts):
+                place: Words = (
+                    "section-error",
+                    {"section_id": part.section_id, "device": start.idstr},
+                )
+                outer = (failed,) if self.release >= CHAINED else (place,)
+                error = RefusedError(problem, self.release)
+                self._refused(error, outer, start.idstr, start.instance_id)
+        except UnexaminedError as reason:
+            self._cannot(f"{start.idstr}: {reason}")
 
     def _footer(self, section: Section, loader: Loader) -> None:
         own = self.destination.stream

@@ -2,16 +2,22 @@
 
 The machine's own post-load compares capabilities (:mod:`migratable.check.rules`) and asks KVM for
 its MMU mode; interrupt controllers (xics, xive), TCE tables, PCI host bridges, NVRAM, VTY and RTC
-refuse nothing but what their tables compare. Not examined: entries of the hash page table.
+refuse nothing but what their tables compare. Of the hash page table the places are looked at, the
+entries are not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from migratable.check.devices import post_load
 from migratable.check.points import BodyLoaded
-from migratable.check.trouble import Problem
+from migratable.check.trouble import Problem, UnexaminedError
+from migratable.stream.iterable import read_htab, read_htab_start
+from migratable.stream.model import Section
+
+#: hw/ppc/spapr.c: spapr_hpt_shift_for_ramsize, and what H_RESIZE_HPT_PREPARE takes.
+_SMALLEST_SHIFT, _LARGEST_SHIFT = 18, 46
 
 
 @post_load("spapr_nvdimm_states", since=(7, 0))
@@ -35,3 +41,35 @@ def nvdimm(at: BodyLoaded) -> Iterator[Problem]:
             words=(("spapr-nvdimm-pmem", {"device": device}),),
             field="hcall_flush_required",
         )
+
+
+def hash_table(start: Section, parts: Iterable[Section]) -> Iterator[tuple[Section, Problem]]:
+    """hw/ppc/spapr.c: htab_load: every slot lies in the table whose size the first part gave.
+
+    :raise UnexaminedError: for a size that no source has, and parts of a table without one: the
+        program would read on in the wrong place, or abort.
+    """
+    shift = read_htab_start(start.cursor())
+    if shift is not None and not _SMALLEST_SHIFT <= shift <= _LARGEST_SHIFT:
+        raise UnexaminedError(f"a hash page table of 2^{shift} bytes")
+    for part in parts:
+        for chunk in read_htab(part.cursor()):
+            if shift is None:
+                raise UnexaminedError("slots of a hash page table that was not announced")
+            if chunk.index + chunk.valid + chunk.invalid > 1 << (shift - 4):
+                words: dict[str, str | int] = {
+                    "index": chunk.index - (chunk.index >> 31 << 32),
+                    "valid": chunk.valid - (chunk.valid >> 15 << 16),
+                    "invalid": chunk.invalid - (chunk.invalid >> 15 << 16),
+                    "shift": shift,
+                }
+                yield (
+                    part,
+                    Problem(
+                        rule="field-validation",
+                        summary=f"slot {chunk.index} is outside the hash page table of "
+                        f"2^{shift} bytes",
+                        words=(("htab-index", words),),
+                    ),
+                )
+                return
