@@ -108,14 +108,17 @@ def elide_ram(stream: Stream, pages: Iterable[tuple[str, int, bytes]] = ()) -> S
 
     Rounds that were not taken apart go as a whole, and with them PART and END of ``spapr/htab``
     (its START stays: a table of that size, empty). Other iterated handlers lose their parts only
-    when they were inside such a span. The block list of a mapped-ram file is written anew, as the
-    pages were inside it.
+    when they were inside such a span. What nothing delimits stays. The block list of a mapped-ram
+    file is written anew, as the pages were inside it.
     """
     out: list[Element] = []
     end: Section | None = None
-    spans = any(isinstance(element, Span) for element in stream.elements)
+    spans = any(isinstance(one, Span) and not one.undelimited for one in stream.elements)
     for element in stream.elements:
         if isinstance(element, Span):
+            if element.undelimited:  # device state, to the stream's end
+                out += [element] if end is None else [end, element]
+                end = None
             continue
         if isinstance(element, Section) and element.idstr == "ram":
             if element.kind is SectionKind.START:
