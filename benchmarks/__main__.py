@@ -21,12 +21,18 @@ def main() -> None:
         sys.exit(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
     python = platform.python_version()
     print(f"migratable {__version__}, Python {python}, {os.cpu_count()} cores, best of several\n")
+    print(f"{'':<52}{'value':>9}    {'limit':>9}{'ratio':>7}")
     over = False
     for name in wanted:
         for row in importlib.import_module(f"benchmarks.bench_{name}").rows():
-            limit = "" if row.limit is None else f"{row.limit:8.3f}"
+            limit = "" if row.limit is None else f"{row.limit:.3f}"
+            ratio = "" if row.limit is None else f"{row.value / row.limit:.2f}x"
             mark = "OVER" if row.is_over else ""
-            print(f"{row.what:<52}{row.value:9.3f}{limit:>9} {row.unit:<3} {mark:<5}{row.note}")
+            print(
+                f"{row.what:<52}{row.value:9.3f} {row.unit:<3}{limit:>9}{ratio:>7} {mark:<5}"
+                f"{row.note}".rstrip(),
+                flush=True,
+            )
             over |= row.is_over
     sys.exit(over)
 
