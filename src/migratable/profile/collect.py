@@ -178,9 +178,10 @@ def collect(
         try:
             with QemuProcess(program.command, quiet, timeout=timeout) as qemu:
                 profile = _Facts(qemu, quiet).profile(line, program)
-        except DestinationStartError as error:
+        except DestinationStartError as ended:
+            error = _as_given(ended, line)
             if not (quiet.kvm and _NEEDS_KVM.search("\n".join(error.stderr))):
-                raise
+                raise error from None
             raise DestinationStartError(
                 f"{error}\n(the profile is taken under TCG; under KVM, for which the command line "
                 "asks, it may start)",
@@ -190,6 +191,26 @@ def collect(
     if not vmstate:
         return profile
     return _with_vmstate(profile, program)
+
+
+_PLACE = re.compile(r"-(?P<option>[\w-]+) (?P<value>\S*\bid=(?P<id>[^\s,:]+)\S*): (?=\S)")
+
+
+def _as_given(error: DestinationStartError, line: CommandLine) -> DestinationStartError:
+    """Name the user's own option where QEMU names what was put in its place."""
+    message, lines = str(error), list(error.stderr)
+    for number, text in enumerate(lines):
+        place = _PLACE.match(text)
+        if place is None:
+            continue
+        for option in line.all(place["option"]):
+            if place["value"] == option.value:
+                break
+            if option.fields.get("id") == place["id"]:
+                lines[number] = f"{' '.join(option.words)}: {text[place.end() :]}"
+                message = message.replace(text, lines[number])
+                break
+    return DestinationStartError(message, stderr=tuple(lines))
 
 
 def _with_vmstate(profile: Profile, program: Program) -> Profile:

@@ -237,3 +237,24 @@ def test_any_argument_is_made_inert_or_refused(options: list[tuple[str, str]]) -
     except CommandLineError:
         return
     assert found.plain_argv[-5:] == _TAIL
+
+
+def test_errors_name_the_users_own_option() -> None:
+    from migratable.errors import DestinationStartError
+    from migratable.profile.collect import _as_given
+
+    line = parse("qemu-system-x86_64 -object memory-backend-ram,id=m,size=1G -netdev user,id=n")
+    said = (
+        "warning: -object memory-backend-file,id=m: nothing",
+        "-object memory-backend-file,id=m,mem-path=/proc/self/fd/4,share=on: Duplicate ID 'm'",
+        "-netdev user,id=n: no",
+        "-netdev user,id=unknown,restrict=on: no",
+        "-device x,id=m: no",
+    )
+    error = _as_given(DestinationStartError("\n".join(said), stderr=said), line)
+    assert error.stderr == (
+        said[0],
+        "-object memory-backend-ram,id=m,size=1G: Duplicate ID 'm'",
+        *said[2:],
+    )
+    assert str(error) == "\n".join(error.stderr)
