@@ -12,7 +12,6 @@ import sys
 import benchmarks
 from migratable import __version__
 
-
 _ONE = "--one"
 
 

@@ -225,3 +225,41 @@ def test_recorded_streams(lab: Lab, shared_folder: Path) -> None:
         assert verdict.stderr == real.stderr, (entry["file"], release)
         pairs += 1
     assert pairs > 20
+
+
+# What the loader does not look at
+
+
+def test_features_that_the_destination_lacks(lab: Lab) -> None:
+    """7.2's TCG has AVX, 5.2's has not; QEMU loads the guest without a word."""
+    line = words("qemu-system-x86_64 -M pc-q35-5.2 -cpu Haswell-noTSX -m 64 -nodefaults")
+    there, here = profile(lab, "7.2", line), profile(lab, "5.2", line)
+    verdict = check(read(there.stream), here, origin=there)
+    assert verdict.outcome is Outcome.LOADS
+    (danger,) = [one for one in verdict.findings if one.severity is Severity.ENDANGERS]
+    assert danger.rule == "cpu-features"
+    assert {"avx", "avx2"} <= set(danger.facts["features"])
+    back = check(read(here.stream), there, origin=here)
+    assert all(one.severity is not Severity.ENDANGERS for one in back.findings)
+
+
+def test_what_may_be_sent_later(lab: Lab) -> None:
+    """5.2 misspells a subsection of the balloon, which later releases do not know."""
+    line = words("qemu-system-x86_64 -M pc-q35-5.2 -m 64 -nodefaults", "virtio-balloon-pci")
+    there, here = profile(lab, "5.2", line), profile(lab, "7.2", line)
+    verdict = check(read(there.stream), here, origin=there)
+    assert verdict.outcome is Outcome.LOADS
+    latent = [one for one in verdict.findings if one.severity is Severity.LATENT]
+    assert [one.device for one in latent] == ["0000:00:01.0/virtio-balloon"]
+    assert "vitio-balloon-device/page-poison" in latent[0].summary
+    alone = check(read(there.stream), here)
+    assert alone.findings == ()  # the stream alone does not show it
+
+
+def test_features_that_a_driver_may_take_later(lab: Lab) -> None:
+    line = words("qemu-system-x86_64 -M pc-q35-5.2 -m 64 -nodefaults", "virtio-rng-pci,packed=on")
+    without = [word.replace("packed=on", "packed=off") for word in line]
+    there, here = profile(lab, "7.2", line), profile(lab, "7.2", without)
+    verdict = check(read(there.stream), here)  # the stream itself says that the source offers it
+    assert [one.rule for one in verdict.findings] == ["latent"], verdict
+    assert "does not: packed;" in verdict.findings[0].summary
