@@ -286,6 +286,28 @@ def _capability(at: Reading) -> None:
     loader.wire.skip(loader.wire.unsigned(1))
 
 
+def _usb_redir_parser(at: Reading) -> None:
+    """hw/usb/redirect.c: usbredir_get_parser; what is inside is the library's own."""
+    length = at.loader.wire.unsigned(4)
+    if length:
+        at.loader.unchecked.append("usb-redir: whether its library takes the parser's state")
+        at.loader.wire.skip(length)
+
+
+def _usb_redir_packets(at: Reading) -> None:
+    """hw/usb/redirect.c: usbredir_get_bufpq."""
+    wire = at.loader.wire
+    for _ in range(wire.unsigned(4)):
+        length = wire.unsigned(4)
+        wire.skip(4 + length)
+
+
+def _usb_redir_ids(at: Reading) -> None:
+    """hw/usb/redirect.c: usbredir_get_packet_id_q."""
+    wire = at.loader.wire
+    wire.skip(8 * wire.unsigned(4))
+
+
 def _scsi_requests(at: Reading) -> None:
     loader, body, item = at.loader, at.body, at.item
     head = loader.wire.peek(1)
@@ -333,6 +355,9 @@ _SPECIAL: dict[str, Special] = {
     "qlist": _list,
     "gtree": _gtree,
     "capability": _capability,
+    "usb-redir-parser": _usb_redir_parser,
+    "usb-redir-bufpq": _usb_redir_packets,
+    "usb-redir-packet-id-q": _usb_redir_ids,
     "scsi-requests": _scsi_requests,
     "virtio": _virtio,
     "virtqueue_extra_state": _extra_state,

@@ -36,6 +36,10 @@ from migratable.stream.layout import SectionKind
 from migratable.stream.model import Command, Section, Span, Stream, flatten
 
 _MOST_AHEAD = 1 << 20
+_MOST_SECTIONS = 1 << 12
+#: Type, number and length of the name of a section, and what names are made of.
+_HEADER = re.compile(rb"\x04(?P<id>\x00\x00..)(?P<length>[\x03-\xff])", re.DOTALL)
+_IDSTR = re.compile(rb"[A-Za-z0-9][\w@:./+ -]*", re.ASCII)
 _VERSION = re.compile(r"-?\d+\.\d.*")
 
 
@@ -70,7 +74,6 @@ class Replay:
     unchecked: list[str] = field(default_factory=list)
     sections: int = 0
     _order: int = 0
-    _open_ended: bool = False
     _sections: tuple[Section, ...] = ()
     _cpus: list[Loading] = field(default_factory=list)
     LOADER: ClassVar[type[Loader]] = Loader
@@ -348,8 +351,6 @@ class Replay:
             return None
         if handler.vmsd is None:
             self._old_style(section, handler)
-            if self._open_ended:
-                self._cannot(f"{section.idstr}: where its section ends")
             return None
         own = self.destination.own(handler)
         if own.why:
@@ -403,10 +404,23 @@ class Replay:
             self.unchecked.extend(loader.unchecked)
         return None
 
+    def _next_header(self, section: Section, data: bytes, begin: int) -> int | None:
+        """Bytes of a section of old style (slirp): up to what can only be the next one's header."""
+        handler = self.destination.find(section.idstr, section.instance_id)
+        if handler is None or handler.vmsd is not None:
+            return None
+        for found in _HEADER.finditer(data, begin):
+            name = data[found.end() : found.end() + found["length"][0]]
+            number = int.from_bytes(found["id"], "big")
+            later = 0 < number - section.section_id < _MOST_SECTIONS
+            if later and len(name) == found["length"][0] and _IDSTR.fullmatch(name):
+                return found.start() - begin
+        self._cannot(f"{section.idstr}: where its section ends")
+        return None
+
     def _undelimited(self, data: bytes, memory: Memory) -> None:
         """Load the rest of a stream whose sections have no ends but those of the tables."""
         cursor = Cursor(data)
-        self._open_ended = True
         try:
             while cursor.peek() in {SectionKind.START, SectionKind.FULL}:
                 self._order += 1
@@ -421,6 +435,8 @@ class Replay:
                     footer=False,
                 )
                 consumed = self._load(section, memory, lambda: b"")
+                if consumed is None:
+                    consumed = self._next_header(section, data, cursor.pos)
                 if consumed is None:
                     return
                 cursor.skip(consumed)
