@@ -43,7 +43,8 @@ class _Bounce:
     """Mapping what is no memory: ``address_space_map`` has one bounce buffer, from 9.2 on 4 KiB."""
 
     def __init__(self, at: BodyLoaded) -> None:
-        self._memory = of_profile(at.profile)
+        # Behind a virtual IOMMU the addresses are not the guest's own; its tables are in memory.
+        self._memory = None if _translated(at) else of_profile(at.profile)
         self._several = at.release >= (9, 2)
         self._left = _BOUNCE_BYTES
 
@@ -54,6 +55,12 @@ class _Bounce:
         fits = size <= self._left
         self._left = self._left - size if self._several and fits else 0
         return fits
+
+
+def _translated(at: BodyLoaded) -> bool:
+    loader = at.profile.loader
+    handlers = () if loader is None else loader.handlers
+    return any("iommu" in one.idstr.lower() for one in handlers)
 
 
 def _engines(number: int, port: Loading, command: int, bounce: _Bounce) -> Iterator[Problem]:
