@@ -135,13 +135,19 @@ class Replay:
         )
 
     def _rings_elsewhere(self) -> None:
-        """Up to 6.x virtio_load refuses by what stands where a ring was; later it goes on."""
-        if self.release >= (7, 0):
+        """Devices look into memory that the destination has elsewhere.
+
+        Up to 6.x virtio_load refuses by what stands where a ring was; later it goes on. AHCI's
+        buffers are judged by its hook, unless an IOMMU may translate their addresses.
+        """
+        if all(found.problem.rule != "memory-map" for found in self.found):
             return
-        if any(found.problem.rule == "memory-map" for found in self.found):
-            for section in self._sections:
-                if "/virtio-" in section.idstr:
-                    self._cannot(f"{section.idstr}: its rings, whose memory is elsewhere here")
+        translated = any("iommu" in name.lower() for name in self.destination.names)
+        for section in self._sections:
+            if "/virtio-" in section.idstr and self.release < (7, 0):
+                self._cannot(f"{section.idstr}: its rings, whose memory is elsewhere here")
+            elif section.idstr.endswith("ahci") and translated:
+                self._cannot(f"{section.idstr}: its buffers, whose memory is elsewhere here")
 
     def _footers_agree(self, section: Section) -> bool:
         """Whether both sides have footers or neither; behind the first section it shows."""
