@@ -279,7 +279,11 @@ def _name(at: Situation, device: PciDevice) -> str:
 
 
 def exchanged(at: Situation, idstr: str) -> Iterator[Candidate]:
-    """Another driver for the ``-device`` at the guest's place, its backends kept."""
+    """Another driver for the ``-device`` at the guest's place, its backends kept.
+
+    Drivers that PCI does not tell apart (a virtio keyboard and a tablet) are other devices to the
+    guest: where the line's own fits, only its variants (``-non-transitional``) are tried.
+    """
     device = at.guest.at(idstr)
     if device is None:
         return
@@ -287,7 +291,13 @@ def exchanged(at: Situation, idstr: str) -> Iterator[Candidate]:
     option = None if node is None else at.tree.option(at.line, node, at.parts.aliases)
     if option is None or node is None:
         return
-    for driver in drivers(at, device):
-        if driver != node.driver:
+    fitting = drivers(at, device)
+    for driver in fitting:
+        variant = _stem(driver) == _stem(node.driver)
+        if driver != node.driver and (variant or node.driver not in fitting):
             said = f"-device {driver} for {option.fields.get('id') or node.driver}"
             yield edits.changed(option, option.fields.set("driver", driver), said)
+
+
+def _stem(driver: str) -> str:
+    return driver.removesuffix("-non-transitional").removesuffix("-transitional")
