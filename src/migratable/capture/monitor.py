@@ -22,6 +22,7 @@ from migratable.profile.qemu import private_path
 from migratable.profile.qmp import Qmp, QmpClosedError, QmpError
 
 GREETING_SECONDS = 5.0
+_MARK = "migratable"
 
 
 class Monitor(Protocol):
@@ -141,6 +142,7 @@ class Exchange:
         :raise QmpError: When QEMU does not take descriptors over this monitor.
         """
         self._monitor = monitor
+        _sweep(monitor)
         # libvirt numbers its own sets from 0 on.
         self._set = 1_000_000 + secrets.randbelow(1_000_000_000)
         self._memory = os.memfd_create("migratable", os.MFD_CLOEXEC)
@@ -148,7 +150,7 @@ class Exchange:
             # A set is searched by access mode, so it must be open for writing only.
             writer = os.open(f"/proc/self/fd/{self._memory}", os.O_WRONLY | os.O_CLOEXEC)
             try:
-                arguments = {"fdset-id": self._set, "opaque": "migratable"}
+                arguments = {"fdset-id": self._set, "opaque": _mark(os.getpid())}
                 answer = monitor.execute("add-fd", arguments, fd=writer)
             finally:
                 os.close(writer)
@@ -176,6 +178,33 @@ class Exchange:
                 self._monitor.execute("remove-fd", {"fdset-id": self._set})
         finally:
             os.close(self._memory)
+
+
+def _mark(pid: int) -> str:
+    """What tells a living process from one that has its number later."""
+    try:
+        began = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        numbers = Path("/proc/self/ns/pid").stat().st_ino
+    except (OSError, IndexError):
+        return f"{_MARK} {pid} gone"
+    return f"{_MARK} {pid} {began} {numbers}"
+
+
+def _sweep(monitor: Monitor) -> None:
+    """Take back what a capture that was killed left.
+
+    From 9.1 on QEMU keeps a descriptor until it is told otherwise, also when the monitor that gave
+    it is gone (``monitor/fds.c`` ``monitor_fdsets_cleanup``).
+    """
+    here = _mark(os.getpid()).split()[-1]
+    with contextlib.suppress(QmpError):
+        for one in monitor.execute("query-fdsets"):
+            for opaque in {str(fd.get("opaque", "")) for fd in one["fds"]}:
+                # Numbers of processes of another namespace say nothing here.
+                match opaque.split():
+                    case [name, pid, _, there] if name == _MARK and pid.isdigit() and there == here:
+                        if opaque != _mark(int(pid)):
+                            monitor.execute("remove-fd", {"fdset-id": one["fdset-id"]})
 
 
 class FolderExchange:
