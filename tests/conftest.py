@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +18,9 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 # Time per example says more about the machine's other work than about the program.
 hypothesis.settings.register_profile("project", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("project")
+
+# A shell that starts a test run in the background makes it, and all that it starts, deaf to this.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Lab = Callable[..., Installed]
 

@@ -14,7 +14,7 @@ from migratable.profile.model import Profile
 from migratable.stream.layout import SectionKind
 from migratable.stream.model import Section
 
-_CLOCK = "mc146818rtc"
+CLOCK = "mc146818rtc"
 _BELOW, _ABOVE = slice(0x34, 0x36), slice(0x5B, 0x5E)
 _UNIT, _BASE = 64 << 10, 16 << 20
 FOUR_GIB = 4 << 30
@@ -38,7 +38,7 @@ class PcMemory:
 
 def pc_memory(sections: Iterable[Section]) -> PcMemory | None:
     """Read it from a stream's clock chip; None when there is none."""
-    section = next((one for one in sections if one.idstr == _CLOCK), None)
+    section = next((one for one in sections if one.idstr == CLOCK), None)
     return None if section is None else _pc_memory(bytes(section.body[:128]))
 
 
@@ -55,7 +55,7 @@ def of_profile(profile: Profile) -> PcMemory | None:
     """The destination's, found in its own stream, which has no RAM contents to mislead."""
     if profile.target not in {"x86_64", "i386"}:
         return None
-    name = _CLOCK.encode()
+    name = CLOCK.encode()
     at = profile.stream.find(bytes((len(name),)) + name)
     if at < 5 or profile.stream[at - 5] != int(SectionKind.FULL):
         return None

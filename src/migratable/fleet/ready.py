@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 
+from migratable.check.memory_map import CLOCK, pc_memory
 from migratable.errors import StreamError
 from migratable.stream.layout import SectionKind
 from migratable.stream.model import Section, Stream
@@ -47,13 +48,16 @@ class Ready:
 
 
 def _end_view(unit: Unit) -> object:
-    """What those rules see of a section: of a virtio device what its driver agreed to.
+    """What those rules see of a section.
 
-    Its rings' addresses and indices are nothing to them; of other sections it is all bytes.
+    Of a virtio device it is what its driver agreed to, of a PC's clock where the memory is: rings'
+    indices or the time are nothing to them. Of other sections it is all bytes.
     """
     from migratable.stream.handlers import virtio_of  # noqa: PLC0415 -- only for such devices
 
     body = unit.body
+    if unit.section.idstr == CLOCK:
+        return pc_memory([unit.section])
     named = (b"virtio/ringsize" in body, b"/packed_virt" in body)
     try:
         virtio = virtio_of(unit.section)
