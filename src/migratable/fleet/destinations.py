@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from migratable.profile.model import Profile
 
 _UNSEEN = re.compile(r",(?:mac|serial|wwn|uuid)=[^,]*")
-_KVM = re.compile(r"kvm|tcg", re.I)
 _LIMIT = 256 << 20
 
 
@@ -172,9 +171,8 @@ def _started(
             return Destination(name=host.name, profile=_remote(host.remote, own, timeout))
         profile = collected(own, release=host.release or None, ram_sizes=sizes, timeout=timeout)
     except DestinationStartError as error:
-        only_kvm = line.wants_kvm and any(_KVM.search(text) for text in error.stderr)
         lines = error.stderr or (str(error),)
-        return Destination(name=host.name, refused=lines, only_kvm=only_kvm)
+        return Destination(name=host.name, refused=lines, only_kvm=error.only_kvm)
     except MigratableError as error:
         return Destination(name=host.name, failure=str(error))
     return Destination(name=host.name, profile=profile)

@@ -180,7 +180,7 @@ def collect(
                 profile = _Facts(qemu, quiet).profile(line, program)
         except DestinationStartError as ended:
             error = _as_given(ended, line)
-            if not (quiet.kvm and _NEEDS_KVM.search("\n".join(error.stderr))):
+            if not may_start_under_kvm(quiet, error.stderr):
                 raise error from None
             raise DestinationStartError(
                 f"{error}\n(the profile is taken under TCG; under KVM, for which the command line "
@@ -191,6 +191,11 @@ def collect(
     if not vmstate:
         return profile
     return _with_vmstate(profile, program)
+
+
+def may_start_under_kvm(quiet: InertCommandLine, stderr: Sequence[str]) -> bool:
+    """Whether it may be for TCG alone that the program did not start, with these last words."""
+    return quiet.kvm and any(_NEEDS_KVM.search(line) for line in stderr)
 
 
 _PLACE = re.compile(r"-(?P<option>[\w-]+) (?P<value>\S*\bid=(?P<id>[^\s,:]+)\S*): (?=\S)")

@@ -10,6 +10,7 @@ from migratable.check.predict import source_facts
 from migratable.knowledge import Role, recognise
 from migratable.knowledge.explain import Explanation, Status, explain_failure
 from migratable.knowledge.failures import Failure, Line
+from migratable.profile.collect import may_start_under_kvm
 from migratable.rehearse.alive import Guest
 from migratable.rehearse.destination import Rehearsed
 from migratable.verdict import Basis, Finding, Outcome, Refusal, Severity, Verdict
@@ -19,7 +20,6 @@ CRASH = "destination-crash"
 NOT_RECOGNISED = "unrecognised"
 
 _QUIET = re.compile(r"warning: |info: |char device redirected| is deprecated")
-_NEEDS_KVM = re.compile(r"kernel|HyperV|Hyper-V|\bTCG\b|\bKVM\b", re.IGNORECASE)
 _MANY = 400
 _MADE_UP = "contents of guest memory (the rehearsal leaves them out)"
 
@@ -176,7 +176,7 @@ def _doubts(done: Rehearsed, refusal: Refusal) -> list[str]:
     quiet = done.quiet
     doubts: list[str] = []
     if refusal.rule == START:
-        if quiet.kvm and _NEEDS_KVM.search("\n".join(done.stderr)):
+        if may_start_under_kvm(quiet, done.stderr):
             doubts.append(
                 "the destination was started under TCG and did not start; under KVM, for which "
                 "its command line asks, it may"

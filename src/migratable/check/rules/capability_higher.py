@@ -26,13 +26,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from migratable.check.capabilities import differences
-from migratable.check.objects import Loading
+from migratable.check.example import spapr_with_cfpc
 from migratable.check.points import BodyLoaded
 from migratable.check.rule import Rule, loads, refuses
 from migratable.check.trouble import Problem
-from migratable.profile.loader import Vmsd
-from migratable.profile.model import Profile
-from migratable.terms import QemuVersion
 from migratable.verdict import Severity
 
 
@@ -52,35 +49,10 @@ def check(at: BodyLoaded) -> Iterator[Problem]:
     )
 
 
-def _point(level: int) -> BodyLoaded:
-    machine = Loading(index=0, vmsd=Vmsd(name="spapr", version=3, minimum=1), opaque=0, version=3)
-    machine.subsections["spapr/cap/cfpc"] = Loading(
-        index=1,
-        vmsd=Vmsd(name="spapr/cap/cfpc", version=1, minimum=1),
-        opaque=0,
-        version=1,
-        parent=machine,
-        values={"mig.caps[SPAPR_CAP_CFPC]": level},
-    )
-    return BodyLoaded(
-        release=(10, 0),
-        body=machine,
-        idstr="spapr",
-        instance_id=0,
-        profile=Profile(
-            version=QemuVersion(10, 0, 13),
-            machine="pseries-5.2",
-            target="ppc64",
-            cpu_model="power9_v2.0",
-            command_line=("qemu-system-ppc64", "-M", "pseries-5.2,cap-cfpc=workaround"),
-        ),
-    )
-
-
 RULE = Rule(
     id="capability-higher",
     severity=Severity.REFUSES,
     at=(BodyLoaded,),
     check=check,
-    examples=(refuses(_point(2), "cap-cfpc (2 here 1)"), loads(_point(1))),
+    examples=(refuses(spapr_with_cfpc(2), "cap-cfpc (2 here 1)"), loads(spapr_with_cfpc(1))),
 )

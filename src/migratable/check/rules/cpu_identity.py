@@ -25,15 +25,13 @@ compatibility mode (`-machine pseries,max-cpu-compat=power9`) so that its Linux 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
+from migratable.check.example import PSERIES, body_loaded, loading
 from migratable.check.hooks import judged
-from migratable.check.objects import Loading
 from migratable.check.points import BodyEntered, BodyLoaded
 from migratable.check.rule import Rule, loads, refuses
 from migratable.check.trouble import Problem
-from migratable.profile.loader import Vmsd
-from migratable.profile.model import Profile
-from migratable.terms import QemuVersion
 from migratable.verdict import Severity
 
 
@@ -45,25 +43,9 @@ def check(at: BodyEntered | BodyLoaded) -> Iterator[Problem]:
 def _point(pvr: int) -> BodyLoaded:
     registers = bytearray(8 * 1024)
     registers[8 * 0x11F : 8 * 0x120] = pvr.to_bytes(8, "big")
-    return BodyLoaded(
-        release=(10, 0),
-        body=Loading(
-            index=0,
-            vmsd=Vmsd(name="cpu", version=5, minimum=5),
-            opaque=0,
-            version=5,
-            values={"env.spr": memoryview(registers)},
-        ),
-        idstr="cpu",
-        instance_id=0,
-        profile=Profile(
-            version=QemuVersion(10, 0, 13),
-            machine="pseries-5.2",
-            target="ppc64",
-            cpu_model="power9_v2.2",
-            pvr=0x004E1202,
-        ),
-    )
+    profile = replace(PSERIES, machine="pseries-5.2", cpu_model="power9_v2.2", pvr=0x004E1202)
+    body = loading("cpu", {"env.spr": memoryview(registers)}, version=5)
+    return body_loaded(body, "cpu", profile)
 
 
 RULE = Rule(

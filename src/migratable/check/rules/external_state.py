@@ -23,14 +23,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from migratable.check.example import PSERIES, body_loaded, loading
 from migratable.check.hooks import judged
-from migratable.check.objects import Loading
 from migratable.check.points import BodyEntered, BodyLoaded
 from migratable.check.rule import Rule, loads, refuses
 from migratable.check.trouble import Problem
-from migratable.profile.loader import Vmsd
-from migratable.profile.model import Profile
-from migratable.terms import QemuVersion
 from migratable.verdict import Severity
 
 
@@ -40,23 +37,9 @@ def check(at: BodyEntered | BodyLoaded) -> Iterator[Problem]:
 
 
 def _point(*, sent: int, here: int) -> BodyLoaded:
-    def body(value: int, own: Loading | None = None) -> Loading:
-        return Loading(
-            index=0,
-            vmsd=Vmsd(name="spapr_nvdimm_states", version=1, minimum=1),
-            opaque=0,
-            version=1,
-            values={"hcall_flush_required": value},
-            own=own,
-        )
-
-    return BodyLoaded(
-        release=(10, 0),
-        body=body(sent, body(here)),
-        idstr="/spapr-nvdimm",
-        instance_id=0,
-        profile=Profile(version=QemuVersion(10, 0, 13), machine="pseries-10.0", target="ppc64"),
-    )
+    values, own = ({"hcall_flush_required": one} for one in (sent, here))
+    body = loading("spapr_nvdimm_states", values, own=own)
+    return body_loaded(body, "/spapr-nvdimm", PSERIES)
 
 
 RULE = Rule(

@@ -24,14 +24,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from migratable.check.example import body_loaded, loading
 from migratable.check.hooks import judged
-from migratable.check.objects import Loading
 from migratable.check.points import BodyEntered, BodyLoaded
 from migratable.check.rule import Rule, loads, refuses
 from migratable.check.trouble import Problem
-from migratable.profile.loader import Vmsd
-from migratable.profile.model import Profile
-from migratable.terms import QemuVersion
 from migratable.verdict import Severity
 
 
@@ -41,19 +38,7 @@ def check(at: BodyEntered | BodyLoaded) -> Iterator[Problem]:
 
 
 def _point(hflags: int) -> BodyLoaded:
-    return BodyLoaded(
-        release=(10, 0),
-        body=Loading(
-            index=0,
-            vmsd=Vmsd(name="cpu", version=12, minimum=11),
-            opaque=0,
-            version=12,
-            values={"env.hflags": hflags},
-        ),
-        idstr="cpu",
-        instance_id=0,
-        profile=Profile(version=QemuVersion(10, 0, 13), machine="pc-q35-10.0", target="x86_64"),
-    )
+    return body_loaded(loading("cpu", {"env.hflags": hflags}, version=12), "cpu")
 
 
 RULE = Rule(

@@ -22,14 +22,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from migratable.check.example import body_loaded, loading
 from migratable.check.hooks import judged
-from migratable.check.objects import Loading
 from migratable.check.points import BodyEntered, BodyLoaded
 from migratable.check.rule import Rule, loads, refuses
 from migratable.check.trouble import Problem
-from migratable.profile.loader import Vmsd
-from migratable.profile.model import Profile
-from migratable.terms import QemuVersion
 from migratable.verdict import Severity
 
 
@@ -43,19 +40,7 @@ OTHERS = frozenset({"cpu-identity", "external-state", "kernel-state", "virtio-vn
 
 
 def _point(queues: int) -> BodyLoaded:
-    return BodyLoaded(
-        release=(10, 0),
-        body=Loading(
-            index=0,
-            vmsd=Vmsd(name="vmxnet3", version=1, minimum=1),
-            opaque=0,
-            version=1,
-            values={"txq_num": queues},
-        ),
-        idstr="0000:00:03.0/vmxnet3",
-        instance_id=0,
-        profile=Profile(version=QemuVersion(10, 0, 13), machine="pc-q35-10.0", target="x86_64"),
-    )
+    return body_loaded(loading("vmxnet3", {"txq_num": queues}), "0000:00:03.0/vmxnet3")
 
 
 RULE = Rule(

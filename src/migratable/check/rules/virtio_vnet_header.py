@@ -23,14 +23,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from migratable.check.example import body_loaded, loading
 from migratable.check.hooks import judged
-from migratable.check.objects import Loading
 from migratable.check.points import BodyEntered, BodyLoaded
 from migratable.check.rule import Rule, loads, refuses
 from migratable.check.trouble import Problem
-from migratable.profile.loader import Vmsd
-from migratable.profile.model import Profile
-from migratable.terms import QemuVersion
 from migratable.verdict import Severity
 
 
@@ -40,23 +37,9 @@ def check(at: BodyEntered | BodyLoaded) -> Iterator[Problem]:
 
 
 def _point(*, sent: int, here: int) -> BodyLoaded:
-    def body(value: int, own: Loading | None = None) -> Loading:
-        return Loading(
-            index=0,
-            vmsd=Vmsd(name="virtio-net-vnet", version=0, minimum=0),
-            opaque=0,
-            version=0,
-            values={"has_vnet_hdr": value},
-            own=own,
-        )
-
-    return BodyLoaded(
-        release=(10, 0),
-        body=body(sent, body(here)),
-        idstr="0000:00:03.0/virtio-net",
-        instance_id=0,
-        profile=Profile(version=QemuVersion(10, 0, 13), machine="pc-q35-10.0", target="x86_64"),
-    )
+    values, own = ({"has_vnet_hdr": one} for one in (sent, here))
+    body = loading("virtio-net-vnet", values, version=0, own=own)
+    return body_loaded(body, "0000:00:03.0/virtio-net")
 
 
 RULE = Rule(

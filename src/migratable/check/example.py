@@ -1,0 +1,55 @@
+"""Points for the examples of rules' pages, which are their tests too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from migratable.check.objects import Loading
+from migratable.check.points import BodyLoaded
+from migratable.profile.loader import Vmsd
+from migratable.profile.model import Profile
+from migratable.terms import QemuVersion
+
+PC = Profile(version=QemuVersion(10, 0, 13), machine="pc-q35-10.0", target="x86_64")
+PSERIES = Profile(version=QemuVersion(10, 0, 13), machine="pseries-10.0", target="ppc64")
+
+
+def loading(
+    name: str,
+    values: Mapping[str, int | memoryview] | None = None,
+    *,
+    version: int = 1,
+    own: Mapping[str, int | memoryview] | None = None,
+    parent: Loading | None = None,
+) -> Loading:
+    """A body with these values, and what the destination itself would send in its place."""
+    return Loading(
+        index=0,
+        vmsd=Vmsd(name=name, version=version, minimum=version),
+        opaque=0,
+        version=version,
+        values=dict(values or {}),
+        parent=parent,
+        own=None if own is None else loading(name, own, version=version),
+    )
+
+
+def body_loaded(body: Loading, idstr: str, profile: Profile = PC) -> BodyLoaded:
+    """The point behind the section's whole body, on a destination of QEMU 10.0."""
+    return BodyLoaded(release=(10, 0), body=body, idstr=idstr, instance_id=0, profile=profile)
+
+
+def spapr_with_cfpc(level: int) -> BodyLoaded:
+    """A pseries guest with a level of ``cap-cfpc``, on a destination that has level 1."""
+    machine = loading("spapr", version=3)
+    name = "spapr/cap/cfpc"
+    values = {"mig.caps[SPAPR_CAP_CFPC]": level}
+    machine.subsections[name] = loading(name, values, parent=machine)
+    profile = replace(
+        PSERIES,
+        machine="pseries-5.2",
+        cpu_model="power9_v2.0",
+        command_line=("qemu-system-ppc64", "-M", "pseries-5.2,cap-cfpc=workaround"),
+    )
+    return body_loaded(machine, "spapr", profile)
