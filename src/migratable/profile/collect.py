@@ -24,8 +24,10 @@ from migratable.errors import (
     QemuError,
     StreamError,
 )
-from migratable.profile import own_stream, vmstate_dump
+from migratable.profile import first_pass, own_stream, vmstate_dump
 from migratable.profile.commandline import CommandLine, InertCommandLine, inert, parse
+from migratable.profile.commandline_line import ALIASES, Option
+from migratable.profile.commandline_option import Fields
 from migratable.profile.loader import LoaderTables
 from migratable.profile.model import Profile
 from migratable.profile.qemu import QemuProcess, namespaces_work, private_folder
@@ -176,6 +178,7 @@ def collect(
                 line, release=number, private_dir=folder, ram_sizes=ram_sizes, netns=False
             )
         try:
+            first_pass.examine(program.command, line, timeout=timeout)
             with QemuProcess(program.command, quiet, timeout=timeout) as qemu:
                 profile = _Facts(qemu, quiet).profile(line, program)
         except DestinationStartError as ended:
@@ -198,7 +201,8 @@ def may_start_under_kvm(quiet: InertCommandLine, stderr: Sequence[str]) -> bool:
     return quiet.kvm and any(_NEEDS_KVM.search(line) for line in stderr)
 
 
-_PLACE = re.compile(r"-(?P<option>[\w-]+) (?P<value>\S*\bid=(?P<id>[^\s,:]+)\S*): (?=\S)")
+_PLACE = re.compile(r"-(?P<option>[\w-]+) (?P<value>\S+): (?=\S)")
+_ID = re.compile(r"\bid=([^\s,:]+)")
 
 
 def _as_given(error: DestinationStartError, line: CommandLine) -> DestinationStartError:
@@ -208,14 +212,25 @@ def _as_given(error: DestinationStartError, line: CommandLine) -> DestinationSta
         place = _PLACE.match(text)
         if place is None:
             continue
-        for option in line.all(place["option"]):
-            if place["value"] == option.value:
-                break
-            if option.fields.get("id") == place["id"]:
-                lines[number] = f"{' '.join(option.words)}: {text[place.end() :]}"
-                message = message.replace(text, lines[number])
-                break
+        given = _origin(line, place["option"], place["value"])
+        if given is not None:
+            lines[number] = f"{' '.join(given.words)}: {text[place.end() :]}"
+            message = message.replace(text, lines[number])
     return DestinationStartError(message, stderr=tuple(lines))
+
+
+def _origin(line: CommandLine, name: str, value: str) -> Option | None:
+    """Find the user's option that became ``-name value``; None when it is as it was, or unclear."""
+    name = ALIASES.get(name, name)
+    options = list(line.all(name))
+    if any(option.value == value for option in options):
+        return None
+    if named := _ID.search(value):
+        return next((one for one in options if one.fields.get("id") == named[1]), None)
+    if name != "machine":
+        return None
+    kept = set(Fields.parse(value, option=name).items())
+    return next((one for one in options if kept <= set(one.fields.items())), None)
 
 
 def _with_vmstate(profile: Profile, program: Program) -> Profile:
@@ -369,33 +384,14 @@ class _Facts:
         self._ask("qom-set", path="/machine", property="suppress-vmdesc", value=False)
         return True
 
-    def _plain(self, data: bytes, *, ignore_shared: bool) -> bytes:
-        """The stream without RAM contents.
-
-        Machine types before 2.4 send no configuration section, which would have said that the
-        block list has addresses; then it is taken again without that capability.
-        """
-        try:
-            return own_stream.plain(data)
-        except StreamError:
-            if not ignore_shared:
-                raise
-        self._qemu.qmp(
-            "migrate-set-capabilities",
-            capabilities=[{"capability": "x-ignore-shared", "state": False}],
-        )
-        return own_stream.plain(own_stream.take(self._qemu, ignore_shared=False))
-
     def _stream(self) -> tuple[bytes, str]:
         memory_files = any(path.name.startswith("memory") for path in self._quiet.files)
         try:
-            data = own_stream.take(self._qemu, ignore_shared=memory_files)
+            return own_stream.plain(own_stream.take(self._qemu, ignore_shared=memory_files)), ""
         except QmpError as error:
             reason = error.description
-        except QemuError as error:
+        except (QemuError, StreamError) as error:
             reason = str(error)
-        else:
-            return self._plain(data, ignore_shared=memory_files), ""
         self._unchecked.append(f"the destination's own stream: {reason}")
         return b"", reason
 

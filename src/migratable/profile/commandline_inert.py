@@ -236,6 +236,9 @@ def inert(
         netns=netns,
         save_memory=save_memory,
     )
+    if commandline_machine.without_configuration(work):
+        # Its stream would not say that its block list has the addresses of x-ignore-shared.
+        work.save_memory = False
     if any(name.startswith("xen") for name in (option.name for option in line.options)):
         raise CommandLineError("a Xen guest (-xen…) cannot be started outside Xen; no verdict")
     work.node_sizes = commandline_storage.special_sizes(work)
@@ -244,7 +247,7 @@ def inert(
         options += _one(work, option)
     options = _without_dangling_set(work, options)
     options = commandline_machine.default_net(work, options)
-    if save_memory:
+    if work.save_memory:
         options = commandline_machine.thrifty_memory(work, options)
     if work.graphics_off:
         options.append(Option(name="machine", value="graphics=off"))

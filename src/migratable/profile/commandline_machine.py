@@ -128,6 +128,22 @@ def has_kvmclock(work: Work) -> bool:
     return not (names.get("kvm") == "off" or "-kvmclock" in names or names.get("kvmclock") == "off")
 
 
+def without_configuration(work: Work) -> bool:
+    """Will the machine's stream have no configuration section?
+
+    Machine types up to 2.3 (``migration.send-configuration=off``, ``hw_compat_2_3``) and those that
+    ``-global`` says it of.
+    """
+    named = work.line.all("global")
+    said = [
+        one.value or "" for one in named if "migration.send-configuration=" in (one.value or "")
+    ]
+    if said:
+        return not is_on(said[-1].partition("=")[2])
+    version = work.machine_version
+    return version is not None and version < (2, 4)
+
+
 def bios(work: Work, option: Option) -> list[Option]:
     """``-bios``: its RAM block ``pc.bios`` has the file's size."""
     path = _firmware(work, option, option.value or "")
@@ -229,7 +245,13 @@ def default_net(work: Work, options: list[Option]) -> list[Option]:
     return options
 
 
-_MAIN_RAM = {"x86_64": "pc.ram", "i386": "pc.ram", "ppc64": "ppc_spapr.ram"}
+_MAIN_RAM = {
+    "x86_64": "pc.ram",
+    "i386": "pc.ram",
+    "ppc64": "ppc_spapr.ram",
+    "microvm": "microvm.ram",
+}
+"""The machine classes' ``default_ram_id``, by target, or by machine type where that has its own."""
 
 
 def thrifty_memory(work: Work, options: list[Option]) -> list[Option]:
@@ -240,8 +262,8 @@ def thrifty_memory(work: Work, options: list[Option]) -> list[Option]:
     (``migrate_ram_is_ignored``: since 8.1 no other shared memory).
     """
     size = memory_size(options)
-    name = _MAIN_RAM.get(work.architecture)
     family = (work.line.machine or "").partition("+")[0]
+    name = _MAIN_RAM.get(family) or _MAIN_RAM.get(work.architecture)
     plain = not any(
         (option.name == "numa" and "memdev" in option.fields)
         or (option.name == "machine" and "memory-backend" in option.fields)

@@ -159,6 +159,21 @@ def test_big_memory_costs_nothing() -> None:
     assert "ramblock-id=off" in text
     assert list(found.files.values()) == [64 << 30]
     assert not quiet("qemu-system-x86_64 -m 64G", save_memory=False).files
+    assert "id=microvm.ram" in " ".join(quiet("qemu-system-x86_64 -M microvm -m 4G").plain_argv)
+
+
+@pytest.mark.parametrize(
+    ("options", "thrifty"),
+    [
+        ("-M pc-i440fx-2.3", False),
+        ("-M pc-i440fx-2.4", True),
+        ("-M pseries-2.1 -global migration.send-configuration=on", True),
+        ("-M q35 -global migration.send-configuration=off", False),
+    ],
+)
+def test_stream_without_configuration_has_its_memory(options: str, thrifty: bool) -> None:
+    program = "qemu-system-ppc64" if "pseries" in options else "qemu-system-x86_64"
+    assert bool(quiet(f"{program} {options} -m 4G").files) is thrifty
 
 
 def test_without_a_namespace_taps_become_hub_ports() -> None:
@@ -258,3 +273,43 @@ def test_errors_name_the_users_own_option() -> None:
         *said[2:],
     )
     assert str(error) == "\n".join(error.stderr)
+
+
+def test_errors_name_the_whole_machine_option() -> None:
+    from migratable.errors import DestinationStartError
+    from migratable.profile.collect import _as_given
+
+    line = parse("qemu-system-x86_64 -M pc-1.0,accel=tcg,usb=on -machine smm=off")
+    said = ("-M pc-1.0,usb=on: unsupported machine type", "-machine smm=off: no", "-M x=y: no")
+    error = _as_given(DestinationStartError("", stderr=said), line)
+    assert error.stderr == (
+        "-M pc-1.0,accel=tcg,usb=on: unsupported machine type",
+        *said[1:],
+    )
+
+
+def test_options_that_a_release_lacks(tmp_path: Path) -> None:
+    from migratable.errors import DestinationStartError
+    from migratable.profile import first_pass
+
+    program = tmp_path / "qemu-system-x86_64"
+    program.write_text(
+        "#!/bin/sh\n"
+        'for word; do case "$word" in\n'
+        '-sdl) echo "qemu-system-x86_64: -sdl: invalid option" >&2; exit 1;;\n'
+        "-version) exit 0;; esac; done\n"
+        "echo started >&2; exit 1\n"
+    )
+    program.chmod(0o755)
+    known = parse(f"{program} -runas nobody -name x")
+    first_pass.examine([str(program)], known, timeout=10)
+    with pytest.raises(DestinationStartError) as caught:
+        first_pass.examine([str(program)], parse(f"{program} -runas u -sdl"), timeout=10)
+    assert caught.value.stderr == ("-sdl: invalid option",)
+
+
+def test_only_options_left_out_are_shown_first() -> None:
+    from migratable.profile.commandline_inert import _DROPPED
+    from migratable.profile.first_pass import DATED
+
+    assert DATED <= _DROPPED
