@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from migratable.errors import ProfileError
 from migratable.profile.loader import Handler, VmField, Vmsd
@@ -13,6 +14,26 @@ from migratable.profile.memory.process import ProcessMemory, Region
 
 _MOST_FIELDS = 4096
 _MOST_VMSDS = 20_000
+
+
+_known_places: dict[tuple[str, str, int, int], int] = {}
+"""Where a description of a name is in a file (path, time, size): behind its first mapping."""
+
+
+def _identity(path: str, name: str) -> tuple[str, str, int, int] | None:
+    try:
+        status = Path(path).stat()
+    except OSError:  # replaced since it was started
+        return None
+    return name, path, status.st_mtime_ns, status.st_size
+
+
+def _bases(image: list[Region]) -> dict[str, int]:
+    """First mapping of each file."""
+    found: dict[str, int] = {}
+    for region in image:
+        found[region.name] = min(region.start, found.get(region.name, region.start))
+    return found
 
 
 class TableReader:
@@ -98,6 +119,10 @@ class TableReader:
             if name in known:
                 found[name] = known[name]
                 continue
+            index = self._as_before(name, image)
+            if index is not None:
+                found[name] = index
+                continue
             text = name.encode("ascii") + b"\0"
             # As a string of its own; else as the tail of another, which linkers merge it with.
             whole = (at + 1 for at in memory.search(b"\0" + text, iter(tables)))
@@ -108,8 +133,26 @@ class TableReader:
                 index = self._referrer(at, tables)
                 if index is not None:
                     found[name] = index
+                    self._remember(name, index, image)
                     break
         return found
+
+    def _as_before(self, name: str, image: list[Region]) -> int | None:
+        """Look where it was in another process of the same program."""
+        for path, base in _bases(image).items():
+            identity = _identity(path, name)
+            offset = None if identity is None else _known_places.get(identity)
+            index = None if offset is None else self.probe(base + offset)
+            if index is not None and self.vmsds[index].name == name:
+                return index
+        return None
+
+    def _remember(self, name: str, index: int, image: list[Region]) -> None:
+        address = next(one for one, number in self._index.items() if number == index)
+        region = self._memory.region(address)
+        identity = None if region is None else _identity(region.name, name)
+        if region is not None and identity is not None:
+            _known_places[identity] = address - _bases(image)[region.name]
 
     def _referrer(self, text: int, tables: list[Region]) -> int | None:
         for at in self._memory.search(self._memory.pack_pointer(text), iter(tables)):
