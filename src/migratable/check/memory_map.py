@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from migratable.errors import StreamError
 from migratable.profile.model import Profile
 from migratable.stream.layout import SectionKind
 from migratable.stream.model import Section
@@ -61,3 +62,29 @@ def of_profile(profile: Profile) -> PcMemory | None:
         return None
     body = at + 1 + len(name) + 8  # behind the instance and the version
     return _pc_memory(profile.stream[body : body + 128])
+
+
+def rings_agree(section: Section, there: PcMemory | None, here: PcMemory | None) -> bool:
+    """Whether ``virtio_load`` (up to 6.x) is sure to take a device's rings in the memory of here.
+
+    A ring in the part that both sides have from address 0 on is in the same place of the block.
+    Where no memory is, the used ring's index reads 0: what is in use is then all that was ever
+    made available, and must not be more than the ring holds. A device that no driver has set up
+    has no ring.
+    """
+    from migratable.stream.virtio import parse  # noqa: PLC0415 -- seldom needed
+
+    try:
+        queues = parse(section.body, idstr=section.idstr).queues
+    except StreamError:
+        return False
+    used = [one for one in queues if one.desc]
+    if there is None or here is None:
+        return not used
+    common = min(there.below, here.below)
+    for ring in used:
+        end = ring.used_address + 8 * ring.num + 6
+        absent = here.lacks(ring.used_address) and end <= FOUR_GIB
+        if end > common and not (absent and ring.last_avail_idx <= ring.num):
+            return False
+    return True

@@ -17,6 +17,7 @@ from migratable.check.destination import Destination
 from migratable.check.devices.spapr import hash_table
 from migratable.check.lines import of_refusal, said
 from migratable.check.loader import Loader
+from migratable.check.memory_map import of_profile, pc_memory, rings_agree
 from migratable.check.objects import Loading, Memory
 from migratable.check.rule import look
 from migratable.check.trouble import (
@@ -142,9 +143,11 @@ class Replay:
         """
         if all(found.problem.rule != "memory-map" for found in self.found):
             return
+        there, here = pc_memory(self._sections), of_profile(self.destination.profile)
         translated = any("iommu" in name.lower() for name in self.destination.names)
         for section in self._sections:
-            if "/virtio-" in section.idstr and self.release < (7, 0):
+            virtio = "/virtio-" in section.idstr and self.release < (7, 0)
+            if virtio and not rings_agree(section, there, here):
                 self._cannot(f"{section.idstr}: its rings, whose memory is elsewhere here")
             elif section.idstr.endswith("ahci") and translated:
                 self._cannot(f"{section.idstr}: its buffers, whose memory is elsewhere here")

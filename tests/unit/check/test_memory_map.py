@@ -1,0 +1,47 @@
+"""Rings of virtio devices whose memory the destination has elsewhere."""
+
+from __future__ import annotations
+
+import pytest
+
+from migratable.check.memory_map import PcMemory, rings_agree
+from migratable.stream.layout import SectionKind
+from migratable.stream.model import Section
+
+MIB = 1 << 20
+SMALL, BIG = PcMemory(below=128 * MIB, above=0), PcMemory(below=256 * MIB, above=0)
+
+
+def device(desc: int, last_avail_idx: int, *, cut: int = 0) -> Section:
+    """A virtio-rng on MMIO with one legacy ring of 8 entries."""
+    queue = (8).to_bytes(4) + (4096).to_bytes(4) + desc.to_bytes(8) + last_avail_idx.to_bytes(2)
+    blob = bytes(12) + bytes((0, 0)) + bytes(2) + bytes(4) + bytes(4) + (1).to_bytes(4) + queue
+    return Section(
+        kind=SectionKind.FULL,
+        section_id=9,
+        idstr="virtio-mmio@00000000feb00e00/virtio-rng",
+        instance_id=0,
+        version_id=1,
+        body=blob[: len(blob) - cut],
+    )
+
+
+@pytest.mark.parametrize(
+    ("desc", "index", "agrees"),
+    [
+        (0, 0, True),  # no driver
+        (64 * MIB, 9999, True),  # in the same place on both sides
+        (128 * MIB - 4096, 9, False),  # the used ring is behind what both have
+        (200 * MIB, 8, True),  # reads as zeros: eight in use
+        (200 * MIB, 9, False),  # more in use than the ring holds
+        (5 << 30, 0, False),
+    ],
+)
+def test_rings(desc: int, index: int, agrees: bool) -> None:
+    assert rings_agree(device(desc, index), BIG, SMALL) is agrees
+
+
+def test_rings_of_an_unreadable_device_or_machine() -> None:
+    assert not rings_agree(device(64 * MIB, 0, cut=7), BIG, SMALL)
+    assert not rings_agree(device(64 * MIB, 0), None, SMALL)
+    assert rings_agree(device(0, 0), None, None)
