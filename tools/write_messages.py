@@ -16,6 +16,9 @@ TITLES = {
     "devices": "Devices",
     "protocol": "Commands, postcopy, multifd, channels",
     "source": "What the source prints",
+    "blockers": "Why a migration is not begun",
+    "channels": "Channels: multifd, postcopy, RDMA, TLS",
+    "internals": "Parts of the state and their helpers",
     "start": "The destination does not start",
     "libvirt": "libvirt",
     "managers": "Managers",
@@ -60,6 +63,9 @@ def entry(message: Message) -> str:
         where = (prefix + span).strip(", ")
         lines.append(f"    {text.template.text}")
         lines += ["", f"{where}.", ""] if where else [""]
+    if message.also:
+        lines += ["Also:", ""]
+        lines += [*(f"    {text.template.text}" for text in message.also), ""]
     fault = f"At fault: {message.fault}. " if message.role == "cause" else ""
     rule = f"Rule `{message.rule}`. " if message.rule else ""
     lines.append(f"{message.meaning} {fault}{rule}".strip())

@@ -36,6 +36,7 @@ GENERIC = (
     "savevm",
     "error-desc",
     "vmstate",
+    "get_pci_config_device",
 )
 # Long ones are found fastest.
 HOT = (
@@ -80,7 +81,7 @@ def anchors() -> frozenset[str]:
     """The anchors of all templates, and the generic ones."""
     found: set[str] = set()
     for message in messages():
-        for text in message.texts:
+        for text in message.recognised:
             best = max(
                 (anchor(part) for part in text.template.parts if isinstance(part, str)), key=len
             )

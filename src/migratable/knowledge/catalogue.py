@@ -76,6 +76,9 @@ class Message:
     """Something that QEMU, libvirt or a manager prints, and what it means.
 
     ``meaning``, ``now`` and ``ever`` may contain parameters of the template in braces.
+
+    :ivar unless: regular expression; a line that it finds is not this message (harmless variants).
+    :ivar also: further texts that mean the same; they are recognised, never rendered.
     """
 
     id: str
@@ -92,6 +95,13 @@ class Message:
     texts: tuple[Text, ...]
     rank: int = 0
     warning: bool = False
+    also: tuple[Text, ...] = ()
+    unless: str = ""
+
+    @property
+    def recognised(self) -> tuple[Text, ...]:
+        """All texts that stand for this message in a log."""
+        return self.texts + self.also
 
     def wording(self, release: Release) -> Text:
         """The text of *release*.
@@ -190,6 +200,8 @@ def _message(entry: dict[str, Any], group: dict[str, Any], name: str) -> Message
             rank=int(entry.get("rank", 0)),
             warning=warning,
             texts=tuple(_text(text, entry) for text in texts),
+            also=tuple(_text({"text": text}, entry) for text in entry.get("also", ())),
+            unless=entry.get("unless", ""),
         )
     except (KeyError, ValueError) as error:
         raise KnowledgeError(f"messages/{name}: {entry.get('id')!r}: {error!r}") from error

@@ -82,6 +82,42 @@ _CAPABILITIES = {
 }
 
 
+# Model-specific registers that KVM refuses in practice: first, last, what they are.
+_MSRS = (
+    (0x10, 0x10, "the time stamp counter"),
+    (0x3B, 0x3B, "TSC_ADJUST"),
+    (0x48, 0x48, "SPEC_CTRL (speculation control; microcode and kernel)"),
+    (0xE1, 0xE1, "UMWAIT_CONTROL (feature waitpkg)"),
+    (0x10A, 0x10A, "ARCH_CAPABILITIES (mitigations; microcode and kernel)"),
+    (0x122, 0x122, "TSX_CTRL (features hle, rtm)"),
+    (0x174, 0x176, "SYSENTER; a protected (TDX, SEV) guest keeps it to itself"),
+    (0x186, 0x189, "a performance counter's event (the virtual PMU)"),
+    (0x1C4, 0x1C5, "XFD (feature amx)"),
+    (0x1D9, 0x1D9, "DEBUGCTL"),
+    (0x309, 0x30B, "a fixed performance counter (the virtual PMU)"),
+    (0x345, 0x345, "PERF_CAPABILITIES (feature pdcm, the virtual PMU)"),
+    (0x38D, 0x390, "control of the performance counters (the virtual PMU)"),
+    (0x3F1, 0x3F1, "PEBS_ENABLE (the virtual PMU)"),
+    (0x480, 0x491, "a VMX capability (nested virtualization, features vmx-…)"),
+    (0x570, 0x57F, "Processor Trace"),
+    (0xD90, 0xD90, "BNDCFGS (feature mpx)"),
+    (0xDA0, 0xDA0, "XSS (feature xsaves)"),
+    (0x40000000, 0x400001FF, "a Hyper-V enlightenment (hv_…)"),
+    (0x4B564D00, 0x4B564DFF, "a paravirtual feature of KVM (kvmclock, asyncpf, steal time …)"),
+    (0xC0000080, 0xC0000080, "EFER"),
+    (0xC0000102, 0xC0000103, "KERNEL_GS_BASE or TSC_AUX (feature rdtscp)"),
+    (0xC0000104, 0xC0000104, "AMD's TSC_RATIO (features tsc-scale, svm: nested virtualization)"),
+    (0xC0010015, 0xC0010015, "AMD's HWCR"),
+    (0xC0010117, 0xC0010117, "AMD's VM_HSAVE_PA (nested virtualization)"),
+    (0xC0010200, 0xC001020B, "AMD's performance counters (feature perfctr-core)"),
+)
+
+
+def msr(number: int) -> str:
+    """What an x86 model-specific register is for, "" when not known."""
+    return next((what for first, last, what in _MSRS if first <= number <= last), "")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureBit:
     """A virtio feature bit.

@@ -149,6 +149,9 @@ def report(found: Scan) -> Report:
     )
 
 
+# Printed as an error; whether it stops the load depends on the release (up to 4.2 it does).
+_SOMETIMES_FATAL = frozenset({"virtio-queue-index"})
+
 # Which line matters: a cause before all others; among causes the first, unless ranks differ.
 _WEIGHT = {Role.CAUSE: 4, Role.WHERE: 3, Role.CLOSING: 2, Role.SYMPTOM: 1, Role.WARNING: 0}
 
@@ -162,6 +165,8 @@ def _main(failure: Failure) -> tuple[Line, Match] | None:
             Role.CAUSE, Role.WHERE, Role.CLOSING, Role.SYMPTOM
         ):
             weight = 5
+        elif match.message.id in _SOMETIMES_FATAL and not failure.has(Role.CAUSE):
+            weight = 4
         else:
             weight = _WEIGHT[role]
         # Among "where" lines the outermost (device) tells most; it stands last up to 10.1.
@@ -170,7 +175,7 @@ def _main(failure: Failure) -> tuple[Line, Match] | None:
         if role is Role.CAUSE:
             key = (weight, match.message.rank * 2 + specific, -number)
         elif role is Role.SYMPTOM:
-            key = (weight, len(match.params) * 2 + specific, -number)
+            key = (weight, match.message.rank * 8 + len(match.params) * 2 + specific, -number)
         else:
             key = (weight, where, -number)
         if best_key is None or key > best_key:
@@ -209,7 +214,9 @@ def explain_failure(failure: Failure) -> Explanation:
     else:
         now, ever = text.now, text.ever
     status = Status.EXPLAINED
-    if text.role is Role.WARNING:
+    if text.role is Role.WARNING and not (
+        text.id in _SOMETIMES_FATAL and failure.has(Role.WHERE, Role.CLOSING)
+    ):
         status = Status.WARNING
     elif text.role is Role.SYMPTOM:
         status = Status.SYMPTOM
@@ -322,6 +329,8 @@ def _details(
         _features(params, device, details, facts)
     elif main.message.id in ("pci-config", "pci-config-short"):
         _pci(params, device, details, facts)
+    elif main.message.id == "kvm-set-msr" and decode.msr(int(params["msr"])):
+        details.append(f"MSR {int(params['msr']):#x} is {decode.msr(int(params['msr']))}.")
     elif main.message.id in ("capability-higher", "capability-lower"):
         details.extend(_capabilities(failure))
     elif "stream" in params and "local" in params and main.message.rule == "ram-block-size":

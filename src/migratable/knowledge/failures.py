@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from migratable.knowledge.anchors import FULLY_SEARCHED, prefilter
 from migratable.knowledge.catalogue import Role
+from migratable.knowledge.joining import joined
 from migratable.knowledge.logs import Piece, pieces, without_prefix
 from migratable.knowledge.recognise import Match, recognise
 
@@ -86,7 +87,9 @@ class Failure:
 
 
 # Texts that other programs print as well; in a long log they count only beside QEMU or migration.
-_GENERIC_GROUPS = frozenset({"start", "protocol", "source", "libvirt", "managers"})
+_GENERIC_GROUPS = frozenset(
+    {"start", "protocol", "source", "libvirt", "managers", "channels", "blockers", "internals"}
+)
 _ABOUT_VMS = re.compile(r"qemu|kvm|libvirt|migrat|virt-|\bVM\b|\bdomain\b|guest", re.IGNORECASE)
 
 
@@ -257,8 +260,23 @@ def scan(stream: BinaryIO) -> Scan:
     for failure in grouper.finish():
         _keep(failure, seen, result)
     if small is not None:
-        result.suspicious = _suspicious(b"".join(small), result)
+        result.suspicious = _attached(_suspicious(b"".join(small), result), result.failures)
     return result
+
+
+def _attached(suspicious: list[Line], failures: list[Failure]) -> list[Line]:
+    """Give QEMU's lines right behind a failure without cause to it; the others are returned."""
+    left = []
+    for line in suspicious:
+        for failure in failures:
+            open_end = not failure.has(Role.CAUSE, Role.SYMPTOM, Role.CLOSING)
+            if line.qemu and open_end and 0 < line.number - failure.last <= 2:
+                failure.unrecognised.append(line)
+                failure.last = line.number
+                break
+        else:
+            left.append(line)
+    return left
 
 
 def _search(
@@ -279,36 +297,12 @@ def _search(
         if machine >= 0:
             named = _MACHINE.match(whole, machine)
             grouper.machine = named[1].decode() if named else grouper.machine
-        raw = buffer[start:end]
-        found = list(pieces(raw))
-        if not any(recognise(piece.text) for piece in found):
-            found = _rejoined(buffer, start, end) or found
+        found = joined(buffer, start, end)
         before = _before(whole, shift + start, number, max(last_taken, -1) + shift)
         for piece in found:
             yield from grouper.add(number, piece, before)
             before = []
         last_taken = end
-
-
-def _rejoined(buffer: bytes, start: int, end: int) -> list[Piece]:
-    """A line that a mail, YAML or a terminal has broken, put together with its neighbours."""
-    following_end = buffer.find(b"\n", end + 1)
-    following = buffer[end + 1 : following_end if following_end >= 0 else len(buffer)]
-    earlier = buffer[buffer.rfind(b"\n", 0, max(0, start - 1)) + 1 : max(0, start - 1)]
-    parts = [
-        part[:2048].strip().lstrip(b"> \t") for part in (earlier, buffer[start:end], following)
-    ]
-    if any(recognise(piece.text) for piece in pieces(parts[0])):
-        parts[0] = b""
-    if any(recognise(piece.text) for piece in pieces(parts[2])):
-        parts[2] = b""
-    for chosen in (parts[1:], parts[:2], parts):
-        if not all(chosen):
-            continue
-        found = list(pieces(b" ".join(chosen)))
-        if any(recognise(piece.text) for piece in found):
-            return found
-    return []
 
 
 def _before(whole: bytes, position: int, number: int, not_before: int) -> list[Line]:

@@ -123,6 +123,12 @@ def _split(text: str, stream: str) -> Iterator[Piece]:
         text = text.replace("\\u0027", "'").replace("\\u003c", "<").replace("\\u003e", ">")
     if "&" in text and ";" in text:
         text = html.unescape(text)
+    if "=3D" in text:
+        text = text.replace("=3D", "=").replace("=20", " ")
+    repeated = text.find("libvirtError: ")
+    if repeated > 0:
+        # Python's repr of libvirt's error behind its text: OpenStack logs both.
+        text = _without_repetition(text, repeated)
     if "''" in text:
         text = text.replace("''", "'")
     time = ""
@@ -139,6 +145,12 @@ def _split(text: str, stream: str) -> Iterator[Piece]:
             time=time,
             qemu=unit is not None or PROGRAM.search(stripped) is not None,
         )
+
+
+def _without_repetition(text: str, end: int) -> str:
+    first, last = text[:end], text[end + len("libvirtError: ") :].removesuffix("#033[00m").strip()
+    before = first.removesuffix("libvirt.").rstrip().removesuffix(":")
+    return before if last and before.endswith(last) else text
 
 
 def without_prefix(text: str) -> str:

@@ -12,7 +12,8 @@ from migratable.knowledge.template import Value
 # Messages of this rank or below have so little text that they must be the whole line.
 WEAK = -2
 
-_PREFIX = re.compile(r"(?:.*?(?:qemu[\w-]*|kvm[\w-]*)(?:\[\d+\])?: )?")
+# The program's name, and the function's or device's that some messages have behind it.
+_PREFIX = re.compile(r"(?:.*?(?:qemu[\w-]*|kvm[\w-]*)(?:\[\d+\])?: )(?P<function>[\w.:-]+: )?|")
 
 
 def _whole(line: str, hit: re.Match[str]) -> bool:
@@ -41,7 +42,7 @@ def _index() -> tuple[tuple[str, tuple[tuple[Message, Text], ...]], ...]:
     """Texts by their longest literal, so that one ``in`` decides about most of them."""
     by_literal: dict[str, list[tuple[Message, Text]]] = {}
     for message in messages():
-        for text in message.texts:
+        for text in message.recognised:
             # The first word of the literal is safe against changed spacing; the longest is rarest.
             word = max(text.template.literal.split(), key=len, default="")
             by_literal.setdefault(word, []).append((message, text))
@@ -61,6 +62,8 @@ def recognise(line: str) -> list[Match]:
         for message, text in texts:
             hit = text.template.pattern.search(line)
             if hit is None or (message.rank <= WEAK and not _whole(line, hit)):
+                continue
+            if message.unless and re.search(message.unless, hit[0]):
                 continue
             match = Match(
                 message=message,
