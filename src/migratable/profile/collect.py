@@ -26,8 +26,6 @@ from migratable.errors import (
 )
 from migratable.profile import first_pass, own_stream, vmstate_dump
 from migratable.profile.commandline import CommandLine, InertCommandLine, inert, parse
-from migratable.profile.commandline_line import ALIASES, Option
-from migratable.profile.commandline_option import Fields
 from migratable.profile.loader import LoaderTables
 from migratable.profile.model import Profile
 from migratable.profile.qemu import QemuProcess, namespaces_work, private_folder
@@ -182,7 +180,7 @@ def collect(
             with QemuProcess(program.command, quiet, timeout=timeout) as qemu:
                 profile = _Facts(qemu, quiet).profile(line, program)
         except DestinationStartError as ended:
-            error = _as_given(ended, line)
+            error = _as_given(ended, quiet)
             if not may_start_under_kvm(quiet, error.stderr):
                 raise error from None
             raise DestinationStartError(
@@ -201,36 +199,22 @@ def may_start_under_kvm(quiet: InertCommandLine, stderr: Sequence[str]) -> bool:
     return quiet.kvm and any(_NEEDS_KVM.search(line) for line in stderr)
 
 
-_PLACE = re.compile(r"-(?P<option>[\w-]+) (?P<value>\S+): (?=\S)")
-_ID = re.compile(r"\bid=([^\s,:]+)")
+_DESCRIPTOR = re.compile(r"/proc/self/fd/\d+")
 
 
-def _as_given(error: DestinationStartError, line: CommandLine) -> DestinationStartError:
+def _as_given(error: DestinationStartError, quiet: InertCommandLine) -> DestinationStartError:
     """Name the user's own option where QEMU names what was put in its place."""
     message, lines = str(error), list(error.stderr)
+    private = re.escape(str(quiet.qmp_path.parent).replace(",", ",,")) + r"/[\w.-]+"
+    known = [(re.sub(private, "/proc/self/fd/", here), given) for here, given in quiet.given]
     for number, text in enumerate(lines):
-        place = _PLACE.match(text)
-        if place is None:
-            continue
-        given = _origin(line, place["option"], place["value"])
-        if given is not None:
-            lines[number] = f"{' '.join(given.words)}: {text[place.end() :]}"
-            message = message.replace(text, lines[number])
+        plain = _DESCRIPTOR.sub("/proc/self/fd/", text)
+        for here, given in known:
+            if plain.startswith(f"{here}: "):
+                lines[number] = f"{given}: {plain[len(here) + 2 :]}"
+                message = message.replace(text, lines[number])
+                break
     return DestinationStartError(message, stderr=tuple(lines))
-
-
-def _origin(line: CommandLine, name: str, value: str) -> Option | None:
-    """Find the user's option that became ``-name value``; None when it is as it was, or unclear."""
-    name = ALIASES.get(name, name)
-    options = list(line.all(name))
-    if any(option.value == value for option in options):
-        return None
-    if named := _ID.search(value):
-        return next((one for one in options if one.fields.get("id") == named[1]), None)
-    if name != "machine":
-        return None
-    kept = set(Fields.parse(value, option=name).items())
-    return next((one for one in options if kept <= set(one.fields.items())), None)
 
 
 def _with_vmstate(profile: Profile, program: Program) -> Profile:

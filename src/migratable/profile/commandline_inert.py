@@ -42,6 +42,7 @@ class InertCommandLine:
     :ivar kvm: did the line ask for KVM? Then an x86 machine of it has a section ``kvmclock``.
     :ivar kvmclock: will the real machine have that section?
     :ivar removed_devices: ids of ``-device`` options that were taken out.
+    :ivar given: ``(as it is here, as the user wrote it)`` of options that were replaced by one.
     """
 
     program: tuple[str, ...]
@@ -55,6 +56,7 @@ class InertCommandLine:
     kvm: bool = False
     kvmclock: bool = False
     removed_devices: frozenset[str] = frozenset()
+    given: tuple[tuple[str, str], ...] = ()
 
     @property
     def argv(self) -> list[str]:
@@ -243,8 +245,12 @@ def inert(
         raise CommandLineError("a Xen guest (-xen…) cannot be started outside Xen; no verdict")
     work.node_sizes = commandline_storage.special_sizes(work)
     options: list[Option] = []
+    given = []
     for option in line.options:
-        options += _one(work, option)
+        made = _one(work, option)
+        if len(made) == 1 and made[0].words != option.words:
+            given.append((" ".join(made[0].words), " ".join(option.words)))
+        options += made
     options = _without_dangling_set(work, options)
     options = commandline_machine.default_net(work, options)
     if work.save_memory:
@@ -269,6 +275,7 @@ def inert(
         kvm=kvm,
         kvmclock=kvm and commandline_machine.has_kvmclock(work),
         removed_devices=frozenset(work.removed_devices),
+        given=tuple(given),
     )
 
 

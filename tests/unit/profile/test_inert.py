@@ -254,37 +254,53 @@ def test_any_argument_is_made_inert_or_refused(options: list[tuple[str, str]]) -
     assert found.plain_argv[-5:] == _TAIL
 
 
-def test_errors_name_the_users_own_option() -> None:
+def as_given(line: str, *said: str) -> tuple[str, ...]:
     from migratable.errors import DestinationStartError
     from migratable.profile.collect import _as_given
 
-    line = parse("qemu-system-x86_64 -object memory-backend-ram,id=m,size=1G -netdev user,id=n")
-    said = (
-        "warning: -object memory-backend-file,id=m: nothing",
-        "-object memory-backend-file,id=m,mem-path=/proc/self/fd/4,share=on: Duplicate ID 'm'",
-        "-netdev user,id=n: no",
+    error = _as_given(DestinationStartError("\n".join(said), stderr=said), quiet(line))
+    assert str(error) == "\n".join(error.stderr)
+    return error.stderr
+
+
+def test_errors_name_the_users_own_option() -> None:
+    line = (
+        "qemu-system-x86_64 -object memory-backend-file,id=m,size=1G,mem-path=/x -netdev tap,id=n"
+    )
+    small = line.replace("1G", "1M")
+    assert as_given(
+        small,
+        "warning: -object memory-backend-ram,id=m,size=1048576: nothing",
+        "-object memory-backend-ram,id=m,size=1048576: Duplicate ID 'm'",
+        "-netdev user,id=unknown,restrict=on: no",
+        "-device x,id=m: no",
+    ) == (
+        "warning: -object memory-backend-ram,id=m,size=1048576: nothing",
+        "-object memory-backend-file,id=m,size=1M,mem-path=/x: Duplicate ID 'm'",
         "-netdev user,id=unknown,restrict=on: no",
         "-device x,id=m: no",
     )
-    error = _as_given(DestinationStartError("\n".join(said), stderr=said), line)
-    assert error.stderr == (
-        said[0],
-        "-object memory-backend-ram,id=m,size=1G: Duplicate ID 'm'",
-        *said[2:],
+    private = "-object memory-backend-file,id=m,size=1073741824,mem-path=/proc/self/fd/14,share=on"
+    assert as_given(line, f"{private}: no") == (
+        "-object memory-backend-file,id=m,size=1G,mem-path=/x: no",
     )
-    assert str(error) == "\n".join(error.stderr)
 
 
-def test_errors_name_the_whole_machine_option() -> None:
-    from migratable.errors import DestinationStartError
-    from migratable.profile.collect import _as_given
-
-    line = parse("qemu-system-x86_64 -M pc-1.0,accel=tcg,usb=on -machine smm=off")
-    said = ("-M pc-1.0,usb=on: unsupported machine type", "-machine smm=off: no", "-M x=y: no")
-    error = _as_given(DestinationStartError("", stderr=said), line)
-    assert error.stderr == (
+def test_errors_name_options_without_an_identifier() -> None:
+    assert as_given(
+        "qemu-system-x86_64 -M pc-1.0,accel=tcg,usb=on -machine smm=off",
+        "-M pc-1.0,usb=on: unsupported machine type",
+        "-machine smm=off: no",
+        "-M x=y: no",
+    ) == (
         "-M pc-1.0,accel=tcg,usb=on: unsupported machine type",
-        *said[1:],
+        "-machine smm=off: no",
+        "-M x=y: no",
+    )
+    line = "qemu-system-x86_64 -drive if=scsi,file=/no,snapshot=on"
+    here = next(word for word in quiet(line).plain_argv if word.startswith("if=scsi"))
+    assert as_given(line, f"-drive {here}: machine type does not support if=scsi") == (
+        "-drive if=scsi,file=/no,snapshot=on: machine type does not support if=scsi",
     )
 
 
