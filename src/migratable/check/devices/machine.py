@@ -58,4 +58,5 @@ def ivshmem(at: BodyEntered) -> Iterator[Problem]:
             rule="not-migratable",
             summary="the destination's ivshmem is a peer; only a master can migrate (master=on)",
             words=(("ivshmem-peer", {}),),
+            facts={"properties": {"master": "on"}},
         )

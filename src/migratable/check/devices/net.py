@@ -23,21 +23,27 @@ def e1000e(at: BodyLoaded) -> Iterator[Problem]:
 
     Its line has no end: the next, which begins with the program's name, follows at once.
     """
-    differing = [
-        f"{name} is {sent:#x} in the stream and {here:#x} here"
+    differing = {
+        name: (sent, here)
         for name in ("subsys", "subsys_ven")
         if (sent := at.body.number(name)) is not None
         and (here := at.body.owned(name)) is not None
         and sent != here
-    ]
+    }
     if differing:
         yield Problem(
             rule="field-equal",
-            summary="; ".join(differing),
+            summary="; ".join(
+                f"{name} is {sent:#x} in the stream and {here:#x} here"
+                for name, (sent, here) in differing.items()
+            ),
             words=(("e1000e-subsystem", {}),),
             errno=EPERM,
             field="subsys",
-            facts={"unended": f"qemu-system-{at.profile.target}: "},
+            facts={
+                "unended": f"qemu-system-{at.profile.target}: ",
+                "properties": {name: hex(sent) for name, (sent, _) in differing.items()},
+            },
         )
 
 

@@ -12,6 +12,7 @@ rehearsal.
 
 from __future__ import annotations
 
+import itertools
 import shlex
 import time
 from collections.abc import Callable, Sequence
@@ -22,7 +23,7 @@ from migratable.profile.commandline import CommandLine, parse
 from migratable.rehearse.hints.candidate import Candidate
 from migratable.rehearse.hints.search import OutOfTimeError, Search, Solution, key, refusals
 from migratable.stream import Stream
-from migratable.verdict import Basis, Finding, Hint, Outcome, Verdict
+from migratable.verdict import Basis, Finding, Hint, Outcome, Severity, Verdict
 
 __all__ = ["tried"]
 
@@ -67,8 +68,11 @@ def tried(
         progress=progress,
     )
     solutions = _solutions(search, line, rehearse=rehearse, most=most)
+    known = {key(one) for one in refusals(verdict)}
     findings = tuple(
-        _with_hints(one, solutions, search, most) if one in refusals(verdict) else one
+        _with_hints(one, solutions, search, most, known)
+        if one.severity is Severity.REFUSES
+        else one
         for one in verdict.findings
     )
     return replace(verdict, findings=findings)
@@ -85,7 +89,7 @@ def _solutions(
         solution = search.solve(base)
         if solution is None:
             return found
-        for one in (solution, *search.alternatives(base, solution, most - 1)):
+        for one in itertools.chain([solution], search.alternatives(base, solution, most - 1)):
             basis = _proved(search, one) if rehearse else Basis.PREDICTED
             if basis is not None:
                 found.append((one, basis))
@@ -110,9 +114,13 @@ def _proved(search: Search, solution: Solution) -> Basis | None:
 
 
 def _with_hints(
-    finding: Finding, solutions: list[tuple[Solution, Basis]], search: Search, most: int
+    finding: Finding,
+    solutions: list[tuple[Solution, Basis]],
+    search: Search,
+    most: int,
+    known: set[object],
 ) -> Finding:
-    hints = [_hint(finding, solution, basis) for solution, basis in solutions]
+    hints = [_hint(finding, solution, basis, known) for solution, basis in solutions]
     if not hints and key(finding) in search.partly:
         step = search.partly[key(finding)]
         hints.append(Hint(action=f"{step.action} (removes this cause; others remain)"))
@@ -121,8 +129,11 @@ def _with_hints(
     return replace(finding, hints=tuple(dict.fromkeys(hints))[:most])
 
 
-def _hint(finding: Finding, solution: Solution, basis: Basis) -> Hint:
+def _hint(finding: Finding, solution: Solution, basis: Basis, known: set[object]) -> Hint:
+    """What was done about this finding, and about what was seen only after it."""
     own = [one for one in solution.steps if key(one.finding) == key(finding)]
+    if own:
+        own = [one for one in solution.steps if one in own or key(one.finding) not in known]
     actions = list(dict.fromkeys(one.candidate.action for one in own or solution.steps))
     return Hint(
         action="; ".join(actions),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from migratable.rehearse.hints import parts
+
 if TYPE_CHECKING:
     from migratable.rehearse.hints.candidate import Situation
     from migratable.rehearse.hints.guest import PciDevice
@@ -22,12 +24,35 @@ _NICS = (
     "i82",
     "sungem",
 )
+_WITH_ROM = frozenset({0x02, 0x03})
+"""Base classes (network, display) whose devices have a ROM if nothing else is said."""
 DISK = "DISK-IMAGE"
 """In the place of an image's path, which only the user knows."""
 
 
 def of(at: Situation, device: PciDevice, driver: str) -> Iterator[tuple[Options, list[str]]]:
     """Options before the ``-device`` and members of it: likeliest first."""
+    for options, members in _of(at, device, driver):
+        yield options, [*members, *_own(at, device, driver)]
+
+
+def _own(at: Situation, device: PciDevice, driver: str) -> Iterator[str]:
+    """Members without which the device would not start, or would have more than the guest's."""
+    known = parts.properties_of(at.command, driver)
+    taken = {
+        one.fields.get("chassis") or one.fields.get("chassis_nr") for one in at.line.all("device")
+    }
+    for key in ("chassis", "chassis_nr"):
+        if key in known:
+            yield f"{key}={next(str(n) for n in range(1, 256) if str(n) not in taken)}"
+    if "slot" in known and (slot := device.slot_number) is not None:
+        yield f"slot={slot}"
+    with_rom = any(block.endswith(".rom") for block in device.blocks)
+    if "romfile" in known and not with_rom and device.register(0x0B, 1) in _WITH_ROM:
+        yield "romfile="
+
+
+def _of(at: Situation, device: PciDevice, driver: str) -> Iterator[tuple[Options, list[str]]]:
     name = "b" + device.chain[-1].replace(".", "")
     if driver.startswith("virtio-blk"):
         yield ((("drive", f"if=none,id={name},format=raw,file={DISK}"),), [f"drive={name}"])

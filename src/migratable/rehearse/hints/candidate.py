@@ -77,9 +77,12 @@ class Situation:
     @cached_property
     def parts(self) -> Parts:
         """What the destination's program has."""
-        command = resolve(self.line, release=self.release).command
-        machine = self.profile.machine if self.profile is not None else self.line.machine or "none"
-        return parts_of(command, machine)
+        return parts_of(self.command)
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """Words that start the destination's program."""
+        return resolve(self.line, release=self.release).command
 
     @property
     def machine(self) -> str:

@@ -9,6 +9,7 @@ from migratable.profile.commandline_line import global_of
 from migratable.rehearse.hints import edits
 from migratable.rehearse.hints.candidate import Candidate, Situation
 from migratable.rehearse.hints.tree import Node
+from migratable.verdict import Finding
 
 #: Members that say what a device is and where, not how it behaves.
 _STRUCTURE = """driver id bus addr netdev drive chardev memdev rng fsdev mount_tag audiodev
@@ -40,6 +41,15 @@ def with_property(at: Situation, idstr: str, key: str, value: str | None) -> Ite
     if node is not None and value is not None and not _has(node, key):
         return
     yield set_on(at, option, driver, key, value)
+
+
+def asked(at: Situation, finding: Finding) -> Iterator[Candidate]:
+    """Properties of which the rule knows what they have to be (its fact ``properties``)."""
+    option, driver = option_of(at, finding.device or "")
+    if not driver:
+        return
+    for key, value in finding.facts.get("properties", {}).items():
+        yield set_on(at, option, driver, key, value)
 
 
 def _has(node: Node, key: str) -> bool:
@@ -80,14 +90,28 @@ def dropped(at: Situation, idstr: str) -> Iterator[Candidate]:
     """Drop what the line sets on the device: each property, then all of them."""
     option, driver = option_of(at, idstr)
     if option is not None:
-        keys = [key for key, _ in option.fields.items() if key not in STRUCTURE]
-        for key in keys:
-            yield set_on(at, option, driver, key, None)
-        if len(keys) > 1:
-            name = option.fields.get("id") or driver
-            said = f"-device {name}: no {', '.join(keys)}"
-            yield edits.changed(option, option.fields.delete(*keys), said)
+        yield from _dropped(at, option, driver)
     yield from dropped_globals(at, idstr)
+
+
+def dropped_of_kind(at: Situation, idstr: str) -> Iterator[Candidate]:
+    """The same for a section that names no place: on every device of its kind."""
+    name = idstr.rpartition("/")[2]
+    drivers = set(at.parts.drivers(name))
+    for option, driver, _ in at.line.devices():
+        kind = at.parts.aliases.get(driver, driver)
+        if kind in drivers or kind.startswith(name.replace("_", "-")):
+            yield from _dropped(at, option, driver)
+
+
+def _dropped(at: Situation, option: Option, driver: str) -> Iterator[Candidate]:
+    keys = [key for key, _ in option.fields.items() if key not in STRUCTURE]
+    for key in keys:
+        yield set_on(at, option, driver, key, None)
+    if len(keys) > 1:
+        name = option.fields.get("id") or driver
+        said = f"-device {name}: no {', '.join(keys)}"
+        yield edits.changed(option, option.fields.delete(*keys), said)
 
 
 def dropped_globals(at: Situation, idstr: str) -> Iterator[Candidate]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
+from migratable.errors import MigratableError
 from migratable.profile.commandline import CommandLine, Fields, Option
+from migratable.profile.commandline_line import global_of
 from migratable.rehearse.hints.candidate import Candidate
 
 
@@ -50,3 +54,60 @@ def appended(name: str, value: str | None = None) -> Candidate:
         return line.append(name, value)
 
     return Candidate(action=said, edit=edit)
+
+
+def with_option(line: CommandLine, name: str, value: str) -> CommandLine:
+    """One option of that name, in the place of those that there are."""
+    options = list(line.all(name))
+    for option in options[1:]:
+        line = line.replace(option)
+    if not options:
+        return line.append(name, value)
+    return line.replace(options[0], Option(name=name, value=value, spelled=options[0].spelled))
+
+
+def with_member(line: CommandLine, name: str, key: str, value: str) -> CommandLine:
+    """A member of an option of which QEMU makes one (``-m``), its others kept."""
+    options = list(line.all(name))
+    if not options:
+        return line.append(name, value)
+    return line.replace(options[-1], options[-1].with_fields(options[-1].fields.set(key, value)))
+
+
+# What differs
+
+Place = tuple[str, str, str]
+"""An option, which of them (id, driver, number), and a member of it."""
+
+
+def differences(old: CommandLine, new: CommandLine) -> frozenset[Place]:
+    """Where two lines differ, whatever the order of their options."""
+    before, after = _members(old), _members(new)
+    every = before.keys() | after.keys()
+    return frozenset(one for one in every if before.get(one) != after.get(one))
+
+
+def _members(line: CommandLine) -> dict[Place, str | None]:
+    found: dict[Place, str | None] = {}
+    count: Counter[tuple[str, str]] = Counter()
+    for option in line.options:
+        if option.name == "global":
+            driver, prop, value = global_of(option)
+            found[option.name, driver, prop] = value
+            continue
+        try:
+            fields = list(option.fields.items())
+        except MigratableError:
+            fields = [("", option.value or "")]
+        known = dict(fields)
+        which = known.get("id") or known.get("driver") or ""
+        if option.name not in _MERGED:
+            count[option.name, which] += 1
+            which += f"#{count[option.name, which]}"
+        found[option.name, which, ""] = None
+        found.update({(option.name, which, key): value for key, value in fields})
+    return found
+
+
+_MERGED = frozenset({"machine", "cpu", "m", "smp", "boot", "rtc", "name"})
+"""Options of which QEMU makes one."""

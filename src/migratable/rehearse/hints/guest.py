@@ -14,6 +14,8 @@ _PCI = re.compile(
     r"(?P<root>[0-9a-f]{4}:[0-9a-f]{2}|pci@[0-9a-f]+)(?P<chain>(?::[0-9a-f]{2}\.[0-7])+)"
     r"(?P<inner>(?:/[^/]+)*?)/(?P<name>[^/]+)"
 )
+_EXPRESS = 0x10
+_HAS_SLOT = 0x100
 
 
 def place(idstr: str) -> tuple[str, tuple[str, ...], str, str] | None:
@@ -60,6 +62,14 @@ class PciDevice:
     def register(self, offset: int, width: int) -> int:
         """A little-endian register of the configuration space, 0 beyond what came."""
         return int.from_bytes(self.config[offset : offset + width], "little")
+
+    @property
+    def slot_number(self) -> int | None:
+        """Physical slot number of a port: PCI Express slot capabilities, bits 19 to 31."""
+        at = self.capability(_EXPRESS)
+        if at is None or not self.register(at + 2, 2) & _HAS_SLOT:
+            return None
+        return self.register(at + 0x14, 4) >> 19
 
     def capability(self, number: int) -> int | None:
         """Offset of a PCI capability."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from migratable.errors import StreamError
-from migratable.profile.commandline import CommandLine
-from migratable.rehearse.hints import edits
+from migratable.profile.commandline import CommandLine, Fields
+from migratable.rehearse.hints import edits, memory
 from migratable.rehearse.hints.candidate import Candidate, Situation
 from migratable.stream.fields import decode
 
@@ -54,21 +55,80 @@ def defaults(at: Situation) -> Iterator[Candidate]:
         yield edits.appended("nodefaults")
 
 
+_DEFAULTS = frozenset(
+    {"slirp", "parallel_isa", "serial", "fdc", "vga", "e1000", "e1000e", "spapr_vty", "ide_drive"}
+)
+
+
+def own_devices(at: Situation) -> Iterator[Candidate]:
+    """QEMU's own default devices, when the destination lacks several of them."""
+    if any(True for _ in at.line.all("nodefaults")):
+        missing = {
+            (one.device or "").rpartition("/")[2]
+            for one in at.verdict.findings
+            if one.rule == "unknown-section"
+        }
+        if len(missing & _DEFAULTS) > 1:
+            yield from without(at, "nodefaults")
+
+
 def smp(at: Situation) -> Iterator[Candidate]:
-    """As many CPUs as the guest has; where the most there can be shows, as many of those."""
+    """As many CPUs as the guest has; where the most there can be shows, as many of those.
+
+    The line's own topology is kept where it has room for them.
+    """
     count = at.guest.count("cpu") or at.guest.count("cpu_common") or at.guest.count("apic")
     if not count:
         return
     options = list(at.line.all("smp"))
-    limit = limit_of(at)
-    for text in dict.fromkeys(_smp_texts(count, limit)):
+    texts = [*_smp_kept(options[-1].fields, count)] if options else []
+    texts += _smp_texts(count, limit_of(at))
+    for text in dict.fromkeys(texts):
 
         def edit(line: CommandLine, text: str = text) -> CommandLine:
-            return drop(line, "smp").append("smp", text)
+            return edits.with_option(line, "smp", text)
 
         yield Candidate(action=f"-smp {text}", edit=edit)
     if options and count == 1:
         yield from without(at, "smp")
+
+
+def _smp_kept(fields: Fields, count: int) -> Iterator[str]:
+    """The same with another number of CPUs: other members kept, else more or fewer sockets."""
+    given = {key: int(value) for key, value in fields.items() if value.isdigit()}
+    given.pop("cpus", None)
+    if not given:
+        return
+    most = given.pop("maxcpus", None)
+    inner = math.prod(value for key, value in given.items() if key != "sockets")
+    if most is not None and most >= count:
+        yield fields.set("cpus", str(count)).text()
+    elif most is None and count % inner == 0:
+        kept = fields.set("cpus", str(count))
+        if "sockets" in given:
+            kept = kept.set("sockets", str(count // inner))
+        yield kept.text()
+
+
+def memory_slots(at: Situation) -> Iterator[Candidate]:
+    """As many slots for memory modules as the guest has.
+
+    ACPI's memory hot-plug has a row for each (hw/acpi/memory_hotplug.c: vmstate_memory_hotplug).
+    """
+    rows = [_children(at, idstr, "devs", within="memhp") for idstr, _ in at.guest.sections]
+    count = max(rows, default=0)
+    if count == int(at.line.get("m", "slots") or "0"):
+        return
+    if count:
+        yield Candidate(
+            action=f"-m …,slots={count},maxmem=",
+            edit=lambda line: memory.with_slots(line, at.stream, count),
+        )
+    else:
+        yield Candidate(
+            action="-m without slots= and maxmem=",
+            edit=lambda line: memory.without_slots(line, at.stream),
+        )
 
 
 def limit_of(at: Situation) -> list[int]:

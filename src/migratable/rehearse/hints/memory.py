@@ -78,7 +78,7 @@ def with_total(line: CommandLine, stream: Stream) -> CommandLine:
     return line if main is None else with_backend_size(line, main, size)
 
 
-def with_slots(line: CommandLine, stream: Stream) -> CommandLine:
+def with_slots(line: CommandLine, stream: Stream, slots: int = 4) -> CommandLine:
     """``-m`` with room for memory modules."""
     options = list(line.all("m"))
     option = options[-1] if options else Option(name="m", value=text(total(stream)))
@@ -86,11 +86,25 @@ def with_slots(line: CommandLine, stream: Stream) -> CommandLine:
         line = line.append("m", option.value)
         option = next(line.all("m"))
     fields = option.fields
-    if "maxmem" not in fields:
+    if "maxmem" in fields:
+        fields = fields.set("slots", str(slots))
+    else:
         size = parse_size(fields.get("size") or "128", unit="M")
         modules = sum(block.used_length for block in stream.ram_blocks)
-        fields = fields.set("slots", "4").set("maxmem", text(_round(size + modules)))
+        fields = fields.set("slots", str(slots)).set("maxmem", text(_round(size + modules)))
     return line.replace(option, option.with_fields(fields))
+
+
+def without_slots(line: CommandLine, stream: Stream) -> CommandLine:
+    """``-m`` without them, and no modules that the guest has not."""
+    known = {block.id.removeprefix("/objects/") for block in stream.ram_blocks}
+    for option, driver, _ in list(line.devices()):
+        if driver in {"pc-dimm", "nvdimm"} and option.fields.get("memdev") not in known:
+            line = line.replace(option)
+    for option in list(line.all("m")):
+        fields = option.fields.delete("slots", "maxmem")
+        line = line.replace(option, option.with_fields(fields))
+    return line
 
 
 def _round(size: int) -> int:

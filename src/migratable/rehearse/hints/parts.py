@@ -15,6 +15,9 @@ from migratable.errors import ProfileError
 from migratable.profile import vmstate_dump
 
 _DEVICE = re.compile(r'^name "([^"]+)"(?:, bus ([^\s,]+))?(?:, alias "([^"]+)")?', re.M)
+_PROPERTY = re.compile(
+    r"^\s+(?:[\w-]+\.)?([\w.-]+)=<([\w<>-]+)>[^\n]*?(?:\(default: ([^)\n]*)\))?$", re.MULTILINE
+)
 _MACHINE = re.compile(r"^(\S+)\s", re.M)
 
 
@@ -26,12 +29,23 @@ class Parts:
     :ivar aliases: driver by alias.
     :ivar sections: section name of each device class that has one.
     :ivar machines: machine types.
+    :ivar displays: devices under that heading.
     """
 
     buses: dict[str, str] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)
     sections: dict[str, str] = field(default_factory=dict)
     machines: tuple[str, ...] = ()
+    displays: tuple[str, ...] = ()
+
+    @property
+    def silent_displays(self) -> list[str]:
+        """Displays on PCI without a section of their own: only their memory shows them."""
+        return [
+            one
+            for one in self.displays
+            if self.buses.get(one) == "PCI" and one not in self.sections
+        ]
 
     def drivers(self, section: str) -> list[str]:
         """Devices that a user may create and whose section has that name."""
@@ -64,17 +78,33 @@ class Parts:
 
 
 @cache
-def parts_of(command: tuple[str, ...], machine: str) -> Parts:
+def properties_of(command: tuple[str, ...], driver: str) -> dict[str, tuple[str, str]]:
+    """Properties of a device as its help has them: type and default, which may be empty.
+
+    Those of the parts that it is made of are there too, which ``info qtree`` has elsewhere.
+    """
+    text = _said(command, "-device", f"{driver},help")
+    return {name: (kind, default) for name, kind, default in _PROPERTY.findall(text)}
+
+
+@cache
+def parts_of(command: tuple[str, ...]) -> Parts:
     """Ask a program; the answer is kept for the life of this process."""
     buses: dict[str, str] = {}
     aliases: dict[str, str] = {}
-    for name, bus, alias in _DEVICE.findall(_said(command, "-device", "help")):
+    text = _said(command, "-device", "help")
+    displays = text.partition("Display devices:")[2].partition("\n\n")[0]
+    for name, bus, alias in _DEVICE.findall(text):
         buses[name] = bus
         if alias:
             aliases[alias] = name
     machines = tuple(_MACHINE.findall(_said(command, "-machine", "help")))[1:]
     return Parts(
-        buses=buses, aliases=aliases, sections=_sections(command, machine), machines=machines
+        buses=buses,
+        aliases=aliases,
+        sections=_sections(command),
+        machines=machines,
+        displays=tuple(name for name, _, _ in _DEVICE.findall(displays)),
     )
 
 
@@ -93,9 +123,9 @@ def _said(command: Sequence[str], *words: str) -> str:
     return done.stdout.decode("utf-8", "replace")
 
 
-def _sections(command: Sequence[str], machine: str) -> dict[str, str]:
+def _sections(command: Sequence[str]) -> dict[str, str]:
     try:
-        packed, _ = vmstate_dump.load(command, machine, timeout=10.0)
+        packed, _ = vmstate_dump.load(command, "none", timeout=10.0)
         dump: Any = json.loads(zlib.decompress(packed))
     except (ProfileError, ValueError, zlib.error):
         return {}

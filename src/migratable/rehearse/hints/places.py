@@ -13,7 +13,7 @@ from migratable.profile.commandline import CommandLine, Option
 from migratable.rehearse.hints import backends, edits, knobs
 from migratable.rehearse.hints.candidate import Candidate, Situation
 from migratable.rehearse.hints.guest import Guest, PciDevice
-from migratable.rehearse.hints.tree import Node
+from migratable.rehearse.hints.tree import Node, Tree
 from migratable.stream import read
 
 
@@ -25,12 +25,26 @@ class Plan:
     :ivar missing: devices of the guest that the destination has nowhere.
     :ivar surplus: options of devices that stand in the way.
     :ivar fixed: devices in the wrong place that no ``-device`` made.
+    :ivar nodes: the destination's device for each path of the guest's.
     """
 
     moves: list[tuple[Option, PciDevice]] = field(default_factory=list)
     missing: list[PciDevice] = field(default_factory=list)
     surplus: list[Option] = field(default_factory=list)
     fixed: list[Node] = field(default_factory=list)
+    nodes: dict[str, Node] = field(default_factory=dict)
+
+    def bus_at(self, tree: Tree, path: str) -> str | None:
+        """Name of the bus for a path of the guest's, once all are moved."""
+        parent, _, slot = path.rpartition(":")
+        if "." not in slot:
+            return None
+        root = tree.root_buses().get(parent)
+        if root is not None:
+            return root
+        bridge = self.nodes.get(parent)
+        buses = [] if bridge is None else [one for one in bridge.buses if "PCI" in one.kind.upper()]
+        return buses[0].name if buses else None
 
 
 def plan(at: Situation) -> Plan:
@@ -43,7 +57,7 @@ def plan(at: Situation) -> Plan:
     for path, device in at.guest.pci.items():
         node = free.get(path)
         if node is not None and _same(device, node, local.get(path)):
-            del free[path]
+            out.nodes[path] = free.pop(path)
         else:
             missing.append(device)
     for device in missing:
@@ -53,7 +67,7 @@ def plan(at: Situation) -> Plan:
         if match is None:
             out.missing.append(device)
             continue
-        node = free.pop(match)
+        node = out.nodes[device.path] = free.pop(match)
         option = at.tree.option(at.line, node, at.parts.aliases)
         if option is None:
             out.fixed.append(node)
@@ -90,12 +104,49 @@ def _same(device: PciDevice, node: Node, local: PciDevice | None) -> bool:
     )
 
 
+def arranged(at: Situation, idstr: str) -> Iterator[Candidate]:
+    """What gives a section's place on PCI the device that the guest has there."""
+    yield from exchanged(at, idstr)
+    yield from knobs.own_devices(at)
+    yield from displays(at)
+    yield from moves(at)
+
+
+_VGA = {
+    "VGA": "std",
+    "cirrus-vga": "cirrus",
+    "vmware-svga": "vmware",
+    "qxl-vga": "qxl",
+    "virtio-vga": "virtio",
+}
+
+
+def displays(at: Situation) -> Iterator[Candidate]:
+    """``-vga`` for a display of the guest's that the destination lacks."""
+    given = any(True for _ in at.line.all("vga"))
+    if not given and not any(True for _ in at.line.all("nodefaults")):
+        return
+    for device in plan(at).missing:
+        if device.register(0x0A, 2) != _CLASS_VGA:
+            continue
+        if given:
+            yield from knobs.without(at, "vga")
+        for driver in drivers(at, device):
+            if driver in _VGA and _VGA[driver] != at.line.get("vga", "type"):
+                kind = _VGA[driver]
+                yield Candidate(
+                    action=f"-vga {kind}",
+                    edit=lambda line, kind=kind: edits.with_option(line, "vga", kind),  # type: ignore[misc]
+                )
+        return
+
+
 def moves(at: Situation) -> Iterator[Candidate]:
     """Candidates that set the guest's addresses, with what is missing added."""
     found = plan(at)
     if not (found.moves or found.missing or found.surplus or found.fixed):
         return
-    ways = [list(_ways(at, device)) for device in found.missing]
+    ways = [list(_ways(at, device, found.bus_at(at.tree, device.path))) for device in found.missing]
     if found.moves:
         yield Candidate(action=_said(found, ()), edit=lambda line: _moved(at, line, found))
     # every missing device in its most likely form, then other forms of one after another
@@ -153,7 +204,7 @@ def _moved(at: Situation, line: CommandLine, found: Plan) -> CommandLine:
         line = knobs.no_default(line, kind)
     for option, device in found.moves:
         new = option.fields
-        bus = at.tree.bus_at(device.path)
+        bus = found.bus_at(at.tree, device.path)
         if bus is not None and (len(device.chain) > 1 or new.get("bus") not in {None, bus}):
             new = new.set("bus", bus)
         new = new.set("addr", _addr(device))
@@ -194,13 +245,15 @@ def drivers(at: Situation, device: PciDevice) -> list[str]:
         if name.startswith("virtio-"):
             found += _virtio(device, parts.virtio(name))
         found += [one for one in parts.drivers(name) if parts.buses.get(one) == "PCI"]
+    if not found and not device.names and device.blocks:
+        found += parts.silent_displays
     if not device.names:  # without a section: bochs-display, VGA of other kinds have RAM blocks
         stems = {name.rpartition("-vram")[0] or name.partition(".")[0] for name in device.blocks}
         found += [one for one in stems if parts.buses.get(one) == "PCI"]
     known = _BY_ID.get(device.pci_id)
     found = [one for one in dict.fromkeys(found) if parts.buses.get(one) == "PCI"]
     if known is not None:
-        exact = [one for one in found if one in known]
+        exact = [one for one in known if one in found]
         if exact:
             return exact
         named = [one for one in known if parts.buses.get(one) == "PCI"]
@@ -235,7 +288,8 @@ _BY_ID: dict[str, tuple[str, ...]] = {
     "1000:0012": ("lsi53c895a",),
     "1000:0001": ("lsi53c810",),
 }
-_CLASS_KEYBOARD, _CLASS_MOUSE = 0x0900, 0x0902
+_BASE_CLASS = 0x0B
+_CLASS_VGA, _CLASS_KEYBOARD, _CLASS_MOUSE, _CLASS_INPUT = 0x0300, 0x0900, 0x0902, 0x0980
 
 
 def _virtio(device: PciDevice, names: list[str]) -> list[str]:
@@ -243,7 +297,7 @@ def _virtio(device: PciDevice, names: list[str]) -> list[str]:
     number = device.register(2, 2)
     kind = device.register(0x0A, 2)
     plain = [one for one in names if one.endswith("-pci") or one == "virtio-vga"]
-    if kind == 0x0300:  # a VGA controller
+    if kind == _CLASS_VGA:
         plain = [one for one in plain if "vga" in one] or plain
     elif kind == 0x0380:
         plain = [one for one in plain if "vga" not in one] or plain
@@ -251,13 +305,14 @@ def _virtio(device: PciDevice, names: list[str]) -> list[str]:
         plain = [one for one in plain if "keyboard" in one]
     elif kind == _CLASS_MOUSE:
         plain = [one for one in plain if "mouse" in one]
+    elif kind == _CLASS_INPUT:
+        plain = [one for one in plain if "keyboard" not in one and "mouse" not in one]
     other = "-non-transitional" if number >= 0x1040 else "-transitional"
     suffixed = [one for one in names if one.endswith("-pci" + other)]
     return plain + suffixed
 
 
-def _ways(at: Situation, device: PciDevice) -> Iterator[Add]:
-    bus = at.tree.bus_at(device.path)
+def _ways(at: Situation, device: PciDevice, bus: str | None) -> Iterator[Add]:
     for driver in drivers(at, device):
         props = [driver, f"id={_name(at, device)}"]
         if bus is not None:
@@ -291,6 +346,9 @@ def exchanged(at: Situation, idstr: str) -> Iterator[Candidate]:
     option = None if node is None else at.tree.option(at.line, node, at.parts.aliases)
     if option is None or node is None:
         return
+    local = _local(at).get(device.path)
+    if local is not None and local.register(_BASE_CLASS, 1) != device.register(_BASE_CLASS, 1):
+        return  # another kind of device: its properties and backends are of no use
     fitting = drivers(at, device)
     for driver in fitting:
         variant = _stem(driver) == _stem(node.driver)

@@ -12,13 +12,15 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from migratable.errors import StreamError
 from migratable.profile.commandline import CommandLine, Fields, Option
-from migratable.rehearse.hints import devices
+from migratable.rehearse.hints import devices, parts
 from migratable.rehearse.hints.candidate import Candidate, Situation
-from migratable.rehearse.hints.guest import PciDevice
+from migratable.rehearse.hints.guest import Guest, PciDevice
 from migratable.rehearse.hints.tree import Node
-from migratable.stream import SectionKind, Stream, virtio
+from migratable.stream import SectionKind, Stream, read, virtio
 from migratable.stream.edit import with_elements
+from migratable.stream.fields import decode
 from migratable.stream.model import Section
 from migratable.verdict import Finding
 
@@ -56,7 +58,8 @@ def properties(at: Situation, idstr: str) -> Iterator[Candidate]:
         return
     option, driver = devices.option_of(at, idstr)
     given = {} if option is None else dict(option.fields.items())
-    changes = list(_changes(node, device, section, given))
+    every = _properties(at, node)
+    changes = list(_changes(every, device, section, given, _growth(at, section)))
     found: list[Change] = []
     nearer: list[Change] = []
     for number in range(_ROUNDS):
@@ -101,7 +104,11 @@ def _candidate(at: Situation, option: Option | None, driver: str, change: Change
 
 
 def _changes(
-    node: Node, device: PciDevice, section: Section, given: Mapping[str, str]
+    every: Mapping[str, str],
+    device: PciDevice,
+    section: Section,
+    given: Mapping[str, str],
+    growth: Sequence[int],
 ) -> Iterator[Change]:
     seen: set[Change] = set()
 
@@ -110,28 +117,43 @@ def _changes(
             seen.add(pairs)
             yield pairs
 
+    slot = device.slot_number
+    if slot is not None and "slot" in every:
+        yield from new(("slot", str(slot)))
     own = [key for key in given if key not in devices.STRUCTURE]
     for key in own:
         yield from new((key, None))
     if len(own) > 1:
         yield from new(*((key, None) for key in own))
-    every = dict(node.props)
-    for bus in node.buses:
-        if bus.kind.startswith("virtio"):
-            for one in bus.nodes:
-                every.update({k: v for k, v in one.props.items() if k not in every})
     numbers = list(_numbers(device, section))
     flips: list[Change] = []
     for key, value in every.items():
         if key in _SKIPPED:
             continue
-        for other in _others(key, value, numbers):
+        for other in _others(key, value, numbers, growth):
             flips += new((key, other))
     flips.sort(key=lambda one: _TRANSPORT.match(one[0][0]) is None)
     yield from flips
 
 
-def _others(key: str, value: str, numbers: Sequence[int]) -> Iterator[str]:
+def _properties(at: Situation, node: Node) -> dict[str, str]:
+    """Properties of the device and of what it is made of, as ``info qtree`` prints values."""
+    every = dict(node.props)
+    for bus in node.buses:
+        if bus.kind.startswith("virtio"):
+            for one in bus.nodes:
+                every.update({k: v for k, v in one.props.items() if k not in every})
+    for key, (kind, default) in parts.properties_of(at.command, node.driver).items():
+        if kind == "bool":
+            every.setdefault(key, "true" if default in {"on", "true"} else "false")
+        elif kind == "OnOffAuto":
+            every.setdefault(key, f'"{default.strip(chr(34)) or "auto"}"')
+        elif kind.startswith(("uint", "int")) and default.isdigit():
+            every.setdefault(key, default)
+    return every
+
+
+def _others(key: str, value: str, numbers: Sequence[int], growth: Sequence[int]) -> Iterator[str]:
     text = value.strip('"')
     if text in {"true", "false"}:
         yield "off" if text == "true" else "on"
@@ -141,7 +163,27 @@ def _others(key: str, value: str, numbers: Sequence[int]) -> Iterator[str]:
         r"queue|vectors|ports|intrs|slots|timers|size|^p\d", key
     ):
         now = int(value.partition(" ")[0])
-        yield from (str(one) for one in numbers if one != now)
+        grown = [now + one for one in growth if now + one > 0]
+        yield from (str(one) for one in dict.fromkeys([*grown, *numbers]) if one != now)
+
+
+def _growth(at: Situation, section: Section) -> list[int]:
+    """By how much tables of the guest's device are longer than those of the destination's."""
+    if at.profile is None or not at.profile.stream:
+        return []
+    local = Guest.of(read(at.profile.stream)).sections.get((section.idstr, section.instance_id))
+    if local is None:
+        return []
+    here, there = _lengths(local), _lengths(section)
+    found = {there[name] - here[name] for name in here.keys() & there.keys()}
+    return sorted(found - {0})
+
+
+def _lengths(section: Section) -> dict[tuple[str, ...], int]:
+    try:
+        return {path: len(item.children) for path, item in decode(section).walk()}
+    except StreamError:
+        return {}
 
 
 def _numbers(device: PciDevice, section: Section) -> Iterator[int]:
@@ -247,7 +289,8 @@ def _line(
         fields = fields.set("id", f"probe{number}")
         ported = "root-port" in node.driver or node.driver == "ioh3420"
         if ported or any(key in fields for key in ("chassis", "slot")):
-            fields = fields.set("chassis", str(number + 1)).set("slot", str(number + 1))
+            slot_number = fields.get("slot", "0") or "0"  # it is in the configuration space
+            fields = fields.set("chassis", str(number + 1)).set("slot", slot_number)
         elif node.driver == "pci-bridge":
             fields = fields.set("chassis_nr", str(number + 1))
         line = line.append("device", fields.text())

@@ -1,13 +1,15 @@
 """Try candidates: collect and check each, go on from those that remove a cause, within a time.
 
-Greedy: the first finding that refuses is taken, its candidates are tried in order; the first after
-which that finding is gone and nothing new refuses is kept, and the search goes on from there.
+Greedy: the first finding that refuses is taken and its candidates are tried in order. One after
+which the destination loads, or fewer causes are left, is kept and the search goes on from there;
+one that removes the finding and brings another is kept only when a few more are no better. At the
+end every step that turns out not to be needed is taken back.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from migratable.check import check, not_started
@@ -15,13 +17,17 @@ from migratable.errors import DestinationStartError, MigratableError
 from migratable.profile.collect import collect
 from migratable.profile.commandline import CommandLine
 from migratable.profile.model import Profile
+from migratable.rehearse.hints import edits
 from migratable.rehearse.hints.candidate import Candidate, Situation, candidates
 from migratable.rehearse.hints.guest import Guest
+from migratable.rehearse.hints.said import said
 from migratable.stream import Stream
 from migratable.verdict import Finding, Outcome, Severity, Verdict
 
 START = "destination-start"
 _MOST_STEPS = 16
+_LOOKS_FURTHER = 5
+"""Candidates that are tried after one that may only have exchanged a cause for another."""
 
 
 class OutOfTimeError(Exception):
@@ -137,7 +143,7 @@ class Search:
         steps: list[Step] = []
         for _ in range(_MOST_STEPS):
             if at.verdict.outcome is Outcome.LOADS:
-                return Solution(steps, at.line)
+                return self.least(base, Solution(steps, at.line))
             found = self._step(at)
             if found is None:
                 return None
@@ -152,11 +158,50 @@ class Search:
             if key(finding) in seen:
                 continue
             seen.add(key(finding))
+            best = self._best(at, finding)
+            if best is not None:
+                return best
+        return None
+
+    def _best(self, at: Situation, finding: Finding) -> tuple[Step, Situation] | None:
+        best: tuple[Step, Situation] | None = None
+        more = _LOOKS_FURTHER
+        try:
             for candidate in self.candidates(at, finding):
                 new = self.attempt(at, candidate)
                 if new is not None and better(at.verdict, new.verdict, finding):
-                    return Step(finding, candidate), new
-        return None
+                    if best is None or left(new.verdict) < left(best[1].verdict):
+                        best = Step(finding, candidate), new
+                    if new.verdict.outcome is Outcome.LOADS or (
+                        finding.rule != START and left(new.verdict) < left(at.verdict)
+                    ):
+                        return best
+                if best is not None:
+                    more -= 1
+                    if more <= 0:
+                        return best
+        except OutOfTimeError:
+            if best is None:
+                raise
+        return best
+
+    def least(self, base: Situation, solution: Solution) -> Solution:
+        """The same without steps that are not needed, as far as time allows."""
+        steps = solution.steps
+        if len(steps) < 2:
+            return solution
+        try:
+            for step in list(steps):
+                fewer = [one for one in steps if one is not step]
+                line = applied(base.line, fewer)
+                if line is None:
+                    continue
+                new = self.situation(line)
+                if new is not None and new.verdict.outcome is Outcome.LOADS:
+                    steps, solution = fewer, Solution(fewer, line)
+        except OutOfTimeError:
+            pass
+        return solution
 
     def candidates(self, at: Situation, finding: Finding) -> Iterator[Candidate]:
         """Candidates that can be tried; the others are kept as advice."""
@@ -185,22 +230,41 @@ class Search:
         return self.situation(line)
 
     def alternatives(self, base: Situation, solution: Solution, most: int) -> Iterator[Solution]:
-        """Other remedies for the finding that one step alone solved."""
+        """Other remedies for the finding that one step alone solved.
+
+        Not those that change the same members of the line in another way, or more beside them.
+        """
         if len(solution.steps) != 1 or most < 1:
             return
-        finding, first = solution.steps[0].finding, solution.steps[0].candidate
-        found = misses = 0
+        finding = solution.steps[0].finding
+        shown = [edits.differences(base.line, solution.line)]
+        misses = 0
         for candidate in self.candidates(base, finding):
-            if candidate.action == first.action:
+            try:
+                line = None if candidate.edit is None else candidate.edit(base.line)
+            except MigratableError:
+                continue
+            if line is None or any(edits.differences(base.line, line) >= one for one in shown):
                 continue
             new = self.attempt(base, candidate)
             if new is not None and new.verdict.outcome is Outcome.LOADS:
-                found += 1
+                shown.append(edits.differences(base.line, new.line))
                 yield Solution([Step(finding, candidate)], new.line)
             else:
                 misses += 1
-            if found >= most or misses >= most + 1:
+            if len(shown) > most or misses > most:
                 return
+
+
+def applied(line: CommandLine, steps: Sequence[Step]) -> CommandLine | None:
+    """The line with all steps, None when one needs what another did."""
+    for step in steps:
+        assert step.candidate.edit is not None
+        try:
+            line = step.candidate.edit(line)
+        except (MigratableError, StopIteration):
+            return None
+    return line
 
 
 def key(finding: Finding) -> object:
@@ -210,7 +274,7 @@ def key(finding: Finding) -> object:
     if finding.rule == "pci-config":
         detail = tuple(finding.facts.get("bytes", ()))[:1]
     elif finding.rule == START:
-        detail = finding.summary
+        detail = said(finding)
     return (
         finding.rule,
         finding.device,
@@ -220,6 +284,16 @@ def key(finding: Finding) -> object:
         block,
         detail,
     )
+
+
+def left(verdict: Verdict) -> float:
+    """How far a verdict is from loading: causes that are left; the start's hides all others."""
+    if verdict.outcome is Outcome.LOADS:
+        return 0.0
+    found = {key(one) for one in refusals(verdict)}
+    if any(one.rule == START for one in refusals(verdict)):
+        return float("inf")
+    return float(len(found)) or float("inf")
 
 
 def refusals(verdict: Verdict) -> list[Finding]:

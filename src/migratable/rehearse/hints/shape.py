@@ -4,29 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from migratable.profile.commandline_line import global_of
 from migratable.rehearse.hints import cpus, devices, edits, knobs, places, probe, pseries
 from migratable.rehearse.hints.candidate import Candidate, Situation
 from migratable.verdict import Finding
 
-_CPU_COUNT = ("piix4_pm", "ICH9LPC", "spapr-xive", "ics", "xive", "acpi-ged", "ioapic", "apic")
+_ACPI = ("piix4_pm", "ICH9LPC", "acpi-ged")
+_CPU_COUNT = (*_ACPI, "spapr-xive", "ics", "xive", "ioapic", "apic")
+
+_CONTROLLERS = ("ics", "xive", "icp")
 
 
 def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
     """By the section's device."""
     idstr = finding.device or ""
     name = idstr.rpartition("/")[2]
-    if name in _CPU_COUNT or idstr.startswith(("spapr", "ics", "xive", "icp")):
+    if not idstr:
+        yield from _migration(at)
+    if name in _ACPI:
+        yield from knobs.memory_slots(at)
+    if name in _CPU_COUNT or idstr.startswith(_CONTROLLERS):
         yield from knobs.smp(at)
         yield from pseries.controllers(at)
     if name in {"cpu", "spapr_cpu"} or idstr.startswith("cpu"):
         yield from cpus.models(at)
         yield from cpus.without_features(at)
+    yield from devices.asked(at, finding)
     if at.guest.at(idstr) is not None:
         yield from probe.properties(at, idstr)
         yield from devices.dropped(at, idstr)
         yield from places.exchanged(at, idstr)
         yield from places.moves(at)
     else:
+        yield from devices.dropped_of_kind(at, idstr)
         yield from devices.dropped_globals(at, idstr)
     for key in edits.machine_keys(at.line):
         yield edits.machine(key, None)
+
+
+def _migration(at: Situation) -> Iterator[Candidate]:
+    """What ``-global migration.`` says of the form of the stream."""
+    for option in at.line.all("global"):
+        driver, name, value = global_of(option)
+        if driver == "migration":
+            yield edits.removed(option, f"-global {driver}.{name}={value}")

@@ -3,87 +3,150 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from migratable.profile.commandline import CommandLine, Option
 from migratable.profile.commandline_line import global_of
 from migratable.rehearse.hints import cpus, devices, edits, knobs, memory
 from migratable.rehearse.hints.candidate import Candidate, Situation
+from migratable.rehearse.hints.said import said
 from migratable.verdict import Finding
 
-_PROPERTY = re.compile(r"[Pp]roperty '(?P<what>[^']+?)\.?(?P<name>[^'.]+)'")
-_ECHOED = re.compile(r"^-(?P<option>[a-z-]+) (?P<value>.*?): ")
+_PROPERTY = re.compile(r"[Pp](?:roperty|arameter) '(?P<what>[^']+?\.)?(?P<name>[^'.]+)'")
 _GLOBAL = re.compile(r"can't apply global (?P<what>[^=]+)=")
 _NAMED = re.compile(r"'([^']+)'")
+_MISSING = re.compile(r"missing '(?P<name>[^']+)' in '-(?:M|machine)'")
+_NO_OBJECT = re.compile(r"(?:Bus|Device) '[^']+' not found")
+_WORD = re.compile(r"[A-Za-z0-9_-]+")
+_PLACE = ("addr", "bus", "port", "reg", "slot")
 
 
 def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
-    """By what the line says; then every option that is not the machine's skeleton."""
-    said = finding.summary.removeprefix("the destination does not start: ")
+    """By what the program says; then every option that is not the machine's skeleton."""
+    name, which, message = said(finding)
+    echoed = list(_echoed(at, name.removeprefix("-"), which))
     received = at.stream.machine
     if received and received != at.line.machine and received in at.parts.machines:
         yield edits.machine("type", received)
-    yield from _globals(at, said)
-    yield from _echoed(at, said)
-    yield from _properties(at, said)
-    yield from _cpu(at, said)
-    if re.search("RAM|memory|maxmem|slots|NUMA|memdev", said):
+    for option in echoed:
+        if message == "invalid option":
+            yield edits.removed(option, f"-{option.name} {option.value or ''}".rstrip())
+        if (option.value or "").startswith("{"):
+            yield Candidate(action="-device as driver,key=value, not JSON", edit=without_json)
+    if _NO_OBJECT.search(message):
+        yield Candidate(action="-device options after those that they name", edit=in_order)
+    yield from _globals(at, message)
+    yield from _properties(at, message, echoed)
+    yield from _machine_named(at, message)
+    if re.search("slot|in use|already|conflict|not available|overflow", message):
+        for option in echoed:
+            yield from _members(option, _PLACE)
+        yield Candidate(action="-device without addr=", edit=_free)
+    yield from _cpu(at, message)
+    if re.search("RAM|memory|maxmem|slots|NUMA|memdev", message):
         yield from _memory(at)
-    if re.search(r"CPU|cpu|thread|core|socket|smp|vsmt|SMT|die", said):
+    if re.search(r"CPU|cpu|thread|core|socket|smp|vsmt|SMT|die", message):
         yield from knobs.smp(at)
         yield from knobs.without(at, "smp")
-    yield from _machine(at, said)
-    yield from _places(at, said)
-    yield from _options(at, said)
+    for option in echoed:
+        keys = [key for key, _ in option.fields.items() if key not in devices.STRUCTURE]
+        yield from _members(option, [*keys, *_PLACE])
+        if option.name in _SPARE:
+            yield edits.removed(option, f"-{option.name} {option.value}")
+    yield from _machine(at)
+    yield from _options(at, message)
 
 
-def _globals(at: Situation, said: str) -> Iterator[Candidate]:
-    found = _GLOBAL.search(said)
+_SPARE = frozenset({"device", "object", "netdev", "drive", "global", "rtc", "boot", "numa"})
+
+
+def _echoed(at: Situation, name: str, which: str) -> Iterator[Option]:
+    """Options that the program named before its message."""
+    for option in at.line.all("machine" if name == "M" else name):
+        identity = option.fields.get("id")
+        if which == identity or (identity is None and (option.value or "").startswith(which)):
+            yield option
+
+
+def without_json(line: CommandLine) -> CommandLine:
+    """``-device`` as key=value; JSON came to it with QEMU 6.2."""
+    for option in list(line.all("device")):
+        if (option.value or "").startswith("{"):
+            members = [pair for pair in option.fields.items() if pair[0] != "driver"]
+            text = [f"{key}={value.replace(',', ',,')}" for key, value in members]
+            new = replace(option, value=",".join([option.fields.get("driver") or "", *text]))
+            line = line.replace(option, new)
+    return line
+
+
+def in_order(line: CommandLine) -> CommandLine:
+    """``-device`` options behind those whose id they name (``bus=ID.0``, ``bmc=ID``)."""
+    waiting = [option for option, _, _ in line.devices()]
+    names = {option.fields.get("id") for option in waiting} - {None}
+    placed: list[Option] = []
+    known: set[str] = set()
+    while waiting:
+        ready = next(
+            (one for one in waiting if _named_by(one) & names <= known),
+            waiting[0],
+        )
+        waiting.remove(ready)
+        placed.append(ready)
+        known.add(ready.fields.get("id") or "")
+    rest = iter(placed)
+    options = [next(rest) if one.name == "device" else one for one in line.options]
+    return replace(line, options=tuple(options))
+
+
+def _named_by(option: Option) -> set[str]:
+    values = [value for key, value in option.fields.items() if key not in {"id", "driver"}]
+    return {name for value in values for name in (value, value.rpartition(".")[0])}
+
+
+def _globals(at: Situation, message: str) -> Iterator[Candidate]:
+    found = _GLOBAL.search(message)
     for option in at.line.all("global"):
         driver, name, value = global_of(option)
-        if (found is not None and found["what"].strip() == f"{driver}.{name}") or name in said:
+        if (found is not None and found["what"].strip() == f"{driver}.{name}") or name in message:
             yield edits.removed(option, f"-global {driver}.{name}={value}")
 
 
-def _echoed(at: Situation, said: str) -> Iterator[Candidate]:
-    """QEMU echoes the option: drop its unknown members, then all but the structure, then it."""
-    found = _ECHOED.match(said)
-    if found is None:
-        return
-    name = found["option"]
-    identity = re.search(r"id=([^,:\s]+)", found["value"])
-    for option in at.line.all("machine" if name == "M" else name):
-        fields = option.fields
-        if identity is not None and fields.get("id") != identity[1]:
-            continue
-        if identity is None and (option.value or "")[:30] != found["value"][:30]:
-            continue
-        keys = [key for key, _ in fields.items() if key not in devices.STRUCTURE]
-        keys = [key for key in keys if key not in {"type", "model", "driver"}]
-        keys.sort(key=lambda key: key not in said[len(found[0]) :])
-        for key in [*keys, "addr", "bus", "port", "reg"]:
-            if key in fields:
-                said_so = f"-{name} {fields.get('id') or fields.get('driver') or ''}: no {key}"
-                yield edits.changed(option, fields.delete(key), said_so)
-        if name in {"device", "object", "netdev", "drive", "global", "rtc", "boot", "numa"}:
-            yield edits.removed(option, f"-{name} {option.value}")
+def _members(option: Option, keys: Sequence[str]) -> Iterator[Candidate]:
+    """The option without each of its members."""
+    for key in keys:
+        if key in option.fields and key not in {"type", "model", "driver"}:
+            which = option.fields.get("id") or option.fields.get("driver") or ""
+            said_so = " ".join(filter(None, [f"-{option.name}", which]))
+            yield edits.changed(option, option.fields.delete(key), f"{said_so}: no {key}")
 
 
-def _properties(at: Situation, said: str) -> Iterator[Candidate]:
-    for found in _PROPERTY.finditer(said):
-        key = found["name"]
+def _properties(at: Situation, message: str, echoed: Sequence[Option]) -> Iterator[Candidate]:
+    """Members that the message names: of the option that it is about, else of any."""
+    named = [found["name"] for found in _PROPERTY.finditer(message)]
+    words = set(_WORD.findall(message))
+    for option in echoed:
+        keys = [key for key, _ in option.fields.items()]
+        yield from _members(option, [key for key in keys if key in named or key in words])
+    for key in named:
         for option in at.line.options:
             if option.name in {"machine", "cpu", "device", "smp", "object"}:
-                fields = option.fields
                 for spelled in (key, f"+{key}", f"-{key}", key.replace("-", "_")):
-                    if spelled in fields:
-                        said_so = f"-{option.name} without {spelled}"
-                        yield edits.changed(option, fields.delete(spelled), said_so)
+                    yield from _members(option, [spelled])
 
 
-def _cpu(at: Situation, said: str) -> Iterator[Candidate]:
+def _machine_named(at: Situation, message: str) -> Iterator[Candidate]:
+    for found in _MISSING.finditer(message):
+        yield from knobs.machine(at, found["name"], "on")
+    words = set(_WORD.findall(message.lower()))
+    for key in edits.machine_keys(at.line):
+        if key in message or key in words or key.removeprefix("cap-") in message:
+            yield edits.machine(key, None)
+
+
+def _cpu(at: Situation, message: str) -> Iterator[Candidate]:
     if at.line.cpu and re.search(
-        r"CPU|cpu|POWER|phys-bits|core|ecrementer|compat|[Cc]apab|cap-", said
+        r"CPU|cpu|POWER|phys-bits|core|ecrementer|compat|[Cc]apab|cap-", message
     ):
         yield from cpus.models(at)
         yield from cpus.without_features(at)
@@ -111,40 +174,32 @@ def _memory(at: Situation) -> Iterator[Candidate]:
     yield Candidate(action=f"-m {memory.text(memory.total(at.stream))} alone", edit=whole)
 
 
-def _machine(at: Situation, said: str) -> Iterator[Candidate]:
-    keys = [key for one in at.line.all("machine") for key, _ in one.fields.items()]
-    keys = [key for key in keys if key not in {"type", "accel"}]
-    keys.sort(key=lambda key: key not in said and key.removeprefix("cap-") not in said)
-    for key in keys:
+def _machine(at: Situation) -> Iterator[Candidate]:
+    for key in edits.machine_keys(at.line):
         yield edits.machine(key, None)
 
 
-def _places(at: Situation, said: str) -> Iterator[Candidate]:
-    """A place that is taken: the guest's own places for all that sits on PCI are not known yet."""
-    if not re.search("slot|in use|already|conflict|Bus|bus", said):
-        return
-
-    def free(line: CommandLine) -> CommandLine:
-        for option, _, _ in list(line.devices()):
-            if "addr" in option.fields:
-                line = line.replace(option, option.with_fields(option.fields.delete("addr")))
-        return line
-
-    yield Candidate(action="-device without addr=", edit=free)
+def _free(line: CommandLine) -> CommandLine:
+    """No places on PCI: the guest's own are set when the program starts."""
+    for option, _, _ in list(line.devices()):
+        if "addr" in option.fields:
+            line = line.replace(option, option.with_fields(option.fields.delete("addr")))
+    return line
 
 
-def _options(at: Situation, said: str) -> Iterator[Candidate]:
+def _options(at: Situation, message: str) -> Iterator[Candidate]:
     """Options that the message names, then any other that can be left out."""
-    names = set(_NAMED.findall(said))
+    names = set(_NAMED.findall(message))
     rest: list[Option] = []
     for option in at.line.options:
         if option.name in {"machine", "m", "display", "nodefaults", "accel", "cpu", "smp"}:
             continue
         text = option.value or ""
-        if any(one in text for one in names) or option.name in said:
+        word = rf"(?<![\w-]){re.escape(option.name)}(?![\w-])"
+        if any(one in text for one in names) or re.search(word, message):
             yield edits.removed(option, f"-{option.name} {text}".rstrip())
-        else:
-            rest.append(option)
+            continue
+        rest.append(option)
     for option in rest:
         if option.name not in {"drive", "netdev", "chardev", "object", "blockdev"}:
             yield edits.removed(option, f"-{option.name} {option.value or ''}".rstrip())

@@ -16,8 +16,7 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
     idstr = finding.device or ""
     registers = list(finding.facts.get("bytes", ()))
     if registers and registers[0] < 4:
-        yield from places.moves(at)
-        yield from places.exchanged(at, idstr)
+        yield from places.arranged(at, idstr)
     device = at.guest.at(idstr)
     if registers == [_HEADER_TYPE] and device is not None:
         several = "on" if device.register(_HEADER_TYPE, 1) & 0x80 else "off"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 
 from migratable.profile.commandline import CommandLine
-from migratable.rehearse.hints import devices, knobs, memory, places
+from migratable.rehearse.hints import devices, edits, knobs, memory, places
 from migratable.rehearse.hints.candidate import Candidate, Situation
 from migratable.verdict import Finding
 
@@ -20,7 +21,7 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
             if name.endswith(".rom"):
                 for key in ("romfile", "rombar"):
                     yield from devices.without(at, block, key)
-        yield from places.moves(at)
+        yield from places.arranged(at, block)
         yield from devices.dropped_globals(at, block)
         return
     if memory.is_main(block):
@@ -28,8 +29,8 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
             action=f"main memory named {block}: without memory-backend= and memdev=",
             edit=lambda line: memory.with_total(memory.plain(line), at.stream),
         )
-    if block == "vmsvga.fifo":
-        yield from places.moves(at)
+    if block == "vmsvga.fifo" or "vram" in block:
+        yield from places.arranged(at, block)
     if block.startswith("/rom@etc/") or block in {"pc.bios", "pc.rom"}:
         yield from knobs.acpi(at)
     if "/" not in block.removeprefix("/objects/"):
@@ -37,18 +38,26 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
 
 
 def _backend(at: Situation, block: str, size: int) -> Iterator[Candidate]:
-    """Main memory, or a memory module, of a backend with that id."""
+    """Main memory of backends of the user's, or a memory module.
+
+    It is main memory when the guest has none by the name that the destination gives its own; the
+    destination's would stay beside it otherwise, and the guest would see both.
+    """
+    if not _ID.fullmatch(block.removeprefix("/objects/")):
+        return
+    sent = {one.id: one.used_length for one in at.stream.ram_blocks}
+    own = () if at.profile is None else tuple(at.profile.ram_blocks)
+    mains = [one for one in own if memory.is_main(one)]
+    if any(one not in sent for one in mains) or (memory.is_main(block) and not mains):
+        parts = {
+            name.removeprefix("/objects/"): length
+            for name, length in sent.items()
+            if _ID.fullmatch(name.removeprefix("/objects/")) and name not in own
+        }
+        yield from _main(parts)
+        return
     name = block.removeprefix("/objects/")
     text = f"memory-backend-ram,id={name},size={memory.text(size)}"
-    main = [one for one in at.stream.ram_blocks if memory.is_main(one.id)]
-    if not main:
-
-        def as_main(line: CommandLine) -> CommandLine:
-            line = memory.plain(line).append("object", text)
-            line = line.with_machine("memory-backend", name)
-            return memory.with_total(line, at.stream)
-
-        yield Candidate(action=f"-object {text} -machine memory-backend={name}", edit=as_main)
 
     def as_module(line: CommandLine) -> CommandLine:
         line = memory.with_slots(line, at.stream)
@@ -57,3 +66,39 @@ def _backend(at: Situation, block: str, size: int) -> Iterator[Candidate]:
         return line.append("device", f"pc-dimm,memdev={name}")
 
     yield Candidate(action=f"-object {text} -device pc-dimm,memdev={name}", edit=as_module)
+
+
+def _main(parts: Mapping[str, int]) -> Iterator[Candidate]:
+    """All of main memory of one backend; of several, a NUMA node for each."""
+    total = memory.text(sum(parts.values()))
+    objects = {
+        name: f"memory-backend-ram,id={name},size={memory.text(size)}"
+        for name, size in parts.items()
+    }
+    nodes = [f"node,nodeid={number},memdev={name}" for number, name in enumerate(parts)]
+
+    def with_objects(line: CommandLine) -> CommandLine:
+        line = memory.plain(line)
+        for name, text in objects.items():
+            if memory.backend(line, name) is None:
+                line = line.append("object", text)
+        return edits.with_member(line, "m", "size", total)
+
+    def as_nodes(line: CommandLine) -> CommandLine:
+        line = with_objects(line)
+        for node in nodes:
+            line = line.append("numa", node)
+        return line
+
+    said = " ".join(f"-object {text}" for text in objects.values())
+    if len(parts) == 1:
+        (name,) = parts
+        yield Candidate(
+            action=f"{said} -machine memory-backend={name}",
+            edit=lambda line: with_objects(line).with_machine("memory-backend", name),
+        )
+    yield Candidate(action=" ".join([said, *(f"-numa {one}" for one in nodes)]), edit=as_nodes)
+
+
+_ID = re.compile(r"(?!.*\b(?:vga|vram|rom|bios|flash\d*|fifo)\b)[A-Za-z][A-Za-z0-9._-]*")
+"""An id of the user's, not a name that QEMU gives (``vga.vram``, ``system.flash0``)."""

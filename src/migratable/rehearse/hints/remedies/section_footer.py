@@ -10,5 +10,10 @@ from migratable.verdict import Finding
 
 
 def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
-    """What gives a section its length."""
+    """What gives a section its length; before it, whether there are footers at all."""
+    if not any(section.footer for section in at.stream.sections):
+        yield Candidate(
+            action="-global migration.send-section-footer=off",
+            edit=lambda line: line.with_global("migration", "send-section-footer", "off"),
+        )
     yield from shape.candidates(at, finding)

@@ -78,7 +78,7 @@ def _on_pci(at: Situation, finding: Finding, idstr: str) -> Iterator[Candidate]:
         yield from knobs.machine(at, "usb", "on")
         if not any(True for _ in at.line.all("usb")):
             yield edits.appended("usb")
-    yield from places.moves(at)
+    yield from places.arranged(at, idstr)
     if name == "virtio-net" or re.match("e1000|rtl|vmx|pcnet", name):
         yield from knobs.defaults(at)
 

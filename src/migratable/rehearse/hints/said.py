@@ -1,0 +1,27 @@
+"""What a program said when it ended at its start, apart from the option that it echoes."""
+
+from __future__ import annotations
+
+import re
+
+from migratable.verdict import Finding
+
+_ECHO = re.compile(r"(?P<option>-[a-z][a-z0-9-]*) (?P<value>\{.*\}|.*?): (?P<said>.*)", re.DOTALL)
+_BARE = re.compile(r"(?P<option>-[a-z][a-z0-9-]*): (?P<said>.*)", re.DOTALL)
+_IDENTITY = re.compile(r"(?:^|,)id=([^,]+)|\"id\": *\"([^\"]+)\"")
+
+
+def said(finding: Finding) -> tuple[str, str, str]:
+    """A program's last words at its start: option, which of them, message.
+
+    QEMU puts the option before its message as it was written; it would be another message for each
+    change of the option.
+    """
+    text = finding.summary.partition("does not start: ")[2] or finding.summary
+    found = _ECHO.fullmatch(text)
+    if found is None:
+        bare = _BARE.fullmatch(text)
+        return ("", "", text) if bare is None else (bare["option"], "", bare["said"])
+    identity = _IDENTITY.search(found["value"])
+    which = (identity[1] or identity[2]) if identity else found["value"].partition(",")[0]
+    return found["option"], which, found["said"]
