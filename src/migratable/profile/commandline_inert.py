@@ -114,7 +114,6 @@ _DROPPED = frozenset(
         "append",
         "dtb",
         "shim",
-        "accel",
         "enable-kvm",
         "no-kvm",
         "alt-grab",
@@ -166,6 +165,7 @@ _HARMLESS = frozenset(
 _HANDLERS: dict[str, Handler] = {
     "readconfig": lambda work, option: [option],
     "machine": commandline_machine.machine,
+    "accel": commandline_machine.accel,
     "cpu": commandline_machine.cpu,
     "smp": commandline_machine.smp,
     "bios": commandline_machine.bios,
@@ -279,7 +279,13 @@ def inert(
     )
 
 
+_PC_ONLY = frozenset(["acpitable", "win2k-hack"])
+"""Options that go, but that only programs for PCs know (``arch_mask`` in ``qemu-options.hx``)."""
+
+
 def _one(work: Work, option: Option) -> list[Option]:
+    if option.name in _PC_ONLY and work.architecture.startswith("ppc"):
+        return [option]  # it refuses that itself
     if option.name in _DROPPED:
         if option.name in {"kernel", "initrd", "dtb"}:
             work.note(option, "left out; its content comes with the guest's memory")

@@ -29,7 +29,9 @@ def machine(work: Work, option: Option) -> list[Option]:
         fields = fields.set("type", plain)
         work.note(option, f"machine type {plain}; the suffix is known to Proxmox's QEMU alone")
         work.skip("whether a Proxmox stream carries the machine type's +pve suffix")
-    gone = ["accel", "dumpdtb", "kernel", "initrd", "append", "dtb", "shim"]
+    gone = ["dumpdtb", "kernel", "initrd", "append", "dtb", "shim"]
+    if not any(True for _ in work.line.all("accel")):  # both at once QEMU refuses itself
+        gone.append("accel")
     if is_on(fields.get("igd-passthru")):
         gone.append("igd-passthru")
         work.skip("igd-passthru: the host bridge takes registers from the host's graphics device")
@@ -42,6 +44,12 @@ def machine(work: Work, option: Option) -> list[Option]:
         work.skip("cap-nested-hv: only KVM has it, and the profile is taken under TCG")
     fields = fields.delete(*gone)
     return [] if fields.is_empty() else [option.with_fields(fields)]
+
+
+def accel(work: Work, option: Option) -> list[Option]:
+    """``-accel``: TCG's stays, with what may be wrong with its properties; others go."""
+    kind = option.fields.get("accel") or ""
+    return [option] if kind == work.accel == "tcg" else []
 
 
 _HOST_ONLY = ("migratable", "host-phys-bits", "host-phys-bits-limit", "host-cache-info")

@@ -14,6 +14,26 @@ _TAPS = frozenset({"tap", "bridge"})
 _OUTSIDE = frozenset({"vhost-user", "vhost-vdpa", "af-xdp"})
 _SINCE = {"stream": (7, 2), "dgram": (7, 2), "af-xdp": (8, 2), "passt": (10, 1)}
 """Types that an older release refuses, which a stand-in would hide."""
+_TYPES = frozenset(
+    [
+        *_TAPS,
+        *_OUTSIDE,
+        *_SINCE,
+        "dump",
+        "hubport",
+        "l2tpv3",
+        "netmap",
+        "nic",
+        "none",
+        "socket",
+        "user",
+        "vde",
+        "vmnet-bridged",
+        "vmnet-host",
+        "vmnet-shared",
+    ]
+)
+"""``NetClientDriver`` of 4.1 to 11.1."""
 _USER_HOST = ("hostfwd", "guestfwd", "smb", "smbserver", "tftp", "bootfile", "restrict")
 _NIC_KEYS = ("model", "mac", "macaddr", "addr", "vectors", "id", "name")
 
@@ -83,9 +103,10 @@ def netdev(work: Work, option: Option) -> list[Option]:
     """``-netdev``."""
     fields = option.fields
     name = fields.get("id") or ""
-    since = _SINCE.get(fields.get("type") or "")
-    if since is not None and work.older_than(*since):
-        return [option]
+    kind = fields.get("type") or ""
+    since = _SINCE.get(kind)
+    if (since is not None and work.older_than(*since)) or kind not in _TYPES:
+        return [option]  # it refuses that itself
     kind, members = _members(work, option, fields, named=f"netdev {name}")
     text = Fields.of(kind, option="netdev", **{"id": name, **members}).text()
     return [Option(name="netdev", value=text, index=option.index)]

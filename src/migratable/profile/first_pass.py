@@ -2,8 +2,8 @@
 
 QEMU looks every option up before it acts on any (the first loop of ``qemu_init``, ``lookup_opt``):
 an option that the release does not know ends it at once. What the inert line keeps QEMU checks by
-itself; of what it leaves out, the options that not all releases know are shown to the program with
-``-version``, with which it ends after looking them up.
+itself. When it leaves out options that not all releases know, all options are shown to the program
+behind ``-version``: it looks them up, then acts on the first, and ends.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Iterable, Sequence
 
 from migratable.errors import DestinationStartError
-from migratable.profile.commandline_line import CommandLine, Option
+from migratable.profile.commandline_line import IMAGE, CommandLine, Option
 
 DATED = frozenset(
     [
@@ -41,13 +41,12 @@ DATED = frozenset(
         "singlestep",
         "tb-size",
         "tdf",
-        "win2k-hack",
         "writeconfig",
     ]
 )
-"""Options of ``commandline_inert._DROPPED`` that not every release and target knows."""
+"""Options of ``commandline_inert._DROPPED`` that not every release knows."""
 
-_NOT_THERE = re.compile(r"-\S+: (?:invalid option|Option not supported for this target)$")
+_NOT_THERE = re.compile(r"-\S+: invalid option$")
 
 
 def examine(command: Sequence[str], line: CommandLine, *, timeout: float) -> None:
@@ -56,8 +55,9 @@ def examine(command: Sequence[str], line: CommandLine, *, timeout: float) -> Non
     :param command: words that start the program.
     :raise DestinationStartError: When it does not, with its own line.
     """
-    said = _said(command, (one for one in line.options if one.name in DATED), timeout)
-    for text in said:
+    if not any(one.name in DATED for one in line.options):
+        return
+    for text in _said(command, line.options, timeout):
         found = re.sub(r"^\S*qemu\S*: ", "", text)
         if _NOT_THERE.match(found):
             raise DestinationStartError(
@@ -67,12 +67,14 @@ def examine(command: Sequence[str], line: CommandLine, *, timeout: float) -> Non
 
 
 def _said(command: Sequence[str], options: Iterable[Option], timeout: float) -> list[str]:
-    words = [word for option in options for word in (option.words[0], *["x"] * takes_one(option))]
-    if not words:
-        return []
+    words = ["-version"]
+    for option in options:
+        words += option.words[:1]
+        if option.value is not None and option.spelled != IMAGE:
+            words.append("x")  # nothing is looked at behind -version
     try:
         ended = subprocess.run(
-            [*command, *words, "-version"],
+            [*command, *words],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -82,8 +84,3 @@ def _said(command: Sequence[str], options: Iterable[Option], timeout: float) -> 
     except (OSError, subprocess.TimeoutExpired):
         return []  # the start will tell
     return ended.stderr.decode("utf-8", "replace").splitlines()
-
-
-def takes_one(option: Option) -> bool:
-    """Has the option an argument? Its content is of no concern here and could name files."""
-    return option.value is not None
