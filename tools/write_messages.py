@@ -22,6 +22,7 @@ TITLES = {
     "start": "The destination does not start",
     "libvirt": "libvirt",
     "managers": "Managers",
+    "around": "Around the migration: connections, definitions, helpers",
 }
 HEAD = """\
 # Messages

@@ -88,8 +88,11 @@ class Failure:
 
 # Texts that other programs print as well; in a long log they count only beside QEMU or migration.
 _GENERIC_GROUPS = frozenset(
-    {"start", "protocol", "source", "libvirt", "managers", "channels", "blockers", "internals"}
-)
+    {
+        "start", "protocol", "source", "libvirt", "managers", "channels", "blockers", "internals",
+        "around",
+    }
+)  # fmt: skip
 _ABOUT_VMS = re.compile(r"qemu|kvm|libvirt|migrat|virt-|\bVM\b|\bdomain\b|guest", re.IGNORECASE)
 
 

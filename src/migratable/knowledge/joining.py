@@ -17,13 +17,28 @@ def joined(buffer: bytes, start: int, end: int) -> list[Piece]:
     only reports a failure, or that ends inside a text, is joined with what follows when the whole
     then says more.
     """
-    alone = list(pieces(buffer[start:end]))
+    soft = _soft_end(buffer, start, end)
+    alone = list(pieces(soft or buffer[start:end]))
     matches = [match for piece in alone for match in recognise(piece.text)]
     if not matches:
         return _best(_candidates(buffer, start, end, earlier=True), ()) or alone
     if _says_little(matches):
         return _best(_candidates(buffer, start, end, earlier=False), matches) or alone
     return alone
+
+
+def _soft_end(buffer: bytes, start: int, end: int) -> bytes:
+    """The line and what follows it behind soft line breaks of quoted-printable; b"" without one."""
+    text = b""
+    for _ in range(FOLLOWING + 1):
+        line = buffer[start:end].rstrip()
+        if not line.endswith(b"=") or line.endswith(b"=="):
+            return text and text + _part(line)
+        text += (line if not text else _part(line))[:-1]
+        start = end + 1
+        stop = buffer.find(b"\n", start)
+        end = stop if stop >= 0 else len(buffer)
+    return text
 
 
 def _says_little(matches: list[Match]) -> bool:
