@@ -100,7 +100,7 @@ def command(
     if rehearses:
         verdict = _rehearsed(opened, given, release, timeout, verdict, profile)
     if hints:
-        verdict = _with_hints(verdict, opened, to, given, release, rehearses, form, hint_seconds)
+        verdict = _with_hints(verdict, opened, to, given, release, form, hint_seconds)
     verdict = _decided(verdict, None if no_project else project_file, look=not no_project)
     if form == "json":
         click.echo(json.dumps(verdict.to_json(), ensure_ascii=False))
@@ -190,7 +190,6 @@ def _with_hints(
     to: str | None,
     given: list[str] | str | None,
     release: str | None,
-    rehearses: bool,
     form: str,
     seconds: float,
 ) -> Verdict:
@@ -210,7 +209,6 @@ def _with_hints(
                 opened.stream,
                 given or list(find(to or "").command_line),
                 release=release,
-                rehearse=rehearses,
                 budget_seconds=seconds,
                 progress=progress,
             )

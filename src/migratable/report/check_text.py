@@ -62,9 +62,10 @@ def _show(out: Console, verdict: Verdict, name: str, to: str, *, most: int) -> N
     findings = _sorted(verdict.findings)
     latent = [one for one in findings if one.severity is Severity.LATENT]
     others = [one for one in findings if one.severity is not Severity.LATENT]
+    commands: set[str] = set()
     for number, finding in enumerate([*others[:_MOST], *latent[:most]]):
         out.print()
-        for part in _finding(finding, whole=number == 0):
+        for part in _finding(finding, commands, whole=number == 0):
             out.print(part)
     if len(others) > _MOST:
         out.print(Text(f"\n  {len(others) - _MOST} more findings: --format json"))
@@ -142,7 +143,7 @@ def _sorted(findings: Sequence[Finding]) -> list[Finding]:
     ) + [one for one in findings if one.severity is Severity.INFO]
 
 
-def _finding(finding: Finding, *, whole: bool) -> Iterator[Any]:
+def _finding(finding: Finding, commands: set[str], *, whole: bool) -> Iterator[Any]:
     label = finding.rule
     if finding.severity is not Severity.REFUSES:
         label = f"{finding.severity}: {label}"
@@ -164,18 +165,20 @@ def _finding(finding: Finding, *, whole: bool) -> Iterator[Any]:
         for line in finding.stderr[1:] if whole else ():
             yield _labelled("", line)
     for hint in finding.hints:
-        yield from _hint(hint)
+        yield from _hint(hint, commands)
 
 
-def _hint(hint: Hint) -> Iterator[Any]:
+def _hint(hint: Hint, commands: set[str]) -> Iterator[Any]:
     tried = {None: "not tried", Basis.PREDICTED: "checked", Basis.REHEARSED: "rehearsed"}
     label = f"Fix ({tried[hint.verified]})"
     where = f"{hint.side} only" if str(hint.side) == "destination" else f"on the {hint.side}"
     goes_on = (
         "the guest must restart" if hint.needs_guest_restart else "the guest goes on unchanged"
     )
-    yield _labelled(label, f"{hint.action}   ({where}, {goes_on})")
-    if hint.command:
+    again = ", the same command" if hint.command in commands else ""
+    yield _labelled(label, f"{hint.action}   ({where}, {goes_on}{again})")
+    if hint.command and not again:
+        commands.add(hint.command)
         yield _labelled("", hint.command)
 
 

@@ -36,7 +36,7 @@ def tried(
     command_line: CommandLine | Sequence[str] | str,
     *,
     release: str | None = None,
-    rehearse: bool = False,
+    rehearse: bool = True,
     budget_seconds: float = 10.0,
     most: int = 3,
     progress: Callable[[str], None] | None = None,
@@ -48,7 +48,8 @@ def tried(
 
     :param command_line: the destination's, as the user gave it.
     :param release: a lab release in the place of its program.
-    :param rehearse: prove each remedy in the real program too; those that it refuses are dropped.
+    :param rehearse: prove each remedy in the real program, as far as time allows; those that it
+        refuses are dropped.
     :param budget_seconds: for everything together.
     :param most: hints for a finding.
     :param progress: told what is tried now.

@@ -24,8 +24,8 @@ _NICS = (
     "i82",
     "sungem",
 )
-_WITH_ROM = frozenset({0x02, 0x03})
-"""Base classes (network, display) whose devices have a ROM if nothing else is said."""
+_WITH_ROM = frozenset({0x0200, 0x0300})
+"""Classes (Ethernet, VGA) whose devices have a ROM if nothing else is said."""
 DISK = "DISK-IMAGE"
 """In the place of an image's path, which only the user knows."""
 
@@ -48,7 +48,7 @@ def _own(at: Situation, device: PciDevice, driver: str) -> Iterator[str]:
     if "slot" in known and (slot := device.slot_number) is not None:
         yield f"slot={slot}"
     with_rom = any(block.endswith(".rom") for block in device.blocks)
-    if "romfile" in known and not with_rom and device.register(0x0B, 1) in _WITH_ROM:
+    if "romfile" in known and not with_rom and device.register(0x0A, 2) in _WITH_ROM:
         yield "romfile="
 
 

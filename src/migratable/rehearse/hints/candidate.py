@@ -4,8 +4,9 @@ A remedy module is named as the rule that it is for (hyphens as underscores) and
 
     def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]: …
 
-most likely or cheapest first. There is no list to edit. What a module proposes is tried before it
-is shown, so it may guess.
+most likely or cheapest first. There is no list to edit; a rule without a module has what
+:mod:`.shape` proposes for any section. What is proposed is tried before it is shown, so it may be
+a guess.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ def proposers() -> dict[str, Propose]:
 
 
 def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
-    """Remedies for a finding, most likely first."""
-    propose = proposers().get(finding.rule)
-    if propose is not None:
-        yield from propose(at, finding)
+    """Remedies for a finding, cheapest and most likely first."""
+    from migratable.rehearse.hints import shape  # noqa: PLC0415 -- it imports this
+
+    yield from proposers().get(finding.rule, shape.candidates)(at, finding)

@@ -130,4 +130,6 @@ def surplus(at: Situation, option: Option) -> Candidate:
     fields = option.fields
     name = fields.get("id") or fields.get("driver") or ""
     said = f"{fields.get('driver')},id={name}" if fields.get("id") else name
-    return edits.removed(option, f"-device {said}")
+    return Candidate(
+        action=f"without -device {said}", edit=lambda line: edits.without_device(line, option)
+    )

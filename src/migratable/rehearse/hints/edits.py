@@ -37,6 +37,22 @@ def removed(option: Option, said: str) -> Candidate:
     return Candidate(action=f"without {said}", edit=edit)
 
 
+def without_device(line: CommandLine, option: Option) -> CommandLine:
+    """The line without a ``-device`` and all that sits on its buses."""
+    names = {option.fields.get("id")} - {None}
+    line = line.replace(option)
+    found = True
+    while found:
+        found = False
+        for one, _, identity in list(line.devices()):
+            bus = one.fields.get("bus") or ""
+            if bus and (bus in names or bus.rpartition(".")[0] in names):
+                line = line.replace(one)
+                names.add(identity or None)
+                found = True
+    return line
+
+
 def changed(option: Option, fields: Fields, said: str) -> Candidate:
     """An option with other members."""
 

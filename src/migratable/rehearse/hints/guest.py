@@ -55,6 +55,11 @@ class PciDevice:
         return ":".join((self.root, *self.chain))
 
     @property
+    def addr(self) -> str:
+        """As ``addr=`` has it: ``0x1c``, ``0x1c.2``."""
+        return slot_of(self.path)
+
+    @property
     def pci_id(self) -> str:
         """``1af4:1000``, empty when it is not known."""
         return identity(self.config)
@@ -78,6 +83,12 @@ class PciDevice:
         return next(
             (at for kind, at in virtio.pci_capabilities(self.config) if kind == number), None
         )
+
+
+def slot_of(path: str) -> str:
+    """The last slot of a path as ``addr=`` has it."""
+    slot, _, function = path.rpartition(":")[2].partition(".")
+    return f"{int(slot, 16):#x}" if function == "0" else f"{int(slot, 16):#x}.{function}"
 
 
 def identity(config: bytes) -> str:

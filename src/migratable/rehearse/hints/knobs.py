@@ -55,19 +55,13 @@ def defaults(at: Situation) -> Iterator[Candidate]:
         yield edits.appended("nodefaults")
 
 
-_DEFAULTS = frozenset(
-    {"slirp", "parallel_isa", "serial", "fdc", "vga", "e1000", "e1000e", "spapr_vty", "ide_drive"}
-)
+_DEFAULTS = frozenset({"slirp", "parallel_isa", "serial", "fdc", "vmmouse"})
 
 
 def own_devices(at: Situation) -> Iterator[Candidate]:
-    """QEMU's own default devices, when the destination lacks several of them."""
+    """QEMU's own default devices, when the destination lacks several that are not on PCI."""
     if any(True for _ in at.line.all("nodefaults")):
-        missing = {
-            (one.device or "").rpartition("/")[2]
-            for one in at.verdict.findings
-            if one.rule == "unknown-section"
-        }
+        missing = {one.device for one in at.verdict.findings if one.rule == "unknown-section"}
         if len(missing & _DEFAULTS) > 1:
             yield from without(at, "nodefaults")
 
@@ -165,7 +159,7 @@ def _children(at: Situation, idstr: str, name: str, *, within: str = "") -> int:
 
 
 def _smp_texts(count: int, limits: list[int]) -> Iterator[str]:
-    yield from (f"{count},maxcpus={limit}" for limit in limits if limit >= count)
+    yield from (f"{count},maxcpus={limit}" for limit in limits if limit > count)
     yield str(count)
     for limit in (2, 4, 8, 16, 32):
         if limit > count:

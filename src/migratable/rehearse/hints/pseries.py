@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from migratable.profile.commandline import CommandLine
+from migratable.profile.commandline_line import global_of
 from migratable.rehearse.hints import edits, knobs
 from migratable.rehearse.hints.candidate import Candidate, Situation
 
@@ -27,10 +28,10 @@ def controllers(at: Situation) -> Iterator[Candidate]:
     if not (xics or xive) or not at.pseries:
         return
     mode = "dual" if xics and xive else "xics" if xics else "xive"
-    if at.line.get("machine", "ic-mode") is not None:
-        yield edits.machine("ic-mode", None)
     for one in dict.fromkeys((mode, "dual")):
         yield edits.machine("ic-mode", one)
+    if at.line.get("machine", "ic-mode") is not None:
+        yield edits.machine("ic-mode", None)
     if at.line.get("machine", "max-cpu-compat") is not None:
         yield edits.machine("max-cpu-compat", None)
 
@@ -47,6 +48,17 @@ def vio(at: Situation, idstr: str) -> Iterator[Candidate]:
             wanted.setdefault(_DRIVERS[one["kind"]], []).append(int(one["reg"], 16))
     if found["inner"]:  # a disk on a v-scsi
         return
+    here = (
+        {one.idstr for one in at.profile.loader.handlers}
+        if at.profile and at.profile.loader
+        else set()
+    )
+    if any(name.startswith("nvram@") for name in here & at.guest.names.keys()):
+        wanted.pop("spapr-nvram", None)  # it is where the guest has it
+    for option in at.line.all("global"):
+        driver, name, _ = global_of(option)
+        if name == "reg" and driver == _DRIVERS[found["kind"]]:
+            yield edits.removed(option, f"-global {option.value}")
     yield Candidate(
         action="virtual devices at the guest's addresses: "
         + ", ".join(f"{d} reg={r:#x}" for d, regs in wanted.items() for r in regs),

@@ -68,6 +68,7 @@ class Search:
     advice: dict[object, list[Candidate]] = field(default_factory=dict)
     _known: dict[tuple[str, ...], Situation | None] = field(default_factory=dict)
     _guest: Guest | None = None
+    _been: set[tuple[str, ...]] = field(default_factory=set)
 
     @property
     def guest(self) -> Guest:
@@ -141,6 +142,7 @@ class Search:
         """Find steps that make the destination load, None when there are none in time."""
         at = base
         steps: list[Step] = []
+        self._been = {tuple(base.line.argv)}
         for _ in range(_MOST_STEPS):
             if at.verdict.outcome is Outcome.LOADS:
                 return self.least(base, Solution(steps, at.line))
@@ -148,6 +150,7 @@ class Search:
             if found is None:
                 return None
             step, at = found
+            self._been.add(tuple(at.line.argv))
             steps.append(step)
             self.partly.setdefault(key(step.finding), step.candidate)
         return None
@@ -169,6 +172,8 @@ class Search:
         try:
             for candidate in self.candidates(at, finding):
                 new = self.attempt(at, candidate)
+                if new is not None and tuple(new.line.argv) in self._been:
+                    continue
                 if new is not None and better(at.verdict, new.verdict, finding):
                     if best is None or left(new.verdict) < left(best[1].verdict):
                         best = Step(finding, candidate), new
@@ -232,7 +237,8 @@ class Search:
     def alternatives(self, base: Situation, solution: Solution, most: int) -> Iterator[Solution]:
         """Other remedies for the finding that one step alone solved.
 
-        Not those that change the same members of the line in another way, or more beside them.
+        Not those that change the same members of the line in another way, or more beside them, or
+        that have more or fewer devices.
         """
         if len(solution.steps) != 1 or most < 1:
             return
@@ -245,6 +251,8 @@ class Search:
             except MigratableError:
                 continue
             if line is None or any(edits.differences(base.line, line) >= one for one in shown):
+                continue
+            if len(list(line.devices())) != len(list(solution.line.devices())):
                 continue
             new = self.attempt(base, candidate)
             if new is not None and new.verdict.outcome is Outcome.LOADS:

@@ -1,4 +1,7 @@
-"""Remedies for sections whose length or values do not fit: counts, then properties."""
+"""Remedies for sections whose length or values do not fit: counts, then properties.
+
+They are for every rule that has no module of its own in :mod:`.remedies`.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,6 @@ from migratable.verdict import Finding
 
 _ACPI = ("piix4_pm", "ICH9LPC", "acpi-ged")
 _CPU_COUNT = (*_ACPI, "spapr-xive", "ics", "xive", "ioapic", "apic")
-
 _CONTROLLERS = ("ics", "xive", "icp")
 
 

@@ -53,7 +53,20 @@ def below(
 
                 yield Candidate(action=f"-device {text},drive={identity}", edit=edit)
                 continue
+        if driver in {"usb-redir", "usb-serial", "usb-braille"}:
+            yield _with_chardev(text, f"usbchar{port.replace('.', '-')}")
+            continue
         yield edits.appended("device", text)
+
+
+def _with_chardev(text: str, identity: str) -> Candidate:
+    def edit(line: CommandLine) -> CommandLine:
+        line = line.append("chardev", f"null,id={identity}")
+        return line.append("device", f"{text},chardev={identity}")
+
+    return Candidate(
+        action=f"-chardev null,id={identity} -device {text},chardev={identity}", edit=edit
+    )
 
 
 def _disk(at: Situation, node: Node, where: re.Match[str]) -> Iterator[Candidate]:

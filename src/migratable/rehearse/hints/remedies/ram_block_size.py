@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from migratable.profile.commandline import CommandLine
 from migratable.rehearse.hints import devices, memory
 from migratable.rehearse.hints.candidate import Candidate, Situation
 from migratable.verdict import Finding
@@ -40,27 +39,15 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
 
 
 def _video(at: Situation, block: str, size: int) -> Iterator[Candidate]:
-    for key, value in (
-        ("vgamem_mb", str(size // _MIB)),
-        ("vgamem", memory.text(size)),
-        ("vram_size_mb", str(size // _MIB)),
-        (None, ""),
-    ):
-        if key is None:
-            for name in ("vgamem_mb", "vgamem", "vram_size_mb"):
-                yield from devices.without(at, block, name)
-        else:
-            yield from devices.with_property(at, block, key, value)
+    yield from devices.with_property(at, block, "vgamem_mb", str(size // _MIB))
+    yield from devices.with_property(at, block, "vgamem", memory.text(size))
+    yield from devices.with_property(at, block, "vram_size_mb", str(size // _MIB))
+    for name in ("vgamem_mb", "vgamem", "vram_size_mb"):
+        yield from devices.without(at, block, name)
 
 
 def _rom(at: Situation, block: str, size: int) -> Iterator[Candidate]:
     yield from devices.without(at, block, "romsize")
     yield from devices.without(at, block, "romfile")
     yield from devices.with_property(at, block, "romsize", str(size))
-    path = f"{size}-BYTES.rom"
-
-    def placeholder(line: CommandLine) -> CommandLine:
-        return line
-
-    del path, placeholder
     yield Candidate(action=f"the source's ROM file for {block} ({size} bytes) as romfile=")

@@ -1,14 +1,15 @@
-"""Values or lengths that the destination does not take: numbers of CPUs, ports, properties."""
+"""A section or subsection newer than this program reads."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from migratable.rehearse.hints import shape
+from migratable.rehearse.hints import releases, shape
 from migratable.rehearse.hints.candidate import Candidate, Situation
 from migratable.verdict import Finding
 
 
 def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
-    """What gives a section its length."""
+    """Properties that give it an older form, else another release."""
     yield from shape.candidates(at, finding)
+    yield from releases.advice(at)
