@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from migratable.knowledge.catalogue import Message, Text, messages
 from migratable.knowledge.template import Value
 
 # Messages of this rank or below have so little text that they must be the whole line.
 WEAK = -2
+# Characters of a line whose matches are kept for the next time.
+REMEMBERED = 1000
 
 # The program's name, and the function's or device's that some messages have behind it.
 _PREFIX = re.compile(r"(?:.*?(?:qemu[\w-]*|kvm[\w-]*)(?:\[\d+\])?: )(?P<function>[\w.:-]+: )?|")
@@ -55,6 +57,16 @@ def recognise(line: str) -> list[Match]:
     A line may hold several: from 10.2 QEMU chains them. A match inside a longer match of another
     message is left out. Never raises.
     """
+    return list(_short(line) if len(line) <= REMEMBERED else _search(line))
+
+
+@lru_cache(maxsize=1024)
+def _short(line: str) -> tuple[Match, ...]:
+    # The same line is asked about as a hit, as a neighbour, and joined; logs repeat themselves.
+    return tuple(_search(line))
+
+
+def _search(line: str) -> list[Match]:
     found: list[tuple[Match, list[tuple[int, int]]]] = []
     for word, texts in _index():
         if word not in line:
