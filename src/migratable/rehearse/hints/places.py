@@ -149,8 +149,6 @@ _VGA = {
 def displays(at: Situation) -> Iterator[Candidate]:
     """``-vga`` for a display of the guest's that the destination lacks."""
     given = any(True for _ in at.line.all("vga"))
-    if not given and not any(True for _ in at.line.all("nodefaults")):
-        return
     for device in plan(at).missing:
         if device.register(0x0A, 2) != missing.CLASS_VGA:
             continue

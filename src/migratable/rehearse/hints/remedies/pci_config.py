@@ -17,9 +17,9 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
     registers = list(finding.facts.get("bytes", ()))
     if registers and registers[0] < 4:
         yield from places.arranged(at, idstr)
-    device = at.guest.at(idstr)
-    if registers == [_HEADER_TYPE] and device is not None:
-        several = "on" if device.register(_HEADER_TYPE, 1) & 0x80 else "off"
+    node = devices.node_of(at, idstr)
+    if registers == [_HEADER_TYPE] and node is not None:
+        several = "off" if node.prop("multifunction") == "true" else "on"
         yield from devices.with_property(at, idstr, "multifunction", several)
     yield from probe.properties(at, idstr)
     yield from devices.dropped(at, idstr)

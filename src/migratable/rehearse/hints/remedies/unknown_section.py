@@ -25,14 +25,11 @@ _BUILT_IN: dict[str, tuple[tuple[str, str], ...]] = {
     "ich9_smb": (("smbus", "on"),),
     "i2c_bus": (("smbus", "on"), ("acpi", "on")),
     "fdc": (("fdc", "on"),),
-    "uhci": (("usb", "on"),),
-    "ehci": (("usb", "on"),),
-    "ohci": (("usb", "on"),),
-    "xhci": (("usb", "on"),),
 }
 _NO: dict[str, tuple[str, ...]] = {"hpet": ("no-hpet",), "acpi_build": ("no-acpi",)}
 _XICS = frozenset({"ics", "icp/server"})
 _XIVE = frozenset({"xive-source", "spapr-xive", "xive-tctx"})
+_USB = frozenset({"uhci", "ehci", "ohci", "xhci"})
 _CPU = frozenset({"cpu", "cpu_common", "apic", "spapr_cpu"})
 
 
@@ -74,10 +71,8 @@ def _on_pci(at: Situation, finding: Finding, idstr: str) -> Iterator[Candidate]:
         below = idstr[len(device.path) :].rpartition("/")[0]
         if below:
             yield from usb.below(at, device, node, below, name)
-    if name == "uhci" and device.path == "0000:00:01.2":
-        yield from knobs.machine(at, "usb", "on")
-        if not any(True for _ in at.line.all("usb")):
-            yield edits.appended("usb")
+    elif name in _USB and not any(True for _ in at.line.all("usb")):
+        yield from knobs.machine(at, "usb", "on")  # all of its controllers at once
     yield from places.arranged(at, idstr)
     if name == "virtio-net" or re.match("e1000|rtl|vmx|pcnet", name):
         yield from knobs.defaults(at)
