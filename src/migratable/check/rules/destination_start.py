@@ -20,6 +20,7 @@ The program itself.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from migratable.check.points import NotStarted
@@ -27,11 +28,30 @@ from migratable.check.rule import Rule, refuses
 from migratable.check.trouble import Problem
 from migratable.verdict import Severity
 
+_CONTINUED = (
+    "Please configure -smp options properly or try enabling topoext feature.",
+    "This may cause strange/hard to debug errors",
+    "the one being picked for CMOS setup might not reflect your intent",
+    "Try removing CPUs, NUMA nodes, memory slots or PCI bridges.",
+    "Try removing some objects.",
+    'Defaulting to "bh"',
+)
+"""What follows a warning (``error_printf`` behind ``warn_report``), in part without a line end."""
+_PROGRAM = re.compile(r"^\S*qemu-\S+: ")
+
+
+def _error(line: str) -> str:
+    """The line's own error; empty for a warning and what belongs to one."""
+    for words in _CONTINUED:
+        if line.startswith(words):
+            line = _PROGRAM.sub("", line.removeprefix(words))
+    return "" if "warning:" in line else line.strip()
+
 
 def check(at: NotStarted) -> Iterator[Problem]:
     """It has printed why."""
     cause = next(
-        (line for line in at.stderr if "warning:" not in line and line.strip()),
+        filter(None, map(_error, at.stderr)),
         at.stderr[-1] if at.stderr else "",
     )
     yield Problem(
@@ -49,6 +69,27 @@ RULE = Rule(
         refuses(
             NotStarted(release=(10, 0), stderr=('unsupported machine type: "pc-q35-99"',)),
             "unsupported machine type",
+        ),
+        refuses(
+            NotStarted(
+                release=(7, 2),
+                stderr=(
+                    "warning: This family of AMD CPU doesn't support hyperthreading(2)",
+                    "Please configure -smp options properly or try enabling topoext feature.",
+                    "-device x: 'x' is not a valid device model name",
+                ),
+            ),
+            "start: -device x: 'x' is not",
+        ),
+        refuses(
+            NotStarted(
+                release=(7, 2),
+                stderr=(
+                    "the one being picked for CMOS setup might not reflect your intent"
+                    "qemu-system-x86_64: no room",
+                ),
+            ),
+            "start: no room",
         ),
     ),
 )
