@@ -25,7 +25,7 @@ from migratable.rehearse.hints.search import OutOfTimeError, Search, Solution, k
 from migratable.stream import Stream
 from migratable.verdict import Basis, Finding, Hint, Outcome, Severity, Verdict
 
-__all__ = ["tried"]
+__all__ = ["OutOfTimeError", "tried"]
 
 _LEAST = 0.5
 

@@ -103,8 +103,8 @@ def differences(old: CommandLine, new: CommandLine) -> frozenset[Place]:
     return frozenset(one for one in every if before.get(one) != after.get(one))
 
 
-def _members(line: CommandLine) -> dict[Place, str | None]:
-    found: dict[Place, str | None] = {}
+def _members(line: CommandLine) -> dict[Place, str]:
+    found: dict[Place, str] = {}
     count: Counter[tuple[str, str]] = Counter()
     for option in line.options:
         if option.name == "global":
@@ -120,7 +120,7 @@ def _members(line: CommandLine) -> dict[Place, str | None]:
         if option.name not in _MERGED:
             count[option.name, which] += 1
             which += f"#{count[option.name, which]}"
-        found[option.name, which, ""] = None
+        found[option.name, which, ""] = ""
         found.update({(option.name, which, key): value for key, value in fields})
     return found
 

@@ -66,6 +66,8 @@ def with_total(line: CommandLine, stream: Stream) -> CommandLine:
         if len(known) == len(used):
             size = sum(known)
     options = list(line.all("m"))
+    if not size:  # a stream without RAM
+        return line
     if not options:
         return line.append("m", text(size))
     option = options[-1]

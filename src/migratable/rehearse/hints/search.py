@@ -210,13 +210,16 @@ class Search:
 
     def candidates(self, at: Situation, finding: Finding) -> Iterator[Candidate]:
         """Candidates that can be tried; the others are kept as advice."""
-        for candidate in candidates(at, finding):
+        for candidate in self._proposed(at, finding):
             if candidate.edit is None:
                 kept = self.advice.setdefault(key(finding), [])
                 if all(one.action != candidate.action for one in kept):
                     kept.append(candidate)
             else:
                 yield candidate
+
+    def _proposed(self, at: Situation, finding: Finding) -> Iterator[Candidate]:
+        return candidates(at, finding)
 
     def attempt(self, at: Situation, candidate: Candidate) -> Situation | None:
         """Try one; None when it changes nothing or cannot be tried.
