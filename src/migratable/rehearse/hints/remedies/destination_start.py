@@ -11,7 +11,7 @@ from migratable.profile.commandline_line import global_of
 from migratable.rehearse.hints import cpus, devices, edits, knobs, memory
 from migratable.rehearse.hints.candidate import Candidate, Situation
 from migratable.rehearse.hints.said import said
-from migratable.verdict import Finding
+from migratable.verdict import Finding, Side
 
 _PROPERTY = re.compile(r"[Pp](?:roperty|arameter) '(?P<what>[^']+?\.)?(?P<name>[^'.]+)'")
 _GLOBAL = re.compile(r"can't apply global (?P<what>[^=]+)=")
@@ -29,6 +29,14 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
     received = at.stream.machine
     if received and received != at.line.machine and received in at.parts.machines:
         yield edits.machine("type", received)
+    if "unsupported machine type" in message:  # no other member of the line gives it
+        yield Candidate(
+            action=f"this QEMU has no machine type {at.line.machine}: a release that has it, or "
+            "restart the guest with a machine type that both sides have",
+            side=Side.SOURCE,
+            needs_guest_restart=True,
+        )
+        return
     for option in echoed:
         if message == "invalid option":
             yield edits.removed(option, f"-{option.name} {option.value or ''}".rstrip())

@@ -1,0 +1,238 @@
+"""Remedies that were tried, by the real program: refused before, loaded with the hint."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from migratable.check import check, not_started
+from migratable.cli.check import command as check_command
+from migratable.errors import DestinationStartError
+from migratable.profile.collect import collect
+from migratable.profile.commandline import CommandLine, parse
+from migratable.rehearse import rehearse
+from migratable.rehearse.hints import tried
+from migratable.stream import Stream, read, write
+from migratable.verdict import Basis, Finding, Outcome, Severity, Side, Verdict
+from tests.conftest import Lab
+
+pytestmark = pytest.mark.real
+SECONDS = 30.0  # the machine has other work; what is tested is not how fast it is
+
+
+def arguments(lab: Lab, release: str, text: str) -> list[str]:
+    arch = "ppc64" if "pseries" in text else "x86_64"
+    return [*lab(release, arch).command, *text.split(), "-nodefaults", "-display", "none"]
+
+
+def saved(lab: Lab, release: str, text: str) -> Stream:
+    """The stream of a machine that has not run."""
+    return read(collect(arguments(lab, release, text), ram_sizes={}, vmstate=False).stream or b"")
+
+
+def judged(stream: Stream, line: list[str]) -> Verdict:
+    sizes = {one.id: one.used_length for one in stream.ram_blocks}
+    try:
+        return check(stream, collect(line, ram_sizes=sizes, vmstate=False))
+    except DestinationStartError as error:
+        return not_started(error.stderr, stream=stream)
+
+
+def refusals(verdict: Verdict) -> list[Finding]:
+    return [one for one in verdict.findings if one.severity is Severity.REFUSES]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """*fix* is what the first hint's command has and the refused line had not."""
+
+    source: tuple[str, str]
+    destination: tuple[str, str]
+    rule: str
+    fix: str = ""
+    without: str = ""
+
+
+Q35, PC = "-M pc-q35-5.2 -m 64", "-M pc-i440fx-5.2 -m 64"
+PSERIES = "-M pseries-5.2 -m 256"
+CASES = {
+    "cpu": Case(
+        source=("5.2", f"{PSERIES} -cpu POWER9"),
+        destination=("10.0", f"{PSERIES} -cpu POWER9"),
+        rule="cpu-identity",
+        fix="-cpu power9_v2.0",
+    ),
+    "ic-mode": Case(
+        source=("5.2", f"{PSERIES} -cpu power9_v2.0"),
+        destination=("10.0", "-M pseries-5.2,ic-mode=xics -m 256 -cpu power9_v2.0"),
+        rule="unknown-section",
+        fix="pseries-5.2,ic-mode=dual",
+    ),
+    "capability": Case(
+        source=("5.2", f"{PSERIES} -cpu power9_v2.0"),
+        destination=("10.0", "-M pseries-5.2,cap-large-decr=off -m 256 -cpu power9_v2.0"),
+        rule="capability-higher",
+        fix="cap-large-decr=on",
+    ),
+    "memory": Case(
+        source=("5.2", "-M pc-q35-5.2 -m 96"),
+        destination=("10.0", Q35),
+        rule="ram-block-size",
+        fix="-m 96M",
+    ),
+    "missing": Case(
+        source=("5.2", f"{Q35} -device i6300esb,addr=7"),
+        destination=("10.0", Q35),
+        rule="unknown-section",
+        fix="-device i6300esb,id=at-07-0,bus=pcie.0,addr=0x7",
+    ),
+    "surplus": Case(
+        source=("5.2", Q35),
+        destination=("10.0", f"{Q35} -device nvme,id=n,serial=1 -device pci-ohci"),
+        rule="not-migratable",
+        without="nvme",
+    ),
+    "property": Case(
+        source=("5.2", f"{PC} -device qemu-xhci,id=x"),
+        destination=("7.2", f"{PC} -device qemu-xhci,id=x,p2=9"),
+        rule="section-footer",
+        without="p2=9",
+    ),
+    "ports": Case(
+        source=("5.2", f"{PC} -device qemu-xhci,id=x,p2=13"),
+        destination=("7.2", f"{PC} -device qemu-xhci,id=x"),
+        rule="section-footer",
+        fix="p2=13",
+    ),
+    "place": Case(
+        source=("7.2", f"{PC} -device virtio-rng-pci,id=r -device e1000,id=n"),
+        destination=("7.2", f"{PC} -device e1000,id=n -device virtio-rng-pci,id=r"),
+        rule="ram-block-unknown",
+        fix="virtio-rng-pci,id=r,addr=0x2",
+    ),
+    "machine": Case(
+        source=("5.2", Q35),
+        destination=("10.0", "-M pc-q35-6.2 -m 64"),
+        rule="machine-type",
+        fix="-M pc-q35-5.2",
+    ),
+    "rom": Case(
+        source=("5.2", f"{Q35} -device e1000,id=n"),
+        destination=("10.0", f"{Q35} -device e1000,id=n,romsize=524288"),
+        rule="ram-block-size",
+        without="romsize",
+    ),
+    "start": Case(
+        source=("5.2", f"{Q35} -device qemu-xhci,id=x -device usb-kbd,bus=x.0"),
+        destination=("10.0", f"{Q35} -device usb-kbd,bus=x.0 -device qemu-xhci,id=x"),
+        rule="destination-start",
+        fix="-device qemu-xhci,id=x -device usb-kbd,bus=x.0",
+    ),
+    "start-property": Case(
+        source=("5.2", f"{Q35} -cpu qemu64"),
+        destination=("10.0", f"{Q35} -cpu qemu64,no-such-feature=on"),
+        rule="destination-start",
+        without="no-such-feature",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_a_remedy_is_found_and_loads(lab: Lab, case: Case) -> None:
+    stream = saved(lab, *case.source)
+    line = arguments(lab, *case.destination)
+    verdict = judged(stream, line)
+    assert verdict.first_refusal is not None
+    assert verdict.first_refusal.rule == case.rule
+
+    found = tried(verdict, stream, line, budget_seconds=SECONDS)
+    (hint, *_) = refusals(found)[0].hints
+    assert hint.verified is Basis.REHEARSED
+    assert hint.side is Side.DESTINATION
+    assert hint.command is not None
+    words = shlex.split(hint.command)
+    assert words != line
+    assert case.fix in " ".join(words)
+    assert case.fix not in " ".join(line) or not case.fix
+    if case.without:
+        assert case.without in " ".join(line)
+        assert case.without not in " ".join(words)
+
+    # the real program refuses the one line and takes the other
+    assert rehearse(stream, line).outcome is Outcome.REFUSED
+    assert rehearse(stream, words).outcome is Outcome.LOADS
+
+
+def test_the_rest_of_the_line_stays(lab: Lab) -> None:
+    stream = saved(lab, "5.2", f"{Q35} -device i6300esb,addr=7 -device e1000,addr=4")
+    text = f"{Q35} -smp 1,maxcpus=2 -device e1000,addr=4 -rtc base=utc -name guest=x"
+    line = arguments(lab, "10.0", text)
+    found = tried(judged(stream, line), stream, line, budget_seconds=SECONDS)
+    (hint, *_) = refusals(found)[0].hints
+    assert hint.command is not None
+    assert shlex.split(hint.command)[: len(line)] == line
+
+
+def test_several_causes_are_removed_together(lab: Lab) -> None:
+    stream = saved(lab, "5.2", "-M pc-q35-5.2 -m 96 -smp 2 -device i6300esb,addr=7")
+    line = arguments(lab, "10.0", Q35)
+    found = tried(judged(stream, line), stream, line, budget_seconds=SECONDS)
+    hints = [one.hints[0] for one in refusals(found)]
+    assert len({one.command for one in hints}) == 1
+    assert len({one.action for one in hints}) > 2
+    assert rehearse(stream, shlex.split(hints[0].command or "")).outcome is Outcome.LOADS
+
+
+def test_where_nothing_helps_only_advice_is_given(lab: Lab) -> None:
+    """7.2 has no machine type of 10.0."""
+    stream = saved(lab, "10.0", "-M pc-q35-10.0 -m 64")
+    line = arguments(lab, "7.2", "-M pc-q35-7.2 -m 64")
+    found = tried(judged(stream, line), stream, line, budget_seconds=5.0)
+    hints = refusals(found)[0].hints
+    assert hints
+    assert all(one.command is None and one.verified is None for one in hints)
+    assert hints[0].needs_guest_restart
+
+
+def test_no_time_no_hints(lab: Lab) -> None:
+    stream = saved(lab, "5.2", "-M pc-q35-5.2 -m 96")
+    line = arguments(lab, "10.0", Q35)
+    verdict = judged(stream, line)
+    began = time.monotonic()
+    found = tried(verdict, stream, line, budget_seconds=0.0)
+    assert time.monotonic() - began < 1.0
+    assert [one.hints for one in found.findings] == [one.hints for one in verdict.findings]
+
+
+def test_a_line_of_the_user_is_given_back_as_he_wrote_it(lab: Lab) -> None:
+    """A lab release in the place of the program is not in the command."""
+    stream = saved(lab, "5.2", "-M pc-q35-5.2 -m 96")
+    lab("10.0")
+    line: CommandLine = parse(f"/opt/mine/qemu-system-x86_64 {Q35} -nodefaults -display none")
+    verdict = judged(stream, arguments(lab, "10.0", Q35))
+    found = tried(verdict, stream, line, release="10.0", budget_seconds=SECONDS)
+    (hint, *_) = refusals(found)[0].hints
+    assert (hint.command or "").startswith("/opt/mine/qemu-system-x86_64 -M pc-q35-5.2 -m 96M ")
+
+
+def test_check_shows_them(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "guest.mig").write_bytes(write(saved(lab, "5.2", f"{Q35} -smp 2")))
+    line = arguments(lab, "10.0", Q35)
+    source = [str(tmp_path / "guest.mig"), "--no-project", "--hint-seconds", "30"]
+    done = CliRunner().invoke(check_command, [*source, "--format", "json", "--", *line])
+    assert done.exit_code == 1
+    findings = json.loads(done.stdout)["findings"]
+    hint = next(one for one in findings if one["severity"] == "refuses")["hints"][0]
+    assert hint["action"] == "-smp 2"
+    assert hint["verified"] == "rehearsed"
+    text = CliRunner().invoke(check_command, [*source, "--", *line]).stdout
+    assert "Fix (rehearsed)   -smp 2 " in text
+    assert (
+        "Fix" not in CliRunner().invoke(check_command, [*source, "--no-hints", "--", *line]).stdout
+    )
