@@ -241,7 +241,12 @@ def test_hint(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("outcome", "verified"), [(Outcome.LOADS, [Basis.REHEARSED]), (Outcome.REFUSED, [None])]
+    ("outcome", "verified"),
+    [
+        (Outcome.LOADS, [Basis.REHEARSED]),
+        (Outcome.REFUSED, [None]),
+        (Outcome.UNKNOWN, [Basis.PREDICTED]),
+    ],
 )
 def test_hints_are_proved(
     monkeypatch: pytest.MonkeyPatch, outcome: Outcome, verified: list[Basis | None]
@@ -249,7 +254,26 @@ def test_hints_are_proved(
     made = search(needs("a"), no_a=[ADD["a"]])
     (finding,) = shown(made, monkeypatch, rehearsed=outcome).findings
     assert [one.verified for one in finding.hints] == verified
-    assert all(bool(one.command) == (outcome is Outcome.LOADS) for one in finding.hints)
+    assert all((one.command is None) == (one.verified is None) for one in finding.hints)
+
+
+def test_another_remedy_is_looked_for_when_one_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def judge(line: CommandLine) -> Verdict:
+        return verdict() if len(line.options) > 1 else verdict(cause("no-a"))
+
+    def rehearsed(stream: Stream, line: CommandLine, **_: object) -> Verdict:
+        del stream
+        return verdict(*([cause("layout")] if "-a" in line.argv else []))
+
+    made = search(judge, no_a=[ADD["a"], ADD["b"]])
+    monkeypatch.setattr(hints, "Search", lambda **_: made)
+    monkeypatch.setattr("migratable.rehearse.rehearse", rehearsed)
+    line = parse("qemu -m 1G")
+    (finding,) = hints.tried(judge(line), tiny.stream(), line).findings
+    assert [one.command for one in finding.hints] == ["qemu -m 1G -b"]
+    assert finding.hints[0].verified is Basis.REHEARSED
 
 
 def test_a_hint_says_what_was_seen_only_later(monkeypatch: pytest.MonkeyPatch) -> None:

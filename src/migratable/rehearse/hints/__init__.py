@@ -28,6 +28,8 @@ from migratable.verdict import Basis, Finding, Hint, Outcome, Severity, Verdict
 __all__ = ["OutOfTimeError", "tried"]
 
 _LEAST = 0.5
+_ATTEMPTS = 3
+"""How often another remedy is looked for when the program refuses what was predicted to load."""
 
 
 def tried(
@@ -87,13 +89,18 @@ def _solutions(
         base = search.situation(line)
         if base is None:
             return found
-        solution = search.solve(base)
-        if solution is None:
-            return found
-        for one in itertools.chain([solution], search.alternatives(base, solution, most - 1)):
-            basis = _proved(search, one) if rehearse else Basis.PREDICTED
-            if basis is not None:
-                found.append((one, basis))
+        for _ in range(_ATTEMPTS):
+            solution = search.solve(base)
+            if solution is None:
+                break
+            for one in itertools.chain([solution], search.alternatives(base, solution, most - 1)):
+                basis = _proved(search, one) if rehearse else Basis.PREDICTED
+                if basis is None:
+                    search.refused.add(tuple(one.line.argv))
+                else:
+                    found.append((one, basis))
+            if found:
+                break
     except OutOfTimeError:
         pass
     return found
@@ -110,6 +117,8 @@ def _proved(search: Search, solution: Solution) -> Basis | None:
             search.stream, solution.line, release=search.release, timeout=search.remaining
         )
     except MigratableError:
+        return Basis.PREDICTED
+    if seen.outcome is Outcome.UNKNOWN:  # a device that cannot be started here, KVM
         return Basis.PREDICTED
     return Basis.REHEARSED if seen.outcome is Outcome.LOADS else None
 

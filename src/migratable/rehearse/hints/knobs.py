@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -55,15 +56,30 @@ def defaults(at: Situation) -> Iterator[Candidate]:
         yield edits.appended("nodefaults")
 
 
-_DEFAULTS = frozenset({"slirp", "parallel_isa", "serial", "fdc", "vmmouse"})
+_DEFAULTS = frozenset(
+    {"slirp", "parallel_isa", "serial", "fdc", "vmmouse", "spapr_vty", "spapr_vscsi", "spapr_llan"}
+)
 
 
 def own_devices(at: Situation) -> Iterator[Candidate]:
     """QEMU's own default devices, when the destination lacks several that are not on PCI."""
     if any(True for _ in at.line.all("nodefaults")):
-        missing = {one.device for one in at.verdict.findings if one.rule == "unknown-section"}
+        missing = {
+            (one.device or "").rpartition("/")[2]
+            for one in at.verdict.findings
+            if one.rule == "unknown-section" and at.guest.at(one.device or "") is None
+        }
         if len(missing & _DEFAULTS) > 1:
             yield from without(at, "nodefaults")
+
+
+def other_cpus(at: Situation) -> Iterator[Candidate]:
+    """As many CPUs as the guest has, when the destination has others: queues depend on it."""
+    if at.profile is None or at.profile.loader is None:
+        return
+    here = sum(one.idstr == "cpu_common" for one in at.profile.loader.handlers)
+    if here and at.guest.count("cpu_common") not in {0, here}:
+        yield from itertools.islice(smp(at), 1)
 
 
 def smp(at: Situation) -> Iterator[Candidate]:

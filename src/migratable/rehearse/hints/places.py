@@ -90,6 +90,11 @@ def plan(at: Situation) -> Plan:
             else:
                 left = [one for one in left if one != place]
                 out.aside.append((option, place))
+    if out.fixed:  # one of QEMU's own devices less, and its others move up: none of those either
+        for node in free.values():
+            own = node.driver in _DEFAULT and all(one is not node for one in out.fixed)
+            if own and at.tree.option(at.line, node, at.parts.aliases) is None:
+                out.fixed.append(node)
     return out
 
 

@@ -56,6 +56,7 @@ class Search:
 
     :ivar deadline: ``time.monotonic()`` at which to give up.
     :ivar tried: how many command lines were tried.
+    :ivar refused: lines that were predicted to load and that the program refused.
     :ivar advice: hints that cannot be tried, by the finding's key.
     """
 
@@ -64,6 +65,7 @@ class Search:
     deadline: float
     progress: Callable[[str], None] | None = None
     tried: int = 0
+    refused: set[tuple[str, ...]] = field(default_factory=set)
     partly: dict[object, Candidate] = field(default_factory=dict)
     advice: dict[object, list[Candidate]] = field(default_factory=dict)
     _known: dict[tuple[str, ...], Situation | None] = field(default_factory=dict)
@@ -142,7 +144,7 @@ class Search:
         """Find steps that make the destination load, None when there are none in time."""
         at = base
         steps: list[Step] = []
-        self._been = {tuple(base.line.argv)}
+        self._been = {tuple(base.line.argv), *self.refused}
         for _ in range(_MOST_STEPS):
             if at.verdict.outcome is Outcome.LOADS:
                 return self.least(base, Solution(steps, at.line))
@@ -202,7 +204,8 @@ class Search:
                 if line is None:
                     continue
                 new = self.situation(line)
-                if new is not None and new.verdict.outcome is Outcome.LOADS:
+                loads = new is not None and new.verdict.outcome is Outcome.LOADS
+                if loads and tuple(line.argv) not in self.refused:
                     steps, solution = fewer, Solution(fewer, line)
         except OutOfTimeError:
             pass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from migratable.rehearse.hints import devices, places, probe
+from migratable.rehearse.hints import devices, knobs, places, probe
 from migratable.rehearse.hints.candidate import Candidate, Situation
 from migratable.verdict import Finding
 
@@ -17,6 +17,8 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
     registers = list(finding.facts.get("bytes", ()))
     if registers and registers[0] < 4:
         yield from places.arranged(at, idstr)
+    if idstr.rpartition("/")[2].startswith("virtio"):
+        yield from knobs.other_cpus(at)
     node = devices.node_of(at, idstr)
     if registers == [_HEADER_TYPE] and node is not None:
         several = "off" if node.prop("multifunction") == "true" else "on"

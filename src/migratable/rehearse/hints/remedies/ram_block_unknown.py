@@ -22,6 +22,8 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
                 for key in ("romfile", "rombar"):
                     yield from devices.without(at, block, key)
         yield from places.arranged(at, block)
+        if device.path in at.tree.pci():
+            yield from devices.dropped(at, block)
         yield from devices.dropped_globals(at, block)
         return
     if memory.is_main(block):

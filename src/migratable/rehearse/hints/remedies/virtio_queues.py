@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from migratable.rehearse.hints import devices, places, probe
+from migratable.rehearse.hints import devices, knobs, places, probe
 from migratable.rehearse.hints.candidate import Candidate, Situation
 from migratable.verdict import Finding, Side
 
@@ -16,6 +16,7 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
     idstr = finding.device or ""
     size = int(finding.facts.get("size", 0))
     if size != _ANY_SIZE:
+        yield from knobs.other_cpus(at)
         yield from probe.properties(at, idstr)
     else:
         for key in ("queue-size", "virtqueue_size", "rx_queue_size"):
