@@ -18,6 +18,9 @@ _PASSED_THROUGH = re.compile(
 _WITHOUT_STATE = frozenset({"loader", "guest-loader"})
 _GL = re.compile(r"virtio-(gpu|vga)-gl(-pci|-device)?")
 _ROM_SIZE = 64 << 10
+_LONG_QUEUES = frozenset({"vhost-user", "vhost-vdpa"})
+TAP_QUEUE_SIZE = 256
+"""``VIRTIO_NET_TX_QUEUE_DEFAULT_SIZE``: a tap's limit (``virtio_net_max_tx_queue_size``)."""
 
 
 def device(work: Work, option: Option) -> list[Option]:
@@ -49,10 +52,29 @@ def device(work: Work, option: Option) -> list[Option]:
         work.note(option, "scsi-hd; scsi-block needs a real device")
         work.skip(f"device {name}: scsi-block was examined as scsi-hd")
         return _with_files(work, option, fields.set("driver", "scsi-hd"))
+    if driver.startswith("virtio-net"):
+        fields = _queue_size(work, option, fields, name)
     tcg_without_eim = work.accel != "kvm" and work.older_than(8, 0)
     if driver == "intel-iommu" and fields.get("eim") == "on" and tcg_without_eim:
         fields = fields.set("x-buggy-eim", "on")  # else it insists on KVM's interrupt chip
     return _with_files(work, option, fields)
+
+
+def _queue_size(work: Work, option: Option, fields: Fields, name: str) -> Fields:
+    """Only vhost-user and vDPA take transmit queues above 256, which their stand-in refuses."""
+    size = fields.get("tx_queue_size") or ""
+    if not size.isdigit() or int(size) <= TAP_QUEUE_SIZE:
+        return fields
+    backends = {
+        one.fields.get("id"): one.fields.get("type")
+        for one in work.line.options
+        if one.name == "netdev"
+    }
+    if backends.get(fields.get("netdev")) not in _LONG_QUEUES:
+        return fields  # the program refuses that itself
+    work.note(option, f"tx_queue_size={TAP_QUEUE_SIZE}, the most that the stand-in takes")
+    work.skip(f"device {name}: transmit queues of {size} entries were examined with fewer")
+    return fields.set("tx_queue_size", str(TAP_QUEUE_SIZE))
 
 
 def _removed(work: Work, option: Option, fields: Fields, driver: str, name: str) -> list[Option]:

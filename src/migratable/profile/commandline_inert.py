@@ -263,6 +263,8 @@ def inert(
     kvm = line.wants_kvm
     if kvm and accel != "kvm":
         commandline_machine.say_kvm(work)
+    if line.accelerator in commandline_machine.FOREIGN:
+        commandline_machine.say_foreign(work)
     return InertCommandLine(
         program=line.program,
         plain_argv=argv,

@@ -103,14 +103,19 @@ class CommandLine:
     @property
     def wants_kvm(self) -> bool:
         """Does the line ask for KVM first?"""
+        return self.accelerator == "kvm"
+
+    @property
+    def accelerator(self) -> str:
+        """The accelerator that the line asks for first; empty when it leaves it to the program."""
         if any(True for _ in self.all("enable-kvm")):
-            return True
+            return "kvm"
         accel = next((option.fields.get("accel") for option in self.all("accel")), None)
         accel = accel or self.get("machine", "accel")
         if accel is None and self.program:  # qemu-kvm and kvm have KVM as their default
             name = self.program[0].rpartition("/")[2]
-            return name in {"kvm", "kvm-spice", "qemu-kvm"}
-        return (accel or "").split(":")[0] == "kvm"
+            return "kvm" if name in {"kvm", "kvm-spice", "qemu-kvm"} else ""
+        return (accel or "").split(":")[0]
 
     def devices(self) -> Iterator[tuple[Option, str, str]]:
         """All ``-device`` options with driver and id (empty when it has none)."""

@@ -52,6 +52,8 @@ def accel(work: Work, option: Option) -> list[Option]:
     return [option] if kind == work.accel == "tcg" else []
 
 
+FOREIGN = frozenset({"hvf", "whpx", "nvmm", "mshv"})
+"""Accelerators of macOS, Windows, NetBSD and Azure's hosts; TCG stands for them as for KVM."""
 _HOST_ONLY = ("migratable", "host-phys-bits", "host-phys-bits-limit", "host-cache-info")
 
 
@@ -61,7 +63,7 @@ def cpu(work: Work, option: Option) -> list[Option]:
     What a line without KVM asks of TCG stays: there the real program ends as well.
     """
     fields = option.fields
-    if work.accel == "kvm" or not work.line.wants_kvm:
+    if work.accel == "kvm" or work.line.accelerator not in {"kvm", *FOREIGN}:
         return [option]
     gone = ["enforce", "check"]
     model = fields.get("model") or ""
@@ -118,6 +120,13 @@ def say_kvm(work: Work) -> None:
         "the destination's kernel: registers and features that KVM refuses to set, TSC frequency, "
         "nested state (the profile is taken under TCG)"
     )
+
+
+def say_foreign(work: Work) -> None:
+    """What a profile under TCG cannot tell of a machine of another accelerator."""
+    name = work.line.accelerator
+    work.notes.append(f"accelerator {name}: tcg")
+    work.skip(f"the destination's {name}: the profile is taken under TCG")
 
 
 def has_kvmclock(work: Work) -> bool:

@@ -23,8 +23,10 @@ from migratable.errors import CommandLineError
 from migratable.profile.commandline_names import BLANKS_IN_VALUE, FLAGS, KNOWN
 
 PROGRAM = re.compile(
-    r"(?:[^\s'\"=]*/)?(?:qemu-system-[a-z0-9_]+|qemu-kvm|qemu-kiwi|kvm-spice|kvm|qemu)(?:\.real|\.bin)?"
+    r"(?:[^\s'\"=]*[/\\])?(?:qemu-system-[a-z0-9_]+|qemu-kvm|qemu-kiwi|kvm-spice|kvm|qemu)"
+    r"(?:\.real|\.bin|w?\.exe)?"
 )
+_WINDOWS_PROGRAM = re.compile(r"""(["'])[A-Za-z]:\\[^"'\n]*\\(qemu-system-[a-z0-9_]+\.exe)\1""")
 _PROGRAM_IN_TEXT = re.compile(
     r"(?<![^\s'\"|`=-])" + PROGRAM.pattern + r"(?:,\d+)?(?=['\"]?(?:\s|$))"
 )
@@ -47,6 +49,9 @@ def words(text: str) -> list[str]:
     if "\0" in text:
         return text.strip("\n").rstrip("\0").split("\0")
     text = _tidy(text)
+    if re.search(r"[A-Za-z]:\\", text):  # a backslash stands in paths, it quotes nothing
+        text = _WINDOWS_PROGRAM.sub(r"\2", text).replace("^\n", "\n")
+        text = re.sub(r"\\(?!\n)", r"\\\\", text)
     text = _from_libvirt_log(text)
     start = _PROGRAM_IN_TEXT.search(text)
     lab = re.match(r"\s*(?:lab:\S+|\S*/\S+(?: [a-z0-9_]+)?\s+-)", text)  # or any path, options next

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 
 from migratable.errors import DestinationStartError
 from migratable.profile.commandline_line import IMAGE, CommandLine, Option
+from migratable.profile.remedies import start_message
 
 DATED = frozenset(
     [
@@ -60,10 +61,7 @@ def examine(command: Sequence[str], line: CommandLine, *, timeout: float) -> Non
     for text in _said(command, line.options, timeout):
         found = re.sub(r"^\S*qemu\S*: ", "", text)
         if _NOT_THERE.match(found):
-            raise DestinationStartError(
-                f"the destination's QEMU does not start; its own words:\n  {found}",
-                stderr=(found,),
-            )
+            raise DestinationStartError(start_message("", (found,)), stderr=(found,))
 
 
 def _said(command: Sequence[str], options: Iterable[Option], timeout: float) -> list[str]:

@@ -35,6 +35,7 @@ from typing import Any, Self
 from migratable.errors import DestinationStartError, QemuError
 from migratable.profile.commandline_inert import InertCommandLine
 from migratable.profile.qmp import Qmp, QmpClosedError
+from migratable.profile.remedies import start_message
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 _STDERR_LIMIT = 256 << 10
@@ -323,10 +324,7 @@ class QemuProcess:
         if status is None:
             return QemuError("QEMU closed its monitor and goes on running")
         how = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
-        said = "\n  ".join(lines[:20]) or "it printed nothing"
-        return DestinationStartError(
-            f"the destination's QEMU does not start ({how}); its own words:\n  {said}", stderr=lines
-        )
+        return DestinationStartError(start_message(how, lines), stderr=lines)
 
     def _real_pid(self) -> int:
         """Our child, or the process at the end of its chain of only children (starter scripts)."""

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from migratable.errors import CommandLineError
 from migratable.profile.commandline import CommandLine, Fields, parse
+from migratable.profile.commandline_text import words
 
 LIBVIRT_LOG = """\
 2023-01-01 10:00:00.000+0000: starting up libvirt version: 9.0.0, hostname: a
@@ -232,3 +233,15 @@ def test_edits() -> None:
     assert [option.value for option in changed.all("global")] == ["e1000.x=2"]
     with pytest.raises(CommandLineError, match="no -device"):
         line.with_device("nothing", "a", "b")
+
+
+def test_windows_paths() -> None:
+    text = (
+        '"C:\\Program Files\\qemu\\qemu-system-x86_64.exe" -accel whpx -hda C:\\vm\\disk.qcow2 '
+        "-cdrom D:\\iso\\a.iso -m 1G"
+    )
+    found = words(text)
+    assert found[0].endswith("qemu-system-x86_64.exe")
+    assert "C:\\vm\\disk.qcow2" in found
+    assert found[-1] == "1G"
+    assert words("D:\\qemu\\qemu-system-i386.exe -m 64")[1:] == ["-m", "64"]

@@ -340,3 +340,26 @@ def test_only_options_left_out_are_shown_first() -> None:
     from migratable.profile.first_pass import DATED
 
     assert DATED <= _DROPPED
+
+
+def test_long_transmit_queues_of_vhost_user() -> None:
+    line = (
+        "qemu-system-x86_64 -chardev socket,id=c,path=/x -netdev vhost-user,chardev=c,id=n "
+        "-netdev tap,id=t -device virtio-net-pci,netdev=n,tx_queue_size=1024,rx_queue_size=1024 "
+        "-device virtio-net-pci,netdev=t,tx_queue_size=1024"
+    )
+    made = quiet(line)
+    devices = [word for word in made.plain_argv if word.startswith("virtio-net-pci")]
+    assert "tx_queue_size=256" in devices[0]
+    assert "rx_queue_size=1024" in devices[0]
+    assert "tx_queue_size=1024" in devices[1]  # the program refuses that itself
+    assert any("transmit queues of 1024" in text for text in made.unchecked)
+
+
+def test_accelerators_of_other_hosts() -> None:
+    made = quiet("qemu-system-x86_64 -accel hvf -cpu host -m 1G")
+    assert "max" in made.plain_argv
+    assert "hvf" not in " ".join(made.plain_argv)
+    assert any("hvf" in text for text in made.unchecked)
+    assert not made.kvm
+    assert "host" in quiet("qemu-system-x86_64 -accel tcg -cpu host").plain_argv

@@ -1,0 +1,41 @@
+"""What is said when a program does not start."""
+
+from __future__ import annotations
+
+import pytest
+
+from migratable.profile.remedies import remedy, start_message
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("-no-hpet: invalid option", "hpet=off"),
+        ("-realtime: invalid option", "mem-lock"),
+        ("--frobnicate: invalid option", "take it out"),
+        ('unsupported machine type: "pc-i440fx-2.1"', "machine type"),
+        ("-device x: 'qxl-vga' is not a valid device model name", "install the package"),
+        ("-device virtio-blk-pci,scsi=off: Property 'virtio-blk-pci.scsi' not found", "property"),
+        ("Could not load bios image 'x.rom'", "firmware"),
+        ("could not find firmware/kernel file 'u-boot.e500'", "firmware"),
+        ("-net nic,vlan=0: Invalid parameter 'vlan'", "netdev"),
+        ("CPU model 'host' requires KVM or HVF", "KVM"),
+        ("something new", "correct it"),
+    ],
+)
+def test_remedy(line: str, text: str) -> None:
+    assert text in remedy([line])
+
+
+def test_nothing_said_gives_no_remedy() -> None:
+    assert remedy([]) == ""
+    assert start_message("exit status 1", []).endswith("it printed nothing")
+
+
+def test_the_reason_stands_before_the_warnings() -> None:
+    lines = [f"warning: TCG doesn't support feature {n}" for n in range(40)] + ["-m 1: too small"]
+    said = start_message("exit status 1", lines)
+    assert said.splitlines()[1] == "  -m 1: too small"
+    assert "(and 40 warnings)" in said
+    only = start_message("exit status 1", lines[:3])
+    assert "feature 2" in only
