@@ -181,7 +181,7 @@ def collect(
                 profile = _Facts(qemu, quiet).profile(line, program)
         except DestinationStartError as ended:
             error = _as_given(ended, quiet)
-            if not may_start_under_kvm(quiet, error.stderr):
+            if not may_start_under_kvm(quiet, ended.stderr):  # not in the user's own words
                 raise error from None
             raise DestinationStartError(
                 f"{error}\n(the profile is taken under TCG; under KVM, for which the command line "
@@ -196,7 +196,9 @@ def collect(
 
 def may_start_under_kvm(quiet: InertCommandLine, stderr: Sequence[str]) -> bool:
     """Whether it may be for TCG alone that the program did not start, with these last words."""
-    return quiet.kvm and any(_NEEDS_KVM.search(line) for line in stderr)
+    return quiet.kvm and any(
+        _NEEDS_KVM.search(line) for line in stderr if not line.startswith("warning: ")
+    )
 
 
 _DESCRIPTOR = re.compile(r"/proc/self/fd/\d+")

@@ -83,8 +83,10 @@ def _removed(work: Work, option: Option, fields: Fields, driver: str, name: str)
     where = f" at {fields.get('bus') or 'its bus'} {place}" if place else ""
     work.skip(f"device {name}{where}: {driver} needs the destination's own hardware or daemon")
     work.removed_devices.add(identity or "")
-    on_pci = "ccw" not in driver and not driver.startswith(
-        ("scsi-", "u2f", "usb", "ccid", "canokey")
+    on_pci = not (
+        "ccw" in driver
+        or driver.endswith("-device")  # on virtio-mmio
+        or driver.startswith(("scsi-", "u2f", "usb", "ccid", "canokey", "sgx-", "xen-"))
     )
     if place is None and on_pci and work.architecture in {"x86_64", "i386", "ppc64", "aarch64", ""}:
         members = {k: v for k in ("id", "bus") if (v := fields.get(k)) is not None}

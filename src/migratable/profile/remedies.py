@@ -26,6 +26,10 @@ _GONE = {
     "watchdog": "write -device with the watchdog's model",
     "smb": "write -netdev user,smb=DIR",
     "run-with": "write its parts as -runas USER and -chroot DIR for this release",
+    "localtime": "write -rtc base=localtime",
+    "startdate": "write -rtc base=DATE",
+    "audio": "write -audiodev with -device for the card",
+    "action": "write -no-reboot, -no-shutdown or -watchdog-action for its parts",
     "show-cursor": "write -display …,show-cursor=on",
     "drive-mirror": "leave it out",
     "writeconfig": "leave it out",
@@ -63,6 +67,11 @@ _REMEDIES = (
         "This program was built without the device, or its package of modules is not installed "
         "(-device help lists what it has). The destination must have it: install the package, or "
         "take the device out of the VM's definition on both sides.",
+    ),
+    (
+        r"^-(?:object|device|netdev|audiodev) \{.*(?:Parameter 'id' is missing|not a valid device)",
+        "This release does not read JSON in that option yet (-object from 6.0, -device from 6.2): "
+        "write it as key=value, as libvirt does for such a release.",
     ),
     (
         r"Invalid parameter 'vlan'",

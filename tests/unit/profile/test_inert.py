@@ -1,5 +1,6 @@
 """What becomes of each option; the real thing is judged in tests/real/test_inert.py."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -363,3 +364,22 @@ def test_accelerators_of_other_hosts() -> None:
     assert any("hvf" in text for text in made.unchecked)
     assert not made.kvm
     assert "host" in quiet("qemu-system-x86_64 -accel tcg -cpu host").plain_argv
+
+
+def test_no_pci_device_stands_for_one_on_virtio_mmio() -> None:
+    made = quiet(
+        "qemu-system-x86_64 -M microvm,accel=tcg -chardev socket,id=c,path=/x "
+        "-device vhost-user-fs-device,chardev=c,tag=t -device vhost-user-fs-pci,chardev=c,tag=u"
+    )
+    devices = [w for f, w in pairwise(made.plain_argv) if f == "-device"]
+    assert devices == ["pci-testdev"]
+
+
+def test_warnings_of_tcg_are_no_reason_to_hope_for_kvm() -> None:
+    from migratable.profile.collect import may_start_under_kvm
+
+    made = quiet("qemu-system-x86_64 -accel kvm -cpu Haswell")
+    assert made.kvm
+    remark = "warning: TCG doesn't support requested feature: CPUID.07H:EBX.rtm [bit 11]"
+    assert not may_start_under_kvm(made, [remark, "-no-hpet: invalid option"])
+    assert may_start_under_kvm(made, ["cap-nested-hv needs KVM"])

@@ -20,6 +20,7 @@ from migratable.profile.remedies import remedy, start_message
         ("could not find firmware/kernel file 'u-boot.e500'", "firmware"),
         ("-net nic,vlan=0: Invalid parameter 'vlan'", "netdev"),
         ("CPU model 'host' requires KVM or HVF", "KVM"),
+        ('-object {"id": "a", "qom-type": "b"}: Parameter \'id\' is missing', "JSON"),
         ("something new", "correct it"),
     ],
 )
