@@ -7,6 +7,8 @@ device's own part is read and the whole afterwards, as the checks stand in the s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from migratable.check import points
 from migratable.check.infos import msix_entries
 from migratable.check.loader import Loader
@@ -91,8 +93,16 @@ class _Virtio:
             )
         )
 
-    def _silent(self, summary: str, *, rule: str = "field-validation", errno: int) -> RefusedError:
-        return RefusedError(Problem(rule=rule, summary=summary, errno=errno), self._loader.release)
+    def _silent(
+        self,
+        summary: str,
+        *,
+        rule: str = "field-validation",
+        errno: int,
+        facts: Mapping[str, object] | None = None,
+    ) -> RefusedError:
+        problem = Problem(rule=rule, summary=summary, errno=errno, facts=facts or {})
+        return RefusedError(problem, self._loader.release)
 
     def _transport(self) -> None:
         """``virtio_pci_load_config``, ``virtio_mmio_load_config``."""
@@ -251,6 +261,7 @@ class _Virtio:
                     f"the guest's ports are {ports:#x}, the destination's {local or 0:#x}",
                     rule="field-equal",
                     errno=22,
+                    facts={"ports": [32 * word + bit for bit in range(32) if ports >> bit & 1]},
                 )
         active = wire.unsigned(4)
         for _ in range(min(active, 1 << 16)):

@@ -99,6 +99,16 @@ def test_nothing_helps() -> None:
     assert set(made.partly) == {key(cause("no-a"))}
 
 
+def test_a_cause_for_another_is_no_help_in_part() -> None:
+    def judge(line: CommandLine) -> Verdict:
+        have = {option.name for option in line.options}
+        return verdict(cause("other" if "a" in have else "no-a"))
+
+    made = search(judge, no_a=[ADD["a"]])
+    assert made.solve(base(made)) is None
+    assert made.partly == {}
+
+
 def test_a_command_line_is_tried_once() -> None:
     made = search(needs("a"), no_a=[ADD["x"], ADD["x"], ADD["a"]])
     made.solve(base(made))

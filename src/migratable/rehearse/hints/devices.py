@@ -125,6 +125,17 @@ def dropped_globals(at: Situation, idstr: str) -> Iterator[Candidate]:
         yield edits.removed(option, f"-global {owner}.{name}={value}")
 
 
+def behind(at: Situation, idstr: str) -> Iterator[Candidate]:
+    """Without what sits on the buses of a bridge or port and is not in the guest."""
+    node = node_of(at, idstr)
+    for bus in () if node is None else node.buses:
+        for one in bus.nodes:
+            path = at.tree.path(one)
+            option = at.tree.option(at.line, one, at.parts.aliases)
+            if path and path not in at.guest.pci and option is not None:
+                yield surplus(at, option)
+
+
 def surplus(at: Situation, option: Option) -> Candidate:
     """Take a ``-device`` out."""
     fields = option.fields

@@ -76,6 +76,12 @@ class PciDevice:
             return None
         return self.register(at + 0x14, 4) >> 19
 
+    @property
+    def port_number(self) -> int | None:
+        """A port's own number: PCI Express link capabilities, bits 24 to 31."""
+        at = self.capability(_EXPRESS)
+        return None if at is None else self.register(at + 0x0C, 4) >> 24
+
     def capability(self, number: int) -> int | None:
         """Offset of a PCI capability."""
         if len(self.config) < 256:

@@ -117,9 +117,9 @@ def _changes(
             seen.add(pairs)
             yield pairs
 
-    slot = device.slot_number
-    if slot is not None and "slot" in every:
-        yield from new(("slot", str(slot)))
+    for key, number in (("slot", device.slot_number), ("port", device.port_number)):
+        if number is not None and key in every:
+            yield from new((key, str(number)))
     own = [key for key in given if key not in devices.STRUCTURE]
     for key in own:
         yield from new((key, None))

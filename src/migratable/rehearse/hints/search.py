@@ -56,6 +56,7 @@ class Search:
 
     :ivar deadline: ``time.monotonic()`` at which to give up.
     :ivar tried: how many command lines were tried.
+    :ivar partly: what removed a cause and brought no other, by the finding's key.
     :ivar refused: lines that were predicted to load and that the program refused.
     :ivar advice: hints that cannot be tried, by the finding's key.
     """
@@ -151,10 +152,12 @@ class Search:
             found = self._step(at)
             if found is None:
                 return None
-            step, at = found
+            step, new = found
+            if left(new.verdict) < left(at.verdict):
+                self.partly.setdefault(key(step.finding), step.candidate)
+            at = new
             self._been.add(tuple(at.line.argv))
             steps.append(step)
-            self.partly.setdefault(key(step.finding), step.candidate)
         return None
 
     def _step(self, at: Situation) -> tuple[Step, Situation] | None:
@@ -177,7 +180,7 @@ class Search:
                 if new is not None and tuple(new.line.argv) in self._been:
                     continue
                 if new is not None and better(at.verdict, new.verdict, finding):
-                    if best is None or left(new.verdict) < left(best[1].verdict):
+                    if best is None or cost(at, new) < cost(at, best[1]):
                         best = Step(finding, candidate), new
                     if new.verdict.outcome is Outcome.LOADS or (
                         finding.rule != START and left(new.verdict) < left(at.verdict)
@@ -308,6 +311,11 @@ def left(verdict: Verdict) -> float:
     if any(one.rule == START for one in refusals(verdict)):
         return float("inf")
     return float(len(found)) or float("inf")
+
+
+def cost(at: Situation, new: Situation) -> float:
+    """Causes that are left; a device taken out is as bad as one more."""
+    return left(new.verdict) + max(0, len(list(at.line.devices())) - len(list(new.line.devices())))
 
 
 def refusals(verdict: Verdict) -> list[Finding]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from migratable.profile.commandline_line import global_of
-from migratable.rehearse.hints import cpus, devices, edits, knobs, places, probe, pseries
+from migratable.rehearse.hints import cpus, devices, edits, knobs, places, ports, probe, pseries
 from migratable.rehearse.hints.candidate import Candidate, Situation
 from migratable.verdict import Finding
 
@@ -32,6 +32,8 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
         yield from cpus.models(at)
         yield from cpus.without_features(at)
     yield from devices.asked(at, finding)
+    if "ports" in finding.facts:
+        yield from ports.numbered(at, finding)
     if at.guest.at(idstr) is not None:
         yield from probe.properties(at, idstr)
         yield from devices.dropped(at, idstr)

@@ -23,6 +23,7 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
     if registers == [_HEADER_TYPE] and node is not None:
         several = "off" if node.prop("multifunction") == "true" else "on"
         yield from devices.with_property(at, idstr, "multifunction", several)
+    yield from devices.behind(at, idstr)
     yield from probe.properties(at, idstr)
     yield from devices.dropped(at, idstr)
     yield from places.exchanged(at, idstr)
