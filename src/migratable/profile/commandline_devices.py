@@ -29,6 +29,9 @@ def device(work: Work, option: Option) -> list[Option]:
     driver = fields.get("driver") or ""
     name = fields.get("id") or driver
     if driver in _WITHOUT_STATE:
+        files = (fields.get(key) for key in ("file", "kernel", "initrd"))
+        if all(Path(file).is_file() for file in files if file):
+            return [option]
         work.note(option, "left out; it only fills memory")
         return []
     if _GL.fullmatch(driver):
@@ -54,7 +57,7 @@ def device(work: Work, option: Option) -> list[Option]:
         return _with_files(work, option, fields.set("driver", "scsi-hd"))
     if driver.startswith("virtio-net"):
         fields = _queue_size(work, option, fields, name)
-    tcg_without_eim = work.accel != "kvm" and work.older_than(8, 0)
+    tcg_without_eim = work.line.wants_kvm and work.accel != "kvm" and work.older_than(8, 0)
     if driver == "intel-iommu" and fields.get("eim") == "on" and tcg_without_eim:
         fields = fields.set("x-buggy-eim", "on")  # else it insists on KVM's interrupt chip
     return _with_files(work, option, fields)
@@ -118,9 +121,12 @@ def _rom_size(work: Work, driver: str) -> int:
 
 
 def usbdevice(work: Work, option: Option) -> list[Option]:
-    """``-usbdevice``: host devices and disks of the old syntax go, the rest stays."""
+    """``-usbdevice``: host devices and disks of the old syntax go, the rest stays.
+
+    5.0 and later know none of the former and refuse them.
+    """
     value = option.value or ""
-    if value.startswith(("host", "disk", "serial", "net", "bt")):
+    if work.older_than(5, 0) and value.startswith(("host", "disk", "serial", "net", "bt")):
         work.note(option, "left out")
         work.skip(f"-usbdevice {value}: the device was left out")
         return []

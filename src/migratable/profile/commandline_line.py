@@ -10,7 +10,7 @@ from migratable.errors import CommandLineError
 from migratable.profile.commandline_option import Fields
 
 IMAGE = "hda"
-ALIASES = {"M": "machine", "g": "rotate"}
+ALIASES = {"M": "machine"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -195,6 +195,8 @@ def test_kvmclock() -> None:
 
 def test_releases() -> None:
     line = "qemu-system-x86_64 -device intel-iommu,intremap=on,eim=on"
+    assert "x-buggy-eim" not in " ".join(quiet(line, release="7.2").plain_argv)  # it refuses that
+    line += " -accel kvm"
     assert "x-buggy-eim" in " ".join(quiet(line, release="7.2").plain_argv)
     assert "x-buggy-eim" not in " ".join(quiet(line, release="11.1").plain_argv)
     line = "qemu-system-ppc64 -M pseries,accel=kvm -smp 16,cores=2,threads=8"
@@ -261,8 +263,27 @@ def test_any_argument_is_made_inert_or_refused(options: list[tuple[str, str]]) -
 
 
 def test_options_of_another_target_stay() -> None:
+    assert "800x600" in quiet("qemu-system-x86_64 -g 800x600").plain_argv
     assert "-acpitable" in quiet("qemu-system-ppc64 -acpitable sig=X,data=/x").plain_argv
     assert "-acpitable" not in quiet("qemu-system-x86_64 -acpitable sig=X,data=/x").plain_argv
+
+
+def test_what_fills_memory_stays_where_its_file_is(tmp_path: Path) -> None:
+    (tmp_path / "image").touch()
+    for words, stays in (
+        ("loader,addr=0x1000,data=1,data-len=4", True),
+        (f"loader,file={tmp_path}/image,addr=0x1000", True),
+        ("loader,file=/no/such,addr=0x1000", False),
+        ("guest-loader,kernel=/no/such,addr=0x1000", False),
+    ):
+        assert (words in quiet(f"qemu-system-x86_64 -device {words}").plain_argv) is stays
+
+
+def test_old_usb_devices_stay_for_who_refuses_them() -> None:
+    line = "qemu-system-x86_64 -usbdevice host:1.2 -usbdevice tablet"
+    assert "host:1.2" not in quiet(line, release="4.2").plain_argv
+    assert "tablet" in quiet(line, release="4.2").plain_argv
+    assert "host:1.2" in quiet(line, release="5.2").plain_argv
 
 
 def as_given(line: str, *said: str) -> tuple[str, ...]:
