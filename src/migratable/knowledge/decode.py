@@ -217,12 +217,26 @@ def pci_register(offset: int, device: str = "") -> str:
                 return f"{name}{byte}{other}"
     if offset < 0x40:
         return "a reserved byte of the header"
+    if virtio_kind(device) and offset in (0x9A, 0x9B):
+        return (
+            "MSI-X's table size on a conventional bus with virtio 1.0: the number of interrupt "
+            "vectors less one"
+        )
     if offset < 0x100:
         return (
             "a byte of a capability structure (MSI, MSI-X, PCI Express, vendor); which one "
             "depends on the device's capability list"
         )
     return "the extended configuration space of PCI Express (AER from 0x100, ACS, ARI …)"
+
+
+def _bar(low: int) -> str:
+    """What the low byte of a BAR says about its region (PCI 3.0, 6.2.5.1)."""
+    if low & 1:
+        return "I/O ports"
+    if not low & 0xF:
+        return "none, or plain 32-bit memory"
+    return f"{64 if low & 0x6 == 4 else 32}-bit{', prefetchable' if low & 8 else ''} memory"
 
 
 def explain_pci(offset: int, read: int, local: int, *, masks: tuple[int, int, int] | None) -> str:
@@ -235,7 +249,9 @@ def explain_pci(offset: int, read: int, local: int, *, masks: tuple[int, int, in
     hint = ""
     if 0x10 <= offset < 0x28 and offset % 4 == 0:
         hint = (
-            " The low bits of a BAR that must be equal are those that its size leaves fixed: "
+            f" The source's region: {_bar(read)}; the destination's: {_bar(local)}."
+            if differing & 0xF
+            else " The low bits of a BAR that must be equal are those that its size leaves fixed: "
             "the region has another size on the two sides."
         )
     which = bits or "none"

@@ -39,13 +39,12 @@ def print_report(report: Report, console: Console, *, name: str) -> None:
     total = sum(item.count for item in report.explanations)
     unknown = sum(item.status is Status.UNKNOWN for item in report.explanations)
     tail = f", {unknown} with an unknown cause" if unknown else ""
-    console.print(
-        Text(
-            f"{name}: {report.lines:,} lines, {len(report.explanations)} different "
-            f"({total} in all){tail}.",
-            style="dim",
-        )
-    )
+    kinds = len(report.explanations)
+    what = "one failure" if total == 1 else f"{total} failures"
+    if kinds < total:
+        what += f", {kinds} of them different" if kinds > 1 else ", all alike"
+    lines = "1 line" if report.lines == 1 else f"{report.lines:,} lines"
+    console.print(Text(f"{name}: {lines}, {what}{tail}.", style="dim"))
 
 
 def _explanation(item: Explanation, number: int, total: int) -> RenderableType:
