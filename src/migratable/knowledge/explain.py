@@ -167,6 +167,8 @@ def _main(failure: Failure) -> tuple[Line, Match] | None:
             weight = 5
         elif match.message.id in _SOMETIMES_FATAL and not failure.has(Role.CAUSE):
             weight = 4
+        elif role is Role.CLOSING and not line.qemu and failure.has(Role.SYMPTOM):
+            weight = 0  # libvirt's words about a QEMU whose own log is not here
         else:
             weight = _WEIGHT[role]
         # Among "where" lines the outermost (device) tells most; it stands last up to 10.1.

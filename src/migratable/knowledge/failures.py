@@ -18,7 +18,7 @@ from typing import BinaryIO
 from migratable.knowledge.anchors import FULLY_SEARCHED, prefilter
 from migratable.knowledge.catalogue import Role
 from migratable.knowledge.joining import joined
-from migratable.knowledge.logs import Piece, pieces, without_prefix
+from migratable.knowledge.logs import PROGRAM, Piece, clean, pieces, without_prefix
 from migratable.knowledge.recognise import Match, recognise
 
 CHUNK = 4 << 20
@@ -316,7 +316,10 @@ def _before(whole: bytes, position: int, number: int, not_before: int) -> list[L
         if end <= not_before or end <= 0:
             break
         start = whole.rfind(b"\n", 0, end) + 1
-        for piece in reversed(list(pieces(whole[start:end]))):
+        raw = whole[start:end]
+        # A line that a mail has broken holds no anchor perhaps; joined it may be known.
+        broken = PROGRAM.search(clean(raw)) is not None
+        for piece in reversed(joined(whole, start, end) if broken else list(pieces(raw))):
             matches = tuple(recognise(piece.text)) if piece.qemu else ()
             lines.appendleft(
                 Line(

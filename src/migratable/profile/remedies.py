@@ -75,7 +75,7 @@ _REMEDIES = (
     ),
     (
         r"Invalid parameter 'vlan'",
-        "Networks are joined by name since 3.0: write -nic tap,… or -netdev tap,id=N,… with "
+        "Networks are joined by name now: write -nic tap,… or -netdev tap,id=N,… with "
         "-device MODEL,netdev=N.",
     ),
     (
