@@ -56,15 +56,20 @@ def with_backend_size(line: CommandLine, name: str, size: int) -> CommandLine:
     return line.replace(option, option.with_fields(option.fields.set("size", text(size))))
 
 
+def main_size(line: CommandLine, stream: Stream) -> int:
+    """Bytes of the guest's main memory: of the backends that the line has for it, else all."""
+    named = [line.get("machine", "memory-backend")]
+    used = [one for one in (*named, *(one.fields.get("memdev") for one in line.all("numa"))) if one]
+    sizes = {one.id: one.used_length for one in stream.ram_blocks}
+    if used and all(one in sizes for one in used):
+        return sum(sizes[one] for one in used)
+    return total(stream)
+
+
 def with_total(line: CommandLine, stream: Stream) -> CommandLine:
     """``-m`` as large as the guest's main memory."""
-    size = total(stream)
-    used = [one.fields.get("memdev") for one in line.all("numa") if one.fields.get("memdev")]
-    if used:
-        sizes = {one.id: one.used_length for one in stream.ram_blocks}
-        known = [sizes[str(one)] for one in used if one in sizes]
-        if len(known) == len(used):
-            size = sum(known)
+    size = main_size(line, stream)
+    main = line.get("machine", "memory-backend")
     options = list(line.all("m"))
     if not size:  # a stream without RAM
         return line
@@ -76,7 +81,6 @@ def with_total(line: CommandLine, stream: Stream) -> CommandLine:
     if limit is not None and parse_size(limit, unit="M") < size:
         fields = fields.delete("maxmem", "slots")
     line = line.replace(option, option.with_fields(fields))
-    main = line.get("machine", "memory-backend")
     return line if main is None else with_backend_size(line, main, size)
 
 

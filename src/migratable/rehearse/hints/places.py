@@ -155,7 +155,8 @@ def displays(at: Situation) -> Iterator[Candidate]:
     """``-vga`` for a display of the guest's that the destination lacks."""
     given = any(True for _ in at.line.all("vga"))
     for device in plan(at).missing:
-        if device.register(0x0A, 2) != missing.CLASS_VGA:
+        is_vga = device.register(0x0A, 2) == missing.CLASS_VGA
+        if not is_vga and (device.config or "vga.vram" not in device.blocks):
             continue
         if given:
             yield from knobs.without(at, "vga")

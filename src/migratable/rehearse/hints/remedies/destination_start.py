@@ -163,7 +163,7 @@ def _cpu(at: Situation, message: str) -> Iterator[Candidate]:
 
 def _memory(at: Situation) -> Iterator[Candidate]:
     yield Candidate(
-        action=f"-m {memory.text(memory.total(at.stream))}",
+        action=f"-m {memory.text(memory.main_size(at.line, at.stream))}",
         edit=lambda line: memory.with_total(line, at.stream),
     )
     yield Candidate(
@@ -177,9 +177,11 @@ def _memory(at: Situation) -> Iterator[Candidate]:
     def whole(line: CommandLine) -> CommandLine:
         for option in list(line.all("m")):
             line = line.replace(option)
-        return line.append("m", memory.text(memory.total(at.stream)))
+        return line.append("m", memory.text(memory.main_size(at.line, at.stream)))
 
-    yield Candidate(action=f"-m {memory.text(memory.total(at.stream))} alone", edit=whole)
+    yield Candidate(
+        action=f"-m {memory.text(memory.main_size(at.line, at.stream))} alone", edit=whole
+    )
 
 
 def _machine(at: Situation) -> Iterator[Candidate]:

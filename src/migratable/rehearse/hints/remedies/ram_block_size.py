@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from migratable.rehearse.hints import devices, memory
+from migratable.rehearse.hints import devices, memory, places
 from migratable.rehearse.hints.candidate import Candidate, Situation
 from migratable.verdict import Finding
 
@@ -24,7 +24,7 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
         )
     if memory.is_main(name):
         yield Candidate(
-            action=f"-m {memory.text(memory.total(at.stream))}",
+            action=f"-m {memory.text(memory.main_size(at.line, at.stream))}",
             edit=lambda line: memory.with_total(line, at.stream),
         )
     elif name.endswith(("vram", "vgamem", "vram_ram", "vga.ram")):
@@ -39,6 +39,7 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
 
 
 def _video(at: Situation, block: str, size: int) -> Iterator[Candidate]:
+    yield from places.displays(at)
     yield from devices.with_property(at, block, "vgamem_mb", str(size // _MIB))
     yield from devices.with_property(at, block, "vgamem", memory.text(size))
     yield from devices.with_property(at, block, "vram_size_mb", str(size // _MIB))

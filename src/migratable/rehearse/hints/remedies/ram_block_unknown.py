@@ -19,6 +19,7 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
         if device.path in at.tree.pci():
             name = block.rpartition("/")[2]
             if name.endswith(".rom"):
+                yield from _named_by_rom(at, block, name.removesuffix(".rom"))
                 for key in ("romfile", "rombar"):
                     yield from devices.without(at, block, key)
         yield from places.arranged(at, block)
@@ -37,6 +38,15 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
         yield from knobs.acpi(at)
     if "/" not in block.removeprefix("/objects/"):
         yield from _backend(at, block, size)
+
+
+def _named_by_rom(at: Situation, block: str, driver: str) -> Iterator[Candidate]:
+    """Variants of a virtio device differ in the name of their ROM, if in nothing else."""
+    option, own = devices.option_of(at, block)
+    if option is not None and own != driver and own.startswith(driver.partition("-pci")[0]):
+        said = f"-device {driver} for {option.fields.get('id') or own}"
+        if driver in at.parts.buses:
+            yield edits.changed(option, option.fields.set("driver", driver), said)
 
 
 def _backend(at: Situation, block: str, size: int) -> Iterator[Candidate]:
