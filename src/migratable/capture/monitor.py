@@ -150,7 +150,7 @@ class Exchange:
             # A set is searched by access mode, so it must be open for writing only.
             writer = os.open(f"/proc/self/fd/{self._memory}", os.O_WRONLY | os.O_CLOEXEC)
             try:
-                arguments = {"fdset-id": self._set, "opaque": _mark(os.getpid())}
+                arguments = {"fdset-id": self._set, "opaque": mark(os.getpid())}
                 answer = monitor.execute("add-fd", arguments, fd=writer)
             finally:
                 os.close(writer)
@@ -180,7 +180,7 @@ class Exchange:
             os.close(self._memory)
 
 
-def _mark(pid: int) -> str:
+def mark(pid: int) -> str:
     """What tells a living process from one that has its number later."""
     try:
         began = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
@@ -196,14 +196,14 @@ def _sweep(monitor: Monitor) -> None:
     From 9.1 on QEMU keeps a descriptor until it is told otherwise, also when the monitor that gave
     it is gone (``monitor/fds.c`` ``monitor_fdsets_cleanup``).
     """
-    here = _mark(os.getpid()).split()[-1]
+    here = mark(os.getpid()).split()[-1]
     with contextlib.suppress(QmpError):
         for one in monitor.execute("query-fdsets"):
             for opaque in {str(fd.get("opaque", "")) for fd in one["fds"]}:
                 # Numbers of processes of another namespace say nothing here.
                 match opaque.split():
                     case [name, pid, _, there] if name == _MARK and pid.isdigit() and there == here:
-                        if opaque != _mark(int(pid)):
+                        if opaque != mark(int(pid)):
                             monitor.execute("remove-fd", {"fdset-id": one["fdset-id"]})
 
 

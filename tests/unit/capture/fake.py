@@ -23,7 +23,6 @@ CALM: dict[str, Any] = {
     "query-pci": [],
     "query-kvm": {"enabled": False},
     "qom-list": [{"name": "type", "type": "string"}, {"name": "d0", "type": "child<e1000>"}],
-    "remove-fd": {},
 }
 QOM = {"/machine.type": "pc-q35-10.0-machine", "/cpu.type": "qemu64-x86_64-cpu"}
 _ROWS = (
@@ -55,6 +54,7 @@ class FakeMonitor:
     """Answers as :data:`CALM` says, but for what a test alters.
 
     :ivar commands: the names of all commands that came.
+    :ivar sets: what was handed over and not taken back, by the set's number.
     """
 
     name = "qmp:/fake"
@@ -64,6 +64,7 @@ class FakeMonitor:
         self._answers = CALM | {name.replace("_", "-"): value for name, value in altered.items()}
         self._files: list[int] = []
         self.commands: list[str] = []
+        self.sets: dict[int, str] = {}
 
     def execute(
         self,
@@ -78,7 +79,16 @@ class FakeMonitor:
         if command == "add-fd":
             assert fd is not None
             self._files.append(os.dup(fd))
+            self.sets[arguments["fdset-id"]] = arguments["opaque"]
             return {"fdset-id": arguments["fdset-id"], "fd": self._files[-1]}
+        if command == "remove-fd":
+            del self.sets[arguments["fdset-id"]]
+            return {}
+        if command == "query-fdsets":
+            return [
+                {"fdset-id": number, "fds": [{"fd": 9, "opaque": opaque}, {"fd": 10}]}
+                for number, opaque in self.sets.items()
+            ]
         if command == "xen-save-devices-state":
             assert arguments["live"] is False
             os.write(self._files[-1], self._raw)

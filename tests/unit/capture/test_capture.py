@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import struct
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 from migratable.capture import assemble
 from migratable.capture.guard import examine
 from migratable.capture.loader_pages import address_of
-from migratable.capture.monitor import SocketMonitor
+from migratable.capture.monitor import SocketMonitor, mark
 from migratable.capture.output import write_private
 from migratable.capture.running import _Memory, capture, memory_of_text, pause_of, ram_blocks
 from migratable.errors import CaptureError, QemuError
@@ -251,6 +253,24 @@ def test_memory_comes_as_text_where_qemu_opens_no_file(
     # Before 9.1 a VM that does not run keeps what it was handed.
     assert ("add-fd" in monitor.commands) == running
     assert monitor.commands.count("add-fd") == monitor.commands.count("remove-fd")
+
+
+def test_what_a_killed_capture_left_is_taken_back() -> None:
+    """Of this tool's, and of processes that are gone; not libvirt's, nor another namespace's."""
+    with subprocess.Popen(["sleep", "60"]) as process:
+        dead = mark(process.pid)
+        process.kill()
+    *same, there = dead.split()
+    others = {
+        1: "libvirt",
+        2: mark(os.getpid()),
+        3: " ".join([*same, f"{there}0"]),
+        4: "migratable x y z",
+    }
+    with _fake(_raw()) as monitor:
+        monitor.sets = others | {5: dead}
+        capture(monitor, confirm=_yes)
+        assert monitor.sets == others
 
 
 def _memory(monitor: FakeMonitor) -> _Memory:
