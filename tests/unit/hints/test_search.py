@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -176,6 +176,17 @@ def test_alternatives_are_other_places_of_the_line() -> None:
     assert solution is not None
     found = [one.line.argv[-1] for one in made.alternatives(at, solution, 3)]
     assert found == ["-b"]  # not more beside it, not another device
+
+
+def test_what_is_sole_has_no_alternatives() -> None:
+    def judge(line: CommandLine) -> Verdict:
+        return verdict() if len(line.options) > 1 else verdict(cause("no-a"))
+
+    made = search(judge, no_a=[replace(ADD["a"], sole=True), ADD["b"]])
+    at = base(made)
+    solution = made.solve(at)
+    assert solution is not None
+    assert list(made.alternatives(at, solution, 3)) == []
 
 
 def test_edits_that_cannot_be_made_are_passed_over() -> None:

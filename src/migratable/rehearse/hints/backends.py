@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from migratable.rehearse.hints import parts
+from migratable.rehearse.hints import network, parts
 
 if TYPE_CHECKING:
     from migratable.rehearse.hints.candidate import Situation
@@ -47,9 +47,17 @@ def _own(at: Situation, device: PciDevice, driver: str) -> Iterator[str]:
             yield f"{key}={next(str(n) for n in range(1, 256) if str(n) not in taken)}"
     if "slot" in known and (slot := device.slot_number) is not None:
         yield f"slot={slot}"
-    with_rom = any(block.endswith(".rom") for block in device.blocks)
-    if "romfile" in known and not with_rom and device.register(0x0A, 2) in _WITH_ROM:
+    if (
+        "romfile" in known
+        and rom(driver) not in device.blocks
+        and device.register(0x0A, 2) in _WITH_ROM
+    ):
         yield "romfile="
+
+
+def rom(driver: str) -> str:
+    """Name of a device's ROM block (hw/pci/pci.c: pci_add_option_rom, ``char name[32]``)."""
+    return f"{driver}.rom"[:31]
 
 
 def _of(at: Situation, device: PciDevice, driver: str) -> Iterator[tuple[Options, list[str]]]:
@@ -59,9 +67,9 @@ def _of(at: Situation, device: PciDevice, driver: str) -> Iterator[tuple[Options
     elif driver.startswith(_NICS):
         if slirp_missing(at):
             yield ((("netdev", f"user,id={name}"),), [f"netdev={name}"])
-        if driver.startswith("virtio-net"):
-            yield ((("netdev", f"tap,id={name}"),), [f"netdev={name}"])
         yield (), []
+        if driver.startswith("virtio-net"):
+            yield ((("netdev", network.tap(name)),), [f"netdev={name}"])
     elif driver.startswith("virtio-9p"):
         text = f"local,id={name},path=/tmp,security_model=none"
         yield ((("fsdev", text),), [f"fsdev={name}", "mount_tag=TAG"])

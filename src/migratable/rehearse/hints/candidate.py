@@ -36,12 +36,14 @@ class Candidate:
     :ivar action: what to do, in words: an option as it must be, or a sentence.
     :ivar edit: the same on a command line; None for advice that cannot be tried here (the source
         side, another release).
+    :ivar sole: when it helps, other ways to the same end are wrong: they are not looked for.
     """
 
     action: str
     edit: Edit | None = None
     side: Side = Side.DESTINATION
     needs_guest_restart: bool = False
+    sole: bool = False
 
     def advice(self) -> Hint:
         """As a hint that was not tried."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 from migratable.errors import StreamError
 from migratable.profile.commandline import CommandLine, Fields
@@ -79,7 +80,7 @@ def other_cpus(at: Situation) -> Iterator[Candidate]:
         return
     here = sum(one.idstr == "cpu_common" for one in at.profile.loader.handlers)
     if here and at.guest.count("cpu_common") not in {0, here}:
-        yield from itertools.islice(smp(at), 1)
+        yield from (replace(one, sole=True) for one in itertools.islice(smp(at), 1))
 
 
 def smp(at: Situation) -> Iterator[Candidate]:

@@ -33,8 +33,7 @@ class Add:
 def drivers(at: Situation, device: PciDevice) -> list[str]:
     """Drivers that could be the device, likeliest first."""
     parts = at.parts
-    roms = [name.removesuffix(".rom") for name in device.blocks if name.endswith(".rom")]
-    found = [name for name in roms if parts.buses.get(name) == "PCI"]
+    found = [name for name in parts.buses if backends.rom(name) in device.blocks]
     for name in device.names:
         if name.startswith("virtio-"):
             found += _virtio(device, parts.virtio(name))

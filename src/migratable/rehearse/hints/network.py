@@ -3,9 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from migratable.profile.commandline import CommandLine
 from migratable.rehearse.hints.candidate import Candidate, Situation
+
+
+def tap(name: str) -> str:
+    """A tap, which has vnet_hdr; what it is joined to is the host's business."""
+    return f"tap,id={name},script=no,downscript=no"
+
+
+def with_tap(netdev: str, why: str) -> Candidate:
+    """A netdev made a tap."""
+
+    def edit(line: CommandLine) -> CommandLine:
+        old = next(one for one in line.all("netdev") if one.fields.get("id") == netdev)
+        return line.replace(old, replace(old, value=tap(netdev)))
+
+    return Candidate(action=f"-netdev {tap(netdev)} ({why})", edit=edit)
 
 
 def slirp(at: Situation) -> Iterator[Candidate]:

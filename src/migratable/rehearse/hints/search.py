@@ -249,7 +249,7 @@ class Search:
         Not those that change the same members of the line in another way, or more beside them, or
         that have more or fewer devices.
         """
-        if len(solution.steps) != 1 or most < 1:
+        if len(solution.steps) != 1 or most < 1 or solution.steps[0].candidate.sole:
             return
         finding = solution.steps[0].finding
         shown = [edits.differences(base.line, solution.line)]

@@ -31,6 +31,7 @@ def below(
     if found["rest"]:  # a disk on usb-storage: the stick itself is missing or in another place
         name = "usb-storage"
     names = [one for one in at.parts.drivers(name) if at.parts.buses.get(one) == "usb-bus"]
+    names.sort(key=lambda one: one != "usb-tablet")  # a mouse has the same section, and is rarer
     names += ["usb-storage"] if name == "usb-storage" else []
     bus = next((one.name for one in node.buses if "usb" in one.kind), None)
     for option, driver, _ in at.line.devices():

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from migratable.profile.commandline import CommandLine
-from migratable.rehearse.hints import devices, edits, knobs, memory, places
+from migratable.rehearse.hints import backends, devices, edits, knobs, memory, places
 from migratable.rehearse.hints.candidate import Candidate, Situation
 from migratable.verdict import Finding
 
@@ -18,8 +18,9 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
     if device is not None:
         if device.path in at.tree.pci():
             name = block.rpartition("/")[2]
-            if name.endswith(".rom"):
-                yield from _named_by_rom(at, block, name.removesuffix(".rom"))
+            named = [one for one in at.parts.buses if backends.rom(one) == name]
+            if named or name.endswith(".rom"):
+                yield from _named_by_rom(at, block, named)
                 for key in ("romfile", "rombar"):
                     yield from devices.without(at, block, key)
         yield from places.arranged(at, block)
@@ -40,12 +41,12 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
         yield from _backend(at, block, size)
 
 
-def _named_by_rom(at: Situation, block: str, driver: str) -> Iterator[Candidate]:
+def _named_by_rom(at: Situation, block: str, drivers: Sequence[str]) -> Iterator[Candidate]:
     """Variants of a virtio device differ in the name of their ROM, if in nothing else."""
     option, own = devices.option_of(at, block)
-    if option is not None and own != driver and own.startswith(driver.partition("-pci")[0]):
-        said = f"-device {driver} for {option.fields.get('id') or own}"
-        if driver in at.parts.buses:
+    for driver in drivers if option is not None and own not in drivers else ():
+        if option is not None and own.partition("-pci")[0] == driver.partition("-pci")[0]:
+            said = f"-device {driver} for {option.fields.get('id') or own}"
             yield edits.changed(option, option.fields.set("driver", driver), said)
 
 
@@ -71,13 +72,15 @@ def _backend(at: Situation, block: str, size: int) -> Iterator[Candidate]:
     name = block.removeprefix("/objects/")
     text = f"memory-backend-ram,id={name},size={memory.text(size)}"
 
+    kind = "nvdimm" if at.line.get("machine", "nvdimm") in {"on", "true"} else "pc-dimm"
+
     def as_module(line: CommandLine) -> CommandLine:
         line = memory.with_slots(line, at.stream)
         if memory.backend(line, name) is None:
             line = line.append("object", text)
-        return line.append("device", f"pc-dimm,memdev={name}")
+        return line.append("device", f"{kind},memdev={name}")
 
-    yield Candidate(action=f"-object {text} -device pc-dimm,memdev={name}", edit=as_module)
+    yield Candidate(action=f"-object {text} -device {kind},memdev={name}", edit=as_module)
 
 
 def _main(parts: Mapping[str, int]) -> Iterator[Candidate]:

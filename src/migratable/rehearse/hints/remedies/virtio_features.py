@@ -10,7 +10,7 @@ from importlib import resources
 from typing import Any
 
 from migratable.profile.commandline import CommandLine
-from migratable.rehearse.hints import devices, places, probe
+from migratable.rehearse.hints import devices, network, places, probe
 from migratable.rehearse.hints.candidate import Candidate, Situation
 from migratable.verdict import Finding, Side
 
@@ -56,7 +56,7 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
     if kind == "virtio-net" and option is not None and _OFFLOADS & set(found):
         netdev = option.fields.get("netdev")
         if netdev is not None:
-            yield _tap(netdev)
+            yield network.with_tap(netdev, "offloads need vnet_hdr")
     names = str(finding.facts.get("names", "features"))
     yield Candidate(
         action=f"turn {names} off at the source's device and restart the guest, or unload its "
@@ -64,15 +64,6 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
         side=Side.SOURCE,
         needs_guest_restart=True,
     )
-
-
-def _tap(netdev: str) -> Candidate:
-    def edit(line: CommandLine) -> CommandLine:
-        old = next(one for one in line.all("netdev") if one.fields.get("id") == netdev)
-        new = type(old)(name="netdev", value=f"tap,id={netdev}", spelled=old.spelled)
-        return line.replace(old, new)
-
-    return Candidate(action=f"-netdev tap,id={netdev} (offloads need vnet_hdr)", edit=edit)
 
 
 def options(kind: str, bits: int) -> Iterator[str]:
