@@ -178,6 +178,7 @@ def collect(
         try:
             first_pass.examine(program.command, line, timeout=timeout)
             with QemuProcess(program.command, quiet, timeout=timeout) as qemu:
+                _drivers_exist(qemu, quiet)
                 profile = _Facts(qemu, quiet).profile(line, program)
         except DestinationStartError as ended:
             error = _as_given(ended, quiet)
@@ -199,6 +200,23 @@ def may_start_under_kvm(quiet: InertCommandLine, stderr: Sequence[str]) -> bool:
     return quiet.kvm and any(
         _NEEDS_KVM.search(line) for line in stderr if not line.startswith("warning: ")
     )
+
+
+def _drivers_exist(qemu: QemuProcess, quiet: InertCommandLine) -> None:
+    """Devices that were left out are at least among those that the program knows.
+
+    :raise DestinationStartError: When one is not, as ``qdev_device_add`` says it.
+    """
+    for driver, given in quiet.removed_drivers:
+        try:
+            qemu.qmp("device-list-properties", typename=driver)
+        except QmpError as error:
+            if error.kind == "DeviceNotFound":
+                said = f"{given}: '{driver}' is not a valid device model name"
+                lines = (*qemu.stderr_lines(), said)
+                raise DestinationStartError(
+                    f"the destination's QEMU does not start; its own words:\n  {said}", stderr=lines
+                ) from None
 
 
 _DESCRIPTOR = re.compile(r"/proc/self/fd/\d+")

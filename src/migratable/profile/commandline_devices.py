@@ -12,7 +12,7 @@ from migratable.profile.commandline_work import Work
 _PASSED_THROUGH = re.compile(
     r"vfio-.*|pci-assign|kvm-pci-assign|vhost-user-.*|vhost-vsock.*|vhost-scsi.*|vhost-vdpa.*"
     r"|virtio-input-host.*|ivshmem-doorbell|ivshmem|scsi-generic|u2f-passthru|u2f-emulated"
-    r"|sgx-epc|pvrdma|virtio-gpu-rutabaga.*|virtio-vga-rutabaga|x-pci-proxy-dev|xen-.*|usb-mtp"
+    r"|sgx-epc|pvrdma|virtio-gpu-rutabaga.*|virtio-vga-rutabaga|x-pci-proxy-dev|xen-.*"
     r"|virtio-gpu-gl.*|virtio-vga-gl|vhost-user|usb-canokey|canokey|ccid-card-emulated"
 )
 _WITHOUT_STATE = frozenset({"loader", "guest-loader"})
@@ -51,6 +51,11 @@ def device(work: Work, option: Option) -> list[Option]:
         work.skip(f"device {name}: state of the host's USB device")
         new = Fields.of(driver, option="device", vendorid="0xffff", productid="0xffff", **kept)
         return [Option(name="device", value=new.text(), index=option.index)]
+    if driver == "usb-mtp":  # never migrates, which the loader says; its folder is not looked at
+        if Path(fields.get("rootdir") or "").is_absolute():
+            fields = fields.set("rootdir", "/").set("readonly", "on")
+            work.note(option, "rootdir=/, which is not looked at")
+        return [option.with_fields(fields)]
     if driver == "scsi-block":
         work.note(option, "scsi-hd; scsi-block needs a real device")
         work.skip(f"device {name}: scsi-block was examined as scsi-hd")
@@ -86,6 +91,8 @@ def _removed(work: Work, option: Option, fields: Fields, driver: str, name: str)
     where = f" at {fields.get('bus') or 'its bus'} {place}" if place else ""
     work.skip(f"device {name}{where}: {driver} needs the destination's own hardware or daemon")
     work.removed_devices.add(identity or "")
+    if not driver.startswith(("xen-", "virtio-gpu-", "virtio-vga-")):
+        work.removed_drivers.append((driver, " ".join(option.words)))
     on_pci = not (
         "ccw" in driver
         or driver.endswith("-device")  # on virtio-mmio

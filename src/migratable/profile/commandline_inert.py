@@ -42,6 +42,8 @@ class InertCommandLine:
     :ivar kvm: did the line ask for KVM? Then an x86 machine of it has a section ``kvmclock``.
     :ivar kvmclock: will the real machine have that section?
     :ivar removed_devices: ids of ``-device`` options that were taken out.
+    :ivar removed_drivers: ``(driver, option as the user wrote it)`` of those; the release may not
+        have them.
     :ivar given: ``(as it is here, as the user wrote it)`` of options that were replaced by one.
     """
 
@@ -56,6 +58,7 @@ class InertCommandLine:
     kvm: bool = False
     kvmclock: bool = False
     removed_devices: frozenset[str] = frozenset()
+    removed_drivers: tuple[tuple[str, str], ...] = ()
     given: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -277,6 +280,7 @@ def inert(
         kvm=kvm,
         kvmclock=kvm and commandline_machine.has_kvmclock(work),
         removed_devices=frozenset(work.removed_devices),
+        removed_drivers=tuple(work.removed_drivers),
         given=tuple(given),
     )
 

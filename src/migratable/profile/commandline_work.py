@@ -34,6 +34,7 @@ class Work:
     files: dict[Path, int] = field(default_factory=dict)
     helpers: list[list[str]] = field(default_factory=list)
     removed_devices: set[str] = field(default_factory=set)
+    removed_drivers: list[tuple[str, str]] = field(default_factory=list)
     node_sizes: dict[str, int] = field(default_factory=dict)
     needs_netns: bool = False
     taps: int = 0

@@ -286,6 +286,14 @@ def test_old_usb_devices_stay_for_who_refuses_them() -> None:
     assert "host:1.2" in quiet(line, release="5.2").plain_argv
 
 
+def test_drivers_left_out_are_remembered() -> None:
+    found = quiet(
+        "qemu-system-x86_64 -device canokey,id=k -device usb-mtp,rootdir=/home -device e1000"
+    )
+    assert found.removed_drivers == (("canokey", "-device canokey,id=k"),)
+    assert "usb-mtp,rootdir=/,readonly=on" in found.plain_argv
+
+
 def as_given(line: str, *said: str) -> tuple[str, ...]:
     from migratable.errors import DestinationStartError
     from migratable.profile.collect import _as_given
