@@ -12,6 +12,7 @@ from migratable.profile.commandline import CommandLine, Fields
 from migratable.rehearse.hints import edits, memory
 from migratable.rehearse.hints.candidate import Candidate, Situation
 from migratable.stream.fields import decode
+from migratable.stream.model import Span
 
 
 def machine(at: Situation, key: str, value: str) -> Iterator[Candidate]:
@@ -35,7 +36,9 @@ def drop(line: CommandLine, name: str) -> CommandLine:
 
 
 def no_default(line: CommandLine, kind: str) -> CommandLine:
-    """The line without the display or NIC that QEMU adds by itself."""
+    """The line without the display, NIC or USB that QEMU adds by itself."""
+    if kind == "usb":
+        return drop(line, "usb").with_machine("usb", None)
     if kind == "vga":
         line = drop(line, "vga")
         return line if any(True for _ in line.all("nodefaults")) else line.append("vga", "none")
@@ -89,11 +92,19 @@ def smp(at: Situation) -> Iterator[Candidate]:
     The line's own topology is kept where it has room for them.
     """
     count = at.guest.count("cpu") or at.guest.count("cpu_common") or at.guest.count("apic")
-    if not count:
+    if not count and not undelimited(at):
         return
     options = list(at.line.all("smp"))
-    texts = [*_smp_kept(options[-1].fields, count)] if options else []
-    texts += _smp_texts(count, limit_of(at))
+    texts: list[str] = []
+    if undelimited(at):  # not every section can be told
+        least = 1 + max(
+            (one.instance_id or 0 for one in at.verdict.findings if one.device == "cpu_common"),
+            default=count,
+        )
+        texts += [str(one) for one in (least, 2, 4, 8, 16) if one >= least]
+    else:
+        texts += _smp_kept(options[-1].fields, count) if options else ()
+        texts += _smp_texts(count, limit_of(at))
     for text in dict.fromkeys(texts):
 
         def edit(line: CommandLine, text: str = text) -> CommandLine:
@@ -102,6 +113,11 @@ def smp(at: Situation) -> Iterator[Candidate]:
         yield Candidate(action=f"-smp {text}", edit=edit)
     if options and count == 1:
         yield from without(at, "smp")
+
+
+def undelimited(at: Situation) -> bool:
+    """Can the stream's last sections not be told apart (machine types up to 2.3)?"""
+    return any(isinstance(one, Span) and one.undelimited for one in at.stream.elements)
 
 
 def _smp_kept(fields: Fields, count: int) -> Iterator[str]:

@@ -214,7 +214,10 @@ def _said(found: Plan, adds: tuple[missing.Add, ...] | list[missing.Add]) -> str
     ]
     parts += [f"without -device {one.fields.get('driver')}" for one in found.surplus]
     kinds = {_DEFAULT[one.driver] for one in found.fixed if one.driver in _DEFAULT}
-    parts += [f"-{kind} none" for kind in sorted(kinds)]
+    parts += [
+        "without -usb and what sits on it" if kind == "usb" else f"-{kind} none"
+        for kind in sorted(kinds)
+    ]
     parts += [add.text for add in adds]
     return ", ".join(parts)
 
@@ -223,6 +226,7 @@ _DEFAULT = {
     **dict.fromkeys(
         ("VGA", "cirrus-vga", "vmware-svga", "virtio-vga", "qxl-vga", "ati-vga"), "vga"
     ),
+    **dict.fromkeys(("nec-usb-xhci", "pci-ohci", "piix3-usb-uhci"), "usb"),
     **dict.fromkeys(("e1000", "e1000e", "rtl8139", "virtio-net-pci", "spapr-vlan"), "nic"),
 }
 """What QEMU adds by itself, or by an option that is no -device."""
@@ -239,8 +243,12 @@ def _moved(at: Situation, line: CommandLine, found: Plan) -> CommandLine:
             )
     if found.surplus or found.fixed or found.aside:  # without them others would move up
         line = _pinned(at, line, found)
-    for kind in sorted({_DEFAULT[one.driver] for one in found.fixed if one.driver in _DEFAULT}):
-        line = knobs.no_default(line, kind)
+    for node in (one for one in found.fixed if one.driver in _DEFAULT):
+        for below in node.below():
+            on_it = at.tree.option(at.line, below, at.parts.aliases)
+            if on_it is not None and any(one is on_it for one in line.options):
+                line = line.replace(on_it)
+        line = knobs.no_default(line, _DEFAULT[node.driver])
     for option, device in found.moves:
         if all(one is not option for one in line.options):
             continue
