@@ -316,8 +316,21 @@ def memory_size(options: list[Option]) -> int | None:
     return size
 
 
+_BACKEND_SINCE = {
+    "offset": (8, 1),
+    "prealloc-context": (7, 2),
+    "prealloc-threads": (5, 0),
+    "readonly": (6, 0),
+    "reserve": (6, 1),
+    "rom": (8, 2),
+}
+"""Properties of memory backends (``qapi/qom.json``) that an older release refuses."""
+
+
 def thrifty_backend(work: Work, option: Option, fields: Fields) -> list[Option]:
     """Keep block name and size: a sparse private file (big) or ordinary memory (small)."""
+    if any(key in fields and work.older_than(*since) for key, since in _BACKEND_SINCE.items()):
+        return [option]  # it refuses that itself, before it opens anything
     kind = fields.get("qom-type") or ""
     named_by_path = kind in {"memory-backend-file", "memory-backend-memfd"}
     key = "x-use-canonical-path-for-ramblock-id"

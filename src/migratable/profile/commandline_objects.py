@@ -29,6 +29,24 @@ _DROPPED_OBJECTS = (
     "can-host-",
     "monitor-",
 )
+_OBJECT_SINCE = {
+    "cryptodev-backend-lkcf": (8, 0),
+    "iommufd": (9, 0),
+    "memory-backend-epc": (6, 2),
+    "memory-backend-shm": (9, 1),
+    "monitor-": (11, 1),
+    "qtest": (6, 0),
+    "sev-snp-guest": (9, 1),
+    "tdx-guest": (10, 1),
+    "thread-context": (7, 2),
+    "x-remote-object": (6, 0),
+    "x-vfio-user-server": (7, 1),
+}
+"""Types (``qapi/qom.json``) that an older release refuses, which a stand-in would hide."""
+_CHARDEV_SINCE = {"dbus": (7, 0), "hub": (10, 0), "qemu-vdagent": (6, 1)}
+_CHARDEV_BEFORE = {"parport": (8, 0), "tty": (8, 0)}
+"""Character backends of some releases alone (``qapi/char.json``, removed aliases)."""
+_AUDIO_SINCE = {"dbus": (7, 0), "pipewire": (8, 1), "sndio": (7, 2)}
 _ENCRYPTED = frozenset(
     {"sev-guest", "sev-snp-guest", "tdx-guest", "s390-pv-guest", "pef-guest", "sev-es-guest"}
 )
@@ -39,6 +57,9 @@ def object_(work: Work, option: Option) -> list[Option]:
     fields = option.fields
     kind = fields.get("qom-type") or ""
     name = fields.get("id") or ""
+    since = next((_OBJECT_SINCE[one] for one in _OBJECT_SINCE if kind.startswith(one)), None)
+    if since is not None and work.older_than(*since):
+        return [option]  # it refuses that itself
     if kind in _ENCRYPTED:
         raise option.error(
             f"{kind}: the guest's memory is encrypted; its state cannot be examined from outside, "
@@ -74,6 +95,14 @@ def chardev(work: Work, option: Option) -> list[Option]:
     fields = option.fields
     if fields.get("backend") == "null" and fields.get("logfile") is None:
         return [option]
+    if "reconnect-ms" in fields and work.older_than(9, 2):
+        return [option]
+    since = _CHARDEV_SINCE.get(fields.get("backend") or "")
+    before = _CHARDEV_BEFORE.get(fields.get("backend") or "")
+    if since is not None and work.older_than(*since):
+        return [option]
+    if before is not None and work.release is not None and not work.older_than(*before):
+        return [option]
     new = Fields.of("null", option="chardev", id=fields.get("id") or "")
     if (mux := fields.get("mux")) is not None:  # several users of one device need it
         new = new.set("mux", mux)
@@ -93,6 +122,9 @@ def character(work: Work, option: Option) -> list[Option]:
 def audiodev(work: Work, option: Option) -> list[Option]:
     """``-audiodev``, ``-audio``: driver ``none``."""
     fields = option.fields
+    since = _AUDIO_SINCE.get(fields.get("driver") or "")
+    if since is not None and work.older_than(*since):
+        return [option]
     kept: dict[str, str] = {}
     for key in ("id", "model", "timer-period"):
         if (value := fields.get(key)) is not None:

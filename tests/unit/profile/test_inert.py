@@ -294,6 +294,27 @@ def test_drivers_left_out_are_remembered() -> None:
     assert "usb-mtp,rootdir=/,readonly=on" in found.plain_argv
 
 
+@pytest.mark.parametrize(
+    ("words", "replaced", "kept"),
+    [
+        ("-object memory-backend-shm,id=m,size=1M", "10.0", "5.2"),
+        ("-object thread-context,id=t", "7.2", "5.2"),
+        ("-object memory-backend-ram,id=m,size=1M,reserve=off", "7.2", "5.2"),
+        ("-chardev socket,id=s,path=/x,reconnect-ms=5", "10.0", "7.2"),
+        ("-object iommufd,id=i", "10.0", "7.2"),
+        ("-chardev qemu-vdagent,id=v", "7.2", "5.2"),
+        ("-chardev tty,id=t,path=/dev/ttyS0", "7.2", "10.0"),
+        ("-audiodev pipewire,id=a", "10.0", "7.2"),
+    ],
+)
+def test_backends_of_other_releases_stay_for_who_refuses_them(
+    words: str, replaced: str, kept: str
+) -> None:
+    value = words.partition(" ")[2]
+    assert value not in quiet(f"qemu-system-x86_64 {words}", release=replaced).plain_argv
+    assert value in quiet(f"qemu-system-x86_64 {words}", release=kept).plain_argv
+
+
 def as_given(line: str, *said: str) -> tuple[str, ...]:
     from migratable.errors import DestinationStartError
     from migratable.profile.collect import _as_given
