@@ -219,6 +219,18 @@ def test_main_memory_of_backends() -> None:
     )
 
 
+def test_main_memory_of_a_machine_that_has_a_backend() -> None:
+    at = situation(
+        golden(PSERIES),
+        "-m 256M -machine memory-backend=mine -object memory-backend-ram,id=mine,size=256M",
+        ram_blocks={"mine": (1 << 28, 1 << 28)},
+    )
+    finding = refused("ram-block-unknown", "ram", block="ppc_spapr.ram", size=1 << 28)
+    first, *rest = lines(at, finding)
+    assert first == "-m 256M"
+    assert not [one for one in rest if "dimm" in one]
+
+
 def test_memory_module() -> None:
     stream = with_blocks(("pc.ram", 1 << 28), ("dimm", 1 << 28))
     at = situation(stream, "-m 256M", ram_blocks={"pc.ram": (1 << 28, 1 << 28)})

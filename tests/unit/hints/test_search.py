@@ -129,6 +129,35 @@ def test_one_that_loads_is_preferred_to_one_that_brings_another_cause() -> None:
     assert len(solution.steps) == 1
 
 
+def starts_with(**causes: int) -> Judge:
+    """A destination that starts with one of these options, with so many causes left."""
+
+    def judge(line: CommandLine) -> Verdict:
+        options = {option.name for option in line.options}
+        if not options & causes.keys():
+            return verdict(cause("destination-start", summary="the destination does not start: z"))
+        (name,) = options & causes.keys()
+        return verdict(*(cause(f"cause-{number}") for number in range(causes[name])))
+
+    return judge
+
+
+def test_the_start_that_leaves_fewer_causes_is_gone_on_from() -> None:
+    made = search(starts_with(a=2, b=1), destination_start=[ADD["a"], ADD["b"]])
+    step, _ = made._step(base(made)) or pytest.fail("no step")
+    assert step.candidate is ADD["b"]
+
+
+def test_a_device_is_not_given_up_for_one_cause_less() -> None:
+    def without(line: CommandLine) -> CommandLine:
+        return line.replace(next(line.all("device"))).append("b")
+
+    given_up = Candidate(action="without it", edit=without)
+    made = search(starts_with(a=2, b=1), destination_start=[ADD["a"], given_up])
+    step, _ = made._step(base(made, "-device nic")) or pytest.fail("no step")
+    assert step.candidate is ADD["a"]
+
+
 def test_steps_that_are_not_needed_are_taken_back() -> None:
     def judge(line: CommandLine) -> Verdict:
         have = {option.name for option in line.options}
@@ -151,8 +180,10 @@ def test_steps_do_not_go_round_and_round() -> None:
         return line.replace(next(line.all("a")))
 
     made = search(judge, no_a=[ADD["a"]], is_a=[Candidate(action="no a", edit=without)])
+    attempts: list[str] = []
+    made.progress = attempts.append
     assert made.solve(base(made)) is None
-    assert len(made.lines) == 2
+    assert attempts == ["-a", "no a"]
 
 
 def test_time_is_up() -> None:
@@ -292,7 +323,7 @@ def test_another_remedy_is_looked_for_when_one_is_refused(
     monkeypatch.setattr(hints, "Search", lambda **_: made)
     monkeypatch.setattr("migratable.rehearse.rehearse", rehearsed)
     line = parse("qemu -m 1G")
-    (finding,) = hints.tried(judge(line), tiny.stream(), line).findings
+    (finding,) = hints.tried(judge(line), tiny.stream(), line, most=1).findings
     assert [one.command for one in finding.hints] == ["qemu -m 1G -b"]
     assert finding.hints[0].verified is Basis.REHEARSED
 
