@@ -169,7 +169,7 @@ def not_started(
             ),
         )
     problem = next(iter(look(points.NotStarted(release=release, stderr=lines))))
-    message = problem.summary.removeprefix("the destination does not start: ")
+    message = problem.summary.removeprefix("the destination does not start: ") if lines else ""
     return Verdict(
         outcome=Outcome.REFUSED,
         basis=Basis.PREDICTED,

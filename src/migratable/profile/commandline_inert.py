@@ -251,8 +251,8 @@ def inert(
     given = []
     for option in line.options:
         made = _one(work, option)
-        if len(made) == 1 and made[0].words != option.words:
-            given.append((" ".join(made[0].words), " ".join(option.words)))
+        if len(made) == 1 and (option.file or made[0].words != option.words):
+            given.append((" ".join(made[0].words), option.file or " ".join(option.words)))
         options += made
     options = _without_dangling_set(work, options)
     options = commandline_machine.default_net(work, options)

@@ -21,12 +21,14 @@ class Option:
     :ivar value: the argument, None for an option that takes none.
     :ivar index: place in the argument list (the first after the program is 1), for messages.
     :ivar spelled: the option as it was written (``-M``, ``--machine``), empty for a bare image.
+    :ivar file: ``FILE:LINE`` of an option from ``-readconfig``, which QEMU's messages then name.
     """
 
     name: str
     value: str | None = None
     index: int = 0
     spelled: str = ""
+    file: str = ""
 
     @property
     def fields(self) -> Fields:

@@ -53,24 +53,25 @@ def _read(option: Option) -> list[Option]:
             f"Could not open '{path}': {error.strerror}. The file is a part of the machine: "
             "copy it here from the destination and name its place"
         ) from None
-    found: list[tuple[str, list[tuple[str, str]]]] = []
+    found: list[tuple[str, str, list[tuple[str, str]]]] = []
     for number, raw in enumerate(text.splitlines(), 1):
         words = raw.strip()
         if not words or words.startswith("#"):
             continue
         if section := _SECTION.fullmatch(words):
-            found.append((section[1], [("id", section[2])] if section[2] else []))
+            members = [("id", section[2])] if section[2] else []
+            found.append((f"{path}:{number}", section[1], members))
         elif (member := _MEMBER.fullmatch(words)) and found:
-            found[-1][1].append((member[1], member[2]))
+            found[-1][2].append((member[1], member[2]))
         else:
             raise option.error(f'{path} line {number}: neither a section nor key = "value"')
-    return [_option(option, group, members) for group, members in found]
+    return [_option(option, *section) for section in found]
 
 
-def _option(origin: Option, group: str, members: list[tuple[str, str]]) -> Option:
+def _option(origin: Option, place: str, group: str, members: list[tuple[str, str]]) -> Option:
     name = _GROUPS.get(group, group)
     implied = IMPLIED_KEY.get(name)
     first = [pair for pair in members if pair[0] == implied]
     rest = [pair for pair in members if pair[0] != implied]
     fields = Fields(pairs=(*first, *rest), implied=implied if first else None)
-    return Option(name=name, value=fields.text(), index=origin.index)
+    return Option(name=name, value=fields.text(), index=origin.index, file=place)

@@ -218,6 +218,8 @@ def test_readconfig(tmp_path: Path) -> None:
     assert words(f"-readconfig {path}") == (
         "-machine q35 -device ich9-usb-uhci1,id=d,addr=1d.0 -m 512M"
     )
+    found = quiet(f"qemu-system-x86_64 -readconfig {path}")
+    assert ("-device ich9-usb-uhci1,id=d,addr=1d.0", f"{path}:5") in found.given
     path.write_text("[machine]\nnonsense\n")
     with pytest.raises(CommandLineError, match="line 2"):
         words(f"-readconfig {path}")
