@@ -120,7 +120,7 @@ def interpreter(program: Path) -> str:
             )
             if kind == _PT_INTERP:
                 return head[offset : offset + length].rstrip(b"\0").decode()
-    except (struct.error, UnicodeDecodeError, IndexError) as error:
+    except (struct.error, UnicodeDecodeError, IndexError, OverflowError) as error:
         raise LabError(f"{program} is damaged: {error}") from error
     raise LabError(f"{program} names no program interpreter")
 
