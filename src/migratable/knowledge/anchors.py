@@ -21,6 +21,7 @@ from functools import cache
 from importlib import resources
 
 from migratable.knowledge.catalogue import messages
+from migratable.knowledge.find import Find, finder
 
 _BREAKS = re.compile(r"""["'<>&\\`]|\s{2,}""")
 
@@ -40,12 +41,11 @@ GENERIC = (
 )
 # Long ones are found fastest.
 HOT = (
-    b"load of migration failed",
     b"while loading state",
     b"nexpectedly",
     b"savevm section",
     b"savevm: unsupported",
-    b"igration fail",
+    b"igration fail",  # "load of migration failed" holds it
     b"igration Fail",
     b"igration aborted",
     b"get_pci_config_device",
@@ -99,22 +99,25 @@ class Prefilter:
     def spans(self, chunk: bytes, *, fully: bool = True) -> list[tuple[int, int]]:
         """Lines of *chunk* that hold an anchor, as (start, end) without the newline, in order."""
         found: dict[int, int] = {}
+        find = finder(chunk)
         if fully:
-            self._search(chunk, 0, len(chunk), found)
+            self._search(chunk, find, 0, len(chunk), found)
             return sorted(found.items())
         done = 0
-        for start, end in _regions(chunk):
-            self._search(chunk, max(start, done), end, found)
+        for start, end in _regions(chunk, find):
+            self._search(chunk, find, max(start, done), end, found)
             done = end
         return sorted(found.items())
 
-    def _search(self, chunk: bytes, first: int, last: int, found: dict[int, int]) -> None:
-        find, rfind = chunk.find, chunk.rfind
+    def _search(
+        self, chunk: bytes, find: Find, first: int, last: int, found: dict[int, int]
+    ) -> None:
+        rfind = chunk.rfind
         for token, items in self.tokens:
             position = find(token, first, last)
             while position >= 0:
                 start = rfind(b"\n", 0, position) + 1
-                end = find(b"\n", position)
+                end = chunk.find(b"\n", position)
                 if end < 0:
                     end = len(chunk)
                 if start not in found:
@@ -126,15 +129,15 @@ class Prefilter:
                 position = find(token, end, last)
 
 
-def _regions(chunk: bytes) -> Iterator[tuple[int, int]]:
+def _regions(chunk: bytes, find: Find) -> Iterator[tuple[int, int]]:
     """Surroundings of the hot tokens, merged, in order."""
     hits: list[int] = []
     for token in HOT:
-        position = chunk.find(token)
+        position = find(token, 0, len(chunk))
         while position >= 0:
             hits.append(position)
             # Hits close together make one region; one of them is enough.
-            position = chunk.find(token, position + AFTER // 2)
+            position = find(token, min(position + AFTER // 2, len(chunk)), len(chunk))
     start = end = -1
     for hit in sorted(hits):
         if start >= 0 and hit - BEFORE <= end:

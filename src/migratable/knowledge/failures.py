@@ -301,6 +301,9 @@ def _search(
             named = _MACHINE.match(whole, machine)
             grouper.machine = named[1].decode() if named else grouper.machine
         found = joined(buffer, start, end)
+        if not any(recognise(piece.text) for piece in found):
+            # Not told apart by the anchor alone: it may be the cause that stands before a hit.
+            continue
         before = _before(whole, shift + start, number, max(last_taken, -1) + shift)
         for piece in found:
             yield from grouper.add(number, piece, before)
