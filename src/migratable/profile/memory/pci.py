@@ -18,6 +18,8 @@ from migratable.profile.memory.virtio import is_virtio
 CONFIG_SIZE = 256
 EXPRESS_CONFIG_SIZE = 4096
 _PCIE_CAPABILITY = 0x10
+#: PCI_VENDOR_ID_REDHAT_QUMRANET, which a guest cannot change (hw/virtio/virtio-pci.c).
+_VENDOR = b"\xf4\x1a"
 _CAPABILITY_LIST = 0x34
 #: ``BusState { Object parent_obj (40 bytes); DeviceState *parent; …}``, include/hw/qdev-core.h.
 _BUS_PARENT = 40
@@ -71,9 +73,15 @@ def _virtio_proxy(memory: ProcessMemory, handler: Handler, config: int) -> int |
     for offset in range(0, _DEVICE_STATE_SIZE, 8):
         bus = memory.word(handler.opaque + offset)
         proxy = memory.word(bus + _BUS_PARENT) if bus else None
-        if proxy and _devfn(memory, proxy + config) == devfn:
+        if proxy and _devfn(memory, proxy + config) == devfn and _is_ours(memory, proxy + config):
             return proxy
     return None
+
+
+def _is_ours(memory: ProcessMemory, at: int) -> bool:
+    """Whether the configuration begins with virtio's vendor: other words may look like a slot 0."""
+    place = memory.word(at)
+    return place is not None and memory.read(place, len(_VENDOR)) == _VENDOR
 
 
 def _pointers(memory: ProcessMemory, at: int) -> tuple[int, ...] | None:
