@@ -22,6 +22,7 @@ TITLES = {
     "start": "The destination does not start",
     "libvirt": "libvirt",
     "managers": "Managers",
+    "refusals": "Refusals and surroundings (libvirt and managers)",
     "around": "Around the migration: connections, definitions, helpers",
 }
 HEAD = """\

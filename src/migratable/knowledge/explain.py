@@ -258,11 +258,34 @@ def explain_failure(failure: Failure) -> Explanation:
     )
 
 
+# What the C library's error text at the end of an unknown line says by itself.
+_ERRNO_HINTS = (
+    ("Cannot allocate memory", "the host had no memory (or no huge pages) left for it."),
+    ("No space left on device", "a disk or file system of that host is full."),
+    ("Permission denied", "the program lacks the right: owner, mode, SELinux, AppArmor."),
+    ("No such file or directory", "a file is missing on that host, or a part is in the stream."),
+    ("Address already in use", "another program has the port or socket."),
+    ("Connection refused", "nothing listens at the other end, or a firewall refuses."),
+    ("Connection timed out", "the other end does not answer: network or firewall."),
+    ("No route to host", "the other host cannot be reached: network or firewall."),
+    ("Connection reset by peer", "the other end went away; its log says why."),
+    ("Broken pipe", "the other end went away; its log says why."),
+    ("Device or resource busy", "something else uses the device or file."),
+    ("No such device", "the host lacks the device (kernel module, hardware, interface)."),
+    ("Too many open files", "a limit of the process (ulimit -n) is too low."),
+)
+
+
 def _nothing_known(
     failure: Failure, line: Line, unknown: list[Line], errno: str | None = None
 ) -> Explanation:
     subject, number = _device(failure, None)
     details = []
+    hint = next(
+        (text for words, text in _ERRNO_HINTS if line.text.rstrip(" .").endswith(words)), ""
+    )
+    if hint:
+        details.append(f"Its error, taken alone, means: {hint}")
     if subject and decode.section(subject):
         details.append(f"'{subject}' is {decode.section(subject)}.")
     return Explanation(
@@ -429,6 +452,23 @@ def _fill(text: str, match: Match) -> str:
         if name not in match.params:
             return found[0]
         content = match.params[name]
-        return format(content, spec) if spec and isinstance(content, int) else str(content)
+        if isinstance(content, int):
+            return format(content, spec) if spec else str(content)
+        return _trimmed(content)
 
     return re.sub(r"\{([a-z_0-9]+(?::[#0-9xd]+)?)\}", value, text)
+
+
+def _trimmed(text: str) -> str:
+    """*text* without the quotes and brackets that only close what a wrapper opened."""
+    while text and text[-1] in "'\")]}.":
+        last = text[-1]
+        opening = {")": "(", "]": "[", "}": "{"}.get(last, last)
+        if last == "." and text[-2:-1] not in tuple("'\")]}"):
+            break
+        if last in "'\"" and text.count(last) % 2 == 0:
+            break
+        if last in ")]}" and text.count(opening) >= text.count(last):
+            break
+        text = text[:-1]
+    return text.rstrip()

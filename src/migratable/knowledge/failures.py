@@ -90,7 +90,7 @@ class Failure:
 _GENERIC_GROUPS = frozenset(
     {
         "start", "protocol", "source", "libvirt", "managers", "channels", "blockers", "internals",
-        "around",
+        "around", "refusals",
     }
 )  # fmt: skip
 _ABOUT_VMS = re.compile(r"qemu|kvm|libvirt|migrat|virt-|\bVM\b|\bdomain\b|guest", re.IGNORECASE)

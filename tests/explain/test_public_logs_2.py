@@ -1,0 +1,51 @@
+"""Further public logs: status, rule, side at fault, and the line that matters."""
+
+from __future__ import annotations
+
+import io
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from migratable.knowledge.explain import explain
+
+FAILURES: list[dict[str, Any]] = tomllib.loads(
+    (Path(__file__).parent / "public_logs_2.toml").read_text(encoding="utf-8")
+)["failure"]
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=[item["name"] for item in FAILURES])
+def test_explained(failure: dict[str, Any]) -> None:
+    report = explain(io.BytesIO(failure["log"].encode()))
+    assert len(report.explanations) == failure.get("number", 1)
+    found = report.explanations[0]
+    assert failure["line"] in found.line
+    assert (str(found.status), found.rule, str(found.side)) == (
+        failure["status"],
+        failure["rule"],
+        failure["side"],
+    )
+    assert found.now or found.cases
+
+
+def test_an_unknown_cause_that_holds_a_common_word_is_shown() -> None:
+    """It stands before the place where it failed, although a token of the prefilter hits it."""
+    log = (
+        b"qemu-system-x86_64: frobnicating the widget failed: Cannot allocate memory\n"
+        b"qemu-system-x86_64: error while loading state for instance 0x0 of device 'widget'\n"
+        b"qemu-system-x86_64: load of migration failed: Cannot allocate memory\n"
+    )
+    found = explain(io.BytesIO(log)).explanations[0]
+    assert str(found.status) == "unknown"
+    assert "frobnicating" in found.line
+    assert any("no memory" in text for text in found.details)
+
+
+def test_what_closes_a_wrapper_is_no_part_of_a_name() -> None:
+    log = (
+        b"virError(Message='operation failed: guest CPU doesn't match specification: "
+        b"missing features: erms,fsrm')\n"
+    )
+    assert "erms,fsrm." in explain(io.BytesIO(log)).explanations[0].meaning
