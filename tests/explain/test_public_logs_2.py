@@ -49,3 +49,19 @@ def test_what_closes_a_wrapper_is_no_part_of_a_name() -> None:
         b"missing features: erms,fsrm')\n"
     )
     assert "erms,fsrm." in explain(io.BytesIO(log)).explanations[0].meaning
+
+
+def test_noise_after_a_good_migration_is_no_failure() -> None:
+    """kubevirt#2567: virt-launcher asks libvirt about a guest that has just left."""
+    log = (
+        b'{"component":"virt-launcher","level":"error","msg":"failed to get domain job info",'
+        b'"reason":"virError(Code=55, Domain=20, Message=\'Requested operation is not valid: '
+        b"domain is not running')\"}\n"
+    )
+    assert not explain(io.BytesIO(log)).explanations
+
+
+def test_first_letter_small_or_capital() -> None:
+    for word in (b"network", b"Network"):
+        log = b"error: internal error: " + word + b" 'default' is not active\n"
+        assert explain(io.BytesIO(log)).explanations[0].message == "libvirt-network-inactive"

@@ -82,10 +82,10 @@ def anchors() -> frozenset[str]:
     found: set[str] = set()
     for message in messages():
         for text in message.recognised:
-            best = max(
-                (anchor(part) for part in text.template.parts if isinstance(part, str)), key=len
-            )
-            found.add(best)
+            fixed = [part for part in text.template.parts if isinstance(part, str)]
+            if text.template.sentence:
+                fixed[0] = fixed[0][1:]
+            found.add(max(map(anchor, fixed), key=len))
     # "!=" alone (field-equal) is found beside the lines that always follow it.
     return frozenset(item for item in found if len(item) > 3) | set(GENERIC) | set(JOURNAL_ARRAY)
 

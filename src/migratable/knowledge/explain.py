@@ -464,8 +464,6 @@ def _trimmed(text: str) -> str:
     while text and text[-1] in "'\")]}.":
         last = text[-1]
         opening = {")": "(", "]": "[", "}": "{"}.get(last, last)
-        if last == "." and text[-2:-1] not in tuple("'\")]}"):
-            break
         if last in "'\"" and text.count(last) % 2 == 0:
             break
         if last in ")]}" and text.count(opening) >= text.count(last):

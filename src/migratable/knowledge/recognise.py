@@ -46,7 +46,10 @@ def _index() -> tuple[tuple[str, tuple[tuple[Message, Text], ...]], ...]:
     for message in messages():
         for text in message.recognised:
             # The first word of the literal is safe against changed spacing; the longest is rarest.
-            word = max(text.template.literal.split(), key=len, default="")
+            literal = text.template.literal
+            if text.template.sentence and literal is text.template.parts[0]:
+                literal = literal[1:]
+            word = max(literal.split(), key=len, default="")
             by_literal.setdefault(word, []).append((message, text))
     return tuple((word, tuple(texts)) for word, texts in by_literal.items())
 

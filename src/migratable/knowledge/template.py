@@ -114,6 +114,16 @@ class Template:
         return max((part for part in self.parts if isinstance(part, str)), key=len, default="")
 
     @cached_property
+    def sentence(self) -> bool:
+        """Does it begin with a word whose first letter may be small or capital?
+
+        Programs put their messages behind a colon or at the start of a sentence, and change that
+        from release to release.
+        """
+        first = self.parts[0] if self.parts else ""
+        return isinstance(first, str) and first[:1].isalpha() and first[1:2].islower()
+
+    @cached_property
     def pattern(self) -> re.Pattern[str]:
         """The template as a regular expression to search a line with."""
         pieces: list[str] = []
@@ -121,7 +131,10 @@ class Template:
         for number, part in enumerate(self.parts):
             if isinstance(part, str):
                 # QEMU prints one space or two in places; mails and consoles change them too.
-                pieces.append(re.sub(r"(?:\\ )+", r"\\s+", re.escape(part)))
+                fixed = re.sub(r"(?:\\ )+", r"\\s+", re.escape(part))
+                if number == 0 and self.sentence:
+                    fixed = f"[{part[0].lower()}{part[0].upper()}]{fixed[1:]}"
+                pieces.append(fixed)
                 continue
             if part.name in seen:
                 pieces.append(f"(?P={part.name})")
@@ -131,7 +144,7 @@ class Template:
             following = after if isinstance(after, str) else " "
             pieces.append(f"(?P<{part.name}>{part.pattern(following)})")
         pattern = "".join(pieces)
-        prefix = r"warning:\s+"
+        prefix = r"[wW]arning:\s+"
         if pattern.startswith(prefix):
             pattern = f"(?:{prefix})?{pattern.removeprefix(prefix)}"
         return re.compile(pattern)
