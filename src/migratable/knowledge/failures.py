@@ -153,7 +153,9 @@ class Grouper:
         if len(failure.lines) < MAX_LINES:
             failure.lines.append(line)
         failure.last = number
-        failure.closed = failure.closed or Role.CLOSING in roles
+        # A chain (10.2 on) that ends in a colon was broken there; the rest of it follows.
+        goes_on = piece.text.endswith(":")
+        failure.closed = failure.closed or (Role.CLOSING in roles and not goes_on)
         self.recent = failure
 
     def _failure_for(self, stream: str, line: Line, roles: set[Role]) -> Failure | None:
