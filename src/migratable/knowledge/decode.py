@@ -100,6 +100,12 @@ _MSRS = (
     (0x3F1, 0x3F1, "PEBS_ENABLE (the virtual PMU)"),
     (0x480, 0x491, "a VMX capability (nested virtualization, features vmx-…)"),
     (0x570, 0x57F, "Processor Trace"),
+    (
+        0x200,
+        0x20F,
+        "an MTRR (memory range type): its width is the host's number of physical "
+        "address bits, so the hosts' CPUs differ there (phys-bits, host-phys-bits)",
+    ),
     (0xD90, 0xD90, "BNDCFGS (feature mpx)"),
     (0xDA0, 0xDA0, "XSS (feature xsaves)"),
     (0x40000000, 0x400001FF, "a Hyper-V enlightenment (hv_…)"),
