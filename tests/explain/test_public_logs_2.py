@@ -80,3 +80,15 @@ def test_a_case_is_no_wider_than_its_evidence() -> None:
     host = b"nova ERROR [host trusty-7] Live Migration failure: Unsafe migration: no shared disk\n"
     cases = explain(io.BytesIO(host)).explanations[0].cases
     assert "trusty-machine" not in {case.id for case in cases}
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [("Invalid argument", "loader refused"), ("Operation not permitted", "nothing to do with")],
+)
+def test_the_closing_line_alone_is_unknown_and_says_where_to_look(error: str, words: str) -> None:
+    log = f"2024-01-18T00:16:31.582169Z qemu-kvm: load of migration failed: {error}\n"
+    found = explain(io.BytesIO(log.encode())).explanations[0]
+    assert (str(found.status), str(found.side)) == ("unknown", "cannot tell")
+    assert "destination's QEMU log" in found.now
+    assert any(words in text for text in found.details)

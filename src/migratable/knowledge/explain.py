@@ -229,6 +229,8 @@ def explain_failure(failure: Failure) -> Explanation:
         meaning = f"{meaning} {derived.meaning}"
     if status is Status.UNKNOWN:
         meaning += " QEMU printed no reason, and no public case fits."
+        if errno in _ERRNO_ALONE:
+            details.append(f'"{errno}" alone {_ERRNO_ALONE[errno]}')
     references = dict.fromkeys(
         [*text.references, *(reference for case in known for reference in case.references)]
     )
@@ -274,6 +276,16 @@ _ERRNO_HINTS = (
     ("No such device", "the host lacks the device (kernel module, hardware, interface)."),
     ("Too many open files", "a limit of the process (ulimit -n) is too low."),
 )
+
+
+# What the errno of the closing line narrows down when nothing else was printed.
+_ERRNO_ALONE = {
+    "Invalid argument": "mostly means that the loader refused what it read: a section or version "
+    "that it does not have, a value out of range, or RAM of another size.",
+    "Operation not permitted": "is -1: a device's own code refused its state (features, registers, "
+    "queue positions); it has nothing to do with rights.",
+    "Cannot allocate memory": "means that the host had no memory (or huge pages) left.",
+}
 
 
 def _nothing_known(
