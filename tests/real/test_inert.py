@@ -13,13 +13,17 @@ from pathlib import Path
 
 import pytest
 
+from migratable.check import check
 from migratable.errors import DestinationStartError, MigratableError, QemuError
 from migratable.profile import own_stream
 from migratable.profile.collect import collect
 from migratable.profile.commandline import InertCommandLine, inert, parse
+from migratable.profile.model import Profile
 from migratable.profile.qemu import QemuProcess, namespaces_work, private_folder
+from migratable.rehearse import rehearse
 from migratable.stream import Stream, read
 from migratable.terms import QemuVersion
+from migratable.verdict import Outcome
 from tests.conftest import Lab
 
 pytestmark = pytest.mark.real
@@ -174,6 +178,38 @@ def test_real_lines_start_where_they_should(shared_folder: Path, lab: Lab) -> No
             if really != expected or (not really and cause not in "\n".join(said)):
                 wrong.append((case["id"], release, really, said))
     assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            "-chardev socket,id=c,path=/x,server=on,wait=off,reconnect-ms=5",
+            "-chardev socket,id=c,path=/x,server=on,wait=off,reconnect-ms=5: "
+            "Invalid parameter 'reconnect-ms'",
+        ),
+        ("-realtime mlock=off", "-realtime: invalid option"),
+    ],
+)
+def test_a_line_that_is_refused_for_the_hosts_part(words: str, said: str, lab: Lab) -> None:
+    """The machine is described; that the program does not take the line is not forgotten."""
+    line = f"qemu-system-x86_64 -M pc-q35-5.2 -m 64 -nodefaults {words}"
+    lab("7.2")
+    found = collect(line, release="7.2", vmstate=False)
+    assert found.refused == (said,)
+    assert found.machine == "pc-q35-5.2"
+    for verdict in (
+        check(read(found.stream), Profile.loads(found.dumps())),
+        rehearse(read(found.stream), line, release="7.2"),
+    ):
+        assert verdict.outcome is Outcome.REFUSED
+        assert verdict.first_refusal is not None
+        assert verdict.first_refusal.rule == "destination-start"
+        assert verdict.first_refusal.message == said
+    with pytest.raises(DestinationStartError) as caught:
+        collect(f"{line} -device nosuch", release="7.2", vmstate=False)
+    assert caught.value.stderr == (said,)
+    assert "'nosuch' is not a valid device model name" in str(caught.value)
 
 
 @pytest.mark.parametrize("release", RELEASES)

@@ -34,6 +34,13 @@ def check(
     taken = destination.profile if isinstance(destination, Destination) else profile
     assert isinstance(taken, Profile)
     facts = {**source_facts(stream), **(source or {})}
+    if taken.refused:
+        return not_started(
+            taken.refused,
+            source=facts,
+            destination=destination_facts(taken),
+            release=taken.version.release,
+        )
     if not isinstance(destination, Destination):
         return Verdict(
             outcome=Outcome.UNKNOWN,

@@ -189,6 +189,8 @@ def _show(profile: Profile, form: str) -> None:
         line("loader", f"{len(loader.handlers)} handlers, {len(loader.vmsds)} descriptions")
     for text in profile.stderr:
         line("it printed", text, "yellow")
+    for text in profile.refused:
+        line("refused", f"{text} (the program does not start with this line as it is)", "yellow")
     for text in profile.notes:
         line("replaced", text)
     for text in profile.unchecked:

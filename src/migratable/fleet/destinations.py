@@ -244,17 +244,18 @@ def cache_folder() -> Path:
 def _cache_path(
     line: CommandLine, release: str | None, ram_sizes: Mapping[str, int] | None
 ) -> Path:
-    from migratable.profile import collect, vmstate_dump  # noqa: PLC0415
+    from migratable.profile import collect, first_pass, vmstate_dump  # noqa: PLC0415
     from migratable.profile.commandline import inert  # noqa: PLC0415
     from migratable.profile.model import SCHEMA  # noqa: PLC0415
 
     program = collect.resolve(line, release=release)
     number = collect.program_release(program.command)
     folder = Path("/private")
-    quiet = inert(line, release=number, private_dir=folder, ram_sizes=ram_sizes)
+    quiet = inert(line, release=number, private_dir=folder, ram_sizes=ram_sizes, strict=True)
     words = words_key(quiet.plain_argv)
+    dated = sorted(one.name for one in line.options if one.name in first_pass.DATED)
     files = sorted((str(path), size) for path, size in quiet.files.items())
-    seen = (__version__, SCHEMA, words, files, quiet.kvm, quiet.kvmclock, quiet.helpers)
+    seen = (__version__, SCHEMA, words, files, quiet.kvm, quiet.kvmclock, quiet.helpers, dated)
     digest = hashlib.blake2b(repr(seen).encode("utf-8", "surrogateescape"), digest_size=16)
     return cache_folder() / f"{vmstate_dump.identity(program.command)}-{digest.hexdigest()}"
 

@@ -63,6 +63,8 @@ class Pairs:
         destination = self._destinations[at]
         if guest.stream is None:
             return Answer.failed(guest.failure)
+        if destination.profile is not None and destination.profile.refused:
+            return Answer.of(check(guest.stream, destination.profile))
         if destination.refused:
             return Answer.of(
                 not_started(destination.refused, stream=guest.stream, only_kvm=destination.only_kvm)

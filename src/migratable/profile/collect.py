@@ -12,7 +12,8 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -169,19 +170,52 @@ def collect(
     )
     program = resolve(line, release=release)
     number = program_release(program.command)
-    with private_folder() as folder:
-        quiet = inert(line, release=number, private_dir=folder, ram_sizes=ram_sizes)
-        if quiet.needs_netns and not namespaces_work():
-            quiet = inert(
-                line, release=number, private_dir=folder, ram_sizes=ram_sizes, netns=False
-            )
+    start = partial(_started, line, program, release=number, ram_sizes=ram_sizes, timeout=timeout)
+    try:
+        first_pass.examine(program.command, line, timeout=timeout)
+        profile = start(strict=True)
+    except first_pass.HostOptionError as refused:
+        # The machine can be described all the same; that the line is refused is part of it.
         try:
-            first_pass.examine(program.command, line, timeout=timeout)
+            profile = replace(start(strict=False), refused=refused.error.stderr)
+        except DestinationStartError as own:
+            text = f"{refused.error}"
+            if own.stderr[-1:] != refused.error.stderr[-1:]:
+                text += "\nand without what is the host's part in that:\n" + "\n".join(own.stderr)
+            raise DestinationStartError(text, stderr=refused.error.stderr) from None
+    if not vmstate:
+        return profile
+    return _with_vmstate(profile, program)
+
+
+def _started(
+    line: CommandLine,
+    program: Program,
+    *,
+    release: QemuVersion | None,
+    ram_sizes: Mapping[str, int] | None,
+    timeout: float,
+    strict: bool,
+) -> Profile:
+    """Start it inert, and collect.
+
+    :raise first_pass.HostOptionError: When it does not start, and has host options that it lacks.
+    """
+    with private_folder() as folder:
+        make = partial(
+            inert, line, release=release, private_dir=folder, ram_sizes=ram_sizes, strict=strict
+        )
+        quiet = make()
+        if quiet.needs_netns and not namespaces_work():
+            quiet = make(netns=False)
+        try:
             with QemuProcess(program.command, quiet, timeout=timeout) as qemu:
                 _drivers_exist(qemu, quiet)
-                profile = _Facts(qemu, quiet).profile(line, program)
+                return _Facts(qemu, quiet).profile(line, program)
         except DestinationStartError as ended:
             error = _as_given(ended, quiet)
+            if quiet.stays:
+                raise first_pass.HostOptionError(error) from None
             if not may_start_under_kvm(quiet, ended.stderr):  # not in the user's own words
                 raise error from None
             raise DestinationStartError(
@@ -190,9 +224,6 @@ def collect(
                 stderr=error.stderr,
                 only_kvm=True,
             ) from None
-    if not vmstate:
-        return profile
-    return _with_vmstate(profile, program)
 
 
 def may_start_under_kvm(quiet: InertCommandLine, stderr: Sequence[str]) -> bool:

@@ -44,6 +44,7 @@ class InertCommandLine:
     :ivar removed_devices: ids of ``-device`` options that were taken out.
     :ivar removed_drivers: ``(driver, option as the user wrote it)`` of those; the release may not
         have them.
+    :ivar stays: host options that the release lacks are in it (*strict*), so it will not start.
     :ivar given: ``(as it is here, as the user wrote it)`` of options that were replaced by one.
     """
 
@@ -60,6 +61,7 @@ class InertCommandLine:
     removed_devices: frozenset[str] = frozenset()
     removed_drivers: tuple[tuple[str, str], ...] = ()
     given: tuple[tuple[str, str], ...] = ()
+    stays: bool = False
 
     @property
     def argv(self) -> list[str]:
@@ -215,6 +217,7 @@ def inert(
     accel: str = "tcg",
     netns: bool = True,
     save_memory: bool = True,
+    strict: bool = False,
 ) -> InertCommandLine:
     """Replace everything of the host in *command_line*, and keep the guest-visible machine.
 
@@ -228,6 +231,8 @@ def inert(
     :param netns: may taps be made in a private namespace? Else they become hub ports.
     :param save_memory: back main memory of 1 GiB and more so that it takes none until it is used,
         and so that a migration leaves it out when asked to (capability ``x-ignore-shared``).
+    :param strict: options of the host's side (backends, their members) that the release lacks stay,
+        so that it refuses them as it will refuse the line itself; else they are replaced like all.
     :raise CommandLineError: When an option is malformed or its file is needed and not here, or the
         guest's memory is encrypted.
     """
@@ -240,6 +245,7 @@ def inert(
         accel=accel,
         netns=netns,
         save_memory=save_memory,
+        strict=strict,
     )
     if commandline_machine.without_configuration(work):
         # Its stream would not say that its block list has the addresses of x-ignore-shared.
@@ -282,6 +288,7 @@ def inert(
         removed_devices=frozenset(work.removed_devices),
         removed_drivers=tuple(work.removed_drivers),
         given=tuple(given),
+        stays=work.stays,
     )
 
 

@@ -329,7 +329,7 @@ _BACKEND_SINCE = {
 
 def thrifty_backend(work: Work, option: Option, fields: Fields) -> list[Option]:
     """Keep block name and size: a sparse private file (big) or ordinary memory (small)."""
-    if any(key in fields and work.older_than(*since) for key, since in _BACKEND_SINCE.items()):
+    if any(key in fields and work.lacks(*since) for key, since in _BACKEND_SINCE.items()):
         return [option]  # it refuses that itself, before it opens anything
     kind = fields.get("qom-type") or ""
     named_by_path = kind in {"memory-backend-file", "memory-backend-memfd"}

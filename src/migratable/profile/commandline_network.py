@@ -105,7 +105,7 @@ def netdev(work: Work, option: Option) -> list[Option]:
     name = fields.get("id") or ""
     kind = fields.get("type") or ""
     since = _SINCE.get(kind)
-    if (since is not None and work.older_than(*since)) or kind not in _TYPES:
+    if (since is not None and work.lacks(*since)) or kind not in _TYPES:
         return [option]  # it refuses that itself
     kind, members = _members(work, option, fields, named=f"netdev {name}")
     text = Fields.of(kind, option="netdev", **{"id": name, **members}).text()

@@ -58,7 +58,7 @@ def object_(work: Work, option: Option) -> list[Option]:
     kind = fields.get("qom-type") or ""
     name = fields.get("id") or ""
     since = next((_OBJECT_SINCE[one] for one in _OBJECT_SINCE if kind.startswith(one)), None)
-    if since is not None and work.older_than(*since):
+    if since is not None and work.lacks(*since):
         return [option]  # it refuses that itself
     if kind in _ENCRYPTED:
         raise option.error(
@@ -95,13 +95,13 @@ def chardev(work: Work, option: Option) -> list[Option]:
     fields = option.fields
     if fields.get("backend") == "null" and fields.get("logfile") is None:
         return [option]
-    if "reconnect-ms" in fields and work.older_than(9, 2):
+    if "reconnect-ms" in fields and work.lacks(9, 2):
         return [option]
     since = _CHARDEV_SINCE.get(fields.get("backend") or "")
     before = _CHARDEV_BEFORE.get(fields.get("backend") or "")
-    if since is not None and work.older_than(*since):
+    if since is not None and work.lacks(*since):
         return [option]
-    if before is not None and work.release is not None and not work.older_than(*before):
+    if work.lacks(before=before):
         return [option]
     new = Fields.of("null", option="chardev", id=fields.get("id") or "")
     if (mux := fields.get("mux")) is not None:  # several users of one device need it
@@ -123,7 +123,7 @@ def audiodev(work: Work, option: Option) -> list[Option]:
     """``-audiodev``, ``-audio``: driver ``none``."""
     fields = option.fields
     since = _AUDIO_SINCE.get(fields.get("driver") or "")
-    if since is not None and work.older_than(*since):
+    if since is not None and work.lacks(*since):
         return [option]
     kept: dict[str, str] = {}
     for key in ("id", "model", "timer-period"):

@@ -19,6 +19,8 @@ class Work:
     """Mutable state of one :func:`~migratable.profile.commandline.inert` call.
 
     :ivar ram_sizes: RAM block name to bytes, from the stream that is to be loaded.
+    :ivar strict: options of the host's side that the release lacks stay, for it to refuse.
+    :ivar stays: such an option is there and stays.
     :ivar files: private files to create, with their sizes; they hold zeros.
     """
 
@@ -29,6 +31,8 @@ class Work:
     accel: str
     netns: bool
     save_memory: bool = True
+    strict: bool = False
+    stays: bool = False
     notes: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
     files: dict[Path, int] = field(default_factory=dict)
@@ -56,6 +60,19 @@ class Work:
     def older_than(self, major: int, minor: int) -> bool:
         """Is the program known to be older than that release?"""
         return self.release is not None and self.release.release < (major, minor)
+
+    def lacks(self, *since: int, before: tuple[int, int] | None = None) -> bool:
+        """Whether an option of the host's side has to stay, as the release refuses it.
+
+        :param since: the release that brought it.
+        :param before: the release that took it away.
+        """
+        if self.release is None or not self.strict:
+            return False
+        here = self.release.release
+        found = (bool(since) and here < since) or (before is not None and here >= before)
+        self.stays = self.stays or found
+        return found
 
     @property
     def architecture(self) -> str:

@@ -47,6 +47,18 @@ DATED = frozenset(
 )
 """Options of ``commandline_inert._DROPPED`` that not every release knows."""
 
+
+class HostOptionError(Exception):
+    """The program refuses the line for an option of the host's side, or it may be for that.
+
+    :ivar error: what it said.
+    """
+
+    def __init__(self, error: DestinationStartError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 _NOT_THERE = re.compile(r"-\S+: invalid option$")
 
 
@@ -54,14 +66,16 @@ def examine(command: Sequence[str], line: CommandLine, *, timeout: float) -> Non
     """Ask the program whether it knows the options that the inert line leaves out.
 
     :param command: words that start the program.
-    :raise DestinationStartError: When it does not, with its own line.
+    :raise HostOptionError: When it does not, with its own line.
     """
     if not any(one.name in DATED for one in line.options):
         return
     for text in _said(command, line.options, timeout):
         found = re.sub(r"^\S*qemu\S*: ", "", text)
         if _NOT_THERE.match(found):
-            raise DestinationStartError(start_message("", (found,)), stderr=(found,))
+            raise HostOptionError(
+                DestinationStartError(start_message("", (found,)), stderr=(found,))
+            )
 
 
 def _said(command: Sequence[str], options: Iterable[Option], timeout: float) -> list[str]:

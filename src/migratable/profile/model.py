@@ -58,6 +58,8 @@ class Profile:
     :ivar command_line: the user's words.
     :ivar inert: the words that were started.
     :ivar stderr: what the program printed at its start, without its name.
+    :ivar refused: what the program printed when it refused the line as it is for an option of the
+        host's side that it lacks; the profile is of the machine without it.
     :ivar notes: what was replaced by what.
     :ivar unchecked: what so was not examined.
     :ivar taken: when, UTC, ISO 8601.
@@ -87,6 +89,7 @@ class Profile:
     command_line: tuple[str, ...] = ()
     inert: tuple[str, ...] = ()
     stderr: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     unchecked: tuple[str, ...] = ()
     taken: str = ""
@@ -140,6 +143,7 @@ class Profile:
             "command_line": list(self.command_line),
             "inert": list(self.inert),
             "stderr": list(self.stderr),
+            "refused": list(self.refused),
             "notes": list(self.notes),
             "unchecked": list(self.unchecked),
             "taken": self.taken,
@@ -211,6 +215,7 @@ class Profile:
             command_line=take.texts("command_line"),
             inert=take.texts("inert"),
             stderr=take.texts("stderr"),
+            refused=take.texts("refused"),
             notes=take.texts("notes"),
             unchecked=take.texts("unchecked"),
             taken=take.text("taken"),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from migratable.errors import DestinationStartError, QemuError
+from migratable.profile import first_pass
 from migratable.profile.collect import program_release, resolve
 from migratable.profile.commandline import CommandLine, InertCommandLine, inert, parse
 from migratable.profile.qemu import QemuProcess, namespaces_work, private_folder
@@ -116,9 +117,16 @@ def try_destination(
         rewrite.need_ram(stream)
     sizes = {block.id: block.used_length for block in stream.ram_blocks}
     with private_folder() as folder:
-        quiet = inert(line, release=number, private_dir=folder, ram_sizes=sizes)
+        quiet = inert(line, release=number, private_dir=folder, ram_sizes=sizes, strict=True)
         if quiet.needs_netns and not namespaces_work():
-            quiet = inert(line, release=number, private_dir=folder, ram_sizes=sizes, netns=False)
+            quiet = inert(
+                line,
+                release=number,
+                private_dir=folder,
+                ram_sizes=sizes,
+                netns=False,
+                strict=True,
+            )
         if watch is not None:
             quiet = alive.listening(quiet)
         process = QemuProcess(
@@ -128,13 +136,15 @@ def try_destination(
             timeout=max(0.1, begin + timeout - time.monotonic()),
         )
         try:
+            first_pass.examine(program.command, line, timeout=timeout)
             with process as qemu:
                 if started is not None:
                     started(qemu)
                 done = _load(qemu, prepared, quiet, deadline=begin + timeout, watch=watch)
                 if loaded is not None and done.load is not None and done.load.completed:
                     loaded(qemu, quiet)
-        except DestinationStartError as error:
+        except (DestinationStartError, first_pass.HostOptionError) as ended:
+            error = ended if isinstance(ended, DestinationStartError) else ended.error
             if _cannot_run(error):
                 raise QemuError(str(error)) from None
             facts: dict[str, Any] = {"qemu": None if number is None else str(number)}
@@ -150,7 +160,8 @@ def try_destination(
             raise _with_lines(error, process) from None
     return replace(
         done,
-        stderr=process.stderr_lines(),  # after its end, so that nothing is missing
+        # After its end, so that nothing is missing; of a first pass there is no process.
+        stderr=process.stderr_lines() or done.stderr,
         facts={**done.facts, "program": list(program.command)},
         command_line=tuple(line.argv),
         seconds=time.monotonic() - begin,
