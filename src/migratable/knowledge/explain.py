@@ -278,6 +278,13 @@ _ERRNO_HINTS = (
 )
 
 
+def _errno_hint(text: str) -> str:
+    """What the C library's error text at the end of a line says by itself, "" without one."""
+    words = text.rstrip(" .'\")")
+    found = next((hint for error, hint in _ERRNO_HINTS if words.endswith(error)), "")
+    return found and f"Its error, taken alone, means: {found}"
+
+
 # What the errno of the closing line narrows down when nothing else was printed.
 _ERRNO_ALONE = {
     "Invalid argument": "mostly means that the loader refused what it read: a section or version "
@@ -293,11 +300,9 @@ def _nothing_known(
 ) -> Explanation:
     subject, number = _device(failure, None)
     details = []
-    hint = next(
-        (text for words, text in _ERRNO_HINTS if line.text.rstrip(" .").endswith(words)), ""
-    )
+    hint = _errno_hint(line.text)
     if hint:
-        details.append(f"Its error, taken alone, means: {hint}")
+        details.append(hint)
     if subject and decode.section(subject):
         details.append(f"'{subject}' is {decode.section(subject)}.")
     return Explanation(
@@ -368,6 +373,10 @@ def _details(
         _pci(params, device, details, facts)
     elif main.message.id == "kvm-set-msr" and decode.msr(int(params["msr"])):
         details.append(f"MSR {int(params['msr']):#x} is {decode.msr(int(params['msr']))}.")
+    elif main.message.id == "start-refused":
+        hint = _errno_hint(str(params.get("option", "")))
+        if hint:
+            details.append(hint)
     elif main.message.id in ("capability-higher", "capability-lower"):
         details.extend(_capabilities(failure))
     elif "stream" in params and "local" in params and main.message.rule == "ram-block-size":
