@@ -103,3 +103,11 @@ def test_what_keeps_qemu_from_starting_is_said_by_its_errno() -> None:
     found = explain(io.BytesIO(log)).explanations[0]
     assert (found.rule, str(found.side)) == ("destination-start", "destination")
     assert any("lacks the right" in text for text in found.details)
+
+
+def test_only_the_making_of_an_image_belongs_to_a_migration() -> None:
+    log = (
+        b"error: internal error: Child process (/usr/bin/qemu-img snapshot -c s1 /x.qcow2) "
+        b"unexpected exit status 1: qemu-img: Could not create snapshot\n"
+    )
+    assert not explain(io.BytesIO(log)).explanations
