@@ -30,6 +30,8 @@ from migratable.verdict import Basis, Finding, Hint, Outcome, Refusal, Severity,
 from tests.conftest import Lab
 from tests.fleet.spread import work
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).parent.parent.parent
 LAUNCHER = REPOSITORY / "src/migratable/profile/launcher.py"
 

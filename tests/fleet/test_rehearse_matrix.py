@@ -14,6 +14,8 @@ pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
 
 from tests.conftest import Lab
 
+pytestmark = pytest.mark.slow
+
 LINE = "qemu-system-x86_64 -M pc-q35-7.2 -m 64M -nodefaults -device virtio-rng-pci"
 
 

@@ -30,6 +30,8 @@ from migratable.terms import QemuVersion
 from migratable.verdict import Basis, Outcome, Refusal, Verdict
 from tests.conftest import Lab
 
+pytestmark = pytest.mark.slow
+
 NO_PROFILE = Profile(version=QemuVersion(1, 0), machine="none")
 
 

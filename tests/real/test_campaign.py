@@ -45,6 +45,7 @@ def measure(found: Sequence[Judgement], *, verdicts: float, causes: float, lines
     assert score.lines.rate >= lines, shown(found, Grade.LINE)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("four")
 def test_small_campaign(folder: Path) -> None:
     """Forty pairs: about a minute. One disagreement is 2.5 %."""

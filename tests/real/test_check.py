@@ -179,6 +179,7 @@ def test_undelimited(source: str, target: str, options: str, outcome: Outcome, l
 # Recorded: guests that had run, and releases that no distribution has
 
 
+@pytest.mark.slow
 def test_recorded_guests(lab: Lab, shared_folder: Path) -> None:
     """Every line of each case; what the guest then died of is said beforehand."""
     folder = shared_folder / "oracle" / "running"

@@ -22,7 +22,7 @@ from migratable.stream import Stream, read, write
 from migratable.verdict import Basis, Finding, Outcome, Severity, Side, Verdict
 from tests.conftest import Lab
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.slow]
 SECONDS = 30.0  # the machine has other work; what is tested is not how fast it is
 
 

@@ -119,6 +119,7 @@ def resources(folder: Path) -> None:
         (folder / name).write_bytes(bytes(size))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LINES)
 @pytest.mark.parametrize("release", RELEASES)
 def test_same_machine(release: str, name: str, lab: Lab, tmp_path: Path) -> None:
@@ -241,6 +242,7 @@ def test_a_program_that_does_not_start(lab: Lab) -> None:
     assert 'unsupported machine type: "no-such-machine"' in caught.value.stderr
 
 
+@pytest.mark.slow
 def test_a_program_that_is_none(tmp_path: Path) -> None:
     path = tmp_path / "qemu-system-x86_64"
     path.write_text("#!/bin/sh\necho hello\nexec sleep 60\n")

@@ -27,7 +27,7 @@ from migratable.stream import read
 from tests.conftest import Lab
 from tests.guests import boot
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.slow]
 _LAUNCHER = Path(migratable.profile.__file__).with_name("launcher.py")
 DOMAIN = """
 <domain type='qemu'>

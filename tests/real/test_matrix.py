@@ -30,7 +30,7 @@ from migratable.profile.loader import LoaderTables
 from migratable.profile.model import Profile
 from migratable.stream import Element, Section, Stream, read
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.slow]
 Lab = Callable[..., Installed]
 LINE = "qemu-system-x86_64 -M q35 -m 256M -device virtio-rng-pci -name {name} -uuid {uuid}"
 

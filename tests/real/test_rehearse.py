@@ -203,6 +203,7 @@ def watched(name: str, source: str, destination: str, seconds: float, lab: Lab) 
         return rehearse(read(path), line, release=destination, watch=seconds)
 
 
+@pytest.mark.slow
 def test_a_guest_that_goes_on(lab: Lab) -> None:
     answer = watched("ppc-linux", "7.2", "10.0", 8, lab)
     assert answer.outcome is Outcome.LOADS
@@ -211,6 +212,7 @@ def test_a_guest_that_goes_on(lab: Lab) -> None:
     assert [one.severity for one in answer.findings if one.rule == "guest-goes-on"] == ["info"]
 
 
+@pytest.mark.slow
 def test_a_guest_that_qemu_loads_and_that_stands_still(lab: Lab) -> None:
     """Linux on pseries, 11.1 under TCG: idle for ever."""
     answer = watched("ppc-linux", "7.2", "11.1", 8, lab)
@@ -225,6 +227,7 @@ def test_a_guest_that_qemu_loads_and_that_stands_still(lab: Lab) -> None:
 # Whatever the guest's memory
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["x86_64", "ppc64"])
 def test_64_gib(target: str, lab: Lab) -> None:
     """Streams of machines that never ran, 10.0 to itself; start and load alone."""
@@ -343,6 +346,7 @@ def test_16_side_by_side(
     assert not qemus()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("memory", ["256", "64G"])
 def test_killed_at_any_moment(memory: str, lab: Lab, private_temporary: Path) -> None:
     lab("7.2")

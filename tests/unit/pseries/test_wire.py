@@ -89,6 +89,7 @@ def test_what_is_written_is_what_arrives(machine: PseriesMachine) -> None:
     assert there.servers == (started.servers if started.has_xive else None)
 
 
+@pytest.mark.slow
 @given(machines())
 def test_written_streams_are_well_formed(machine: PseriesMachine) -> None:
     data = machine.save()
