@@ -51,7 +51,8 @@ def words(text: str) -> list[str]:
     text = _tidy(text)
     if re.search(r"[A-Za-z]:\\", text):  # a backslash stands in paths, it quotes nothing
         text = _WINDOWS_PROGRAM.sub(r"\2", text).replace("^\n", "\n")
-        text = re.sub(r"\\(?!\n)", r"\\\\", text)
+        # Between single quotes (a quoted one is none) it never quotes, and stays as it is.
+        text = re.sub(r"(\"'\"|'[^'\n]*')|\\(?!\n)", lambda found: found[1] or r"\\", text)
     text = _from_libvirt_log(text)
     start = _PROGRAM_IN_TEXT.search(text)
     lab = re.match(r"\s*(?:lab:\S+|\S*/\S+(?: [a-z0-9_]+)?\s+-)", text)  # or any path, options next

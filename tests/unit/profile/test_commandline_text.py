@@ -3,7 +3,7 @@
 import contextlib
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from migratable.errors import CommandLineError
@@ -177,6 +177,8 @@ def test_fields_survive_writing(pairs: list[tuple[str, str]]) -> None:
     assert Fields.parse(fields.text(), option="drive").pairs == tuple(pairs)
 
 
+@example([("-name", "A:\\\\")])
+@example([("-name", "it's in C:\\dir")])
 @given(
     st.lists(st.tuples(st.sampled_from(["-m", "-name", "-append", "-device"]), VALUE), min_size=1)
 )
