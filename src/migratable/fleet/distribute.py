@@ -237,6 +237,8 @@ class _Run:
         self._uses = Counter(job.stream_key for job in jobs)
         self._streams: dict[str, Any] = {}
         self._open: dict[str, Job] = {}
+        # Dask blames a worker's end on all that the worker had, also on what only waited there.
+        self._suspects: deque[Job] = deque()
         self._ended: queue.Queue[Any] = queue.Queue()
 
     def __iter__(self) -> Iterator[Result]:
@@ -244,8 +246,12 @@ class _Run:
         while self._open:
             future, ended = self._next()
             job = self._open.pop(str(future.key))
-            result = _result(job, ended)
             future.release()
+            if type(ended).__name__ == "KilledWorker" and not str(future.key).startswith("alone-"):
+                self._suspects.append(job)
+                self._submit()
+                continue
+            result = _result(job, ended)
             self._uses[job.stream_key] -= 1
             if not self._uses[job.stream_key]:
                 self._streams.pop(job.stream_key).release()
@@ -255,20 +261,24 @@ class _Run:
     def _submit(self) -> None:
         threads = max(1, sum(self._client.nthreads().values()))
         while self._waiting and len(self._open) < threads * _AHEAD:
-            job = self._waiting.popleft()
-            if job.stream_key not in self._streams:
-                self._streams[job.stream_key] = self._client.submit(
-                    _hold, job.stream, key=f"stream-{job.stream_key}"
-                )
-            future = self._client.submit(
-                _task,
-                self._streams[job.stream_key],
-                _Order(job.words, job.release, job.timeout),
-                self._work,
-                key=f"rehearsal-{job.key}",
+            self._start(self._waiting.popleft(), "rehearsal")
+        if self._suspects and not self._open:  # then whoever ends a worker is found
+            self._start(self._suspects.popleft(), "alone")
+
+    def _start(self, job: Job, how: str) -> None:
+        if job.stream_key not in self._streams:
+            self._streams[job.stream_key] = self._client.submit(
+                _hold, job.stream, key=f"stream-{job.stream_key}"
             )
-            self._open[str(future.key)] = job
-            future.add_done_callback(self._ended.put)
+        future = self._client.submit(
+            _task,
+            self._streams[job.stream_key],
+            _Order(job.words, job.release, job.timeout),
+            self._work,
+            key=f"{how}-{job.key}",
+        )
+        self._open[str(future.key)] = job
+        future.add_done_callback(self._ended.put)
 
     def _next(self) -> tuple[Any, Any]:
         """The next task that ended, and its result (an exception is one).
