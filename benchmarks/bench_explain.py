@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import BinaryIO, cast
 
 from benchmarks import Row
-from migratable.knowledge.explain import explain
+from migratable.explain.story import explain
 
 NOISE = [
     "2026-11-23 19:58:12.{n:03}+0000: 1234: debug : virEventPollDispatchHandles:480 : "

@@ -16,15 +16,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from benchmarks import Row
+from migratable.commandline import parse
 from migratable.errors import LabError
-from migratable.fleet import recipes
 from migratable.fleet.destinations import collected
+from migratable.fleet.entities import Destination, Guest
 from migratable.fleet.matrix import run
 from migratable.fleet.model import Fleet, Host, Vm
-from migratable.fleet.parts import Destination, Guest
-from migratable.fleet.programs import Device, Program, program
 from migratable.fleet.resolve import Resolved
-from migratable.profile.commandline import parse
+from migratable.gate import recipes
+from migratable.gate.programs import Device, Program, program
 from migratable.profile.model import Profile
 from migratable.stream import SectionKind, Stream, read
 from migratable.stream.fields import decode

@@ -15,7 +15,7 @@ import re
 import sys
 from pathlib import Path
 
-from migratable.knowledge.catalogue import Message, Text, messages, parse_release
+from migratable.messages.catalogue import Message, Text, messages, parse_release
 
 FOLDERS: tuple[str, ...] = (
     *("migration", "hw", "softmmu", "system", "target", "net", "backends", "accel", "io", "util"),
@@ -97,7 +97,7 @@ def main(arguments: list[str]) -> int:
 
 def write_back(found: dict[tuple[str, int], list[str]]) -> None:
     """Put ``checked = […]`` into the data files, one inline table a line."""
-    folder = Path(__file__).parents[1] / "src/migratable/knowledge/messages"
+    folder = Path(__file__).parents[1] / "src/migratable/messages"
     for path in folder.glob("*.toml"):
         lines, current, number = [], "", 0
         for raw in path.read_text().splitlines():

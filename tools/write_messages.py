@@ -6,8 +6,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from migratable.knowledge.cases import cases
-from migratable.knowledge.catalogue import NEWEST, OLDEST, Message, Text, messages, rules
+from migratable.explain.cases import cases
+from migratable.messages.catalogue import NEWEST, OLDEST, Message, Text, messages, rules
 
 PAGE = Path(__file__).parents[1] / "docs/reference/messages.md"
 TITLES = {

@@ -2,24 +2,30 @@
 
 The packages, from the bottom up (imports only ever point down this list):
 
-``errors``, ``terms``, ``verdict``
-    Our exceptions, QEMU's vocabulary, and the answer that every command gives.
+``errors``, ``releases``, ``verdict``
+    The error tree, QEMU's release numbers, and the answer that every command gives.
+``facts``, ``messages``
+    Facts about QEMU and what it prints, as data with its origin.
 ``stream``
     Bytes of a migration stream to typed parts and back.
-``knowledge``
-    What QEMU prints, by release, and what it means.
+``explain``
+    From a log to failures.
 ``lab``
     Real QEMU releases side by side, from Debian's packages.
+``commandline``, ``qemu``
+    A QEMU command line, made inert; the program, started paused.
 ``profile``
-    What a destination is: collected from the real program, stored as data.
+    A description of a destination, collected from the real program.
 ``pseries``
     The pseries machine's capabilities and interrupt controllers as a model.
 ``check``
-    A replay of QEMU's loader over a stream, against a profile, rule by rule.
-``capture``, ``rehearse``
-    State of a running VM; the same question put to the real destination.
-``report``, ``fleet``, ``serve``, ``cli``
-    What people and programs see: texts and pages, many pairs at once, HTTP, the command line.
+    THE ENGINE: QEMU's loader, replayed over a stream with the destination's own tables.
+``rehearse``, ``hints``, ``capture``
+    The same question put to the real destination; remedies; device state of a running VM.
+``fleet``, ``route``, ``gate``
+    Many VMs and hosts; a chain of hosts; releases against one another.
+``report``, ``serve``, ``cli``
+    Texts and pages, HTTP, the command line.
 """
 
 __version__ = "0.1.0"

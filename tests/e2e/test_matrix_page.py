@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from migratable.fleet.answers import Answer
+from migratable.fleet.cells import Answer
 from migratable.report.matrix_html import render
 from migratable.verdict import Severity
 from tests.unit.fleet import made

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migratable.knowledge.find import finder
+from migratable.messages.find import finder
 
 SMALL = st.binary(max_size=60).map(lambda data: bytes(byte % 3 for byte in data))
 

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migratable.cli.explain import command
-from migratable.knowledge import decode
-from migratable.knowledge.explain import Report, Status, explain
+from migratable.explain import decode
+from migratable.explain.story import Report, Status, explain
 from migratable.report.explain_html import render
 
 FOOTER = "qemu-kvm: Missing section footer for 0000:00:01.3/piix4_pm"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from migratable.knowledge.explain import explain
+from migratable.explain.story import explain
 
 FAILURES: list[dict[str, Any]] = tomllib.loads(
     (Path(__file__).parent / "public_logs.toml").read_text(encoding="utf-8")

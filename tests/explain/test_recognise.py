@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migratable.errors import KnowledgeError
-from migratable.knowledge import failure, message, messages, recognise, rules, strerror, text
-from migratable.knowledge.anchors import anchors, prefilter, uncovered
-from migratable.knowledge.cases import cases
-from migratable.knowledge.catalogue import NEWEST, OLDEST, Message, Text
-from migratable.knowledge.recognise import WEAK
-from migratable.knowledge.template import Parameter, Template, Value
+from migratable.explain.cases import cases
+from migratable.messages import failure, message, messages, recognise, rules, strerror, text
+from migratable.messages.anchors import anchors, prefilter, uncovered
+from migratable.messages.catalogue import NEWEST, OLDEST, Message, Text
+from migratable.messages.recognise import WEAK
+from migratable.messages.template import Parameter, Template, Value
 
 RELEASES = [(4, 1), (4, 2), (5, 1), (5, 2), (6, 2), (7, 2), (8, 2), (9, 1), (10, 0), (10, 1),
             (10, 2), (11, 0), (11, 1)]  # fmt: skip

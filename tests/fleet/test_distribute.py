@@ -33,7 +33,7 @@ from tests.fleet.spread import work
 pytestmark = pytest.mark.slow
 
 REPOSITORY = Path(__file__).parent.parent.parent
-LAUNCHER = REPOSITORY / "src/migratable/profile/launcher.py"
+LAUNCHER = REPOSITORY / "src/migratable/qemu/launcher.py"
 
 
 def jobs(log: Path, count: int, *, seconds: float = 0.0, what: str = "refused") -> list[Job]:

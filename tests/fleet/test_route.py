@@ -15,18 +15,18 @@ import pytest
 
 from migratable.check import check
 from migratable.errors import QemuError
-from migratable.fleet import hop as hops
-from migratable.fleet import route as routes
-from migratable.fleet.hop import Hop, Host, put, resaved
-from migratable.fleet.route import Route, find_route
 from migratable.profile.collect import collect
 from migratable.profile.model import Profile
 from migratable.profile.store import Store
+from migratable.releases import QemuVersion
+from migratable.route import hop as hops
+from migratable.route import search as routes
+from migratable.route.hop import Hop, Host, put, resaved
+from migratable.route.search import Route, find_route
 from migratable.serve.schemas import schemas
 from migratable.stream import Section, Stream, read
 from migratable.stream.edit import append_section, full_section, make_stream
 from migratable.stream.vmdesc import VmDevice, VmField, VmsdBody
-from migratable.terms import QemuVersion
 from migratable.verdict import Basis, Outcome, Refusal, Verdict
 from tests.conftest import Lab
 

@@ -17,12 +17,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import migratable.profile
+import migratable.qemu
 from migratable.errors import QemuError
-from migratable.profile.qmp import Qmp
+from migratable.qemu.qmp import Qmp
 from tests.guests import boot, initrd
 
-_LAUNCHER = Path(migratable.profile.__file__).with_name("launcher.py")
+_LAUNCHER = Path(migratable.qemu.__file__).with_name("launcher.py")
 _COUNT = re.compile(r"^(?:C (\d+)\b|F ([0-9a-f]+) *$)")
 
 

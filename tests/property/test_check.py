@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from migratable.check import check
-from migratable.check.destination import Destination
+from migratable.check.baseline import Destination
 from migratable.errors import StreamError
 from migratable.profile import bundled
 from migratable.stream import Stream, read, write

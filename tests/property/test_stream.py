@@ -18,7 +18,7 @@ from migratable.stream.compare import compare
 from migratable.stream.containers import open_data
 from migratable.stream.edit import full_section, make_stream
 from migratable.stream.fields import decode
-from migratable.stream.handlers import virtio_of
+from migratable.stream.non_vmstate import virtio_of
 from migratable.stream.pages import find_pages, ram_end, ram_start
 from migratable.stream.summary import summary
 from tests.unit.stream import tiny

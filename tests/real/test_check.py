@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from migratable.check import check, not_started
-from migratable.check.destination import Destination
+from migratable.check.baseline import Destination
 from migratable.errors import DestinationStartError
 from migratable.profile.collect import collect
 from migratable.profile.model import Profile

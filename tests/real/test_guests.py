@@ -14,7 +14,7 @@ from migratable.profile.collect import collect
 from migratable.rehearse import rehearse
 from migratable.stream import read
 from migratable.stream.fields import decode
-from migratable.stream.handlers import virtio_of
+from migratable.stream.non_vmstate import virtio_of
 from migratable.stream.virtio import Virtio, pci_capabilities
 from migratable.verdict import Outcome
 from tests.conftest import Lab

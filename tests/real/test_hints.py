@@ -13,11 +13,11 @@ from click.testing import CliRunner
 
 from migratable.check import check, not_started
 from migratable.cli.check import command as check_command
+from migratable.commandline import CommandLine, parse
 from migratable.errors import DestinationStartError
+from migratable.hints import tried
 from migratable.profile.collect import collect
-from migratable.profile.commandline import CommandLine, parse
 from migratable.rehearse import rehearse
-from migratable.rehearse.hints import tried
 from migratable.stream import Stream, read, write
 from migratable.verdict import Basis, Finding, Outcome, Severity, Side, Verdict
 from tests.conftest import Lab

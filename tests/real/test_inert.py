@@ -14,15 +14,15 @@ from pathlib import Path
 import pytest
 
 from migratable.check import check
+from migratable.commandline import InertCommandLine, inert, parse
 from migratable.errors import DestinationStartError, MigratableError, QemuError
-from migratable.profile import own_stream
 from migratable.profile.collect import collect
-from migratable.profile.commandline import InertCommandLine, inert, parse
 from migratable.profile.model import Profile
-from migratable.profile.qemu import QemuProcess, namespaces_work, private_folder
+from migratable.qemu import save
+from migratable.qemu.process import QemuProcess, namespaces_work, private_folder
 from migratable.rehearse import rehearse
+from migratable.releases import QemuVersion
 from migratable.stream import Stream, read
-from migratable.terms import QemuVersion
 from migratable.verdict import Outcome
 from tests.conftest import Lab
 
@@ -52,9 +52,9 @@ def streams(command: list[str], line: str, release: str, folder: Path) -> tuple[
         needs_netns="tap" in line,
     )
     with QemuProcess(command, real, timeout=30) as qemu:
-        before = own_stream.plain(own_stream.take(qemu, ignore_shared=False))
+        before = save.plain(save.take(qemu, ignore_shared=False))
     with started(command, line, release) as qemu:
-        after = own_stream.plain(own_stream.take(qemu, ignore_shared="memory-backend-file" in line))
+        after = save.plain(save.take(qemu, ignore_shared="memory-backend-file" in line))
     return read(before), read(after)
 
 
@@ -317,7 +317,7 @@ def test_stand_in_tpm(release: str, device: str, lab: Lab) -> None:
     )
     command = lab(release).command
     with started(command, line, release) as qemu:
-        data = own_stream.plain(own_stream.take(qemu, ignore_shared=False))
+        data = save.plain(save.take(qemu, ignore_shared=False))
     stream = read(data)
     assert {"tpm-emulator", device} <= {section.idstr for section in stream.devices}
     assert "tpm-ppi" in {block.id for block in stream.ram_blocks}

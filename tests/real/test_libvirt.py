@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-import migratable.profile
+import migratable.qemu
 from migratable.capture.source import open_source
 from migratable.check import check
 from migratable.errors import CaptureError
@@ -28,7 +28,7 @@ from tests.conftest import Lab
 from tests.guests import boot
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
-_LAUNCHER = Path(migratable.profile.__file__).with_name("launcher.py")
+_LAUNCHER = Path(migratable.qemu.__file__).with_name("launcher.py")
 DOMAIN = """
 <domain type='qemu'>
   <name>counting</name>

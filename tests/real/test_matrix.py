@@ -10,24 +10,24 @@ from pathlib import Path
 
 import pytest
 
+from migratable.check import baseline as check_destination
 from migratable.check import check
-from migratable.check import destination as check_destination
-from migratable.check.predict import verdict_of
+from migratable.check.cache.equivalence import kind, shape
+from migratable.check.cache.prepared_stream import Streams
+from migratable.check.cache.replay_cache import Memo
+from migratable.check.verdict import verdict_of
+from migratable.commandline import parse
 from migratable.errors import DestinationStartError
 from migratable.fleet import destinations
-from migratable.fleet.answers import State
+from migratable.fleet.cells import State
 from migratable.fleet.matrix import run
-from migratable.fleet.memo import Memo
 from migratable.fleet.model import read_fleet
-from migratable.fleet.ready import Streams
-from migratable.fleet.reduce import kind, shape
-from migratable.fleet.releases import Question, compare
 from migratable.fleet.resolve import resolve
+from migratable.gate.releases import Question, compare
 from migratable.lab import Installed
 from migratable.profile.collect import collect
-from migratable.profile.commandline import parse
-from migratable.profile.loader import LoaderTables
 from migratable.profile.model import Profile
+from migratable.profile.tables import LoaderTables
 from migratable.stream import Element, Section, Stream, read
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
+from migratable.commandline import parse
 from migratable.errors import LabError, MigratableError
 from migratable.profile.collect import collect
-from migratable.profile.commandline import parse
 from migratable.rehearse import Destination, rehearse, rehearse_all
 from migratable.stream import Stream, read
 from migratable.verdict import Outcome, Verdict

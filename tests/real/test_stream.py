@@ -16,11 +16,11 @@ import pytest
 
 from migratable.capture.source import open_source
 from migratable.lab import Installed
-from migratable.stream import multifd, read, write
-from migratable.stream.containers import map_file
+from migratable.stream import read, write
+from migratable.stream.containers import map_file, multifd
 from migratable.stream.edit import elide_ram
 from migratable.stream.fields import decode
-from migratable.stream.handlers import virtio_of
+from migratable.stream.non_vmstate import virtio_of
 from tests.unit.stream import tiny
 
 Lab = Callable[..., Installed]

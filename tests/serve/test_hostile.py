@@ -24,7 +24,7 @@ pytest.importorskip("starlette", reason="the extra 'serve' is not installed")
 
 from migratable.profile.model import Profile
 from migratable.profile.store import Store
-from migratable.terms import QemuVersion
+from migratable.releases import QemuVersion
 from tests.serve.service import Service, service, until
 
 TOKEN = "correct-horse-battery-staple"

@@ -22,7 +22,7 @@ from migratable.campaign.mutate import mutated
 from migratable.campaign.vm import Device, Vm, with_pair
 from migratable.errors import PlanError
 from migratable.lab import Installed
-from migratable.terms import QemuVersion
+from migratable.releases import QemuVersion
 
 
 def everything(arch: str, *machines: str) -> Inventory:

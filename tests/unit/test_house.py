@@ -49,7 +49,7 @@ PLACES = re.compile(
 )
 MODULE_LINES = 600
 # Modules that do something when they are imported, because they are only ever run.
-SCRIPTS = ("migratable.__main__", "migratable.profile.launcher")
+SCRIPTS = ("migratable.__main__", "migratable.qemu.launcher")
 
 
 def _tracked(repository: Path) -> list[Path]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from migratable.campaign.process import Qemu
 from migratable.lab import Installed
-from migratable.profile.qmp import QmpError
+from migratable.qemu.qmp import QmpError
 
 _NAME = re.compile(r'^name "([^"]+)"', re.M)
 _VERSIONED = re.compile(r"(pc-i440fx|pc-q35|pseries)-(\d+)\.(\d+)(\.\d+)?")

@@ -1,6 +1,6 @@
 """Predict what happened, and compare.
 
-What real QEMU refused for is taken from its own lines by :mod:`migratable.knowledge`, as a person
+What real QEMU refused for is taken from its own lines by :mod:`migratable.messages`, as a person
 with the log would. Up to 10.1 QEMU often prints no cause, only the device (``error while loading
 state for instance 0x0 of device 'cpu'``): then its lines do not name a rule, and the rule that was
 predicted counts as right when the predicted line is QEMU's.
@@ -195,8 +195,8 @@ def real_cause(outcome: Outcome) -> Cause:
 
 
 def _explained(lines: Sequence[str]) -> tuple[str, str]:
-    from migratable.knowledge.catalogue import Role, message  # noqa: PLC0415 -- slow to load
-    from migratable.knowledge.explain import explain  # noqa: PLC0415
+    from migratable.explain.story import explain  # noqa: PLC0415
+    from migratable.messages.catalogue import Role, message  # noqa: PLC0415 -- slow to load
 
     text = "".join(f"qemu-system-x: {line}\n" for line in errors(lines))
     found = explain(io.BytesIO(text.encode())).explanations
@@ -261,7 +261,8 @@ def profile_of(side: Side, cache: Cache, stream: Stream) -> Profile:
 def _code() -> str:
     """Hash of the code that takes profiles."""
     digest = hashlib.sha256()
-    root = Path(str(resources.files("migratable.profile")))
-    for path in sorted(root.rglob("*.py")):
-        digest.update(path.read_bytes())
+    for package in ("profile", "qemu", "commandline"):
+        root = Path(str(resources.files(f"migratable.{package}")))
+        for path in sorted(root.rglob("*.py")):
+            digest.update(path.read_bytes())
     return digest.hexdigest()[:8]

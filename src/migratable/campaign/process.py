@@ -1,6 +1,6 @@
 """A QEMU as its user would start it (nothing made inert), that dies with us.
 
-The profile's :class:`~migratable.profile.qemu.QemuProcess` runs altered command lines; here the
+The profile's :class:`~migratable.qemu.process.QemuProcess` runs altered command lines; here the
 real one is the judge. Its backends are null devices, so it needs nothing of the host.
 """
 
@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from migratable.errors import QemuError
-from migratable.profile.qmp import Qmp, QmpClosedError
+from migratable.qemu.qmp import Qmp, QmpClosedError
 
 MONITOR = "campaign-qmp"
 _PREFIX = re.compile(r"^[^\s:]*qemu-system[^\s:]*: ")
@@ -57,7 +57,7 @@ class Qemu:
         """
         ours, theirs = socket.socketpair()
         self._errors = tempfile.TemporaryFile()
-        launcher = str(resources.files("migratable.profile") / "launcher.py")
+        launcher = str(resources.files("migratable.qemu") / "launcher.py")
         words = [sys.executable, "-I", "-S", launcher, str(os.getpid()), "0", *self._words]
         words += ["-chardev", f"socket,id={MONITOR},fd={theirs.fileno()}"]
         words += ["-mon", f"chardev={MONITOR},mode=control"]

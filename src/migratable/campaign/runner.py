@@ -15,7 +15,7 @@ from migratable.campaign.cases import Group, Side
 from migratable.campaign.process import Qemu
 from migratable.errors import LabError, QemuError
 from migratable.lab import find
-from migratable.profile.qmp import QmpError
+from migratable.qemu.qmp import QmpError
 
 _TIMEOUT = 60.0
 _ABNORMAL = 128  # a shell's status for a signal; Popen's is negative

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from migratable.capture.guard import Standing
 from migratable.capture.monitor import Monitor
-from migratable.profile.qmp import QmpError
+from migratable.qemu.qmp import QmpError
 
 if TYPE_CHECKING:
     from migratable.profile.model import Profile

@@ -14,8 +14,8 @@ from typing import Any
 
 from migratable.capture.monitor import Monitor
 from migratable.errors import CaptureError
-from migratable.profile.qmp import QmpError
-from migratable.terms import QemuVersion
+from migratable.qemu.qmp import QmpError
+from migratable.releases import QemuVersion
 
 SAVE = "xen-save-devices-state"
 _RESTING = {"none", "completed", "failed", "cancelled"}

@@ -18,7 +18,7 @@ import time
 from typing import Any
 
 from migratable.errors import CaptureError, QemuError
-from migratable.profile.qmp import QmpError
+from migratable.qemu.qmp import QmpError
 
 _EVENT = re.compile(r"event (STOP|RESUME) at (\d+)\.(\d{6}) for domain")
 # Should we be killed, it ends by itself.

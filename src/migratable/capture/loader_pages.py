@@ -1,8 +1,9 @@
 """The pages of guest memory that a loader reads, for a stream that carries no others.
 
 Which these are, and how most are made up, is known to the rehearsal
-(:mod:`migratable.rehearse.kept`): rings with nothing in flight, an option ROM's header. Only the
-tables of an Intel IOMMU that the guest has on must come from the VM's memory, and only these do.
+(:mod:`migratable.rehearse.guest_pages`): rings with nothing in flight, an option
+ROM's header. Only the tables of an Intel IOMMU that the guest has on must come from the VM's
+memory, and only these do.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from migratable.capture.assemble import full_stream
+from migratable.rehearse.guest_pages import Kept, keep
 from migratable.rehearse.iommu import PAGE, intel_tables
-from migratable.rehearse.kept import Kept, keep
 from migratable.rehearse.memory_map import MemoryMap
 from migratable.stream import RamBlock, Stream, read, write
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from migratable.errors import CaptureError, QemuError
-from migratable.profile.qemu import private_path
-from migratable.profile.qmp import Qmp, QmpClosedError, QmpError
+from migratable.qemu.process import private_path
+from migratable.qemu.qmp import Qmp, QmpClosedError, QmpError
 
 GREETING_SECONDS = 5.0
 _MARK = "migratable"

@@ -27,7 +27,7 @@ from migratable.capture.monitor import (
 )
 from migratable.capture.source import Confirm, Source
 from migratable.errors import CaptureError
-from migratable.profile.qmp import QmpError
+from migratable.qemu.qmp import QmpError
 from migratable.rehearse.memory_map import read_mtree
 from migratable.stream import read, write
 from migratable.stream.ram import RamBlock

@@ -12,6 +12,6 @@ they compare is in :mod:`.rules`, one file a rule; what devices' own code refuse
 
 from __future__ import annotations
 
-from migratable.check.predict import check, not_started
+from migratable.check.verdict import check, not_started
 
 __all__ = ["check", "not_started"]

@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from migratable.check.points import BodyLoaded
-from migratable.check.trouble import UnexaminedError, Words
+from migratable.check.events import BodyLoaded
+from migratable.check.problem import MessageRef, UnexaminedError
 from migratable.errors import MigratableError
 from migratable.profile.model import Profile
 
@@ -38,7 +38,7 @@ class Difference:
     higher: bool
 
     @property
-    def words(self) -> Words:
+    def words(self) -> MessageRef:
         """The line that QEMU prints."""
         kind = "capability-higher" if self.higher else "capability-lower"
         return (kind, {"capability": self.name, "stream": self.stream, "local": self.local})

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from migratable.check.objects import Loading
-from migratable.check.points import BodyLoaded
-from migratable.profile.loader import Vmsd
+from migratable.check.events import BodyLoaded
+from migratable.check.state import LoadedState
 from migratable.profile.model import Profile
-from migratable.terms import QemuVersion
+from migratable.profile.tables import Vmsd
+from migratable.releases import QemuVersion
 
 PC = Profile(version=QemuVersion(10, 0, 13), machine="pc-q35-10.0", target="x86_64")
 PSERIES = Profile(version=QemuVersion(10, 0, 13), machine="pseries-10.0", target="ppc64")
@@ -21,10 +21,10 @@ def loading(
     *,
     version: int = 1,
     own: Mapping[str, int | memoryview] | None = None,
-    parent: Loading | None = None,
-) -> Loading:
+    parent: LoadedState | None = None,
+) -> LoadedState:
     """A body with these values, and what the destination itself would send in its place."""
-    return Loading(
+    return LoadedState(
         index=0,
         vmsd=Vmsd(name=name, version=version, minimum=version),
         opaque=0,
@@ -35,7 +35,7 @@ def loading(
     )
 
 
-def body_loaded(body: Loading, idstr: str, profile: Profile = PC) -> BodyLoaded:
+def body_loaded(body: LoadedState, idstr: str, profile: Profile = PC) -> BodyLoaded:
     """The point behind the section's whole body, on a destination of QEMU 10.0."""
     return BodyLoaded(release=(10, 0), body=body, idstr=idstr, instance_id=0, profile=profile)
 

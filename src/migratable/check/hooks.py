@@ -6,8 +6,8 @@ import threading
 from collections.abc import Sequence
 
 from migratable.check.devices import after, before
-from migratable.check.points import BodyEntered, BodyLoaded
-from migratable.check.trouble import Problem
+from migratable.check.events import BodyEntered, BodyLoaded
+from migratable.check.problem import Problem
 
 _kept = threading.local()
 

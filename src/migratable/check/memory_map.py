@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from migratable.errors import StreamError
 from migratable.profile.model import Profile
-from migratable.stream.layout import SectionKind
 from migratable.stream.model import Section
+from migratable.stream.wire_format import SectionKind
 
 CLOCK = "mc146818rtc"
 _BELOW, _ABOVE = slice(0x34, 0x36), slice(0x5B, 0x5E)

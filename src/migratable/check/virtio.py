@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from migratable.check import points
-from migratable.check.infos import msix_entries
-from migratable.check.loader import Loader
-from migratable.check.objects import Loading
-from migratable.check.trouble import EPERM, Problem, RefusedError, UnexaminedError
-from migratable.profile.loader import VirtioLive
+from migratable.check import events
+from migratable.check.problem import EPERM, Problem, RefusedError, UnexaminedError
+from migratable.check.state import LoadedState
+from migratable.check.vmstate import Loader
+from migratable.check.vmstate_types import msix_entries
+from migratable.profile.tables import VirtioLive
 
 _NO_VECTOR = 0xFFFF
 _QUEUE_MAX = 1024
@@ -23,7 +23,7 @@ _PACKED = 34
 _ELEMENT_SIZE = 16 + 2 * 8 * _QUEUE_MAX + 2 * 16 * _QUEUE_MAX
 
 
-def load(loader: Loader, body: Loading) -> None:
+def load(loader: Loader, body: LoadedState) -> None:
     """Load the blob; *body* is the device's outer description.
 
     :raise RefusedError: where ``virtio_load`` returns an error.
@@ -42,7 +42,7 @@ def _is_mmio(loader: Loader) -> bool:
 
 
 class _Virtio:
-    def __init__(self, loader: Loader, body: Loading, live: VirtioLive) -> None:
+    def __init__(self, loader: Loader, body: LoadedState, live: VirtioLive) -> None:
         self._loader = loader
         self._body = body
         self._live = live
@@ -67,7 +67,7 @@ class _Virtio:
         body.values["num_queues"] = count
         queues = self._queues(count) if count <= _QUEUE_MAX else ()
         loader.show(
-            points.VirtioQueues(
+            events.VirtioQueues(
                 release=loader.release,
                 idstr=loader.handler.idstr,
                 live=self._live,
@@ -82,7 +82,7 @@ class _Virtio:
             refused.report()
             raise
         loader.show(
-            points.VirtioLoaded(
+            events.VirtioLoaded(
                 release=loader.release,
                 idstr=loader.handler.idstr,
                 live=self._live,
@@ -167,7 +167,7 @@ class _Virtio:
                 self._vector(f"queue {number}'s")
         return tuple(queues)
 
-    def _device_part(self) -> Loading | None:
+    def _device_part(self) -> LoadedState | None:
         """``vdc->load`` of old style, then ``vdc->vmsd``."""
         loader = self._loader
         kind = self._body.vmsd.name

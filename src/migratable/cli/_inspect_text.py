@@ -8,15 +8,15 @@ from typing import Any, TypeVar
 from migratable.cli._tree import Tree, escape
 from migratable.errors import StreamError
 from migratable.stream import RamBlock, Section, Span, Stream, VmsdBody
-from migratable.stream.body import Body, Field, Value
+from migratable.stream.decoded import Body, Field, Value
 from migratable.stream.fields import decode
-from migratable.stream.handlers import virtio_of
 from migratable.stream.iterable import read_htab_start
-from migratable.stream.layout import SectionKind
 from migratable.stream.model import flatten
+from migratable.stream.non_vmstate import virtio_of
 from migratable.stream.summary import collapse, count_parts, mapped_pages, spapr_capabilities
 from migratable.stream.virtio import Virtio
-from migratable.stream.virtio_features import names
+from migratable.stream.virtio.features import names
+from migratable.stream.wire_format import SectionKind
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
 _T = TypeVar("_T")

@@ -198,8 +198,8 @@ def _with_hints(
     if verdict.outcome is not Outcome.REFUSED:
         return verdict
     from migratable.errors import CommandLineError
+    from migratable.hints import tried
     from migratable.profile.bundled import find
-    from migratable.rehearse.hints import tried
 
     found = verdict
     try:
@@ -217,22 +217,22 @@ def _with_hints(
             raise
     if to is None or any(hint.verified for one in found.findings for hint in one.hints):
         return found
+    from migratable.hints.offline import siblings
     from migratable.profile.bundled import names
-    from migratable.rehearse.hints.offline import siblings
 
     others = ((name, find(name)) for name in names() if name != to)
     return siblings(found, opened.stream, find(to), others)
 
 
 def _decided(verdict: Verdict, given: Path | None, *, look: bool) -> Verdict:
-    from migratable.check import project
+    from migratable.check import policy
 
-    path = given or (project.find(Path.cwd()) if look else None)
+    path = given or (policy.find(Path.cwd()) if look else None)
     if path is None:
         return verdict
     import datetime
 
-    return project.apply(verdict, project.load(path), today=datetime.date.today())
+    return policy.apply(verdict, policy.load(path), today=datetime.date.today())
 
 
 class _status:  # noqa: N801 -- used like a function

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 if TYPE_CHECKING:
-    from migratable.knowledge.explain import Report
+    from migratable.explain.story import Report
 
 
 @click.command("explain")
@@ -42,7 +42,7 @@ def command(log: str, output: str, as_json: bool, page: Path | None) -> None:
     cannot be read.
     """
     from migratable.errors import MigratableError
-    from migratable.knowledge.explain import explain
+    from migratable.explain.story import explain
 
     if as_json:
         output = "json"

@@ -83,7 +83,7 @@ def choose(sections: Iterable[Section], patterns: tuple[str, ...]) -> list[Secti
     """
     from fnmatch import fnmatchcase
 
-    from migratable.stream.layout import SectionKind
+    from migratable.stream.wire_format import SectionKind
 
     known = [one for one in sections if one.kind in (SectionKind.START, SectionKind.FULL)]
     chosen: list[Section] = []
@@ -122,8 +122,7 @@ def _is_channel(path: Path) -> bool:
 def _channel(path: Path, *, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from migratable.stream import multifd
-    from migratable.stream.containers import map_file
+    from migratable.stream.containers import map_file, multifd
 
     found = multifd.read_channel(map_file(path))
     if as_json:

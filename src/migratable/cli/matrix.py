@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from migratable.fleet.entities import Progress
     from migratable.fleet.pairs import Check
-    from migratable.fleet.parts import Progress
 
 T = TypeVar("T")
 
@@ -159,7 +159,7 @@ def command(
     form = form or _FORMS.get("" if output is None else output.suffix.lower(), "text")
     with _progress() as progress:
         if releases is not None:
-            from migratable.fleet.releases import Question, compare
+            from migratable.gate.releases import Question, compare
 
             question = Question(
                 releases=_words(releases),
@@ -183,7 +183,7 @@ def command(
             if no_project:
                 found = None
             else:
-                from migratable.check.project import find
+                from migratable.check.policy import find
 
                 found = project_file or find(Path.cwd())
             document, status = _fleet(
@@ -249,7 +249,7 @@ def _fleet(
         return document, status_of(document)
     project = None
     if project_file is not None:
-        from migratable.check.project import load
+        from migratable.check.policy import load
 
         project = load(project_file)  # its mistakes are told before anything is started
     found = resolve(
@@ -273,7 +273,7 @@ def _fleet(
     if project is not None:
         import datetime
 
-        from migratable.check.project import apply
+        from migratable.check.policy import apply
 
         today = datetime.date.today()
         decisions = project

@@ -133,8 +133,8 @@ def _inert(
 ) -> None:
     import shlex
 
-    from migratable.profile.commandline import inert, parse
-    from migratable.profile.qemu import private_folder
+    from migratable.commandline import inert, parse
+    from migratable.qemu.process import private_folder
 
     line = parse(
         _options.given_line(command_line, command_file) or [], need_program=release is None

@@ -12,7 +12,7 @@ import click
 from migratable.cli import _options
 
 if TYPE_CHECKING:
-    from migratable.fleet.hop import Host
+    from migratable.route.hop import Host
 
 
 @click.command()
@@ -59,7 +59,7 @@ def command(
     """
     from migratable.capture.source import open_source
     from migratable.cli._confirm import asker
-    from migratable.fleet.route import find_route
+    from migratable.route.search import find_route
 
     opened = open_source(source, confirm=asker(yes=yes))
     goal = _host(destination)
@@ -91,8 +91,8 @@ def command(
 
 
 def _host(name: str) -> Host:
-    from migratable.fleet.hop import Host
     from migratable.profile.bundled import find
+    from migratable.route.hop import Host
 
     return Host(name=name, profile=find(name))
 

@@ -12,7 +12,7 @@ import click
 @click.argument("rule_id", metavar="[ID]", required=False)
 def command(rule_id: str | None) -> None:
     """Show what a rule checks, why QEMU refuses, and how to fix it; without ID list all rules."""
-    from migratable.check.rule import rules
+    from migratable.check.registry import rules
 
     if rule_id is None:
         _list()
@@ -39,7 +39,7 @@ def _list() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from migratable.check.rule import rules
+    from migratable.check.registry import rules
 
     table = Table(box=None, pad_edge=False)
     table.add_column("rule", style="bold", no_wrap=True)

@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING
 
 from migratable import __version__
 from migratable.errors import DestinationStartError, MigratableError, ProfileError
+from migratable.fleet.entities import Destination, Guest, Progress
 from migratable.fleet.model import Host
-from migratable.fleet.parts import Destination, Guest, Progress
 
 if TYPE_CHECKING:
-    from migratable.profile.commandline import CommandLine
+    from migratable.commandline import CommandLine
     from migratable.profile.model import Profile
 
 _UNSEEN = re.compile(r",(?:mac|serial|wwn|uuid)=[^,]*")
@@ -236,7 +236,7 @@ def collected(
 
 def cache_folder() -> Path:
     """Give the folder of profiles that were taken for fleets; anybody may empty it."""
-    from migratable.profile import vmstate_dump  # noqa: PLC0415 -- only for programs
+    from migratable.qemu import vmstate_dump  # noqa: PLC0415 -- only for programs
 
     return vmstate_dump.cache_folder().with_name("fleet")
 
@@ -244,16 +244,17 @@ def cache_folder() -> Path:
 def _cache_path(
     line: CommandLine, release: str | None, ram_sizes: Mapping[str, int] | None
 ) -> Path:
-    from migratable.profile import collect, first_pass, vmstate_dump  # noqa: PLC0415
-    from migratable.profile.commandline import inert  # noqa: PLC0415
+    from migratable.commandline import inert  # noqa: PLC0415
+    from migratable.profile import collect, probe_options  # noqa: PLC0415
     from migratable.profile.model import SCHEMA  # noqa: PLC0415
+    from migratable.qemu import vmstate_dump  # noqa: PLC0415
 
     program = collect.resolve(line, release=release)
     number = collect.program_release(program.command)
     folder = Path("/private")
     quiet = inert(line, release=number, private_dir=folder, ram_sizes=ram_sizes, strict=True)
     words = words_key(quiet.plain_argv)
-    dated = sorted(one.name for one in line.options if one.name in first_pass.DATED)
+    dated = sorted(one.name for one in line.options if one.name in probe_options.DATED)
     files = sorted((str(path), size) for path, size in quiet.files.items())
     seen = (__version__, SCHEMA, words, files, quiet.kvm, quiet.kvmclock, quiet.helpers, dated)
     digest = hashlib.blake2b(repr(seen).encode("utf-8", "surrogateescape"), digest_size=16)
@@ -276,7 +277,7 @@ def _recall(path: Path) -> Profile | DestinationStartError | None:
 
 
 def _keep(path: Path, text: bytes) -> None:
-    from migratable.profile import vmstate_dump  # noqa: PLC0415
+    from migratable.qemu import vmstate_dump  # noqa: PLC0415
 
     with contextlib.suppress(OSError):  # no cache is no failure
         vmstate_dump.keep(path, zlib.compress(text, 3))

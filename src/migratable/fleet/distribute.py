@@ -1,7 +1,7 @@
 """Rehearsals spread over processes and machines, with Dask.
 
 By default a cluster of this machine's own: processes of one thread each. QEMU dies with the thread
-that started it (:mod:`migratable.profile.qemu`), so each rehearsal starts and ends within its task;
+that started it (:mod:`migratable.qemu.process`), so each rehearsal starts and ends within its task;
 when a worker is killed, its QEMU goes with it, and Dask gives the task to another worker.
 
 A result counts when it is in the file (:mod:`.results`), and it is there once: a task that was done
@@ -30,7 +30,7 @@ from migratable.fleet.results import Result, Results, from_json
 from migratable.verdict import Verdict
 
 if TYPE_CHECKING:
-    from migratable.fleet.parts import Progress
+    from migratable.fleet.entities import Progress
 
 _ATTEMPTS = 3
 """Workers that may die of one pair before that is the pair's own result."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from migratable.errors import PlanError
-from migratable.fleet.answers import State
+from migratable.fleet.cells import State
 from migratable.fleet.matrix import SCHEMA
 
 _LIMIT = 1 << 30

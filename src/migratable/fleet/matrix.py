@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from migratable.fleet import reduce
-from migratable.fleet.answers import Answer, Answers, State
+from migratable.check.cache import equivalence
+from migratable.fleet.cells import Answer, Answers, State
+from migratable.fleet.entities import Guest, Progress
 from migratable.fleet.pairs import Check, Pairs
-from migratable.fleet.parts import Guest, Progress
 from migratable.fleet.resolve import Resolved, shapes
 from migratable.verdict import Verdict
 
@@ -175,7 +175,7 @@ def run(
     )
 
 
-def _vm_line(guest: Guest, key: reduce.Shape | None) -> Line:
+def _vm_line(guest: Guest, key: equivalence.Shape | None) -> Line:
     facts: dict[str, Any] = {
         "source": guest.vm.source or "its command line",
         **{name: value for name, value in guest.facts.items() if name in {"kind", "release"}},

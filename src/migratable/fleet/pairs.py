@@ -6,14 +6,14 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 
 from migratable.check import check, not_started
-from migratable.check.destination import Destination as PreparedDestination
-from migratable.check.predict import verdict_of
+from migratable.check.baseline import Destination as PreparedDestination
+from migratable.check.cache import equivalence
+from migratable.check.cache.prepared_stream import Ready, Streams
+from migratable.check.cache.replay_cache import Memo
+from migratable.check.verdict import verdict_of
 from migratable.errors import MigratableError
-from migratable.fleet import reduce
-from migratable.fleet.answers import Answer
-from migratable.fleet.memo import Memo
-from migratable.fleet.parts import Destination, Guest
-from migratable.fleet.ready import Ready, Streams
+from migratable.fleet.cells import Answer
+from migratable.fleet.entities import Destination, Guest
 from migratable.profile.model import Profile
 from migratable.stream import Stream
 from migratable.verdict import Verdict
@@ -37,8 +37,8 @@ class Pairs:
         self._memos: dict[Hashable, Memo] = {}
         self._streams = Streams()
         self._ready: Ready | None = None
-        self._origins: dict[int, tuple[Profile, reduce.Kind]] = {}
-        known: dict[int, reduce.Kind] = {}
+        self._origins: dict[int, tuple[Profile, equivalence.Kind]] = {}
+        known: dict[int, equivalence.Kind] = {}
         self.kinds: list[Hashable] = []
         for one in destinations:
             if one.profile is None:
@@ -46,7 +46,7 @@ class Pairs:
                 continue
             at = id(one.profile)
             if at not in known:
-                known[at] = reduce.kind(one.profile)
+                known[at] = equivalence.kind(one.profile)
             self.kinds.append(known[at])
 
     def origin_key(self, origin: Profile | None) -> bytes:
@@ -55,7 +55,7 @@ class Pairs:
             return b""
         found = self._origins.get(id(origin))
         if found is None:
-            found = self._origins[id(origin)] = (origin, reduce.kind(origin))
+            found = self._origins[id(origin)] = (origin, equivalence.kind(origin))
         return found[1]
 
     def answer(self, guest: Guest, at: int) -> Answer:

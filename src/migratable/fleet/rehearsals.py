@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from migratable.errors import QemuError
-from migratable.fleet.at_hand import AtHand, at_hand
 from migratable.fleet.distribute import Job, distribute
+from migratable.fleet.local_program import AtHand, at_hand
 from migratable.fleet.results import Result, Results
 from migratable.rehearse.rewrite import prepare
 from migratable.stream import Stream, write
@@ -21,8 +21,8 @@ from migratable.stream.model import Span, flatten
 from migratable.verdict import Basis, Outcome, Verdict
 
 if TYPE_CHECKING:
+    from migratable.fleet.entities import Progress
     from migratable.fleet.pairs import Check
-    from migratable.fleet.parts import Progress
     from migratable.profile.model import Profile
 
 T = TypeVar("T")
@@ -133,7 +133,7 @@ class _Plan:
         return self._programs[id(profile)][1]
 
     def _identity(self, program: tuple[str, ...]) -> str:
-        from migratable.profile.vmstate_dump import identity  # noqa: PLC0415
+        from migratable.qemu.vmstate_dump import identity  # noqa: PLC0415
 
         if program not in self._identities:
             self._identities[program] = identity(program)

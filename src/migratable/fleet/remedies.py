@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from migratable.commandline import CommandLine, parse
 from migratable.errors import MigratableError
-from migratable.fleet.answers import Answer
 from migratable.fleet.causes import Key, key_of, refusing
+from migratable.fleet.cells import Answer
+from migratable.fleet.entities import Progress
 from migratable.fleet.matrix import Matrix
-from migratable.fleet.parts import Progress
 from migratable.fleet.resolve import Resolved
-from migratable.profile.commandline import CommandLine, parse
 from migratable.profile.model import Profile
 from migratable.stream import Stream
 from migratable.verdict import Finding, Hint, Severity, Verdict
@@ -37,11 +37,11 @@ def with_hints(
     """Give the matrix with hints at what refuses.
 
     :param seconds: for everything together; 0 for none.
-    :param tried: in the place of :func:`migratable.rehearse.hints.tried`.
+    :param tried: in the place of :func:`migratable.hints.tried`.
     :raise MigratableError: never; a cause for which nothing could be tried has no hint.
     """
     if tried is None:
-        from migratable.rehearse.hints import tried as search  # noqa: PLC0415 -- starts programs
+        from migratable.hints import tried as search  # noqa: PLC0415 -- starts programs
 
         tried = search
     deadline = time.monotonic() + seconds

@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from migratable.check.cache import equivalence
 from migratable.errors import CommandLineError, DestinationStartError, MigratableError
-from migratable.fleet import destinations, reduce
+from migratable.fleet import destinations
+from migratable.fleet.entities import Destination, Guest, Opener, Progress
 from migratable.fleet.model import Fleet, Vm
-from migratable.fleet.parts import Destination, Guest, Opener, Progress
 from migratable.stream import read
 
 if TYPE_CHECKING:
-    from migratable.profile.commandline import CommandLine
+    from migratable.commandline import CommandLine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +101,7 @@ def _guests(
 
 def _words(vm: Vm) -> object:
     """What makes VMs that are started the same."""
-    from migratable.profile.commandline import parse  # noqa: PLC0415 -- not for streams alone
+    from migratable.commandline import parse  # noqa: PLC0415 -- not for streams alone
 
     try:
         return destinations.words_key(parse(vm.command_line, need_program=False).argv)
@@ -110,7 +111,7 @@ def _words(vm: Vm) -> object:
 
 def _guest(vm: Vm, opener: Opener, timeout: float) -> Guest:
     """One VM; every failure of ours is kept in it."""
-    from migratable.profile.commandline import parse  # noqa: PLC0415 -- not for streams alone
+    from migratable.commandline import parse  # noqa: PLC0415 -- not for streams alone
 
     line: CommandLine | None = None
     try:
@@ -155,11 +156,11 @@ def _started(vm: Vm, line: CommandLine | None, timeout: float) -> Guest:
     )
 
 
-def shapes(guests: Sequence[Guest]) -> list[reduce.Shape | None]:
+def shapes(guests: Sequence[Guest]) -> list[equivalence.Shape | None]:
     """Shape of every guest, computed once for each stream; None without one."""
-    known: dict[int, reduce.Shape] = {}
-    all_shapes = reduce.Shapes()
-    out: list[reduce.Shape | None] = []
+    known: dict[int, equivalence.Shape] = {}
+    all_shapes = equivalence.Shapes()
+    out: list[equivalence.Shape | None] = []
     for guest in guests:
         if guest.stream is None:
             out.append(None)

@@ -31,7 +31,7 @@ from migratable.lab.releases import (
     packages_of,
     release_of,
 )
-from migratable.terms import QemuVersion
+from migratable.releases import QemuVersion
 
 _UNUSABLE = frozenset(':;$"\\\n')
 """Separators in ld.so(8)'s search path and apt.conf(5)'s quotation."""

@@ -27,7 +27,7 @@ from typing import Any
 
 from migratable.errors import LabError
 from migratable.lab.releases import is_release
-from migratable.terms import QemuVersion
+from migratable.releases import QemuVersion
 
 SCHEMA = "migratable.lab/1"
 SYSTEM = "system"

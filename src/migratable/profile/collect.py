@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from migratable.commandline import CommandLine, InertCommandLine, inert, parse
 from migratable.errors import (
     CommandLineError,
     DestinationStartError,
@@ -25,13 +26,13 @@ from migratable.errors import (
     QemuError,
     StreamError,
 )
-from migratable.profile import first_pass, own_stream, vmstate_dump
-from migratable.profile.commandline import CommandLine, InertCommandLine, inert, parse
-from migratable.profile.loader import LoaderTables
+from migratable.profile import probe_options
 from migratable.profile.model import Profile
-from migratable.profile.qemu import QemuProcess, namespaces_work, private_folder
-from migratable.profile.qmp import QmpError
-from migratable.terms import QemuVersion
+from migratable.profile.tables import LoaderTables
+from migratable.qemu import save, vmstate_dump
+from migratable.qemu.process import QemuProcess, namespaces_work, private_folder
+from migratable.qemu.qmp import QmpError
+from migratable.releases import QemuVersion
 
 _BLOCK = re.compile(
     r"^\s*(?P<name>\S.*?)\s+(?P<psize>\d+) (?P<unit>[KMG]?i?B)\s+0x[0-9a-f]+\s+"
@@ -153,10 +154,10 @@ def collect(
 ) -> Profile:
     """Take the profile of a destination.
 
-    :param command: its QEMU command line, as :func:`~migratable.profile.commandline.parse` takes.
+    :param command: its QEMU command line, as :func:`~migratable.commandline.parse` takes.
     :param release: a lab release to use in the place of the line's program.
     :param ram_sizes: RAM block sizes of the stream that is to be checked; see
-        :func:`~migratable.profile.commandline.inert`.
+        :func:`~migratable.commandline.inert`.
     :param vmstate: take ``-dump-vmstate`` too (cached for each program).
     :param timeout: seconds for the start and for each step.
     :raise CommandLineError: When the line cannot be read, made inert, or its program found.
@@ -172,9 +173,9 @@ def collect(
     number = program_release(program.command)
     start = partial(_started, line, program, release=number, ram_sizes=ram_sizes, timeout=timeout)
     try:
-        first_pass.examine(program.command, line, timeout=timeout)
+        probe_options.examine(program.command, line, timeout=timeout)
         profile = start(strict=True)
-    except first_pass.HostOptionError as refused:
+    except probe_options.HostOptionError as refused:
         # The machine can be described all the same; that the line is refused is part of it.
         try:
             profile = replace(start(strict=False), refused=refused.error.stderr)
@@ -199,7 +200,8 @@ def _started(
 ) -> Profile:
     """Start it inert, and collect.
 
-    :raise first_pass.HostOptionError: When it does not start, and has host options that it lacks.
+    :raise probe_options.HostOptionError: When it does not start, and lacks host options that
+        the command line has.
     """
     with private_folder() as folder:
         make = partial(
@@ -215,7 +217,7 @@ def _started(
         except DestinationStartError as ended:
             error = _as_given(ended, quiet)
             if quiet.stays:
-                raise first_pass.HostOptionError(error) from None
+                raise probe_options.HostOptionError(error) from None
             if not may_start_under_kvm(quiet, ended.stderr):  # not in the user's own words
                 raise error from None
             raise DestinationStartError(
@@ -422,7 +424,7 @@ class _Facts:
     def _stream(self) -> tuple[bytes, str]:
         memory_files = any(path.name.startswith("memory") for path in self._quiet.files)
         try:
-            return own_stream.plain(own_stream.take(self._qemu, ignore_shared=memory_files)), ""
+            return save.plain(save.take(self._qemu, ignore_shared=memory_files)), ""
         except QmpError as error:
             reason = error.description
         except (QemuError, StreamError) as error:

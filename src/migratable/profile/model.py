@@ -17,8 +17,8 @@ from functools import cached_property
 from typing import Any
 
 from migratable.errors import ProfileError
-from migratable.profile.loader import LoaderTables
-from migratable.terms import QemuVersion
+from migratable.profile.tables import LoaderTables
+from migratable.releases import QemuVersion
 
 SCHEMA = "migratable.profile/1"
 _STREAM_LIMIT = 256 << 20

@@ -14,11 +14,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from migratable.profile.commandline import CommandLine
-from migratable.rehearse.answer import verdict
+from migratable.commandline import CommandLine
 from migratable.rehearse.destination import Destination, try_destination
 from migratable.rehearse.disagreement import both, differences
-from migratable.rehearse.several import rehearse_all
+from migratable.rehearse.parallel import rehearse_all
+from migratable.rehearse.verdict import verdict
 from migratable.stream import Stream
 from migratable.verdict import Verdict
 
@@ -38,7 +38,7 @@ def rehearse(
 ) -> Verdict:
     """Load *stream* into a destination, RAM contents left out, and say what it said.
 
-    :param command_line: the destination's, as :func:`migratable.profile.commandline.parse` takes.
+    :param command_line: the destination's, as :func:`migratable.commandline.parse` takes.
     :param release: a lab release in the place of the line's program (``10.0``).
     :param timeout: seconds for start and load together.
     :param watch: load guest memory too, let the guest run and watch it for that many seconds; what

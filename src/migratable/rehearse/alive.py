@@ -19,10 +19,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from migratable.commandline import InertCommandLine
 from migratable.errors import QemuError
-from migratable.profile.commandline import InertCommandLine
-from migratable.profile.qemu import QemuProcess
-from migratable.profile.qmp import QmpClosedError, QmpError
+from migratable.qemu.process import QemuProcess
+from migratable.qemu.qmp import QmpClosedError, QmpError
 
 _CONSOLE_SIZE = 65536
 _CRASH = re.compile(

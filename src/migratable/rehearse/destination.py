@@ -9,15 +9,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from migratable.commandline import CommandLine, InertCommandLine, inert, parse
 from migratable.errors import DestinationStartError, QemuError
-from migratable.profile import first_pass
+from migratable.profile import probe_options
 from migratable.profile.collect import program_release, resolve
-from migratable.profile.commandline import CommandLine, InertCommandLine, inert, parse
-from migratable.profile.qemu import QemuProcess, namespaces_work, private_folder
+from migratable.qemu.load import Load, ask, load
+from migratable.qemu.process import QemuProcess, namespaces_work, private_folder
 from migratable.rehearse import alive, rewrite
 from migratable.rehearse.alive import Guest
-from migratable.rehearse.incoming import Load, ask, load
-from migratable.rehearse.kept import keep
+from migratable.rehearse.guest_pages import keep
 from migratable.rehearse.memory_map import MemoryMap, read_mtree
 from migratable.stream import Stream
 
@@ -31,7 +31,7 @@ _BLOCK = re.compile(
 class Destination:
     """A destination that is to be tried.
 
-    :ivar command_line: as :func:`migratable.profile.commandline.parse` takes it.
+    :ivar command_line: as :func:`migratable.commandline.parse` takes it.
     :ivar release: a lab release in the place of the line's program (``10.0``).
     :ivar name: for reports.
     """
@@ -136,14 +136,14 @@ def try_destination(
             timeout=max(0.1, begin + timeout - time.monotonic()),
         )
         try:
-            first_pass.examine(program.command, line, timeout=timeout)
+            probe_options.examine(program.command, line, timeout=timeout)
             with process as qemu:
                 if started is not None:
                     started(qemu)
                 done = _load(qemu, prepared, quiet, deadline=begin + timeout, watch=watch)
                 if loaded is not None and done.load is not None and done.load.completed:
                     loaded(qemu, quiet)
-        except (DestinationStartError, first_pass.HostOptionError) as ended:
+        except (DestinationStartError, probe_options.HostOptionError) as ended:
             error = ended if isinstance(ended, DestinationStartError) else ended.error
             if _cannot_run(error):
                 raise QemuError(str(error)) from None

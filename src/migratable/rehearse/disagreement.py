@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from migratable.commandline import CommandLine
 from migratable.errors import Disagreement
-from migratable.profile.commandline import CommandLine
-from migratable.rehearse.answer import verdict
 from migratable.rehearse.destination import Destination, Rehearsed, try_destination
+from migratable.rehearse.verdict import verdict
 from migratable.stream import Stream, write
 from migratable.verdict import Outcome, Verdict
 

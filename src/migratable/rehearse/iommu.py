@@ -22,10 +22,10 @@ from dataclasses import dataclass, field
 from migratable.errors import StreamError
 from migratable.rehearse.memory_map import MemoryMap
 from migratable.stream import Section, Stream
-from migratable.stream.body import Body, Field
 from migratable.stream.cursor import counted
+from migratable.stream.decoded import Body, Field
 from migratable.stream.fields import decode
-from migratable.stream.handlers import virtio_of
+from migratable.stream.non_vmstate import virtio_of
 
 PAGE = 4096
 _MASK = PAGE - 1

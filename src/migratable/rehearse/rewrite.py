@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from migratable.errors import StreamError
-from migratable.rehearse.kept import Page
+from migratable.rehearse.guest_pages import Page
 from migratable.stream import (
     Command,
     CommandKind,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from jinja2 import Environment, PackageLoader
 
 from migratable import __version__
-from migratable.knowledge.explain import Report
+from migratable.explain.story import Report
 from migratable.report.explain_text import SIDES
 
 LABELS = {

@@ -7,8 +7,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from migratable.knowledge.explain import Explanation, Report, Status
-from migratable.knowledge.failures import Line
+from migratable.explain.failures import Line
+from migratable.explain.story import Explanation, Report, Status
 
 _STATUS = {
     Status.EXPLAINED: ("FAILED", "bold red"),

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
-from migratable.fleet.answers import NO_PAIR, Answer, Answers
+from migratable.fleet.cells import NO_PAIR, Answer, Answers
 from migratable.fleet.matrix import Line, Matrix
 from migratable.fleet.results import from_json
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from migratable.errors import MigratableError, ProfileError, StreamError
 
 if TYPE_CHECKING:
-    from migratable.check.destination import Destination
+    from migratable.check.baseline import Destination
     from migratable.profile.model import Profile
     from migratable.stream import Stream
 
@@ -80,7 +80,7 @@ class _Profiles:
         self._state = (0, 0)
 
     def get(self, name: str) -> Profile | Destination:
-        from migratable.check.destination import Destination  # noqa: PLC0415 -- after the limits
+        from migratable.check.baseline import Destination  # noqa: PLC0415 -- after the limits
         from migratable.profile import bundled  # noqa: PLC0415
         from migratable.profile.store import Store  # noqa: PLC0415
 

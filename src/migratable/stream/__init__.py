@@ -2,8 +2,8 @@
 
 ``read`` takes bytes, a mapped file or a path (whatever is around the stream there is taken off),
 ``write`` gives the same bytes again. The parts are in :mod:`migratable.stream.model`, the grammar
-in :mod:`migratable.stream.layout`; field values by name in :mod:`migratable.stream.fields`, altered
-copies in :mod:`migratable.stream.edit`. Every malformed input is a
+in :mod:`migratable.stream.wire_format`; field values by name in :mod:`migratable.stream.fields`,
+altered copies in :mod:`migratable.stream.edit`. Every malformed input is a
 :class:`~migratable.errors.StreamError` with offset and place.
 """
 
@@ -16,7 +16,6 @@ from pathlib import Path
 
 from migratable.errors import StreamError
 from migratable.stream.cursor import Buffer, Cursor
-from migratable.stream.layout import CommandKind, RamFlag, SectionKind
 from migratable.stream.model import (
     Command,
     Configuration,
@@ -29,6 +28,7 @@ from migratable.stream.model import (
 from migratable.stream.ram import BlockCount, MappedRam, RamBlock, RamStart, RamStatistics, Window
 from migratable.stream.reader import read_bytes
 from migratable.stream.vmdesc import VmDescription, VmDevice, VmField, VmsdBody
+from migratable.stream.wire_format import CommandKind, RamFlag, SectionKind
 from migratable.stream.writer import write, write_to
 
 __all__ = [
@@ -77,7 +77,8 @@ def read(
     :raise StreamError: when the stream (ContainerError: what is around it) is malformed.
     """
     if isinstance(source, (str, Path)):
-        from migratable.stream import containers, unpack  # noqa: PLC0415 -- often unused
+        from migratable.stream import containers  # noqa: PLC0415 -- often unused
+        from migratable.stream.containers import decompress as unpack  # noqa: PLC0415 -- often unused
 
         path = Path(source)
         image = containers.open_image(path, snapshot=snapshot, limit=limit or unpack.DEFAULT_LIMIT)

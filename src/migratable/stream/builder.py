@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from migratable.stream.body import Body, Field, Value
 from migratable.stream.cursor import Cursor
+from migratable.stream.decoded import Body, Field, Value
 
 
 class Builder:

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from migratable.errors import StreamError
-from migratable.stream.body import Body, Field, Value
+from migratable.stream.decoded import Body, Field, Value
 from migratable.stream.fields import decode
-from migratable.stream.layout import SectionKind
 from migratable.stream.model import Section, Stream
+from migratable.stream.wire_format import SectionKind
 
 MAX_LISTED = 8
 """Elements of one array that are told apart; more are counted."""

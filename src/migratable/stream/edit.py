@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from migratable.stream import vmdesc
 from migratable.stream.cursor import Buffer, counted
-from migratable.stream.layout import CommandKind, SectionKind
 from migratable.stream.model import (
     Command,
     Configuration,
@@ -19,6 +18,7 @@ from migratable.stream.model import (
 )
 from migratable.stream.pages import ram_end, ram_start
 from migratable.stream.vmdesc import VmDescription, VmDevice, VmField, VmsdBody
+from migratable.stream.wire_format import CommandKind, SectionKind
 
 
 def make_stream(

@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from migratable.errors import StreamError
-from migratable.stream import handlers, layout, virtio
-from migratable.stream.body import Body, Field, Value
+from migratable.stream import non_vmstate as handlers
+from migratable.stream import virtio
+from migratable.stream import wire_format as layout
 from migratable.stream.cursor import Cursor
+from migratable.stream.decoded import Body, Field, Value
 from migratable.stream.model import Section
 from migratable.stream.vmdesc import VmField, VmsdBody
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from migratable.stream.cursor import Buffer, Cursor
-from migratable.stream.layout import CommandKind, SectionKind
 from migratable.stream.ram import RamBlock, RamStart, RamStatistics
 from migratable.stream.vmdesc import VmDescription, VmDevice
+from migratable.stream.wire_format import CommandKind, SectionKind
 
 if TYPE_CHECKING:
     from uuid import UUID

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from migratable.errors import StreamError
 from migratable.stream.cursor import Buffer, Cursor, counted
-from migratable.stream.layout import RamFlag, SectionKind
 from migratable.stream.model import Section, Span, Stream, flatten
 from migratable.stream.ram import RamBlock, read_start
 from migratable.stream.reader import read_rounds
+from migratable.stream.wire_format import RamFlag, SectionKind
 
 RAM_VERSION = 4
 

@@ -23,7 +23,7 @@ import re
 from dataclasses import dataclass, field
 
 from migratable.stream.cursor import Cursor
-from migratable.stream.layout import RamFlag
+from migratable.stream.wire_format import RamFlag
 
 _CONTINUE = int(RamFlag.CONTINUE)
 _ZERO = int(RamFlag.ZERO)

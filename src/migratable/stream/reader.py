@@ -20,9 +20,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from migratable.errors import StreamError
-from migratable.stream import iterable, layout, vmdesc
+from migratable.stream import iterable, vmdesc
+from migratable.stream import wire_format as layout
 from migratable.stream.cursor import Buffer, Cursor, text
-from migratable.stream.layout import CommandKind, SectionKind
 from migratable.stream.model import (
     Command,
     Configuration,
@@ -33,8 +33,14 @@ from migratable.stream.model import (
     Stream,
 )
 from migratable.stream.ram import RamStart, RamWalker, Window, read_start
-from migratable.stream.tail import find_vmdesc, peel_devices, plausible_element, strip_padding
+from migratable.stream.reader_backward import (
+    find_vmdesc,
+    peel_devices,
+    plausible_element,
+    strip_padding,
+)
 from migratable.stream.vmdesc import VmDescription, VmDevice
+from migratable.stream.wire_format import CommandKind, SectionKind
 
 SMALL = 16 << 20
 """Rounds of ram up to this many bytes are walked without being asked for."""

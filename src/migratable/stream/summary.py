@@ -7,15 +7,15 @@ from itertools import groupby
 from typing import Any
 
 from migratable.errors import StreamError
-from migratable.stream import virtio_features
-from migratable.stream.body import Body, Field, Value
+from migratable.stream.decoded import Body, Field, Value
 from migratable.stream.fields import decode
-from migratable.stream.handlers import virtio_of
 from migratable.stream.iterable import read_htab_start
-from migratable.stream.layout import SectionKind
 from migratable.stream.model import Command, Section, Span, Stream, flatten
+from migratable.stream.non_vmstate import virtio_of
 from migratable.stream.ram import RamBlock
 from migratable.stream.virtio import Virtio
+from migratable.stream.virtio import features as virtio_features
+from migratable.stream.wire_format import SectionKind
 
 SCHEMA = "migratable.stream/1"
 MAX_BYTES = 4096

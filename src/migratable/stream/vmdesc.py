@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from migratable.errors import StreamError
-from migratable.stream import layout
+from migratable.stream import wire_format as layout
 
 
 class _Pairs(list[tuple[str, Any]]):

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from migratable.errors import StreamError
-from migratable.stream import layout
+from migratable.stream import wire_format as layout
 from migratable.stream.cursor import Buffer, counted, raw
-from migratable.stream.layout import CommandKind, SectionKind
 from migratable.stream.model import Command, Configuration, Element, Section, Span, Stream
+from migratable.stream.wire_format import CommandKind, SectionKind
 
 
 def write(stream: Stream) -> bytes:

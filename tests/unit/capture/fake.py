@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from migratable.profile.qmp import QmpError
+from migratable.qemu.qmp import QmpError
 
 CALM: dict[str, Any] = {
     "query-status": {"status": "running", "running": True},

@@ -19,7 +19,7 @@ from migratable.capture.monitor import SocketMonitor, mark
 from migratable.capture.output import write_private
 from migratable.capture.running import _Memory, capture, memory_of_text, pause_of, ram_blocks
 from migratable.errors import CaptureError, QemuError
-from migratable.profile.qmp import QmpError
+from migratable.qemu.qmp import QmpError
 from migratable.rehearse.memory_map import read_mtree
 from migratable.stream import SectionKind, Stream, read, write
 from migratable.stream.edit import full_section, make_stream

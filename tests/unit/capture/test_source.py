@@ -11,9 +11,9 @@ from migratable.capture.source import is_live, open_source
 from migratable.errors import CaptureError, ProfileError, StreamError
 from migratable.profile import store
 from migratable.profile.model import Profile
+from migratable.releases import QemuVersion
 from migratable.stream import write
 from migratable.stream.edit import full_section, make_stream
-from migratable.terms import QemuVersion
 
 STREAM = make_stream("pc-q35-7.2", [full_section("timer", 0, 2, bytes(24), section_id=0)])
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from migratable.check.objects import Loading
-from migratable.check.points import BodyEntered, BodyLoaded
-from migratable.check.trouble import Problem
-from migratable.profile.loader import VmField, Vmsd
+from migratable.check.events import BodyEntered, BodyLoaded
+from migratable.check.problem import Problem
+from migratable.check.state import LoadedState
 from migratable.profile.model import Profile
-from migratable.terms import QemuVersion
+from migratable.profile.tables import VmField, Vmsd
+from migratable.releases import QemuVersion
 
 Value = int | bytes
 
@@ -19,14 +19,14 @@ def body(
     values: Mapping[str, Value] | None = None,
     *,
     version: int = 1,
-    children: Mapping[str, Sequence[Loading]] | None = None,
-    subsections: Sequence[Loading] = (),
-    own: Mapping[str, Value] | Loading | None = None,
+    children: Mapping[str, Sequence[LoadedState]] | None = None,
+    subsections: Sequence[LoadedState] = (),
+    own: Mapping[str, Value] | LoadedState | None = None,
     fields: Sequence[VmField] = (),
-    parent: Loading | None = None,
-) -> Loading:
+    parent: LoadedState | None = None,
+) -> LoadedState:
     """A loaded body; *own* is what the destination has itself."""
-    loading = Loading(
+    loading = LoadedState(
         index=0,
         vmsd=Vmsd(name=name, version=version, minimum=1, fields=tuple(fields)),
         opaque=0x1000,
@@ -41,7 +41,7 @@ def body(
     )
     for one in subsections:
         one.parent = loading
-    loading.own = own if isinstance(own, Loading) or own is None else body(name, own)
+    loading.own = own if isinstance(own, LoadedState) or own is None else body(name, own)
     return loading
 
 
@@ -55,7 +55,7 @@ def profile(release: str = "10.0.13", target: str = "x86_64", **more: object) ->
     )
 
 
-def loaded(what: Loading, at: Profile | str = "10.0.13") -> list[Problem]:
+def loaded(what: LoadedState, at: Profile | str = "10.0.13") -> list[Problem]:
     """What the hooks say after the body was loaded."""
     from migratable.check.devices import after
 
@@ -73,7 +73,7 @@ def loaded(what: Loading, at: Profile | str = "10.0.13") -> list[Problem]:
     )
 
 
-def entered(what: Loading, at: Profile | str = "10.0.13") -> list[Problem]:
+def entered(what: LoadedState, at: Profile | str = "10.0.13") -> list[Problem]:
     """What the hooks say before the body is loaded."""
     from migratable.check.devices import before
 
@@ -85,6 +85,6 @@ def entered(what: Loading, at: Profile | str = "10.0.13") -> list[Problem]:
 
 def lines(problems: Sequence[Problem], release: tuple[int, int] = (10, 0)) -> list[str]:
     """What QEMU prints for them."""
-    from migratable.knowledge import text
+    from migratable.messages import text
 
     return [text(name, release, **params) for problem in problems for name, params in problem.words]

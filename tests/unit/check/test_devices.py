@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from migratable.check import devices
-from migratable.check.objects import Memory
-from migratable.profile.loader import Flag, LoaderTables, PciMasks, VmField
+from migratable.check.state import LoadedState, Memory
+from migratable.profile.tables import Flag, LoaderTables, PciMasks, VmField
 from tests.unit.check.bodies import body, entered, lines, loaded, profile
 
 
@@ -65,8 +65,8 @@ def ahci_port(command: int, busy: int = 0xFFFFFFFF, **queued: int) -> object:
         (ahci_port(6, busy=0xFFFFFFFE), "busy with command -2"),
     ],
 )
-def test_ahci(port: object, words: str | None) -> None:
-    problems = loaded(body("ahci", children={"dev": [port]}))  # type: ignore[list-item]
+def test_ahci(port: LoadedState, words: str | None) -> None:
+    problems = loaded(body("ahci", children={"dev": [port]}))
     if words is None:
         assert problems == []
     else:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from migratable.check.objects import Loading
-from migratable.check.trouble import UnexaminedError
+from migratable.check.problem import UnexaminedError
+from migratable.check.state import LoadedState
 from tests.unit.check.bodies import body, lines, loaded, profile
 
 V20, V22, V10 = 0x004E1200, 0x004E1202, 0x004E1100
 POWER8, POWER8E, POWER10 = 0x004D0200, 0x004B0201, 0x00801200
 
 
-def ppc(pvr: int, mode: int | None = None, *, own: int | None = None, own_mode: int = 0) -> Loading:
-    def one(number: int, compat: int | None) -> Loading:
+def ppc(
+    pvr: int, mode: int | None = None, *, own: int | None = None, own_mode: int = 0
+) -> LoadedState:
+    def one(number: int, compat: int | None) -> LoadedState:
         sprs = bytearray(8 * 1024)
         sprs[8 * 0x11F : 8 * 0x11F + 8] = number.to_bytes(8, "big")
         return body(
@@ -103,8 +105,8 @@ def test_unknown_release_is_not_judged() -> None:
 
 def x86(
     khz: int | None = None, own: int | None = None, *, flags: int = 0, form: int = 0, **more: int
-) -> Loading:
-    def rate(value: int | None) -> list[Loading]:
+) -> LoadedState:
+    def rate(value: int | None) -> list[LoadedState]:
         return [] if value is None else [body("cpu/tsc_khz", {"env.tsc_khz": value})]
 
     extra = [

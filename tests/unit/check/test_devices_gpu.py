@@ -7,12 +7,12 @@ import struct
 import pytest
 
 from migratable.check import devices
-from migratable.check.infos import Reading
-from migratable.check.loader import Loader
-from migratable.check.objects import Loading, Memory
-from migratable.check.trouble import RefusedError, UnexaminedError
-from migratable.check.wire import StreamEndError, Wire
-from migratable.profile.loader import Handler, LoaderTables, VmField
+from migratable.check.problem import RefusedError, UnexaminedError
+from migratable.check.qemu_file import QemuFile, StreamEndError
+from migratable.check.state import LoadedState, Memory
+from migratable.check.vmstate import Loader
+from migratable.check.vmstate_types import Reading
+from migratable.profile.tables import Handler, LoaderTables, VmField
 from tests.unit.check.bodies import body, loaded, profile
 
 BGRX = 2
@@ -41,14 +41,14 @@ def state(resources: bytes, *scanouts: bytes) -> bytes:
     return resources + words(0, 1, len(scanouts)) + b"".join(scanouts)
 
 
-def read(data: bytes, own: Loading | None, release: str = "10.0.13") -> Loading:
+def read(data: bytes, own: LoadedState | None, release: str = "10.0.13") -> LoadedState:
     to = profile(release)
     what = body("virtio-gpu", own=own)
     loader = Loader(
         tables=LoaderTables(handlers=(), vmsds=()),
         profile=to,
         release=to.version.release,
-        wire=Wire(data),
+        wire=QemuFile(data),
         memory=Memory({}),
         handler=Handler(
             idstr="0000:00:01.0/virtio-gpu",
@@ -77,7 +77,7 @@ MIXED = read(state(b"", scanout(0, *NONE), scanout()), None)
 
 
 @pytest.mark.parametrize("own", [V1, V2])
-def test_idle_device(own: Loading) -> None:
+def test_idle_device(own: LoadedState) -> None:
     data = state(b"", bytes(len(own.data("scanouts") or b"")))
     assert loaded(read(data, own)) == []
 
@@ -96,7 +96,7 @@ def test_resource_that_did_not_come() -> None:
 
 
 def test_guest_pages_as_resource() -> None:
-    def showing(*frame: int) -> Loading:
+    def showing(*frame: int) -> LoadedState:
         made = read(state(b"", scanout(7, *frame)), V2)
         made.subsections["virtio-gpu/blob"] = body("virtio-gpu/blob", {"blobs": words(7)})
         return made

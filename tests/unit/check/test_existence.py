@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from migratable.check import existence
-from migratable.check.objects import Loading, Memory
-from migratable.profile.loader import Flag, VmField
+from migratable.check import field_exists as existence
+from migratable.check.state import LoadedState, Memory
+from migratable.profile.tables import Flag, VmField
 from tests.unit.check.bodies import body, profile
 
 
-def told(what: Loading, name: str, memory: Memory | None = None, flags: int = 0) -> bool | None:
+def told(what: LoadedState, name: str, memory: Memory | None = None, flags: int = 0) -> bool | None:
     return existence.told(what, VmField(name=name, test=1, flags=flags), profile(), memory)
 
 

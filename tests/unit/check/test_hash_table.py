@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from migratable.check.devices.spapr import hash_table
-from migratable.check.trouble import Problem, UnexaminedError
+from migratable.check.problem import Problem, UnexaminedError
 from migratable.stream.cursor import Cursor
 from migratable.stream.model import Section
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from migratable.check.memory_map import PcMemory, rings_agree
-from migratable.stream.layout import SectionKind
 from migratable.stream.model import Section
+from migratable.stream.wire_format import SectionKind
 
 MIB = 1 << 20
 SMALL, BIG = PcMemory(below=128 * MIB, above=0), PcMemory(below=256 * MIB, above=0)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from migratable.check.lines import of_refusal
-from migratable.check.loader import Loader
-from migratable.check.objects import Memory
-from migratable.check.trouble import RefusedError, UnexaminedError
-from migratable.check.wire import Wire
-from migratable.profile.loader import Flag, Handler, LoaderTables, VmField, Vmsd
+from migratable.check.problem import RefusedError, UnexaminedError
+from migratable.check.qemu_file import QemuFile
+from migratable.check.state import Memory
+from migratable.check.stderr import of_refusal
+from migratable.check.vmstate import Loader
+from migratable.profile.tables import Flag, Handler, LoaderTables, VmField, Vmsd
 from tests.unit.check.bodies import profile
 
 TIMER = VmField(
@@ -25,7 +25,7 @@ def load(pointer: int | None, release: str = "5.2.0", *, wants_kvm: bool = False
         tables=LoaderTables(handlers=(), vmsds=(TABLE,)),
         profile=to,
         release=to.version.release,
-        wire=Wire(bytes(8)),
+        wire=QemuFile(bytes(8)),
         memory=Memory(words),
         handler=Handler(idstr="hda", instance_id=0, alias_id=-1, version=1, vmsd=0, opaque=0x1000),
     ).state(0, 0x1000, 1, None, None)

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 import migratable.check
-from migratable.check import points
-from migratable.check.rule import Example, Rule, rules, rules_at
-from migratable.check.trouble import Problem
-from migratable.knowledge import catalogue
+from migratable.check import events
+from migratable.check.problem import Problem
+from migratable.check.registry import Example, Rule, rules, rules_at
+from migratable.messages import catalogue
 from migratable.verdict import Severity
 
 RULES = sorted(rules().values(), key=lambda rule: rule.id)
@@ -59,7 +59,7 @@ def test_page(rule: Rule) -> None:
 def test_is_named_after_its_file_and_shows_when_it_speaks(rule: Rule) -> None:
     assert rule.check.__module__.rpartition(".")[2] == rule.id.replace("-", "_")
     assert isinstance(rule.severity, Severity)
-    known = {kind for kind in vars(points).values() if isinstance(kind, type)}
+    known = {kind for kind in vars(events).values() if isinstance(kind, type)}
     assert set(rule.at) <= known
     for example in rule.examples:
         assert type(example.at) in rule.at
@@ -71,8 +71,8 @@ def test_is_named_after_its_file_and_shows_when_it_speaks(rule: Rule) -> None:
 @pytest.mark.parametrize(("rule", "example"), EXAMPLES)
 def test_what_it_says_is_a_message_of_the_release(rule: Rule, example: Example) -> None:
     """The words of every problem can be rendered, with all their parameters."""
-    from migratable.check.lines import of_refusal, said
-    from migratable.check.trouble import RefusedError
+    from migratable.check.problem import RefusedError
+    from migratable.check.stderr import of_refusal, said
 
     release = example.at.release
     for problem in rule.check(example.at):

@@ -6,18 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migratable.check.loader import _Guide
-from migratable.check.objects import Memory
-from migratable.check.wire import StreamEndError, Wire
-from migratable.profile.loader import Flag, VmField, Vmsd
+from migratable.check.qemu_file import QemuFile, StreamEndError
+from migratable.check.state import Memory
+from migratable.check.vmstate import _Guide
+from migratable.profile.tables import Flag, VmField, Vmsd
 from migratable.stream import vmdesc
 from migratable.stream.vmdesc import VmsdBody
 
-# Wire
+# QemuFile
 
 
 def test_reads_big_endian_in_order() -> None:
-    wire = Wire(bytes.fromhex("01 0203 fffffffe 80"))
+    wire = QemuFile(bytes.fromhex("01 0203 fffffffe 80"))
     assert wire.unsigned(1) == 1
     assert wire.unsigned(2) == 0x203
     assert wire.signed(4) == -2
@@ -26,7 +26,7 @@ def test_reads_big_endian_in_order() -> None:
 
 
 def test_the_end_is_an_error_of_its_own_and_moves_nothing() -> None:
-    wire = Wire(b"abc")
+    wire = QemuFile(b"abc")
     wire.skip(2)
     for read in (wire.view, wire.skip, wire.unsigned):
         with pytest.raises(StreamEndError):
@@ -42,7 +42,7 @@ def test_reads_on_into_what_follows_and_asks_for_it_once() -> None:
         asked.append(True)
         return b"\x7e\0\0\0\x05"
 
-    wire = Wire(b"ab", more)
+    wire = QemuFile(b"ab", more)
     assert bytes(wire.peek(2)) == b"ab"
     assert asked == []  # what is in the section needs nothing else
     assert bytes(wire.view(3)) == b"ab\x7e"
@@ -54,7 +54,7 @@ def test_reads_on_into_what_follows_and_asks_for_it_once() -> None:
 
 
 def test_peek_gives_what_there_is() -> None:
-    wire = Wire(b"abcd", lambda: b"ef")
+    wire = QemuFile(b"abcd", lambda: b"ef")
     wire.skip(1)
     assert bytes(wire.peek(2)) == b"bc"
     assert bytes(wire.peek(2, at=1)) == b"cd"
@@ -65,7 +65,7 @@ def test_peek_gives_what_there_is() -> None:
 
 @given(st.binary(max_size=40), st.binary(max_size=20), st.lists(st.integers(0, 12), max_size=12))
 def test_a_wire_is_its_bytes(body: bytes, behind: bytes, steps: list[int]) -> None:
-    wire, whole, at = Wire(body, lambda: behind), body + behind, 0
+    wire, whole, at = QemuFile(body, lambda: behind), body + behind, 0
     for count in steps:
         assert bytes(wire.peek(count)) == whole[at : at + count]
         if at + count > len(whole):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from array import array
 
-from migratable.fleet.answers import Answer, Answers
+from migratable.fleet.cells import Answer, Answers
 from migratable.fleet.matrix import Line, Matrix
 from migratable.verdict import Basis, Finding, Hint, Outcome, Refusal, Severity, Verdict
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migratable.fleet.answers import Answer
 from migratable.fleet.causes import Key, device_kind, key_of, refusing
+from migratable.fleet.cells import Answer
 from migratable.fleet.matrix import Matrix
 from migratable.verdict import Outcome, Severity
 from tests.unit.fleet import made

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 
 from migratable.errors import CommandLineError, ProfileError, StreamError
-from migratable.fleet.answers import Answer, State
+from migratable.fleet.cells import Answer, State
+from migratable.fleet.entities import Destination, Guest
 from migratable.fleet.matrix import Matrix, run
 from migratable.fleet.model import Fleet, Host, Vm
-from migratable.fleet.parts import Destination, Guest
 from migratable.fleet.remedies import with_hints
 from migratable.fleet.resolve import Resolved, resolve
 from migratable.profile import store
 from migratable.profile.model import Profile
+from migratable.releases import QemuVersion
 from migratable.stream import Stream
-from migratable.terms import QemuVersion
 from migratable.verdict import Basis, Finding, Hint, Outcome, Severity, Verdict
 from tests.unit.fleet import made
 from tests.unit.stream import tiny

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from migratable.fleet.ready import Streams
+from migratable.check.cache.prepared_stream import Streams
 from migratable.stream.edit import make_stream
-from migratable.stream.layout import SectionKind
 from migratable.stream.model import Section
+from migratable.stream.wire_format import SectionKind
 
 
 def _section(idstr: str, body: bytes) -> Section:

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from migratable.fleet.reduce import kind, shape
-from migratable.profile.loader import Handler, LoaderTables, VmField, Vmsd
+from migratable.check.cache.equivalence import kind, shape
 from migratable.profile.model import Profile
+from migratable.profile.tables import Handler, LoaderTables, VmField, Vmsd
+from migratable.releases import QemuVersion
 from migratable.stream import read, write
 from migratable.stream.edit import replace_section as replaced
 from migratable.stream.vmdesc import parse
-from migratable.terms import QemuVersion
 from tests.unit.stream import tiny
 
 

@@ -12,15 +12,15 @@ from click.testing import CliRunner
 
 from migratable.cli import cli
 from migratable.errors import DestinationStartError, PlanError
-from migratable.fleet import recipes, releases
-from migratable.fleet.answers import State
-from migratable.fleet.programs import Device, Program, read_devices, read_machines
-from migratable.fleet.releases import Question, compare
+from migratable.fleet.cells import State
+from migratable.gate import recipes, releases
+from migratable.gate.programs import Device, Program, read_devices, read_machines
+from migratable.gate.releases import Question, compare
 from migratable.profile.model import Profile
+from migratable.releases import QemuVersion
 from migratable.report.matrix_html import render
 from migratable.report.matrix_junit import write
 from migratable.stream import Stream
-from migratable.terms import QemuVersion
 from migratable.verdict import Basis, Finding, Outcome, Severity, Verdict
 from tests.unit.stream import tiny
 

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from migratable.cli import cli
 from migratable.errors import PlanError
-from migratable.fleet.answers import NO_PAIR, Answer
+from migratable.fleet.cells import NO_PAIR, Answer
 from migratable.fleet.document import read_document, status_of, write_whole
 from migratable.fleet.matrix import Matrix
 from migratable.report.matrix_html import page_data, render

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from migratable.profile.commandline import CommandLine, parse
-from migratable.rehearse.hints import edits, memory
-from migratable.rehearse.hints.remedies import capability_higher, destination_start
-from migratable.rehearse.hints.said import said
+from migratable.commandline import CommandLine, parse
+from migratable.hints import line_edits, memory
+from migratable.hints.remedies import capability_higher, destination_start
+from migratable.hints.start_error import said
 from migratable.verdict import Finding, Severity
 from tests.unit.stream import tiny
 
@@ -40,19 +40,19 @@ def start(message: str) -> Finding:
         ("-machine q35", "-machine q35,usb=on", {("machine", "", "usb")}),
     ],
 )
-def test_differences(old: str, new: str, places: set[edits.Place]) -> None:
-    assert edits.differences(line(old), line(new)) == places
-    assert edits.differences(line(new), line(old)) == places
+def test_differences(old: str, new: str, places: set[line_edits.Place]) -> None:
+    assert line_edits.differences(line(old), line(new)) == places
+    assert line_edits.differences(line(new), line(old)) == places
 
 
 def test_two_alike_devices_differ_from_one() -> None:
-    assert edits.differences(line("-device a"), line("-device a -device a"))
+    assert line_edits.differences(line("-device a"), line("-device a -device a"))
 
 
 def test_with_option_keeps_its_place() -> None:
-    found = edits.with_option(line("-smp 1 -m 1G -smp 2,cores=2"), "smp", "4")
+    found = line_edits.with_option(line("-smp 1 -m 1G -smp 2,cores=2"), "smp", "4")
     assert words(found) == "-smp 4 -m 1G"
-    assert words(edits.with_option(line("-m 1G"), "smp", "4")) == "-m 1G -smp 4"
+    assert words(line_edits.with_option(line("-m 1G"), "smp", "4")) == "-m 1G -smp 4"
 
 
 def test_a_device_goes_with_all_that_sits_on_it() -> None:
@@ -60,7 +60,7 @@ def test_a_device_goes_with_all_that_sits_on_it() -> None:
         "-device bridge,id=b -device hub,id=h,bus=b -device kbd,bus=h.0 -device nic,bus=pci.0"
     )
     option = next(found.all("device"))
-    assert words(edits.without_device(found, option)) == "-device nic,bus=pci.0"
+    assert words(line_edits.without_device(found, option)) == "-device nic,bus=pci.0"
 
 
 @pytest.mark.parametrize(

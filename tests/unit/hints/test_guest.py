@@ -7,19 +7,19 @@ from dataclasses import replace
 
 import pytest
 
-from migratable.profile.commandline import parse
+from migratable.commandline import parse
+from migratable.hints import machine_options, memory, missing_devices, pci_placement, pseries
+from migratable.hints.candidate import Situation, candidates, proposers
+from migratable.hints.guest import Guest, place, slot_of
+from migratable.hints.inventory import Parts
+from migratable.hints.qtree import Tree
+from migratable.hints.qtree import parse as parse_tree
+from migratable.hints.remedies import ram_block_unknown
 from migratable.profile.model import Profile
-from migratable.rehearse.hints import knobs, memory, missing, places, pseries
-from migratable.rehearse.hints.candidate import Situation, candidates, proposers
-from migratable.rehearse.hints.guest import Guest, place, slot_of
-from migratable.rehearse.hints.parts import Parts
-from migratable.rehearse.hints.remedies import ram_block_unknown
-from migratable.rehearse.hints.tree import Tree
-from migratable.rehearse.hints.tree import parse as parse_tree
+from migratable.releases import QemuVersion
 from migratable.stream import RamBlock, Stream, read, write
 from migratable.stream.edit import make_stream
 from migratable.stream.pages import ram_end, ram_start
-from migratable.terms import QemuVersion
 from migratable.verdict import Basis, Finding, Outcome, Severity, Verdict
 from tests.unit.stream import tiny
 
@@ -137,7 +137,7 @@ def test_devices_are_moved_to_the_places_of_the_guest() -> None:
     at = situation(
         golden(Q35), "-device e1000,id=nic -device virtio-rng-pci", tree=TREE, parts=PARTS
     )
-    found = places.plan(at)
+    found = pci_placement.plan(at)
     moved = {device.path: option.fields.get("driver") for option, device in found.moves}
     assert moved == {"0000:00:0b.0": "e1000", "0000:00:05.0": "virtio-rng-pci"}
     assert "0000:00:02.0" in {one.path for one in found.missing}
@@ -147,8 +147,8 @@ def test_devices_are_moved_to_the_places_of_the_guest() -> None:
 def test_drivers_of_a_device() -> None:
     guest = Guest.of(golden(Q35))
     at = situation(golden(Q35), "", parts=PARTS)
-    assert missing.drivers(at, guest.pci["0000:00:0b.0"]) == ["e1000"]  # by its PCI id
-    assert missing.drivers(at, guest.pci["0000:00:05.0"]) == ["virtio-rng-pci"]
+    assert missing_devices.drivers(at, guest.pci["0000:00:0b.0"]) == ["e1000"]  # by its PCI id
+    assert missing_devices.drivers(at, guest.pci["0000:00:05.0"]) == ["virtio-rng-pci"]
 
 
 def test_machine_type() -> None:
@@ -196,7 +196,7 @@ def test_memory_size() -> None:
 )
 def test_cpus(given: str, first: str) -> None:
     at = situation(golden(Q35), given)
-    edit = next(iter(knobs.smp(at))).edit
+    edit = next(iter(machine_options.smp(at))).edit
     assert edit is not None
     assert " ".join(edit(at.line).argv[1:]) == first
 

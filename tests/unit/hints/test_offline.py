@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from migratable.hints import offline
 from migratable.profile.model import Profile
-from migratable.rehearse.hints import offline
+from migratable.releases import QemuVersion
 from migratable.stream import Stream
-from migratable.terms import QemuVersion
 from migratable.verdict import Basis, Finding, Outcome, Severity, Verdict
 from tests.unit.stream import tiny
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from migratable.profile.commandline import CommandLine, parse
+from migratable import hints
+from migratable.commandline import CommandLine, parse
+from migratable.hints import line_edits
+from migratable.hints.candidate import Candidate, Situation
+from migratable.hints.search import Search, better, key, left
 from migratable.profile.model import Profile
-from migratable.rehearse import hints
-from migratable.rehearse.hints import edits
-from migratable.rehearse.hints.candidate import Candidate, Situation
-from migratable.rehearse.hints.search import Search, better, key, left
 from migratable.stream import Stream
 from migratable.verdict import Basis, Finding, Outcome, Severity, Side, Verdict
 from tests.unit.stream import tiny
@@ -80,7 +80,7 @@ def needs(*options: str) -> Judge:
     return judge
 
 
-ADD = {name: edits.appended(name) for name in ("a", "b", "c", "x")}
+ADD = {name: line_edits.appended(name) for name in ("a", "b", "c", "x")}
 
 
 def test_steps_one_after_another() -> None:
@@ -193,7 +193,7 @@ def test_time_is_up() -> None:
 
 
 def test_alternatives_are_other_places_of_the_line() -> None:
-    other = edits.appended("device", "extra")
+    other = line_edits.appended("device", "extra")
     more = Candidate(action="both", edit=lambda line: line.append("a").append("x"))
     again = Candidate(action="a, in other words", edit=lambda line: line.append("a"))
     different = Candidate(action="b instead", edit=lambda line: line.append("b"))
@@ -222,7 +222,7 @@ def test_what_is_sole_has_no_alternatives() -> None:
 
 def test_edits_that_cannot_be_made_are_passed_over() -> None:
     gone = parse("qemu -z").options[0]
-    made = search(needs("a"), no_a=[edits.removed(gone, "-z"), ADD["a"]])
+    made = search(needs("a"), no_a=[line_edits.removed(gone, "-z"), ADD["a"]])
     solution = made.solve(base(made))
     assert solution is not None
     assert solution.line.argv[-1] == "-a"

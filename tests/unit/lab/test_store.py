@@ -8,7 +8,7 @@ import pytest
 
 from migratable.errors import LabError
 from migratable.lab import find, folder, installed, store
-from migratable.terms import QemuVersion
+from migratable.releases import QemuVersion
 from tests.unit.lab.conftest import SAYS_VERSION
 
 

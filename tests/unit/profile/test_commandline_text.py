@@ -6,9 +6,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from migratable.commandline import CommandLine, Fields, parse
+from migratable.commandline.pasted_text import words
 from migratable.errors import CommandLineError
-from migratable.profile.commandline import CommandLine, Fields, parse
-from migratable.profile.commandline_text import words
 
 LIBVIRT_LOG = """\
 2023-01-01 10:00:00.000+0000: starting up libvirt version: 9.0.0, hostname: a

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from migratable.commandline import InertCommandLine, inert, parse
+from migratable.commandline.inert.inert import _HANDLERS
 from migratable.errors import CommandLineError
-from migratable.profile.commandline import InertCommandLine, inert, parse
-from migratable.profile.commandline_inert import _HANDLERS
-from migratable.terms import QemuVersion
+from migratable.releases import QemuVersion
 
 FOLDER = Path("/nowhere/private")
 _TAIL = ["-accel", "tcg", "-S", "-display", "none"]
@@ -373,7 +373,7 @@ def test_errors_name_options_without_an_identifier() -> None:
 
 
 def test_options_that_a_release_lacks(tmp_path: Path) -> None:
-    from migratable.profile import first_pass
+    from migratable.profile import probe_options
 
     program = tmp_path / "qemu-system-x86_64"
     program.write_text(
@@ -385,16 +385,18 @@ def test_options_that_a_release_lacks(tmp_path: Path) -> None:
     )
     program.chmod(0o755)
     known = parse(f"{program} -runas nobody -name x")
-    first_pass.examine([str(program)], known, timeout=10)
-    with pytest.raises(first_pass.HostOptionError) as caught:
-        first_pass.examine([str(program)], parse(f"{program} a.img -no-acpi -sdl"), timeout=10)
+    probe_options.examine([str(program)], known, timeout=10)
+    with pytest.raises(probe_options.HostOptionError) as caught:
+        probe_options.examine([str(program)], parse(f"{program} a.img -no-acpi -sdl"), timeout=10)
     assert caught.value.error.stderr == ("-no-acpi: invalid option",)
-    first_pass.examine([str(program)], parse(f"{program} -no-acpi"), timeout=10)  # the start tells
+    probe_options.examine(
+        [str(program)], parse(f"{program} -no-acpi"), timeout=10
+    )  # the start tells
 
 
 def test_only_options_left_out_are_shown_first() -> None:
-    from migratable.profile.commandline_inert import _DROPPED
-    from migratable.profile.first_pass import DATED
+    from migratable.commandline.inert.inert import _DROPPED
+    from migratable.profile.probe_options import DATED
 
     assert DATED <= _DROPPED
 

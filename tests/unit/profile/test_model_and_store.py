@@ -16,8 +16,8 @@ from migratable.errors import ProfileError
 from migratable.profile import bundled, store
 from migratable.profile.model import Profile
 from migratable.profile.store import Store
-from migratable.profile.vmstate_dump import mend
-from migratable.terms import QemuVersion
+from migratable.qemu.vmstate_dump import mend
+from migratable.releases import QemuVersion
 
 
 def profile(**more: object) -> Profile:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import struct
 from typing import cast
 
-from migratable.profile.loader import Handler
 from migratable.profile.memory.pci import _virtio_proxy
 from migratable.profile.memory.process import ProcessMemory
+from migratable.profile.tables import Handler
 
 CONFIG = 0x10
 DEVICE, BUSES, PROXIES = 0x1000, (0x2000, 0x4000), (0x3000, 0x5000)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from migratable.profile.remedies import remedy, start_message
+from migratable.qemu.start_errors import remedy, start_message
 
 
 @pytest.mark.parametrize(

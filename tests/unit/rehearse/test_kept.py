@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 
 import pytest
 
+from migratable.rehearse.guest_pages import keep
 from migratable.rehearse.iommu import (
     IntelTables,
     TceTable,
@@ -15,7 +16,6 @@ from migratable.rehearse.iommu import (
     tce_tables,
     translate_tce,
 )
-from migratable.rehearse.kept import keep
 from migratable.rehearse.memory_map import MemoryMap, Range, read_mtree
 from migratable.rehearse.rewrite import elide, has_ram, prepare
 from migratable.stream import Command, CommandKind, RamBlock, Section, Stream, read, write

@@ -127,7 +127,7 @@ def test_markup_in_names_is_harmless() -> None:
 def test_profiles_are_compared_too(files: dict[str, Path], tmp_path: Path) -> None:
     from migratable.profile.model import Profile
     from migratable.profile.store import Store, export
-    from migratable.terms import QemuVersion
+    from migratable.releases import QemuVersion
 
     old = Profile(
         version=QemuVersion.parse("7.2.22"), machine="pc", cpu_model="qemu64", stream=tiny.data()

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from migratable.errors import ContainerError
-from migratable.stream import libvirt, lzo, qcow2, read, unpack, write
-from migratable.stream.containers import open_data, open_image
+from migratable.stream import read, write
+from migratable.stream.containers import decompress as unpack
+from migratable.stream.containers import libvirt, lzo, open_data, open_image, qcow2
 from tests.unit.stream import tiny
 
 FOLDER = Path(__file__).resolve().parents[2] / "golden" / "containers"

@@ -8,7 +8,7 @@ import uuid
 import pytest
 
 from migratable.errors import StreamError
-from migratable.stream import multifd
+from migratable.stream.containers import multifd
 from migratable.stream.cursor import Cursor, counted, raw, text
 from migratable.stream.iterable import HtabChunk, read_htab, walker
 

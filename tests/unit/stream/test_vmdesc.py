@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from migratable.errors import StreamError
-from migratable.stream import layout, read, vmdesc
+from migratable.stream import read, vmdesc
+from migratable.stream import wire_format as layout
 from tests.unit.stream import tiny
 
 

@@ -22,17 +22,17 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from migratable.check.objects import Loading, Memory
-from migratable.check.points import BodyEntered, BodyLoaded
-from migratable.check.trouble import Problem
+from migratable.check.events import BodyEntered, BodyLoaded
+from migratable.check.problem import Problem
+from migratable.check.state import LoadedState, Memory
 from migratable.profile.model import Profile
 
 if TYPE_CHECKING:
-    from migratable.check.infos import Reading
+    from migratable.check.vmstate_types import Reading
 
 Release = tuple[int, int]
 PostLoad = Callable[[BodyLoaded], Iterator[Problem]]
-Prepare = Callable[[Loading, Memory, Profile], None]
+Prepare = Callable[[LoadedState, Memory, Profile], None]
 PreLoad = Callable[[BodyEntered], Iterator[Problem]]
 
 At = TypeVar("At")
@@ -106,7 +106,7 @@ def prepares(*vmsds: str) -> Callable[[Prepare], Prepare]:
     return register
 
 
-def prepare(body: Loading, memory: Memory, profile: Profile) -> None:
+def prepare(body: LoadedState, memory: Memory, profile: Profile) -> None:
     """Do what the ``pre_load`` of a body's description does to the destination."""
     _load_modules()
     function = _PREPARE.get(body.vmsd.name)

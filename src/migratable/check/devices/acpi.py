@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 
 from migratable.check.devices import prepares
-from migratable.check.objects import Loading, Memory
+from migratable.check.state import LoadedState, Memory
 from migratable.profile.model import Profile
 
 
 @prepares("piix4_pm/cpuhp", "ich9_pm/cpuhp")
-def modern_cpu_hotplug(body: Loading, memory: Memory, profile: Profile) -> None:
+def modern_cpu_hotplug(body: LoadedState, memory: Memory, profile: Profile) -> None:
     """vmstate_cpuhp_pre_load: switch to the modern registers, a row for each possible CPU.
 
     A destination that has not run still has the legacy registers, and so no rows.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from migratable.check.devices import beyond, has_fixes_of_2026, post_load
-from migratable.check.points import BodyLoaded
-from migratable.check.trouble import EPERM, Problem
+from migratable.check.events import BodyLoaded
+from migratable.check.problem import EPERM, Problem
 
 _BUFFERS = (("in_index", 10), ("out_data_len", 50))
 

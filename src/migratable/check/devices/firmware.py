@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from migratable.check.devices import post_load
-from migratable.check.points import BodyLoaded
-from migratable.check.trouble import Problem
+from migratable.check.events import BodyLoaded
+from migratable.check.problem import Problem
 
 _BLOCKS = (
     ("table_mr_size", "/rom@etc/acpi/tables"),

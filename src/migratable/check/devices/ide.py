@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from migratable.check.devices import beyond, post_load
+from migratable.check.events import BodyLoaded
 from migratable.check.memory_map import of_profile
-from migratable.check.objects import Loading
-from migratable.check.points import BodyLoaded
-from migratable.check.trouble import EPERM, Problem
+from migratable.check.problem import EPERM, Problem
+from migratable.check.state import LoadedState
 
 _START, _FIS_RX, _FIS_ON, _LIST_ON = 1 << 0, 1 << 4, 1 << 14, 1 << 15
 _COMMANDS = 32
@@ -63,7 +63,7 @@ def _translated(at: BodyLoaded) -> bool:
     return any("iommu" in one.idstr.lower() for one in handlers)
 
 
-def _engines(number: int, port: Loading, command: int, bounce: _Bounce) -> Iterator[Problem]:
+def _engines(number: int, port: LoadedState, command: int, bounce: _Bounce) -> Iterator[Problem]:
     """ahci_cond_start_engines: the list of commands and the buffer of answers are mapped."""
     for bit, field, size, message in (
         (_START, "lst_addr", 1024, "ahci-dma"),
@@ -85,7 +85,7 @@ def _engines(number: int, port: Loading, command: int, bounce: _Bounce) -> Itera
             )
 
 
-def _port(number: int, port: Loading, bounce: _Bounce) -> Iterator[Problem]:
+def _port(number: int, port: LoadedState, bounce: _Bounce) -> Iterator[Problem]:
     command = port.number("port_regs.cmd")
     if command is not None:
         if command & _LIST_ON and not command & _START:

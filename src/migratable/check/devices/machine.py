@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from migratable.check.devices import post_load, pre_load
-from migratable.check.points import BodyEntered, BodyLoaded
-from migratable.check.trouble import Problem
+from migratable.check.events import BodyEntered, BodyLoaded
+from migratable.check.problem import Problem
 
 _STATES = frozenset(
     [

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from migratable.check.devices import beyond, has_fixes_of_2026, post_load, prepares
-from migratable.check.objects import Loading, Memory
-from migratable.check.points import BodyLoaded
-from migratable.check.trouble import EPERM, Problem
+from migratable.check.events import BodyLoaded
+from migratable.check.problem import EPERM, Problem
+from migratable.check.state import LoadedState, Memory
 from migratable.profile.model import Profile
 
 _QUEUES = 8
@@ -48,7 +48,7 @@ def e1000e(at: BodyLoaded) -> Iterator[Problem]:
 
 
 @prepares("vmxnet3/mcast_list")
-def multicast_list(body: Loading, memory: Memory, _profile: Profile) -> None:
+def multicast_list(body: LoadedState, memory: Memory, _profile: Profile) -> None:
     """vmxnet3_mcast_list_pre_load: memory for as many bytes as the card's body said."""
     for item in body.vmsd.fields:
         memory.set(body.opaque + item.offset, 8, memory.allocate(1 << 16))

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from migratable.check.devices import post_load
-from migratable.check.objects import Loading
-from migratable.check.points import BodyLoaded
-from migratable.check.trouble import Problem, UnexaminedError
+from migratable.check.events import BodyLoaded
+from migratable.check.problem import Problem, UnexaminedError
+from migratable.check.state import LoadedState
 from migratable.errors import CommandLineError
 from migratable.profile.model import Profile
 
@@ -52,7 +52,7 @@ def cpu(at: BodyLoaded) -> Iterator[Problem]:
         yield other
 
 
-def processor(body: Loading, own: Loading | None, profile: Profile) -> Problem | None:
+def processor(body: LoadedState, own: LoadedState | None, profile: Profile) -> Problem | None:
     """What is refused without a compatibility mode: another processor (``pvr_match``).
 
     :param own: the destination's own body of a CPU.
@@ -83,13 +83,13 @@ def processor(body: Loading, own: Loading | None, profile: Profile) -> Problem |
     )
 
 
-def _pvr(body: Loading | None) -> int | None:
+def _pvr(body: LoadedState | None) -> int | None:
     """The processor version register in a body."""
     sprs = None if body is None else body.numbers("env.spr", 8) or body.numbers("env.spr", 4)
     return sprs[_SPR_PVR] & 0xFFFFFFFF if sprs is not None and len(sprs) > _SPR_PVR else None
 
 
-def _own_pvr(own: Loading | None, profile: Profile) -> int:
+def _own_pvr(own: LoadedState | None, profile: Profile) -> int:
     here = _pvr(own)
     if here is None:
         here = profile.pvr

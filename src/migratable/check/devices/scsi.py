@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from migratable.check.devices import beyond, post_load
-from migratable.check.points import BodyLoaded
-from migratable.check.trouble import Problem
+from migratable.check.events import BodyLoaded
+from migratable.check.problem import Problem
 
 _LSI_MAX_MSGIN_LEN = 8
 _MPTSAS_FIFO = 129

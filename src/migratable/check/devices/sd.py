@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from migratable.check.devices import pre_load
-from migratable.check.points import BodyEntered
-from migratable.check.trouble import Problem, Words
+from migratable.check.events import BodyEntered
+from migratable.check.problem import MessageRef, Problem
 
 _LINES = {(10, 0): 381, (11, 1): 409}
 
@@ -22,7 +22,7 @@ def powered_up(at: BodyEntered) -> Iterator[Problem]:
     if own is None or "sd-card/ocr-state" in own.subsections:
         return
     line = _LINES.get(at.release)
-    words: tuple[Words, ...] = ()
+    words: tuple[MessageRef, ...] = ()
     if line is not None:
         words = (("sd-assertion", {"file": "hw/sd/sd.c", "line": line}),)
     yield Problem(

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from migratable.check.devices import post_load
-from migratable.check.points import BodyLoaded
-from migratable.check.trouble import Problem, UnexaminedError
+from migratable.check.events import BodyLoaded
+from migratable.check.problem import Problem, UnexaminedError
 from migratable.stream.iterable import read_htab, read_htab_start
 from migratable.stream.model import Section
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from migratable.check.devices import has_fixes_of_2026, post_load
-from migratable.check.points import BodyLoaded
-from migratable.check.trouble import Problem
+from migratable.check.events import BodyLoaded
+from migratable.check.problem import Problem
 
 
 @post_load("usb-redir", since=(10, 0))

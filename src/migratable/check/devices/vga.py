@@ -16,8 +16,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from migratable.check.devices import post_load
-from migratable.check.points import BodyLoaded
-from migratable.check.trouble import Problem
+from migratable.check.events import BodyLoaded
+from migratable.check.problem import Problem
 from migratable.verdict import Severity
 
 _DEVICES = ("isa-vga", "isa-cirrus-vga")

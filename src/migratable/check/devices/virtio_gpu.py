@@ -19,13 +19,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from migratable.check.devices import beyond, post_load, reads
-from migratable.check.objects import Loading
-from migratable.check.points import BodyLoaded, ValueRead
-from migratable.check.trouble import Problem, RefusedError, UnexaminedError
-from migratable.profile.loader import VmField, Vmsd
+from migratable.check.events import BodyLoaded, ValueRead
+from migratable.check.problem import Problem, RefusedError, UnexaminedError
+from migratable.check.state import LoadedState
+from migratable.profile.tables import VmField, Vmsd
 
 if TYPE_CHECKING:
-    from migratable.check.infos import Reading
+    from migratable.check.vmstate_types import Reading
 
 _FORMATS = frozenset({1, 2, 3, 4, 67, 68, 121, 134})
 _SCANOUTS = Vmsd(name="virtio-gpu-scanouts", version=1, minimum=0)
@@ -126,7 +126,7 @@ def gpu(at: BodyLoaded) -> Iterator[Problem]:
     yield from _scanouts(at.body)
 
 
-def _scanouts(body: Loading) -> Iterator[Problem]:
+def _scanouts(body: LoadedState) -> Iterator[Problem]:
     data, outputs = body.data("scanouts"), body.number("max_outputs")
     if not data or not outputs:
         return

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from migratable.check.devices import post_load
-from migratable.check.points import BodyLoaded
-from migratable.check.trouble import Problem
+from migratable.check.events import BodyLoaded
+from migratable.check.problem import Problem
 
 #: Field, property, message, and how the values are printed.
 _CHECKED: tuple[tuple[str, str, str, str], ...] = (

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from migratable.check.devices import has_fixes_of_2026, post_load, pre_load, prepares
-from migratable.check.objects import Loading, Memory
-from migratable.check.points import BodyEntered, BodyLoaded
-from migratable.check.trouble import Problem
+from migratable.check.events import BodyEntered, BodyLoaded
+from migratable.check.problem import Problem
+from migratable.check.state import LoadedState, Memory
 from migratable.profile.model import Profile
 
 _RSS_MAX_TABLE_LEN = 128
 
 
-def _pairs(body: Loading | None, which: str) -> int | None:
+def _pairs(body: LoadedState | None, which: str) -> int | None:
     """Queue pairs of a device's body; the names are of 6.1 and later, and of before."""
     if body is None:
         return None
@@ -25,7 +25,7 @@ def _pairs(body: Loading | None, which: str) -> int | None:
 
 
 @prepares("virtio-net-tx_waiting")
-def tx_waiting(body: Loading, memory: Memory, _profile: Profile) -> None:
+def tx_waiting(body: LoadedState, memory: Memory, _profile: Profile) -> None:
     """virtio_net_tx_waiting_pre_save: the second pair's flag and on, those that are in use."""
     current = _pairs(body.parent, "curr")
     for item in body.vmsd.fields:

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from migratable.check.devices import post_load
-from migratable.check.objects import Loading
-from migratable.check.points import BodyLoaded
-from migratable.check.trouble import Problem, UnexaminedError
+from migratable.check.events import BodyLoaded
+from migratable.check.problem import Problem, UnexaminedError
+from migratable.check.state import LoadedState
 
 _HF_GUEST = 1 << 21
 _REENLIGHTENMENT_ENABLED = 1 << 16
 
 
-def _user_khz(cpu: Loading | None, at: BodyLoaded) -> int | None:
+def _user_khz(cpu: LoadedState | None, at: BodyLoaded) -> int | None:
     """``tsc-frequency=`` of the destination in kHz, 0 without, None when it cannot be told.
 
     Under TCG a CPU has a frequency to send when, and only when, the user gave one.

@@ -1,1 +1,1 @@
-"""One file a rule; see :mod:`migratable.check.rule`."""
+"""One file a rule; see :mod:`migratable.check.registry`."""

@@ -26,10 +26,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from migratable.check.capabilities import differences
+from migratable.check.events import BodyLoaded
 from migratable.check.example import spapr_with_cfpc
-from migratable.check.points import BodyLoaded
-from migratable.check.rule import Rule, loads, refuses
-from migratable.check.trouble import Problem
+from migratable.check.problem import Problem
+from migratable.check.registry import Rule, loads, refuses
 from migratable.verdict import Severity
 
 

@@ -35,13 +35,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from migratable.check import x86_features
-from migratable.check.objects import Loading
-from migratable.check.points import StreamLoaded
-from migratable.check.rule import Rule, loads, refuses
-from migratable.check.trouble import Problem
-from migratable.profile.loader import Vmsd
+from migratable.check.events import StreamLoaded
+from migratable.check.problem import Problem
+from migratable.check.registry import Rule, loads, refuses
+from migratable.check.state import LoadedState
 from migratable.profile.model import Profile
-from migratable.terms import QemuVersion
+from migratable.profile.tables import Vmsd
+from migratable.releases import QemuVersion
 from migratable.verdict import Severity
 
 _X86 = frozenset({"x86_64", "i386"})
@@ -137,7 +137,7 @@ def _problem(summary: str, profile: Profile, names: tuple[str, ...]) -> Problem:
     )
 
 
-def _used(cpu: Loading, here: frozenset[str]) -> Iterator[tuple[str, str]]:
+def _used(cpu: LoadedState, here: frozenset[str]) -> Iterator[tuple[str, str]]:
     """Features that a CPU's state shows and the destination lacks, with where they show."""
     for field, (register, bits) in _REGISTERS.items():
         value = cpu.number(field) or 0
@@ -162,7 +162,7 @@ def _point(xcr0: int, ecx: int, origin: int | None = None) -> StreamLoaded:
         )
 
     vmsd = Vmsd(name="cpu", version=12, minimum=11)
-    cpu = Loading(index=0, vmsd=vmsd, opaque=0, version=12, values={"env.xcr0": xcr0})
+    cpu = LoadedState(index=0, vmsd=vmsd, opaque=0, version=12, values={"env.xcr0": xcr0})
     return StreamLoaded(
         release=(5, 2),
         profile=profile(ecx),

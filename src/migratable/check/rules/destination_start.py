@@ -23,9 +23,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from migratable.check.points import NotStarted
-from migratable.check.rule import Rule, refuses
-from migratable.check.trouble import Problem
+from migratable.check.events import NotStarted
+from migratable.check.problem import Problem
+from migratable.check.registry import Rule, refuses
 from migratable.verdict import Severity
 
 _CONTINUED = (

@@ -23,11 +23,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from migratable.check.objects import Loading
-from migratable.check.points import FieldMissing
-from migratable.check.rule import Rule, refuses
-from migratable.check.trouble import EPERM, Problem
-from migratable.profile.loader import Flag, VmField, Vmsd
+from migratable.check.events import FieldMissing
+from migratable.check.problem import EPERM, Problem
+from migratable.check.registry import Rule, refuses
+from migratable.check.state import LoadedState
+from migratable.profile.tables import Flag, VmField, Vmsd
 from migratable.verdict import Severity
 
 
@@ -64,7 +64,7 @@ RULE = Rule(
         refuses(
             FieldMissing(
                 release=(10, 0),
-                body=Loading(index=0, vmsd=_HPET, opaque=0, version=2),
+                body=LoadedState(index=0, vmsd=_HPET, opaque=0, version=2),
                 field=_CHECK,
             ),
             "num_timers",

@@ -40,14 +40,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from migratable.check import x86_features
-from migratable.check.points import StreamLoaded, VirtioQueues
-from migratable.check.rule import Rule, loads, refuses
-from migratable.check.trouble import Problem, UnexaminedError
+from migratable.check.events import StreamLoaded, VirtioQueues
+from migratable.check.problem import Problem, UnexaminedError
+from migratable.check.registry import Rule, loads, refuses
 from migratable.errors import StreamError
-from migratable.profile.loader import Handler, LoaderTables, VirtioLive, Vmsd
 from migratable.profile.model import Profile
+from migratable.profile.tables import Handler, LoaderTables, VirtioLive, Vmsd
+from migratable.releases import QemuVersion
 from migratable.stream.model import Section
-from migratable.terms import QemuVersion
 from migratable.verdict import Severity
 
 _PACKED = 34
@@ -124,8 +124,8 @@ def _device(
     at: StreamLoaded, section: Section, here: VirtioLive, there: VirtioLive | None
 ) -> Iterator[Problem]:
     from migratable.check.rules import virtio_queues  # noqa: PLC0415 -- rules are found by name
-    from migratable.stream import virtio_features  # noqa: PLC0415 -- virtio only
-    from migratable.stream.handlers import virtio_of  # noqa: PLC0415
+    from migratable.stream.non_vmstate import virtio_of  # noqa: PLC0415
+    from migratable.stream.virtio import features as virtio_features  # noqa: PLC0415 -- virtio only
 
     try:
         sent = virtio_of(section)

@@ -23,10 +23,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from migratable.check.points import ElementRead
-from migratable.check.rule import Rule, loads, refuses
-from migratable.check.trouble import Problem
-from migratable.profile.loader import VmField, Vmsd
+from migratable.check.events import ElementRead
+from migratable.check.problem import Problem
+from migratable.check.registry import Rule, loads, refuses
+from migratable.profile.tables import VmField, Vmsd
 from migratable.verdict import Severity
 
 _MARKER = 0x30

@@ -27,9 +27,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from migratable.check.points import ConfigurationRead
-from migratable.check.rule import Rule, loads, refuses
-from migratable.check.trouble import Problem
+from migratable.check.events import ConfigurationRead
+from migratable.check.problem import Problem
+from migratable.check.registry import Rule, loads, refuses
 from migratable.stream.model import Configuration
 from migratable.verdict import Severity
 

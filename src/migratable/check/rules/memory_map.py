@@ -25,14 +25,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from migratable.check.events import StreamLoaded
 from migratable.check.memory_map import PcMemory, of_profile, pc_memory
-from migratable.check.points import StreamLoaded
-from migratable.check.rule import Rule, loads, refuses
-from migratable.check.trouble import Problem
+from migratable.check.problem import Problem
+from migratable.check.registry import Rule, loads, refuses
 from migratable.profile.model import Profile
-from migratable.stream.layout import SectionKind
+from migratable.releases import QemuVersion
 from migratable.stream.model import Section
-from migratable.terms import QemuVersion
+from migratable.stream.wire_format import SectionKind
 from migratable.verdict import Severity
 
 _MIB = 1 << 20

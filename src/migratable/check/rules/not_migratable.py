@@ -25,9 +25,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from migratable.check.points import Destination
-from migratable.check.rule import Rule, loads, refuses
-from migratable.check.trouble import Problem
+from migratable.check.events import Destination
+from migratable.check.problem import Problem
+from migratable.check.registry import Rule, loads, refuses
 from migratable.verdict import Severity
 
 

@@ -24,9 +24,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from migratable.check.points import RamBlockRead
-from migratable.check.rule import Rule, loads, refuses
-from migratable.check.trouble import Problem
+from migratable.check.events import RamBlockRead
+from migratable.check.problem import Problem
+from migratable.check.registry import Rule, loads, refuses
 from migratable.stream.ram import RamBlock
 from migratable.verdict import Severity
 

@@ -26,11 +26,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from migratable.check.events import PciConfigRead
 from migratable.check.pci import register
-from migratable.check.points import PciConfigRead
-from migratable.check.rule import Rule, loads, refuses
-from migratable.check.trouble import Problem
-from migratable.profile.loader import PciMasks
+from migratable.check.problem import Problem
+from migratable.check.registry import Rule, loads, refuses
+from migratable.profile.tables import PciMasks
 from migratable.verdict import Severity
 
 

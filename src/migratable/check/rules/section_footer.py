@@ -29,9 +29,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from migratable.check.points import FooterRead
-from migratable.check.rule import Rule, loads, refuses
-from migratable.check.trouble import Problem
+from migratable.check.events import FooterRead
+from migratable.check.problem import Problem
+from migratable.check.registry import Rule, loads, refuses
 from migratable.verdict import Severity
 
 _FOOTER = 0x7E

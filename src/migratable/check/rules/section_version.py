@@ -29,10 +29,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from migratable.check.points import CommandMet, SectionFound
-from migratable.check.rule import Rule, loads, refuses
-from migratable.check.trouble import Problem
-from migratable.profile.loader import Handler
+from migratable.check.events import CommandMet, SectionFound
+from migratable.check.problem import Problem
+from migratable.check.registry import Rule, loads, refuses
+from migratable.profile.tables import Handler
 from migratable.verdict import Severity
 
 #: The highest command that releases before 10.0 know (RECV_BITMAP); 10.0 added SWITCHOVER_START.

@@ -29,15 +29,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from migratable.check.objects import Loading
-from migratable.check.points import StreamLoaded
-from migratable.check.rule import Rule, loads, refuses
-from migratable.check.trouble import Problem
-from migratable.profile.loader import Vmsd
+from migratable.check.events import StreamLoaded
+from migratable.check.problem import Problem
+from migratable.check.registry import Rule, loads, refuses
+from migratable.check.state import LoadedState
 from migratable.profile.model import Profile
-from migratable.stream.layout import SectionKind
+from migratable.profile.tables import Vmsd
+from migratable.releases import QemuVersion
 from migratable.stream.model import Section
-from migratable.terms import QemuVersion
+from migratable.stream.wire_format import SectionKind
 from migratable.verdict import Severity
 
 _EE = 1 << 15
@@ -94,7 +94,7 @@ def _point(release: tuple[int, int], *cpus: tuple[int, int]) -> StreamLoaded:
             section("spapr", 9, b""),
         ],
         cpus=[
-            Loading(
+            LoadedState(
                 index=0,
                 vmsd=Vmsd(name="cpu", version=5, minimum=5),
                 opaque=0,

@@ -23,13 +23,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from migratable.check.rule import Rule
-from migratable.check.trouble import Problem
+from migratable.check.problem import Problem
+from migratable.check.registry import Rule
 from migratable.verdict import Severity
 
 
 def check(_at: object) -> Iterator[Problem]:
-    """Nothing: the loader finds it itself, where it reads (:mod:`migratable.check.loader`)."""
+    """Nothing: the loader finds it itself, where it reads (:mod:`migratable.check.vmstate`)."""
     yield from ()
 
 

@@ -25,10 +25,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from migratable.check.points import SubsectionMet
-from migratable.check.rule import Rule, loads, refuses
-from migratable.check.trouble import CHAINED, ENOENT, Problem
-from migratable.profile.loader import Vmsd
+from migratable.check.events import SubsectionMet
+from migratable.check.problem import CHAINED, ENOENT, Problem
+from migratable.check.registry import Rule, loads, refuses
+from migratable.profile.tables import Vmsd
 from migratable.verdict import Severity
 
 

@@ -24,10 +24,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from migratable.check.points import BodyBegun
-from migratable.check.rule import Rule, loads, refuses
-from migratable.check.trouble import Problem
-from migratable.profile.loader import Vmsd
+from migratable.check.events import BodyBegun
+from migratable.check.problem import Problem
+from migratable.check.registry import Rule, loads, refuses
+from migratable.profile.tables import Vmsd
 from migratable.verdict import Severity
 
 

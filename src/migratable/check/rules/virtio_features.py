@@ -27,11 +27,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from migratable.check.points import VirtioLoaded
-from migratable.check.rule import Rule, loads, refuses
-from migratable.check.trouble import CHAINED, EPERM, Problem
-from migratable.profile.loader import VirtioLive
-from migratable.stream import virtio_features
+from migratable.check.events import VirtioLoaded
+from migratable.check.problem import CHAINED, EPERM, Problem
+from migratable.check.registry import Rule, loads, refuses
+from migratable.profile.tables import VirtioLive
+from migratable.stream.virtio import features as virtio_features
 from migratable.verdict import Severity
 
 

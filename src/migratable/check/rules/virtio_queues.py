@@ -28,10 +28,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from migratable.check.points import VirtioQueues
-from migratable.check.rule import Rule, loads, refuses
-from migratable.check.trouble import EPERM, Problem
-from migratable.profile.loader import VirtioLive
+from migratable.check.events import VirtioQueues
+from migratable.check.problem import EPERM, Problem
+from migratable.check.registry import Rule, loads, refuses
+from migratable.profile.tables import VirtioLive
 from migratable.verdict import Severity
 
 _MOST_QUEUES = 1024

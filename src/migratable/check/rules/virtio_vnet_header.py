@@ -23,11 +23,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from migratable.check.events import BodyEntered, BodyLoaded
 from migratable.check.example import body_loaded, loading
 from migratable.check.hooks import judged
-from migratable.check.points import BodyEntered, BodyLoaded
-from migratable.check.rule import Rule, loads, refuses
-from migratable.check.trouble import Problem
+from migratable.check.problem import Problem
+from migratable.check.registry import Rule, loads, refuses
 from migratable.verdict import Severity
 
 

@@ -21,13 +21,13 @@ operating system, a locked-down container) the profile says so in its ``unchecke
 
 from __future__ import annotations
 
-from migratable.profile.loader import Handler, LoaderTables
 from migratable.profile.memory.layout import find_handlers, find_layout
 from migratable.profile.memory.live import Recorder
 from migratable.profile.memory.pci import read_pci_masks
 from migratable.profile.memory.process import ProcessMemory
 from migratable.profile.memory.tables import TableReader
 from migratable.profile.memory.virtio import is_virtio, read_virtio
+from migratable.profile.tables import Handler, LoaderTables
 
 #: Processor version register (target/ppc/cpu.h: SPR_PVR).
 SPR_PVR = 287

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from migratable.profile.loader import Flag, VmField, Vmsd
 from migratable.profile.memory.process import ProcessMemory
+from migratable.profile.tables import Flag, VmField, Vmsd
 
 #: Types that are compared with the value that the destination holds (migration/vmstate-types.c).
 COMPARED: dict[str, int] = {

@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from migratable.profile.loader import Handler, PciMasks
 from migratable.profile.memory.process import ProcessMemory
 from migratable.profile.memory.tables import TableReader, struct_offset
 from migratable.profile.memory.virtio import is_virtio
+from migratable.profile.tables import Handler, PciMasks
 
 CONFIG_SIZE = 256
 EXPRESS_CONFIG_SIZE = 4096

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from migratable.errors import ProfileError
-from migratable.profile.loader import Handler, VmField, Vmsd
 from migratable.profile.memory.layout import IDSTR_SIZE, Entry, Layout
 from migratable.profile.memory.process import ProcessMemory, Region
+from migratable.profile.tables import Handler, VmField, Vmsd
 
 _MOST_FIELDS = 4096
 _MOST_VMSDS = 20_000

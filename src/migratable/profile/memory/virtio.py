@@ -17,9 +17,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 
-from migratable.profile.loader import Handler, VirtioLive, Vmsd
 from migratable.profile.memory.process import ProcessMemory
 from migratable.profile.memory.tables import TableReader
+from migratable.profile.tables import Handler, VirtioLive, Vmsd
 
 _MOST_QUEUES = 1024
 #: From vq back to config_len: config_len 8, config 8, config_vector 2 (+2), generation 4,

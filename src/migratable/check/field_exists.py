@@ -1,0 +1,199 @@
+"""Which optional fields a destination reads: the ``field_exists`` tests of VMState tables.
+
+A test is a function of the object being loaded. Those that depend on configuration alone answer
+alike when the destination writes its own stream, which the profile has. Those that depend on what
+was loaded before, on the body's version, or that stand in a part of the stream that its vmdesc does
+not describe (a virtio device's own part), are here by the names of their description and field.
+
+Sources: all ``VMSTATE_*_TEST`` and ``VMSTATE_VALIDATE`` of 5.2, 7.2, 10.0 and 10.2 that an x86 or
+ppc64 machine can have. Left to the destination's own stream, because the machine type or a property
+decides: piix4_pm and ich9_smb (smbus), acpi_pcihp, PCIDevice's two forms of ``config``, the MSI-X
+tables of pcie-root-port and vfio, pvscsi's parent, e1000e's ``core.timadj``, virtio-gpu's ``fb.*``,
+spapr_pci's and the ppc cpu's fields of machine types before 2.8 and 3.0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from migratable.check.state import LoadedState, Memory
+from migratable.profile.model import Profile
+from migratable.profile.tables import Flag, VmField
+
+_CTRL_GUEST_OFFLOADS = 2
+_MAC_TABLE_ENTRIES = 64
+_OLD_EEPROM_VERSION = 20_061_112
+
+
+@dataclass(frozen=True, slots=True)
+class _At:
+    """What a test may look at."""
+
+    body: LoadedState
+    item: VmField
+    profile: Profile
+    memory: Memory | None
+
+
+Test = Callable[[_At], bool | None]
+
+
+def _version(test: Callable[[int], bool]) -> Test:
+    return lambda at: test(at.body.version)
+
+
+def _nonzero(name: str) -> Test:
+    """The loaded field *name* is not 0."""
+
+    def test(at: _At) -> bool | None:
+        found = at.body.number(name)
+        return None if found is None else found != 0
+
+    return test
+
+
+def _esp(test: Callable[[int], bool]) -> Test:
+    """hw/scsi/esp.c: the smaller of the body's version and the container's ``mig_version_id``.
+
+    A container of version 1 does not have it, and a device that was just started has 0 there.
+    """
+
+    def wrapped(at: _At) -> bool | None:
+        parent = at.body.parent
+        if parent is None:
+            return None
+        sent = parent.number("esp.mig_version_id")
+        return test(min(at.body.version, sent or 0))
+
+    return wrapped
+
+
+def _mac_table_fits(at: _At) -> bool | None:
+    in_use = at.body.number("mac_table.in_use")
+    return None if in_use is None else in_use <= _MAC_TABLE_ENTRIES
+
+
+def _mac_table_does_not_fit(at: _At) -> bool | None:
+    if at.item.name != "unused":
+        return None
+    fits = _mac_table_fits(at)
+    return None if fits is None else not fits
+
+
+def _several_queue_pairs(at: _At) -> bool | None:
+    """hw/net/virtio-net.c: max_queue_pairs_gt_1 (up to 5.2 max_queues_gt_1), a property."""
+    if at.memory is None:
+        return None
+    for item in at.body.vmsd.fields:
+        if item.name in {"max_queue_pairs", "max_queues"}:
+            here = at.memory.was(at.body.opaque + item.offset, 2)
+            return None if here is None else here > 1
+    return None
+
+
+def _ctrl_guest_offloads(at: _At) -> bool | None:
+    """hw/net/virtio-net.c: has_ctrl_guest_offloads; ``virtio_load`` has set the low features."""
+    parent = at.body.parent
+    features = parent.number("guest_features") if parent is not None else None
+    return None if features is None else bool(features >> _CTRL_GUEST_OFFLOADS & 1)
+
+
+def _not_early(at: _At) -> bool | None:
+    """hw/virtio/virtio-mem.c: with the property ``x-early-migration`` there is a second handler."""
+    tables = at.profile.loader
+    if tables is None:
+        return None
+    return not any(
+        handler.vmsd is not None and tables.vmsds[handler.vmsd].name == "virtio-mem-device-early"
+        for handler in tables.handlers
+    )
+
+
+def _hpet_timers(at: _At) -> bool | None:
+    """hw/timer/hpet.c: hpet_validate_num_timers; 10.0 and later want the destination's number."""
+    sent = at.body.number("num_timers_save")
+    if sent is None:
+        sent = at.body.number("num_timers")
+        return None if sent is None else 3 <= sent <= 32
+    here = at.body.owned("num_timers_save")
+    return None if here is None else sent == here
+
+
+def _aer_log(at: _At) -> bool | None:
+    """hw/pci/pcie_aer.c: pcie_aer_state_log_num_valid."""
+    number, most = at.body.number("log_num"), at.body.number("log_max")
+    return None if number is None or most is None else number <= most
+
+
+TESTS: dict[tuple[str, str], Test] = {
+    ("ide_drive", "identify_data"): _nonzero("identify_set"),
+    # hw/usb/hcd-xhci.c: xhci_er_full is always false since 2.9, whatever er_full_unused says.
+    ("xhci-intr", "ev_buffer_put"): _version(lambda version: False),
+    ("xhci-intr", "ev_buffer_get"): _version(lambda version: False),
+    ("xhci-intr", "ev_buffer"): _version(lambda version: False),
+    ("pcnet", "unused"): _version(lambda version: version == 2),
+    ("ac97", "unused"): _version(lambda version: version == 2),
+    ("e1000", "unused"): _version(lambda version: version == 1),
+    ("fw_cfg", "cur_offset"): _version(lambda version: version == 1),
+    ("eeprom", "size"): _version(lambda version: version == _OLD_EEPROM_VERSION),
+    ("eeprom", "unused"): _version(lambda version: version == _OLD_EEPROM_VERSION),
+    ("ipmi-interface", "kcs"): _version(lambda version: version <= 1),
+    ("ipmi-interface-kcs", "unused"): _version(lambda version: version <= 1),
+    ("spapr", "rtc_offset"): _version(lambda version: version < 3),
+    ("spapr", "unused"): _version(lambda version: version < 3),
+    ("hpet", "num_timers must match"): _hpet_timers,
+    ("hpet", "num_timers in range"): _hpet_timers,
+    ("PCIE_AER_ERROR_LOG", "log_num <= log_max"): _aer_log,
+    ("virtio-net-device", "mac_table.macs"): _mac_table_fits,
+    ("virtio-net-device", "unused"): _mac_table_does_not_fit,
+    ("virtio-net-device", "max_queue_pairs"): _several_queue_pairs,
+    ("virtio-net-device", "curr_queue_pairs"): _several_queue_pairs,
+    ("virtio-net-device", "max_queues"): _several_queue_pairs,
+    ("virtio-net-device", "curr_queues"): _several_queue_pairs,
+    ("virtio-net-device", "curr_guest_offloads"): _ctrl_guest_offloads,
+    ("virtio-mem-device", "tmp"): _not_early,
+    ("virtio-mem-device", "size"): _not_early,
+    ("virtio-mem-device", "bitmap"): _not_early,
+    **{
+        ("esp", name): _esp(lambda version: version < 5)
+        for name in (
+            *("mig_ti_rptr", "mig_ti_wptr", "mig_ti_buf", "mig_deferred_status"),
+            *("mig_deferred_complete", "mig_cmdbuf", "mig_cmdlen", "mig_dma_left"),
+        )
+    },
+    **{
+        ("esp", name): _esp(lambda version: version >= 5)
+        for name in (
+            *("data_ready", "data_in_ready", "cmdfifo_cdb_offset", "ti_cmd"),
+            *("fifo.data", "fifo.head", "fifo.num", "fifo"),
+            *("cmdfifo.data", "cmdfifo.head", "cmdfifo.num", "cmdfifo"),
+        )
+    },
+    ("esp", "mig_ti_cmd"): _esp(lambda version: 5 <= version <= 6),
+    ("esp", "lun"): _esp(lambda version: version >= 6),
+    ("esp", "asc_mode"): _esp(lambda version: version >= 8),
+}
+
+#: Tests that answer by configuration; the others look at what was loaded.
+_CONFIGURATION = (_several_queue_pairs, _not_early)
+
+
+def told(
+    body: LoadedState, item: VmField, profile: Profile, memory: Memory | None = None
+) -> bool | None:
+    """Return whether the field is read, None when no predicate can tell.
+
+    A ``VMSTATE_VALIDATE`` for which there is none counts as passed.
+    """
+    test = TESTS.get((body.vmsd.name, item.name))
+    found = None if test is None else test(_At(body, item, profile, memory))
+    if found is None and item.flags & Flag.MUST_EXIST:
+        return True
+    return found
+
+
+def is_state(body: LoadedState, item: VmField) -> bool:
+    """Whether the field's test is known to depend on loaded state."""
+    test = TESTS.get((body.vmsd.name, item.name))
+    return test is not None and test not in _CONFIGURATION

@@ -1,0 +1,94 @@
+"""What stops a loader, and the words that QEMU has for it on the way out.
+
+Up to 10.1 each function on the way out prints a line of its own, inner first. From 10.2 on the
+causes are links of one chain, outermost first, and only what old code reports itself is a separate
+line. A :class:`Refused` collects both forms as it unwinds; :mod:`.lines` renders them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+MessageRef: TypeAlias = tuple[str, dict[str, "str | int"]]
+"""A message id of :mod:`migratable.messages` and its parameters."""
+
+EPERM, ENOENT, EIO, EINVAL = 1, 2, 5, 22
+
+#: The first release that links causes to one chain.
+CHAINED = (10, 2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """What a rule says at one point of the replay.
+
+    :ivar refuses: whether the loader stops here.
+    :ivar words: what QEMU prints itself for it; empty when it says nothing.
+    :ivar errno: what the failing function returns (positive).
+    """
+
+    rule: str
+    summary: str
+    explanation: str = ""
+    refuses: bool = True
+    severity: str = ""
+    words: tuple[MessageRef, ...] = ()
+    errno: int = EINVAL
+    subsection: str | None = None
+    field: str | None = None
+    facts: Mapping[str, object] = dataclasses.field(default_factory=dict)
+
+
+class RefusedError(Exception):
+    """The loader stops: the cause and, in the order of unwinding, what is printed.
+
+    :ivar printed: lines of releases up to 10.1, inner first.
+    :ivar chain: links of 10.2 and later, innermost first.
+    :ivar separate: lines of 10.2 and later that are printed apart, before the chain.
+    """
+
+    def __init__(self, problem: Problem, release: tuple[int, int]) -> None:
+        """Begin with the cause's own words."""
+        super().__init__(problem.summary)
+        self.problem = problem
+        self.errno = problem.errno
+        self.chained = release >= CHAINED
+        self.release = release
+        self.printed: list[MessageRef] = []
+        self.chain: list[MessageRef] = []
+        self.separate: list[tuple[MessageRef, ...]] = []
+        for words in problem.words:
+            self.say(words)
+
+    def say(self, words: MessageRef) -> None:
+        """Add what the code reports itself: a line, or from 10.2 on what is chained."""
+        from migratable.messages import message  # noqa: PLC0415 -- only for refusals
+
+        self.printed.append(words)
+        if self.chained:
+            wording = message(words[0]).wording(self.release)
+            if wording.chained:
+                self.chain.append(words)
+            else:
+                self.separate.append((words,))
+
+    def old(self, words: MessageRef) -> None:
+        """Add a line that releases up to 10.1 print."""
+        self.printed.append(words)
+
+    def link(self, words: MessageRef) -> None:
+        """Add a link that 10.2 and later put around what is there."""
+        self.chain.append(words)
+
+    def report(self) -> None:
+        """Old code in 10.2 and later reports the chain so far as a line of its own."""
+        if self.chain:
+            self.separate.append(tuple(reversed(self.chain)))
+            self.chain = []
+
+
+class UnexaminedError(Exception):
+    """The loader does something here that we cannot follow; no verdict rests on it."""

@@ -1,0 +1,112 @@
+"""The destination's objects while a stream is loaded into them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from migratable.profile.tables import LoaderTables, Vmsd
+
+#: Objects that the loader would allocate get addresses here, above any that a process has.
+_ALLOCATED = 1 << 60
+
+
+class Memory:
+    """Words of the destination's memory: those that it had, overlaid by those that were loaded."""
+
+    __slots__ = ("_base", "_loaded", "_next")
+
+    def __init__(self, words: Mapping[tuple[int, int], int]) -> None:
+        """Start with what the profile recorded."""
+        self._base = words
+        self._loaded: dict[tuple[int, int], int] = {}
+        self._next = _ALLOCATED
+
+    def get(self, address: int, width: int) -> int | None:
+        """Return the unsigned word of *width* bytes at *address*, None when it is not known."""
+        key = (address, width)
+        loaded = self._loaded.get(key)
+        return self._base.get(key) if loaded is None else loaded
+
+    def was(self, address: int, width: int) -> int | None:
+        """Return what the destination had there before anything was loaded."""
+        return self._base.get((address, width))
+
+    def set(self, address: int, width: int, value: int) -> None:
+        """Note what was loaded (sign is dropped)."""
+        self._loaded[address, width] = value & ((1 << 8 * width) - 1)
+
+    def allocate(self, size: int) -> int:
+        """Give an address for *size* new bytes."""
+        address = self._next
+        self._next += (size + 0xFFFF) & ~0xFFFF
+        return address
+
+
+@dataclass(slots=True, kw_only=True)
+class LoadedState:
+    """One description's body while it is loaded.
+
+    :ivar index: of the description in the tables.
+    :ivar opaque: address of the object in the destination.
+    :ivar version: of the body, as it came.
+    :ivar values: loaded numbers and bytes by field name; a list when the name is an array.
+    :ivar children: bodies of struct fields by name, in order.
+    :ivar subsections: bodies of the subsections that came, by name.
+    :ivar missing: names of fields that do not exist here.
+    :ivar own: the same body as the destination itself writes it, None when it does not.
+    """
+
+    index: int
+    vmsd: Vmsd
+    opaque: int
+    version: int
+    parent: LoadedState | None = None
+    values: dict[str, int | memoryview] = field(default_factory=dict)
+    children: dict[str, list[LoadedState]] = field(default_factory=dict)
+    subsections: dict[str, LoadedState] = field(default_factory=dict)
+    missing: set[str] = field(default_factory=set)
+    own: LoadedState | None = None
+
+    def number(self, name: str) -> int | None:
+        """Return a loaded number (unsigned), None when there is none of that name."""
+        value = self.values.get(name)
+        return value if isinstance(value, int) else None
+
+    def signed(self, name: str, width: int) -> int | None:
+        """Return a loaded number as two's complement of *width* bytes."""
+        value = self.number(name)
+        if value is None:
+            return None
+        return value - (1 << 8 * width) if value >> (8 * width - 1) else value
+
+    def numbers(self, name: str, width: int) -> tuple[int, ...] | None:
+        """Return a loaded array of numbers of *width* bytes on the wire (unsigned)."""
+        value = self.values.get(name)
+        if not isinstance(value, memoryview):
+            return None
+        return tuple(
+            int.from_bytes(value[at : at + width], "big") for at in range(0, len(value), width)
+        )
+
+    def data(self, name: str) -> bytes | None:
+        """Return a loaded buffer."""
+        value = self.values.get(name)
+        return bytes(value) if isinstance(value, memoryview) else None
+
+    def child(self, *names: str) -> LoadedState | None:
+        """Return the first body of a struct field; more names go further down."""
+        at: LoadedState | None = self
+        for name in names:
+            found = at.children.get(name) if at is not None else None
+            at = found[0] if found else None
+        return at
+
+    def owned(self, name: str) -> int | None:
+        """Return what the destination itself has in that field before loading."""
+        return None if self.own is None else self.own.number(name)
+
+
+def described_by(tables: LoaderTables, index: int) -> Vmsd:
+    """Return the description *index*."""
+    return tables.vmsds[index]

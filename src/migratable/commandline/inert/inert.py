@@ -1,0 +1,326 @@
+"""Make a command line inert: nothing of the host is opened, the guest sees the same machine.
+
+Which option becomes what is listed in ``docs/reference/command-lines.md``; every replacement was
+compared with the stream of a machine that had the real resources.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from migratable.commandline import readconfig
+from migratable.commandline.inert import backend, block, device, machine, netdev
+from migratable.commandline.inert.work import Work
+from migratable.commandline.line import CommandLine, Option
+from migratable.commandline.names import KNOWN
+from migratable.errors import CommandLineError
+from migratable.releases import QemuVersion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InertCommandLine:
+    """A command line that may be started anywhere.
+
+    :ivar program: words that name the program, as the line had them.
+    :ivar plain_argv: arguments after the program without a monitor, for a caller that adds one.
+    :ivar notes: what was replaced by what, in words.
+    :ivar unchecked: what so cannot be examined, in words.
+    :ivar needs_netns: start it in a private user and network namespace (its taps are made there).
+    :ivar qmp_path: where its QMP socket will be.
+    :ivar files: private files to create first, with sizes; they hold zeros.
+    :ivar helpers: commands to start first and to end with it (a stand-in TPM).
+        Each makes the socket that is its last word.
+    :ivar kvm: did the line ask for KVM? Then an x86 machine of it has a section ``kvmclock``.
+    :ivar kvmclock: will the real machine have that section?
+    :ivar removed_devices: ids of ``-device`` options that were taken out.
+    :ivar removed_drivers: ``(driver, option as the user wrote it)`` of those; the release may not
+        have them.
+    :ivar stays: host options that the release lacks are in it (*strict*), so it will not start.
+    :ivar given: ``(as it is here, as the user wrote it)`` of options that were replaced by one.
+    """
+
+    program: tuple[str, ...]
+    plain_argv: list[str]
+    qmp_path: Path
+    notes: list[str] = field(default_factory=list)
+    unchecked: list[str] = field(default_factory=list)
+    needs_netns: bool = False
+    files: Mapping[Path, int] = field(default_factory=dict)
+    helpers: tuple[tuple[str, ...], ...] = ()
+    kvm: bool = False
+    kvmclock: bool = False
+    removed_devices: frozenset[str] = frozenset()
+    removed_drivers: tuple[tuple[str, str], ...] = ()
+    given: tuple[tuple[str, str], ...] = ()
+    stays: bool = False
+
+    @property
+    def argv(self) -> list[str]:
+        """Arguments after the program; ``-S``, no display, one private QMP socket."""
+        path = str(self.qmp_path).replace(",", ",,")
+        return [*self.plain_argv, "-qmp", f"unix:{path},server=on,wait=off"]
+
+
+Handler = Callable[[Work, Option], list[Option]]
+
+_DROPPED = frozenset(
+    [
+        "mon",
+        "monitor",
+        "qmp",
+        "qmp-pretty",
+        "gdb",
+        "s",
+        "pidfile",
+        "daemonize",
+        "D",
+        "d",
+        "trace",
+        "msg",
+        "name",
+        "id",
+        "writeconfig",
+        "plugin",
+        "sandbox",
+        "runas",
+        "chroot",
+        "run-with",
+        "async-teardown",
+        "incoming",
+        "loadvm",
+        "S",
+        "preconfig",
+        "vnc",
+        "spice",
+        "display",
+        "sdl",
+        "curses",
+        "k",
+        "full-screen",
+        "add-fd",
+        "iscsi",
+        "realtime",
+        "enable-fips",
+        "mem-prealloc",
+        "mem-path",
+        "snapshot",
+        "seed",
+        "kernel",
+        "initrd",
+        "append",
+        "dtb",
+        "shim",
+        "enable-kvm",
+        "no-kvm",
+        "alt-grab",
+        "ctrl-grab",
+        "no-quit",
+        "no-frame",
+        "portrait",
+        "rotate",
+        "show-cursor",
+        "echr",
+        "dfilter",
+        "tb-size",
+        "singlestep",
+        "perfmap",
+        "jitdump",
+        "enable-sync-profile",
+        "dump-vmstate",
+        "qtest",
+        "qtest-log",
+        "dumpdtb",
+        "clock",
+        "xen-domid-restrict",
+        "overcommit",
+        "win2k-hack",
+        "tdf",
+    ]
+)
+"""Options that leave no trace in the machine's own stream."""
+
+_HARMLESS = frozenset(
+    [
+        "name",
+        "msg",
+        "S",
+        "mon",
+        "display",
+        "monitor",
+        "sandbox",
+        "overcommit",
+        "d",
+        "D",
+        "trace",
+        "pidfile",
+        "daemonize",
+    ]
+)
+"""Dropped options that are not worth a note."""
+
+_HANDLERS: dict[str, Handler] = {
+    "readconfig": lambda work, option: [option],
+    "machine": machine.machine,
+    "accel": machine.accel,
+    "cpu": machine.cpu,
+    "smp": machine.smp,
+    "bios": machine.bios,
+    "option-rom": machine.option_rom,
+    "nographic": machine.nographic,
+    "boot": machine.boot,
+    "fw_cfg": machine.fw_cfg,
+    "smbios": machine.smbios,
+    "acpitable": machine.acpitable,
+    "icount": machine.icount,
+    "global": machine.global_,
+    "drive": block.drive,
+    "blockdev": block.blockdev,
+    **dict.fromkeys(
+        ("hda", "hdb", "hdc", "hdd", "cdrom", "fda", "fdb", "sd", "mtdblock", "pflash"),
+        block.image,
+    ),
+    "netdev": netdev.netdev,
+    "nic": netdev.nic,
+    "net": netdev.net,
+    "chardev": backend.chardev,
+    "serial": backend.character,
+    "parallel": backend.character,
+    "debugcon": backend.character,
+    "virtioconsole": backend.character,
+    "audiodev": backend.audiodev,
+    "audio": backend.audiodev,
+    "tpmdev": backend.tpmdev,
+    "fsdev": backend.fsdev,
+    "virtfs": backend.fsdev,
+    "object": backend.object_,
+    "device": device.device,
+    "usbdevice": device.usbdevice,
+    "set": lambda work, option: [option],
+}
+
+
+def inert(
+    command_line: CommandLine,
+    *,
+    release: QemuVersion | None,
+    private_dir: Path,
+    ram_sizes: Mapping[str, int] | None = None,
+    accel: str = "tcg",
+    netns: bool = True,
+    save_memory: bool = True,
+    strict: bool = False,
+) -> InertCommandLine:
+    """Replace everything of the host in *command_line*, and keep the guest-visible machine.
+
+    Nothing is created: :class:`~migratable.qemu.process.QemuProcess` does that.
+
+    :param release: the program's release when it is known; some replacements depend on it.
+    :param private_dir: folder for the QMP socket and stand-in files.
+    :param ram_sizes: RAM block names to bytes in the stream that will be loaded: sizes of flash
+        and ROM files that are not here are taken from it.
+    :param accel: accelerator to put in the place of the line's own.
+    :param netns: may taps be made in a private namespace? Else they become hub ports.
+    :param save_memory: back main memory of 1 GiB and more so that it takes none until it is used,
+        and so that a migration leaves it out when asked to (capability ``x-ignore-shared``).
+    :param strict: options of the host's side (backends, their members) that the release lacks stay,
+        so that it refuses them as it will refuse the line itself; else they are replaced like all.
+    :raise CommandLineError: When an option is malformed or its file is needed and not here, or the
+        guest's memory is encrypted.
+    """
+    line = readconfig.expand(command_line)
+    work = Work(
+        line=line,
+        release=release,
+        private_dir=private_dir,
+        ram_sizes=dict(ram_sizes or {}),
+        accel=accel,
+        netns=netns,
+        save_memory=save_memory,
+        strict=strict,
+    )
+    if machine.without_configuration(work):
+        # Its stream would not say that its block list has the addresses of x-ignore-shared.
+        work.save_memory = False
+    if any(name.startswith("xen") for name in (option.name for option in line.options)):
+        raise CommandLineError("a Xen guest (-xen…) cannot be started outside Xen; no verdict")
+    work.node_sizes = block.special_sizes(work)
+    options: list[Option] = []
+    given = []
+    for option in line.options:
+        made = _one(work, option)
+        if len(made) == 1 and (option.file or made[0].words != option.words):
+            given.append((" ".join(made[0].words), option.file or " ".join(option.words)))
+        options += made
+    options = _without_dangling_set(work, options)
+    options = machine.default_net(work, options)
+    if work.save_memory:
+        options = machine.thrifty_memory(work, options)
+    if work.graphics_off:
+        options.append(Option(name="machine", value="graphics=off"))
+    argv = [word for option in options for word in option.words]
+    qmp = private_dir / "qmp"
+    argv += ["-accel", accel, "-S", "-display", "none"]
+    kvm = line.wants_kvm
+    if kvm and accel != "kvm":
+        machine.say_kvm(work)
+    if line.accelerator in machine.FOREIGN:
+        machine.say_foreign(work)
+    return InertCommandLine(
+        program=line.program,
+        plain_argv=argv,
+        qmp_path=qmp,
+        notes=work.notes,
+        unchecked=work.unchecked,
+        needs_netns=work.needs_netns,
+        files=work.files,
+        helpers=tuple(tuple(helper) for helper in work.helpers),
+        kvm=kvm,
+        kvmclock=kvm and machine.has_kvmclock(work),
+        removed_devices=frozenset(work.removed_devices),
+        removed_drivers=tuple(work.removed_drivers),
+        given=tuple(given),
+        stays=work.stays,
+    )
+
+
+_PC_ONLY = frozenset(["acpitable", "win2k-hack"])
+"""Options that go, but that only programs for PCs know (``arch_mask`` in ``qemu-options.hx``)."""
+
+
+def _one(work: Work, option: Option) -> list[Option]:
+    if option.name in _PC_ONLY and work.architecture.startswith("ppc"):
+        return [option]  # it refuses that itself
+    if option.name in _DROPPED:
+        if option.name in {"kernel", "initrd", "dtb"}:
+            work.note(option, "left out; its content comes with the guest's memory")
+        elif option.name in {"mem-path", "mem-prealloc"}:
+            work.note(option, "left out; ordinary memory instead")
+        return []
+    handler = _HANDLERS.get(option.name)
+    if handler is None:
+        if option.name not in KNOWN:
+            work.note(option, "not an option that is known here; passed on")
+        return [option]
+    return handler(work, option)
+
+
+def _without_dangling_set(work: Work, options: list[Option]) -> list[Option]:
+    """Leave out ``-set device.X.…`` of devices that were removed, and host properties."""
+    kept = []
+    for option in options:
+        if option.name == "set":
+            found = re.match(r"(\w+)\.([^.]+)\.([^=]+)=", option.value or "")
+            if found and found[1] == "device" and found[2] in work.removed_devices:
+                work.note(option, f"left out with device {found[2]}")
+                continue
+            if found and found[1] in {"drive", "chardev", "netdev"}:
+                work.note(option, "left out; the resource is a stand-in")
+                continue
+        kept.append(option)
+    return kept
+
+
+__all__ = ["InertCommandLine", "inert"]

@@ -1,0 +1,103 @@
+"""The context in which a command line is made inert: what is known and what was said about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from migratable.commandline.line import CommandLine, Option
+from migratable.releases import MachineType, QemuVersion
+
+DISK_SIZE = 1 << 30
+FLOPPY_SIZE = 1474560
+
+
+@dataclass(slots=True, kw_only=True)
+class Work:
+    """Mutable state of one :func:`~migratable.commandline.inert` call.
+
+    :ivar ram_sizes: RAM block name to bytes, from the stream that is to be loaded.
+    :ivar strict: options of the host's side that the release lacks stay, for it to refuse.
+    :ivar stays: such an option is there and stays.
+    :ivar files: private files to create, with their sizes; they hold zeros.
+    """
+
+    line: CommandLine
+    release: QemuVersion | None
+    private_dir: Path
+    ram_sizes: Mapping[str, int]
+    accel: str
+    netns: bool
+    save_memory: bool = True
+    strict: bool = False
+    stays: bool = False
+    notes: list[str] = field(default_factory=list)
+    unchecked: list[str] = field(default_factory=list)
+    files: dict[Path, int] = field(default_factory=dict)
+    helpers: list[list[str]] = field(default_factory=list)
+    removed_devices: set[str] = field(default_factory=set)
+    removed_drivers: list[tuple[str, str]] = field(default_factory=list)
+    node_sizes: dict[str, int] = field(default_factory=dict)
+    needs_netns: bool = False
+    taps: int = 0
+    graphics_off: bool = False
+    hubs: int = 100
+    flash_drives: int = 0
+
+    def note(self, option: Option, text: str) -> None:
+        """Say what an option was replaced by."""
+        value = option.value or ""
+        short = value if len(value) <= 60 else value[:60] + "…"
+        self.notes.append(f"-{option.name} {short}".rstrip() + f": {text}")
+
+    def skip(self, text: str) -> None:
+        """Say what cannot be examined now; every text once."""
+        if text not in self.unchecked:
+            self.unchecked.append(text)
+
+    def older_than(self, major: int, minor: int) -> bool:
+        """Is the program known to be older than that release?"""
+        return self.release is not None and self.release.release < (major, minor)
+
+    def lacks(self, *since: int, before: tuple[int, int] | None = None) -> bool:
+        """Whether an option of the host's side has to stay, as the release refuses it.
+
+        :param since: the release that brought it.
+        :param before: the release that took it away.
+        """
+        if self.release is None or not self.strict:
+            return False
+        here = self.release.release
+        found = (bool(since) and here < since) or (before is not None and here >= before)
+        self.stays = self.stays or found
+        return found
+
+    @property
+    def architecture(self) -> str:
+        """Target from the program's name: ``x86_64``, ``ppc64``; empty when it does not tell."""
+        name = self.line.program[0].rpartition("/")[2] if self.line.program else ""
+        found = re.match(r"qemu-system-([a-z0-9_]+)", name)
+        if found:
+            return found[1]
+        if len(self.line.program) > 1:
+            return self.line.program[1]
+        family = MachineType.parse(self.line.machine or "").family
+        if family.startswith("pseries"):
+            return "ppc64"
+        if family in {"pc", "q35", "pc-q35", "pc-i440fx", "isapc"}:
+            return "x86_64"
+        return ""
+
+    @property
+    def machine_version(self) -> tuple[int, int] | None:
+        """Version in the machine type's name, None for aliases, which mean the newest."""
+        name = (self.line.machine or "").partition("+")[0]
+        return MachineType.parse(name).version
+
+    def private_file(self, name: str, size: int) -> Path:
+        """Plan a private file of zeros."""
+        path = self.private_dir / name
+        self.files[path] = size
+        return path

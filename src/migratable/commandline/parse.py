@@ -1,0 +1,91 @@
+"""From words or text to a :class:`~migratable.commandline.line.CommandLine`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from migratable.commandline import pasted_text as text_forms
+from migratable.commandline.line import ALIASES, IMAGE, CommandLine, Option
+from migratable.commandline.names import FLAGS, KNOWN
+from migratable.errors import CommandLineError
+
+_TARGETS = frozenset(
+    [
+        "x86_64",
+        "i386",
+        "ppc64",
+        "ppc",
+        "aarch64",
+        "arm",
+        "s390x",
+        "riscv64",
+        "riscv32",
+        "loongarch64",
+        "mips64el",
+        "sparc64",
+    ]
+)
+
+
+def parse(argv_or_text: Sequence[str] | str, *, need_program: bool = True) -> CommandLine:
+    """Read a QEMU command line.
+
+    :param argv_or_text: words (the program first), or text in any form that
+        :mod:`migratable.commandline.pasted_text` lists. A list of one word with blanks is text.
+    :param need_program: whether a line that begins with an option is an error.
+    :raise CommandLineError: When there is no program, quotes do not close, or an option's argument
+        is missing.
+    """
+    if isinstance(argv_or_text, str):
+        argv = text_forms.words(argv_or_text)
+    else:
+        argv = list(argv_or_text)
+        if len(argv) == 1 and re.search(r"\s", argv[0].strip()):
+            argv = text_forms.words(argv[0])
+        else:
+            argv = text_forms.join_torn(argv)
+    argv = text_forms.drop_environment(argv)
+    if not argv:
+        raise CommandLineError(
+            "no command line; give the destination's QEMU command after --, "
+            "for example: -- qemu-system-x86_64 -machine q35 -m 2G"
+        )
+    program: tuple[str, ...] = ()
+    if not argv[0].startswith("-"):
+        program = (argv[0],)
+        if len(argv) > 1 and argv[1] in _TARGETS:  # a starter script that takes the target's name
+            program = (argv[0], argv[1])
+    elif need_program:
+        raise CommandLineError(
+            f"the command line begins with {argv[0]!r} and names no program; put the destination's "
+            "QEMU in front, for example /usr/bin/qemu-system-x86_64"
+        )
+    return CommandLine(program=program, options=tuple(_options(argv, len(program))))
+
+
+def _options(argv: list[str], first: int) -> list[Option]:
+    options: list[Option] = []
+    at = first
+    while at < len(argv):
+        word = argv[at]
+        index = at
+        at += 1
+        if not word.startswith("-") or word == "-":
+            options.append(Option(name="hda", value=word, index=index, spelled=IMAGE))
+            continue
+        name = word[2:] if word.startswith("--") else word[1:]
+        value: str | None = None
+        if name in FLAGS:
+            pass
+        elif name in KNOWN:
+            if at >= len(argv):
+                raise CommandLineError(f"word {index}, {word}: requires an argument")
+            value = argv[at]
+            at += 1
+        elif at < len(argv) and not argv[at].startswith("-"):  # unknown: QEMU will say so itself
+            value = argv[at]
+            at += 1
+        name = ALIASES.get(name, name)
+        options.append(Option(name=name, value=value, index=index, spelled=word))
+    return options

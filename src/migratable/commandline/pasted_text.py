@@ -1,0 +1,278 @@
+r"""From text as people paste it to words: logs, ``ps`` output, mail, forum posts.
+
+Forms that are told apart here (all met in public threads):
+
+* a shell command, also over many lines with `` \\`` at their ends (libvirt's log, ``qm showcmd``),
+  with environment words before it;
+* a whole libvirt log: its last start counts;
+* Proxmox's ``start failed: command '…' failed: exit code 1``, quotes within quotes;
+* the NUL-separated ``/proc/PID/cmdline``;
+* ``ps`` and ``pstree`` output: no quoting, JSON stands bare, values with blanks are in pieces;
+* any of these after mail and forum software: quoted-printable, ``> ``, hard wraps within words,
+  HTML entities, typographic quotes and dashes.
+"""
+
+from __future__ import annotations
+
+import html
+import quopri
+import re
+import shlex
+
+from migratable.commandline.names import BLANKS_IN_VALUE, FLAGS, KNOWN
+from migratable.errors import CommandLineError
+
+PROGRAM = re.compile(
+    r"(?:[^\s'\"=]*[/\\])?(?:qemu-system-[a-z0-9_]+|qemu-kvm|qemu-kiwi|kvm-spice|kvm|qemu)"
+    r"(?:\.real|\.bin|w?\.exe)?"
+)
+_WINDOWS_PROGRAM = re.compile(r"""(["'])[A-Za-z]:\\[^"'\n]*\\(qemu-system-[a-z0-9_]+\.exe)\1""")
+_PROGRAM_IN_TEXT = re.compile(
+    r"(?<![^\s'\"|`=-])" + PROGRAM.pattern + r"(?:,\d+)?(?=['\"]?(?:\s|$))"
+)
+_ENVIRONMENT = re.compile(r"[A-Za-z_]\w*=.*", re.S)
+_LONGEST = 4 << 20
+_TYPOGRAPHY = str.maketrans(
+    {"‘": "'", "’": "'", "“": '"', "”": '"', "\u00a0": " ", "\u200b": None, "\ufeff": None}
+)
+_DASHES = re.compile(r"(?:(?<=\s)|^)[–—―−](?=[A-Za-z-])", re.M)
+_LIBVIRT_START = re.compile(r"^\S+ \S+: starting up\b.*$", re.M)
+
+
+def words(text: str) -> list[str]:
+    """Words of a command line in *text*, the program first (environment words left out).
+
+    :raise CommandLineError: When there is no QEMU command line in it, or its quotes do not close.
+    """
+    if len(text) > _LONGEST:
+        raise CommandLineError(f"{len(text)} characters are too long for a QEMU command line")
+    if "\0" in text:
+        return text.strip("\n").rstrip("\0").split("\0")
+    text = _tidy(text)
+    if re.search(r"[A-Za-z]:\\", text):  # a backslash stands in paths, it quotes nothing
+        text = _WINDOWS_PROGRAM.sub(r"\2", text).replace("^\n", "\n")
+        # Between single quotes (a quoted one is none) it never quotes, and stays as it is.
+        text = re.sub(r"(\"'\"|'[^'\n]*')|\\(?!\n)", lambda found: found[1] or r"\\", text)
+    text = _from_libvirt_log(text)
+    start = _PROGRAM_IN_TEXT.search(text)
+    lab = re.match(r"\s*(?:lab:\S+|\S*/\S+(?: [a-z0-9_]+)?\s+-)", text)  # or any path, options next
+    if lab is not None and (start is None or start.start() >= lab.end() - 1):
+        text = text.strip()
+    elif start is None:
+        raise CommandLineError(
+            "no QEMU program in the text; expected a command line with a word like "
+            "qemu-system-x86_64, qemu-system-ppc64, qemu-kvm or /usr/bin/kvm"
+        )
+    else:
+        text = _from_quoted_command(text, start.start())
+    if _is_unquoted(text):
+        return _bare_words(_SHELL_END.sub("", _unwrap(text)))
+    if "\\\n" not in text:
+        text = _unwrap(text)
+    try:
+        found = shlex.split(re.sub(r"\\[ \t]*\n\s*", " ", text), comments=False)
+    except ValueError as error:
+        raise CommandLineError(
+            f"the quotes of the command line do not close ({error}); "
+            "give it whole, or as separate words after --"
+        ) from None
+    return _before_shell_syntax(found)
+
+
+_SHELL_END = re.compile(r"(?:\s+(?:\d?>>?\s*\S+|&))+\s*$")
+_SHELL_SYNTAX = re.compile(r"&|&&|\|\|?|;|\d?>>?(?:&\d|\S*)|<\S*|#")
+
+
+def _before_shell_syntax(found: list[str]) -> list[str]:
+    """Cut what a shell would not hand over: redirections, ``&``, the next command."""
+    for number, word in enumerate(found):
+        before = found[number - 1].lstrip("-") if number else ""
+        if before in KNOWN and before not in FLAGS:
+            continue  # an option's argument, whatever it looks like
+        if _SHELL_SYNTAX.fullmatch(word):
+            return found[:number]
+        if number and word.endswith(";") and not word.startswith("-"):
+            return [*found[:number], word[:-1]]
+    return found
+
+
+def _tidy(text: str) -> str:
+    """Undo what mail and forum software does to a text."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    equals = re.findall(r"=(?:[0-9A-F]{2}|\n|$)", text)
+    if "=3D" in text and len(equals) == text.count("="):
+        text = quopri.decodestring(text.encode("utf-8", "surrogateescape")).decode(
+            "utf-8", "replace"
+        )
+    if re.search(r"&(?:quot|amp|gt|lt|#39|#34|nbsp);", text):
+        text = html.unescape(text)
+    text = _DASHES.sub("-", text.translate(_TYPOGRAPHY))
+    lines = text.split("\n")
+    marked = [line for line in lines if line.strip()]
+    if sum(line.lstrip().startswith(">") for line in marked) > 1:  # a quoted mail, or shell prompts
+        lines = [re.sub(r"^\s*(?:>\s?)+", "", line) for line in lines]
+    if len(marked) > 1 and all(line.endswith("$") for line in marked):  # cat -A, vi's `list`
+        lines = [line[:-1] if line.endswith("$") else line for line in lines]
+    return "\n".join(lines)
+
+
+def _from_libvirt_log(text: str) -> str:
+    """The last start of a libvirt log; other text is given back."""
+    starts = list(_LIBVIRT_START.finditer(text))
+    if starts:
+        text = text[starts[-1].end() :].lstrip("\n")
+    lines = text.split("\n")
+    for number, line in enumerate(lines):
+        if not line.rstrip().endswith("\\"):
+            continue
+        last = number
+        while last < len(lines) and lines[last].rstrip().endswith("\\"):
+            last += 1
+        if _PROGRAM_IN_TEXT.search("\n".join(lines[number : last + 1])):
+            return "\n".join(lines[number : last + 1])
+    if starts:  # libvirt before 6.0 writes one line
+        for line in lines:
+            if _PROGRAM_IN_TEXT.search(line):
+                return line
+    return text
+
+
+def _from_quoted_command(text: str, start: int) -> str:
+    """Cut what stands before the program, and the quotes around a whole command."""
+    before, text = text[:start], text[start:]
+    quote = before[-1:]
+    if quote in {"'", '"', "`"}:
+        end = text.rfind(quote)
+        if quote == "'" and (failed := re.search(r"' failed: ", text)):
+            end = failed.start()
+        if end > 0 and (quote != "'" or before.rstrip("'").rstrip().endswith(("command", "exec"))):
+            return text[:end]
+        if end > 0 and text[:end].count(quote) % 2 == 0:
+            return text[:end]
+    if before.endswith("-"):  # pstree draws |-qemu-system-x86,251092
+        text = re.sub(r"^(\S+?),\d+(?=\s)", r"\1", text)
+    return text
+
+
+def _is_unquoted(text: str) -> bool:
+    """Is this what ``ps`` shows, in which quotes and backslashes mean themselves?"""
+    if re.search(r"""(?:^|\s)-?-?(?:device|object|blockdev|netdev|audiodev)\s+\{""", text):
+        return True
+    return not re.search(r"""['"\\]""", text)
+
+
+def _unwrap(text: str) -> str:
+    r"""Join hard-wrapped lines; breaks between words stay as ``\n``."""
+    lines = text.strip("\n").split("\n")
+    if len(lines) < 2:
+        return text
+    width = max(len(line) for line in lines[:-1])
+    full = [len(line) == width for line in lines[:-1]]
+    fixed = width >= 40 and len(lines) > 2 and sum(full) >= 0.6 * len(full)
+    out = lines[0]
+    for number, line in enumerate(lines[1:]):
+        stripped = line.strip()
+        cut_within_word = (
+            out.endswith((",", "=", ":"))
+            or stripped.startswith((",", "="))
+            or bool(re.search(r"\w-$", out))
+            or (fixed and full[number])
+        )
+        if cut_within_word and not re.match(r"-[A-Za-z]", stripped):
+            out += line if fixed else stripped
+        elif cut_within_word and fixed and not re.match(r"-([\w-]+)(?:\s|$)", line):
+            out += line
+        else:
+            out += "\n" + line
+    return out
+
+
+def _bare_words(text: str) -> list[str]:
+    """Split ``ps`` output: a word that is no option belongs to the value before it."""
+    out: list[str] = []
+    pieces = re.findall(r"(\s*)(\S+)", text.strip())
+    takes_value = False
+    option = ""
+    for number, (gap, word) in enumerate(pieces):
+        name = word.lstrip("-") if word.startswith("-") and len(word) > 1 else ""
+        if number == 0 or takes_value:
+            out.append(word)
+            takes_value = False
+        elif name in KNOWN or (name and not option):
+            out.append(word)
+            option = name
+            takes_value = name not in FLAGS
+        elif option and _belongs_to(option, out[-1], word):
+            glue = "" if "\n" in gap and option not in {"append", "name", "smbios"} else " "
+            out[-1] += glue + word
+        else:
+            out.append(word)
+            if name:
+                option, takes_value = name, False
+    return out
+
+
+_IMAGE = re.compile(r"\.(?:img|iso|qcow2?|raw|vmdk|vdi|vhdx?|qed|dsk)$", re.I)
+
+
+def _belongs_to(option: str, value: str, word: str) -> bool:
+    """Is *word* a piece of *value*, torn off at a blank, rather than a disk image's name?"""
+    if option in FLAGS:
+        return False
+    if _is_open_json(value) or word.startswith(",") or value.endswith((",", "=")):
+        return True
+    if option in BLANKS_IN_VALUE:
+        return not (_IMAGE.search(word) and "=" not in word and option not in {"append", "smbios"})
+    return "=" in word or "," in word
+
+
+def _is_open_json(value: str) -> bool:
+    return value.startswith("{") and value.count("{") > value.count("}")
+
+
+def join_torn(argv: list[str]) -> list[str]:
+    """Mend a list of words in which a shell has split values with blanks (``-smbios``).
+
+    Only where the word cannot be anything else: it holds a comma and an equals sign, or the value
+    before it is open JSON, and no option or file name stands there.
+    """
+    out: list[str] = []
+    option = ""
+    takes_value = False
+    for word in argv:
+        name = word.lstrip("-") if word.startswith("-") and len(word) > 1 else ""
+        if takes_value:
+            takes_value = False
+        elif name:
+            option, takes_value = name, name in KNOWN and name not in FLAGS
+        elif (
+            out
+            and option in BLANKS_IN_VALUE | {"object"}
+            and (_is_open_json(out[-1]) or ("," in word and "=" in word))
+        ):
+            out[-1] += " " + word
+            continue
+        out.append(word)
+    return out
+
+
+_WRAPPERS = re.compile(
+    "sudo|env|exec|nice|ionice|numactl|taskset|chrt|nohup|time|command|strace|unshare|setpriv"
+    "|systemd-run|prlimit|doas"
+)
+
+
+def drop_environment(argv: list[str]) -> list[str]:
+    """Leave out environment words and wrappers (``sudo``, ``numactl …``) before the program."""
+    wrapped = False
+    while argv and (
+        (_ENVIRONMENT.fullmatch(argv[0]) and "/" not in argv[0].partition("=")[0])
+        or _WRAPPERS.fullmatch(argv[0].rpartition("/")[2])
+    ):
+        wrapped = wrapped or _WRAPPERS.fullmatch(argv[0].rpartition("/")[2]) is not None
+        argv = argv[1:]
+    if wrapped:
+        for number, word in enumerate(argv):
+            if PROGRAM.fullmatch(word):
+                return argv[number:]
+    return argv

@@ -1,0 +1,97 @@
+"""Lines that a mail, YAML or a terminal has broken, put together again."""
+
+from __future__ import annotations
+
+from migratable.explain.logs import Piece, pieces
+from migratable.messages.catalogue import Role
+from migratable.messages.recognise import Match, recognise
+
+FOLLOWING = 2
+MAX_PART = 2048
+
+
+def joined(buffer: bytes, start: int, end: int) -> list[Piece]:
+    """The line ``buffer[start:end]``, with its neighbours when that makes sense of it.
+
+    A line that nothing recognises is joined with the one before and up to two after it. One that
+    only reports a failure, or that ends inside a text, is joined with what follows when the whole
+    then says more.
+    """
+    soft = _soft_end(buffer, start, end)
+    alone = list(pieces(soft or buffer[start:end]))
+    matches = [match for piece in alone for match in recognise(piece.text)]
+    if not matches:
+        return _best(_candidates(buffer, start, end, earlier=True), ()) or alone
+    if _says_little(matches):
+        return _best(_candidates(buffer, start, end, earlier=False), matches) or alone
+    return alone
+
+
+def _soft_end(buffer: bytes, start: int, end: int) -> bytes:
+    """The line and what follows it behind soft line breaks of quoted-printable; b"" without one."""
+    text = b""
+    for _ in range(FOLLOWING + 1):
+        line = buffer[start:end].rstrip()
+        if not line.endswith(b"=") or line.endswith(b"=="):
+            return text and text + _part(line)
+        text += (line if not text else _part(line))[:-1]
+        start = end + 1
+        stop = buffer.find(b"\n", start)
+        end = stop if stop >= 0 else len(buffer)
+    return text
+
+
+def _says_little(matches: list[Match]) -> bool:
+    """Do the matches leave room for a text that goes on in the next line?"""
+    return all(match.message.role is Role.SYMPTOM or match.message.rank < 0 for match in matches)
+
+
+def _candidates(buffer: bytes, start: int, end: int, *, earlier: bool) -> list[bytes]:
+    """The line joined in every way, fewest lines first."""
+    line = _part(buffer[start:end])
+    before = b""
+    if earlier:
+        before = _part(buffer[buffer.rfind(b"\n", 0, max(0, start - 1)) + 1 : max(0, start - 1)])
+        if _known(before):
+            before = b""
+    candidates = []
+    text, position = line, end
+    for _ in range(FOLLOWING):
+        stop = buffer.find(b"\n", position + 1)
+        stop = stop if stop >= 0 else len(buffer)
+        following = _part(buffer[position + 1 : stop])
+        if not following or _known(following):
+            break
+        text, position = _join(text, following), stop
+        candidates.append(text)
+    if before:
+        candidates += [_join(before, line), *(_join(before, text) for text in candidates)]
+    return candidates
+
+
+def _part(raw: bytes) -> bytes:
+    return raw[:MAX_PART].strip().lstrip(b"> \t")
+
+
+def _known(part: bytes) -> bool:
+    return any(recognise(piece.text) for piece in pieces(part))
+
+
+def _join(first: bytes, second: bytes) -> bytes:
+    # "=" at the end: a soft line break of quoted-printable, which stands inside words too.
+    return first[:-1] + second if first.endswith(b"=") else first + b" " + second
+
+
+def _best(candidates: list[bytes], known: tuple[()] | list[Match]) -> list[Piece]:
+    """The first candidate with a cause that is named more surely than what is *known*."""
+    surest = max((_worth(match) for match in known), default=(-1, -9))
+    for candidate in candidates:
+        found = list(pieces(candidate))
+        matches = [match for piece in found for match in recognise(piece.text)]
+        if max((_worth(match) for match in matches), default=(-1, -9)) > surest:
+            return found
+    return []
+
+
+def _worth(match: Match) -> tuple[int, int]:
+    return (1 if match.message.role is Role.CAUSE else 0, match.message.rank)

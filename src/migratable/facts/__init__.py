@@ -1,0 +1,1 @@
+"""Facts about QEMU as data, each in one place, with its origin."""

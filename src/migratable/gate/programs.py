@@ -1,0 +1,184 @@
+"""QEMU programs that are compared with one another, and what each says it has."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from migratable.commandline import inert, parse
+from migratable.errors import PlanError, QemuError
+from migratable.profile import collect
+from migratable.qemu import vmstate_dump
+from migratable.qemu.process import QemuProcess, private_folder
+from migratable.qemu.qmp import QmpError
+from migratable.releases import QemuVersion
+
+_MACHINE = re.compile(r"^(?P<name>\S+)\s+(?P<text>.*?)\s*(?:\(alias of (?P<alias>[^)]+)\))?\s*$")
+_DEVICE = re.compile(r'^name "(?P<name>[^"]+)"(?:, bus (?P<bus>[^,]+))?')
+_CATEGORY = re.compile(r"^(\S.*) devices:$")
+_FORM = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """A line of ``-device help``.
+
+    :ivar bus: type of bus that it plugs into; empty when it needs none.
+    :ivar properties: name to type, of those that can be set.
+    """
+
+    name: str
+    bus: str = ""
+    category: str = ""
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """One QEMU.
+
+    :ivar label: its release, or the name that the user gave it.
+    :ivar machines: canonical machine types, in its own order.
+    """
+
+    label: str
+    command: tuple[str, ...]
+    version: QemuVersion
+    machines: tuple[str, ...]
+    devices: Mapping[str, Device]
+
+
+def program(word: str, arch: str) -> Program:
+    """Ask a program what it has; the answer is kept for each program file.
+
+    :param word: a lab release (``10.0``), a program (``/build/qemu-system-x86_64``), or
+        ``NAME=PROGRAM``.
+    :raise PlanError: When it is none of these.
+    :raise MigratableError: When the program cannot be asked.
+    """
+    label, equals, path = word.partition("=")
+    path = path if equals else (word if "/" in word else "")
+    if path:
+        if not Path(path).is_file():
+            raise PlanError(f"--releases {word}: no program {path}")
+        command: tuple[str, ...] = (str(Path(path).resolve()),)
+    else:
+        from migratable.lab import find  # noqa: PLC0415 -- not for programs by path
+
+        command = tuple(find(word, arch).command)
+    version = collect.program_release(command)
+    if version is None:
+        raise PlanError(f"--releases {word}: the program does not say its version")
+    kept = vmstate_dump.cache_folder() / f"{vmstate_dump.identity(command)}.devices-{_FORM}"
+    try:
+        found = json.loads(kept.read_text("utf-8"))
+    except (OSError, ValueError):
+        found = _ask(command)
+        with contextlib.suppress(OSError):  # no cache is no failure
+            vmstate_dump.keep(kept, json.dumps(found).encode())
+    return Program(
+        label=label if equals or not path else str(version),
+        command=command,
+        version=version,
+        machines=tuple(found["machines"]),
+        devices={row[0]: _device(row) for row in found["devices"]},
+    )
+
+
+def _device(row: list[Any]) -> Device:
+    name, bus, category, properties = row
+    return Device(name=name, bus=bus, category=category, properties=properties)
+
+
+def _ask(command: tuple[str, ...]) -> dict[str, Any]:
+    devices = list(read_devices(_help(command, "-device")))
+    properties = _properties(command, [one.name for one in devices])
+    return {
+        "machines": read_machines(_help(command, "-machine")),
+        "devices": [
+            [one.name, one.bus, one.category, properties.get(one.name, {})] for one in devices
+        ],
+    }
+
+
+def _help(command: tuple[str, ...], option: str) -> str:
+    try:
+        done = subprocess.run(
+            [*command, option, "help"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise QemuError(f"{command[-1]} {option} help: {error}") from None
+    text = done.stdout.decode("utf-8", "replace") or done.stderr.decode("utf-8", "replace")
+    if done.returncode != 0:
+        raise QemuError(f"{command[-1]} {option} help: status {done.returncode}: {text[:500]}")
+    return text
+
+
+def read_machines(text: str) -> list[str]:
+    """Canonical machine types of ``-machine help``, without aliases and ``none``."""
+    found = []
+    for line in text.splitlines()[1:]:
+        match = _MACHINE.match(line)
+        if match and not match["alias"] and match["name"] != "none":
+            found.append(match["name"])
+    return found
+
+
+def read_devices(text: str) -> list[Device]:
+    """Devices of ``-device help``; CPU models are not devices to us."""
+    found: dict[str, Device] = {}
+    category = ""
+    for line in text.splitlines():
+        head = _CATEGORY.match(line)
+        if head:
+            category = head[1]
+            continue
+        match = _DEVICE.match(line)
+        if match and category != "CPU":
+            found.setdefault(
+                match["name"],
+                Device(name=match["name"], bus=match["bus"] or "", category=category),
+            )
+    return list(found.values())
+
+
+def _properties(command: tuple[str, ...], names: list[str]) -> dict[str, dict[str, str]]:
+    """Properties of each device, asked from a machine that has none of them.
+
+    A program dies of a device whose module is not installed; it is started again for the rest.
+    """
+    found: dict[str, dict[str, str]] = {}
+    left = list(names)
+    while left:
+        before = len(left)
+        try:
+            _listed(command, left, found)
+        except QemuError:
+            if len(left) == before:
+                raise
+    return found
+
+
+def _listed(command: tuple[str, ...], left: list[str], found: dict[str, dict[str, str]]) -> None:
+    """Take names off *left* as they are asked; stop where the program does."""
+    line = parse([*command, "-machine", "none", "-nodefaults"])
+    with private_folder() as folder:
+        quiet = inert(line, release=None, private_dir=folder)
+        with QemuProcess(command, quiet) as qemu:
+            while left:
+                name = left.pop(0)
+                try:
+                    rows = qemu.qmp("device-list-properties", typename=name)
+                except QmpError:
+                    continue  # an alias: the device is there by its own name too
+                found[name] = {str(row["name"]): str(row["type"]) for row in rows}

@@ -1,0 +1,100 @@
+"""CPU models for the destination by what the stream says of the guest's processor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.commandline import CommandLine
+from migratable.errors import CommandLineError, StreamError
+from migratable.hints.candidate import Candidate, Situation
+from migratable.stream.fields import decode
+
+_SPR_PVR = 0x11F
+
+
+def pvr(at: Situation) -> int | None:
+    """Processor version register of the guest's first CPU."""
+    section = at.guest.sections.get(("cpu", 0))
+    if section is None or not at.pseries:
+        return None
+    try:
+        registers = decode(section).value("env.spr")
+    except StreamError:
+        return None
+    if isinstance(registers, tuple) and len(registers) > _SPR_PVR:
+        return int(registers[_SPR_PVR]) & 0xFFFFFFFF
+    return None
+
+
+def compat(at: Situation) -> int | None:
+    """Logical PVR of the guest's compatibility mode, None without."""
+    section = at.guest.sections.get(("cpu", 0))
+    if section is None:
+        return None
+    try:
+        sub = decode(section).subsection("cpu/compat")
+    except StreamError:
+        return None
+    value = None if sub is None else sub.value("compat_pvr")
+    return value if isinstance(value, int) and value else None
+
+
+def models(at: Situation) -> Iterator[Candidate]:
+    """``-cpu`` with the very processor of the guest, then its family's others."""
+    if not at.pseries:
+        return
+    from migratable.pseries import release, releases  # noqa: PLC0415 -- pseries only
+
+    wanted = pvr(at)
+    if wanted is None:
+        return
+    names = [f"{at.program_release[0]}.{at.program_release[1]}", *reversed(releases())]
+    seen: set[str] = set()
+    for name in names:
+        try:
+            build = release(name)
+        except CommandLineError:
+            continue
+        exact = [one.name for one in build.models.values() if one.pvr == wanted]
+        for model in exact:
+            if model not in seen:
+                seen.add(model)
+                yield with_model(at, model)
+        if exact and name == names[0]:
+            return
+
+
+def with_model(at: Situation, model: str) -> Candidate:
+    """Another model, its features kept; ``-device MODEL-spapr-cpu-core`` go with it."""
+    old = (at.line.cpu or "").lower()
+
+    def edit(line: CommandLine) -> CommandLine:
+        line = line.with_cpu(model)
+        for option, driver, _ in list(line.devices()):
+            if driver.endswith("-spapr-cpu-core") and driver.lower().startswith(old or "power"):
+                fields = option.fields.set("driver", f"{model}-spapr-cpu-core")
+                line = line.replace(option, option.with_fields(fields))
+        return line
+
+    return Candidate(action=f"-cpu {model}", edit=edit)
+
+
+def without_features(at: Situation) -> Iterator[Candidate]:
+    """``-cpu`` without each of its features; QEMU's own default."""
+    for option in at.line.all("cpu"):
+        for key in [key for key, _ in option.fields.items() if key != "model"]:
+
+            def edit(line: CommandLine, key: str = key) -> CommandLine:
+                now = next(line.all("cpu"))
+                return line.replace(now, now.with_fields(now.fields.delete(key)))
+
+            yield Candidate(action=f"-cpu without {key}", edit=edit)
+
+
+def families(at: Situation) -> Iterator[Candidate]:
+    """For a guest in a compatibility mode: newer families, which have the mode."""
+    if compat(at) is None or not at.pseries:
+        return
+    for model in ("POWER8", "POWER9", "POWER10"):
+        if (at.line.cpu or "").lower() != model.lower():
+            yield with_model(at, model)

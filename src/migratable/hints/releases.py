@@ -1,0 +1,20 @@
+"""Other releases that take the stream with the same command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.hints.candidate import Candidate, Situation
+from migratable.verdict import Side
+
+
+def advice(at: Situation) -> Iterator[Candidate]:
+    """What to do when the program itself is the cause."""
+    del at
+    yield Candidate(
+        action="no option of this QEMU takes it: a destination with the source's release or a "
+        "newer one (migratable route finds a way), or the guest restarted with a machine type and "
+        "devices that both sides have",
+        side=Side.SOURCE,
+        needs_guest_restart=True,
+    )

@@ -1,0 +1,24 @@
+"""Another processor version: the CPU model with the guest's, or a compatibility mode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.hints import cpus, line_edits
+from migratable.hints.candidate import Candidate, Situation
+from migratable.verdict import Finding, Side
+
+
+def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
+    """``-cpu`` with the guest's processor."""
+    yield from cpus.models(at)
+    yield from cpus.families(at)
+    if at.line.get("machine", "max-cpu-compat") is not None:
+        yield line_edits.machine("max-cpu-compat", None)
+    if finding.facts.get("pvr") is not None:
+        yield Candidate(
+            action="start the guest with max-cpu-compat= of a mode that both processors have; then "
+            "it moves between versions of the processor",
+            side=Side.SOURCE,
+            needs_guest_restart=True,
+        )

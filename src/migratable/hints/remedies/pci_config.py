@@ -1,0 +1,30 @@
+"""Another PCI configuration: another device at the place, or the same with other properties."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.hints import devices, machine_options, pci_placement, property_probe
+from migratable.hints.candidate import Candidate, Situation
+from migratable.verdict import Finding
+
+_HEADER_TYPE = 0x0E
+
+
+def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
+    """Places first when it is another device; else properties, given ones dropped first."""
+    idstr = finding.device or ""
+    registers = list(finding.facts.get("bytes", ()))
+    if registers and registers[0] < 4:
+        yield from pci_placement.arranged(at, idstr)
+    if idstr.rpartition("/")[2].startswith("virtio"):
+        yield from machine_options.other_cpus(at)
+    node = devices.node_of(at, idstr)
+    if registers == [_HEADER_TYPE] and node is not None:
+        several = "off" if node.prop("multifunction") == "true" else "on"
+        yield from devices.with_property(at, idstr, "multifunction", several)
+    yield from devices.behind(at, idstr)
+    yield from property_probe.properties(at, idstr)
+    yield from devices.dropped(at, idstr)
+    yield from pci_placement.exchanged(at, idstr)
+    yield from pci_placement.moves(at)

@@ -1,0 +1,54 @@
+"""Sizes: ``-m`` and memory backends, video memory, option ROMs, firmware."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.hints import devices, memory, pci_placement
+from migratable.hints.candidate import Candidate, Situation
+from migratable.verdict import Finding
+
+_MIB = 1 << 20
+
+
+def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
+    """By what the block is."""
+    block, size = str(finding.facts.get("block", "")), int(finding.facts.get("stream", 0))
+    name = block.rpartition("/")[2]
+    if memory.backend(at.line, name) is not None:
+        yield Candidate(
+            action=f"-object …,id={name},size={memory.text(size)}",
+            edit=lambda line: memory.with_total(
+                memory.with_backend_size(line, name, size), at.stream
+            ),
+        )
+    if memory.is_main(name):
+        yield Candidate(
+            action=f"-m {memory.text(memory.main_size(at.line, at.stream))}",
+            edit=lambda line: memory.with_total(line, at.stream),
+        )
+    elif name.endswith(("vram", "vgamem", "vram_ram", "vga.ram")):
+        yield from _video(at, block, size)
+    elif name.endswith(".rom"):
+        yield from _rom(at, block, size)
+    elif name in {"pc.bios", "pc.rom"} or name.startswith("system.flash"):
+        yield Candidate(
+            action=f"firmware (-bios, -drive if=pflash, -machine pflash0=) of {size} bytes, as the "
+            "source has: the same build of the same file"
+        )
+
+
+def _video(at: Situation, block: str, size: int) -> Iterator[Candidate]:
+    yield from pci_placement.displays(at)
+    yield from devices.with_property(at, block, "vgamem_mb", str(size // _MIB))
+    yield from devices.with_property(at, block, "vgamem", memory.text(size))
+    yield from devices.with_property(at, block, "vram_size_mb", str(size // _MIB))
+    for name in ("vgamem_mb", "vgamem", "vram_size_mb"):
+        yield from devices.without(at, block, name)
+
+
+def _rom(at: Situation, block: str, size: int) -> Iterator[Candidate]:
+    yield from devices.without(at, block, "romsize")
+    yield from devices.without(at, block, "romfile")
+    yield from devices.with_property(at, block, "romsize", str(size))
+    yield Candidate(action=f"the source's ROM file for {block} ({size} bytes) as romfile=")

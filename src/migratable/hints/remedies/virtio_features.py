@@ -1,0 +1,83 @@
+"""Features of virtio that the guest's driver uses: turned on at the destination."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from migratable.commandline import CommandLine
+from migratable.hints import devices, network, pci_placement, property_probe
+from migratable.hints.candidate import Candidate, Situation
+from migratable.verdict import Finding, Side
+
+_INVERTED = {"disable-modern": "off"}
+_OFFLOAD_NAMES = """csum guest_csum gso guest_tso4 guest_tso6 guest_ecn guest_ufo host_tso4
+    host_tso6 host_ecn host_ufo guest_uso4 guest_uso6 host_uso"""
+_OFFLOADS = frozenset(_OFFLOAD_NAMES.split())
+
+
+def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
+    """``OPTION=on`` for all bits that are missing, then single properties, then the backend."""
+    idstr, kind = finding.device or "", str(finding.facts.get("kind", ""))
+    missing = int(finding.facts.get("missing", 0))
+    found = list(dict.fromkeys(options(kind, missing)))
+    option, driver = devices.option_of(at, idstr)
+    if found and driver:
+        values = {name: _INVERTED.get(name, "on") for name in found}
+        if option is not None:
+
+            def edit(line: CommandLine) -> CommandLine:
+                fields = option.fields
+                for key, value in values.items():
+                    fields = fields.set(key, value)
+                return line.replace(option, option.with_fields(fields))
+
+            name = option.fields.get("id") or driver
+            said = ",".join(f"{key}={value}" for key, value in values.items())
+            yield Candidate(action=f"-device {name}: {said}", edit=edit)
+        else:
+
+            def everywhere(line: CommandLine) -> CommandLine:
+                for key, value in values.items():
+                    line = line.with_global(driver, key, value)
+                return line
+
+            yield Candidate(
+                action=" ".join(f"-global {driver}.{k}={v}" for k, v in values.items()),
+                edit=everywhere,
+            )
+    yield from property_probe.properties(at, idstr)
+    yield from devices.dropped(at, idstr)
+    yield from pci_placement.exchanged(at, idstr)
+    if kind == "virtio-net" and option is not None and _OFFLOADS & set(found):
+        netdev = option.fields.get("netdev")
+        if netdev is not None:
+            yield network.with_tap(netdev, "offloads need vnet_hdr")
+    names = str(finding.facts.get("names", "features"))
+    yield Candidate(
+        action=f"turn {names} off at the source's device and restart the guest, or unload its "
+        "driver there while it is moved",
+        side=Side.SOURCE,
+        needs_guest_restart=True,
+    )
+
+
+def options(kind: str, bits: int) -> Iterator[str]:
+    """Properties that offer bits of a kind of device (``virtio-net``)."""
+    table = _table()
+    own = table.get(re.sub("^virtio-", "", kind), {})
+    for bit in range(bits.bit_length()):
+        if bits >> bit & 1:
+            known: dict[str, Any] = own.get(str(bit)) or table["common"].get(str(bit)) or {}
+            if "option" in known:
+                yield str(known["option"])
+
+
+@cache
+def _table() -> dict[str, Any]:
+    text = resources.files("migratable.facts").joinpath("virtio.toml").read_text("utf-8")
+    return tomllib.loads(text)

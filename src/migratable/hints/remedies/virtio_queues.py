@@ -1,0 +1,32 @@
+"""Virtqueues: their number and size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.hints import devices, machine_options, pci_placement, property_probe
+from migratable.hints.candidate import Candidate, Situation
+from migratable.verdict import Finding, Side
+
+_ANY_SIZE = 1024
+
+
+def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
+    """Properties with the numbers of the stream."""
+    idstr = finding.device or ""
+    size = int(finding.facts.get("size", 0))
+    if size != _ANY_SIZE:
+        yield from machine_options.other_cpus(at)
+        yield from property_probe.properties(at, idstr)
+    else:
+        for key in ("queue-size", "virtqueue_size", "rx_queue_size"):
+            yield from devices.with_property(at, idstr, key, str(size))
+    yield from devices.dropped(at, idstr)
+    yield from pci_placement.exchanged(at, idstr)
+    if size == _ANY_SIZE:
+        yield Candidate(
+            action="no option of the destination: releases up to 10.x start these queues with 1024 "
+            "entries and this one takes only what it allocated. Go to a release before 11.0, or "
+            "unload the guest's driver (or unplug the device) at the source while it is moved",
+            side=Side.SOURCE,
+        )

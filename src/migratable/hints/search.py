@@ -1,0 +1,339 @@
+"""Try candidates: collect and check each, go on from those that remove a cause, within a time.
+
+Greedy: the first finding that refuses is taken and its candidates are tried in order. One after
+which the destination loads, or fewer causes are left, is kept and the search goes on from there;
+one that removes the finding and brings another is kept only when a few more are no better. At the
+end every step that turns out not to be needed is taken back.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from migratable.check import check, not_started
+from migratable.commandline import CommandLine
+from migratable.errors import DestinationStartError, MigratableError
+from migratable.hints import line_edits
+from migratable.hints.candidate import Candidate, Situation, candidates
+from migratable.hints.guest import Guest
+from migratable.hints.start_error import said
+from migratable.profile.collect import collect
+from migratable.profile.model import Profile
+from migratable.stream import Stream
+from migratable.verdict import Finding, Outcome, Severity, Verdict
+
+START = "destination-start"
+_MOST_STEPS = 16
+_LOOKS_FURTHER = 5
+"""Candidates that are tried after one that may only have exchanged a cause for another."""
+
+
+class OutOfTimeError(Exception):
+    """The budget is used up."""
+
+
+@dataclass(slots=True)
+class Step:
+    """A candidate that removed a finding."""
+
+    finding: Finding
+    candidate: Candidate
+
+
+@dataclass(slots=True)
+class Solution:
+    """Steps after which the destination loads, and the line that they give."""
+
+    steps: list[Step]
+    line: CommandLine
+
+
+@dataclass(slots=True)
+class Search:
+    """One search.
+
+    :ivar deadline: ``time.monotonic()`` at which to give up.
+    :ivar tried: how many command lines were tried.
+    :ivar partly: what removed a cause and brought no other, by the finding's key.
+    :ivar refused: lines that were predicted to load and that the program refused.
+    :ivar advice: hints that cannot be tried, by the finding's key.
+    """
+
+    stream: Stream
+    release: str | None
+    deadline: float
+    progress: Callable[[str], None] | None = None
+    tried: int = 0
+    refused: set[tuple[str, ...]] = field(default_factory=set)
+    partly: dict[object, Candidate] = field(default_factory=dict)
+    advice: dict[object, list[Candidate]] = field(default_factory=dict)
+    _known: dict[tuple[str, ...], Situation | None] = field(default_factory=dict)
+    _guest: Guest | None = None
+    _been: set[tuple[str, ...]] = field(default_factory=set)
+
+    @property
+    def guest(self) -> Guest:
+        """What the stream says of its machine."""
+        if self._guest is None:
+            self._guest = Guest.of(self.stream)
+        return self._guest
+
+    @property
+    def remaining(self) -> float:
+        """Seconds that are left."""
+        return self.deadline - time.monotonic()
+
+    def situation(self, line: CommandLine) -> Situation | None:
+        """Check a command line; None when that cannot be done.
+
+        :raise OutOfTimeError: when no time is left.
+        """
+        key = tuple(line.argv)
+        if key not in self._known:
+            if self.remaining <= 0:
+                raise OutOfTimeError
+            self._known[key] = self._look(line)
+        return self._known[key]
+
+    def _look(self, line: CommandLine) -> Situation | None:
+        self.tried += 1
+        found = self._collected(line, self.stream)
+        if found is None:
+            return None
+        verdict, profile = found
+        return Situation(
+            line=line,
+            stream=self.stream,
+            guest=self.guest,
+            verdict=verdict,
+            profile=profile,
+            release=self.release,
+            timeout=max(0.5, self.remaining),
+            probe=self._probe,
+        )
+
+    def _probe(self, line: CommandLine, stream: Stream) -> tuple[Verdict, Profile | None] | None:
+        """Check another stream on another line; for remedies that try many things at once."""
+        if self.remaining <= 0:
+            raise OutOfTimeError
+        self.tried += 1
+        return self._collected(line, stream)
+
+    def _collected(
+        self, line: CommandLine, stream: Stream
+    ) -> tuple[Verdict, Profile | None] | None:
+        sizes = {block.id: block.used_length for block in stream.ram_blocks}
+        try:
+            profile = collect(
+                line,
+                release=self.release,
+                ram_sizes=sizes,
+                vmstate=False,
+                timeout=max(0.5, self.remaining),
+            )
+        except DestinationStartError as error:
+            return not_started(error.stderr, stream=stream), None
+        except MigratableError:
+            return None
+        return check(stream, profile), profile
+
+    # Solving
+
+    def solve(self, base: Situation) -> Solution | None:
+        """Find steps that make the destination load, None when there are none in time."""
+        at = base
+        steps: list[Step] = []
+        self._been = {tuple(base.line.argv), *self.refused}
+        for _ in range(_MOST_STEPS):
+            if at.verdict.outcome is Outcome.LOADS:
+                return self.least(base, Solution(steps, at.line))
+            found = self._step(at)
+            if found is None:
+                return None
+            step, new = found
+            if left(new.verdict) < left(at.verdict):
+                self.partly.setdefault(key(step.finding), step.candidate)
+            at = new
+            self._been.add(tuple(at.line.argv))
+            steps.append(step)
+        return None
+
+    def _step(self, at: Situation) -> tuple[Step, Situation] | None:
+        seen: set[object] = set()
+        for finding in refusals(at.verdict):
+            if key(finding) in seen:
+                continue
+            seen.add(key(finding))
+            best = self._best(at, finding)
+            if best is not None:
+                return best
+        return None
+
+    def _best(self, at: Situation, finding: Finding) -> tuple[Step, Situation] | None:
+        best: tuple[Step, Situation] | None = None
+        more = _LOOKS_FURTHER
+        try:
+            for candidate in self.candidates(at, finding):
+                new = self.attempt(at, candidate)
+                if new is not None and tuple(new.line.argv) in self._been:
+                    continue
+                if new is not None and better(at.verdict, new.verdict, finding):
+                    if best is None or cost(at, new) < cost(at, best[1]):
+                        best = Step(finding, candidate), new
+                    if new.verdict.outcome is Outcome.LOADS or (
+                        finding.rule != START and left(new.verdict) < left(at.verdict)
+                    ):
+                        return best
+                if best is not None:
+                    more -= 1
+                    if more <= 0:
+                        return best
+        except OutOfTimeError:
+            if best is None:
+                raise
+        return best
+
+    def least(self, base: Situation, solution: Solution) -> Solution:
+        """The same without steps that are not needed, as far as time allows."""
+        steps = solution.steps
+        if len(steps) < 2:
+            return solution
+        try:
+            for step in list(steps):
+                fewer = [one for one in steps if one is not step]
+                line = applied(base.line, fewer)
+                if line is None:
+                    continue
+                new = self.situation(line)
+                loads = new is not None and new.verdict.outcome is Outcome.LOADS
+                if loads and tuple(line.argv) not in self.refused:
+                    steps, solution = fewer, Solution(fewer, line)
+        except OutOfTimeError:
+            pass
+        return solution
+
+    def candidates(self, at: Situation, finding: Finding) -> Iterator[Candidate]:
+        """Candidates that can be tried; the others are kept as advice."""
+        for candidate in self._proposed(at, finding):
+            if candidate.edit is None:
+                kept = self.advice.setdefault(key(finding), [])
+                if all(one.action != candidate.action for one in kept):
+                    kept.append(candidate)
+            else:
+                yield candidate
+
+    def _proposed(self, at: Situation, finding: Finding) -> Iterator[Candidate]:
+        return candidates(at, finding)
+
+    def attempt(self, at: Situation, candidate: Candidate) -> Situation | None:
+        """Try one; None when it changes nothing or cannot be tried.
+
+        :raise OutOfTimeError: when no time is left.
+        """
+        assert candidate.edit is not None
+        try:
+            line = candidate.edit(at.line)
+        except MigratableError:
+            return None
+        if line.argv == at.line.argv:
+            return None
+        if self.progress is not None:
+            self.progress(candidate.action)
+        return self.situation(line)
+
+    def alternatives(self, base: Situation, solution: Solution, most: int) -> Iterator[Solution]:
+        """Other remedies for the finding that one step alone solved.
+
+        Not those that change the same members of the line in another way, or more beside them, or
+        that have more or fewer devices.
+        """
+        if len(solution.steps) != 1 or most < 1 or solution.steps[0].candidate.sole:
+            return
+        finding = solution.steps[0].finding
+        shown = [line_edits.differences(base.line, solution.line)]
+        misses = 0
+        for candidate in self.candidates(base, finding):
+            try:
+                line = None if candidate.edit is None else candidate.edit(base.line)
+            except MigratableError:
+                continue
+            if line is None or any(line_edits.differences(base.line, line) >= one for one in shown):
+                continue
+            if len(list(line.devices())) != len(list(solution.line.devices())):
+                continue
+            new = self.attempt(base, candidate)
+            if new is not None and new.verdict.outcome is Outcome.LOADS:
+                shown.append(line_edits.differences(base.line, new.line))
+                yield Solution([Step(finding, candidate)], new.line)
+            else:
+                misses += 1
+            if len(shown) > most or misses > most:
+                return
+
+
+def applied(line: CommandLine, steps: Sequence[Step]) -> CommandLine | None:
+    """The line with all steps, None when one needs what another did."""
+    for step in steps:
+        assert step.candidate.edit is not None
+        try:
+            line = step.candidate.edit(line)
+        except (MigratableError, StopIteration):
+            return None
+    return line
+
+
+def key(finding: Finding) -> object:
+    """What makes a finding the same one on another command line."""
+    block = finding.facts.get("block")
+    detail: object = None
+    if finding.rule == "pci-config":
+        detail = tuple(finding.facts.get("bytes", ()))[:1]
+    elif finding.rule == START:
+        detail = said(finding)
+    return (
+        finding.rule,
+        finding.device,
+        finding.instance_id,
+        finding.subsection,
+        finding.field,
+        block,
+        detail,
+    )
+
+
+def left(verdict: Verdict) -> float:
+    """How far a verdict is from loading: causes that are left; the start's hides all others."""
+    if verdict.outcome is Outcome.LOADS:
+        return 0.0
+    found = {key(one) for one in refusals(verdict)}
+    if any(one.rule == START for one in refusals(verdict)):
+        return float("inf")
+    return float(len(found)) or float("inf")
+
+
+def cost(at: Situation, new: Situation) -> float:
+    """Causes that are left; a device taken out is as bad as one more."""
+    return left(new.verdict) + max(0, len(list(at.line.devices())) - len(list(new.line.devices())))
+
+
+def refusals(verdict: Verdict) -> list[Finding]:
+    """Findings that refuse, in the stream's order."""
+    return [one for one in verdict.findings if one.severity is Severity.REFUSES]
+
+
+def better(old: Verdict, new: Verdict, finding: Finding) -> bool:
+    """Is the finding gone, and are there not more causes than before?"""
+    before, after = refusals(old), refusals(new)
+    if new.outcome is Outcome.UNKNOWN and not after:
+        return False
+    if any(key(one) == key(finding) for one in after):
+        return False
+    if finding.rule == START:
+        return True
+    if any(one.rule == START for one in after):
+        return False
+    if finding.rule in {"machine-type", "not-migratable"}:
+        return True
+    return len(after) <= len(before)

@@ -1,0 +1,42 @@
+"""Ports of a virtio serial controller."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.commandline import CommandLine
+from migratable.hints import devices
+from migratable.hints.candidate import Candidate, Situation
+from migratable.verdict import Finding
+
+
+def numbered(at: Situation, finding: Finding) -> Iterator[Candidate]:
+    """``nr=`` of its ports as the guest has them, in the order of the line.
+
+    Port 0 is kept for a console and always in the guest's map (hw/char/virtio-serial-bus.c:
+    virtio_serial_device_realize).
+    """
+    wanted = [number for number in finding.facts.get("ports", ()) if number]
+    option, _ = devices.option_of(at, finding.device or "")
+    name = None if option is None else option.fields.get("id")
+    ports = [
+        (one, driver)
+        for one, driver, _ in at.line.devices()
+        if driver in {"virtserialport", "virtconsole"}
+        and ((one.fields.get("bus") or "").rpartition(".")[0] == name or "bus" not in one.fields)
+    ]
+    if len(ports) == len(wanted) + 1 and ports[0][1] == "virtconsole":
+        del ports[0]  # on port 0
+    if not ports or len(ports) != len(wanted):
+        return
+
+    def edit(line: CommandLine) -> CommandLine:
+        for (one, _), number in zip(ports, wanted, strict=True):
+            line = line.replace(one, one.with_fields(one.fields.set("nr", str(number))))
+        return line
+
+    said = ", ".join(
+        f"-device {one.fields.get('id') or driver}: nr={number}"
+        for (one, driver), number in zip(ports, wanted, strict=True)
+    )
+    yield Candidate(action=said, edit=edit)

@@ -1,0 +1,40 @@
+"""What QEMU prints when an incoming migration fails, by release, and what it means.
+
+Knowledge is data: ``messages/*.toml`` (what is printed) and ``cases/*.toml`` (public faults with
+the releases that have them). Two directions share it:
+
+* :func:`text` renders a message in a release's wording; :func:`failure` puts lines together.
+* :func:`recognise` finds the messages in a line of a log.
+"""
+
+from __future__ import annotations
+
+from migratable.messages.catalogue import (
+    Fault,
+    Message,
+    Role,
+    Text,
+    chained,
+    message,
+    messages,
+    rules,
+    text,
+)
+from migratable.messages.recognise import Match, recognise
+from migratable.messages.render import failure, strerror
+
+__all__ = [
+    "Fault",
+    "Match",
+    "Message",
+    "Role",
+    "Text",
+    "chained",
+    "failure",
+    "message",
+    "messages",
+    "recognise",
+    "rules",
+    "strerror",
+    "text",
+]

@@ -1,0 +1,110 @@
+"""From a line of a log to the messages in it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache, lru_cache
+
+from migratable.messages.catalogue import Message, Text, messages
+from migratable.messages.template import Value
+
+# Messages of this rank or below have so little text that they must be the whole line.
+WEAK = -2
+# Characters of a line whose matches are kept for the next time.
+REMEMBERED = 1000
+
+# The program's name, and the function's or device's that some messages have behind it.
+_PREFIX = re.compile(r"(?:.*?(?:qemu[\w-]*|kvm[\w-]*)(?:\[\d+\])?: )(?P<function>[\w.:-]+: )?|")
+
+
+def _whole(line: str, hit: re.Match[str]) -> bool:
+    """Is the match all that the program said, or at least its end?"""
+    prefix = _PREFIX.match(line)
+    start = prefix.end() if prefix else 0
+    return hit.start() <= start and not line[hit.end() :].strip()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """A message found in a line.
+
+    :ivar start, end: where in the line, in characters.
+    """
+
+    message: Message
+    text: Text
+    params: dict[str, Value]
+    start: int
+    end: int
+
+
+@cache
+def _index() -> tuple[tuple[str, tuple[tuple[Message, Text], ...]], ...]:
+    """Texts by their longest literal, so that one ``in`` decides about most of them."""
+    by_literal: dict[str, list[tuple[Message, Text]]] = {}
+    for message in messages():
+        for text in message.recognised:
+            # The first word of the literal is safe against changed spacing; the longest is rarest.
+            literal = text.template.literal
+            if text.template.sentence and literal is text.template.parts[0]:
+                literal = literal[1:]
+            word = max(literal.split(), key=len, default="")
+            by_literal.setdefault(word, []).append((message, text))
+    return tuple((word, tuple(texts)) for word, texts in by_literal.items())
+
+
+def recognise(line: str) -> list[Match]:
+    """All messages in *line*, in the order in which they stand there.
+
+    A line may hold several: from 10.2 QEMU chains them. A match inside a longer match of another
+    message is left out. Never raises.
+    """
+    return list(_short(line) if len(line) <= REMEMBERED else _search(line))
+
+
+@lru_cache(maxsize=1024)
+def _short(line: str) -> tuple[Match, ...]:
+    # The same line is asked about as a hit, as a neighbour, and joined; logs repeat themselves.
+    return tuple(_search(line))
+
+
+def _search(line: str) -> list[Match]:
+    found: list[tuple[Match, list[tuple[int, int]]]] = []
+    for word, texts in _index():
+        if word not in line:
+            continue
+        for message, text in texts:
+            hit = text.template.pattern.search(line)
+            if hit is None or (message.rank <= WEAK and not _whole(line, hit)):
+                continue
+            if message.unless and re.search(message.unless, hit[0]):
+                continue
+            match = Match(
+                message=message,
+                text=text,
+                params=text.template.values(hit),
+                start=hit.start(),
+                end=hit.end(),
+            )
+            # What a wrapper quotes ("failed: …") is looked at for itself.
+            quoted = [
+                hit.span(part.name) for part in text.template.parameters if part.spec == "line"
+            ]
+            found.append((match, quoted))
+    if len(found) < 2:
+        return [match for match, _ in found]
+    # Of two that cover the same text the one with more fixed text is meant.
+    found.sort(key=lambda item: (item[0].start, -item[0].end, -len(item[0].text.template.fixed)))
+    kept: list[tuple[Match, list[tuple[int, int]]]] = []
+    for match, quoted in found:
+        if not any(_covers(other, spans, match) for other, spans in kept):
+            kept.append((match, quoted))
+    return [match for match, _ in kept]
+
+
+def _covers(other: Match, quoted: list[tuple[int, int]], match: Match) -> bool:
+    """Is *match* a part of *other* that says nothing by itself?"""
+    if not (other.start <= match.start and match.end <= other.end):
+        return False
+    return not any(start <= match.start and match.end <= end for start, end in quoted)

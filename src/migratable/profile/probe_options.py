@@ -1,0 +1,98 @@
+"""Options that are left out of an inert line must exist all the same.
+
+QEMU looks every option up before it acts on any (the first loop of ``qemu_init``, ``lookup_opt``):
+an option that the release does not know ends it at once. What the inert line keeps QEMU checks by
+itself. When it leaves out options that not all releases know, all options are shown to the program
+behind ``-version``: it looks them up, then acts on the first, and ends.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterable, Sequence
+
+from migratable.commandline.line import IMAGE, CommandLine, Option
+from migratable.errors import DestinationStartError
+from migratable.qemu.start_errors import start_message
+
+DATED = frozenset(
+    [
+        "alt-grab",
+        "async-teardown",
+        "chroot",
+        "clock",
+        "ctrl-grab",
+        "curses",
+        "dumpdtb",
+        "enable-fips",
+        "jitdump",
+        "no-frame",
+        "no-kvm",
+        "no-quit",
+        "perfmap",
+        "portrait",
+        "realtime",
+        "rotate",
+        "run-with",
+        "runas",
+        "sdl",
+        "shim",
+        "show-cursor",
+        "singlestep",
+        "tb-size",
+        "tdf",
+        "writeconfig",
+    ]
+)
+"""Options of ``commandline_inert._DROPPED`` that not every release knows."""
+
+
+class HostOptionError(Exception):
+    """The program refuses the line for an option of the host's side, or it may be for that.
+
+    :ivar error: what it said.
+    """
+
+    def __init__(self, error: DestinationStartError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+_NOT_THERE = re.compile(r"-\S+: invalid option$")
+
+
+def examine(command: Sequence[str], line: CommandLine, *, timeout: float) -> None:
+    """Ask the program whether it knows the options that the inert line leaves out.
+
+    :param command: words that start the program.
+    :raise HostOptionError: When it does not, with its own line.
+    """
+    if not any(one.name in DATED for one in line.options):
+        return
+    for text in _said(command, line.options, timeout):
+        found = re.sub(r"^\S*qemu\S*: ", "", text)
+        if _NOT_THERE.match(found):
+            raise HostOptionError(
+                DestinationStartError(start_message("", (found,)), stderr=(found,))
+            )
+
+
+def _said(command: Sequence[str], options: Iterable[Option], timeout: float) -> list[str]:
+    words = ["-version"]
+    for option in options:
+        words += option.words[:1]
+        if option.value is not None and option.spelled != IMAGE:
+            words.append("x")  # nothing is looked at behind -version
+    try:
+        ended = subprocess.run(
+            [*command, *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            timeout=timeout,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return []  # the start will tell
+    return ended.stderr.decode("utf-8", "replace").splitlines()

@@ -1,0 +1,354 @@
+"""Start and stop an inert QEMU, so that nothing is left behind whatever happens.
+
+::
+
+    with private_folder() as folder:
+        quiet = inert(line, release=None, private_dir=folder)
+        with QemuProcess(["qemu-system-x86_64"], quiet, extra=["-incoming", "defer"]) as qemu:
+            qemu.qmp("query-status")
+            qemu.pid, qemu.stderr_lines(), qemu.wait(5)
+
+QEMU dies with the thread that started it, also when that is killed (``PR_SET_PDEATHSIG``). Its
+monitor is one end of a socket pair, so it listens nowhere; stdin is empty, stdout goes nowhere,
+stderr into a bounded buffer. Taps live in a user and network namespace of its own, for which no
+privilege is needed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from migratable.commandline.inert.inert import InertCommandLine
+from migratable.errors import DestinationStartError, QemuError
+from migratable.qemu.qmp import Qmp, QmpClosedError
+from migratable.qemu.start_errors import start_message
+
+_LAUNCHER = Path(__file__).with_name("launcher.py")
+_STDERR_LIMIT = 256 << 10
+_PREFIX = re.compile(r"^[^\s:]*(?:qemu|kvm)[^\s:]*: ")
+_NO_NAMESPACE = 125
+_MONITOR = "migratable-qmp"
+
+
+def private_path() -> Path:
+    """Give a path for a private folder; nothing is created until something must be in it."""
+    folder = Path(tempfile.gettempdir())
+    if len(str(folder)) > 60:  # a socket's path has 107 bytes at most
+        folder = Path("/tmp")  # noqa: S108 -- the name in it is random, the folder mode 0700
+    return folder / f"migratable-{secrets.token_hex(8)}"
+
+
+@contextlib.contextmanager
+def private_folder() -> Iterator[Path]:
+    """A path for private files, removed with all that is in it at the end."""
+    path = private_path()
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def namespaces_work() -> bool:
+    """Can a user and network namespace with taps be had here without root?
+
+    Asked once for each process; about 15 ms.
+    """
+    global _namespaces  # noqa: PLW0603 -- a cache for the life of the process
+    if _namespaces is None:
+        if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+            _namespaces = False
+        else:
+            command = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), "1", "true"]
+            try:
+                done = subprocess.run(command, capture_output=True, timeout=10, check=False)
+                _namespaces = done.returncode == 0
+            except (OSError, subprocess.TimeoutExpired):
+                _namespaces = False
+    return _namespaces
+
+
+_namespaces: bool | None = None
+
+
+class QemuProcess:
+    """A running inert QEMU as a context manager.
+
+    :ivar pid: process id of QEMU itself.
+    :ivar greeting: the QMP greeting.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        inert: InertCommandLine,
+        *,
+        extra: Sequence[str] = (),
+        timeout: float = 60.0,
+    ) -> None:
+        """Prepare; nothing is started before the ``with``.
+
+        :param command: words that start the program (a path, or a starter with its arguments).
+        :param extra: more arguments, for example ``-incoming defer``.
+        :param timeout: seconds for the start, and for each QMP command.
+        """
+        self._command = list(command)
+        self._inert = inert
+        self._extra = list(extra)
+        self._timeout = timeout
+        self._process: subprocess.Popen[bytes] | None = None
+        self._helpers: list[subprocess.Popen[bytes]] = []
+        self._qmp: Qmp | None = None
+        self._inherited: dict[str, int] = {}
+        self._stderr = bytearray()
+        self._reader: threading.Thread | None = None
+        self._pid = 0
+
+    # Life
+
+    def __enter__(self) -> Self:
+        """Start it and wait until the machine stands.
+
+        :raise DestinationStartError: When the program ends before; with the lines it printed.
+        :raise QemuError: When it hangs.
+        """
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End it and remove what it used."""
+        self.stop()
+
+    def _start(self) -> None:
+        self._prepare()
+        ours, theirs = socket.socketpair()
+        self._qmp = Qmp(ours)
+        try:
+            monitor = ["-chardev", f"socket,id={_MONITOR},fd={theirs.fileno()}"]
+            monitor += ["-mon", f"chardev={_MONITOR},mode=control"]
+            argv = [*self._command, *self._words(), *monitor, *self._extra]
+            self._process = self._spawn(argv, pass_fds=[theirs.fileno(), *self._inherited.values()])
+        finally:
+            theirs.close()
+            self._close_inherited()
+        self._reader = threading.Thread(target=self._collect_stderr, daemon=True)
+        self._reader.start()
+        try:
+            self._qmp.negotiate(self._timeout)
+        except QmpClosedError:
+            raise self._start_error() from None
+        self._pid = self._real_pid()
+
+    def _words(self) -> Iterator[str]:
+        """Arguments in which private files and sockets are descriptors, which QEMU inherits."""
+        longest_first = sorted(self._inherited.items(), key=lambda one: -len(one[0]))
+        for word in self._inert.plain_argv:
+            for name, descriptor in longest_first:
+                socket_ = name.startswith("path=")
+                ours = f"fd={descriptor}" if socket_ else f"/proc/self/fd/{descriptor}"
+                word = word.replace(name.replace(",", ",,"), ours)  # noqa: PLW2901
+                word = word.replace(name, ours)  # noqa: PLW2901 -- the same word
+            yield word
+
+    def _close_inherited(self) -> None:
+        while self._inherited:
+            os.close(self._inherited.popitem()[1])
+
+    def _spawn(self, argv: list[str], *, pass_fds: Sequence[int] = ()) -> subprocess.Popen[bytes]:
+        namespace = "1" if self._inert.needs_netns else "0"
+        launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), namespace]
+        environment = {
+            **{name: value for name, value in os.environ.items() if name not in _HOST_VARIABLES},
+            "LC_ALL": "C",
+            # A hash page table of 512 MiB (pseries, 64 GiB) is zeroed in large pages: 0.2 s less.
+            "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+            **_NO_SOUND,
+        }
+        try:
+            return subprocess.Popen(
+                [*launcher, *argv],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                pass_fds=tuple(pass_fds),
+                start_new_session=True,
+                env=environment,
+            )
+        except OSError as error:
+            raise QemuError(f"cannot start {argv[0]}: {error}") from None
+
+    def _prepare(self) -> None:
+        """Make private files and sockets without names: whatever kills us, none is left behind."""
+        for path, size in self._inert.files.items():
+            descriptor = os.memfd_create(path.name, os.MFD_CLOEXEC)
+            self._inherited[str(path)] = descriptor
+            os.ftruncate(descriptor, size)
+        for *helper, address in self._inert.helpers:
+            ours, theirs = socket.socketpair()
+            with theirs:
+                command = [*helper, f"fd:{theirs.fileno()}"]
+                self._helpers.append(self._spawn(command, pass_fds=[theirs.fileno()]))
+            self._inherited[f"path={address}"] = ours.detach()
+
+    def kill(self) -> None:
+        """End it from another thread; the one that uses it sees its monitor close."""
+        process = self._process
+        if process is not None and process.poll() is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+    def stop(self) -> None:
+        """Kill it with everything it started; may be called twice."""
+        for process in (self._process, *self._helpers):
+            if process is None:
+                continue
+            if process.poll() is None:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        if self._reader is not None:
+            self._reader.join(1.0)
+        for process in (self._process, *self._helpers):
+            if process is not None and process.stderr is not None:
+                process.stderr.close()
+        if self._qmp is not None:
+            self._qmp.close()
+        self._close_inherited()
+
+    def wait(self, timeout: float) -> int | None:
+        """Wait for QEMU's end; its exit status, None when it still runs after *timeout* seconds."""
+        assert self._process is not None
+        try:
+            status = self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return None
+        if self._reader is not None:
+            self._reader.join(1.0)
+        return status
+
+    # Talk
+
+    @property
+    def pid(self) -> int:
+        """Process id of QEMU itself, also when a starter script is its parent."""
+        return self._pid
+
+    @property
+    def greeting(self) -> dict[str, Any]:
+        """The ``QMP`` member of the greeting, with the version."""
+        assert self._qmp is not None
+        return self._qmp.greeting
+
+    @property
+    def monitor(self) -> Qmp:
+        """The QMP connection, for events and file descriptors."""
+        assert self._qmp is not None
+        return self._qmp
+
+    def qmp(self, command: str, /, *, timeout: float | None = None, **arguments: Any) -> Any:
+        """Run a QMP command; underscores in argument names are hyphens.
+
+        :raise QmpError: When QEMU answers with an error.
+        :raise QemuError: When it hangs or ends; the message has its last lines.
+        """
+        assert self._qmp is not None
+        members = {name.replace("_", "-"): value for name, value in arguments.items()}
+        try:
+            return self._qmp.execute(command, members, timeout=timeout or self._timeout)
+        except QmpClosedError as error:
+            self.wait(2.0)
+            lines = "; ".join(self.stderr_lines()[-3:])
+            raise QemuError(f"{error}; it printed: {lines or 'nothing'}") from None
+
+    def hmp(self, command: str) -> str:
+        """Run a command of the human monitor; its text."""
+        return str(self.qmp("human-monitor-command", command_line=command))
+
+    def send_fd(self, name: str, fd: int) -> None:
+        """Hand a file descriptor over as *name* (``getfd``), for ``fd:NAME`` addresses."""
+        self.monitor.execute("getfd", {"fdname": name}, fd=fd, timeout=self._timeout)
+
+    def stderr_lines(self) -> tuple[str, ...]:
+        """What it printed to stderr until now, without the program's name; the first 256 KiB."""
+        text = bytes(self._stderr).decode("utf-8", "replace")
+        lines = (_PREFIX.sub("", line) for line in text.splitlines() if line.strip())
+        return tuple(line for line in lines if _MONITOR not in line)  # 11.1 warns of our -mon
+
+    # Inside
+
+    def _collect_stderr(self) -> None:
+        assert self._process is not None
+        assert self._process.stderr is not None
+        descriptor = self._process.stderr.fileno()
+        while True:
+            try:
+                data = os.read(descriptor, 65536)
+            except OSError:
+                return
+            if not data:
+                return
+            room = _STDERR_LIMIT - len(self._stderr)
+            self._stderr += data[: max(0, room)]
+
+    def _start_error(self) -> DestinationStartError | QemuError:
+        status = self.wait(10.0)
+        lines = self.stderr_lines()
+        launcher = [line for line in lines if line.startswith("migratable-launcher: ")]
+        if launcher:
+            text = launcher[0].removeprefix("migratable-launcher: ")
+            if status == _NO_NAMESPACE:
+                return QemuError(text)
+            return DestinationStartError(f"cannot run the program {text}", stderr=())
+        if status is None:
+            return QemuError("QEMU closed its monitor and goes on running")
+        how = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
+        return DestinationStartError(start_message(how, lines), stderr=lines)
+
+    def _real_pid(self) -> int:
+        """Our child, or the process at the end of its chain of only children (starter scripts)."""
+        assert self._process is not None
+        pid = self._process.pid
+        for _ in range(8):
+            try:
+                children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+                name = Path(f"/proc/{pid}/comm").read_text().strip()
+            except OSError:
+                return pid
+            if len(children) != 1 or name.startswith(("qemu", "ld")):
+                return pid
+            pid = int(children[0])
+        return pid
+
+
+_HOST_VARIABLES = frozenset(
+    {"DISPLAY", "WAYLAND_DISPLAY", "LISTEN_FDS", "LISTEN_PID", "XDG_RUNTIME_DIR"}
+)
+_NO_SOUND = {  # a sound device without -audiodev looks for the host's sound
+    "QEMU_AUDIO_DRV": "none",
+    "PULSE_SERVER": "/nonexistent",
+    "ALSA_CONFIG_PATH": "/dev/null",
+    "SDL_AUDIODRIVER": "dummy",
+    "JACK_NO_START_SERVER": "1",
+}

@@ -1,0 +1,197 @@
+"""From what a destination did to a :class:`~migratable.verdict.Verdict`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from migratable.check.verdict import source_facts
+from migratable.explain.failures import Failure, Line
+from migratable.explain.story import Explanation, Status, explain_failure
+from migratable.messages import Role, recognise
+from migratable.profile.collect import may_start_under_kvm
+from migratable.rehearse.alive import Guest
+from migratable.rehearse.destination import Rehearsed
+from migratable.verdict import Basis, Finding, Outcome, Refusal, Severity, Verdict
+
+START = "destination-start"
+CRASH = "destination-crash"
+NOT_RECOGNISED = "unrecognised"
+
+_QUIET = re.compile(r"warning: |info: |char device redirected| is deprecated")
+_MANY = 400
+_MADE_UP = "contents of guest memory (the rehearsal leaves them out)"
+
+
+def verdict(done: Rehearsed, *, source: dict[str, Any] | None = None) -> Verdict:
+    """The answer of one destination, with everything that it printed explained."""
+    refusal, explanation = (None, None) if _loaded(done) else _refusal(done)
+    doubts = [] if refusal is None else list(_doubts(done, refusal))
+    outcome = Outcome.LOADS if refusal is None else Outcome.REFUSED
+    if doubts:
+        outcome = Outcome.UNKNOWN
+    findings = list(_findings(done, refusal, explanation))
+    said = (text.replace("the profile is taken", "rehearsed") for text in done.quiet.unchecked)
+    unchecked = (*doubts, *said, *done.unchecked)
+    if not done.whole and done.load is not None:
+        unchecked = (*unchecked, _MADE_UP)
+    facts = {name: value for name, value in done.facts.items() if name != "ram_blocks"}
+    facts["command_line"] = list(done.command_line)
+    if done.guest is not None:
+        facts["guest"] = done.guest.to_json()
+        findings.append(_guest(done.guest))
+    return Verdict(
+        outcome=outcome,
+        basis=Basis.REHEARSED,
+        source={**source_facts(done.stream), **(source or {})},
+        destination=facts,
+        first_refusal=refusal,
+        findings=tuple(findings),
+        unchecked=tuple(dict.fromkeys(unchecked)),
+        stderr=done.stderr,
+    )
+
+
+def _loaded(done: Rehearsed) -> bool:
+    return done.load is not None and done.load.completed
+
+
+def first_error(lines: Sequence[str]) -> str:
+    """The first line that is no warning; the first of all when they are all warnings."""
+    return next((line for line in lines if not _QUIET.match(line)), lines[0] if lines else "")
+
+
+def _refusal(done: Rehearsed) -> tuple[Refusal, Explanation | None]:
+    """The refusal, its rule taken from the lines."""
+    if done.load is None:
+        message = first_error(done.stderr) or done.start_status
+        return Refusal(rule=START, message=message, stderr=done.stderr), None
+    lines = done.stderr[done.before :] or done.stderr
+    crashed = done.load.crashed
+    if crashed is not None:
+        message = next((line for line in lines if "Assertion" in line), "") or first_error(lines)
+        message = message or f"the program ended by {crashed} and printed nothing"
+        return Refusal(rule=CRASH, message=message, stderr=done.stderr), None
+    message = first_error(lines) or f"exit status {done.load.exit_status}, and it printed nothing"
+    found = explained(lines)
+    refusal = Refusal(
+        rule=found.rule or NOT_RECOGNISED,
+        device=found.device,
+        instance_id=found.instance_id,
+        message=message,
+        stderr=done.stderr,
+    )
+    return refusal, found
+
+
+def explained(lines: Sequence[str]) -> Explanation:
+    """What the knowledge base says about the lines of one failed load."""
+    failure = Failure(stream="", closed=True, first=1, last=len(lines))
+    chosen = lines if len(lines) <= _MANY else (*lines[: _MANY // 2], *lines[-_MANY // 2 :])
+    for number, text in enumerate(chosen, 1):
+        matches = tuple(one for one in recognise(text) if one.message.role is not Role.CONTEXT)
+        line = Line(number=number, text=text, qemu=True, matches=matches)
+        if matches:
+            failure.lines.append(line)
+        elif not _QUIET.match(text):
+            failure.unrecognised.append(line)
+    return explain_failure(failure)
+
+
+def _findings(
+    done: Rehearsed, refusal: Refusal | None, explanation: Explanation | None
+) -> list[Finding]:
+    findings: list[Finding] = []
+    if refusal is not None:
+        findings.append(_refused(done, refusal, explanation))
+    for text in dict.fromkeys(done.stderr[:_MANY]):
+        for match in recognise(text):
+            role = match.message.role
+            if role is Role.WARNING or (refusal is None and role is Role.CAUSE):
+                grave = role is Role.CAUSE and not match.message.warning
+                findings.append(
+                    Finding(
+                        rule=match.message.rule or match.message.id,
+                        severity=Severity.ENDANGERS if grave else Severity.WARNS,
+                        summary=text,
+                        explanation=match.message.meaning,
+                        stderr=(text,),
+                    )
+                )
+    return findings
+
+
+_GUEST = {
+    "runs": "the guest goes on",
+    "stands-still": "QEMU loads the guest, and then it stands still",
+    "stuck": "QEMU loads the guest, and then some of its vCPUs stand still",
+    "crashed": "QEMU loads the guest, and then it crashes",
+    "unknown": "whether the guest goes on could not be seen",
+}
+
+
+def _guest(guest: Guest) -> Finding:
+    return Finding(
+        rule="guest-goes-on",
+        severity=Severity.INFO if guest.state == "runs" else Severity.ENDANGERS,
+        summary=f"{_GUEST[guest.state]} (watched for {guest.seconds:.0f} s)",
+        explanation="\n".join([*guest.reasons, *(f"console: {line}" for line in guest.console)]),
+    )
+
+
+def _refused(done: Rehearsed, refusal: Refusal, explanation: Explanation | None) -> Finding:
+    if done.load is None:
+        summary = "the destination's QEMU does not start with this command line"
+        return Finding(
+            rule=refusal.rule,
+            severity=Severity.REFUSES,
+            summary=summary,
+            explanation=done.start_status,
+            stderr=done.stderr,
+        )
+    if explanation is None:
+        return Finding(
+            rule=refusal.rule,
+            severity=Severity.REFUSES,
+            summary=f"the destination crashed while loading ({done.load.crashed})",
+            explanation="A fault of that QEMU, set off by this stream; a migration would end so.",
+            stderr=done.stderr[done.before :],
+        )
+    known = explanation.status is not Status.UNKNOWN
+    parts = [*explanation.details, *([explanation.now] if known and explanation.now else [])]
+    return Finding(
+        rule=refusal.rule,
+        severity=Severity.REFUSES,
+        summary=explanation.meaning if known else refusal.message,
+        explanation="\n".join(parts),
+        device=refusal.device,
+        instance_id=refusal.instance_id,
+        stderr=done.stderr[done.before :],
+    )
+
+
+def _doubts(done: Rehearsed, refusal: Refusal) -> list[str]:
+    """Why this refusal may be the rehearsal's own and not the real destination's."""
+    quiet = done.quiet
+    doubts: list[str] = []
+    if refusal.rule == START:
+        if may_start_under_kvm(quiet, done.stderr):
+            doubts.append(
+                "the destination was started under TCG and did not start; under KVM, for which "
+                "its command line asks, it may"
+            )
+        return doubts
+    text = "\n".join(done.stderr[done.before :])
+    if done.doubts and re.search(r"vtd_|IOMMU|AHCI|inconsistent with Host|last_avail_idx", text):
+        doubts += [f"the refusal may be the rehearsal's own: {one}" for one in done.doubts]
+    if quiet.removed_devices and refusal.rule in {"unknown-section", "ram-block-unknown"}:
+        names = ", ".join(filter(None, sorted(quiet.removed_devices)))
+        doubts.append(
+            "devices that cannot be started here were left out" + (f" ({names})" if names else "")
+        )
+    if refusal.device == "cpu" and any("section 'cpu'" in one for one in quiet.unchecked):
+        doubts.append("the destination's processor could not be had here")
+    if "vnet_hdr" in text and any("offload features" in one for one in quiet.unchecked):
+        doubts.append("taps cannot be made here (no private network namespace)")
+    return doubts

@@ -1,0 +1,1 @@
+"""The shortest chain of hosts over which a VM reaches a destination (``migratable route``)."""

@@ -1,0 +1,140 @@
+r"""What may be around a stream in a file, and taking it off.
+
+======================  ========================================================================
+``QEVM``                nothing: the bare stream (a mapped-ram file too)
+gzip, xz, zstd, bzip2,  one compressed stream, unpacked with bounded memory into a spooled
+lzop                    temporary file that has no name
+``LibvirtQemudSave``    ``virsh save``; see :mod:`migratable.stream.containers.libvirt`
+``QFI\xfb``             qcow2 with an internal snapshot; see :mod:`.qcow2`
+======================  ========================================================================
+
+Containers may be nested (``guest.save.xz``).
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from migratable.errors import ContainerError
+from migratable.stream.containers import decompress as unpack
+from migratable.stream.cursor import Buffer
+
+MAX_DEPTH = 4
+"""Containers in containers."""
+_MAGIC = b"QEVM"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """A stream taken out of its file; ``data`` keeps mapping and temporary file alive.
+
+    :ivar kind: what was around it, outermost first: ``raw``, ``xz``, ``libvirt/gzip``, ``qcow2``.
+    :ivar origin: position in the file that mapped-ram offsets count from.
+    :ivar facts: what the containers say: libvirt's domain XML, the snapshot's name.
+    :ivar in_place: whether ``data`` is the file's own bytes from ``origin`` on.
+    """
+
+    data: memoryview
+    kind: str = "raw"
+    origin: int = 0
+    facts: Mapping[str, object] = field(default_factory=dict)
+    in_place: bool = True
+
+
+def open_image(
+    path: Path, *, snapshot: str | None = None, limit: int = unpack.DEFAULT_LIMIT
+) -> Image:
+    """Find the stream in a file.
+
+    :param snapshot: name or id of a qcow2 internal snapshot.
+    :param limit: bytes that a compressed stream may unpack to.
+    :raise ContainerError: when the file cannot be read, is of no known kind, unfinished or damaged.
+    """
+    return open_data(map_file(path), name=str(path), snapshot=snapshot, limit=limit)
+
+
+def map_file(path: Path) -> memoryview:
+    """Map a file read-only.
+
+    :raise ContainerError: when it cannot be opened, is empty or no regular file.
+    """
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ContainerError(
+                    f"{path} is not a regular file; save the stream to a file first"
+                )
+            if status.st_size == 0:
+                raise ContainerError(f"{path} is empty; the save wrote nothing", offset=0)
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ContainerError(f"cannot read {path}: {reason}") from None
+
+
+def open_data(
+    data: Buffer,
+    *,
+    name: str = "the input",
+    snapshot: str | None = None,
+    limit: int = unpack.DEFAULT_LIMIT,
+) -> Image:
+    """Do the same for bytes that are in memory already."""
+    view = memoryview(data)
+    kinds: list[str] = []
+    facts: dict[str, object] = {}
+    origin = 0
+    for _ in range(MAX_DEPTH):
+        if view[:4] == _MAGIC:
+            kind = "/".join(kinds) or "raw"
+            in_place = kind in ("raw", "libvirt")
+            return Image(data=view, kind=kind, origin=origin, facts=facts, in_place=in_place)
+        compression = unpack.recognise(view)
+        if compression is not None:
+            view, origin = unpack.unpack(view, compression, name=name, limit=limit), 0
+            kinds.append(compression)
+        elif bytes(view[:12]) == b"LibvirtQemud":
+            from migratable.stream.containers import libvirt  # noqa: PLC0415 -- most streams are bare
+
+            image = libvirt.read(view, name=name)
+            kinds.append("libvirt")
+            facts.update(image.facts)
+            origin = image.origin
+            view = image.body
+            if image.compression is not None:
+                view = unpack.unpack(view, image.compression, name=name, limit=limit)
+                kinds.append(image.compression)
+                origin = 0
+        elif bytes(view[:4]) == b"QFI\xfb":
+            from migratable.stream.containers import qcow2  # noqa: PLC0415
+
+            view, snap = qcow2.vm_state(view, snapshot, name=name, limit=limit)
+            kinds.append("qcow2")
+            facts["snapshot"] = snap
+            origin = 0
+        else:
+            raise _unknown(view, name)
+    raise ContainerError(f"{name}: more than {MAX_DEPTH} containers in each other")
+
+
+def _unknown(view: memoryview, name: str) -> ContainerError:
+    from migratable.stream.containers import multifd  # noqa: PLC0415
+
+    head = bytes(view[:8])
+    if multifd.is_channel(view):
+        hint = "it is a multifd RAM channel; the state of the devices is in the main channel"
+    elif b"QEVM".startswith(head[:4]) and len(head) < 4:
+        hint = "it is cut short inside the first four bytes"
+    elif not any(head):
+        hint = "it begins with zero bytes, so it was never written or is a raw disk"
+    else:
+        hint = f"it begins with {head.hex(' ')}"
+    return ContainerError(
+        f"{name} is no migration stream, libvirt save image or qcow2: {hint}", offset=0
+    )
