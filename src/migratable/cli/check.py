@@ -163,7 +163,7 @@ def _rehearsed(
     predicted: Verdict,
     profile: Profile | None,
 ) -> Verdict:
-    """Prove the prediction; a contradiction ends the program with what to report."""
+    """Prove the prediction; where they contradict each other the rehearsal is right."""
     from dataclasses import replace
 
     from migratable.rehearse.disagreement import both
@@ -179,9 +179,11 @@ def _rehearsed(
         timeout=timeout,
         source={**opened.facts, "name": opened.name},
     )
-    if predicted.outcome is Outcome.UNKNOWN:
+    if predicted.outcome is Outcome.UNKNOWN or rehearsed.disagreement:
         return rehearsed
-    return replace(predicted, basis=Basis.REHEARSED, stderr=rehearsed.stderr)
+    if rehearsed.outcome is Outcome.UNKNOWN:
+        return predicted
+    return replace(predicted, basis=Basis.REHEARSED, stderr=rehearsed.stderr, final=True)
 
 
 def _with_hints(
