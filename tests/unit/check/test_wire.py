@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from migratable.check.guide import Guide
 from migratable.check.qemu_file import QemuFile, StreamEndError
 from migratable.check.state import Memory
-from migratable.check.vmstate import _Guide
 from migratable.profile.tables import Flag, VmField, Vmsd
 from migratable.stream import vmdesc
 from migratable.stream.vmdesc import VmsdBody
@@ -17,22 +17,21 @@ from migratable.stream.vmdesc import VmsdBody
 
 
 def test_reads_big_endian_in_order() -> None:
-    wire = QemuFile(bytes.fromhex("01 0203 fffffffe 80"))
-    assert wire.unsigned(1) == 1
-    assert wire.unsigned(2) == 0x203
-    assert wire.signed(4) == -2
-    assert wire.signed(1) == -128
-    assert wire.pos == wire.size == 8
+    wire = QemuFile(bytes.fromhex("01 0203 fffffffe"))
+    assert wire.get_be(1) == 1
+    assert wire.get_be(2) == 0x203
+    assert wire.get_be(4) == 0xFFFFFFFE
+    assert wire.pos == wire.size == 7
 
 
 def test_the_end_is_an_error_of_its_own_and_moves_nothing() -> None:
     wire = QemuFile(b"abc")
     wire.skip(2)
-    for read in (wire.view, wire.skip, wire.unsigned):
+    for read in (wire.get_buffer, wire.skip, wire.get_be):
         with pytest.raises(StreamEndError):
             read(2)
         assert wire.pos == 2
-    assert bytes(wire.view(1)) == b"c"
+    assert bytes(wire.get_buffer(1)) == b"c"
 
 
 def test_reads_on_into_what_follows_and_asks_for_it_once() -> None:
@@ -40,39 +39,43 @@ def test_reads_on_into_what_follows_and_asks_for_it_once() -> None:
 
     def more() -> bytes:
         asked.append(True)
-        return b"\x7e\0\0\0\x05"
+        return b"\x04"
 
-    wire = QemuFile(b"ab", more)
-    assert bytes(wire.peek(2)) == b"ab"
+    wire = QemuFile(b"ab", b"\x7e\0\0\0\x05", more)
+    assert bytes(wire.peek_buffer(2)) == b"ab"
     assert asked == []  # what is in the section needs nothing else
-    assert bytes(wire.view(3)) == b"ab\x7e"
+    assert bytes(wire.get_buffer(3)) == b"ab\x7e"
     assert wire.size == 2  # of the section, whatever was read behind it
     wire.skip(4)
+    assert asked == []  # nor what is in its footer
+    assert not wire.reads_on
+    wire.skip(1)
     with pytest.raises(StreamEndError):
         wire.skip(1)
     assert asked == [True]
+    assert wire.reads_on
 
 
 def test_peek_gives_what_there_is() -> None:
-    wire = QemuFile(b"abcd", lambda: b"ef")
+    wire = QemuFile(b"abcd", b"e", lambda: b"f")
     wire.skip(1)
-    assert bytes(wire.peek(2)) == b"bc"
-    assert bytes(wire.peek(2, at=1)) == b"cd"
-    assert bytes(wire.peek(9)) == b"bcdef"
-    assert bytes(wire.peek(3, at=9)) == b""
+    assert bytes(wire.peek_buffer(2)) == b"bc"
+    assert bytes(wire.peek_buffer(2, offset=1)) == b"cd"
+    assert bytes(wire.peek_buffer(9)) == b"bcdef"
+    assert bytes(wire.peek_buffer(3, offset=9)) == b""
     assert wire.pos == 1
 
 
 @given(st.binary(max_size=40), st.binary(max_size=20), st.lists(st.integers(0, 12), max_size=12))
 def test_a_wire_is_its_bytes(body: bytes, behind: bytes, steps: list[int]) -> None:
-    wire, whole, at = QemuFile(body, lambda: behind), body + behind, 0
+    wire, whole, at = QemuFile(body, behind[:5], lambda: behind[5:]), body + behind, 0
     for count in steps:
-        assert bytes(wire.peek(count)) == whole[at : at + count]
+        assert bytes(wire.peek_buffer(count)) == whole[at : at + count]
         if at + count > len(whole):
             with pytest.raises(StreamEndError):
-                wire.view(count)
+                wire.get_buffer(count)
             continue
-        assert bytes(wire.view(count)) == whole[at : at + count]
+        assert bytes(wire.get_buffer(count)) == whole[at : at + count]
         at += count
     assert wire.pos == at
 
@@ -116,14 +119,14 @@ def _entry(name: str, size: int = 4, **more: object) -> vmdesc.VmField:
 
 
 def test_no_description_guides_to_nothing() -> None:
-    guide = _Guide(None, _vmsd(VmField(name="a")))
+    guide = Guide(None, _vmsd(VmField(name="a")))
     assert not guide.known
     assert guide.take(0, 1) == ((), None)
 
 
 def test_fields_that_were_not_sent_are_passed_over() -> None:
     vmsd = _vmsd(VmField(name="a"), VmField(name="b"), VmField(name="c"))
-    guide = _Guide(_described(_entry("a"), _entry("c", 8)), vmsd)
+    guide = Guide(_described(_entry("a"), _entry("c", 8)), vmsd)
     assert guide.has(0)
     assert guide.take(0, 1) == ((), 4)
     assert not guide.has(1)
@@ -138,7 +141,7 @@ def test_a_name_that_is_twice_in_the_table_has_its_number() -> None:
         VmField(name="config", info="pci config", size=4096),
         VmField(name="irq"),
     )
-    guide = _Guide(_described(_entry("config[1]", 4096), _entry("irq")), vmsd)
+    guide = Guide(_described(_entry("config[1]", 4096), _entry("irq")), vmsd)
     assert not guide.has(0)
     assert guide.has(1)
     assert guide.take(1, 1) == ((), 4096)
@@ -152,6 +155,6 @@ def test_an_array_gives_each_element_its_description() -> None:
         _entry("queue", 4, struct=one, array_len=2),
         _entry("queue", 4, struct=other, index=2),
     )
-    bodies, size = _Guide(_described(*entries), _vmsd(item)).take(0, 3)
+    bodies, size = Guide(_described(*entries), _vmsd(item)).take(0, 3)
     assert bodies == (one, one, other)
     assert size == sum(entry.total_size for entry in entries)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -26,6 +26,7 @@ from migratable.check.events import BodyEntered, BodyLoaded
 from migratable.check.problem import Problem
 from migratable.check.state import LoadedState, Memory
 from migratable.profile.model import Profile
+from migratable.stream.model import Section
 
 if TYPE_CHECKING:
     from migratable.check.vmstate_types import Reading
@@ -132,6 +133,28 @@ def reader(name: str) -> Callable[[Reading], None] | None:
     """How a field type is read, None when no module here knows it."""
     _load_modules()
     return _READ.get(name)
+
+
+PartsLoader = Callable[[Section, Iterable[Section]], Iterator[tuple[Section, Problem]]]
+"""Loads a section that comes in parts, without tables; gives the part and what is refused in it."""
+
+_PARTS: dict[str, PartsLoader] = {}
+
+
+def loads_parts(idstr: str) -> Callable[[PartsLoader], PartsLoader]:
+    """Register how the parts of a section of that name are loaded (``load_state``)."""
+
+    def register(function: PartsLoader) -> PartsLoader:
+        _PARTS[idstr] = function
+        return function
+
+    return register
+
+
+def parts_loader(idstr: str) -> PartsLoader | None:
+    """How the parts of a section are loaded, None when no module here knows it."""
+    _load_modules()
+    return _PARTS.get(idstr)
 
 
 @cache

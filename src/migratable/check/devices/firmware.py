@@ -53,6 +53,6 @@ def tables(event: BodyLoaded) -> Iterator[Problem]:
                     ),
                 ),
                 field=field,
-                facts={"aborts": True},
+                aborts=True,
             )
             return

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from migratable.check.devices import post_load
+from migratable.check.devices import loads_parts, post_load
 from migratable.check.events import BodyLoaded
 from migratable.check.problem import Problem, UnexaminedError
 from migratable.stream.iterable import read_htab, read_htab_start
@@ -43,6 +43,7 @@ def nvdimm(event: BodyLoaded) -> Iterator[Problem]:
         )
 
 
+@loads_parts("spapr/htab")
 def hash_table(start: Section, parts: Iterable[Section]) -> Iterator[tuple[Section, Problem]]:
     """hw/ppc/spapr.c: htab_load: every slot lies in the table whose size the first part gave.
 

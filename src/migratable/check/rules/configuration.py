@@ -51,7 +51,6 @@ def check(event: ConfigurationRead) -> Iterator[Problem]:
                         {"byte": event.next_byte, "expected": _CONFIGURATION},
                     ),
                 ),
-                facts={"bare": True},
             )
         return
     if not event.expected:
@@ -59,11 +58,10 @@ def check(event: ConfigurationRead) -> Iterator[Problem]:
             rule=RULE.id,
             summary="the stream has a configuration section and the destination expects none",
             words=(("unknown-section-type", {"type": _CONFIGURATION}),),
-            facts={"bare": True},
         )
         return
     yield from _uuid(event, configuration)
-    yield from _capabilities(event, configuration)
+    yield from _capabilities(configuration)
 
 
 def _uuid(event: ConfigurationRead, configuration: Configuration) -> Iterator[Problem]:
@@ -99,17 +97,16 @@ def _uuid(event: ConfigurationRead, configuration: Configuration) -> Iterator[Pr
         )
 
 
-def _capabilities(event: ConfigurationRead, configuration: Configuration) -> Iterator[Problem]:
+def _capabilities(configuration: Configuration) -> Iterator[Problem]:
     for name in configuration.capabilities:
-        if name not in event.capabilities:
-            yield Problem(
-                rule=RULE.id,
-                summary=f"the source migrated with the capability {name} on",
-                explanation="The destination must have it on too (migrate-set-capabilities); a "
-                "command line does not say whether it will.",
-                refuses=False,
-                severity=Severity.INFO,
-            )
+        yield Problem(
+            rule=RULE.id,
+            summary=f"the source migrated with the capability {name} on",
+            explanation="The destination must have it on too (migrate-set-capabilities); a "
+            "command line does not say whether it will.",
+            refuses=False,
+            severity=Severity.INFO,
+        )
 
 
 RULE = Rule(

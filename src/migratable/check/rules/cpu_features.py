@@ -133,7 +133,8 @@ def _problem(summary: str, profile: Profile, names: tuple[str, ...]) -> Problem:
         summary=summary,
         explanation="QEMU compares no CPUID: it loads the guest without a word, and the next "
         f"instruction of that kind is invalid on this {profile.cpu_model or 'CPU'}.",
-        facts={"device": "cpu", "features": names},
+        device="cpu",
+        facts={"features": names},
     )
 
 
