@@ -30,6 +30,7 @@ from migratable.check.state import LoadedState, Memory
 from migratable.check.stderr import of_refusal, said
 from migratable.check.vmstate import Loader
 from migratable.errors import StreamError
+from migratable.facts import targets
 from migratable.profile.model import Profile
 from migratable.profile.tables import Handler
 from migratable.stream.cursor import Cursor
@@ -90,13 +91,20 @@ class Replay:
         memory = self._memory()
         ram = self._place_of_ram()
         commands = self._commands()
+        profile = self.destination.profile
+        other = targets.other_accelerator(
+            profile.target, wants_kvm=profile.wants_kvm, accelerator=profile.accelerator
+        )
+        for reason in (other, targets.under_kvm(profile.target, profile.accelerator)):
+            if reason is not None:
+                self._cannot(reason)
         for number, section in enumerate(self._sections):
             self._order = 10 + number
             for command in commands.get(number, ()):
                 self._command(command)
             if number == ram:  # behind what is set up early (virtio-mem, from 11.0 on)
                 self._ram(10 + number)
-            if section.kind in {SectionKind.START, SectionKind.FULL}:
+            if other is None and section.kind in {SectionKind.START, SectionKind.FULL}:
                 self._order = 10 + number
                 self._section(number, section, memory)
             if number == 0 and not self._footers_agree(section):
@@ -106,6 +114,12 @@ class Replay:
             if isinstance(element, Span) and element.undelimited:
                 self._undelimited(bytes(element.data), memory)
         self._order += 1
+        if profile.refuses_itself:
+            self._cannot(
+                f"the destination refuses even its own stream: {'; '.join(profile.refuses_itself)}"
+            )
+        if not targets.audited(profile.target):
+            self._cannot(targets.unaudited(profile.target))
         self._show(
             events.StreamLoaded(
                 release=self.release,
@@ -363,7 +377,16 @@ class Replay:
             return None
         own = self.destination.own(handler)
         if own.why:
-            self._cannot(f"{handler.idstr}: {own.why}")
+            if not self._show(
+                events.BodyBegun(
+                    release=self.release,
+                    vmsd=self.destination.tables.vmsds[handler.vmsd],
+                    version=section.version_id,
+                ),
+                outer=(("device-error", place),),  # type: ignore[arg-type]
+                **place,  # type: ignore[arg-type]
+            ):
+                self._cannot(f"{handler.idstr}: {own.why}")
             return None
         loader = self.LOADER(
             tables=self.destination.tables,
@@ -375,6 +398,7 @@ class Replay:
             exists=own.exists,
             sizes=own.sizes,
             own_body=own.body,
+            trusted=targets.wholly(self.destination.profile.target),
         )
         description = section.description
         try:
@@ -411,6 +435,8 @@ class Replay:
             return loader.wire.pos
         finally:
             self.unchecked.extend(loader.unchecked)
+            for code in dict.fromkeys(loader.unexamined):
+                self._cannot(f"{section.idstr}: {code}")
         return None
 
     def _next_header(self, section: Section, data: bytes, begin: int) -> int | None:

@@ -23,8 +23,9 @@ from migratable.check.problem import (
 from migratable.check.qemu_file import QemuFile, StreamEndError
 from migratable.check.registry import look
 from migratable.check.state import LoadedState, Memory
+from migratable.facts import targets
 from migratable.profile.model import Profile
-from migratable.profile.tables import Flag, Handler, LoaderTables, VmField, Vmsd
+from migratable.profile.tables import LOAD_HOOKS, Flag, Handler, LoaderTables, VmField, Vmsd
 from migratable.stream.vmdesc import VmsdBody
 
 # Plain integers: operations on enum.IntFlag would take half of a replay's time.
@@ -50,7 +51,6 @@ _LAST_ASSERTION = ("migration/vmstate.c", 172)
 _DEEPEST = 64
 #: Longer arrays of plain structures are passed over at once.
 _FEW = 64
-_LOAD_HOOKS = frozenset({"pre_load", "pre_load_errp", "post_load", "post_load_errp", "load_old"})
 _SUBSECTION = 0x05
 #: ``'0'`` and ``'1'`` before an element of an array that the loader allocates.
 _MARKERS = {0x30: False, 0x31: True}
@@ -68,6 +68,8 @@ class Loader:
     :ivar sizes: bytes of fields in the destination's own stream, by description and field name.
     :ivar follow: body descriptions of the stream itself, used where nothing else tells.
     :ivar problems: what rules said that does not refuse.
+    :ivar trusted: whether all code that a description may have was read on this target.
+    :ivar unexamined: what was not; the section was followed all the same.
     """
 
     tables: LoaderTables
@@ -82,6 +84,8 @@ class Loader:
     own_body: LoadedState | None = None
     problems: list[Problem] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
+    trusted: bool = True
+    unexamined: list[str] = field(default_factory=list)
     depth: int = 0
     trail: list[str] = field(default_factory=list)
     _stated: int | None = None
@@ -128,6 +132,8 @@ class Loader:
             index=index, vmsd=vmsd, opaque=opaque, version=version, parent=parent, own=own
         )
         self.begun(body)
+        if not vmsd.name:
+            raise UnexaminedError("a description that the destination has as a stub alone")
         if self.depth > _DEEPEST:
             raise UnexaminedError(f"{vmsd.name} is nested too deeply")
         self.show(events.BodyBegun(release=self.release, vmsd=vmsd, version=version))
@@ -151,6 +157,8 @@ class Loader:
             self._field(body, position, item, guide)
         self._subsections(body, description)
         self.depth -= 1
+        if not self.trusted and vmsd.has_own_code:
+            self._examined(vmsd.name)
         if "post_load" in vmsd.hooks or "post_load_errp" in vmsd.hooks:
             self._hook(
                 body,
@@ -164,6 +172,11 @@ class Loader:
                 ),
             )
         return body
+
+    def _examined(self, name: str) -> None:
+        target = self.profile.target
+        if not targets.examined(target, name):
+            self.unexamined.append(targets.unexamined(target, name))
 
     def begun(self, body: LoadedState) -> None:
         """A body is about to be loaded; for those who watch what is read of it."""
@@ -278,13 +291,14 @@ class Loader:
             width = self._simple(item.vmsd)
             if width is not None:
                 try:
-                    self.wire.skip(width * count)
+                    body.values[item.name] = self.wire.view(width * count)
                 except StreamEndError:
                     raise self._short(body, item) from None
                 return
         own = body.own.children.get(item.name, ()) if body.own is not None else ()
+        stride = item.stride if item.flags & _ARRAY_OF_POINTER else size
         for number in range(count):
-            element = first + size * number
+            element = first + stride * number
             if item.flags & _AUTO_ALLOC:
                 if not self._marked(body, item):
                     continue
@@ -296,7 +310,7 @@ class Loader:
                         f"which elements of {body.vmsd.name}:{item.name} exist is not known"
                     )
                 element = pointer
-                if not element and size:
+                if not element and stride:
                     self._null(body, item)
                     continue
             try:
@@ -324,7 +338,7 @@ class Loader:
     def _simple(self, index: int | None) -> int | None:
         """Bytes of a body of plain numbers alone, None when it has to be looked at."""
         vmsd = None if index is None else self.tables.vmsds[index]
-        if vmsd is None or vmsd.subsections or vmsd.hooks & _LOAD_HOOKS:
+        if vmsd is None or vmsd.subsections or vmsd.hooks & LOAD_HOOKS:
             return None
         size = 0
         for item in vmsd.fields:
