@@ -30,28 +30,31 @@ from collections.abc import Iterator
 
 from migratable.check.events import ConfigurationRead
 from migratable.check.problem import ENOENT, Problem
-from migratable.check.registry import Rule, loads, refuses
+from migratable.check.rule import Rule, loads, refuses
 from migratable.stream.model import Configuration
 from migratable.verdict import Severity
 
 _CONFIGURATION = 7
 
 
-def check(at: ConfigurationRead) -> Iterator[Problem]:
+def check(event: ConfigurationRead) -> Iterator[Problem]:
     """Presence, subsections, capabilities, UUID: in the loader's order."""
-    configuration = at.configuration
+    configuration = event.configuration
     if configuration is None:
-        if at.expected:
+        if event.expected:
             yield Problem(
                 rule=RULE.id,
                 summary="the stream has no configuration section and the destination expects one",
                 words=(
-                    ("configuration-missing", {"byte": at.next_byte, "expected": _CONFIGURATION}),
+                    (
+                        "configuration-missing",
+                        {"byte": event.next_byte, "expected": _CONFIGURATION},
+                    ),
                 ),
                 facts={"bare": True},
             )
         return
-    if not at.expected:
+    if not event.expected:
         yield Problem(
             rule=RULE.id,
             summary="the stream has a configuration section and the destination expects none",
@@ -60,8 +63,8 @@ def check(at: ConfigurationRead) -> Iterator[Problem]:
         )
         return
     yield from _subsections(configuration)
-    yield from _uuid(at, configuration)
-    yield from _capabilities(at, configuration)
+    yield from _uuid(event, configuration)
+    yield from _capabilities(event, configuration)
 
 
 #: Subsections of ``vmstate_configuration``, all of version 1.
@@ -86,10 +89,10 @@ def _subsections(configuration: Configuration) -> Iterator[Problem]:
             )
 
 
-def _uuid(at: ConfigurationRead, configuration: Configuration) -> Iterator[Problem]:
+def _uuid(event: ConfigurationRead, configuration: Configuration) -> Iterator[Problem]:
     if configuration.subsection("uuid") is None:
         return
-    if at.release < (4, 2):
+    if event.release < (4, 2):
         yield Problem(
             rule=RULE.id,
             summary="the destination does not know the subsection configuration/uuid",
@@ -103,7 +106,7 @@ def _uuid(at: ConfigurationRead, configuration: Configuration) -> Iterator[Probl
         )
         return
     received = str(configuration.uuid)
-    if at.uuid is None:
+    if event.uuid is None:
         yield Problem(
             rule=RULE.id,
             refuses=False,
@@ -111,11 +114,11 @@ def _uuid(at: ConfigurationRead, configuration: Configuration) -> Iterator[Probl
             summary=f"the source checks the UUID {received}, the destination has none",
             words=(("uuid-unset", {"received": received}),),
         )
-    elif at.uuid.lower() != received:
+    elif event.uuid.lower() != received:
         yield Problem(
             rule=RULE.id,
-            summary=f"the guest's UUID is {received}, the destination's {at.uuid.lower()}",
-            words=(("uuid-differs", {"received": received, "local": at.uuid.lower()}),),
+            summary=f"the guest's UUID is {received}, the destination's {event.uuid.lower()}",
+            words=(("uuid-differs", {"received": received, "local": event.uuid.lower()}),),
         )
 
 
@@ -123,9 +126,9 @@ def _uuid(at: ConfigurationRead, configuration: Configuration) -> Iterator[Probl
 _VALIDATED = {"x-ignore-shared": (0, 0), "mapped-ram": (9, 0)}
 
 
-def _capabilities(at: ConfigurationRead, configuration: Configuration) -> Iterator[Problem]:
+def _capabilities(event: ConfigurationRead, configuration: Configuration) -> Iterator[Problem]:
     for name in configuration.capabilities:
-        if name not in _VALIDATED or at.release < _VALIDATED[name]:
+        if name not in _VALIDATED or event.release < _VALIDATED[name]:
             # Others are sent by no release: should_validate_capability (migration/savevm.c).
             yield Problem(
                 rule=RULE.id,
@@ -133,7 +136,7 @@ def _capabilities(at: ConfigurationRead, configuration: Configuration) -> Iterat
                 "does not know",
                 words=(("capability-unknown", {"capability": name}),),
             )
-        elif name not in at.capabilities:
+        elif name not in event.capabilities:
             yield Problem(
                 rule=RULE.id,
                 summary=f"the source migrated with the capability {name} on",
@@ -147,7 +150,7 @@ def _capabilities(at: ConfigurationRead, configuration: Configuration) -> Iterat
 RULE = Rule(
     id="configuration",
     severity=Severity.REFUSES,
-    at=(ConfigurationRead,),
+    events=(ConfigurationRead,),
     check=check,
     examples=(
         refuses(

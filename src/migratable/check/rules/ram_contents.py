@@ -22,16 +22,7 @@ and multifd's flush marks mean that migration capabilities differ between the tw
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from migratable.check.problem import Problem
-from migratable.check.registry import Rule
+from migratable.check.rule import Rule
 from migratable.verdict import Severity
 
-
-def check(_at: object) -> Iterator[Problem]:
-    """Nothing: the records are walked once for all destinations (:mod:`migratable.check.ram`)."""
-    yield from ()
-
-
-RULE = Rule(id="ram-contents", severity=Severity.REFUSES, at=(), check=check)
+RULE = Rule(id="ram-contents", severity=Severity.REFUSES)
