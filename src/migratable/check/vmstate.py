@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from migratable.check import devices, events
 from migratable.check import field_exists as existence
+from migratable.check.guide import SIZED, Guide
 from migratable.check.problem import (
     EIO,
     MessageRef,
@@ -25,7 +26,7 @@ from migratable.check.registry import look
 from migratable.check.state import LoadedState, Memory
 from migratable.facts import targets
 from migratable.profile.model import Profile
-from migratable.profile.tables import LOAD_HOOKS, Flag, Handler, LoaderTables, VmField, Vmsd
+from migratable.profile.tables import LOAD_HOOKS, Flag, Handler, LoaderTables, VmField
 from migratable.stream.vmdesc import VmsdBody
 
 # Plain integers: operations on enum.IntFlag would take half of a replay's time.
@@ -152,7 +153,7 @@ class Loader:
                 ),
             )
         self.depth += 1
-        guide = _Guide(description, vmsd)
+        guide = Guide(description, vmsd)
         for position, item in enumerate(vmsd.fields):
             self._field(body, position, item, guide)
         self._subsections(body, description)
@@ -200,7 +201,7 @@ class Loader:
 
     # -- fields ---------------------------------------------------------------------------------
 
-    def _exists(self, body: LoadedState, position: int, item: VmField, guide: _Guide) -> bool:
+    def _exists(self, body: LoadedState, position: int, item: VmField, guide: Guide) -> bool:
         if not item.test:
             return item.version <= body.version
         if item.info == "pci config":
@@ -266,7 +267,7 @@ class Loader:
             size -= 1 << 32
         return size * item.size if item.flags & _MULTIPLY else size
 
-    def _field(self, body: LoadedState, position: int, item: VmField, guide: _Guide) -> None:
+    def _field(self, body: LoadedState, position: int, item: VmField, guide: Guide) -> None:
         if not self._exists(body, position, item, guide):
             body.missing.add(item.name)
             if item.flags & _MUST_EXIST:
@@ -343,7 +344,7 @@ class Loader:
         size = 0
         for item in vmsd.fields:
             plain = PLAIN.get(item.info)
-            if item.info in _SIZED and not item.flags & _VBUFFER:
+            if item.info in SIZED and not item.flags & _VBUFFER:
                 plain = item.size
             if item.test or plain is None or item.version > vmsd.version:
                 return None
@@ -526,74 +527,10 @@ class Loader:
                 raise
 
 
-class _Guide:
-    """The stream's own description of a body, followed field by field."""
-
-    __slots__ = ("_at", "_fields", "_items", "_names", "known")
-
-    def __init__(self, description: VmsdBody | None, vmsd: Vmsd) -> None:
-        self.known = description is not None
-        self._fields = description.fields if description is not None else ()
-        self._at = 0
-        self._items = vmsd.fields
-        self._names: tuple[str, ...] = ()
-
-    def has(self, position: int) -> bool:
-        """Whether the next field that was written is the table's at *position*."""
-        if self._at >= len(self._fields):
-            return False
-        item = self._items[position]
-        entry = self._fields[self._at]
-        if item.info in _SIZED and not item.flags & _VBUFFER and entry.size != item.size:
-            return False
-        if not self._names:
-            self._names = _described_names(self._items)
-        return entry.name == self._names[position]
-
-    def take(self, position: int, count: int) -> tuple[tuple[VmsdBody, ...], int | None]:
-        """Move behind a field's entries; the bodies of its elements, and its bytes if stated."""
-        if not self.known or not self.has(position):
-            return (), None
-        bodies: list[VmsdBody] = []
-        taken = size = 0
-        while taken < max(count, 1) and self._at < len(self._fields) and self.has(position):
-            entry = self._fields[self._at]
-            if taken and entry.array_len is not None and taken + entry.count > count:
-                break
-            self._at += 1
-            size += entry.total_size
-            if entry.type == "ptr-marker" and self._items[position].flags & _AUTO_ALLOC:
-                # The object's own entry follows, unless there is none.
-                taken += self._at >= len(self._fields) or self._fields[self._at].struct is None
-                continue
-            taken += entry.count
-            if entry.struct is not None:
-                bodies.extend([entry.struct] * min(entry.count, count))
-            bodies.extend(entry.elements)
-        return tuple(bodies), size
-
-
-def _described_names(fields: tuple[VmField, ...]) -> tuple[str, ...]:
-    """Names as vmdesc has them: one that a table has twice gets its number (``config[1]``)."""
-    times: dict[str, int] = {}
-    for item in fields:
-        times[item.name] = times.get(item.name, 0) + 1
-    seen: dict[str, int] = {}
-    names: list[str] = []
-    for item in fields:
-        number = seen.get(item.name, 0)
-        seen[item.name] = number + 1
-        names.append(f"{item.name}[{number}]" if times[item.name] > 1 else item.name)
-    return tuple(names)
-
-
 def _stored(item: VmField, width: int) -> int:
     """Width in memory of a number: ``int32`` types are stored as they come."""
     return item.size if item.size in {1, 2, 4, 8} and item.info == "bool" else width
 
-
-#: Types whose size on the wire is that of the table.
-_SIZED = frozenset({"pci config", "buffer", "unused_buffer"})
 
 #: Types whose elements are plain numbers: width on the wire in bytes.
 PLAIN: dict[str, int] = {
