@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from migratable.capture.assemble import device_state, full_stream
+from migratable.capture.copy import Copy, NoCopyError, copy_of
 from migratable.capture.facts import machine_facts
 from migratable.capture.guard import SAVE, Standing, examine
+from migratable.capture.kept import Kept, put
 from migratable.capture.loader_pages import loader_pages
 from migratable.capture.monitor import (
     Exchange,

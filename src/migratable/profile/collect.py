@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -151,6 +151,8 @@ def collect(
     ram_sizes: Mapping[str, int] | None = None,
     vmstate: bool = True,
     timeout: float = 60.0,
+    program: Sequence[str] | None = None,
+    then: Callable[[QemuProcess], None] | None = None,
 ) -> Profile:
     """Take the profile of a destination.
 
@@ -160,6 +162,8 @@ def collect(
         :func:`~migratable.commandline.inert`.
     :param vmstate: take ``-dump-vmstate`` too (cached for each program).
     :param timeout: seconds for the start and for each step.
+    :param program: words that start the program, in the place of the line's own.
+    :param then: called with the started machine when its profile has been taken.
     :raise CommandLineError: When the line cannot be read, made inert, or its program found.
     :raise DestinationStartError: When the program does not start; with its own lines.
     :raise QemuError: When it hangs or dies.
@@ -169,11 +173,13 @@ def collect(
         if isinstance(command, CommandLine)
         else parse(command, need_program=release is None)
     )
-    program = resolve(line, release=release)
-    number = program_release(program.command)
-    start = partial(_started, line, program, release=number, ram_sizes=ram_sizes, timeout=timeout)
+    found = resolve(line, release=release) if program is None else Program(command=tuple(program))
+    number = program_release(found.command)
+    start = partial(
+        _started, line, found, release=number, ram_sizes=ram_sizes, timeout=timeout, then=then
+    )
     try:
-        probe_options.examine(program.command, line, timeout=timeout)
+        probe_options.examine(found.command, line, timeout=timeout)
         profile = start(strict=True)
     except probe_options.HostOptionError as refused:
         # The machine can be described all the same; that the line is refused is part of it.
@@ -186,7 +192,7 @@ def collect(
             raise DestinationStartError(text, stderr=refused.error.stderr) from None
     if not vmstate:
         return profile
-    return _with_vmstate(profile, program)
+    return _with_vmstate(profile, found)
 
 
 def _started(
@@ -197,6 +203,7 @@ def _started(
     ram_sizes: Mapping[str, int] | None,
     timeout: float,
     strict: bool,
+    then: Callable[[QemuProcess], None] | None = None,
 ) -> Profile:
     """Start it inert, and collect.
 
@@ -213,7 +220,10 @@ def _started(
         try:
             with QemuProcess(program.command, quiet, timeout=timeout) as qemu:
                 _drivers_exist(qemu, quiet)
-                return _Facts(qemu, quiet).profile(line, program)
+                profile = _Facts(qemu, quiet).profile(line, program)
+                if then is not None:
+                    then(qemu)
+                return profile
         except DestinationStartError as ended:
             error = _as_given(ended, quiet)
             if quiet.stays:
