@@ -15,19 +15,13 @@
      ├── PlanError                  a whatif plan, fleet file or batch line is wrong (file, place)
      ├── CaptureError               a running VM cannot be captured safely
      ├── ServiceError               the HTTP service or a Dask scheduler cannot be used
-     ├── KnowledgeError             the bundled data is inconsistent (a bug of ours)
-     └── Disagreement               prediction and rehearsal differ (a bug of ours, with a bundle)
+     └── KnowledgeError             the bundled data is inconsistent (a bug of ours)
 
 Each carries a message with place and remedy; the command line prints it to stderr without a
 traceback and ends with status 2, so that a failure of the tool never looks like an answer.
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 class MigratableError(Exception):
@@ -103,25 +97,3 @@ class ServiceError(MigratableError):
 
 class KnowledgeError(MigratableError):
     """Bundled data is inconsistent; a bug of this program."""
-
-
-class Disagreement(MigratableError):  # noqa: N818 -- the name that the design gave it
-    """Prediction and rehearsal differ; a bug of this program, kept as a test case.
-
-    :ivar bundle: the folder with everything to report, None when none was written.
-    :ivar predicted, rehearsed: the two verdicts (above this module, so without their type).
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        bundle: Path | None = None,
-        predicted: Any = None,
-        rehearsed: Any = None,
-    ) -> None:
-        """Keep both answers beside the message."""
-        super().__init__(message)
-        self.bundle = bundle
-        self.predicted = predicted
-        self.rehearsed = rehearsed

@@ -148,6 +148,10 @@ class Verdict:
     :ivar destination: plain facts: QEMU version, machine, CPU, accelerator.
     :ivar stderr: every line that the destination prints, also when it loads (warnings).
     :ivar project: what a project file changed in the findings, and why.
+    :ivar final: False for a prediction about a build whose code is not known: its tables were
+        read, and the code behind them may refuse what they take. A rehearsal makes it final.
+    :ivar disagreement: how a prediction of the same pair differed, in words; the verdict is then
+        the rehearsal's.
     """
 
     outcome: Outcome
@@ -159,6 +163,8 @@ class Verdict:
     unchecked: tuple[str, ...] = ()
     stderr: tuple[str, ...] = ()
     project: tuple[str, ...] = ()
+    final: bool = True
+    disagreement: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """One object for a program, stable from release to release."""
@@ -173,4 +179,6 @@ class Verdict:
             "unchecked": list(self.unchecked),
             "stderr": list(self.stderr),
             "project": list(self.project),
+            "final": self.final,
+            "disagreement": list(self.disagreement),
         }

@@ -70,7 +70,7 @@ def started(pid: int) -> Started:
     folder = Path(f"/proc/{pid}")
     try:
         raw = (folder / "cmdline").read_bytes()
-        exe = os.readlink(folder / "exe")
+        exe = str((folder / "exe").readlink())
     except OSError as error:
         raise NoCopyError(
             f"process {pid} cannot be looked at ({error.strerror}); run as its user, or as root"
@@ -110,9 +110,7 @@ def _variables(folder: Path) -> list[str]:
     return [word for word in words if word.partition("=")[0] in _KEPT_VARIABLES]
 
 
-def copy_of(
-    monitor: Monitor, standing: Standing, blocks: Mapping[str, tuple[int, int]]
-) -> Copy:
+def copy_of(monitor: Monitor, standing: Standing, blocks: Mapping[str, tuple[int, int]]) -> Copy:
     """Start a copy of the VM, have it save itself, and take its profile.
 
     :param blocks: the VM's RAM blocks, by which the sizes of firmware are known.
@@ -129,8 +127,8 @@ def copy_of(
     kinds: list[str] = []
 
     def then(qemu: QemuProcess) -> None:
-        kinds.extend(device_kinds(_Asked(qemu)))
         save_itself(qemu, monitor.name)
+        kinds.extend(device_kinds(_Asked(qemu)))
 
     try:
         profile = collect(

@@ -105,9 +105,7 @@ def kept_in(stream: Stream) -> Kept | None:
     kvm = found.get("kvm") is True
     return Kept(
         profile=Profile(
-            version=QemuVersion(
-                version.major, version.minor, version.micro, take.text("package")
-            ),
+            version=QemuVersion(version.major, version.minor, version.micro, take.text("package")),
             machine=take.text("machine"),
             target=take.text("target"),
             cpu_model=take.text("cpu_model"),

@@ -86,7 +86,7 @@ _XML: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(<qemu:env\b[^>]*\bvalue=)(['\"]).*?\2", re.DOTALL), rf"\1\2{GONE}\2"),
 )
 _OEM = re.compile(r"<(oemStrings)>.*?</\1>|<(sysinfo) type=(['\"])fwcfg\3>.*?</\2>", re.DOTALL)
-_ENTRY = re.compile(r"(<entry\b[^>/]*>).*?(</entry>)", re.DOTALL)
+_ENTRY = re.compile(r"(<entry(?:\s[^>]*[^>/])?>).*?(</entry>)", re.DOTALL)
 _ARGUMENT = re.compile(r"(<qemu:arg\b[^>]*?\bvalue=)(['\"])(?P<text>.*?)\2", re.DOTALL)
 
 

@@ -142,4 +142,21 @@ class Destination:
         except StreamEndError:
             own.why = "the section is shorter than its tables"
         own.consumed = loader.wire.pos
+        if not own.why and own.consumed != own.size:
+            own.why = (
+                "the destination's own section is not understood: its tables take "
+                f"{own.consumed} of {own.size} bytes"
+            )
         return own
+
+    def not_understood(self) -> tuple[str, ...]:
+        """Replay the destination's own stream; the sections that its own tables do not take whole.
+
+        A build whose code reads something else than its tables as they were understood (a layout
+        read wrongly, a type that reuses another's name) shows here, before any source is judged.
+        """
+        return tuple(
+            f"{handler.idstr}: {own.why}"
+            for handler in self.tables.handlers
+            if handler.vmsd is not None and (own := self.own(handler)).why
+        )

@@ -39,10 +39,12 @@ class Described:
 
 
 def describe(stream: Stream, profile: Profile) -> Described:
-    """Describe the sections of *stream* by the tables of the program that wrote it.
+    """Describe the sections of *stream* that are not, by the tables of the program that wrote it.
 
     :param profile: of the same program and command line; with its loader's tables.
     """
+    if all(_named(one) for one in stream.devices):
+        return Described(stream=stream)
     if profile.loader is None:
         why = "; ".join(profile.unchecked) or "the program's tables were not read"
         return Described(stream=stream, undescribed=tuple((one, why) for one in stream.devices))
@@ -51,7 +53,7 @@ def describe(stream: Stream, profile: Profile) -> Described:
     missing: list[tuple[Section, str]] = []
 
     def described(section: Section) -> Section:
-        if section.kind is not SectionKind.FULL:
+        if section.kind is not SectionKind.FULL or _named(section):
             return section
         try:
             return replace(section, description=_description(section, writer, memory))
@@ -61,9 +63,13 @@ def describe(stream: Stream, profile: Profile) -> Described:
             missing.append((section, refused.problem.summary))
         except StreamEndError:
             missing.append((section, "it is shorter than the program's tables"))
-        return replace(section, description=None)
+        return section
 
     return Described(stream=map_sections(stream, described), undescribed=tuple(missing))
+
+
+def _named(section: Section) -> bool:
+    return section.description is not None and not section.description.opaque
 
 
 def _description(section: Section, writer: Destination, memory: Memory) -> VmDevice | None:
@@ -71,7 +77,7 @@ def _description(section: Section, writer: Destination, memory: Memory) -> VmDev
     if handler is None or handler.idstr != section.idstr:
         raise UnexaminedError("the program as it was started has no such section")
     if handler.vmsd is None:
-        return None  # a handler without VMState: QEMU describes it as bytes too
+        return section.description  # a handler without VMState: QEMU describes it as bytes too
     own = writer.own(handler)
     recorder = _Recorder(
         tables=writer.tables,
@@ -91,9 +97,7 @@ def _description(section: Section, writer: Destination, memory: Memory) -> VmDev
         )
     (body, _), *_ = recorder.frames[0].bodies
     assert body is not None
-    return VmDevice(
-        idstr=section.idstr, instance_id=section.instance_id & 0xFFFFFFFF, body=body
-    )
+    return VmDevice(idstr=section.idstr, instance_id=section.instance_id & 0xFFFFFFFF, body=body)
 
 
 @dataclass(slots=True)
@@ -219,7 +223,7 @@ def _type(item: VmField) -> str:
     return "vstruct" if item.flags & Flag.VSTRUCT else item.info or "unknown"
 
 
-def _entry(  # noqa: PLR0917 -- an entry has as many members
+def _entry(
     name: str,
     item: VmField,
     kind: str,

@@ -168,6 +168,8 @@ def from_json(document: Mapping[str, Any]) -> Verdict:
         unchecked=tuple(document["unchecked"]),
         stderr=tuple(document["stderr"]),
         project=tuple(document.get("project", ())),
+        final=bool(document.get("final", True)),
+        disagreement=tuple(document.get("disagreement", ())),
     )
 
 

@@ -4,7 +4,7 @@
 
     verdict = rehearse(stream, ["qemu-system-x86_64", "-machine", "pc-q35-7.2", …])
     verdicts = rehearse_all(stream, [Destination(command_line=line, release="10.0"), …])
-    rehearsed = both(stream, line, predicted=check(stream, profile))   # or Disagreement
+    rehearsed = both(stream, line, predicted=check(stream, profile))
 
 Cost and memory do not depend on the guest's RAM. Nothing is left behind, whatever happens.
 """

@@ -6,11 +6,11 @@ import json
 import shlex
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from migratable.commandline import CommandLine
-from migratable.errors import Disagreement
 from migratable.rehearse.destination import Destination, Rehearsed, try_destination
 from migratable.rehearse.verdict import verdict
 from migratable.stream import Stream, write
@@ -50,8 +50,8 @@ def both(
 
     :param profile: of the destination, for the bundle.
     :param bundles: folder in which a bundle's folder is made (default: the user's state folder).
-    :return: the rehearsed verdict, when it agrees with *predicted*.
-    :raise Disagreement: When not; its ``bundle`` is the folder with everything to report.
+    :return: the rehearsed verdict. When *predicted* contradicts it, its ``disagreement`` says how
+        and names the folder with everything to report.
     :raise MigratableError: As :func:`migratable.rehearse.rehearse`.
     """
     destination = Destination(command_line=command_line, release=release)
@@ -60,16 +60,15 @@ def both(
     found = differences(predicted, rehearsed)
     if not found:
         return rehearsed
-    folder = write_bundle(
-        bundles or default_folder(), done, predicted, rehearsed, found, profile=profile
-    )
-    raise Disagreement(
-        "DISAGREEMENT between prediction and rehearsal: a bug of migratable. The rehearsal is "
-        "right.\n  " + "\n  ".join(found) + f"\nPlease report the folder {folder}",
-        bundle=folder,
-        predicted=predicted,
-        rehearsed=rehearsed,
-    )
+    try:
+        folder = write_bundle(
+            bundles or default_folder(), done, predicted, rehearsed, found, profile=profile
+        )
+    except OSError as error:  # the answer does not depend on it
+        found.append(f"the folder to report could not be written: {error.strerror}")
+    else:
+        found.append(f"please report the folder {folder}")
+    return replace(rehearsed, disagreement=tuple(found))
 
 
 def default_folder() -> Path:

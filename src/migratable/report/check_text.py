@@ -59,6 +59,10 @@ def _show(out: Console, verdict: Verdict, name: str, to: str, *, most: int) -> N
     out.print(Text(f"to {to}".ljust(width)) + Text(_destination(verdict.destination)))
     out.print()
     out.print(_headline(verdict))
+    if verdict.disagreement:
+        out.print(Text("  DISAGREEMENT with the prediction; the real QEMU is right:", "bold red"))
+        for line in verdict.disagreement:
+            out.print(Padding(Text(line), (0, 0, 0, 4), expand=False))
     findings = _sorted(verdict.findings)
     latent = [one for one in findings if one.severity is Severity.LATENT]
     others = [one for one in findings if one.severity is not Severity.LATENT]
@@ -126,6 +130,8 @@ def _headline(verdict: Verdict) -> Text:
         says = "QEMU will load this guest, and it may break afterwards"
     if verdict.basis is Basis.REHEARSED:
         says += ", tried with the real QEMU"
+    elif not verdict.final and verdict.outcome is Outcome.LOADS:
+        says += " by its tables; the code of this build is not known: rehearse to be sure"
     more = f" ({', '.join(words)})" if words else ""
     label = str(verdict.outcome).upper()
     return Text(f"{label:<12}", style=_STYLE[verdict.outcome]) + Text(says + more)
