@@ -181,7 +181,8 @@ def test_remedy_by_the_guests_processor(lab: Lab, tmp_path: Path) -> None:
     with Running(lab("5.2", "ppc64").command, arguments.split(), qmp_path=tmp_path / "qmp"):
         out.write_bytes(_capture(tmp_path).data)
     line = [*lab("10.0", "ppc64").command, *arguments.split(), "-serial", "stdio"]
-    words = [sys.executable, "-m", "migratable", "check", str(out), "--json", "--hint-seconds", "60"]
+    words = [sys.executable, "-m", "migratable", "check", str(out), "--json"]
+    words += ["--hint-seconds", "60"]
     done = subprocess.run([*words, "--", *line], capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
     found = json.loads(done.stdout)
