@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from migratable.capture.guard import SAVE, Standing
 from migratable.capture.monitor import Monitor
-from migratable.errors import CaptureError, MigratableError, QemuError
+from migratable.errors import CaptureError, MigratableError, NoCopyError, QemuError
 from migratable.qemu.process import QemuProcess, private_path
 from migratable.qemu.qmp import QmpError
 
@@ -32,10 +32,6 @@ _LOADER = re.compile(r"ld(-linux\S*|-musl\S*|-\d[\d.]*|64|)\.so(\.\d+)*")
 _WITH_VALUE = frozenset({"--library-path", "--preload", "--audit", "--argv0", "--inhibit-rpath"})
 _KEPT_VARIABLES = frozenset({"QEMU_MODULE_DIR", "LD_LIBRARY_PATH"})
 """Variables that say where a program finds its own parts."""
-
-
-class NoCopyError(CaptureError):
-    """No copy can be started here; the VM may be fine all the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from migratable.capture.assemble import device_state, full_stream
-from migratable.capture.copy import Copy, NoCopyError, copy_of
+from migratable.capture.copy import Copy, copy_of
 from migratable.capture.facts import machine_facts
 from migratable.capture.guard import SAVE, Standing, examine
 from migratable.capture.kept import Kept, put
@@ -28,7 +28,7 @@ from migratable.capture.monitor import (
     keeps_descriptors,
 )
 from migratable.capture.source import Confirm, Source
-from migratable.errors import CaptureError
+from migratable.errors import CaptureError, NoCopyError
 from migratable.qemu.qmp import QmpError
 from migratable.rehearse.memory_map import read_mtree
 from migratable.stream import read, write
