@@ -229,7 +229,9 @@ def _sent(
     if whole:
         return rewrite.without(stream, without), unchecked, ()
     kept = keep(stream, memory)
-    return rewrite.elide(rewrite.without(stream, without), kept.pages), unchecked, kept.doubts
+    damaged, more = rewrite.damaged_pages(stream)
+    pages = [*kept.pages, *damaged]
+    return rewrite.elide(rewrite.without(stream, without), pages), (*unchecked, *more), kept.doubts
 
 
 def look(
