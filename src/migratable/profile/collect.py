@@ -33,6 +33,7 @@ _BLOCK = re.compile(
     r"0x(?P<used>[0-9a-f]+)\s+0x(?P<total>[0-9a-f]+)"
 )
 _NEEDS_KVM = re.compile(r"kernel|HyperV|Hyper-V|\bTCG\b|\bKVM\b", re.I)
+_OPTION = re.compile(r"^-[a-z][\w-]* \S+: ")  # the user's own words, which may well name KVM
 _UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
 
@@ -123,9 +124,8 @@ def _started(
 
 def may_start_under_kvm(quiet: InertCommandLine, stderr: Sequence[str]) -> bool:
     """Whether it may be for TCG alone that the program did not start, with these last words."""
-    return quiet.kvm and any(
-        _NEEDS_KVM.search(line) for line in stderr if not line.startswith("warning: ")
-    )
+    said = (_OPTION.sub("", line) for line in stderr if not line.startswith("warning: "))
+    return quiet.stand_in and any(_NEEDS_KVM.search(text) for text in said)
 
 
 def _drivers_exist(qemu: QemuProcess, quiet: InertCommandLine) -> None:
@@ -188,6 +188,8 @@ class _Facts:
     def profile(self, line: CommandLine, program: Program) -> Profile:
         qemu = self._qemu
         version = self._version()
+        accelerator = qemu.accelerator()
+        stand_in = self._quiet.stand_in
         machine = self._type("/machine").removesuffix("-machine")
         target = str(qemu.qmp("query-target").get("arch", ""))
         cpu_type, cpu_path = self._cpu()
@@ -219,9 +221,9 @@ class _Facts:
             virtio=virtio,
             loader=loader,
             kernel=os.uname().release,
-            accelerator="tcg",
-            wants_kvm=self._quiet.kvm,
-            kvmclock=self._quiet.kvmclock,
+            accelerator=accelerator,
+            wants_kvm=stand_in or accelerator == "kvm",
+            kvmclock=stand_in and self._quiet.kvmclock,
             command_line=tuple(line.argv),
             inert=tuple(self._quiet.plain_argv),
             stderr=lines,
