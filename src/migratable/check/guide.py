@@ -33,7 +33,7 @@ class Guide:
         if item.info in SIZED and not item.flags & _VBUFFER and entry.size != item.size:
             return False
         if not self._names:
-            self._names = _described_names(self._items)
+            self._names = described_names(self._items)
         return entry.name == self._names[position]
 
     def take(self, position: int, count: int) -> tuple[tuple[VmsdBody, ...], int | None]:
@@ -59,7 +59,7 @@ class Guide:
         return tuple(bodies), size
 
 
-def _described_names(fields: tuple[VmField, ...]) -> tuple[str, ...]:
+def described_names(fields: tuple[VmField, ...]) -> tuple[str, ...]:
     """Names as vmdesc has them: one that a table has twice gets its number (``config[1]``)."""
     times: dict[str, int] = {}
     for item in fields:

@@ -360,7 +360,7 @@ class Loader:
         """
         found = self.memory.get(at, 8)
         if found == 0 and needed > 0 and not self.own:
-            if self.profile.wants_kvm and self.profile.accelerator != "kvm":
+            if self.profile.stand_in:
                 raise UnexaminedError(f"{body.vmsd.name}:{item.name} may be there under KVM only")
             file, line = _ASSERTION.get(self.release, _LAST_ASSERTION)
             raise RefusedError(
