@@ -30,27 +30,27 @@ _PLAIN = """
     addr aia aia-guests append audiodev auth-key bmc-console boot-cpu boot-mode bootargs bus
     bus-label bus-name cap-cfpc cap-ibs cap-sbbc chardev chardev0 chardev1 chardev2 chardev3
     chardev4 chardev5 chardev6 chardev7 chnA-sunkbd-layout chrA chrB cmdline color command-line
-    cpu-iaffids cpu-type cpus db-clock db-voltage desc description dev_id device_id devno display drive driveA driveB
-    dt-compatible duplex failover_pair_id fdp.ruhs fdt filter firmware-version fmc-model
-    fp_start_macaddr fsdev gic-version guid hart-config hba_serial host-model host-serial
-    hv-vendor-id ic-mode identifier instanceid iommu keycodes kvm-type lan.defgw_ipaddr
-    lan.defgw_macaddr lan.ipaddr lan.macaddr lan.netmask loadparm mac masterbus max-cpu-compat
-    memory-backend model model-id mount_tag msi name netdev nguid nqn nvdimm-persistence osk
-    ospi-flash oscclk outputs part-name pci-bus pci-dev pci-id pci-type pcspk-audiodev pflash0
-    pflash1 pg0-lock pmp-granularity port ports priv_spec product read-only redist-region-count
-    remap reserved-regions resize-hpt rnmi-exception-vector rnmi-interrupt-vector serial serial0
-    signature smbios-entry-point-type spi-model sriov-pf stage stats-intervals subch_id sysplex_name
-    system_name system_type tag target thread tls-authz tls-creds tls-hostname tpmdev tx type
-    unavailable-features uuid vdev vendor ver vext_spec vf-token via world wwpn x-oem-id
-    x-oem-table-id limits
+    cpu-iaffids cpu-type cpus db-clock db-voltage desc description dev_id device_id devno display
+    drive driveA driveB dt-compatible duplex failover_pair_id fdp.ruhs fdt filter firmware-version
+    fmc-model fp_start_macaddr fsdev gic-version guid hart-config hba_serial host-model
+    host-serial hv-vendor-id ic-mode identifier instanceid iommu keycodes kvm-type
+    lan.defgw_ipaddr lan.defgw_macaddr lan.ipaddr lan.macaddr lan.netmask limits loadparm mac
+    masterbus max-cpu-compat memory-backend model model-id mount_tag msi name netdev nguid nqn
+    nvdimm-persistence oscclk osk ospi-flash outputs part-name pci-bus pci-dev pci-id pci-type
+    pcspk-audiodev pflash0 pflash1 pg0-lock pmp-granularity port ports priv_spec product read-only
+    redist-region-count remap reserved-regions resize-hpt rnmi-exception-vector
+    rnmi-interrupt-vector serial serial0 signature smbios-entry-point-type spi-model sriov-pf
+    stage stats-intervals subch_id sysplex_name system_name system_type tag target thread
+    tls-authz tls-creds tls-hostname tpmdev tx type unavailable-features uuid vdev vendor ver
+    vext_spec vf-token via world wwpn x-oem-id x-oem-table-id
 """
 _FILE = "romfile file kernel initrd dtb shim firmware netboot_fw bios-name cdat sdrfile frudatafile"
 _HOST = """
-    backend cert cert1 cert2 cert3 counter data-dir db device dh-cert-file dir dumpdtb ebpf-rss-fds
-    entropy evdev fd fds filename hidraw host host-path host_ip hostaddr hostdevice hostport ibdev
-    if jsonfile mad-chardev mem-path memory-encryption confidential-guest-support path pcap pcapfile
-    privkey pubkey quote-generation-socket rapl-helper-socket rootdir rrfile session-file socket
-    splash sysfsdev vhostdev vhostfd vhostfds
+    backend cert cert1 cert2 cert3 confidential-guest-support counter data-dir db device
+    dh-cert-file dir dumpdtb ebpf-rss-fds entropy evdev fd fds filename hidraw host host-path
+    host_ip hostaddr hostdevice hostport ibdev if jsonfile mad-chardev mem-path memory-encryption
+    path pcap pcapfile privkey pubkey quote-generation-socket rapl-helper-socket rootdir rrfile
+    session-file socket splash sysfsdev vhostdev vhostfd vhostfds
 """
 
 TEXT: dict[str, Text] = {

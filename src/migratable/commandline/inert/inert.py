@@ -6,7 +6,8 @@ compared with the stream of a machine that had the real resources.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from migratable.commandline.line import CommandLine, Option
 from migratable.errors import CommandLineError
 from migratable.facts.options import OPTIONS, Part
 from migratable.releases import QemuVersion
+
+_DESCRIPTOR = re.compile(r"/proc/self/fd/\d+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +64,19 @@ class InertCommandLine:
         """Arguments after the program; ``-S``, no display, one private QMP socket."""
         path = str(self.qmp_path).replace(",", ",,")
         return [*self.plain_argv, "-qmp", f"unix:{path},server=on,wait=off"]
+
+    def as_given(self, lines: Sequence[str]) -> tuple[str, ...]:
+        """QEMU's lines with the user's own option where they name what was put in its place."""
+        private = re.escape(str(self.qmp_path.parent).replace(",", ",,")) + r"/[\w.-]+"
+        known = [(re.sub(private, "/proc/self/fd/", here), given) for here, given in self.given]
+        found = list(lines)
+        for number, text in enumerate(found):
+            plain = _DESCRIPTOR.sub("/proc/self/fd/", text)
+            for here, given in known:
+                if plain.startswith(f"{here}: "):
+                    found[number] = f"{given}: {plain[len(here) + 2 :]}"
+                    break
+        return tuple(found)
 
 
 Handler = Callable[[Work, Option], list[Option]]
