@@ -6,14 +6,15 @@ in the stream is known, so that all causes are found. What it cannot follow it s
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from migratable.check import events
+from migratable.check import command_line, events, slirp
+from migratable.check import ram as ram_records
 from migratable.check.baseline import Destination
+from migratable.check.commands import Commands
 from migratable.check.devices.spapr import hash_table
 from migratable.check.memory_map import of_profile, pc_memory, rings_agree
 from migratable.check.problem import (
@@ -77,6 +78,7 @@ class Replay:
     _order: int = 0
     _sections: tuple[Section, ...] = ()
     _cpus: list[LoadedState] = field(default_factory=list)
+    _met: Commands = field(default_factory=Commands)
     LOADER: ClassVar[type[Loader]] = Loader
 
     def run(self) -> Replay:
@@ -131,9 +133,16 @@ class Replay:
         return found
 
     def _command(self, command: Command) -> None:
-        self._show(
-            events.CommandMet(release=self.release, kind=command.kind, length=len(command.payload))
+        point = events.CommandMet(
+            release=self.release, kind=command.kind, length=len(command.payload)
         )
+        if self._show(point):
+            return
+        try:
+            for problem in self._met.judge(command):
+                self._refused(RefusedError(problem, self.release), (), None, None)
+        except UnexaminedError as reason:
+            self._cannot(str(reason))
 
     def _rings_elsewhere(self) -> None:
         """Devices look into memory that the destination has elsewhere.
@@ -271,7 +280,9 @@ class Replay:
         self._order = 1
         profile = self.destination.profile
         own = self.destination.stream
-        expected = _configured(profile) if own is None else own.configuration is not None
+        expected = (
+            command_line.configured(profile) if own is None else own.configuration is not None
+        )
         outer: tuple[MessageRef, ...] = ()
         if self.release >= (11, 0) and expected and self.stream.configuration is not None:
             outer = (
@@ -287,10 +298,8 @@ class Replay:
                 machine=profile.machine,
                 expected=expected,
                 next_byte=self._first_byte(),
-                uuid=_uuid(profile.command_line),
-                page_bits=None
-                if own is None or own.configuration is None
-                else own.configuration.target_page_bits,
+                uuid=command_line.uuid(profile),
+                page_bits=None if own is None else own.page_size.bit_length() - 1,
             ),
             outer=outer,
         )
@@ -332,6 +341,28 @@ class Replay:
                 instance_id=0,
                 outer=outer,
             )
+        self._ram_records(version)
+
+    def _ram_records(self, version: int) -> None:
+        start = next((one for one in self._sections if one.idstr == "ram"), None)
+        if start is None:
+            return
+        if ram_records.too_many(self.stream):
+            self.unchecked.append("the records of guest memory (more than 1 GiB of them)")
+            return
+        blocks = self.destination.profile.ram_blocks
+        try:
+            for problem in ram_records.examine(self.stream, version, blocks, self.release):
+                error = RefusedError(problem, self.release)
+                self._refused(error, self._in_part(start), "ram", 0)
+        except UnexaminedError as reason:
+            self._cannot(str(reason))
+
+    def _in_part(self, start: Section) -> tuple[MessageRef, ...]:
+        """What is said around the error of a PART or END section."""
+        if self.release >= CHAINED:
+            return (("vmstate-load-failed", {"version": start.version_id, "ret": -22}),)
+        return (("section-error", {"section_id": start.section_id, "device": start.idstr}),)
 
     # -- sections -------------------------------------------------------------------------------
 
@@ -471,8 +502,13 @@ class Replay:
     def _old_style(self, section: Section, handler: Handler) -> None:
         if section.idstr == "spapr/htab" and section.kind is SectionKind.START:
             self._hash_table(section)
-        if section.kind is SectionKind.FULL and section.idstr != "ram":
-            self.unchecked.append(f"{section.idstr}: its contents (a loader of its own)")
+        elif section.idstr == "slirp" and section.kind is SectionKind.FULL:
+            try:
+                slirp.examine(bytes(section.body), section.version_id, footer=section.footer)
+            except UnexaminedError as reason:
+                self._cannot(str(reason))
+        elif section.idstr != "ram" or section.kind is not SectionKind.START:
+            self._cannot(f"{section.idstr}: its contents (a loader of its own)")
 
     def _hash_table(self, start: Section) -> None:
         kinds = {SectionKind.PART, SectionKind.END}
@@ -481,16 +517,10 @@ class Replay:
             for section in self._sections
             if section.kind in kinds and section.section_id == start.section_id
         )
-        failed: MessageRef = ("vmstate-load-failed", {"version": start.version_id, "ret": -22})
         try:
-            for part, problem in hash_table(start, parts):
-                place: MessageRef = (
-                    "section-error",
-                    {"section_id": part.section_id, "device": start.idstr},
-                )
-                outer = (failed,) if self.release >= CHAINED else (place,)
+            for _, problem in hash_table(start, parts):
                 error = RefusedError(problem, self.release)
-                self._refused(error, outer, start.idstr, start.instance_id)
+                self._refused(error, self._in_part(start), start.idstr, start.instance_id)
         except UnexaminedError as reason:
             self._cannot(f"{start.idstr}: {reason}")
 
@@ -554,19 +584,3 @@ def _whole(section: Section) -> bytes:
     if section.footer:
         parts.append(b"\x7e" + section.section_id.to_bytes(4, "big"))
     return b"".join(parts)
-
-
-def _configured(profile: Profile) -> bool:
-    """Whether a destination without a stream of its own wants a configuration section.
-
-    10.0 and 11.1 die while they save with the section off.
-    """
-    words = [word.replace(" ", "") for word in profile.command_line]
-    return "migration.send-configuration=off" not in words
-
-
-def _uuid(command_line: tuple[str, ...]) -> str | None:
-    for word, value in itertools.pairwise(command_line):
-        if word in {"-uuid", "--uuid"}:
-            return value
-    return None

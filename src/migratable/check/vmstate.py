@@ -345,7 +345,7 @@ class Loader:
         """
         found = self.memory.get(at, 8)
         if found == 0 and needed > 0 and not self.own:
-            if self.profile.wants_kvm and self.profile.accelerator != "kvm":
+            if self.profile.stand_in:
                 raise UnexaminedError(f"{body.vmsd.name}:{item.name} may be there under KVM only")
             file, line = _ASSERTION.get(self.release, _LAST_ASSERTION)
             raise RefusedError(
@@ -533,7 +533,7 @@ class _Guide:
         if item.info in _SIZED and not item.flags & _VBUFFER and entry.size != item.size:
             return False
         if not self._names:
-            self._names = _described_names(self._items)
+            self._names = described_names(self._items)
         return entry.name == self._names[position]
 
     def take(self, position: int, count: int) -> tuple[tuple[VmsdBody, ...], int | None]:
@@ -559,7 +559,7 @@ class _Guide:
         return tuple(bodies), size
 
 
-def _described_names(fields: tuple[VmField, ...]) -> tuple[str, ...]:
+def described_names(fields: tuple[VmField, ...]) -> tuple[str, ...]:
     """Names as vmdesc has them: one that a table has twice gets its number (``config[1]``)."""
     times: dict[str, int] = {}
     for item in fields:

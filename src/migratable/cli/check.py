@@ -86,12 +86,14 @@ def command(
     \b
     migratable check guest.mig --to host7
     migratable check guest.mig -- qemu-system-ppc64 -M pseries-4.1 -cpu POWER9 -m 4G …
+    migratable check captured.mig --release 10.0
     migratable check qmp:/run/guest.sock --from /var/log/libvirt/qemu/guest.log
     """
     given = _options.given_line(command_line, command_file)
-    if (to is None) == (given is None):
+    if (to is not None and given is not None) or (to is None and given is None and not release):
         raise click.UsageError(
-            "one destination is needed: --to NAME, or its command line after --, or --from FILE"
+            "one destination is needed: --to NAME, or its command line after --, or --from FILE; "
+            "for a capture, which keeps its VM's command line, --release X.Y will do"
         )
     if program is not None and to is None:
         raise click.UsageError("--program goes with --to")
@@ -102,6 +104,8 @@ def command(
     from migratable.cli._confirm import asker
 
     opened = open_source(source, confirm=asker(yes=yes))
+    if to is None and given is None:
+        given = started = _own_line(opened)
     profile, verdict = _predict(opened, to, given, release, timeout)
     if rehearses:
         verdict = _rehearsed(opened, started, release, timeout, verdict, profile)
@@ -115,6 +119,15 @@ def command(
 
         show(verdict, name=opened.name, to=to or "", latent=latent)
     sys.exit(verdict.outcome.exit_status)
+
+
+def _own_line(opened: Source) -> list[str]:
+    """The source's own command line, for a destination that is started in the same way."""
+    if opened.profile is None or not opened.profile.command_line:
+        raise click.UsageError(
+            f"{opened.name} does not say its VM's command line; give the destination's after --"
+        )
+    return list(opened.profile.command_line)
 
 
 def _predict(

@@ -85,7 +85,7 @@ dump-vmstate            text  drop     writes a file
 dumpdtb                 text  drop     writes a file
 echr                    text  drop
 enable-fips             flag  drop
-enable-kvm              flag  drop
+enable-kvm              flag  stand-in
 enable-sync-profile     flag  drop
 fda                     text* stand-in
 fdb                     text  stand-in

@@ -94,6 +94,11 @@ class Profile:
     unchecked: tuple[str, ...] = ()
     taken: str = ""
 
+    @property
+    def stand_in(self) -> bool:
+        """Was it taken under TCG in the place of the KVM that the command line asks for?"""
+        return self.wants_kvm and self.accelerator != "kvm"
+
     @cached_property
     def dump_vmstate(self) -> Mapping[str, Any]:
         """``-dump-vmstate`` taken apart; empty when the profile has none.

@@ -30,28 +30,31 @@ from collections.abc import Iterator
 
 from migratable.check.events import ConfigurationRead
 from migratable.check.problem import ENOENT, Problem
-from migratable.check.registry import Rule, loads, refuses
+from migratable.check.rule import Rule, loads, refuses
 from migratable.stream.model import Configuration
 from migratable.verdict import Severity
 
 _CONFIGURATION = 7
 
 
-def check(at: ConfigurationRead) -> Iterator[Problem]:
+def check(event: ConfigurationRead) -> Iterator[Problem]:
     """Presence, subsections, capabilities, UUID: in the loader's order."""
-    configuration = at.configuration
+    configuration = event.configuration
     if configuration is None:
-        if at.expected:
+        if event.expected:
             yield Problem(
                 rule=RULE.id,
                 summary="the stream has no configuration section and the destination expects one",
                 words=(
-                    ("configuration-missing", {"byte": at.next_byte, "expected": _CONFIGURATION}),
+                    (
+                        "configuration-missing",
+                        {"byte": event.next_byte, "expected": _CONFIGURATION},
+                    ),
                 ),
                 facts={"bare": True},
             )
         return
-    if not at.expected:
+    if not event.expected:
         yield Problem(
             rule=RULE.id,
             summary="the stream has a configuration section and the destination expects none",
@@ -59,14 +62,37 @@ def check(at: ConfigurationRead) -> Iterator[Problem]:
             facts={"bare": True},
         )
         return
-    yield from _uuid(at, configuration)
-    yield from _capabilities(at, configuration)
+    yield from _subsections(configuration)
+    yield from _uuid(event, configuration)
+    yield from _capabilities(event, configuration)
 
 
-def _uuid(at: ConfigurationRead, configuration: Configuration) -> Iterator[Problem]:
+#: Subsections of ``vmstate_configuration``, all of version 1.
+_SUBSECTIONS = ("target-page-bits", "capabilities", "uuid")
+
+
+def _subsections(configuration: Configuration) -> Iterator[Problem]:
+    """``vmstate_subsection_load``: known names of version 1."""
+    for sub in configuration.subsections:
+        name = sub.name.removeprefix("configuration/")
+        if name not in _SUBSECTIONS or "/" not in sub.name:
+            yield Problem(
+                rule=RULE.id,
+                summary=f"the destination does not know the subsection {sub.name}",
+                words=(("subsection-unknown", {"subsection": sub.name, "vmsd": "configuration"}),),
+                errno=ENOENT,
+            )
+        elif sub.version & 0xFF != 1:
+            yield Problem(
+                rule=RULE.id,
+                summary=f"{sub.name} has version {sub.version}, the destination reads 1",
+            )
+
+
+def _uuid(event: ConfigurationRead, configuration: Configuration) -> Iterator[Problem]:
     if configuration.subsection("uuid") is None:
         return
-    if at.release < (4, 2):
+    if event.release < (4, 2):
         yield Problem(
             rule=RULE.id,
             summary="the destination does not know the subsection configuration/uuid",
@@ -80,7 +106,7 @@ def _uuid(at: ConfigurationRead, configuration: Configuration) -> Iterator[Probl
         )
         return
     received = str(configuration.uuid)
-    if at.uuid is None:
+    if event.uuid is None:
         yield Problem(
             rule=RULE.id,
             refuses=False,
@@ -88,17 +114,29 @@ def _uuid(at: ConfigurationRead, configuration: Configuration) -> Iterator[Probl
             summary=f"the source checks the UUID {received}, the destination has none",
             words=(("uuid-unset", {"received": received}),),
         )
-    elif at.uuid.lower() != received:
+    elif event.uuid.lower() != received:
         yield Problem(
             rule=RULE.id,
-            summary=f"the guest's UUID is {received}, the destination's {at.uuid.lower()}",
-            words=(("uuid-differs", {"received": received, "local": at.uuid.lower()}),),
+            summary=f"the guest's UUID is {received}, the destination's {event.uuid.lower()}",
+            words=(("uuid-differs", {"received": received, "local": event.uuid.lower()}),),
         )
 
 
-def _capabilities(at: ConfigurationRead, configuration: Configuration) -> Iterator[Problem]:
+#: Capabilities that a source sends and a destination compares, since which release.
+_VALIDATED = {"x-ignore-shared": (0, 0), "mapped-ram": (9, 0)}
+
+
+def _capabilities(event: ConfigurationRead, configuration: Configuration) -> Iterator[Problem]:
     for name in configuration.capabilities:
-        if name not in at.capabilities:
+        if name not in _VALIDATED or event.release < _VALIDATED[name]:
+            # Others are sent by no release: should_validate_capability (migration/savevm.c).
+            yield Problem(
+                rule=RULE.id,
+                summary=f"the stream has the capability {name!r}, which the destination's release "
+                "does not know",
+                words=(("capability-unknown", {"capability": name}),),
+            )
+        elif name not in event.capabilities:
             yield Problem(
                 rule=RULE.id,
                 summary=f"the source migrated with the capability {name} on",
@@ -112,7 +150,7 @@ def _capabilities(at: ConfigurationRead, configuration: Configuration) -> Iterat
 RULE = Rule(
     id="configuration",
     severity=Severity.REFUSES,
-    at=(ConfigurationRead,),
+    events=(ConfigurationRead,),
     check=check,
     examples=(
         refuses(

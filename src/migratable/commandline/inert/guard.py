@@ -139,6 +139,18 @@ def _is_private(work: Work, name: str) -> bool:
     return Path(name) in work.files
 
 
+_ACCELERATORS = frozenset({"kvm", "tcg", "hvf", "whpx", "nvmm", "mshv"})
+
+
+def _accelerator(work: Work, option: Option) -> list[Option]:
+    """``-accel`` and ``-machine accel=``: those that talk to nobody but the host's kernel."""
+    fields = option.fields
+    for kind in (fields.get("accel") or "").split(":"):
+        if kind and kind not in _ACCELERATORS:
+            raise option.error(f"accelerator {kind}: no verdict for such a guest")
+    return properties(work, option)
+
+
 def _object(work: Work, option: Option) -> list[Option]:
     fields = option.fields
     kind = fields.get("qom-type") or ""
@@ -312,10 +324,11 @@ def _folder(work: Work, option: Option) -> list[Option]:
 
 _CHECKS: dict[str, Callable[[Work, Option], list[Option]]] = {
     **dict.fromkeys(
-        ("device", "machine", "accel", "cpu", "smp", "m", "numa", "boot", "rtc", "icount"),
+        ("device", "cpu", "smp", "m", "numa", "boot", "rtc", "icount"),
         properties,
     ),
     **dict.fromkeys(("action", "compat", "watchdog-action"), properties),
+    **dict.fromkeys(("machine", "accel"), _accelerator),
     # Handlers made these, or their text is the guest's.
     **dict.fromkeys(("fw_cfg", "smbios", "prom-env", "virtfs_synth", "uuid"), same),
     "object": _object,

@@ -35,6 +35,8 @@ class InertCommandLine:
     :ivar files: private files to create first, with sizes; they hold zeros.
     :ivar helpers: commands to start first and to end with it (a stand-in TPM).
         Each makes the socket that is its last word.
+    :ivar accelerator: that it is started under, ``kvm`` or ``tcg``.
+    :ivar why_not_kvm: why a line that asks for KVM is started under TCG, in words.
     :ivar kvm: did the line ask for KVM? Then an x86 machine of it has a section ``kvmclock``.
     :ivar kvmclock: will the real machine have that section?
     :ivar removed_devices: ids of ``-device`` options that were taken out.
@@ -52,12 +54,19 @@ class InertCommandLine:
     needs_netns: bool = False
     files: Mapping[Path, int] = field(default_factory=dict)
     helpers: tuple[tuple[str, ...], ...] = ()
+    accelerator: str = "tcg"
+    why_not_kvm: str = ""
     kvm: bool = False
     kvmclock: bool = False
     removed_devices: frozenset[str] = frozenset()
     removed_drivers: tuple[tuple[str, str], ...] = ()
     given: tuple[tuple[str, str], ...] = ()
     stays: bool = False
+
+    @property
+    def stand_in(self) -> bool:
+        """Is TCG what stands in for the KVM that the line asks for?"""
+        return self.kvm and self.accelerator == "tcg"
 
     @property
     def argv(self) -> list[str]:
@@ -94,6 +103,7 @@ _HANDLERS: dict[str, Handler] = {
     "smbios": machine.smbios,
     "acpitable": machine.acpitable,
     "icount": machine.icount,
+    "enable-kvm": machine.accelerator_option,
     "global": machine.global_,
     "drive": block.drive,
     "blockdev": block.blockdev,
@@ -127,6 +137,7 @@ def inert(
     private_dir: Path,
     ram_sizes: Mapping[str, int] | None = None,
     accel: str = "tcg",
+    why_not_kvm: str = "",
     netns: bool = True,
     save_memory: bool = True,
     strict: bool = False,
@@ -139,7 +150,9 @@ def inert(
     :param private_dir: folder for the QMP socket and stand-in files.
     :param ram_sizes: RAM block names to bytes in the stream that will be loaded: sizes of flash
         and ROM files that are not here are taken from it.
-    :param accel: accelerator to put in the place of the line's own.
+    :param accel: ``kvm`` leaves a line that asks for KVM its own accelerator options; ``tcg`` puts
+        TCG in the place of every accelerator.
+    :param why_not_kvm: why a line that asks for KVM gets TCG, in words.
     :param netns: may taps be made in a private namespace? Else they become hub ports.
     :param save_memory: back main memory of 1 GiB and more so that it takes none until it is used,
         and so that a migration leaves it out when asked to (capability ``x-ignore-shared``).
@@ -155,6 +168,7 @@ def inert(
         private_dir=private_dir,
         ram_sizes=dict(ram_sizes or {}),
         accel=accel,
+        why_not_kvm=why_not_kvm,
         netns=netns,
         save_memory=save_memory,
         strict=strict,
@@ -179,7 +193,9 @@ def inert(
         options.append(Option(name="machine", value="graphics=off"))
     argv = [word for option in options for word in option.words]
     qmp = private_dir / "qmp"
-    argv += ["-accel", accel, "-S", "-display", "none"]
+    if accel == "tcg" or not line.named_accelerators:
+        argv += ["-accel", accel]
+    argv += ["-S", "-display", "none"]
     kvm = line.wants_kvm
     if kvm and accel != "kvm":
         machine.say_kvm(work)
@@ -194,6 +210,8 @@ def inert(
         needs_netns=work.needs_netns,
         files=work.files,
         helpers=tuple(tuple(helper) for helper in work.helpers),
+        accelerator=accel,
+        why_not_kvm=why_not_kvm,
         kvm=kvm,
         kvmclock=kvm and machine.has_kvmclock(work),
         removed_devices=frozenset(work.removed_devices),
