@@ -1,17 +1,19 @@
-"""The stream's own description of a body (its vmdesc), followed field by field."""
+"""A stream's own description of a body (vmdesc), followed beside the destination's table."""
 
 from __future__ import annotations
 
-from migratable.check.vmstate_types import SIZED
 from migratable.profile.tables import Flag, VmField, Vmsd
 from migratable.stream.vmdesc import VmsdBody
 
 _AUTO_ALLOC = int(Flag.ARRAY_OF_POINTER_AUTO_ALLOC)
 _VBUFFER = int(Flag.VBUFFER)
 
+#: Types whose size on the wire is that of the table.
+SIZED = frozenset({"pci config", "buffer", "unused_buffer"})
+
 
 class Guide:
-    """Follows the fields that were written along the fields of a table."""
+    """The stream's own description of a body, followed field by field."""
 
     __slots__ = ("_at", "_fields", "_items", "_names", "known")
 
@@ -31,7 +33,7 @@ class Guide:
         if item.info in SIZED and not item.flags & _VBUFFER and entry.size != item.size:
             return False
         if not self._names:
-            self._names = _described_names(self._items)
+            self._names = described_names(self._items)
         return entry.name == self._names[position]
 
     def take(self, position: int, count: int) -> tuple[tuple[VmsdBody, ...], int | None]:
@@ -57,7 +59,7 @@ class Guide:
         return tuple(bodies), size
 
 
-def _described_names(fields: tuple[VmField, ...]) -> tuple[str, ...]:
+def described_names(fields: tuple[VmField, ...]) -> tuple[str, ...]:
     """Names as vmdesc has them: one that a table has twice gets its number (``config[1]``)."""
     times: dict[str, int] = {}
     for item in fields:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from migratable.stream.cursor import Buffer
+from migratable.stream.cursor import Buffer, counted
+from migratable.stream.model import Section
+from migratable.stream.wire_format import SectionKind
 
 _SUBSECTION = 0x05
+#: Bytes of what follows a section that a loader could read into, at most.
+MOST_AHEAD = 1 << 20
 
 
 class StreamEndError(Exception):
@@ -139,3 +143,20 @@ class QemuFile:
     def new_values(self) -> dict[str, Any]:
         """See :class:`Reader`."""
         return {}
+
+
+def footer_of(section: Section) -> bytes:
+    """A section's footer, empty without one (``save_section_footer``)."""
+    return b"\x7e" + section.section_id.to_bytes(4, "big") if section.footer else b""
+
+
+def whole(section: Section) -> bytes:
+    """A section as it was on the wire, without what is beyond 1 MiB of its body."""
+    parts = [bytes([section.kind]), section.section_id.to_bytes(4, "big")]
+    if section.kind in {SectionKind.START, SectionKind.FULL}:
+        parts += [
+            counted(section.idstr),
+            (section.instance_id & 0xFFFFFFFF).to_bytes(4, "big"),
+            section.version_id.to_bytes(4, "big"),
+        ]
+    return b"".join([*parts, section.body[:MOST_AHEAD], footer_of(section)])

@@ -7,28 +7,37 @@ found. What it cannot follow it says.
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
-from migratable.check import devices, events, stderr
+from migratable.check import audit, command_line, devices, events, stderr
+from migratable.check import ram as ram_records
 from migratable.check.baseline import Baseline
+from migratable.check.commands import Commands
 from migratable.check.problem import EIO, MessageRef, Problem, RefusedError, UnexaminedError
-from migratable.check.qemu_file import QemuFile, Reader, StreamEndError
+from migratable.check.qemu_file import (
+    MOST_AHEAD,
+    QemuFile,
+    Reader,
+    StreamEndError,
+    footer_of,
+    whole,
+)
 from migratable.check.registry import look, rules
 from migratable.check.state import LoadedState, Memory
 from migratable.check.vmstate import VMStateLoader
 from migratable.errors import StreamError
+from migratable.facts import targets
 from migratable.profile.model import Profile
-from migratable.stream.cursor import Cursor, counted
+from migratable.profile.tables import Handler
+from migratable.stream.cursor import Cursor
 from migratable.stream.model import Command, Section, Span, Stream, flatten
 from migratable.stream.wire_format import SectionKind
 from migratable.verdict import Finding, Severity
 
-_MOST_AHEAD = 1 << 20
 _MOST_SECTIONS = 1 << 12
 _FOOTER_SIZE = 5
 _RAM = "ram"
@@ -121,6 +130,7 @@ class Replay:
     unchecked: list[str] = field(default_factory=list)
     _sections: tuple[Section, ...] = ()
     _kept: list[LoadedState] = field(default_factory=list)
+    _met: Commands = field(default_factory=Commands)
 
     @property
     def release(self) -> tuple[int, int]:
@@ -212,7 +222,9 @@ class Replay:
         """The configuration section (``vmstate_configuration``)."""
         profile = self.baseline.profile
         own = self.baseline.stream
-        expected = _sends_configuration(profile) if own is None else own.configuration is not None
+        expected = (
+            command_line.configured(profile) if own is None else own.configuration is not None
+        )
         received = self.stream.configuration
         self._ask(
             events.ConfigurationRead(
@@ -221,10 +233,8 @@ class Replay:
                 machine=profile.machine,
                 expected=expected,
                 next_byte=self._first_byte(),
-                uuid=_uuid(profile.command_line),
-                page_bits=None
-                if own is None or own.configuration is None
-                else own.configuration.target_page_bits,
+                uuid=command_line.uuid(profile),
+                page_bits=None if own is None else own.page_size.bit_length() - 1,
             ),
             links=stderr.configuration_links(self.release, read=expected and received is not None),
         )
@@ -245,12 +255,15 @@ class Replay:
         """Section after section; False when the footers of both sides do not agree."""
         ram = self._place_of_ram()
         commands = self._commands()
+        foreign = audit.accelerator(self.baseline.profile)
+        for reason in foreign:
+            self._cannot(reason)
         for number, section in enumerate(self._sections):
             for command in commands.get(number, ()):
                 self.loadvm_process_command(command)
             if number == ram:  # behind what is set up early (virtio-mem)
                 self.ram_block_list()
-            if section.kind in _WHOLE:
+            if not foreign and section.kind in _WHOLE:
                 following = partial(self._following, number)
                 load = partial(self.qemu_loadvm_section_start_full, section, tracker, following)
                 self._take(tracker.outcome(section, load))
@@ -259,6 +272,8 @@ class Replay:
         for element in self.stream.elements:
             if isinstance(element, Span) and element.undelimited:
                 self._undelimited(bytes(element.data), tracker)
+        for reason in audit.whole(self.baseline.profile):
+            self._cannot(reason)
         return True
 
     def _commands(self) -> dict[int, list[Command]]:
@@ -273,10 +288,17 @@ class Replay:
         return commands
 
     def loadvm_process_command(self, command: Command) -> None:
-        """A command: its number and length."""
-        self._ask(
-            events.CommandMet(release=self.release, kind=command.kind, length=len(command.payload))
+        """A command: its number and length, and whether it is in order."""
+        event = events.CommandMet(
+            release=self.release, kind=command.kind, length=len(command.payload)
         )
+        if self._ask(event):
+            return
+        try:
+            for problem in self._met.judge(command):
+                self._note(finding_of(problem, self.release, None, None))
+        except UnexaminedError as reason:
+            self._cannot(str(reason))
 
     def _place_of_ram(self) -> int:
         return next(
@@ -305,6 +327,23 @@ class Replay:
                 instance_id=0,
                 links=stderr.ram_links(self.release, _RAM, version_id),
             )
+        self.ram_load(version_id)
+
+    def ram_load(self, version_id: int) -> None:
+        """``migration/ram.c: ram_load``: the records of guest memory, without their contents."""
+        start = next((section for section in self._sections if section.idstr == _RAM), None)
+        if start is None:
+            return
+        if ram_records.too_many(self.stream):
+            self.unchecked.append("the records of guest memory (more than 1 GiB of them)")
+            return
+        blocks = self.baseline.profile.ram_blocks
+        links = stderr.part_links(self.release, _RAM, start.section_id, start.version_id)
+        try:
+            for problem in ram_records.examine(self.stream, version_id, blocks, self.release):
+                self._note(finding_of(problem, self.release, _RAM, 0, links))
+        except UnexaminedError as reason:
+            self._cannot(str(reason))
 
     def qemu_loadvm_section_start_full(
         self, section: Section, tracker: Tracker, following: Callable[[], bytes]
@@ -331,21 +370,20 @@ class Replay:
             return self._old_style(section, findings)
         own = self.baseline.section(se)
         if own.unexamined:
-            reason = f"{se.idstr}: {own.unexamined}"
-            return SectionOutcome(findings=tuple(findings), unexamined=(reason,))
-        footer = b"\x7e" + section.section_id.to_bytes(4, "big") if section.footer else b""
+            return self._not_understood(section, se, own.unexamined, findings)
         loader = VMStateLoader(
             tables=self.baseline.tables,
             profile=self.baseline.profile,
-            f=tracker.open(section, footer, following),
+            f=tracker.open(section, footer_of(section), following),
             memory=tracker.memory,
             handler=se,
             exists=own.exists,
             sizes=own.sizes,
+            trusted=targets.wholly(self.baseline.profile.target),
         )
         state: LoadedState | None = None
         consumed: int | None = None
-        unexamined: tuple[str, ...] = ()
+        stopped: UnexaminedError | None = None
         refused: RefusedError | None = None
         links = stderr.device_links(idstr, instance_id)
         try:
@@ -356,24 +394,46 @@ class Replay:
         except RefusedError as error:
             refused = error
         except UnexaminedError as reason:
-            unexamined = (f"{idstr}: {reason}",)
+            stopped = reason
         except StreamEndError:
             refused = RefusedError(
                 Problem(rule="stream-broken", summary=f"the stream ends inside {idstr}", errno=EIO),
                 self.release,
             )
-        if not unexamined:
+        if stopped is None:
             findings.extend(
                 finding_of(problem, self.release, idstr, instance_id) for problem in loader.problems
             )
         if refused is not None:
             findings.append(finding_of_error(refused, links, idstr, instance_id))
+        reasons = [*([] if stopped is None else [str(stopped)]), *dict.fromkeys(loader.unexamined)]
         return SectionOutcome(
             findings=tuple(findings),
-            unexamined=unexamined,
+            unexamined=tuple(f"{idstr}: {reason}" for reason in reasons),
             unchecked=tuple(loader.unchecked),
             consumed=consumed,
             state=state if idstr in events.KEPT else None,
+        )
+
+    def _not_understood(
+        self, section: Section, se: Handler, reason: str, findings: list[Finding]
+    ) -> SectionOutcome:
+        """The baseline's own section could not be followed; its version can be judged."""
+        assert se.vmsd is not None
+        event = events.BodyBegun(
+            release=self.release,
+            vmsd=self.baseline.tables.vmsds[se.vmsd],
+            version=section.version_id,
+        )
+        links = stderr.device_links(section.idstr, section.instance_id)
+        findings.extend(
+            finding_of(problem, self.release, section.idstr, section.instance_id, links)
+            for problem in look(event)
+        )
+        refuses = any(finding.severity is Severity.REFUSES for finding in findings)
+        return SectionOutcome(
+            findings=tuple(findings),
+            unexamined=() if refuses else (f"{se.idstr}: {reason}",),
         )
 
     def vmstate_load(
@@ -438,26 +498,24 @@ class Replay:
         return False
 
     def _old_style(self, section: Section, findings: list[Finding]) -> SectionOutcome:
-        """A handler without tables (``load_state``): its parts, where its device is modelled."""
+        """A handler without tables (``load_state``): what its device's module knows of it."""
         unexamined: list[str] = []
-        load = devices.parts_loader(section.idstr)
-        if load is not None and section.kind is SectionKind.START:
+        load = devices.old_loader(section.idstr, section.kind)
+        if load is not None:
             try:
                 findings.extend(self.qemu_loadvm_section_part_end(section, load))
             except UnexaminedError as reason:
                 unexamined.append(f"{section.idstr}: {reason}")
-        unchecked: tuple[str, ...] = ()
-        if section.kind is SectionKind.FULL and section.idstr != _RAM:
-            unchecked = (f"{section.idstr}: its contents (a loader of its own)",)
+        elif section.idstr != _RAM or section.kind is not SectionKind.START:
+            unexamined.append(f"{section.idstr}: its contents (a loader of its own)")
         return SectionOutcome(
             findings=tuple(findings),
             unexamined=tuple(unexamined),
-            unchecked=unchecked,
             self_contained=load is None,
         )
 
     def qemu_loadvm_section_part_end(
-        self, start: Section, load: devices.PartsLoader
+        self, start: Section, load: devices.OldLoader
     ) -> Iterator[Finding]:
         """Load the parts of a section that comes in several.
 
@@ -469,8 +527,8 @@ class Replay:
             for section in self._sections
             if section.kind in kinds and section.section_id == start.section_id
         )
-        for part, problem in load(start, parts):
-            links = stderr.part_links(self.release, start.idstr, part.section_id, start.version_id)
+        links = stderr.part_links(self.release, start.idstr, start.section_id, start.version_id)
+        for problem in load(start, parts):
             yield finding_of(problem, self.release, start.idstr, start.instance_id, links)
 
     # -- streams whose sections have no ends ----------------------------------------------------
@@ -532,10 +590,10 @@ class Replay:
     def _pieces(self, number: int) -> Iterator[bytes]:
         size = 0
         for following in self._sections[number + 1 :]:
-            data = _bytes_of(following)
+            data = whole(following)
             yield data
             size += len(data)
-            if size > _MOST_AHEAD:
+            if size > MOST_AHEAD:
                 return
         if self.stream.eof:
             yield b"\x00"
@@ -606,33 +664,3 @@ def _finding(
         stderr=lines,
         facts=problem.facts,
     )
-
-
-def _bytes_of(section: Section) -> bytes:
-    parts = [bytes([section.kind]), section.section_id.to_bytes(4, "big")]
-    if section.kind in _WHOLE:
-        parts += [
-            counted(section.idstr),
-            (section.instance_id & 0xFFFFFFFF).to_bytes(4, "big"),
-            section.version_id.to_bytes(4, "big"),
-        ]
-    parts.append(bytes(section.body[:_MOST_AHEAD]))
-    if section.footer:
-        parts.append(b"\x7e" + section.section_id.to_bytes(4, "big"))
-    return b"".join(parts)
-
-
-def _sends_configuration(profile: Profile) -> bool:
-    """Whether a destination without a stream of its own wants a configuration section.
-
-    Some releases die while they save with the section off.
-    """
-    words = [word.replace(" ", "") for word in profile.command_line]
-    return "migration.send-configuration=off" not in words
-
-
-def _uuid(command_line: tuple[str, ...]) -> str | None:
-    for word, value in itertools.pairwise(command_line):
-        if word in {"-uuid", "--uuid"}:
-            return value
-    return None

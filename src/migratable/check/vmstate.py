@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from migratable.check import devices, events, stderr
 from migratable.check.field_exists import depends_on_state, field_exists
-from migratable.check.guide import Guide
+from migratable.check.guide import SIZED, Guide
 from migratable.check.problem import (
     EIO,
     MessageRef,
@@ -25,9 +25,10 @@ from migratable.check.problem import (
 from migratable.check.qemu_file import Reader, StreamEndError
 from migratable.check.registry import look
 from migratable.check.state import LoadedState, Memory
-from migratable.check.vmstate_types import PLAIN, SIZED, Reading, get
+from migratable.check.vmstate_types import PLAIN, Reading, get
+from migratable.facts import targets
 from migratable.profile.model import Profile
-from migratable.profile.tables import Flag, Handler, LoaderTables, VmField
+from migratable.profile.tables import LOAD_HOOKS, Flag, Handler, LoaderTables, VmField
 from migratable.stream.vmdesc import VmsdBody
 
 # Plain integers: operations on enum.IntFlag would take half of a replay's time.
@@ -48,7 +49,6 @@ _MOST_ELEMENTS = 1 << 24
 _DEEPEST = 64
 #: Longer arrays of plain structures are passed over at once.
 _FEW = 64
-_LOAD_HOOKS = frozenset({"pre_load", "pre_load_errp", "post_load", "post_load_errp", "load_old"})
 #: ``'0'`` and ``'1'`` before an element of an array that the loader allocates.
 _MARKERS = {0x30: False, 0x31: True}
 
@@ -62,6 +62,8 @@ class VMStateLoader:
     :ivar exists: whether the destination's own stream has a field, by (description, field) index.
     :ivar sizes: bytes of fields in the destination's own stream, by description and field name.
     :ivar problems: what rules said that does not refuse.
+    :ivar trusted: whether all code that a description may have was read on this target.
+    :ivar unexamined: what was not; the section was followed all the same.
     :ivar notes: where both sides do not read the same fields, for what follows from it.
     """
 
@@ -74,6 +76,8 @@ class VMStateLoader:
     sizes: dict[tuple[int, str], int] = dataclasses.field(default_factory=dict)
     problems: list[Problem] = dataclasses.field(default_factory=list)
     unchecked: list[str] = dataclasses.field(default_factory=list)
+    trusted: bool = True
+    unexamined: list[str] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)
     depth: int = 0
     stated: int | None = None
@@ -127,7 +131,7 @@ class VMStateLoader:
 
     def null_pointer(self, body: LoadedState, field: VmField) -> None:
         """A pointer is null where something is to be loaded: the program aborts."""
-        if self.profile.wants_kvm and self.profile.accelerator != "kvm":
+        if self.profile.stand_in:
             raise UnexaminedError(f"{body.vmsd.name}:{field.name} may be there under KVM only")
         raise RefusedError(
             Problem(
@@ -156,6 +160,11 @@ class VMStateLoader:
     def local_size(self, body: LoadedState, field: VmField) -> int | None:
         """Bytes of a field in the destination's own stream."""
         return self.sizes.get((body.index, field.name))
+
+    def _examined(self, name: str) -> None:
+        target = self.profile.target
+        if not targets.examined(target, name):
+            self.unexamined.append(targets.unexamined(target, name))
 
     # -- errors ---------------------------------------------------------------------------------
 
@@ -226,6 +235,8 @@ class VMStateLoader:
             own=own,
             values=self.f.new_values(),
         )
+        if not vmsd.name:
+            raise UnexaminedError("a description that the destination has as a stub alone")
         if self.depth > _DEEPEST:
             raise UnexaminedError(f"{vmsd.name} is nested too deeply")
         self.ask(events.BodyBegun(release=self.release, vmsd=vmsd, version=version_id))
@@ -256,6 +267,8 @@ class VMStateLoader:
                 self.ask(events.FieldMissing(release=self.release, body=body, field=field))
         self.vmstate_subsection_load(body, description)
         self.depth -= 1
+        if not self.trusted and vmsd.has_own_code:
+            self._examined(vmsd.name)
         if "post_load" in vmsd.hooks or "post_load_errp" in vmsd.hooks:
             self._hook(
                 body,
@@ -333,8 +346,9 @@ class VMStateLoader:
         if self._at_once(body, field, n_elems):
             return
         own = body.own.children.get(field.name, ()) if body.own is not None else ()
+        stride = field.stride if field.flags & VMS_ARRAY_OF_POINTER else size
         for i in range(n_elems):
-            curr_elem = first_elem + size * i
+            curr_elem = first_elem + stride * i
             if field.flags & VMS_ARRAY_OF_POINTER_AUTO_ALLOC:
                 if not self.vmstate_ptr_marker_load(body, field):
                     continue
@@ -346,8 +360,8 @@ class VMStateLoader:
                         f"which elements of {body.vmsd.name}:{field.name} exist is not known"
                     )
                 curr_elem = known
-                if not curr_elem and size:
-                    self._get_nullptr(body, field)
+                if not curr_elem and stride:
+                    self.get_nullptr(body, field)
                     continue
             try:
                 if field.flags & (VMS_STRUCT | VMS_VSTRUCT):
@@ -387,7 +401,7 @@ class VMStateLoader:
                 )
             raise
 
-    def _get_nullptr(self, body: LoadedState, field: VmField) -> None:
+    def get_nullptr(self, body: LoadedState, field: VmField) -> None:
         """``vmstate_info_nullptr``: the byte that stands for an element that is not there."""
         marker = self._get_byte(body, field)
         try:
@@ -443,7 +457,7 @@ class VMStateLoader:
         if width is None:
             return False
         try:
-            self.f.skip(width * n_elems)
+            body.values[field.name] = self.f.get_stored(width * n_elems)
         except StreamEndError:
             raise self._file_error(body, field) from None
         return True
@@ -461,7 +475,7 @@ class VMStateLoader:
     def _plain_width(self, index: int | None) -> int | None:
         """Bytes of a body of plain numbers alone, None when it has to be looked at."""
         vmsd = None if index is None else self.tables.vmsds[index]
-        if vmsd is None or vmsd.subsections or vmsd.hooks & _LOAD_HOOKS:
+        if vmsd is None or vmsd.subsections or vmsd.hooks & LOAD_HOOKS:
             return None
         size = 0
         for field in vmsd.fields:

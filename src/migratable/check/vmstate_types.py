@@ -20,9 +20,6 @@ from migratable.stream.vmdesc import VmsdBody
 if TYPE_CHECKING:
     from migratable.check.vmstate import VMStateLoader
 
-#: Types whose size on the wire is that of the table.
-SIZED = frozenset({"pci config", "buffer", "unused_buffer"})
-
 #: Types whose elements are plain numbers: width on the wire in bytes.
 PLAIN: dict[str, int] = {
     "bool": 1,
@@ -60,6 +57,10 @@ FIXED: dict[str, int] = {
     "cpu/fpscr": 4,
     "cpu/fpsr": 4,
     "cpu/fpcr": 4,
+    "fpscr": 4,  # target/arm/machine.c: get_fpscr; 0 leaves fpcr and fpsr to a subsection
+    "fpcr": 8,
+    "fpsr": 8,
+    "pstate64": 8,
     "cpsr": 4,
     "powered_off": 1,
     "css_devid": 4,
@@ -68,7 +69,14 @@ FIXED: dict[str, int] = {
 }
 
 #: Types whose contents are not followed: they are skipped by the size that the stream states.
-SKIPPED = frozenset({"virtio-net vhost-user"})
+SKIPPED = frozenset(
+    {
+        "virtio-net vhost-user",
+        "tlb_entry",  # target/mips, target/hppa: registers of the processor
+        "tlb entry",
+        "psw",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ def part(*chunks: tuple[int, int, int]) -> Section:
 
 
 def said(first: Section, *parts: Section) -> list[Problem]:
-    return [problem for _, problem in hash_table(first, parts)]
+    return list(hash_table(first, parts))
 
 
 def test_slots_inside() -> None:

@@ -27,6 +27,7 @@ from migratable.check.problem import Problem
 from migratable.check.state import LoadedState, Memory
 from migratable.profile.model import Profile
 from migratable.stream.model import Section
+from migratable.stream.wire_format import SectionKind
 
 if TYPE_CHECKING:
     from migratable.check.vmstate_types import Reading
@@ -135,26 +136,26 @@ def reader(name: str) -> Callable[[Reading], None] | None:
     return _READ.get(name)
 
 
-PartsLoader = Callable[[Section, Iterable[Section]], Iterator[tuple[Section, Problem]]]
-"""Loads a section that comes in parts, without tables; gives the part and what is refused in it."""
+OldLoader = Callable[[Section, Iterable[Section]], Iterator[Problem]]
+"""Examines a section without tables, and its parts; raises :class:`.problem.UnexaminedError`."""
 
-_PARTS: dict[str, PartsLoader] = {}
+_OLD: dict[tuple[str, SectionKind], OldLoader] = {}
 
 
-def loads_parts(idstr: str) -> Callable[[PartsLoader], PartsLoader]:
-    """Register how the parts of a section of that name are loaded (``load_state``)."""
+def loads_old(idstr: str, kind: SectionKind) -> Callable[[OldLoader], OldLoader]:
+    """Register what a section of old style (``load_state``) of that name and kind refuses."""
 
-    def register(function: PartsLoader) -> PartsLoader:
-        _PARTS[idstr] = function
+    def register(function: OldLoader) -> OldLoader:
+        _OLD[idstr, kind] = function
         return function
 
     return register
 
 
-def parts_loader(idstr: str) -> PartsLoader | None:
-    """How the parts of a section are loaded, None when no module here knows it."""
+def old_loader(idstr: str, kind: SectionKind) -> OldLoader | None:
+    """How a section without tables is examined, None when no module here knows it."""
     _load_modules()
-    return _PARTS.get(idstr)
+    return _OLD.get((idstr, kind))
 
 
 @cache

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from migratable.check.devices import loads_parts, post_load
+from migratable.check.devices import loads_old, post_load
 from migratable.check.events import BodyLoaded
 from migratable.check.problem import Problem, UnexaminedError
 from migratable.stream.iterable import read_htab, read_htab_start
 from migratable.stream.model import Section
+from migratable.stream.wire_format import SectionKind
 
 #: hw/ppc/spapr.c: spapr_hpt_shift_for_ramsize, and what H_RESIZE_HPT_PREPARE takes.
 _SMALLEST_SHIFT, _LARGEST_SHIFT = 18, 46
@@ -43,8 +44,8 @@ def nvdimm(event: BodyLoaded) -> Iterator[Problem]:
         )
 
 
-@loads_parts("spapr/htab")
-def hash_table(start: Section, parts: Iterable[Section]) -> Iterator[tuple[Section, Problem]]:
+@loads_old("spapr/htab", SectionKind.START)
+def hash_table(start: Section, parts: Iterable[Section]) -> Iterator[Problem]:
     """hw/ppc/spapr.c: htab_load: every slot lies in the table whose size the first part gave.
 
     :raise UnexaminedError: for a size that no source has, and parts of a table without one: the
@@ -64,13 +65,9 @@ def hash_table(start: Section, parts: Iterable[Section]) -> Iterator[tuple[Secti
                     "invalid": chunk.invalid - (chunk.invalid >> 15 << 16),
                     "shift": shift,
                 }
-                yield (
-                    part,
-                    Problem(
-                        rule="field-validation",
-                        summary=f"slot {chunk.index} is outside the hash page table of "
-                        f"2^{shift} bytes",
-                        words=(("htab-index", words),),
-                    ),
+                yield Problem(
+                    rule="field-validation",
+                    summary=f"slot {chunk.index} is outside the hash page table of 2^{shift} bytes",
+                    words=(("htab-index", words),),
                 )
                 return
