@@ -14,6 +14,7 @@
      ├── LabError                   a QEMU release cannot be had
      ├── PlanError                  a whatif plan, fleet file or batch line is wrong (file, place)
      ├── CaptureError               a running VM cannot be captured safely
+     ├── HostError                  another host cannot be reached or used
      ├── ServiceError               the HTTP service or a Dask scheduler cannot be used
      └── KnowledgeError             the bundled data is inconsistent (a bug of ours)
 
@@ -89,6 +90,10 @@ class PlanError(MigratableError):
 
 class CaptureError(MigratableError):
     """A running VM cannot be captured, or not safely."""
+
+
+class HostError(MigratableError):
+    """Another host cannot be reached, or cannot do what it was asked."""
 
 
 class ServiceError(MigratableError):
