@@ -40,6 +40,15 @@ def releases() -> dict[str, list[str]]:
     return found
 
 
+def kvm_state() -> str:
+    """Whether tests can start KVM guests, in words; the reason when they cannot."""
+    try:
+        with Path("/dev/kvm").open("r+b", buffering=0):
+            return "usable"
+    except OSError as error:
+        return f"not usable ({error.strerror}): its tests are skipped"
+
+
 def pytest_report_header() -> list[str]:
     """Say which real programs this run is judged by."""
     try:
@@ -48,6 +57,7 @@ def pytest_report_header() -> list[str]:
         there = str(error)
     return [
         f"QEMU releases: {there or 'none; get some: migratable lab install 5.2 7.2 10.0 11.1'}",
+        f"KVM: {kvm_state()}",
         f"lab: {folder()}",
         f"shared facts: {shared() or 'absent'}",
     ]
@@ -64,6 +74,8 @@ def shared_folder() -> Path:
     """The folder of facts and oracles beside the checkout; the test is skipped without it."""
     path = shared()
     if path is None:
+        if os.environ.get("CI", "").lower() in ("true", "1"):
+            pytest.fail("the folder shared/ beside the checkout is absent in CI")
         pytest.skip("the folder shared/ beside the checkout (or MIGRATABLE_SHARED) is absent")
     return path
 

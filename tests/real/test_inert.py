@@ -19,7 +19,8 @@ from migratable.errors import DestinationStartError, MigratableError, QemuError
 from migratable.profile.collect import collect
 from migratable.profile.model import Profile
 from migratable.qemu import save
-from migratable.qemu.process import QemuProcess, namespaces_work, private_folder
+from migratable.qemu.launch import namespaces_work
+from migratable.qemu.process import QemuProcess, private_folder
 from migratable.rehearse import rehearse
 from migratable.releases import QemuVersion
 from migratable.stream import Stream, read

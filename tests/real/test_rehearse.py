@@ -388,13 +388,13 @@ def test_refusal_for_a_device_that_was_left_out(
 
 
 def test_tap_without_a_namespace(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    from migratable.rehearse import destination
+    from migratable.qemu import start
 
     path = guest_stream("x86-tap", "10.0", lab)
     line = ["qemu-system-x86_64", *GUESTS["x86-tap"].command_line(Path("/nowhere/disk.img"))]
     line += ["-serial", "null"]
     assert rehearse(read(path), line, release="10.0").outcome is Outcome.LOADS
-    monkeypatch.setattr(destination, "namespaces_work", lambda: False)
+    monkeypatch.setattr(start, "namespaces_work", lambda: False)
     answer = rehearse(read(path), line, release="10.0")
     assert answer.outcome is Outcome.UNKNOWN
     assert answer.first_refusal is not None

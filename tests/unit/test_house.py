@@ -7,7 +7,6 @@ import pkgutil
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import click
@@ -209,17 +208,6 @@ def test_version_imports_little() -> None:
     heavy = {"rich", "jinja2", "asyncio", "qemu", "platformdirs", "sqlite3", "importlib.metadata"}
     assert heavy & set(done.stdout.split()) == set()
     assert _run("--version").stdout == f"migratable, version {__version__}\n"
-
-
-@pytest.mark.slow
-def test_version_is_quick() -> None:
-    """The best of many is under 120 ms: the others are what the machine did besides."""
-    best = 9.0
-    for _ in range(20):
-        start = time.perf_counter()
-        assert _run("--version").returncode == 0
-        best = min(best, time.perf_counter() - start)
-    assert best < 0.12
 
 
 def test_a_failure_never_looks_like_an_answer(tmp_path: Path) -> None:

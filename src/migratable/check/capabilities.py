@@ -44,15 +44,15 @@ class Difference:
         return (kind, {"capability": self.name, "stream": self.stream, "local": self.local})
 
 
-def differences(at: BodyLoaded) -> list[Difference]:
+def differences(event: BodyLoaded) -> list[Difference]:
     """Compare the loaded ``spapr`` body's capabilities with the destination's.
 
     :raise UnexaminedError: when the destination's capabilities cannot be worked out.
     """
-    if at.body.vmsd.name != "spapr" or at.body.parent is not None:
+    if event.body.vmsd.name != "spapr" or event.body.parent is not None:
         return []
     levels: dict[str, int] = {}
-    for name, sub in at.body.subsections.items():
+    for name, sub in event.body.subsections.items():
         if name.startswith(_PREFIX):
             value = next((v for v in sub.values.values() if isinstance(v, int)), None)
             if value is not None:
@@ -60,7 +60,7 @@ def differences(at: BodyLoaded) -> list[Difference]:
     from migratable.pseries import compare  # noqa: PLC0415 -- pseries only
 
     try:
-        found, _ = compare(levels, _started(at.profile))
+        found, _ = compare(levels, _started(event.profile))
     except MigratableError as error:
         raise UnexaminedError(f"the destination's machine capabilities: {error}") from None
     out: list[Difference] = []

@@ -133,14 +133,14 @@ def _inert(
 ) -> None:
     import shlex
 
-    from migratable.commandline import inert, parse
-    from migratable.qemu.process import private_folder
+    from migratable.commandline import parse
+    from migratable.qemu.process import private_path
+    from migratable.qemu.start import inert_line
 
     line = parse(
         _options.given_line(command_line, command_file) or [], need_program=release is None
     )
-    with private_folder() as folder:
-        quiet = inert(line, release=None, private_dir=folder)
+    quiet = inert_line(line, release=None, private_dir=private_path())
     if form == "json":
         document = {
             "program": list(quiet.program),

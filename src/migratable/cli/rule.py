@@ -24,7 +24,7 @@ def command(rule_id: str | None) -> None:
         close = difflib.get_close_matches(rule_id, rules(), 1)
         hint = f"; did you mean {close[0]}?" if close else "; `migratable rule` lists them"
         raise click.UsageError(f"no rule has the id {rule_id!r}{hint}")
-    text = re.sub(r"\{doc\}`/?([^`]+)`", r"`\1`", sys.modules[found.check.__module__].__doc__ or "")
+    text = re.sub(r"\{doc\}`/?([^`]+)`", r"`\1`", found.page)
     from rich.console import Console
     from rich.markdown import Markdown
 
@@ -46,7 +46,7 @@ def _list() -> None:
     table.add_column("severity", no_wrap=True)
     table.add_column("what it says")
     for name, rule in sorted(rules().items()):
-        text = (sys.modules[rule.check.__module__].__doc__ or "").strip()
+        text = rule.page.strip()
         table.add_row(name, str(rule.severity), text.splitlines()[0] if text else "")
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     console.print(table)

@@ -244,15 +244,15 @@ def cache_folder() -> Path:
 def _cache_path(
     line: CommandLine, release: str | None, ram_sizes: Mapping[str, int] | None
 ) -> Path:
-    from migratable.commandline import inert  # noqa: PLC0415
-    from migratable.profile import collect, probe_options  # noqa: PLC0415
+    from migratable.profile import probe_options  # noqa: PLC0415
     from migratable.profile.model import SCHEMA  # noqa: PLC0415
     from migratable.qemu import vmstate_dump  # noqa: PLC0415
+    from migratable.qemu.program import program_release, resolve  # noqa: PLC0415
+    from migratable.qemu.start import inert_line  # noqa: PLC0415
 
-    program = collect.resolve(line, release=release)
-    number = collect.program_release(program.command)
-    folder = Path("/private")
-    quiet = inert(line, release=number, private_dir=folder, ram_sizes=ram_sizes, strict=True)
+    program = resolve(line, release=release)
+    number = program_release(program.command)
+    quiet = inert_line(line, release=number, ram_sizes=ram_sizes, strict=True)
     words = words_key(quiet.plain_argv)
     dated = sorted(one.name for one in line.options if one.name in probe_options.DATED)
     files = sorted((str(path), size) for path, size in quiet.files.items())

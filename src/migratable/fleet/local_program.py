@@ -26,7 +26,7 @@ class AtHand:
 
 def at_hand(profile: Profile) -> AtHand:
     """Find the program that *profile* was taken from, if it is still the same release."""
-    from migratable.profile.collect import program_release  # noqa: PLC0415 -- starts programs
+    from migratable.qemu.program import program_release  # noqa: PLC0415 -- starts programs
 
     if not profile.command_line:
         return AtHand(why="the profile does not say its command line")

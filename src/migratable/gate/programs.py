@@ -5,18 +5,19 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from migratable.commandline import inert, parse
+from migratable.commandline import parse
 from migratable.errors import PlanError, QemuError
-from migratable.profile import collect
 from migratable.qemu import vmstate_dump
-from migratable.qemu.process import QemuProcess, private_folder
+from migratable.qemu.launch import answers
+from migratable.qemu.program import Program as StartedProgram
+from migratable.qemu.program import program_release
 from migratable.qemu.qmp import QmpError
+from migratable.qemu.start import inert_start
 from migratable.releases import QemuVersion
 
 _MACHINE = re.compile(r"^(?P<name>\S+)\s+(?P<text>.*?)\s*(?:\(alias of (?P<alias>[^)]+)\))?\s*$")
@@ -72,7 +73,7 @@ def program(word: str, arch: str) -> Program:
         from migratable.lab import find  # noqa: PLC0415 -- not for programs by path
 
         command = tuple(find(word, arch).command)
-    version = collect.program_release(command)
+    version = program_release(command)
     if version is None:
         raise PlanError(f"--releases {word}: the program does not say its version")
     kept = vmstate_dump.cache_folder() / f"{vmstate_dump.identity(command)}.devices-{_FORM}"
@@ -109,18 +110,14 @@ def _ask(command: tuple[str, ...]) -> dict[str, Any]:
 
 def _help(command: tuple[str, ...], option: str) -> str:
     try:
-        done = subprocess.run(
-            [*command, option, "help"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
+        done = answers([*command, option, "help"], timeout=60)
+    except OSError as error:
         raise QemuError(f"{command[-1]} {option} help: {error}") from None
-    text = done.stdout.decode("utf-8", "replace") or done.stderr.decode("utf-8", "replace")
-    if done.returncode != 0:
-        raise QemuError(f"{command[-1]} {option} help: status {done.returncode}: {text[:500]}")
+    text = done.stdout or done.stderr
+    if done.status is None:
+        raise QemuError(f"{command[-1]} {option} help: it did not end within 60 seconds")
+    if done.status != 0:
+        raise QemuError(f"{command[-1]} {option} help: status {done.status}: {text[:500]}")
     return text
 
 
@@ -172,13 +169,12 @@ def _properties(command: tuple[str, ...], names: list[str]) -> dict[str, dict[st
 def _listed(command: tuple[str, ...], left: list[str], found: dict[str, dict[str, str]]) -> None:
     """Take names off *left* as they are asked; stop where the program does."""
     line = parse([*command, "-machine", "none", "-nodefaults"])
-    with private_folder() as folder:
-        quiet = inert(line, release=None, private_dir=folder)
-        with QemuProcess(command, quiet) as qemu:
-            while left:
-                name = left.pop(0)
-                try:
-                    rows = qemu.qmp("device-list-properties", typename=name)
-                except QmpError:
-                    continue  # an alias: the device is there by its own name too
-                found[name] = {str(row["name"]): str(row["type"]) for row in rows}
+    known = StartedProgram(command=command)
+    with inert_start(line, program=known) as start, start.process() as qemu:
+        while left:
+            name = left.pop(0)
+            try:
+                rows = qemu.qmp("device-list-properties", typename=name)
+            except QmpError:
+                continue  # an alias: the device is there by its own name too
+            found[name] = {str(row["name"]): str(row["type"]) for row in rows}

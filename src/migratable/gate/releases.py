@@ -14,12 +14,11 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from migratable.check import check as predict
 from migratable.check import not_started
-from migratable.commandline import inert, parse
+from migratable.commandline import parse
 from migratable.errors import DestinationStartError, MigratableError, PlanError
 from migratable.fleet.cells import NO_PAIR, Answer, Answers, State
 from migratable.fleet.destinations import collected
@@ -29,6 +28,7 @@ from migratable.fleet.pairs import Check
 from migratable.gate import recipes
 from migratable.gate.programs import Device, Program, program
 from migratable.profile.model import Profile
+from migratable.qemu.start import inert_line
 from migratable.releases import MachineType
 from migratable.stream import Stream, read
 
@@ -164,7 +164,7 @@ class _Work:
             return ""
         line = parse([*at.command, *recipes.words(one.machines[0], at.devices[one.device])])
         try:
-            quiet = inert(line, release=at.version, private_dir=Path("/private"))
+            quiet = inert_line(line, release=at.version)
         except MigratableError as error:
             return str(error)
         if any(word.split(",")[0] == one.device for word in quiet.plain_argv):

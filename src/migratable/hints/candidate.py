@@ -21,8 +21,8 @@ from migratable.commandline import CommandLine
 from migratable.hints.guest import Guest
 from migratable.hints.inventory import Parts, parts_of
 from migratable.hints.qtree import Tree, tree_of
-from migratable.profile.collect import resolve
 from migratable.profile.model import Profile
+from migratable.qemu.program import resolve
 from migratable.stream import Stream
 from migratable.verdict import Finding, Hint, Side, Verdict
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import subprocess
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import Any
 from migratable.errors import LabError, ProfileError
 from migratable.lab import installed
 from migratable.qemu import vmstate_dump
+from migratable.qemu.launch import answers
 
 _DEVICE = re.compile(r'^name "([^"]+)"(?:, bus ([^\s,]+))?(?:, alias "([^"]+)")?', re.M)
 _PROPERTY = re.compile(
@@ -112,17 +112,10 @@ def parts_of(command: tuple[str, ...]) -> Parts:
 
 def _said(command: Sequence[str], *words: str) -> str:
     try:
-        done = subprocess.run(
-            [*command, *words],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=10,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        done = answers([*command, *words], timeout=10)
+    except OSError:
         return ""
-    return done.stdout.decode("utf-8", "replace")
+    return "" if done.status is None else done.stdout
 
 
 def _sections(command: Sequence[str]) -> dict[str, str]:

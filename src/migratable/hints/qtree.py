@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from migratable.commandline import CommandLine, Option, inert
+from migratable.commandline import CommandLine, Option
 from migratable.errors import MigratableError
-from migratable.profile.collect import program_release, resolve
-from migratable.qemu.process import QemuProcess, namespaces_work, private_folder
+from migratable.qemu.start import inert_start
 
 _DEVICE = re.compile(r'dev: (?P<type>[^,]+), id "(?P<id>[^"]*)"')
 _PCI_ID = re.compile(r"pci id (?P<id>[0-9a-f]{4}:[0-9a-f]{4}) \(sub (?P<sub>[0-9a-f:]+)\)")
@@ -176,11 +175,10 @@ def _detail(stack: list[tuple[int, Bus | Node]], depth: int, words: str) -> None
 def tree_of(line: CommandLine, *, release: str | None = None, timeout: float = 10.0) -> Tree:
     """Start the destination inert and ask it; empty when it does not start."""
     try:
-        program = resolve(line, release=release)
-        number = program_release(program.command)
-        with private_folder() as folder:
-            quiet = inert(line, release=number, private_dir=folder, netns=namespaces_work())
-            with QemuProcess(program.command, quiet, timeout=timeout) as qemu:
-                return parse(qemu.hmp("info qtree"))
+        with (
+            inert_start(line, release=release) as start,
+            start.process(timeout=timeout) as qemu,
+        ):
+            return parse(qemu.hmp("info qtree"))
     except MigratableError:
         return Tree()

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import os
 import re
-import selectors
-import shutil
-import signal
-import subprocess
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from migratable.commandline import CommandLine, InertCommandLine, inert, parse
+from migratable.commandline import CommandLine, InertCommandLine, parse
 from migratable.errors import (
-    CommandLineError,
     DestinationStartError,
     MigratableError,
     ProfileError,
@@ -30,8 +22,10 @@ from migratable.profile import probe_options
 from migratable.profile.model import Profile
 from migratable.profile.tables import LoaderTables
 from migratable.qemu import save, vmstate_dump
-from migratable.qemu.process import QemuProcess, namespaces_work, private_folder
+from migratable.qemu.process import QemuProcess
+from migratable.qemu.program import Program, resolve
 from migratable.qemu.qmp import QmpError
+from migratable.qemu.start import inert_start
 from migratable.releases import QemuVersion
 
 _BLOCK = re.compile(
@@ -40,108 +34,6 @@ _BLOCK = re.compile(
 )
 _NEEDS_KVM = re.compile(r"kernel|HyperV|Hyper-V|\bTCG\b|\bKVM\b", re.I)
 _UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Program:
-    """A resolved destination program.
-
-    :ivar command: words that start it.
-    """
-
-    command: tuple[str, ...]
-
-
-def resolve(line: CommandLine, *, release: str | None = None) -> Program:
-    """Find the program of a command line.
-
-    :param release: a lab release to use in the place of the line's own program.
-    :raise CommandLineError: When it is nowhere, with what to do.
-    """
-    name = line.program[0] if line.program else ""
-    if name.startswith("lab:"):
-        release, name = name.removeprefix("lab:"), ""
-    if release is not None:
-        return Program(command=tuple(_lab_command(line, release, name)))
-    path = shutil.which(name)
-    if path is None and name in {"qemu-kvm", "kvm"} and Path("/usr/libexec/qemu-kvm").exists():
-        path = "/usr/libexec/qemu-kvm"
-    base = name.rpartition("/")[2]
-    if path is None and "/" in name and base.startswith("qemu-system-"):
-        path = shutil.which(base)  # the destination's path, the same program here
-    if path is None and base in {"kvm", "kvm-spice", "qemu-kvm"}:
-        path = shutil.which("qemu-system-" + (_guess_target(line) or "x86_64"))
-    if path is None:
-        raise CommandLineError(
-            f"no program {name!r} here; name the destination's QEMU by its path, or use a lab "
-            "release (--release 10.0, or lab:10.0 in its place)"
-        )
-    return Program(command=(path, *line.program[1:]))
-
-
-def _guess_target(line: CommandLine) -> str:
-    machine = line.machine or ""
-    if machine.startswith("pseries"):
-        return "ppc64"
-    return "x86_64" if machine.startswith(("pc", "q35")) else ""
-
-
-def _lab_command(line: CommandLine, release: str, name: str) -> list[str]:
-    from migratable.lab import find  # noqa: PLC0415 -- the lab is for those who use it
-
-    found = re.search(r"qemu-system-([a-z0-9_]+)", name)
-    release, _, target = release.partition("/")
-    target = target or (found[1] if found else _guess_target(line) or "x86_64")
-    return list(find(release, target).command)
-
-
-def program_release(command: Sequence[str], *, timeout: float = 20.0) -> QemuVersion | None:
-    """Ask a program for its release; the answer is kept for each program file.
-
-    :return: None when it does not say in time; its start will tell why.
-    """
-    path = vmstate_dump.cache_folder() / f"{vmstate_dump.identity(command)}.version"
-    with contextlib.suppress(OSError, ValueError):
-        return QemuVersion.parse(path.read_text(encoding="utf-8"))
-    text = _first_words([*command, "--version"], timeout)
-    try:
-        version = QemuVersion.parse(text)
-    except ValueError:
-        return None
-    with contextlib.suppress(OSError):  # no cache is no failure
-        vmstate_dump.keep(path, text.splitlines()[0].encode())
-    return version
-
-
-def _first_words(command: Sequence[str], timeout: float) -> str:
-    """What a program prints first, up to 4 KiB; it is ended if it does not end by itself."""
-    try:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-    except OSError:
-        return ""
-    assert process.stdout is not None
-    deadline = time.monotonic() + timeout
-    text = b""
-    try:
-        with selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ)
-            while len(text) < 4096 and selector.select(max(0.0, deadline - time.monotonic())):
-                data = os.read(process.stdout.fileno(), 4096)
-                if not data:
-                    break
-                text += data
-    finally:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
-    return text.decode("utf-8", "replace")
 
 
 def collect(
@@ -170,8 +62,7 @@ def collect(
         else parse(command, need_program=release is None)
     )
     program = resolve(line, release=release)
-    number = program_release(program.command)
-    start = partial(_started, line, program, release=number, ram_sizes=ram_sizes, timeout=timeout)
+    start = partial(_started, line, program, ram_sizes=ram_sizes, timeout=timeout)
     try:
         probe_options.examine(program.command, line, timeout=timeout)
         profile = start(strict=True)
@@ -193,7 +84,6 @@ def _started(
     line: CommandLine,
     program: Program,
     *,
-    release: QemuVersion | None,
     ram_sizes: Mapping[str, int] | None,
     timeout: float,
     strict: bool,
@@ -203,15 +93,10 @@ def _started(
     :raise probe_options.HostOptionError: When it does not start, and lacks host options that
         the command line has.
     """
-    with private_folder() as folder:
-        make = partial(
-            inert, line, release=release, private_dir=folder, ram_sizes=ram_sizes, strict=strict
-        )
-        quiet = make()
-        if quiet.needs_netns and not namespaces_work():
-            quiet = make(netns=False)
+    with inert_start(line, program=program, ram_sizes=ram_sizes, strict=strict) as prepared:
+        quiet = prepared.inert
         try:
-            with QemuProcess(program.command, quiet, timeout=timeout) as qemu:
+            with prepared.process(timeout=timeout) as qemu:
                 _drivers_exist(qemu, quiet)
                 return _Facts(qemu, quiet).profile(line, program)
         except DestinationStartError as ended:

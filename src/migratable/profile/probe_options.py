@@ -9,11 +9,11 @@ behind ``-version``: it looks them up, then acts on the first, and ends.
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Iterable, Sequence
 
 from migratable.commandline.line import IMAGE, CommandLine, Option
 from migratable.errors import DestinationStartError
+from migratable.qemu.launch import answers
 from migratable.qemu.start_errors import start_message
 
 DATED = frozenset(
@@ -85,14 +85,6 @@ def _said(command: Sequence[str], options: Iterable[Option], timeout: float) -> 
         if option.value is not None and option.spelled != IMAGE:
             words.append("x")  # nothing is looked at behind -version
     try:
-        ended = subprocess.run(
-            [*command, *words],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            timeout=timeout,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        return answers([*command, *words], timeout=timeout).stderr.splitlines()
+    except OSError:
         return []  # the start will tell
-    return ended.stderr.decode("utf-8", "replace").splitlines()

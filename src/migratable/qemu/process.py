@@ -24,7 +24,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
@@ -34,10 +33,10 @@ from typing import Any, Self
 
 from migratable.commandline.inert.inert import InertCommandLine
 from migratable.errors import DestinationStartError, QemuError
+from migratable.qemu.launch import launch
 from migratable.qemu.qmp import Qmp, QmpClosedError
 from migratable.qemu.start_errors import start_message
 
-_LAUNCHER = Path(__file__).with_name("launcher.py")
 _STDERR_LIMIT = 256 << 10
 _PREFIX = re.compile(r"^[^\s:]*(?:qemu|kvm)[^\s:]*: ")
 _NO_NAMESPACE = 125
@@ -60,28 +59,6 @@ def private_folder() -> Iterator[Path]:
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
-
-
-def namespaces_work() -> bool:
-    """Can a user and network namespace with taps be had here without root?
-
-    Asked once for each process; about 15 ms.
-    """
-    global _namespaces  # noqa: PLW0603 -- a cache for the life of the process
-    if _namespaces is None:
-        if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
-            _namespaces = False
-        else:
-            command = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), "1", "true"]
-            try:
-                done = subprocess.run(command, capture_output=True, timeout=10, check=False)
-                _namespaces = done.returncode == 0
-            except (OSError, subprocess.TimeoutExpired):
-                _namespaces = False
-    return _namespaces
-
-
-_namespaces: bool | None = None
 
 
 class QemuProcess:
@@ -177,25 +154,8 @@ class QemuProcess:
             os.close(self._inherited.popitem()[1])
 
     def _spawn(self, argv: list[str], *, pass_fds: Sequence[int] = ()) -> subprocess.Popen[bytes]:
-        namespace = "1" if self._inert.needs_netns else "0"
-        launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), namespace]
-        environment = {
-            **{name: value for name, value in os.environ.items() if name not in _HOST_VARIABLES},
-            "LC_ALL": "C",
-            # A hash page table of 512 MiB (pseries, 64 GiB) is zeroed in large pages: 0.2 s less.
-            "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
-            **_NO_SOUND,
-        }
         try:
-            return subprocess.Popen(
-                [*launcher, *argv],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                pass_fds=tuple(pass_fds),
-                start_new_session=True,
-                env=environment,
-            )
+            return launch(argv, pass_fds=pass_fds, network_namespace=self._inert.needs_netns)
         except OSError as error:
             raise QemuError(f"cannot start {argv[0]}: {error}") from None
 
@@ -340,15 +300,3 @@ class QemuProcess:
                 return pid
             pid = int(children[0])
         return pid
-
-
-_HOST_VARIABLES = frozenset(
-    {"DISPLAY", "WAYLAND_DISPLAY", "LISTEN_FDS", "LISTEN_PID", "XDG_RUNTIME_DIR"}
-)
-_NO_SOUND = {  # a sound device without -audiodev looks for the host's sound
-    "QEMU_AUDIO_DRV": "none",
-    "PULSE_SERVER": "/nonexistent",
-    "ALSA_CONFIG_PATH": "/dev/null",
-    "SDL_AUDIODRIVER": "dummy",
-    "JACK_NO_START_SERVER": "1",
-}

@@ -11,13 +11,13 @@ import hashlib
 import json
 import os
 import re
-import subprocess
 import tempfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from migratable.errors import ProfileError
+from migratable.qemu.launch import answers
 
 _LIMIT = 64 << 20
 _CLASS = re.compile(r"^  \"[^\"\n]+\": \{$", re.M)
@@ -108,22 +108,16 @@ def _make(command: Sequence[str], machine: str, timeout: float) -> tuple[str, bo
         argv = [*command, "-machine", machine, "-nodefaults", "-display", "none"]
         argv += ["-dump-vmstate", str(path)]
         try:
-            done = subprocess.run(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                timeout=timeout,
-                check=False,
-                env={**os.environ, "LC_ALL": "C", "QEMU_AUDIO_DRV": "none"},
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
+            done = answers(argv, timeout=timeout)
+        except OSError as error:
             raise ProfileError(f"-dump-vmstate: {error}") from None
+        if done.status is None:
+            raise ProfileError(f"-dump-vmstate: no end within {timeout:g} seconds")
         try:
             with path.open("rb") as stream:
                 text = stream.read(_LIMIT).decode("utf-8", "replace")
         except OSError:
-            said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+            said = done.stderr.strip().splitlines()
             raise ProfileError(
                 f"-dump-vmstate gave no file: {said[-1:] or 'nothing said'}"
             ) from None

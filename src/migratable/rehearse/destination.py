@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from migratable.commandline import CommandLine, InertCommandLine, inert, parse
+from migratable.commandline import CommandLine, InertCommandLine, parse
 from migratable.errors import DestinationStartError, QemuError
 from migratable.profile import probe_options
-from migratable.profile.collect import program_release, resolve
 from migratable.qemu.load import Load, ask, load
-from migratable.qemu.process import QemuProcess, namespaces_work, private_folder
+from migratable.qemu.process import QemuProcess
+from migratable.qemu.program import resolve
+from migratable.qemu.start import inert_start
 from migratable.rehearse import alive, rewrite
 from migratable.rehearse.alive import Guest
 from migratable.rehearse.guest_pages import keep
@@ -111,29 +112,16 @@ def try_destination(
     begin = time.monotonic()
     line = destination.line()
     program = resolve(line, release=destination.release)
-    number = program_release(program.command, timeout=min(20.0, timeout))
     prepared = rewrite.prepare(stream)
     if watch is not None:
         rewrite.need_ram(stream)
     sizes = {block.id: block.used_length for block in stream.ram_blocks}
-    with private_folder() as folder:
-        quiet = inert(line, release=number, private_dir=folder, ram_sizes=sizes, strict=True)
-        if quiet.needs_netns and not namespaces_work():
-            quiet = inert(
-                line,
-                release=number,
-                private_dir=folder,
-                ram_sizes=sizes,
-                netns=False,
-                strict=True,
-            )
+    with inert_start(line, program=program, ram_sizes=sizes, strict=True, timeout=timeout) as start:
         if watch is not None:
-            quiet = alive.listening(quiet)
-        process = QemuProcess(
-            program.command,
-            quiet,
-            extra=["-incoming", "defer"],
-            timeout=max(0.1, begin + timeout - time.monotonic()),
+            start = replace(start, inert=alive.listening(start.inert))  # noqa: PLW2901 -- the same
+        quiet, number = start.inert, start.release
+        process = start.process(
+            extra=["-incoming", "defer"], timeout=max(0.1, begin + timeout - time.monotonic())
         )
         try:
             probe_options.examine(program.command, line, timeout=timeout)

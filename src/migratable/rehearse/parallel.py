@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from migratable.errors import MigratableError, QemuError
-from migratable.qemu.process import QemuProcess, namespaces_work
+from migratable.qemu.launch import namespaces_work
+from migratable.qemu.process import QemuProcess
 from migratable.rehearse.destination import Destination, try_destination
 from migratable.rehearse.verdict import verdict
 from migratable.stream import Stream

@@ -140,20 +140,20 @@ def _load_modules() -> None:
         importlib.import_module(f"{__name__}.{info.name}")
 
 
-def after(at: BodyLoaded) -> Iterator[Problem]:
+def after(event: BodyLoaded) -> Iterator[Problem]:
     """Run what is registered for the ``post_load`` of a body's description."""
     _load_modules()
-    for hook in _POST_LOAD.get(at.body.vmsd.name, ()):
-        if hook.applies(at.release, at.profile.target):
-            yield from hook.function(at)
+    for hook in _POST_LOAD.get(event.body.vmsd.name, ()):
+        if hook.applies(event.release, event.profile.target):
+            yield from hook.function(event)
 
 
-def before(at: BodyEntered) -> Iterator[Problem]:
+def before(event: BodyEntered) -> Iterator[Problem]:
     """Run what is registered for the ``pre_load`` of a body's description."""
     _load_modules()
-    for hook in _PRE_LOAD.get(at.body.vmsd.name, ()):
-        if hook.applies(at.release, at.profile.target):
-            yield from hook.function(at)
+    for hook in _PRE_LOAD.get(event.body.vmsd.name, ()):
+        if hook.applies(event.release, event.profile.target):
+            yield from hook.function(event)
 
 
 def registered() -> dict[str, tuple[Hook[Any], ...]]:
@@ -163,16 +163,16 @@ def registered() -> dict[str, tuple[Hook[Any], ...]]:
     return {name: (*_PRE_LOAD.get(name, ()), *_POST_LOAD.get(name, ())) for name in names}
 
 
-def has_fixes_of_2026(at: BodyLoaded) -> bool:
+def has_fixes_of_2026(event: BodyLoaded) -> bool:
     """Whether the program has the checks of early 2026 that stable releases took over.
 
     10.0.13 and 11.1 have them (vmxnet3, sb16, virtio-net's RSS, usb-redir), 10.2.2 has not. In
     which of the releases between they came is not known; those are taken to be without.
     """
-    version = at.profile.version
-    if at.release == (10, 0):
+    version = event.profile.version
+    if event.release == (10, 0):
         return version.micro >= 13
-    return at.release >= (11, 0)
+    return event.release >= (11, 0)
 
 
 def beyond(summary: str, *, rule: str = "field-validation", errno: int = 22) -> Problem:

@@ -12,12 +12,12 @@ _BUFFERS = (("in_index", 10), ("out_data_len", 50))
 
 
 @post_load("sb16", since=(10, 0))
-def sb16(at: BodyLoaded) -> Iterator[Problem]:
+def sb16(event: BodyLoaded) -> Iterator[Problem]:
     """sb16_post_load: fill of the two buffers."""
-    if not has_fixes_of_2026(at):
+    if not has_fixes_of_2026(event):
         return
     for field, size in _BUFFERS:
-        used = at.body.signed(field, 4)
+        used = event.body.signed(field, 4)
         if used is not None and not 0 <= used <= size:
             yield beyond(f"{field} is {used}, the buffer has {size} bytes", errno=EPERM)
             return

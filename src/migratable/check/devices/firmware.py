@@ -24,20 +24,20 @@ _LAST_PLACE = ("system/physmem.c", 2051)
 
 
 @post_load("fw_cfg/acpi_mr")
-def tables(at: BodyLoaded) -> Iterator[Problem]:
+def tables(event: BodyLoaded) -> Iterator[Problem]:
     """fw_cfg_acpi_mr_restore_post_load: each block gets the source's size, or the program aborts.
 
     The sizes are those of the RAM blocks, which come first; only a stream that contradicts itself
     gets as far as this.
     """
     for field, name in _BLOCKS:
-        sent = at.body.number(field)
-        here = at.profile.ram_blocks.get(name)
+        sent = event.body.number(field)
+        here = event.profile.ram_blocks.get(name)
         if sent is None or here is None:
             continue
         wanted = (sent + _PAGE - 1) & ~(_PAGE - 1) & ((1 << 64) - 1)
         if wanted > here[1]:
-            file, line = _PLACES.get(at.release, _LAST_PLACE)
+            file, line = _PLACES.get(event.release, _LAST_PLACE)
             yield Problem(
                 rule="ram-block-size",
                 summary=f"{name} would have {wanted:#x} bytes, here it has at most {here[1]:#x}",

@@ -19,33 +19,33 @@ _NCQ = frozenset({0x60, 0x61, 0x63, 0x64, 0x65})
 
 
 @post_load("ide_drive/pio_state")
-def pio_state(at: BodyLoaded) -> Iterator[Problem]:
+def pio_state(event: BodyLoaded) -> Iterator[Problem]:
     """ide_drive_pio_post_load: what comes after a transfer is one of six functions."""
-    index = at.body.number("end_transfer_fn_idx")
+    index = event.body.number("end_transfer_fn_idx")
     if index is not None and index >= _TRANSFER_ENDS:
         yield beyond(f"what follows the disk's transfer has number {index}, the last is 5")
 
 
 @post_load("ahci")
-def ahci(at: BodyLoaded) -> Iterator[Problem]:
+def ahci(event: BodyLoaded) -> Iterator[Problem]:
     """ahci_state_post_load, port by port.
 
     Not examined, because they are in the guest's memory: the command list and the FIS buffer of a
     running port behind a virtual IOMMU that is loaded later (``AHCI: Failed to start ...``), and
     the scatter list of a halted NCQ command.
     """
-    bounce = _Bounce(at)
-    for number, port in enumerate(at.body.children.get("dev", ())):
+    bounce = _Bounce(event)
+    for number, port in enumerate(event.body.children.get("dev", ())):
         yield from _port(number, port, bounce)
 
 
 class _Bounce:
     """Mapping what is no memory: ``address_space_map`` has one bounce buffer, from 9.2 on 4 KiB."""
 
-    def __init__(self, at: BodyLoaded) -> None:
+    def __init__(self, event: BodyLoaded) -> None:
         # Behind a virtual IOMMU the addresses are not the guest's own; its tables are in memory.
-        self._memory = None if _translated(at) else of_profile(at.profile)
-        self._several = at.release >= (9, 2)
+        self._memory = None if _translated(event) else of_profile(event.profile)
+        self._several = event.release >= (9, 2)
         self._left = _BOUNCE_BYTES
 
     def maps(self, address: int, size: int) -> bool:
@@ -57,8 +57,8 @@ class _Bounce:
         return fits
 
 
-def _translated(at: BodyLoaded) -> bool:
-    loader = at.profile.loader
+def _translated(event: BodyLoaded) -> bool:
+    loader = event.profile.loader
     handlers = () if loader is None else loader.handlers
     return any("iommu" in one.idstr.lower() for one in handlers)
 

@@ -32,15 +32,15 @@ _UNTIL_PRECONFIG = (5, 2)
 
 
 @post_load("globalstate")
-def run_state(at: BodyLoaded) -> Iterator[Problem]:
+def run_state(event: BodyLoaded) -> Iterator[Problem]:
     """global_state_post_load: the source's run state is one that this release knows."""
-    data = at.body.data("runstate")
+    data = event.body.data("runstate")
     if data is None:
         return
     if 0 not in data:  # the last byte is made 0
         data = data[:-1]
     state = data.split(b"\0")[0].decode("utf-8", "replace")
-    if state in _STATES or (state == "preconfig" and at.release <= _UNTIL_PRECONFIG):
+    if state in _STATES or (state == "preconfig" and event.release <= _UNTIL_PRECONFIG):
         return
     yield Problem(
         rule="field-validation",
@@ -51,9 +51,9 @@ def run_state(at: BodyLoaded) -> Iterator[Problem]:
 
 
 @pre_load("ivshmem-plain", "ivshmem-doorbell")
-def ivshmem(at: BodyEntered) -> Iterator[Problem]:
+def ivshmem(event: BodyEntered) -> Iterator[Problem]:
     """ivshmem_pre_load: only the master of a shared memory can be moved; a peer says so itself."""
-    if "peer mode" in at.profile.no_stream:
+    if "peer mode" in event.profile.no_stream:
         yield Problem(
             rule="not-migratable",
             summary="the destination's ivshmem is a peer; only a master can migrate (master=on)",

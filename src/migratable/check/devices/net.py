@@ -18,7 +18,7 @@ _INTERRUPTS = 25
 
 
 @post_load("e1000e")
-def e1000e(at: BodyLoaded) -> Iterator[Problem]:
+def e1000e(event: BodyLoaded) -> Iterator[Problem]:
     """e1000e_post_load: the properties subsys and subsys_ven.
 
     Its line has no end: the next, which begins with the program's name, follows at once.
@@ -26,8 +26,8 @@ def e1000e(at: BodyLoaded) -> Iterator[Problem]:
     differing = {
         name: (sent, here)
         for name in ("subsys", "subsys_ven")
-        if (sent := at.body.number(name)) is not None
-        and (here := at.body.owned(name)) is not None
+        if (sent := event.body.number(name)) is not None
+        and (here := event.body.owned(name)) is not None
         and sent != here
     }
     if differing:
@@ -41,7 +41,7 @@ def e1000e(at: BodyLoaded) -> Iterator[Problem]:
             errno=EPERM,
             field="subsys",
             facts={
-                "unended": f"qemu-system-{at.profile.target}: ",
+                "unended": f"qemu-system-{event.profile.target}: ",
                 "properties": {name: hex(sent) for name, (sent, _) in differing.items()},
             },
         )
@@ -55,15 +55,15 @@ def multicast_list(body: LoadedState, memory: Memory, _profile: Profile) -> None
 
 
 @post_load("vmxnet3")
-def vmxnet3(at: BodyLoaded) -> Iterator[Problem]:
+def vmxnet3(event: BodyLoaded) -> Iterator[Problem]:
     """vmxnet3_post_load: numbers of queues and interrupts.
 
     5.2 looks at the queues and goes on whatever it finds. A bad interrupt is ``hw_error`` (the
     program aborts) in releases without the fix of 2026. Whether MSI-X is in use is a property and
     not in the stream; only a number that is too large with MSI-X is judged.
     """
-    body = at.body
-    if at.release >= (6, 0):
+    body = event.body
+    if event.release >= (6, 0):
         for field, kind in (("txq_num", "transmit"), ("rxq_num", "receive")):
             number = body.number(field)
             if number is not None and number > _QUEUES:
@@ -75,6 +75,6 @@ def vmxnet3(at: BodyLoaded) -> Iterator[Problem]:
         indices += [queue.number("intr_idx") for queue in body.children.get(queues, ())[:used]]
     for index in indices:
         if index is not None and index >= _INTERRUPTS:
-            end = "" if has_fixes_of_2026(at) else "; the program aborts"
+            end = "" if has_fixes_of_2026(event) else "; the program aborts"
             yield beyond(f"interrupt {index} is used, 24 is the last{end}", errno=EPERM)
             return

@@ -34,20 +34,20 @@ _FAMILIES = {
 
 
 @post_load("cpu", target="ppc")
-def cpu(at: BodyLoaded) -> Iterator[Problem]:
+def cpu(event: BodyLoaded) -> Iterator[Problem]:
     """cpu_post_load: a compatibility mode that the processor has, or the same processor.
 
     The mode is the stream's; when it has none, the destination keeps the one it was started with.
     """
-    profile = at.profile
-    if _pvr(at.body) is None:
+    profile = event.profile
+    if _pvr(event.body) is None:
         return
-    here = _own_pvr(at.body.own, profile)
-    mode = _mode(at)
+    here = _own_pvr(event.body.own, profile)
+    mode = _mode(event)
     if mode:
         yield from _compat(_build(profile), mode, here, profile)
         return
-    other = processor(at.body, at.body.own, profile)
+    other = processor(event.body, event.body.own, profile)
     if other is not None:
         yield other
 
@@ -108,20 +108,20 @@ def _build(profile: Profile) -> Build:
         raise UnexaminedError(f"which processors QEMU {name} takes for the same") from error
 
 
-def _mode(at: BodyLoaded) -> int:
+def _mode(event: BodyLoaded) -> int:
     """Logical PVR of the compatibility mode after loading, 0 for none."""
-    sent = at.body.subsections.get("cpu/compat")
+    sent = event.body.subsections.get("cpu/compat")
     if sent is not None:
         return sent.number("compat_pvr") or 0
-    own = at.body.own.subsections.get("cpu/compat") if at.body.own is not None else None
+    own = event.body.own.subsections.get("cpu/compat") if event.body.own is not None else None
     if own is not None:
         return own.number("compat_pvr") or 0
-    machine = re.fullmatch(r"pseries-(\d+)\.(\d+)", at.profile.machine)
+    machine = re.fullmatch(r"pseries-(\d+)\.(\d+)", event.profile.machine)
     if machine is None or (int(machine[1]), int(machine[2])) > _PRE_COMPAT_SECTION:
         return 0
     # machine types up to 2.9 have a mode and do not send it
-    said = re.findall(r"(?:max-cpu-)?compat=([^,\s]+)", " ".join(at.profile.command_line))
-    found = _build(at.profile).modes.get(said[-1].lower()) if said else None
+    said = re.findall(r"(?:max-cpu-)?compat=([^,\s]+)", " ".join(event.profile.command_line))
+    found = _build(event.profile).modes.get(said[-1].lower()) if said else None
     return 0 if found is None else found.pvr
 
 

@@ -18,17 +18,17 @@ _MPTSAS_MESSAGE = 256
 
 
 @post_load("lsiscsi")
-def lsi(at: BodyLoaded) -> Iterator[Problem]:
+def lsi(event: BodyLoaded) -> Iterator[Problem]:
     """lsi_post_load: the length of the message in."""
-    length = at.body.signed("msg_len", 4)
+    length = event.body.signed("msg_len", 4)
     if length is not None and not 0 <= length <= _LSI_MAX_MSGIN_LEN:
         yield beyond(f"the controller's message has {length} bytes, 8 is the most")
 
 
 @post_load("mptsas")
-def mptsas(at: BodyLoaded) -> Iterator[Problem]:
+def mptsas(event: BodyLoaded) -> Iterator[Problem]:
     """mptsas_post_load: indices of the doorbell and of three queues."""
-    body = at.body
+    body = event.body
     for index, count in (
         ("doorbell_idx", "doorbell_cnt"),
         ("doorbell_reply_idx", "doorbell_reply_size"),

@@ -12,16 +12,16 @@ _LINES = {(10, 0): 381, (11, 1): 409}
 
 
 @pre_load("sd-card")
-def powered_up(at: BodyEntered) -> Iterator[Problem]:
+def powered_up(event: BodyEntered) -> Iterator[Problem]:
     """sd_vmstate_pre_load: power the card up, which asserts that it is not so already.
 
     A card that waits for its power sends ``sd-card/ocr-state``, and a card on SPI
     (``sd-card-spi``, 9.1 and later) never waits: no release loads its own.
     """
-    own = at.body.own
+    own = event.body.own
     if own is None or "sd-card/ocr-state" in own.subsections:
         return
-    line = _LINES.get(at.release)
+    line = _LINES.get(event.release)
     words: tuple[MessageRef, ...] = ()
     if line is not None:
         words = (("sd-assertion", {"file": "hw/sd/sd.c", "line": line}),)

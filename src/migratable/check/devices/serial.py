@@ -12,16 +12,16 @@ _TRANSMITTER_EMPTY = 0x40  # UART_LSR_TEMT
 
 
 @post_load("serial")
-def serial(at: BodyLoaded) -> Iterator[Problem]:
+def serial(event: BodyLoaded) -> Iterator[Problem]:
     """serial_post_load: a character that waits, and a transmitter that says it is empty.
 
     ``tsr_retry`` is unsigned and printed as signed; it is 0 in a port that was just
     started, and stays so without its subsection.
     """
-    lsr = at.body.number("lsr")
+    lsr = event.body.number("lsr")
     if lsr is None:
         return
-    waiting = at.body.subsections.get("serial/tsr")
+    waiting = event.body.subsections.get("serial/tsr")
     retry = (waiting.number("tsr_retry") or 0) if waiting is not None else 0
     empty = bool(lsr & _TRANSMITTER_EMPTY)
     if retry > 0 and empty:

@@ -21,12 +21,12 @@ _SMALLEST_SHIFT, _LARGEST_SHIFT = 18, 46
 
 
 @post_load("spapr_nvdimm_states", since=(7, 0))
-def nvdimm(at: BodyLoaded) -> Iterator[Problem]:
+def nvdimm(event: BodyLoaded) -> Iterator[Problem]:
     """spapr_nvdimm_flush_post_load: does the guest flush by hypercall, and may it here?"""
-    sent, here = at.body.number("hcall_flush_required"), at.body.owned("hcall_flush_required")
+    sent, here = event.body.number("hcall_flush_required"), event.body.owned("hcall_flush_required")
     if sent is None or here is None or bool(sent) == bool(here):
         return
-    device = at.idstr.rpartition("/")[0] or at.idstr
+    device = event.idstr.rpartition("/")[0] or event.idstr
     if sent:
         yield Problem(
             rule="external-state",

@@ -15,11 +15,11 @@ from migratable.check.problem import Problem
 
 
 @post_load("usb-redir", since=(10, 0))
-def usb_redir(at: BodyLoaded) -> Iterator[Problem]:
+def usb_redir(event: BodyLoaded) -> Iterator[Problem]:
     """usbredir_post_load: an endpoint that receives in bulk has a packet size."""
-    if not has_fixes_of_2026(at):
+    if not has_fixes_of_2026(event):
         return
-    for number, endpoint in enumerate(at.body.children.get("endpoint", ())):
+    for number, endpoint in enumerate(event.body.children.get("endpoint", ())):
         bulk = endpoint.subsections.get("usb-redir-ep/bulk-receiving")
         receives = bulk is not None and bulk.number("bulk_receiving_started")
         if receives and endpoint.number("max_packet_size") == 0:
@@ -38,27 +38,27 @@ _LINE = ("hw/pci/msix.c", 591)  # 10.0.13 and 11.1.2 as Debian builds them
 
 def _vectors(config: bytes) -> int:
     """Size of the MSI-X table, 0 without the capability."""
-    at, seen = config[0x34] & ~3, 0
-    while at and seen < 48:
-        if config[at] == _MSIX:
-            return (int.from_bytes(config[at + 2 : at + 4], "little") & 0x7FF) + 1
-        at, seen = config[at + 1] & ~3, seen + 1
+    offset, seen = config[0x34] & ~3, 0
+    while offset and seen < 48:
+        if config[offset] == _MSIX:
+            return (int.from_bytes(config[offset + 2 : offset + 4], "little") & 0x7FF) + 1
+        offset, seen = config[offset + 1] & ~3, seen + 1
     return 0
 
 
 @post_load("xhci", since=(7, 2))
-def xhci(at: BodyLoaded) -> Iterator[Problem]:
+def xhci(event: BodyLoaded) -> Iterator[Problem]:
     """xhci_pci_vmstate_post_load: msix_vector_unuse for each interrupter, with MSI-X or without.
 
     Before the assertion came (5.2) nothing happened.
     """
-    masks = at.profile.loader.pci.get(at.idstr) if at.profile.loader is not None else None
-    core = at.body.child("xhci")
+    masks = event.profile.loader.pci.get(event.idstr) if event.profile.loader is not None else None
+    core = event.body.child("xhci")
     if masks is None or core is None:
         return
     for number, interrupter in enumerate(core.children.get("intr", ())):
         if number >= _vectors(masks.config) and not interrupter.number("msix_used"):
-            file, line = _LINES.get(at.release, _LINE)
+            file, line = _LINES.get(event.release, _LINE)
             yield Problem(
                 rule="post-load",
                 summary="the destination's program aborts: its xHCI controller has no MSI-X",

@@ -28,16 +28,18 @@ _ALIAS = {(5, 2): ("../../softmmu/memory.c", 2522), (7, 2): ("../../softmmu/memo
 _MEMORY = {(5, 2): ("../../hw/display/vga.c", 193)}
 
 
-def _is_isa(at: BodyLoaded) -> bool:
-    if at.body.parent is not None or "/" in at.idstr:
+def _is_isa(event: BodyLoaded) -> bool:
+    if event.body.parent is not None or "/" in event.idstr:
         return False
-    words = at.profile.command_line
-    return at.profile.machine == "isapc" or any(word.startswith(_DEVICES) for word in words)
+    words = event.profile.command_line
+    return event.profile.machine == "isapc" or any(word.startswith(_DEVICES) for word in words)
 
 
-def _dies(at: BodyLoaded, message: str, places: dict[tuple[int, int], tuple[str, int]]) -> Problem:
+def _dies(
+    event: BodyLoaded, message: str, places: dict[tuple[int, int], tuple[str, int]]
+) -> Problem:
     """The program ends; where it was measured with the line that it prints, else without one."""
-    place = places.get(at.release)
+    place = places.get(event.release)
     return Problem(
         rule="post-load",
         summary="the destination's program crashes when it loads an ISA VGA",
@@ -59,18 +61,18 @@ def _damaged() -> Problem:
 
 @post_load("cirrus_vga", target="x86")
 @post_load("cirrus_vga", target="i386")
-def isa_cirrus(at: BodyLoaded) -> Iterator[Problem]:
+def isa_cirrus(event: BodyLoaded) -> Iterator[Problem]:
     """cirrus_post_load works on the wrong object: map_linear_vram_bank."""
-    if _is_isa(at):
-        loads = at.release >= _CIRRUS_LOADS
-        yield _damaged() if loads else _dies(at, "vga-alias-assertion", _ALIAS)
+    if _is_isa(event):
+        loads = event.release >= _CIRRUS_LOADS
+        yield _damaged() if loads else _dies(event, "vga-alias-assertion", _ALIAS)
 
 
 @post_load("vga", target="x86")
 @post_load("vga", target="i386")
-def isa_vga(at: BodyLoaded) -> Iterator[Problem]:
+def isa_vga(event: BodyLoaded) -> Iterator[Problem]:
     """vga_common_post_load works on the wrong object: vga_update_memory_access."""
-    if _is_isa(at) and at.release < (11, 0):
-        memory = at.body.number("latch") or 0
+    if _is_isa(event) and event.release < (11, 0):
+        memory = event.body.number("latch") or 0
         dies = memory > _MOST_MEMORY
-        yield _dies(at, "vga-memory-assertion", _MEMORY) if dies else _damaged()
+        yield _dies(event, "vga-memory-assertion", _MEMORY) if dies else _damaged()

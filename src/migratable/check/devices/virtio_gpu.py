@@ -37,14 +37,14 @@ _SMALLEST = 16
 
 
 @reads("virtio-gpu")
-def read(at: Reading) -> None:
+def read(reading: Reading) -> None:
     """virtio_gpu_load: resources, scanouts. Errors of the scanouts arrive as the file's error."""
-    loader, body = at.loader, at.body
-    body.values["resources"] = _resources(at)
+    loader, body = reading.loader, reading.body
+    body.values["resources"] = _resources(reading)
     body.values["enable"] = loader.wire.unsigned(4)
     outputs = loader.wire.unsigned(4)
     body.values["max_outputs"] = outputs
-    here, size = _layout(at, outputs)
+    here, size = _layout(reading, outputs)
     try:
         loader.show(
             ValueRead(
@@ -62,52 +62,52 @@ def read(at: Reading) -> None:
 
 
 @reads("blob")
-def blobs(at: Reading) -> None:
+def blobs(reading: Reading) -> None:
     """virtio_gpu_blob_load: resources that are the guest's own pages."""
-    wire = at.loader.wire
+    wire = reading.loader.wire
     found: list[int] = []
     while identity := wire.unsigned(4):
         wire.skip(4)
         wire.skip(12 * wire.unsigned(4))
         found.append(identity)
-    at.body.values["blobs"] = _packed(found)
+    reading.body.values["blobs"] = _packed(found)
 
 
-def _resources(at: Reading) -> memoryview:
-    wire = at.loader.wire
+def _resources(reading: Reading) -> memoryview:
+    wire = reading.loader.wire
     found: list[int] = []
     while identity := wire.unsigned(4):
         if identity in found:
-            raise _refuse(at, f"resource {identity} is there twice")
+            raise _refuse(reading, f"resource {identity} is there twice")
         width, height, form, pages = (wire.unsigned(4) for _ in range(4))
         if form not in _FORMATS:
-            raise _refuse(at, f"resource {identity} has the format {form}, which is none")
+            raise _refuse(reading, f"resource {identity} has the format {form}, which is none")
         size = 4 * width * height
         if size >> 32:
-            raise _refuse(at, f"resource {identity} has {width} times {height} pixels")
+            raise _refuse(reading, f"resource {identity} has {width} times {height} pixels")
         wire.skip(12 * pages + size)
         found.append(identity)
     return _packed(found)
 
 
-def _refuse(at: Reading, summary: str) -> RefusedError:
-    return RefusedError(beyond(summary), at.loader.release)
+def _refuse(reading: Reading, summary: str) -> RefusedError:
+    return RefusedError(beyond(summary), reading.loader.release)
 
 
 def _packed(numbers: list[int]) -> memoryview:
     return memoryview(b"".join(number.to_bytes(4, "big") for number in numbers))
 
 
-def _layout(at: Reading, outputs: int) -> tuple[int, int]:
+def _layout(reading: Reading, outputs: int) -> tuple[int, int]:
     """Number of scanouts at the destination, and bytes of all of them."""
-    if at.loader.own:
-        stated = at.loader.stated_size(at.body, at.item)
+    if reading.loader.own:
+        stated = reading.loader.stated_size(reading.body, reading.item)
         size = -1 if stated is None else stated - 12
         extra, odd = divmod(size - 4 * _WORDS[0] * outputs, 4 * (_WORDS[1] - _WORDS[0]))
         if odd or not 0 <= extra <= outputs:
             raise UnexaminedError("the destination's virtio-gpu writes scanouts of unknown form")
         return outputs, size
-    own = at.body.own
+    own = reading.body.own
     data = None if own is None else own.data("scanouts")
     here = None if own is None else own.number("max_outputs")
     if data is None or here is None:
@@ -121,9 +121,9 @@ def _layout(at: Reading, outputs: int) -> tuple[int, int]:
 
 
 @post_load("virtio-gpu", since=_CHECKED_IN_HOOK)
-def gpu(at: BodyLoaded) -> Iterator[Problem]:
+def gpu(event: BodyLoaded) -> Iterator[Problem]:
     """virtio_gpu_post_load: each output shows a resource that came."""
-    yield from _scanouts(at.body)
+    yield from _scanouts(event.body)
 
 
 def _scanouts(body: LoadedState) -> Iterator[Problem]:

@@ -18,13 +18,13 @@ _CHECKED: tuple[tuple[str, str, str, str], ...] = (
 
 
 @post_load("virtio-mem-device/sanity-checks")
-def sanity(at: BodyLoaded) -> Iterator[Problem]:
+def sanity(event: BodyLoaded) -> Iterator[Problem]:
     """virtio_mem_mig_sanity_checks_post_load: place, size, block size and node are the same.
 
     Not examined: whether the destination's host can give the memory (``prealloc``).
     """
     for field, name, message, form in _CHECKED:
-        sent, here = at.body.number(field), at.body.owned(field)
+        sent, here = event.body.number(field), event.body.owned(field)
         if sent is None or here is None or sent == here:
             continue
         stream, local = form.format(sent), form.format(here)

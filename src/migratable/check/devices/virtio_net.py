@@ -35,9 +35,9 @@ def tx_waiting(body: LoadedState, memory: Memory, _profile: Profile) -> None:
 
 
 @pre_load("virtio-net-tx_waiting")
-def queues_in_use(at: BodyEntered) -> Iterator[Problem]:
+def queues_in_use(event: BodyEntered) -> Iterator[Problem]:
     """virtio_net_tx_waiting_pre_load: no more pairs in use than there are."""
-    device = at.body.parent
+    device = event.body.parent
     current = _pairs(device, "curr")
     most = _pairs(device, "max")
     if current is not None and most is not None and current > most:
@@ -49,9 +49,9 @@ def queues_in_use(at: BodyEntered) -> Iterator[Problem]:
 
 
 @post_load("virtio-net-vnet")
-def vnet_header(at: BodyLoaded) -> Iterator[Problem]:
+def vnet_header(event: BodyLoaded) -> Iterator[Problem]:
     """virtio_net_vnet_post_load: packets carry a header, or the backend cannot take them."""
-    if at.body.number("has_vnet_hdr") and at.body.owned("has_vnet_hdr") == 0:
+    if event.body.number("has_vnet_hdr") and event.body.owned("has_vnet_hdr") == 0:
         yield Problem(
             rule="virtio-vnet-header",
             summary="the source's network backend had vnet_hdr, the destination's has not",
@@ -61,9 +61,9 @@ def vnet_header(at: BodyLoaded) -> Iterator[Problem]:
 
 
 @post_load("virtio-net-ufo")
-def ufo(at: BodyLoaded) -> Iterator[Problem]:
+def ufo(event: BodyLoaded) -> Iterator[Problem]:
     """virtio_net_ufo_post_load: the backend fragments UDP packets for the guest, or not."""
-    if at.body.number("has_ufo") and at.body.owned("has_ufo") == 0:
+    if event.body.number("has_ufo") and event.body.owned("has_ufo") == 0:
         yield Problem(
             rule="virtio-vnet-header",
             summary="the source's network backend fragments UDP (TUN_F_UFO), the destination's not",
@@ -73,10 +73,10 @@ def ufo(at: BodyLoaded) -> Iterator[Problem]:
 
 
 @post_load("virtio-net-device/rss", since=(10, 0))
-def rss(at: BodyLoaded) -> Iterator[Problem]:
+def rss(event: BodyLoaded) -> Iterator[Problem]:
     """virtio_net_rss_post_load: the table's length is a power of two and not over 128."""
-    length = at.body.number("rss_data.indirections_len")
-    if length is None or not has_fixes_of_2026(at):
+    length = event.body.number("rss_data.indirections_len")
+    if length is None or not has_fixes_of_2026(event):
         return
     if length == 0 or length & (length - 1) or length > _RSS_MAX_TABLE_LEN:
         yield Problem(

@@ -17,12 +17,12 @@ _HF_GUEST = 1 << 21
 _REENLIGHTENMENT_ENABLED = 1 << 16
 
 
-def _user_khz(cpu: LoadedState | None, at: BodyLoaded) -> int | None:
+def _user_khz(cpu: LoadedState | None, event: BodyLoaded) -> int | None:
     """``tsc-frequency=`` of the destination in kHz, 0 without, None when it cannot be told.
 
     Under TCG a CPU has a frequency to send when, and only when, the user gave one.
     """
-    if cpu is None or cpu.own is None or at.profile.accelerator != "tcg":
+    if cpu is None or cpu.own is None or event.profile.accelerator != "tcg":
         return None
     sent = cpu.own.subsections.get("cpu/tsc_khz")
     return 0 if sent is None else sent.number("env.tsc_khz")
@@ -30,12 +30,12 @@ def _user_khz(cpu: LoadedState | None, at: BodyLoaded) -> int | None:
 
 @post_load("cpu", target="x86_64")
 @post_load("cpu", target="i386")
-def cpu(at: BodyLoaded) -> Iterator[Problem]:
+def cpu(event: BodyLoaded) -> Iterator[Problem]:
     """cpu_post_load: clock rate, form of the floating point registers, nested guest."""
-    body = at.body
+    body = event.body
     sent = body.subsections.get("cpu/tsc_khz")
     khz = sent.signed("env.tsc_khz", 8) if sent is not None else None
-    here = _user_khz(body, at)
+    here = _user_khz(body, event)
     if khz and here and khz != here:
         yield Problem(
             rule="cpu-features",
@@ -65,9 +65,9 @@ def cpu(at: BodyLoaded) -> Iterator[Problem]:
 
 
 @post_load("cpu/nested_state")
-def nested_state(at: BodyLoaded) -> Iterator[Problem]:
+def nested_state(event: BodyLoaded) -> Iterator[Problem]:
     """nested_state_post_load asks the kernel; a program without KVM has no place for it."""
-    if at.profile.wants_kvm:
+    if event.profile.wants_kvm:
         raise UnexaminedError("whether the destination's kernel takes the nested guest's state")
     yield Problem(
         rule="kernel-state",
@@ -78,10 +78,10 @@ def nested_state(at: BodyLoaded) -> Iterator[Problem]:
 
 
 @post_load("cpu/msr_hyperv_reenlightenment", since=(6, 1))
-def reenlightenment(at: BodyLoaded) -> Iterator[Problem]:
+def reenlightenment(event: BodyLoaded) -> Iterator[Problem]:
     """hyperv_reenlightenment_post_load: the clock rate must have been given."""
-    control = at.body.number("env.msr_hv_reenlightenment_control") or 0
-    if control & _REENLIGHTENMENT_ENABLED and _user_khz(at.body.parent, at) == 0:
+    control = event.body.number("env.msr_hv_reenlightenment_control") or 0
+    if control & _REENLIGHTENMENT_ENABLED and _user_khz(event.body.parent, event) == 0:
         yield Problem(
             rule="cpu-features",
             summary="Windows wants to be told of a changed clock rate; tsc-frequency= is not given",

@@ -1,1 +1,81 @@
-"""One file a rule; see :mod:`migratable.check.registry`."""
+"""One file a rule; this is the list of them (:mod:`migratable.check.rule` says what a rule is).
+
+The ids in :data:`RULES` are the only ones: ``explain``, ``rehearse``, ``caps`` and the messages
+use them and no others. The order is the loader's: where two rules look at the same event, the
+first of them is the one that QEMU refuses by.
+"""
+
+from __future__ import annotations
+
+from migratable.check.rule import Rule
+from migratable.check.rules import (
+    capability_higher,
+    capability_lower,
+    configuration,
+    cpu_features,
+    cpu_identity,
+    destination_start,
+    external_state,
+    field_equal,
+    field_validation,
+    kernel_state,
+    latent,
+    layout,
+    machine_type,
+    memory_map,
+    not_migratable,
+    option_rom,
+    pci_config,
+    post_load,
+    ram_block_page_size,
+    ram_block_size,
+    ram_block_unknown,
+    section_footer,
+    section_version,
+    sleeping_cpu,
+    stream_broken,
+    target_page_size,
+    unknown_section,
+    unknown_subsection,
+    version_too_new,
+    version_too_old,
+    virtio_features,
+    virtio_queues,
+    virtio_vnet_header,
+)
+
+RULES: tuple[Rule, ...] = (
+    destination_start.RULE,
+    not_migratable.RULE,
+    configuration.RULE,
+    machine_type.RULE,
+    target_page_size.RULE,
+    option_rom.RULE,
+    ram_block_page_size.RULE,
+    ram_block_size.RULE,
+    ram_block_unknown.RULE,
+    section_version.RULE,
+    unknown_section.RULE,
+    version_too_new.RULE,
+    version_too_old.RULE,
+    unknown_subsection.RULE,
+    layout.RULE,
+    field_equal.RULE,
+    pci_config.RULE,
+    virtio_queues.RULE,
+    virtio_vnet_header.RULE,
+    virtio_features.RULE,
+    field_validation.RULE,
+    cpu_identity.RULE,
+    capability_higher.RULE,
+    capability_lower.RULE,
+    external_state.RULE,
+    kernel_state.RULE,
+    post_load.RULE,
+    section_footer.RULE,
+    stream_broken.RULE,
+    cpu_features.RULE,
+    latent.RULE,
+    memory_map.RULE,
+    sleeping_cpu.RULE,
+)

@@ -29,13 +29,13 @@ from migratable.check.capabilities import differences
 from migratable.check.events import BodyLoaded
 from migratable.check.example import spapr_with_cfpc
 from migratable.check.problem import Problem
-from migratable.check.registry import Rule, loads, refuses
+from migratable.check.rule import Rule, loads, refuses
 from migratable.verdict import Severity
 
 
-def check(at: BodyLoaded) -> Iterator[Problem]:
+def check(event: BodyLoaded) -> Iterator[Problem]:
     """All capabilities that are higher; QEMU prints a line for each and then stops."""
-    found = differences(at)
+    found = differences(event)
     higher = [one for one in found if one.higher]
     if not higher:
         return
@@ -52,7 +52,7 @@ def check(at: BodyLoaded) -> Iterator[Problem]:
 RULE = Rule(
     id="capability-higher",
     severity=Severity.REFUSES,
-    at=(BodyLoaded,),
+    events=(BodyLoaded,),
     check=check,
     examples=(refuses(spapr_with_cfpc(2), "cap-cfpc (2 here 1)"), loads(spapr_with_cfpc(1))),
 )

@@ -25,13 +25,13 @@ from migratable.check.capabilities import differences
 from migratable.check.events import BodyLoaded
 from migratable.check.example import spapr_with_cfpc
 from migratable.check.problem import Problem
-from migratable.check.registry import Rule, loads, refuses
+from migratable.check.rule import Rule, loads, refuses
 from migratable.verdict import Severity
 
 
-def check(at: BodyLoaded) -> Iterator[Problem]:
+def check(event: BodyLoaded) -> Iterator[Problem]:
     """Each capability that is lower, unless others are higher, which print all lines."""
-    found = differences(at)
+    found = differences(event)
     if any(one.higher for one in found):
         return
     for one in found:
@@ -49,7 +49,7 @@ def check(at: BodyLoaded) -> Iterator[Problem]:
 RULE = Rule(
     id="capability-lower",
     severity=Severity.WARNS,
-    at=(BodyLoaded,),
+    events=(BodyLoaded,),
     check=check,
     examples=(
         refuses(spapr_with_cfpc(0), "cap-cfpc"),

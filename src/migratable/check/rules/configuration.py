@@ -30,28 +30,31 @@ from collections.abc import Iterator
 
 from migratable.check.events import ConfigurationRead
 from migratable.check.problem import ENOENT, Problem
-from migratable.check.registry import Rule, loads, refuses
+from migratable.check.rule import Rule, loads, refuses
 from migratable.stream.model import Configuration
 from migratable.verdict import Severity
 
 _CONFIGURATION = 7
 
 
-def check(at: ConfigurationRead) -> Iterator[Problem]:
+def check(event: ConfigurationRead) -> Iterator[Problem]:
     """Presence, subsections, capabilities, UUID: in the loader's order."""
-    configuration = at.configuration
+    configuration = event.configuration
     if configuration is None:
-        if at.expected:
+        if event.expected:
             yield Problem(
                 rule=RULE.id,
                 summary="the stream has no configuration section and the destination expects one",
                 words=(
-                    ("configuration-missing", {"byte": at.next_byte, "expected": _CONFIGURATION}),
+                    (
+                        "configuration-missing",
+                        {"byte": event.next_byte, "expected": _CONFIGURATION},
+                    ),
                 ),
                 facts={"bare": True},
             )
         return
-    if not at.expected:
+    if not event.expected:
         yield Problem(
             rule=RULE.id,
             summary="the stream has a configuration section and the destination expects none",
@@ -59,14 +62,14 @@ def check(at: ConfigurationRead) -> Iterator[Problem]:
             facts={"bare": True},
         )
         return
-    yield from _uuid(at, configuration)
-    yield from _capabilities(at, configuration)
+    yield from _uuid(event, configuration)
+    yield from _capabilities(event, configuration)
 
 
-def _uuid(at: ConfigurationRead, configuration: Configuration) -> Iterator[Problem]:
+def _uuid(event: ConfigurationRead, configuration: Configuration) -> Iterator[Problem]:
     if configuration.subsection("uuid") is None:
         return
-    if at.release < (4, 2):
+    if event.release < (4, 2):
         yield Problem(
             rule=RULE.id,
             summary="the destination does not know the subsection configuration/uuid",
@@ -80,7 +83,7 @@ def _uuid(at: ConfigurationRead, configuration: Configuration) -> Iterator[Probl
         )
         return
     received = str(configuration.uuid)
-    if at.uuid is None:
+    if event.uuid is None:
         yield Problem(
             rule=RULE.id,
             refuses=False,
@@ -88,17 +91,17 @@ def _uuid(at: ConfigurationRead, configuration: Configuration) -> Iterator[Probl
             summary=f"the source checks the UUID {received}, the destination has none",
             words=(("uuid-unset", {"received": received}),),
         )
-    elif at.uuid.lower() != received:
+    elif event.uuid.lower() != received:
         yield Problem(
             rule=RULE.id,
-            summary=f"the guest's UUID is {received}, the destination's {at.uuid.lower()}",
-            words=(("uuid-differs", {"received": received, "local": at.uuid.lower()}),),
+            summary=f"the guest's UUID is {received}, the destination's {event.uuid.lower()}",
+            words=(("uuid-differs", {"received": received, "local": event.uuid.lower()}),),
         )
 
 
-def _capabilities(at: ConfigurationRead, configuration: Configuration) -> Iterator[Problem]:
+def _capabilities(event: ConfigurationRead, configuration: Configuration) -> Iterator[Problem]:
     for name in configuration.capabilities:
-        if name not in at.capabilities:
+        if name not in event.capabilities:
             yield Problem(
                 rule=RULE.id,
                 summary=f"the source migrated with the capability {name} on",
@@ -112,7 +115,7 @@ def _capabilities(at: ConfigurationRead, configuration: Configuration) -> Iterat
 RULE = Rule(
     id="configuration",
     severity=Severity.REFUSES,
-    at=(ConfigurationRead,),
+    events=(ConfigurationRead,),
     check=check,
     examples=(
         refuses(

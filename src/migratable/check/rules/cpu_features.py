@@ -37,7 +37,7 @@ from collections.abc import Iterator
 from migratable.check import x86_features
 from migratable.check.events import StreamLoaded
 from migratable.check.problem import Problem
-from migratable.check.registry import Rule, loads, refuses
+from migratable.check.rule import Rule, loads, refuses
 from migratable.check.state import LoadedState
 from migratable.profile.model import Profile
 from migratable.profile.tables import Vmsd
@@ -97,17 +97,17 @@ _REGISTERS: dict[str, tuple[str, tuple[tuple[int, str, str], ...]]] = {
 }
 
 
-def check(at: StreamLoaded) -> Iterator[Problem]:
+def check(event: StreamLoaded) -> Iterator[Problem]:
     """What is in use, then what else the source's CPU has."""
-    profile = at.profile
+    profile = event.profile
     if profile.target not in _X86 or not profile.cpu_features or profile.wants_kvm:
         return
     here = x86_features.features(profile.cpu_features)
     there = None
-    if at.origin is not None and at.origin.cpu_features and not at.origin.wants_kvm:
-        there = x86_features.features(at.origin.cpu_features)
+    if event.origin is not None and event.origin.cpu_features and not event.origin.wants_kvm:
+        there = x86_features.features(event.origin.cpu_features)
     used: dict[str, str] = {}
-    for cpu in at.cpus:
+    for cpu in event.cpus:
         for name, where in _used(cpu, here):
             if there is None or name in there:
                 used.setdefault(name, where)
@@ -174,7 +174,7 @@ def _point(xcr0: int, ecx: int, origin: int | None = None) -> StreamLoaded:
 RULE = Rule(
     id="cpu-features",
     severity=Severity.ENDANGERS,
-    at=(StreamLoaded,),
+    events=(StreamLoaded,),
     check=check,
     examples=(
         refuses(_point(7, 0), "avx (XCR0.AVX)"),

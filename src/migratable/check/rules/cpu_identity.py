@@ -24,20 +24,12 @@ compatibility mode (`-machine pseries,max-cpu-compat=power9`) so that its Linux 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
-from migratable.check.events import BodyEntered, BodyLoaded
+from migratable.check.events import BodyLoaded
 from migratable.check.example import PSERIES, body_loaded, loading
-from migratable.check.hooks import judged
-from migratable.check.problem import Problem
-from migratable.check.registry import Rule, loads, refuses
+from migratable.check.rule import Rule, loads, refuses
 from migratable.verdict import Severity
-
-
-def check(at: BodyEntered | BodyLoaded) -> Iterator[Problem]:
-    """What the modules of :mod:`migratable.check.devices` say that is of this rule."""
-    yield from (problem for problem in judged(at) if problem.rule == RULE.id)
 
 
 def _point(pvr: int) -> BodyLoaded:
@@ -51,7 +43,5 @@ def _point(pvr: int) -> BodyLoaded:
 RULE = Rule(
     id="cpu-identity",
     severity=Severity.REFUSES,
-    at=(BodyEntered, BodyLoaded),
-    check=check,
     examples=(refuses(_point(0x004E1200), "power9_v2.0"), loads(_point(0x004E1202))),
 )

@@ -25,7 +25,7 @@ from collections.abc import Iterator
 
 from migratable.check.events import NotStarted
 from migratable.check.problem import Problem
-from migratable.check.registry import Rule, refuses
+from migratable.check.rule import Rule, refuses
 from migratable.verdict import Severity
 
 _CONTINUED = (
@@ -48,11 +48,11 @@ def _error(line: str) -> str:
     return "" if "warning:" in line else line.strip()
 
 
-def check(at: NotStarted) -> Iterator[Problem]:
+def check(event: NotStarted) -> Iterator[Problem]:
     """It has printed why."""
     cause = next(
-        filter(None, map(_error, at.stderr)),
-        at.stderr[-1] if at.stderr else "",
+        filter(None, map(_error, event.stderr)),
+        event.stderr[-1] if event.stderr else "",
     )
     yield Problem(
         rule=RULE.id,
@@ -63,7 +63,7 @@ def check(at: NotStarted) -> Iterator[Problem]:
 RULE = Rule(
     id="destination-start",
     severity=Severity.REFUSES,
-    at=(NotStarted,),
+    events=(NotStarted,),
     check=check,
     examples=(
         refuses(

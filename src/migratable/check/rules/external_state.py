@@ -21,19 +21,10 @@ Give the destination a backend of the same kind (`pmem=on` for both sides or for
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from migratable.check.events import BodyEntered, BodyLoaded
+from migratable.check.events import BodyLoaded
 from migratable.check.example import PSERIES, body_loaded, loading
-from migratable.check.hooks import judged
-from migratable.check.problem import Problem
-from migratable.check.registry import Rule, loads, refuses
+from migratable.check.rule import Rule, loads, refuses
 from migratable.verdict import Severity
-
-
-def check(at: BodyEntered | BodyLoaded) -> Iterator[Problem]:
-    """What the modules of :mod:`migratable.check.devices` say that is of this rule."""
-    yield from (problem for problem in judged(at) if problem.rule == RULE.id)
 
 
 def _point(*, sent: int, here: int) -> BodyLoaded:
@@ -45,8 +36,6 @@ def _point(*, sent: int, here: int) -> BodyLoaded:
 RULE = Rule(
     id="external-state",
     severity=Severity.REFUSES,
-    at=(BodyEntered, BodyLoaded),
-    check=check,
     examples=(
         refuses(_point(sent=1, here=0), "NVDIMM by hypercall"),
         loads(_point(sent=1, here=1)),

@@ -25,37 +25,37 @@ from collections.abc import Iterator
 
 from migratable.check.events import ValueRead
 from migratable.check.problem import Problem
-from migratable.check.registry import Rule, loads, refuses
+from migratable.check.rule import Rule, loads, refuses
 from migratable.profile.tables import VmField, Vmsd
 from migratable.verdict import Severity
 
 
-def check(at: ValueRead) -> Iterator[Problem]:
+def check(event: ValueRead) -> Iterator[Problem]:
     """Equal, or for `int32 le` between 0 and the local value."""
-    local = at.local
+    local = event.local
     if local is None:
         return
-    name = f"{at.vmsd.name}:{at.field.name}"
-    if at.field.info == "int32 le":
-        value, most = _signed(at.value, at.width), _signed(local, at.width)
+    name = f"{event.vmsd.name}:{event.field.name}"
+    if event.field.info == "int32 le":
+        value, most = _signed(event.value, event.width), _signed(local, event.width)
         if not 0 <= value <= most:
             yield Problem(
                 rule=RULE.id,
                 summary=f"{name} is {value}, the destination takes 0 to {most}",
                 words=(("field-int32-le", {"value": value, "maximum": most}),),
-                field=at.field.name,
+                field=event.field.name,
             )
-    elif at.value != local:
+    elif event.value != local:
         words: list[tuple[str, dict[str, str | int]]] = [
-            ("field-equal", {"local": local, "received": at.value})
+            ("field-equal", {"local": local, "received": event.value})
         ]
         yield Problem(
             rule=RULE.id,
-            summary=f"{name} is {at.value:#x} in the stream and {local:#x} on the destination",
-            explanation=at.field.err_hint,
+            summary=f"{name} is {event.value:#x} in the stream and {local:#x} on the destination",
+            explanation=event.field.err_hint,
             words=tuple(words),
-            field=at.field.name,
-            facts={"hint": at.field.err_hint},
+            field=event.field.name,
+            facts={"hint": event.field.err_hint},
         )
 
 
@@ -68,7 +68,7 @@ _NIRQ = VmField(name="nirq", info="int32 equal")
 RULE = Rule(
     id="field-equal",
     severity=Severity.REFUSES,
-    at=(ValueRead,),
+    events=(ValueRead,),
     check=check,
     examples=(
         refuses(ValueRead(release=(10, 0), vmsd=_BUS, field=_NIRQ, value=4, local=8), "nirq"),

@@ -25,16 +25,16 @@ from collections.abc import Iterator
 
 from migratable.check.events import FieldMissing
 from migratable.check.problem import EPERM, Problem
-from migratable.check.registry import Rule, refuses
+from migratable.check.rule import Rule, refuses
 from migratable.check.state import LoadedState
 from migratable.profile.tables import Flag, VmField, Vmsd
 from migratable.verdict import Severity
 
 
-def check(at: FieldMissing) -> Iterator[Problem]:
+def check(event: FieldMissing) -> Iterator[Problem]:
     """The field's test said no."""
-    if at.field.flags & Flag.MUST_EXIST:
-        name = f"{at.body.vmsd.name}/{at.field.name}"
+    if event.field.flags & Flag.MUST_EXIST:
+        name = f"{event.body.vmsd.name}/{event.field.name}"
         yield Problem(
             rule=RULE.id,
             summary=f"the destination's check {name!r} fails on the loaded values",
@@ -42,14 +42,14 @@ def check(at: FieldMissing) -> Iterator[Problem]:
                 (
                     "field-validation",
                     {
-                        "vmsd": at.body.vmsd.name,
-                        "field": at.field.name,
-                        "version": at.body.vmsd.version,
+                        "vmsd": event.body.vmsd.name,
+                        "field": event.field.name,
+                        "version": event.body.vmsd.version,
                     },
                 ),
             ),
             errno=EPERM,
-            field=at.field.name,
+            field=event.field.name,
         )
 
 
@@ -58,7 +58,7 @@ _CHECK = VmField(name="num_timers must match", flags=Flag.MUST_EXIST)
 RULE = Rule(
     id="field-validation",
     severity=Severity.REFUSES,
-    at=(FieldMissing,),
+    events=(FieldMissing,),
     check=check,
     examples=(
         refuses(

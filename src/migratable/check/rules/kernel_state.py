@@ -22,19 +22,10 @@ moved.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from migratable.check.events import BodyEntered, BodyLoaded
+from migratable.check.events import BodyLoaded
 from migratable.check.example import body_loaded, loading
-from migratable.check.hooks import judged
-from migratable.check.problem import Problem
-from migratable.check.registry import Rule, loads, refuses
+from migratable.check.rule import Rule, loads, refuses
 from migratable.verdict import Severity
-
-
-def check(at: BodyEntered | BodyLoaded) -> Iterator[Problem]:
-    """What the modules of :mod:`migratable.check.devices` say that is of this rule."""
-    yield from (problem for problem in judged(at) if problem.rule == RULE.id)
 
 
 def _point(hflags: int) -> BodyLoaded:
@@ -44,7 +35,5 @@ def _point(hflags: int) -> BodyLoaded:
 RULE = Rule(
     id="kernel-state",
     severity=Severity.REFUSES,
-    at=(BodyEntered, BodyLoaded),
-    check=check,
     examples=(refuses(_point(1 << 21), "nested guest"), loads(_point(0))),
 )

@@ -42,7 +42,7 @@ from collections.abc import Iterator
 from migratable.check import x86_features
 from migratable.check.events import StreamLoaded, VirtioQueues
 from migratable.check.problem import Problem, UnexaminedError
-from migratable.check.registry import Rule, loads, refuses
+from migratable.check.rule import Rule, loads, refuses
 from migratable.errors import StreamError
 from migratable.profile.model import Profile
 from migratable.profile.tables import Handler, LoaderTables, VirtioLive, Vmsd
@@ -56,13 +56,13 @@ _FIXED = ("spapr/cap/",)
 _COMPAT = "cpu/compat"
 
 
-def check(at: StreamLoaded) -> Iterator[Problem]:
+def check(event: StreamLoaded) -> Iterator[Problem]:
     """What the stream alone shows, then what the source's tables and devices have."""
-    yield from _reboot(at)
-    yield from _virtio(at)
-    origin = None if at.origin is None else at.origin.loader
-    if origin is not None and at.profile.loader is not None:
-        yield from _tables(at, origin, at.profile.loader)
+    yield from _reboot(event)
+    yield from _virtio(event)
+    origin = None if event.origin is None else event.origin.loader
+    if origin is not None and event.profile.loader is not None:
+        yield from _tables(event, origin, event.profile.loader)
 
 
 def _problem(summary: str, *, device: str, explanation: str = "") -> Problem:
@@ -76,20 +76,20 @@ def _problem(summary: str, *, device: str, explanation: str = "") -> Problem:
     )
 
 
-def _reboot(at: StreamLoaded) -> Iterator[Problem]:
+def _reboot(event: StreamLoaded) -> Iterator[Problem]:
     """A compatibility mode that ends with the next reset."""
-    if not at.cpus or not at.profile.target.startswith("ppc"):
+    if not event.cpus or not event.profile.target.startswith("ppc"):
         return
-    cpu = at.cpus[0]
+    cpu = event.cpus[0]
     sent = cpu.subsections.get(_COMPAT)
     if sent is None or not sent.number("compat_pvr"):
         return
-    if at.own_cpu is not None and _COMPAT in at.own_cpu.subsections:
+    if event.own_cpu is not None and _COMPAT in event.own_cpu.subsections:
         return  # max-cpu-compat= gives every reset a mode
     from migratable.check.devices.ppc import processor  # noqa: PLC0415 -- ppc64 only
 
     try:
-        other = processor(cpu, at.own_cpu, at.profile)
+        other = processor(cpu, event.own_cpu, event.profile)
     except UnexaminedError:
         return
     if other is not None:
@@ -101,17 +101,17 @@ def _reboot(at: StreamLoaded) -> Iterator[Problem]:
         )
 
 
-def _virtio(at: StreamLoaded) -> Iterator[Problem]:
-    tables = at.profile.loader
-    for section in at.sections if tables is not None else ():
+def _virtio(event: StreamLoaded) -> Iterator[Problem]:
+    tables = event.profile.loader
+    for section in event.sections if tables is not None else ():
         here = tables.virtio.get(section.idstr) if tables is not None else None
         if here is None:
             continue
-        there = _origin_device(at.origin, section.idstr)
+        there = _origin_device(event.origin, section.idstr)
         shown = bytes(section.body)
         if there is None and b"virtio/ringsize" not in shown and b"/packed_virt" not in shown:
             continue
-        yield from _device(at, section, here, there)
+        yield from _device(event, section, here, there)
 
 
 def _origin_device(origin: Profile | None, idstr: str) -> VirtioLive | None:
@@ -121,7 +121,7 @@ def _origin_device(origin: Profile | None, idstr: str) -> VirtioLive | None:
 
 
 def _device(
-    at: StreamLoaded, section: Section, here: VirtioLive, there: VirtioLive | None
+    event: StreamLoaded, section: Section, here: VirtioLive, there: VirtioLive | None
 ) -> Iterator[Problem]:
     from migratable.check.rules import virtio_queues  # noqa: PLC0415 -- rules are found by name
     from migratable.stream.non_vmstate import virtio_of  # noqa: PLC0415
@@ -150,7 +150,7 @@ def _device(
         )
     if any(queue.num_default not in {None, queue.num} for queue in sent.queues):
         point = VirtioQueues(
-            release=at.release,
+            release=event.release,
             idstr=section.idstr,
             live=here,
             queues=tuple((q.num_default or q.num, q.desc, q.last_avail_idx) for q in sent.queues),
@@ -167,9 +167,9 @@ def _device(
 # -- tables -------------------------------------------------------------------------------------
 
 
-def _tables(at: StreamLoaded, origin: LoaderTables, here: LoaderTables) -> Iterator[Problem]:
+def _tables(event: StreamLoaded, origin: LoaderTables, here: LoaderTables) -> Iterator[Problem]:
     known = {(one.idstr, one.instance_id): one for one in here.handlers}
-    sent = {(one.idstr, one.instance_id): one for one in at.sections}
+    sent = {(one.idstr, one.instance_id): one for one in event.sections}
     walk = _Walk(origin, here)
     gone: dict[str, list[Handler]] = {}
     for handler in origin.handlers:
@@ -190,14 +190,14 @@ def _tables(at: StreamLoaded, origin: LoaderTables, here: LoaderTables) -> Itera
         if name in here.extra:
             walk.compare(index, here.extra[name], name)
     bodies: dict[str, list[bytes]] = {}
-    for section in at.sections:
+    for section in event.sections:
         bodies.setdefault(section.idstr, []).append(bytes(section.body))
     for where, names in walk.found.items():
         arrived = bodies.get(where) or [body for one in bodies.values() for body in one]
         later = [
             one
             for one in names
-            if _possible(one, at.origin) and not any(one.encode() in body for body in arrived)
+            if _possible(one, event.origin) and not any(one.encode() in body for body in arrived)
         ]
         if later:
             yield _problem(
@@ -280,7 +280,7 @@ def _point(*subsections: str, origin: tuple[str, ...]) -> StreamLoaded:
 RULE = Rule(
     id="latent",
     severity=Severity.LATENT,
-    at=(StreamLoaded,),
+    events=(StreamLoaded,),
     check=check,
     examples=(
         refuses(_point(origin=("i8259/ltim",)), "can send i8259/ltim"),

@@ -25,26 +25,26 @@ from collections.abc import Iterator
 
 from migratable.check.events import ElementRead
 from migratable.check.problem import Problem
-from migratable.check.registry import Rule, loads, refuses
+from migratable.check.rule import Rule, loads, refuses
 from migratable.profile.tables import VmField, Vmsd
 from migratable.verdict import Severity
 
 _MARKER = 0x30
 
 
-def check(at: ElementRead) -> Iterator[Problem]:
+def check(event: ElementRead) -> Iterator[Problem]:
     """The placeholder stands where the destination has nothing."""
-    if at.marker != _MARKER:
+    if event.marker != _MARKER:
         yield Problem(
             rule=RULE.id,
-            summary=f"{at.vmsd.name}:{at.field.name}: the destination has no object where the "
-            "stream has one",
+            summary=f"{event.vmsd.name}:{event.field.name}: the destination has no object where "
+            "the stream has one",
             words=(
                 ("nullptr-marker", {})
-                if at.release < (11, 0)
-                else ("pointer-marker", {"marker": at.marker}),
+                if event.release < (11, 0)
+                else ("pointer-marker", {"marker": event.marker}),
             ),
-            field=at.field.name,
+            field=event.field.name,
         )
 
 
@@ -53,7 +53,7 @@ _FIELD = VmField(name="tctx")
 RULE = Rule(
     id="layout",
     severity=Severity.REFUSES,
-    at=(ElementRead,),
+    events=(ElementRead,),
     check=check,
     examples=(
         refuses(ElementRead(release=(10, 0), vmsd=_VMSD, field=_FIELD, marker=1), "no object"),

@@ -29,30 +29,30 @@ from collections.abc import Iterator
 
 from migratable.check.events import ConfigurationRead
 from migratable.check.problem import Problem
-from migratable.check.registry import Rule, loads, refuses
+from migratable.check.rule import Rule, loads, refuses
 from migratable.stream.model import Configuration
 from migratable.verdict import Severity
 
 
-def check(at: ConfigurationRead) -> Iterator[Problem]:
+def check(event: ConfigurationRead) -> Iterator[Problem]:
     """The received name is a prefix of the local one, or it is refused."""
-    if at.configuration is None or not at.expected:
+    if event.configuration is None or not event.expected:
         return
-    received = at.configuration.machine
-    if not at.machine.startswith(received):
+    received = event.configuration.machine
+    if not event.machine.startswith(received):
         yield Problem(
             rule=RULE.id,
-            summary=f"the guest's machine type is {received}, the destination's {at.machine}",
+            summary=f"the guest's machine type is {received}, the destination's {event.machine}",
             explanation="QEMU compares the names before anything else.",
-            words=(("machine-type", {"received": received, "local": at.machine}),),
-            facts={"received": received, "local": at.machine},
+            words=(("machine-type", {"received": received, "local": event.machine}),),
+            facts={"received": received, "local": event.machine},
         )
 
 
 RULE = Rule(
     id="machine-type",
     severity=Severity.REFUSES,
-    at=(ConfigurationRead,),
+    events=(ConfigurationRead,),
     check=check,
     examples=(
         refuses(

@@ -28,7 +28,7 @@ from collections.abc import Iterator
 from migratable.check.events import StreamLoaded
 from migratable.check.memory_map import PcMemory, of_profile, pc_memory
 from migratable.check.problem import Problem
-from migratable.check.registry import Rule, loads, refuses
+from migratable.check.rule import Rule, loads, refuses
 from migratable.profile.model import Profile
 from migratable.releases import QemuVersion
 from migratable.stream.model import Section
@@ -38,9 +38,9 @@ from migratable.verdict import Severity
 _MIB = 1 << 20
 
 
-def check(at: StreamLoaded) -> Iterator[Problem]:
+def check(event: StreamLoaded) -> Iterator[Problem]:
     """Both parts are equal, where there is as much memory on both sides."""
-    there, here = pc_memory(at.sections), of_profile(at.profile)
+    there, here = pc_memory(event.sections), of_profile(event.profile)
     if there is None or here is None or not there.below or not here.below:
         return
     if there == here or there.below + there.above != here.below + here.above:
@@ -91,7 +91,7 @@ def _point(below: int, above: int) -> StreamLoaded:
 RULE = Rule(
     id="memory-map",
     severity=Severity.ENDANGERS,
-    at=(StreamLoaded,),
+    events=(StreamLoaded,),
     check=check,
     examples=(
         refuses(_point(128, 128), "128 MiB below 4 GiB and 128 MiB above, the destination 256"),

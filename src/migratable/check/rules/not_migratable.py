@@ -27,13 +27,13 @@ from collections.abc import Iterator
 
 from migratable.check.events import Destination
 from migratable.check.problem import Problem
-from migratable.check.registry import Rule, loads, refuses
+from migratable.check.rule import Rule, loads, refuses
 from migratable.verdict import Severity
 
 
-def check(at: Destination) -> Iterator[Problem]:
+def check(event: Destination) -> Iterator[Problem]:
     """The first handler in the destination's list that is not migratable."""
-    for idstr in at.unmigratable:
+    for idstr in event.unmigratable:
         yield Problem(
             rule=RULE.id,
             summary=f"the destination's device '{idstr}' cannot be migrated",
@@ -47,7 +47,7 @@ def check(at: Destination) -> Iterator[Problem]:
 RULE = Rule(
     id="not-migratable",
     severity=Severity.REFUSES,
-    at=(Destination,),
+    events=(Destination,),
     check=check,
     examples=(
         refuses(Destination(release=(10, 0), unmigratable=("0000:00:04.0/nvme",)), "cannot be"),

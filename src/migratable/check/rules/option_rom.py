@@ -26,21 +26,21 @@ from collections.abc import Iterator
 
 from migratable.check.events import RamBlockRead
 from migratable.check.problem import Problem
-from migratable.check.registry import Rule, loads, refuses
+from migratable.check.rule import Rule, loads, refuses
 from migratable.stream.ram import RamBlock
 from migratable.verdict import Severity
 
 
-def check(at: RamBlockRead) -> Iterator[Problem]:
+def check(event: RamBlockRead) -> Iterator[Problem]:
     """A ROM of another size is explained."""
-    if at.local is None or not at.block.id.endswith(".rom"):
+    if event.local is None or not event.block.id.endswith(".rom"):
         return
-    if at.block.used_length != at.local[0]:
+    if event.block.used_length != event.local[0]:
         yield Problem(
             rule=RULE.id,
             refuses=False,
             severity=Severity.INFO,
-            summary=f"the ROM file behind {at.block.id!r} is not the source's",
+            summary=f"the ROM file behind {event.block.id!r} is not the source's",
             explanation="The block is as large as the file, rounded up to a power of two.",
         )
 
@@ -49,7 +49,7 @@ _BLOCK = RamBlock(id="0000:00:02.0/virtio-net-pci.rom", used_length=0x40000)
 RULE = Rule(
     id="option-rom",
     severity=Severity.INFO,
-    at=(RamBlockRead,),
+    events=(RamBlockRead,),
     check=check,
     examples=(
         refuses(RamBlockRead(release=(10, 0), block=_BLOCK, local=(0x80000, 0x80000)), "ROM file"),

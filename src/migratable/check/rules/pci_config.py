@@ -29,16 +29,16 @@ from collections.abc import Iterator
 from migratable.check.events import PciConfigRead
 from migratable.check.pci import register
 from migratable.check.problem import Problem
-from migratable.check.registry import Rule, loads, refuses
+from migratable.check.rule import Rule, loads, refuses
 from migratable.profile.tables import PciMasks
 from migratable.verdict import Severity
 
 
-def check(at: PciConfigRead) -> Iterator[Problem]:
+def check(event: PciConfigRead) -> Iterator[Problem]:
     """The first byte that differs under the masks; all of them in the explanation."""
-    masks = at.masks
-    count = min(len(at.config), len(masks.config))
-    sent = int.from_bytes(at.config[:count], "little")
+    masks = event.masks
+    count = min(len(event.config), len(masks.config))
+    sent = int.from_bytes(event.config[:count], "little")
     local = int.from_bytes(masks.config[:count], "little")
     compared = int.from_bytes(masks.cmask[:count], "little")
     written = int.from_bytes(masks.wmask[:count], "little")
@@ -51,7 +51,7 @@ def check(at: PciConfigRead) -> Iterator[Problem]:
     names = list(dict.fromkeys(register(masks.config, i) for i in bytes_))
     yield Problem(
         rule=RULE.id,
-        summary=f"{names[0]} of {at.idstr!r} is {at.config[first]:#x} in the stream and "
+        summary=f"{names[0]} of {event.idstr!r} is {event.config[first]:#x} in the stream and "
         f"{masks.config[first]:#x} on the destination (byte {first:#x})",
         explanation="Differs in: " + ", ".join(names[:8]) + ".",
         words=(
@@ -59,7 +59,7 @@ def check(at: PciConfigRead) -> Iterator[Problem]:
                 "pci-config",
                 {
                     "offset": first,
-                    "read": at.config[first],
+                    "read": event.config[first],
                     "local": masks.config[first],
                     "cmask": masks.cmask[first],
                     "wmask": masks.wmask[first],
@@ -84,7 +84,7 @@ def _point(device: int) -> PciConfigRead:
 RULE = Rule(
     id="pci-config",
     severity=Severity.REFUSES,
-    at=(PciConfigRead,),
+    events=(PciConfigRead,),
     check=check,
     examples=(refuses(_point(1), "device number"), loads(_point(0x42))),
 )

@@ -20,23 +20,10 @@ The `post_load` functions of the devices; each module names its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from migratable.check.events import BodyEntered, BodyLoaded
+from migratable.check.events import BodyLoaded
 from migratable.check.example import body_loaded, loading
-from migratable.check.hooks import judged
-from migratable.check.problem import Problem
-from migratable.check.registry import Rule, loads, refuses
+from migratable.check.rule import Rule, loads, refuses
 from migratable.verdict import Severity
-
-
-def check(at: BodyEntered | BodyLoaded) -> Iterator[Problem]:
-    """What the modules of :mod:`migratable.check.devices` say that is of this rule."""
-    yield from (problem for problem in judged(at) if problem.rule not in OTHERS)
-
-
-#: Rules with pages of their own.
-OTHERS = frozenset({"cpu-identity", "external-state", "kernel-state", "virtio-vnet-header"})
 
 
 def _point(queues: int) -> BodyLoaded:
@@ -46,7 +33,5 @@ def _point(queues: int) -> BodyLoaded:
 RULE = Rule(
     id="post-load",
     severity=Severity.REFUSES,
-    at=(BodyEntered, BodyLoaded),
-    check=check,
     examples=(refuses(_point(9), "9 transmit queues"), loads(_point(8))),
 )

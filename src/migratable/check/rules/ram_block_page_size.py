@@ -24,21 +24,21 @@ from collections.abc import Iterator
 
 from migratable.check.events import RamBlockRead
 from migratable.check.problem import Problem
-from migratable.check.registry import Rule, loads, refuses
+from migratable.check.rule import Rule, loads, refuses
 from migratable.stream.ram import RamBlock
 from migratable.verdict import Severity
 
 
-def check(at: RamBlockRead) -> Iterator[Problem]:
+def check(event: RamBlockRead) -> Iterator[Problem]:
     """A page size that came is the destination's."""
-    sent, local = at.block.page_size, at.local_page_size
+    sent, local = event.block.page_size, event.local_page_size
     if sent is not None and local is not None and sent != local:
         yield Problem(
             rule=RULE.id,
-            summary=f"RAM block {at.block.id!r} has pages of {sent} bytes on the source, "
+            summary=f"RAM block {event.block.id!r} has pages of {sent} bytes on the source, "
             f"{local} here",
             words=(
-                ("ram-block-page-size", {"block": at.block.id, "local": local, "stream": sent}),
+                ("ram-block-page-size", {"block": event.block.id, "local": local, "stream": sent}),
             ),
         )
 
@@ -47,7 +47,7 @@ _BLOCK = RamBlock(id="pc.ram", used_length=1 << 30, page_size=2 << 20)
 RULE = Rule(
     id="ram-block-page-size",
     severity=Severity.REFUSES,
-    at=(RamBlockRead,),
+    events=(RamBlockRead,),
     check=check,
     examples=(
         refuses(

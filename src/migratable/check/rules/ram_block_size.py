@@ -29,21 +29,21 @@ from collections.abc import Iterator
 
 from migratable.check.events import RamBlockRead
 from migratable.check.problem import Problem
-from migratable.check.registry import Rule, loads, refuses
+from migratable.check.rule import Rule, loads, refuses
 from migratable.stream.ram import RamBlock
 from migratable.verdict import Severity
 
 
-def check(at: RamBlockRead) -> Iterator[Problem]:
+def check(event: RamBlockRead) -> Iterator[Problem]:
     """The sizes are equal, or the destination's block may be resized to what came."""
-    if at.local is None:
+    if event.local is None:
         return
-    used, maximum = at.local
+    used, maximum = event.local
     # physmem.c: the length is aligned to target and host pages before it is compared.
-    wanted = (at.block.used_length + at.page_size - 1) // at.page_size * at.page_size
-    if used in {at.block.used_length, wanted}:
+    wanted = (event.block.used_length + event.page_size - 1) // event.page_size * event.page_size
+    if used in {event.block.used_length, wanted}:
         return
-    name = at.block.id
+    name = event.block.id
     resizable = maximum > used or name.startswith("/rom@etc/")
     summary = f"RAM block {name!r} has {wanted} bytes in the stream, {used} on the destination"
     facts: dict[str, object] = {"block": name, "stream": wanted, "local": used}
@@ -68,7 +68,7 @@ _TABLES = RamBlock(id="/rom@etc/acpi/tables", used_length=0x20000)
 RULE = Rule(
     id="ram-block-size",
     severity=Severity.REFUSES,
-    at=(RamBlockRead,),
+    events=(RamBlockRead,),
     check=check,
     examples=(
         refuses(RamBlockRead(release=(10, 0), block=_BLOCK, local=(2 << 30, 2 << 30)), "pc.ram"),

@@ -27,20 +27,20 @@ from collections.abc import Iterator
 
 from migratable.check.events import RamBlockRead
 from migratable.check.problem import Problem
-from migratable.check.registry import Rule, loads, refuses
+from migratable.check.rule import Rule, loads, refuses
 from migratable.stream.ram import RamBlock
 from migratable.verdict import Severity
 
 
-def check(at: RamBlockRead) -> Iterator[Problem]:
+def check(event: RamBlockRead) -> Iterator[Problem]:
     """There is a block of that name."""
-    if at.local is None:
+    if event.local is None:
         yield Problem(
             rule=RULE.id,
-            summary=f"the destination has no RAM block {at.block.id!r} "
-            f"({at.block.used_length} bytes in the stream)",
-            words=(("ram-block-unknown", {"block": at.block.id}),),
-            facts={"block": at.block.id, "size": at.block.used_length},
+            summary=f"the destination has no RAM block {event.block.id!r} "
+            f"({event.block.used_length} bytes in the stream)",
+            words=(("ram-block-unknown", {"block": event.block.id}),),
+            facts={"block": event.block.id, "size": event.block.used_length},
         )
 
 
@@ -48,7 +48,7 @@ _BLOCK = RamBlock(id="0000:00:02.0/vga.vram", used_length=16 << 20)
 RULE = Rule(
     id="ram-block-unknown",
     severity=Severity.REFUSES,
-    at=(RamBlockRead,),
+    events=(RamBlockRead,),
     check=check,
     examples=(
         refuses(RamBlockRead(release=(10, 0), block=_BLOCK, local=None), "vga.vram"),

@@ -31,21 +31,21 @@ from dataclasses import replace
 
 from migratable.check.events import FooterRead
 from migratable.check.problem import Problem
-from migratable.check.registry import Rule, loads, refuses
+from migratable.check.rule import Rule, loads, refuses
 from migratable.verdict import Severity
 
 _FOOTER = 0x7E
 
 
-def check(at: FooterRead) -> Iterator[Problem]:
+def check(event: FooterRead) -> Iterator[Problem]:
     """The byte is a footer's and the number this section's."""
-    difference = at.size - at.consumed
-    what = f"the destination reads {at.consumed} of {at.size} bytes of {at.idstr!r}"
-    explanation = at.detail or (
+    difference = event.size - event.consumed
+    what = f"the destination reads {event.consumed} of {event.size} bytes of {event.idstr!r}"
+    explanation = event.detail or (
         f"{difference} bytes are left over." if difference > 0 else f"{-difference} are missing."
     )
     facts: dict[str, object] = {"footer": True, "difference": difference}
-    if not at.wanted:
+    if not event.wanted:
         yield Problem(
             rule=RULE.id,
             summary="the stream has footers behind its sections and the destination wants none",
@@ -53,22 +53,22 @@ def check(at: FooterRead) -> Iterator[Problem]:
             words=(("unknown-section-type", {"type": _FOOTER}),),
             facts=facts,
         )
-    elif at.mark is None:
+    elif event.mark is None:
         yield Problem(
             rule="stream-broken",
-            summary=f"the stream ends behind {at.idstr!r}",
+            summary=f"the stream ends behind {event.idstr!r}",
             words=(("footer-read-failed", {"errno": -5}),),
             facts=facts,
         )
-    elif at.mark != _FOOTER:
+    elif event.mark != _FOOTER:
         yield Problem(
             rule=RULE.id,
             summary=what,
             explanation=explanation,
-            words=(("footer-missing", {"device": at.idstr}),),
+            words=(("footer-missing", {"device": event.idstr}),),
             facts=facts,
         )
-    elif at.read_id != at.section_id:
+    elif event.read_id != event.section_id:
         yield Problem(
             rule=RULE.id,
             summary=what,
@@ -77,9 +77,9 @@ def check(at: FooterRead) -> Iterator[Problem]:
                 (
                     "footer-mismatch",
                     {
-                        "device": at.idstr,
-                        "read": at.read_id or 0,
-                        "expected": at.section_id,
+                        "device": event.idstr,
+                        "read": event.read_id or 0,
+                        "expected": event.section_id,
                     },
                 ),
             ),
@@ -93,7 +93,7 @@ _POINT = FooterRead(
 RULE = Rule(
     id="section-footer",
     severity=Severity.REFUSES,
-    at=(FooterRead,),
+    events=(FooterRead,),
     check=check,
     examples=(
         refuses(_POINT, "8 of 12"),

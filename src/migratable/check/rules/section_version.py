@@ -31,7 +31,7 @@ from collections.abc import Iterator
 
 from migratable.check.events import CommandMet, SectionFound
 from migratable.check.problem import Problem
-from migratable.check.registry import Rule, loads, refuses
+from migratable.check.rule import Rule, loads, refuses
 from migratable.profile.tables import Handler
 from migratable.verdict import Severity
 
@@ -40,37 +40,37 @@ _LAST_BEFORE_10_0 = 10
 _LAST = 11
 
 
-def check(at: SectionFound | CommandMet) -> Iterator[Problem]:
+def check(event: SectionFound | CommandMet) -> Iterator[Problem]:
     """The section's version is not above the handler's, the command not above the release's."""
-    if isinstance(at, CommandMet):
-        yield from _command(at)
+    if isinstance(event, CommandMet):
+        yield from _command(event)
         return
-    if at.handler is None or at.version <= at.handler.version:
+    if event.handler is None or event.version <= event.handler.version:
         return
     yield Problem(
         rule=RULE.id,
-        summary=f"section {at.idstr!r} has version {at.version}, the destination reads up to "
-        f"{at.handler.version}",
+        summary=f"section {event.idstr!r} has version {event.version}, the destination reads up to "
+        f"{event.handler.version}",
         words=(
             (
                 "section-version",
-                {"version": at.version, "device": at.idstr, "local": at.handler.version},
+                {"version": event.version, "device": event.idstr, "local": event.handler.version},
             ),
         ),
-        facts={"version": at.version, "local": at.handler.version},
+        facts={"version": event.version, "local": event.handler.version},
     )
 
 
-def _command(at: CommandMet) -> Iterator[Problem]:
-    known = _LAST if at.release >= (10, 0) else _LAST_BEFORE_10_0
-    if 0 < at.kind <= known:
+def _command(event: CommandMet) -> Iterator[Problem]:
+    known = _LAST if event.release >= (10, 0) else _LAST_BEFORE_10_0
+    if 0 < event.kind <= known:
         return
     yield Problem(
         rule=RULE.id,
-        summary=f"the stream has the command {at.kind:#x}, which QEMU {at.release[0]}."
-        f"{at.release[1]} does not know",
-        words=(("command-unknown", {"command": at.kind, "length": at.length}),),
-        facts={"command": at.kind},
+        summary=f"the stream has the command {event.kind:#x}, which QEMU {event.release[0]}."
+        f"{event.release[1]} does not know",
+        words=(("command-unknown", {"command": event.kind, "length": event.length}),),
+        facts={"command": event.kind},
     )
 
 
@@ -78,7 +78,7 @@ _TIMER = Handler(idstr="timer", instance_id=0, alias_id=-1, version=2, vmsd=0, o
 RULE = Rule(
     id="section-version",
     severity=Severity.REFUSES,
-    at=(SectionFound, CommandMet),
+    events=(SectionFound, CommandMet),
     check=check,
     examples=(
         refuses(CommandMet(release=(7, 2), kind=0xB, length=0), "command 0xb"),

@@ -31,7 +31,7 @@ from collections.abc import Iterator
 
 from migratable.check.events import StreamLoaded
 from migratable.check.problem import Problem
-from migratable.check.registry import Rule, loads, refuses
+from migratable.check.rule import Rule, loads, refuses
 from migratable.check.state import LoadedState
 from migratable.profile.model import Profile
 from migratable.profile.tables import Vmsd
@@ -45,20 +45,20 @@ _ALL_ASLEEP = (11, 0)
 _SOME_ASLEEP = (10, 0)
 
 
-def check(at: StreamLoaded) -> Iterator[Problem]:
+def check(event: StreamLoaded) -> Iterator[Problem]:
     """How many sleep, where that many are lost."""
-    profile = at.profile
-    if profile.target != "ppc64" or profile.wants_kvm or at.release < _SOME_ASLEEP:
+    profile = event.profile
+    if profile.target != "ppc64" or profile.wants_kvm or event.release < _SOME_ASLEEP:
         return
-    if not any(one.idstr == "spapr" for one in at.sections):
+    if not any(one.idstr == "spapr" for one in event.sections):
         return
-    common = [one for one in at.sections if one.idstr == "cpu_common"]
+    common = [one for one in event.sections if one.idstr == "cpu_common"]
     asleep = sum(
         int.from_bytes(bytes(section.body[:4]), "big") == 1
         and bool((cpu.number("env.msr") or 0) & _EE)
-        for section, cpu in zip(common, at.cpus, strict=False)
+        for section, cpu in zip(common, event.cpus, strict=False)
     )
-    if not asleep or (at.release < _ALL_ASLEEP and len(common) < 2):
+    if not asleep or (event.release < _ALL_ASLEEP and len(common) < 2):
         return
     yield Problem(
         rule=RULE.id,
@@ -109,7 +109,7 @@ def _point(release: tuple[int, int], *cpus: tuple[int, int]) -> StreamLoaded:
 RULE = Rule(
     id="sleeping-cpu",
     severity=Severity.ENDANGERS,
-    at=(StreamLoaded,),
+    events=(StreamLoaded,),
     check=check,
     examples=(
         refuses(_point((11, 1), (1, 0xB033)), "1 of the guest's 1 processors sleep"),

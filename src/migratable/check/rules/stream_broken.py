@@ -21,16 +21,7 @@ diff` of the stream and the destination's profile shows the device that is laid 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from migratable.check.problem import Problem
-from migratable.check.registry import Rule
+from migratable.check.rule import Rule
 from migratable.verdict import Severity
 
-
-def check(_at: object) -> Iterator[Problem]:
-    """Nothing: the loader finds it itself, where it reads (:mod:`migratable.check.vmstate`)."""
-    yield from ()
-
-
-RULE = Rule(id="stream-broken", severity=Severity.REFUSES, at=(), check=check)
+RULE = Rule(id="stream-broken", severity=Severity.REFUSES)

@@ -24,20 +24,20 @@ from collections.abc import Iterator
 
 from migratable.check.events import ConfigurationRead
 from migratable.check.problem import Problem
-from migratable.check.registry import Rule, loads, refuses
+from migratable.check.rule import Rule, loads, refuses
 from migratable.stream.model import Configuration, ConfigurationSubsection
 from migratable.verdict import Severity
 
 
-def check(at: ConfigurationRead) -> Iterator[Problem]:
+def check(event: ConfigurationRead) -> Iterator[Problem]:
     """Bits that came, against those of the destination where it sends them itself."""
-    received = None if at.configuration is None else at.configuration.target_page_bits
-    if received is not None and at.page_bits is not None and received != at.page_bits:
+    received = None if event.configuration is None else event.configuration.target_page_bits
+    if received is not None and event.page_bits is not None and received != event.page_bits:
         yield Problem(
             rule=RULE.id,
             summary=f"the guest's pages have {1 << received} bytes, the destination's "
-            f"{1 << at.page_bits}",
-            words=(("target-page-size", {"received": received, "local": at.page_bits}),),
+            f"{1 << event.page_bits}",
+            words=(("target-page-size", {"received": received, "local": event.page_bits}),),
         )
 
 
@@ -53,7 +53,7 @@ _POINT = ConfigurationRead(
 RULE = Rule(
     id="target-page-size",
     severity=Severity.REFUSES,
-    at=(ConfigurationRead,),
+    events=(ConfigurationRead,),
     check=check,
     examples=(
         refuses(_POINT, "65536"),

@@ -29,28 +29,28 @@ from collections.abc import Iterator
 
 from migratable.check.events import SectionFound
 from migratable.check.problem import Problem
-from migratable.check.registry import Rule, loads, refuses
+from migratable.check.rule import Rule, loads, refuses
 from migratable.profile.tables import Handler
 from migratable.verdict import Severity
 
 
-def check(at: SectionFound) -> Iterator[Problem]:
+def check(event: SectionFound) -> Iterator[Problem]:
     """There is a handler."""
-    if at.handler is None:
-        near = ", ".join(at.near[:4])
+    if event.handler is None:
+        near = ", ".join(event.near[:4])
         yield Problem(
             rule=RULE.id,
-            summary=f"the destination has no {at.idstr!r} instance {at.instance_id}",
+            summary=f"the destination has no {event.idstr!r} instance {event.instance_id}",
             explanation=f"Of this kind it has: {near}." if near else "It has none of this kind.",
-            words=(("unknown-section", {"device": at.idstr, "instance_id": at.instance_id}),),
-            facts={"near": at.near},
+            words=(("unknown-section", {"device": event.idstr, "instance_id": event.instance_id}),),
+            facts={"near": event.near},
         )
 
 
 RULE = Rule(
     id="unknown-section",
     severity=Severity.REFUSES,
-    at=(SectionFound,),
+    events=(SectionFound,),
     check=check,
     examples=(
         refuses(

@@ -27,23 +27,23 @@ from collections.abc import Iterator
 
 from migratable.check.events import SubsectionMet
 from migratable.check.problem import CHAINED, ENOENT, Problem
-from migratable.check.registry import Rule, loads, refuses
+from migratable.check.rule import Rule, loads, refuses
 from migratable.profile.tables import Vmsd
 from migratable.verdict import Severity
 
 
-def check(at: SubsectionMet) -> Iterator[Problem]:
+def check(event: SubsectionMet) -> Iterator[Problem]:
     """The parent's table has it."""
-    if at.known:
+    if event.known:
         return
-    words: dict[str, str | int] = {"subsection": at.name, "vmsd": at.parent.name}
+    words: dict[str, str | int] = {"subsection": event.name, "vmsd": event.parent.name}
     yield Problem(
         rule=RULE.id,
-        summary=f"the destination does not know the subsection {at.name}",
-        explanation=f"{at.parent.name} has it on the source only.",
-        words=(("subsection-unknown", words),) if at.release >= CHAINED else (),
+        summary=f"the destination does not know the subsection {event.name}",
+        explanation=f"{event.parent.name} has it on the source only.",
+        words=(("subsection-unknown", words),) if event.release >= CHAINED else (),
         errno=ENOENT,
-        subsection=at.name,
+        subsection=event.name,
         facts=words,
     )
 
@@ -52,7 +52,7 @@ _CPU = Vmsd(name="cpu", version=5, minimum=5)
 RULE = Rule(
     id="unknown-subsection",
     severity=Severity.REFUSES,
-    at=(SubsectionMet,),
+    events=(SubsectionMet,),
     check=check,
     examples=(
         refuses(SubsectionMet(release=(7, 2), parent=_CPU, name="cpu/new", known=False), "cpu/new"),

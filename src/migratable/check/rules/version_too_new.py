@@ -26,27 +26,31 @@ from collections.abc import Iterator
 
 from migratable.check.events import BodyBegun
 from migratable.check.problem import Problem
-from migratable.check.registry import Rule, loads, refuses
+from migratable.check.rule import Rule, loads, refuses
 from migratable.profile.tables import Vmsd
 from migratable.verdict import Severity
 
 
-def check(at: BodyBegun) -> Iterator[Problem]:
+def check(event: BodyBegun) -> Iterator[Problem]:
     """The version is not above what the description takes."""
-    if not at.version > at.vmsd.version:
+    if not event.version > event.vmsd.version:
         return
     yield Problem(
         rule=RULE.id,
-        summary=f"{at.vmsd.name} has version {at.version}, the destination reads "
-        f"{at.vmsd.minimum} to {at.vmsd.version}",
+        summary=f"{event.vmsd.name} has version {event.version}, the destination reads "
+        f"{event.vmsd.minimum} to {event.vmsd.version}",
         words=(
             (
                 "version-too-new",
-                {"vmsd": at.vmsd.name, "version": at.version, "local": at.vmsd.version},
+                {"vmsd": event.vmsd.name, "version": event.version, "local": event.vmsd.version},
             ),
         ),
-        subsection=at.vmsd.name if "/" in at.vmsd.name else None,
-        facts={"version": at.version, "local": at.vmsd.version, "minimum": at.vmsd.minimum},
+        subsection=event.vmsd.name if "/" in event.vmsd.name else None,
+        facts={
+            "version": event.version,
+            "local": event.vmsd.version,
+            "minimum": event.vmsd.minimum,
+        },
     )
 
 
@@ -54,7 +58,7 @@ _SLB = Vmsd(name="cpu/slb", version=1, minimum=1)
 RULE = Rule(
     id="version-too-new",
     severity=Severity.REFUSES,
-    at=(BodyBegun,),
+    events=(BodyBegun,),
     check=check,
     examples=(
         refuses(BodyBegun(release=(7, 2), vmsd=_SLB, version=2), "cpu/slb"),

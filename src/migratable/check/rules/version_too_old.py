@@ -26,28 +26,32 @@ from collections.abc import Iterator
 
 from migratable.check.events import BodyBegun
 from migratable.check.problem import Problem
-from migratable.check.registry import Rule, loads, refuses
+from migratable.check.rule import Rule, loads, refuses
 from migratable.profile.tables import Vmsd
 from migratable.verdict import Severity
 
 
-def check(at: BodyBegun) -> Iterator[Problem]:
+def check(event: BodyBegun) -> Iterator[Problem]:
     """The version is not below what the description takes."""
-    old = at.vmsd.minimum_old
-    if not at.version < at.vmsd.minimum or (old is not None and at.version >= old):
+    old = event.vmsd.minimum_old
+    if not event.version < event.vmsd.minimum or (old is not None and event.version >= old):
         return
     yield Problem(
         rule=RULE.id,
-        summary=f"{at.vmsd.name} has version {at.version}, the destination reads "
-        f"{at.vmsd.minimum} to {at.vmsd.version}",
+        summary=f"{event.vmsd.name} has version {event.version}, the destination reads "
+        f"{event.vmsd.minimum} to {event.vmsd.version}",
         words=(
             (
                 "version-too-old",
-                {"vmsd": at.vmsd.name, "version": at.version, "minimum": at.vmsd.minimum},
+                {"vmsd": event.vmsd.name, "version": event.version, "minimum": event.vmsd.minimum},
             ),
         ),
-        subsection=at.vmsd.name if "/" in at.vmsd.name else None,
-        facts={"version": at.version, "local": at.vmsd.version, "minimum": at.vmsd.minimum},
+        subsection=event.vmsd.name if "/" in event.vmsd.name else None,
+        facts={
+            "version": event.version,
+            "local": event.vmsd.version,
+            "minimum": event.vmsd.minimum,
+        },
     )
 
 
@@ -55,7 +59,7 @@ _SLB = Vmsd(name="cpu/slb", version=2, minimum=2)
 RULE = Rule(
     id="version-too-old",
     severity=Severity.REFUSES,
-    at=(BodyBegun,),
+    events=(BodyBegun,),
     check=check,
     examples=(
         refuses(BodyBegun(release=(7, 2), vmsd=_SLB, version=1), "cpu/slb"),

@@ -29,24 +29,26 @@ from collections.abc import Iterator
 
 from migratable.check.events import VirtioLoaded
 from migratable.check.problem import CHAINED, EPERM, Problem
-from migratable.check.registry import Rule, loads, refuses
+from migratable.check.rule import Rule, loads, refuses
 from migratable.profile.tables import VirtioLive
 from migratable.stream.virtio import features as virtio_features
 from migratable.verdict import Severity
 
 
-def check(at: VirtioLoaded) -> Iterator[Problem]:
+def check(event: VirtioLoaded) -> Iterator[Problem]:
     """Acknowledged bits are a part of the offered ones."""
-    missing = at.features & ~at.live.host_features
+    missing = event.features & ~event.live.host_features
     if not missing:
         return
-    kind = at.idstr.rpartition("/")[2]
+    kind = event.idstr.rpartition("/")[2]
     names = ", ".join(virtio_features.names(kind, missing))
-    shown = at.features & at.live.host_features if at.release >= CHAINED else at.features
+    shown = (
+        event.features & event.live.host_features if event.release >= CHAINED else event.features
+    )
     yield Problem(
         rule=RULE.id,
-        summary=f"the guest's driver uses features that {at.idstr!r} does not offer here: {names}",
-        words=(("virtio-features", {"features": shown, "allowed": at.live.host_features}),),
+        summary=f"the guest's driver uses features that {event.idstr!r} does not offer: {names}",
+        words=(("virtio-features", {"features": shown, "allowed": event.live.host_features}),),
         errno=EPERM,
         field="guest_features",
         facts={"missing": missing, "names": names, "kind": kind},
@@ -66,7 +68,7 @@ def _point(features: int) -> VirtioLoaded:
 RULE = Rule(
     id="virtio-features",
     severity=Severity.REFUSES,
-    at=(VirtioLoaded,),
+    events=(VirtioLoaded,),
     check=check,
     examples=(refuses(_point(1 << 13 | 1 << 32), "discard"), loads(_point(1 << 32))),
 )

@@ -30,7 +30,7 @@ from collections.abc import Iterator
 
 from migratable.check.events import VirtioQueues
 from migratable.check.problem import EPERM, Problem
-from migratable.check.registry import Rule, loads, refuses
+from migratable.check.rule import Rule, loads, refuses
 from migratable.profile.tables import VirtioLive
 from migratable.verdict import Severity
 
@@ -39,25 +39,25 @@ _MOST_QUEUES = 1024
 SIZES_SINCE = (11, 0)
 
 
-def check(at: VirtioQueues) -> Iterator[Problem]:
+def check(event: VirtioQueues) -> Iterator[Problem]:
     """Number of queues, then their sizes."""
-    if at.count > _MOST_QUEUES:
+    if event.count > _MOST_QUEUES:
         yield Problem(
             rule=RULE.id,
-            summary=f"{at.idstr!r} has {at.count} queues in the stream",
-            words=(("virtio-queue-count", {"count": at.count}),),
+            summary=f"{event.idstr!r} has {event.count} queues in the stream",
+            words=(("virtio-queue-count", {"count": event.count}),),
             errno=EPERM,
         )
         return
-    if at.release < SIZES_SINCE:
+    if event.release < SIZES_SINCE:
         return
-    for number, (size, _, _) in enumerate(at.queues):
-        allocated = at.live.queues[number][1] if number < len(at.live.queues) else 0
+    for number, (size, _, _) in enumerate(event.queues):
+        allocated = event.live.queues[number][1] if number < len(event.live.queues) else 0
         if size > allocated:
             yield Problem(
                 rule=RULE.id,
-                summary=f"queue {number} of {at.idstr!r} has {size} entries, the destination has "
-                f"allocated {allocated}",
+                summary=f"queue {number} of {event.idstr!r} has {size} entries, the destination "
+                f"has allocated {allocated}",
                 explanation="QEMU 10.0 starts virtqueues with 1024 entries whatever the device "
                 "asked for; 11.x checks."
                 if size == _MOST_QUEUES
@@ -87,7 +87,7 @@ def _point(size: int) -> VirtioQueues:
 RULE = Rule(
     id="virtio-queues",
     severity=Severity.REFUSES,
-    at=(VirtioQueues,),
+    events=(VirtioQueues,),
     check=check,
     examples=(refuses(_point(1024), "allocated 8"), loads(_point(8))),
 )

@@ -1,0 +1,62 @@
+"""A rule: one file in :mod:`migratable.check.rules`.
+
+The module's docstring is its page and what ``migratable rule ID`` prints. ``RULE`` says of which
+events of the loader it is asked; ``check`` yields what it finds there. A rule without events is
+what the engine, or the hook of a device (:mod:`migratable.check.devices`), names itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from migratable.check.problem import Problem
+from migratable.verdict import Severity
+
+Check = Callable[[Any], Iterator[Problem]]
+
+
+def _nothing(_event: object) -> Iterator[Problem]:
+    yield from ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """An event with what the rule must say to it: the summary's beginning, or None for nothing."""
+
+    event: Any
+    says: str | None
+
+
+def refuses(event: Any, says: str) -> Example:
+    """The rule finds something at the event, with a summary that has *says* in it."""
+    return Example(event=event, says=says)
+
+
+def loads(event: Any) -> Example:
+    """The rule finds nothing at the event."""
+    return Example(event=event, says=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A rule's identity.
+
+    :ivar id: stem of its file with hyphens; never reused.
+    :ivar severity: of its findings, when the problem does not say otherwise.
+    :ivar events: types of the events that it is asked about (:mod:`migratable.check.events`).
+    """
+
+    id: str
+    severity: Severity
+    events: tuple[type, ...] = ()
+    check: Check = _nothing
+    examples: tuple[Example, ...] = ()
+
+    @property
+    def page(self) -> str:
+        """Its page, Markdown: the docstring of its file."""
+        module = import_module(f"migratable.check.rules.{self.id.replace('-', '_')}")
+        return module.__doc__ or ""

@@ -1,0 +1,87 @@
+"""The program of a command line: where it is, and which release it says it is."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from migratable.commandline import CommandLine
+from migratable.errors import CommandLineError
+from migratable.qemu import vmstate_dump
+from migratable.qemu.launch import answers
+from migratable.releases import QemuVersion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """A resolved destination program.
+
+    :ivar command: words that start it.
+    """
+
+    command: tuple[str, ...]
+
+
+def resolve(line: CommandLine, *, release: str | None = None) -> Program:
+    """Find the program of a command line.
+
+    :param release: a lab release to use in the place of the line's own program.
+    :raise CommandLineError: When it is nowhere, with what to do.
+    """
+    name = line.program[0] if line.program else ""
+    if name.startswith("lab:"):
+        release, name = name.removeprefix("lab:"), ""
+    if release is not None:
+        return Program(command=tuple(_lab_command(line, release, name)))
+    path = shutil.which(name)
+    if path is None and name in {"qemu-kvm", "kvm"} and Path("/usr/libexec/qemu-kvm").exists():
+        path = "/usr/libexec/qemu-kvm"
+    base = name.rpartition("/")[2]
+    if path is None and "/" in name and base.startswith("qemu-system-"):
+        path = shutil.which(base)  # the destination's path, the same program here
+    if path is None and base in {"kvm", "kvm-spice", "qemu-kvm"}:
+        path = shutil.which("qemu-system-" + (_guess_target(line) or "x86_64"))
+    if path is None:
+        raise CommandLineError(
+            f"no program {name!r} here; name the destination's QEMU by its path, or use a lab "
+            "release (--release 10.0, or lab:10.0 in its place)"
+        )
+    return Program(command=(path, *line.program[1:]))
+
+
+def _guess_target(line: CommandLine) -> str:
+    machine = line.machine or ""
+    if machine.startswith("pseries"):
+        return "ppc64"
+    return "x86_64" if machine.startswith(("pc", "q35")) else ""
+
+
+def _lab_command(line: CommandLine, release: str, name: str) -> list[str]:
+    from migratable.lab import find  # noqa: PLC0415 -- the lab is for those who use it
+
+    found = re.search(r"qemu-system-([a-z0-9_]+)", name)
+    release, _, target = release.partition("/")
+    target = target or (found[1] if found else _guess_target(line) or "x86_64")
+    return list(find(release, target).command)
+
+
+def program_release(command: Sequence[str], *, timeout: float = 20.0) -> QemuVersion | None:
+    """Ask a program for its release; the answer is kept for each program file.
+
+    :return: None when it does not say in time; its start will tell why.
+    """
+    path = vmstate_dump.cache_folder() / f"{vmstate_dump.identity(command)}.version"
+    with contextlib.suppress(OSError, ValueError):
+        return QemuVersion.parse(path.read_text(encoding="utf-8"))
+    try:
+        text = answers([*command, "--version"], timeout=timeout, limit=4096).stdout
+        version = QemuVersion.parse(text)
+    except (OSError, ValueError):
+        return None
+    with contextlib.suppress(OSError):  # no cache is no failure
+        vmstate_dump.keep(path, text.splitlines()[0].encode())
+    return version
