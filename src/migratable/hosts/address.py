@@ -66,13 +66,13 @@ class Address:
         if "://" in text:
             return _url(text)
         if colon and rest.startswith("/"):
-            return _checked(cls(**_login(kind), guest=rest), text)
-        return _checked(cls(**_login(text)), text)
+            return _checked(_login(kind, guest=rest), text)
+        return _checked(_login(text), text)
 
 
-def _login(text: str) -> dict[str, str]:
-    user, at, host = text.rpartition("@")
-    return {"user": user, "host": host} if at else {"host": text}
+def _login(text: str, *, guest: str = "") -> Address:
+    user, _, host = text.rpartition("@")
+    return Address(host=host, user=user, guest=guest)
 
 
 def _url(text: str) -> Address:

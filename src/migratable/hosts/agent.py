@@ -16,6 +16,7 @@ import contextlib
 import json
 import os
 import selectors
+import shutil
 import signal
 import sys
 import tempfile
@@ -246,18 +247,18 @@ def _done(request: dict[str, Any], tell: Callable[[str], None]) -> dict[str, Any
         return {"error": f"a bug of migratable on the host:\n{text}", "kind": "Bug"}
 
 
-if __name__ == "__main__":
-    # This host itself: the package is here already.
-    import shutil
+def _say(nonce: str, what: str, text: str = "") -> None:
+    os.write(1, f"migratable-host {nonce} {what} {text}\n".encode())
 
-    _folder = tempfile.mkdtemp(prefix="migratable-")
+
+def main(nonce: str) -> None:
+    """Serve this host itself: the package is here already."""
+    folder = tempfile.mkdtemp(prefix="migratable-")
     try:
-        serve(
-            _folder,
-            sys.argv[1],
-            lambda nonce, what, text="": os.write(
-                1, f"migratable-host {nonce} {what} {text}\n".encode()
-            ),
-        )
+        serve(folder, nonce, _say)
     finally:
-        shutil.rmtree(_folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -51,7 +51,10 @@ def arrive(
     steps: dict[str, float] = {}
     clock = _Clock(tell, steps)
     clock.step("command line")
-    line, line_from, changes = command_line(guest, home=home, program=program, uri=uri)
+    try:
+        line, line_from, changes = command_line(guest, home=home, program=program, uri=uri)
+    except LibvirtRefusedError as error:
+        return _refused_by_libvirt(str(error), stream)
     clock.step("profile")
     profile, predicted = _predicted(stream, line, origin, clock, timeout)
     again = Resave()
@@ -86,6 +89,28 @@ def arrive(
         "not_rehearsed": not_rehearsed,
         "steps": steps,
         "profile": None if profile is None else _without_stream(profile),
+    }
+
+
+class LibvirtRefusedError(HostError):
+    """The host's libvirt takes no such definition; its words."""
+
+
+def _refused_by_libvirt(text: str, stream: Stream) -> dict[str, Any]:
+    verdict = not_started([text], stream=stream).to_json()
+    return {
+        "command_line": [],
+        "command_line_from": "libvirt",
+        "command_line_changes": [],
+        "libvirt_refused": text,
+        "predicted": verdict,
+        "rehearsed": None,
+        "verdict": verdict,
+        "after": None,
+        "stuck": "",
+        "not_rehearsed": "the destination's libvirt refuses the definition",
+        "steps": {},
+        "profile": None,
     }
 
 
@@ -183,16 +208,13 @@ def command_line(
 
 
 def _libvirts(xml: str, program: str, uri: str) -> CommandLine:
-    # libvirt reads the file itself; a descriptor leaves no file behind.
-    text = guests.virsh(
-        uri or guests.URIS[0],
-        "domxml-to-native",
-        "--format",
-        "qemu-argv",
-        "--xml",
-        "/dev/stdin",
-        text=xml,
-    )
+    uri = uri or guests.URIS[0]
+    guests.virsh(uri, "version", "--daemon")  # that it cannot be asked is no refusal
+    words = ("domxml-to-native", "--format", "qemu-argv", "--xml", "/dev/stdin")
+    try:
+        text = guests.virsh(uri, *words, text=xml)
+    except HostError as error:
+        raise LibvirtRefusedError(str(error).removeprefix("virsh: ")) from None
     try:
         line = parse(text)
     except CommandLineError as error:
@@ -201,7 +223,7 @@ def _libvirts(xml: str, program: str, uri: str) -> CommandLine:
 
 
 def _program_here(words: Sequence[str]) -> tuple[str, ...]:
-    """This host's program of the same name."""
+    """Find the program of the same name on this host."""
     path = words[-1] if len(words) > 1 and words[-1].startswith("/") else words[0]
     base = path.rpartition("/")[2]
     names = [path, base]

@@ -17,17 +17,20 @@ import signal
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from typing import Any
 
+HEADER: str  # put before this text by the sender
 ROOM = 24 << 20
 """Bytes that must be free where it is unpacked: the program, and its compiled form."""
 
 
-def say(nonce, what, text=""):
+def say(nonce: str, what: str, text: str = "") -> None:
     """Write one line to the other side."""
     os.write(1, f"\nmigratable-host {nonce} {what} {text}\n".encode())
 
 
-def exactly(size):
+def exactly(size: int) -> bytes:
     """Read so many bytes of stdin, unbuffered."""
     data = bytearray()
     while len(data) < size:
@@ -38,15 +41,15 @@ def exactly(size):
     return bytes(data)
 
 
-def places():
+def places() -> Iterator[str]:
     """Folders in which a private one may be made, the best first."""
     for name in (os.environ.get("TMPDIR"), "/tmp", "/var/tmp", "/dev/shm"):  # noqa: S108
         if name and os.path.isdir(name):
             yield name
 
 
-def private_folder():
-    """A new folder of mode 0700 with room in it.
+def private_folder() -> str:
+    """Make a new folder of mode 0700 with room in it.
 
     :raise OSError: when there is none; it says for each place why.
     """
@@ -63,7 +66,7 @@ def private_folder():
     raise OSError("no place for temporary files: " + ("; ".join(reasons) or "no folder for them"))
 
 
-def kept_folder():
+def kept_folder() -> str:
     """Where the program is kept from run to run."""
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     folder = os.path.join(cache, "migratable", "hosts")
@@ -71,7 +74,7 @@ def kept_folder():
     return folder
 
 
-def is_whole(folder):
+def is_whole(folder: str) -> bool:
     """Is it ours, for us alone, and complete?"""
     try:
         status = os.lstat(folder)
@@ -84,7 +87,7 @@ def is_whole(folder):
         return False
 
 
-def unpack(header, folder):
+def unpack(header: dict[str, Any], folder: str) -> None:
     """Receive the program into *folder*."""
     data = exactly(header["size"])
     if hashlib.sha256(data).hexdigest() != header["digest"]:
@@ -93,9 +96,9 @@ def unpack(header, folder):
         archive.extractall(folder)
 
 
-def main():
+def main() -> None:
     """Unpack and run."""
-    header = json.loads(HEADER)  # noqa: F821 -- put before this text by the sender
+    header = json.loads(HEADER)
     nonce = header["nonce"]
     os.umask(0o077)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
@@ -136,4 +139,5 @@ def main():
             shutil.rmtree(work, ignore_errors=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

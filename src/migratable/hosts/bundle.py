@@ -60,7 +60,7 @@ def _files(folder: Traversable, prefix: str) -> list[tuple[str, bytes]]:
 
 
 def _toml_reader() -> dict[str, bytes]:
-    """This Python's own ``tomllib``, for hosts whose Python has none (before 3.11)."""
+    """Take this Python's own ``tomllib``, for hosts whose Python has none (before 3.11)."""
     package = resources.files("tomllib")
     return {
         f"before-3.11/tomllib/{one.name}": one.read_bytes()

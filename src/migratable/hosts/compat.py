@@ -66,7 +66,9 @@ def _union(left: Any, right: Any) -> Any:
 class _Loader(machinery.SourceFileLoader):
     """Imports modules in which types are joined by ``|`` outside annotations."""
 
-    def source_to_code(self, data: Any, path: Any, *, _optimize: int = -1) -> Any:
+    def source_to_code(  # type: ignore[override]
+        self, data: Any, path: Any, *, _optimize: int = -1
+    ) -> Any:
         tree = _Unions().visit(ast.parse(data, filename=str(path)))
         return compile(
             ast.fix_missing_locations(tree), path, "exec", dont_inherit=True, optimize=_optimize
@@ -79,7 +81,7 @@ class _Unions(ast.NodeTransformer):
     def __init__(self) -> None:
         self._depth = 0
 
-    def visit_FunctionDef(self, node: Any) -> Any:  # noqa: N802 -- as ast names it
+    def visit_FunctionDef(self, node: Any) -> Any:
         self._depth += 1
         self.generic_visit(node)
         self._depth -= 1
@@ -87,14 +89,16 @@ class _Unions(ast.NodeTransformer):
 
     visit_AsyncFunctionDef = visit_Lambda = visit_FunctionDef  # noqa: N815
 
-    def visit_BinOp(self, node: ast.BinOp) -> Any:  # noqa: N802
+    def visit_BinOp(self, node: ast.BinOp) -> Any:
         self.generic_visit(node)
         if self._depth or not isinstance(node.op, ast.BitOr):
             return node
         name = ast.Name(id="migratable_union", ctx=ast.Load())
-        return ast.copy_location(ast.Call(func=name, args=[node.left, node.right], keywords=[]), node)
+        return ast.copy_location(
+            ast.Call(func=name, args=[node.left, node.right], keywords=[]), node
+        )
 
-    def visit_Call(self, node: ast.Call) -> Any:  # noqa: N802
+    def visit_Call(self, node: ast.Call) -> Any:
         name = node.func.id if isinstance(node.func, ast.Name) else ""
         if name in {"isinstance", "issubclass"} and isinstance(node.args[-1], ast.BinOp):
             node.args[-1] = ast.Tuple(elts=_operands(node.args[-1]), ctx=ast.Load())
@@ -113,7 +117,7 @@ def _python_3_11() -> None:
         """Members are strings, also when formatted."""
 
         __str__ = str.__str__
-        __format__ = str.__format__
+        __format__ = str.__format__  # type: ignore[assignment]
 
         @staticmethod
         def _generate_next_value_(name: str, start: int, count: int, last: Any) -> str:

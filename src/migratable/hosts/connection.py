@@ -29,7 +29,7 @@ from migratable.hosts.bundle import bundle
 
 CONNECT_SECONDS = 60.0
 _PING_SECONDS = 10.0
-_FIRST = "import base64;exec(base64.b64decode(open(0,\\\"rb\\\",0,closefd=False).readline()))"
+_FIRST = 'import base64;exec(base64.b64decode(open(0,\\"rb\\",0,closefd=False).readline()))'
 _NEEDS = "import sys; sys.exit(sys.version_info < (3, 9))"
 _PYTHONS = "python3 python3.13 python3.12 python3.11 python3.10 python3.9"
 _ERRORS: dict[str, type[MigratableError]] = {"CaptureError": CaptureError, "QemuError": QemuError}
@@ -104,14 +104,10 @@ class Connection:
             self._send({"id": number, "op": operation, "arguments": arguments})
             while True:
                 answer = self._answer(answers)
-                if "step" in answer:
-                    if tell is not None:
-                        tell(str(answer["step"]))
-                    continue
-                if "error" in answer:
-                    kind = _ERRORS.get(str(answer.get("kind")), HostError)
-                    raise kind(f"{self.name}: {answer['error']}")
-                return answer["result"]
+                if "step" not in answer:
+                    return self._result(answer)
+                if tell is not None:
+                    tell(str(answer["step"]))
         except BaseException as error:
             if not isinstance(error, MigratableError):
                 with contextlib.suppress(HostError):
@@ -119,6 +115,12 @@ class Connection:
             raise
         finally:
             self._answers.pop(number, None)
+
+    def _result(self, answer: dict[str, Any]) -> Any:
+        if "error" in answer:
+            kind = _ERRORS.get(str(answer.get("kind")), HostError)
+            raise kind(f"{self.name}: {answer['error']}")
+        return answer["result"]
 
     def close(self) -> None:
         """End the program on the host and wait until it has tidied up."""
@@ -328,5 +330,3 @@ def unbinary(text: str) -> bytes:
         return base64.b64decode(text, validate=True)
     except ValueError as error:
         raise HostError(f"the host sent damaged data ({error})") from None
-
-

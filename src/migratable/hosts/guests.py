@@ -71,13 +71,11 @@ def guests(uri: str = "") -> list[HostGuest]:
     processes = list(_processes())
     found: list[HostGuest] = []
     for one in (uri,) if uri else URIS:
-        for name in _domains(one):
-            found.append(_domain(name, one, processes))
+        found += [_domain(name, one, processes) for name in _domains(one)]
     taken = {guest.pid for guest in found}
-    for process in processes:
-        if process.pid not in taken and not _is_libvirts(process):
-            found.append(_plain(process))
-    return found
+    return found + [
+        _plain(one) for one in processes if one.pid not in taken and not _is_libvirts(one)
+    ]
 
 
 def find(name: str, uri: str = "") -> HostGuest:
@@ -120,7 +118,7 @@ def untrusted(words: Sequence[str]) -> str:
     """
     for path in (path for word in words for path in word.split(":") if path.startswith("/")):
         try:
-            status = os.stat(path)
+            status = Path(path).stat()
         except FileNotFoundError:
             continue  # one of several folders for libraries
         except OSError as error:
@@ -233,7 +231,11 @@ def _is_libvirts(process: _Process) -> bool:
 def _domains(uri: str) -> list[str]:
     if shutil.which("virsh") is None:
         return []
-    if uri == URIS[0] and not Path("/run/libvirt").is_dir() and not Path("/var/run/libvirt").is_dir():
+    if (
+        uri == URIS[0]
+        and not Path("/run/libvirt").is_dir()
+        and not Path("/var/run/libvirt").is_dir()
+    ):
         return []
     if uri == URIS[1] and not _has_session():
         return []  # asking would start one
@@ -312,6 +314,6 @@ def _absolute(path: str, pid: int) -> str:
     if path.startswith("/"):
         return path
     try:
-        return os.path.join(os.readlink(f"/proc/{pid}/cwd"), path)
+        return str(Path(f"/proc/{pid}/cwd").readlink() / path)
     except OSError:
         return path

@@ -69,9 +69,7 @@ def _kvm() -> dict[str, Any]:
         os.close(os.open(device, os.O_RDWR | os.O_CLOEXEC))
     except OSError as error:
         found["why"] = error.strerror
-    found["clocksource"] = _text(
-        "/sys/devices/system/clocksource/clocksource0/current_clocksource"
-    )
+    found["clocksource"] = _text("/sys/devices/system/clocksource/clocksource0/current_clocksource")
     for name in ("kvm_intel", "kvm_amd"):
         found["nested"] = found["nested"] or _text(f"/sys/module/{name}/parameters/nested")
     return found
@@ -98,7 +96,7 @@ def _memory() -> dict[str, Any]:
 def _file(path: str) -> dict[str, Any]:
     found: dict[str, Any] = {"there": False, "why": "", "kind": "", "size": None, "format": ""}
     try:
-        status = os.stat(path)
+        status = Path(path).stat()
     except OSError as error:
         found["why"] = error.strerror
         return found

@@ -96,22 +96,21 @@ def _host_mode(xml: ET.Element) -> bool:
 
 
 def _interfaces(xml: ET.Element | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    bridges, networks = [], []
+    bridges: list[str] = []
+    networks: list[str] = []
     for source in () if xml is None else xml.findall("devices/interface/source"):
         if source.get("network"):
             networks.append(source.get("network", ""))
         elif source.get("bridge") or source.get("dev"):
-            bridges.append(source.get("bridge") or source.get("dev", ""))
+            bridges.append(source.get("bridge") or source.get("dev") or "")
     return tuple(dict.fromkeys(bridges)), tuple(dict.fromkeys(networks))
 
 
 def _files(line: CommandLine) -> Iterator[tuple[str, str, str]]:
     pflash = {
-        value
-        for key in ("pflash0", "pflash1")
-        if (value := line.get("machine", key)) is not None
+        value for key in ("pflash0", "pflash1") if (value := line.get("machine", key)) is not None
     }
-    formats = {
+    formats: dict[str | None, str] = {
         fields.get("file"): fields.get("driver") or ""
         for option in line.all("blockdev")
         if (fields := option.fields).get("file")

@@ -66,9 +66,7 @@ def capture(tell: Tell, *, guest: Mapping[str, Any]) -> dict[str, Any]:
         "stream": _text(captured.data),
         "facts": captured.facts(),
         "profile": profile,
-        "capabilities": sorted(
-            name for name, on in captured.standing.capabilities.items() if on
-        ),
+        "capabilities": sorted(name for name, on in captured.standing.capabilities.items() if on),
         "unchecked": list(captured.unchecked),
     }
 
