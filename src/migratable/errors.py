@@ -15,6 +15,7 @@
      ├── PlanError                  a whatif plan, fleet file or batch line is wrong (file, place)
      ├── CaptureError               a running VM cannot be captured safely
      ├── HostError                  another host cannot be reached or used
+     │    └── LibvirtRefusedError   its libvirt takes no such definition (hosts.arrival)
      ├── ServiceError               the HTTP service or a Dask scheduler cannot be used
      └── KnowledgeError             the bundled data is inconsistent (a bug of ours)
 

@@ -84,7 +84,7 @@ class Host:
         mount -t tmpfs -o size={tmp_size} none /tmp
         mount -t tmpfs none /var/tmp
         mount -t tmpfs none /dev/shm
-        mount --bind /dev/null /root/.bashrc 2>/dev/null || true
+        mount --bind /dev/null {Path.home()}/.bashrc 2>/dev/null || true
         touch {self.folder}/up
         exec sleep infinity"""
         self.folder.mkdir(parents=True)

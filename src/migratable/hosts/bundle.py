@@ -17,9 +17,14 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 _LEFT_OUT = frozenset(
-    {"cli", "serve", "report", "campaign", "gate", "fleet", "route", "bundled", "plans"}
+    {"cli", "serve", "report", "campaign", "gate", "fleet", "checks", "route", "bundled", "plans"}
 )
 """Folders that no operation of a host imports."""
+_ASKING = frozenset(
+    f"migratable/hosts/{name}.py"
+    for name in ("address", "bootstrap", "bundle", "connection", "fleet", "needs", "preflight")
+)
+"""The side that asks."""
 _KEPT = (".py", ".toml", ".txt", ".json")
 
 
@@ -54,7 +59,7 @@ def _files(folder: Traversable, prefix: str) -> list[tuple[str, bytes]]:
         if one.is_dir():
             if one.name not in _LEFT_OUT and one.name != "__pycache__":
                 found += _files(one, f"{prefix}{one.name}/")
-        elif one.name.endswith(_KEPT):
+        elif one.name.endswith(_KEPT) and prefix + one.name not in _ASKING:
             found.append((prefix + one.name, one.read_bytes()))
     return found
 

@@ -196,15 +196,13 @@ def _capabilities(program: str, not_seen: list[str]) -> list[str] | None:
     """Migration capabilities that a program knows; None when it was not asked."""
     if not program:
         return None
-    from migratable.commandline import inert, parse  # noqa: PLC0415
-    from migratable.qemu.process import QemuProcess, private_folder  # noqa: PLC0415
+    from migratable.commandline import parse  # noqa: PLC0415
+    from migratable.qemu.start import inert_start  # noqa: PLC0415
 
     try:
         line = parse([program, "-machine", "none", "-nodefaults"])
-        with private_folder() as folder:
-            quiet = inert(line, release=None, private_dir=folder)
-            with QemuProcess(line.program, quiet, timeout=15.0) as qemu:
-                return [str(one["capability"]) for one in qemu.qmp("query-migrate-capabilities")]
+        with inert_start(line) as start, start.process(timeout=15.0) as qemu:
+            return [str(one["capability"]) for one in qemu.qmp("query-migrate-capabilities")]
     except MigratableError as error:
         not_seen.append(f"migration capabilities of {program}: {error}")
         return None

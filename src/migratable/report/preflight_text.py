@@ -55,7 +55,7 @@ def _rows(document: Json) -> Iterator[tuple[str, Text]]:
         "live": "the guest's own",
     }[line["from"]]
     changes = line["changes"]
-    yield "Command line", Text(origin + (f"; {len(changes)} differences:" if changes else ""))
+    yield "Command line", Text(origin + ("; what differs:" if changes else ""))
     for text in changes[:_MOST]:
         yield "", Text(text, "dim")
     if len(changes) > _MOST:
