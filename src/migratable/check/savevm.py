@@ -6,14 +6,15 @@ in the stream is known, so that all causes are found. What it cannot follow it s
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from migratable.check import events
+from migratable.check import audit, command_line, events, slirp
+from migratable.check import ram as ram_records
 from migratable.check.baseline import Destination
+from migratable.check.commands import Commands
 from migratable.check.devices.spapr import hash_table
 from migratable.check.memory_map import of_profile, pc_memory, rings_agree
 from migratable.check.problem import (
@@ -24,19 +25,19 @@ from migratable.check.problem import (
     RefusedError,
     UnexaminedError,
 )
-from migratable.check.qemu_file import QemuFile, StreamEndError
+from migratable.check.qemu_file import MOST_AHEAD, QemuFile, StreamEndError, whole
 from migratable.check.registry import look
 from migratable.check.state import LoadedState, Memory
 from migratable.check.stderr import of_refusal, said
 from migratable.check.vmstate import Loader
 from migratable.errors import StreamError
+from migratable.facts import targets
 from migratable.profile.model import Profile
 from migratable.profile.tables import Handler
 from migratable.stream.cursor import Cursor
 from migratable.stream.model import Command, Section, Span, Stream, flatten
 from migratable.stream.wire_format import SectionKind
 
-_MOST_AHEAD = 1 << 20
 _MOST_SECTIONS = 1 << 12
 #: Type, number and length of the name of a section, and what names are made of.
 _HEADER = re.compile(rb"\x04(?P<id>\x00\x00..)(?P<length>[\x03-\xff])", re.DOTALL)
@@ -77,6 +78,7 @@ class Replay:
     _order: int = 0
     _sections: tuple[Section, ...] = ()
     _cpus: list[LoadedState] = field(default_factory=list)
+    _met: Commands = field(default_factory=Commands)
     LOADER: ClassVar[type[Loader]] = Loader
 
     def run(self) -> Replay:
@@ -90,13 +92,16 @@ class Replay:
         memory = self._memory()
         ram = self._place_of_ram()
         commands = self._commands()
+        foreign = audit.accelerator(self.destination.profile)
+        for reason in foreign:
+            self._cannot(reason)
         for number, section in enumerate(self._sections):
             self._order = 10 + number
             for command in commands.get(number, ()):
                 self._command(command)
             if number == ram:  # behind what is set up early (virtio-mem, from 11.0 on)
                 self._ram(10 + number)
-            if section.kind in {SectionKind.START, SectionKind.FULL}:
+            if not foreign and section.kind in {SectionKind.START, SectionKind.FULL}:
                 self._order = 10 + number
                 self._section(number, section, memory)
             if number == 0 and not self._footers_agree(section):
@@ -106,6 +111,8 @@ class Replay:
             if isinstance(element, Span) and element.undelimited:
                 self._undelimited(bytes(element.data), memory)
         self._order += 1
+        for reason in audit.whole(self.destination.profile):
+            self._cannot(reason)
         self._show(
             events.StreamLoaded(
                 release=self.release,
@@ -131,9 +138,16 @@ class Replay:
         return found
 
     def _command(self, command: Command) -> None:
-        self._show(
-            events.CommandMet(release=self.release, kind=command.kind, length=len(command.payload))
+        point = events.CommandMet(
+            release=self.release, kind=command.kind, length=len(command.payload)
         )
+        if self._show(point):
+            return
+        try:
+            for problem in self._met.judge(command):
+                self._refused(RefusedError(problem, self.release), (), None, None)
+        except UnexaminedError as reason:
+            self._cannot(str(reason))
 
     def _rings_elsewhere(self) -> None:
         """Devices look into memory that the destination has elsewhere.
@@ -271,7 +285,9 @@ class Replay:
         self._order = 1
         profile = self.destination.profile
         own = self.destination.stream
-        expected = _configured(profile) if own is None else own.configuration is not None
+        expected = (
+            command_line.configured(profile) if own is None else own.configuration is not None
+        )
         outer: tuple[MessageRef, ...] = ()
         if self.release >= (11, 0) and expected and self.stream.configuration is not None:
             outer = (
@@ -287,10 +303,8 @@ class Replay:
                 machine=profile.machine,
                 expected=expected,
                 next_byte=self._first_byte(),
-                uuid=_uuid(profile.command_line),
-                page_bits=None
-                if own is None or own.configuration is None
-                else own.configuration.target_page_bits,
+                uuid=command_line.uuid(profile),
+                page_bits=None if own is None else own.page_size.bit_length() - 1,
             ),
             outer=outer,
         )
@@ -332,6 +346,28 @@ class Replay:
                 instance_id=0,
                 outer=outer,
             )
+        self._ram_records(version)
+
+    def _ram_records(self, version: int) -> None:
+        start = next((one for one in self._sections if one.idstr == "ram"), None)
+        if start is None:
+            return
+        if ram_records.too_many(self.stream):
+            self.unchecked.append("the records of guest memory (more than 1 GiB of them)")
+            return
+        blocks = self.destination.profile.ram_blocks
+        try:
+            for problem in ram_records.examine(self.stream, version, blocks, self.release):
+                error = RefusedError(problem, self.release)
+                self._refused(error, self._in_part(start), "ram", 0)
+        except UnexaminedError as reason:
+            self._cannot(str(reason))
+
+    def _in_part(self, start: Section) -> tuple[MessageRef, ...]:
+        """What is said around the error of a PART or END section."""
+        if self.release >= CHAINED:
+            return (("vmstate-load-failed", {"version": start.version_id, "ret": -22}),)
+        return (("section-error", {"section_id": start.section_id, "device": start.idstr}),)
 
     # -- sections -------------------------------------------------------------------------------
 
@@ -363,7 +399,16 @@ class Replay:
             return None
         own = self.destination.own(handler)
         if own.why:
-            self._cannot(f"{handler.idstr}: {own.why}")
+            if not self._show(
+                events.BodyBegun(
+                    release=self.release,
+                    vmsd=self.destination.tables.vmsds[handler.vmsd],
+                    version=section.version_id,
+                ),
+                outer=(("device-error", place),),  # type: ignore[arg-type]
+                **place,  # type: ignore[arg-type]
+            ):
+                self._cannot(f"{handler.idstr}: {own.why}")
             return None
         loader = self.LOADER(
             tables=self.destination.tables,
@@ -375,6 +420,7 @@ class Replay:
             exists=own.exists,
             sizes=own.sizes,
             own_body=own.body,
+            trusted=targets.wholly(self.destination.profile.target),
         )
         description = section.description
         try:
@@ -411,6 +457,8 @@ class Replay:
             return loader.wire.pos
         finally:
             self.unchecked.extend(loader.unchecked)
+            for name in dict.fromkeys(loader.unexamined):
+                self._cannot(f"{section.idstr}: {name}")
         return None
 
     def _next_header(self, section: Section, data: bytes, begin: int) -> int | None:
@@ -471,8 +519,13 @@ class Replay:
     def _old_style(self, section: Section, handler: Handler) -> None:
         if section.idstr == "spapr/htab" and section.kind is SectionKind.START:
             self._hash_table(section)
-        if section.kind is SectionKind.FULL and section.idstr != "ram":
-            self.unchecked.append(f"{section.idstr}: its contents (a loader of its own)")
+        elif section.idstr == "slirp" and section.kind is SectionKind.FULL:
+            try:
+                slirp.examine(bytes(section.body), section.version_id, footer=section.footer)
+            except UnexaminedError as reason:
+                self._cannot(str(reason))
+        elif section.idstr != "ram" or section.kind is not SectionKind.START:
+            self._cannot(f"{section.idstr}: its contents (a loader of its own)")
 
     def _hash_table(self, start: Section) -> None:
         kinds = {SectionKind.PART, SectionKind.END}
@@ -481,16 +534,10 @@ class Replay:
             for section in self._sections
             if section.kind in kinds and section.section_id == start.section_id
         )
-        failed: MessageRef = ("vmstate-load-failed", {"version": start.version_id, "ret": -22})
         try:
-            for part, problem in hash_table(start, parts):
-                place: MessageRef = (
-                    "section-error",
-                    {"section_id": part.section_id, "device": start.idstr},
-                )
-                outer = (failed,) if self.release >= CHAINED else (place,)
+            for _, problem in hash_table(start, parts):
                 error = RefusedError(problem, self.release)
-                self._refused(error, outer, start.idstr, start.instance_id)
+                self._refused(error, self._in_part(start), start.idstr, start.instance_id)
         except UnexaminedError as reason:
             self._cannot(f"{start.idstr}: {reason}")
 
@@ -522,10 +569,10 @@ class Replay:
             yield b"\x7e" + section.section_id.to_bytes(4, "big")
         size = 0
         for following in self._sections[number + 1 :]:
-            data = _whole(following)
+            data = whole(following)
             yield data
             size += len(data)
-            if size > _MOST_AHEAD:
+            if size > MOST_AHEAD:
                 return
         if self.stream.eof:
             yield b"\x00"
@@ -538,35 +585,3 @@ class Replay:
         for idstr, handlers in self.destination.names.items():
             if idstr.rpartition("/")[2] == kind:
                 yield from (f"'{idstr}' {handler.instance_id}" for handler in handlers)
-
-
-def _whole(section: Section) -> bytes:
-    from migratable.stream.cursor import counted  # noqa: PLC0415 -- rarely needed
-
-    parts = [bytes([section.kind]), section.section_id.to_bytes(4, "big")]
-    if section.kind in {SectionKind.START, SectionKind.FULL}:
-        parts += [
-            counted(section.idstr),
-            (section.instance_id & 0xFFFFFFFF).to_bytes(4, "big"),
-            section.version_id.to_bytes(4, "big"),
-        ]
-    parts.append(bytes(section.body[:_MOST_AHEAD]))
-    if section.footer:
-        parts.append(b"\x7e" + section.section_id.to_bytes(4, "big"))
-    return b"".join(parts)
-
-
-def _configured(profile: Profile) -> bool:
-    """Whether a destination without a stream of its own wants a configuration section.
-
-    10.0 and 11.1 die while they save with the section off.
-    """
-    words = [word.replace(" ", "") for word in profile.command_line]
-    return "migration.send-configuration=off" not in words
-
-
-def _uuid(command_line: tuple[str, ...]) -> str | None:
-    for word, value in itertools.pairwise(command_line):
-        if word in {"-uuid", "--uuid"}:
-            return value
-    return None

@@ -14,6 +14,8 @@ from migratable.profile.model import Profile
 from migratable.stream.model import Stream
 from migratable.verdict import Basis, Finding, Outcome, Refusal, Severity, Verdict
 
+_DAMAGED = "the stream's own description of itself, which is damaged and which no loader reads ({})"
+
 
 def check(
     stream: Stream,
@@ -92,6 +94,11 @@ def verdict_of(replay: Replay, source: Mapping[str, Any], profile: Profile) -> V
                     *(reason for _, reason in replay.unexamined),
                     *replay.unchecked,
                     *profile.unchecked,
+                    *(
+                        [_DAMAGED.format(replay.stream.vmdesc_error)]
+                        if replay.stream.vmdesc_error
+                        else ()
+                    ),
                     "the contents of RAM",
                 ]
             )
@@ -104,7 +111,9 @@ def stream_end_note(replay: Replay) -> tuple[str, ...]:
     """What QEMU says when no vmdesc follows a stream that it has loaded."""
     from migratable.messages import text  # noqa: PLC0415 -- rarely needed
 
-    if replay.stream.vmdesc is not None or replay.destination.profile.suppress_vmdesc:
+    stream = replay.stream
+    described = stream.vmdesc is not None or stream.vmdesc_error
+    if described or replay.destination.profile.suppress_vmdesc:
         return ()
     return (text("vmdesc-expected", replay.release, type=0),)
 
@@ -215,5 +224,6 @@ def destination_facts(profile: Profile) -> dict[str, Any]:
         "machine": profile.machine,
         "cpu": profile.cpu_model,
         "accelerator": profile.accelerator,
+        "stand_in_for_kvm": profile.stand_in,
         "kernel": profile.kernel,
     }

@@ -33,7 +33,10 @@ from migratable.stream.edit import (
     without_capability,
 )
 from migratable.stream.pages import ram_start
+from migratable.stream.reader import walk_ram
 
+_MOST_RECORDS = 1 << 30
+"""Bytes of RAM records that are walked for damage."""
 _HTAB_SMALL = 22
 _HTAB_MAX = 46
 """log2 of bytes; QEMU's own limits are 18 and 46."""
@@ -147,6 +150,27 @@ def without(stream: Stream, names: Collection[str]) -> Stream:
 def elide(stream: Stream, pages: Iterable[Page]) -> Stream:
     """Leave RAM contents out except *pages*, and a big pseries guest's hash page table."""
     return elide_ram(_small_htab(stream), pages)
+
+
+def damaged_pages(stream: Stream) -> tuple[list[Page], tuple[str, ...]]:
+    """Page records that no source sends, for the destination itself to judge; what they are not.
+
+    Contents do not matter: it is their place or value that is refused.
+    """
+    statistics = stream.ram_statistics
+    if statistics is None:
+        size = sum(len(one.data) for one in stream.elements if isinstance(one, Span))
+        if size > _MOST_RECORDS or stream.ram is None:
+            return [], ("the records of guest memory (more than 1 GiB of them)",) if size else ()
+        statistics = walk_ram(stream)
+    pages: list[Page] = []
+    for fault in statistics.faults:
+        if fault.kind in {"block", "offset"}:
+            pages.append((fault.block, fault.offset, bytes(stream.page_size)))
+        elif fault.kind == "fill":
+            pages.append((fault.block, fault.offset, bytes([fault.value])))
+    left = {fault.kind for fault in statistics.faults} - {"block", "offset", "fill", "flush"}
+    return pages, tuple(f"RAM records of the kind {kind}" for kind in sorted(left))
 
 
 def _small_htab(stream: Stream) -> Stream:

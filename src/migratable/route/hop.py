@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from migratable.check import check
 from migratable.errors import MigratableError
-from migratable.fleet.local_program import at_hand
+from migratable.profile.at_hand import at_hand
 from migratable.profile.model import Profile
 from migratable.rehearse import Destination
 from migratable.rehearse.destination import try_destination

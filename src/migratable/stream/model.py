@@ -171,7 +171,8 @@ class Stream:
     :ivar configuration: None for ``xen-save-devices-state`` and ``send-configuration=off``.
     :ivar elements: sections, commands and spans in the order of the wire.
     :ivar eof: whether the final EOF byte is there.
-    :ivar vmdesc: None when the source did not write one.
+    :ivar vmdesc: None when the source did not write one, or it cannot be read.
+    :ivar vmdesc_error: why it cannot be read; a loader passes over it all the same.
     :ivar trailer: what follows: padding, or nothing.
     :ivar ram: the block list of the ``ram`` START section, None when there is no such section.
     :ivar ram_statistics: counts over the RAM records, None when these were not walked.
@@ -185,6 +186,7 @@ class Stream:
     version: int = 3
     eof: bool = True
     vmdesc: VmDescription | None = None
+    vmdesc_error: str = ""
     trailer: Buffer = b""
     ram: RamStart | None = None
     ram_statistics: RamStatistics | None = None

@@ -199,17 +199,20 @@ def ram_start(
 def ram_end(
     pages: Iterable[tuple[str, int, bytes]] = (), *, section_id: int = 0x7000, footer: bool = True
 ) -> Section:
-    """Make a ``ram`` END section that carries these pages: block id, offset, contents."""
+    """Make a ``ram`` END section that carries these pages: block id, offset, contents.
+
+    A page given as one byte becomes a zero page with that value.
+    """
     body = bytearray()
     last = None
     for block, offset, data in pages:
-        zero = not any(data)
+        zero = not any(data) or len(data) == 1
         head = offset | (RamFlag.ZERO if zero else RamFlag.PAGE)
         if block == last:
             head |= RamFlag.CONTINUE
         body += head.to_bytes(8, "big")
         body += b"" if block == last else counted(block)
-        body += b"\0" if zero else data
+        body += data[:1] if zero else data
         last = block
     body += int(RamFlag.EOS).to_bytes(8, "big")
     return _ram(SectionKind.END, bytes(body), section_id, footer=footer)

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from migratable.stream.cursor import Cursor
@@ -98,11 +99,35 @@ class BlockCount:
         return self.normal + self.zero + self.xbzrle + self.compressed
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RamFault:
+    """A page record that no intact source sends: loaders refuse most of these.
+
+    :ivar kind: ``block``: of a block that the list does not announce; ``offset``: outside its
+        block; ``fill``: a zero page with another value, *value*; ``xbzrle``: a delta that leaves
+        the page or has a wrong header, whose first byte is *value*; ``compressed``: only a
+        destination with that capability takes it; ``flush``: multifd's, up to 8.0 unknown.
+    :ivar offset: of the page in its block, bytes.
+    """
+
+    kind: str
+    block: str = ""
+    offset: int = 0
+    value: int = 0
+
+
+_MOST_FAULTS = 64
+
+
 @dataclass(slots=True, kw_only=True)
 class RamStatistics:
-    """Counts over all ram sections that were walked."""
+    """Counts over all ram sections that were walked.
+
+    :ivar faults: the first records that are not as a source sends them, each kind once a block.
+    """
 
     page_size: int
+    faults: list[RamFault] = field(default_factory=list)
     blocks: dict[str, BlockCount] = field(default_factory=dict)
     sections: int = 0
     multifd_flushes: int = 0
@@ -110,6 +135,13 @@ class RamStatistics:
     def count(self, block: str) -> BlockCount:
         """Counter of one block, made when it is first asked for."""
         return self.blocks.setdefault(block, BlockCount())
+
+    def fault(self, fault: RamFault) -> None:
+        """Keep the first faults of each kind and block."""
+        if len(self.faults) < _MOST_FAULTS and not any(
+            (one.kind, one.block) == (fault.kind, fault.block) for one in self.faults
+        ):
+            self.faults.append(fault)
 
 
 def read_start(
@@ -246,22 +278,37 @@ class RamWalker:
     each kind.
     """
 
-    def __init__(self, page_size: int, window: Window | None = None) -> None:
+    def __init__(
+        self,
+        page_size: int,
+        window: Window | None = None,
+        *,
+        blocks: Sequence[RamBlock] | None = None,
+    ) -> None:
         """Prepare for a target page size, which is not in the records themselves.
 
         :param window: read through it, rather than through the cursor's data.
+        :param blocks: what START announced; None when it is not known, and then no page is judged
+            to be outside of them.
         """
         self._window = window
         self.statistics = RamStatistics(page_size=page_size)
         self._page_size = page_size
         self._block: str | None = None
-        bits = page_size.bit_length() - 1
-        low = bytes(
-            byte for byte in range(256) if not byte & ((1 << (bits - 8)) - 1)
-        )  # second last byte of the u64: what is above the flags
-        klass = b"[" + b"".join(re.escape(bytes([byte])) for byte in low) + b"]"
-        run = max(1, (page_size + 7) // 9)
-        self._run = re.compile(b"(?s:.{6}%s(?:\\x28.{%d}|\\x22.)){1,%d}" % (klass, page_size, run))
+        self._lengths = None if blocks is None else {one.id: one.used_length for one in blocks}
+        self._patterns: dict[int | None, re.Pattern[bytes]] = {}
+
+    def _run(self, block: str | None) -> re.Pattern[bytes]:
+        """The pattern of a run of plain and zero pages inside the block."""
+        length = None if self._lengths is None else self._lengths.get(block or "", 0)
+        found = self._patterns.get(length)
+        if found is None:
+            size = self._page_size
+            run = max(1, (size + 7) // 9)
+            found = self._patterns[length] = re.compile(
+                b"(?s:(?:%s)(?:\\x28.{%d}|\\x22\\x00)){1,%d}" % (_offsets(length, size), size, run)
+            )
+        return found
 
     def section(self, cursor: Cursor) -> None:
         """Walk one PART or END body; leaves the cursor after its EOS.
@@ -284,6 +331,7 @@ class RamWalker:
                 return
             if kind == RamFlag.MULTIFD_FLUSH:
                 stats.multifd_flushes += 1
+                stats.fault(RamFault(kind="flush"))
                 continue
             if kind & ~_KINDS or kind & (kind - 1) or kind in (0, RamFlag.HOOK):
                 raise cursor.error(f"unknown RAM flags {flags:#x}", offset=cursor.base + start)
@@ -298,24 +346,44 @@ class RamWalker:
                 raise cursor.error(
                     "RAM page continues a block, and none came before", offset=cursor.base + start
                 )
+            assert block is not None
+            self._judge(block, record & ~mask)
             if kind == _PAGE:
                 cursor.skip(self._page_size)
                 count.normal += 1
             elif kind == _ZERO:
-                cursor.skip(1)
+                if fill := cursor.u8():
+                    stats.fault(
+                        RamFault(kind="fill", block=block, offset=record & ~mask, value=fill)
+                    )
                 count.zero += 1
             elif kind == RamFlag.XBZRLE:
-                cursor.skip(1)
-                cursor.skip(cursor.u16())
+                encoding = cursor.u8()
+                data = cursor.view(cursor.u16())
+                if encoding != 1 or not _decodes(data, self._page_size):
+                    stats.fault(
+                        RamFault(kind="xbzrle", block=block, offset=record & ~mask, value=encoding)
+                    )
                 count.xbzrle += 1
             else:
                 cursor.skip(cursor.u32())
+                stats.fault(RamFault(kind="compressed", block=block, offset=record & ~mask))
                 count.compressed += 1
             count.bytes += cursor.pos - start
 
+    def _judge(self, block: str, offset: int) -> None:
+        """Is the page in a block that was announced?"""
+        if self._lengths is None:
+            return
+        length = self._lengths.get(block)
+        if length is None:
+            self.statistics.fault(RamFault(kind="block", block=block, offset=offset))
+        elif offset >= length:
+            self.statistics.fault(RamFault(kind="offset", block=block, offset=offset))
+
     def _runs(self, cursor: Cursor, count: BlockCount) -> None:
         """Skip plain and zero pages of the current block, as many as there are."""
-        match = self._run.match
+        match = self._run(self._block).match
         page_record = self._page_size + 8
         data, start, end = cursor.data, 0, cursor.end
         pos = cursor.pos
@@ -335,3 +403,56 @@ class RamWalker:
         count.zero += zero
         count.bytes += pos - cursor.pos
         cursor.pos = pos
+
+
+def _offsets(length: int | None, page_size: int) -> bytes:
+    """Give a pattern of the first seven bytes of a record whose page lies below *length*.
+
+    :param length: bytes of the block, None for any place.
+    """
+    step = 1 << (page_size.bit_length() - 9)  # of the last of the seven; below it are the flags
+
+    def byte(first: int, last: int, step: int = 1) -> bytes:
+        return b"[" + b"".join(b"\\x%02x" % one for one in range(first, last + 1, step)) + b"]"
+
+    any_last = byte(0, 255, step)
+    if length is None:
+        return b".{6}" + any_last
+    if length <= 0:
+        return b"(?!)"
+    furthest = ((length - 1) & -page_size).to_bytes(8, "big")[:7]
+    ways = [
+        b"".join(b"\\x%02x" % one for one in furthest[:at])
+        + byte(0, furthest[at] - 1)
+        + b".{%d}" % (5 - at)
+        + any_last
+        for at in range(6)
+        if furthest[at]
+    ]
+    ways.append(b"".join(b"\\x%02x" % one for one in furthest[:6]) + byte(0, furthest[6], step))
+    return b"|".join(ways)
+
+
+def _decodes(data: memoryview, page_size: int) -> bool:
+    """Whether ``migration/xbzrle.c: xbzrle_decode_buffer`` takes a delta."""
+    size = len(data)
+    at = place = 0
+    while at < size <= page_size:
+        for zeros in (True, False):
+            begin = at
+            if size - at < 2:
+                return False
+            run = data[at]
+            at += 1
+            if run & 0x80:
+                if data[at] & 0x80:
+                    return False
+                run = run & 0x7F | data[at] << 7
+                at += 1
+            if not run and (begin or not zeros):
+                return False
+            place += run
+            at += 0 if zeros else run
+            if place > page_size or at > size:
+                return False
+    return size <= page_size

@@ -32,7 +32,7 @@ from migratable.stream.model import (
     Span,
     Stream,
 )
-from migratable.stream.ram import RamStart, RamWalker, Window, read_start
+from migratable.stream.ram import RamStart, RamStatistics, RamWalker, Window, read_start
 from migratable.stream.reader_backward import (
     find_vmdesc,
     peel_devices,
@@ -86,6 +86,28 @@ def read_rounds(span: Span, starts: Mapping[int, Section], page_size: int) -> It
     yield from reader.rounds()
 
 
+def walk_ram(stream: Stream) -> RamStatistics:
+    """Walk the RAM records of a stream that was read without them.
+
+    :raise StreamError: when a record is of no known kind, or they end inside one.
+    """
+    starts = {one.section_id: one for one in stream.sections if one.kind is SectionKind.START}
+    reader = _Reader(memoryview(b""), ram=True, page_size=stream.page_size)
+    walker = RamWalker(stream.page_size, blocks=stream.ram_blocks)
+    for element in stream.elements:
+        if isinstance(element, Section) and element.idstr == "ram":
+            if element.kind in {SectionKind.PART, SectionKind.END}:
+                walker.section(element.cursor())
+        elif isinstance(element, Span) and not element.undelimited:
+            reader._data = memoryview(element.data)
+            reader._starts = dict(starts)
+            reader._base = element.offset or 0
+            reader._walker = walker
+            for _ in reader.rounds():
+                pass
+    return walker.statistics
+
+
 class _UndelimitedError(Exception):
     """A section's end cannot be found: no vmdesc, no footers."""
 
@@ -132,7 +154,11 @@ class _Reader:
         cursor = Cursor(data)
         version = self._header(cursor)
         end = strip_padding(data)
-        found = find_vmdesc(data, end)
+        damaged = ""
+        try:
+            found = find_vmdesc(data, end)
+        except StreamError as error:  # a loader passes over it
+            found, damaged = None, str(error)
         if cursor.peek() == layout.CONFIGURATION:
             described = None if found is None else found.configuration
             self._configuration = self._read_configuration(cursor, described)
@@ -147,8 +173,11 @@ class _Reader:
             open_end = bool(elements) and getattr(elements[-1], "undelimited", False)
             eof = not open_end and cursor.u8() == layout.EOF
             if cursor.peek() == layout.VMDESCRIPTION:
-                found = self._late_vmdesc(cursor)
-                elements = _attach(elements, found)
+                try:
+                    found = self._late_vmdesc(cursor)
+                    elements = _attach(elements, found)
+                except StreamError as error:
+                    damaged, cursor.pos = damaged or str(error), len(data)
             trailer = data[cursor.pos :]
         walker = self._walker
         return Stream(
@@ -157,6 +186,7 @@ class _Reader:
             elements=tuple(elements),
             eof=eof,
             vmdesc=found,
+            vmdesc_error=damaged,
             trailer=trailer,
             ram=self._ram_start,
             ram_statistics=None if walker is None or self._unwalked else walker.statistics,
@@ -420,7 +450,10 @@ class _Reader:
         if self._walker is None:
             if self._page_size is None:
                 self._page_size = self._guess_page_size(cursor)
-            self._walker = RamWalker(self._page_size, self._window)
+            start = self._ram_start
+            self._walker = RamWalker(
+                self._page_size, self._window, blocks=None if start is None else start.blocks
+            )
         return self._walker
 
     def _guess_page_size(self, cursor: Cursor) -> int:

@@ -94,6 +94,8 @@ def _parts(stream: Stream, body: Callable[[Section], Buffer]) -> list[Buffer]:
         else:
             out += (b"command", element.kind.to_bytes(4, "big"), _sized(element.payload))
             out.append(_sized(element.package_end))
+    if stream.ram_statistics is not None and stream.ram_statistics.faults:
+        out.append(_text(repr(stream.ram_statistics.faults)))
     if stream.vmdesc is not None:
         # Inside JSON's strings there are no raw control characters, so this is white space only.
         out += (b"vmdesc", stream.vmdesc.raw.translate(None, b"\r\n\t"))

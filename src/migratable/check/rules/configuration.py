@@ -62,8 +62,31 @@ def check(event: ConfigurationRead) -> Iterator[Problem]:
             facts={"bare": True},
         )
         return
+    yield from _subsections(configuration)
     yield from _uuid(event, configuration)
     yield from _capabilities(event, configuration)
+
+
+#: Subsections of ``vmstate_configuration``, all of version 1.
+_SUBSECTIONS = ("target-page-bits", "capabilities", "uuid")
+
+
+def _subsections(configuration: Configuration) -> Iterator[Problem]:
+    """``vmstate_subsection_load``: known names of version 1."""
+    for sub in configuration.subsections:
+        name = sub.name.removeprefix("configuration/")
+        if name not in _SUBSECTIONS or "/" not in sub.name:
+            yield Problem(
+                rule=RULE.id,
+                summary=f"the destination does not know the subsection {sub.name}",
+                words=(("subsection-unknown", {"subsection": sub.name, "vmsd": "configuration"}),),
+                errno=ENOENT,
+            )
+        elif sub.version & 0xFF != 1:
+            yield Problem(
+                rule=RULE.id,
+                summary=f"{sub.name} has version {sub.version}, the destination reads 1",
+            )
 
 
 def _uuid(event: ConfigurationRead, configuration: Configuration) -> Iterator[Problem]:
@@ -99,9 +122,21 @@ def _uuid(event: ConfigurationRead, configuration: Configuration) -> Iterator[Pr
         )
 
 
+#: Capabilities that a source sends and a destination compares, since which release.
+_VALIDATED = {"x-ignore-shared": (0, 0), "mapped-ram": (9, 0)}
+
+
 def _capabilities(event: ConfigurationRead, configuration: Configuration) -> Iterator[Problem]:
     for name in configuration.capabilities:
-        if name not in event.capabilities:
+        if name not in _VALIDATED or event.release < _VALIDATED[name]:
+            # Others are sent by no release: should_validate_capability (migration/savevm.c).
+            yield Problem(
+                rule=RULE.id,
+                summary=f"the stream has the capability {name!r}, which the destination's release "
+                "does not know",
+                words=(("capability-unknown", {"capability": name}),),
+            )
+        elif name not in event.capabilities:
             yield Problem(
                 rule=RULE.id,
                 summary=f"the source migrated with the capability {name} on",

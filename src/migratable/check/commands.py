@@ -1,0 +1,93 @@
+"""``migration/savevm.c: loadvm_process_command``: commands of the stream, in the loader's order.
+
+A postcopy source's handshake is open-return-path, advise, then the package with listen and run;
+what comes in that order is taken, since a manager sets the capability on both sides. No source
+sends a command out of that order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from migratable.check.problem import Problem, UnexaminedError
+from migratable.stream.model import Command
+from migratable.stream.wire_format import CommandKind
+
+#: Bytes of payload (``mig_cmd_args``); those that are not here have several forms.
+_LENGTH = {
+    CommandKind.OPEN_RETURN_PATH: 0,
+    CommandKind.PING: 4,
+    CommandKind.POSTCOPY_LISTEN: 0,
+    CommandKind.POSTCOPY_RUN: 0,
+    CommandKind.POSTCOPY_RESUME: 0,
+    CommandKind.PACKAGED: 4,
+    CommandKind.SWITCHOVER_START: 0,
+}
+_ADVISE_LENGTHS = {0, 16}
+_ERANGE = 34
+
+
+@dataclass(slots=True)
+class Commands:
+    """What the commands that were met so far have set up.
+
+    :ivar met: their kinds.
+    """
+
+    met: set[int] = field(default_factory=set)
+
+    def judge(self, command: Command) -> Iterator[Problem]:
+        """Say what the loader refuses of the next command; its kind is one that it knows.
+
+        :raise UnexaminedError: for one that needs what a stream does not tell.
+        """
+        kind, length = command.kind, len(command.payload)
+        try:
+            known = CommandKind(kind)
+        except ValueError:
+            return
+        wanted = _LENGTH.get(known)
+        if wanted is not None and wanted != length:
+            words: dict[str, str | int] = {
+                "command": known.name,
+                "expected": wanted,
+                "length": length,
+            }
+            yield Problem(
+                rule="layout",
+                summary=f"the command {known.name} has {length} bytes, not {wanted}",
+                words=(("command-length", words),),
+                errno=_ERANGE,
+            )
+            return
+        if known is CommandKind.PING and CommandKind.OPEN_RETURN_PATH not in self.met:
+            value = int.from_bytes(command.payload, "big")
+            yield Problem(
+                rule="configuration",
+                summary="the source asks for an answer and has opened no way back",
+                words=(("command-ping", {"value": value}),),
+                errno=1,
+            )
+        elif self._out_of_order(known, length):
+            raise UnexaminedError(
+                f"the command {known.name}, which is out of a migration's order here"
+            )
+        self.met.add(kind)
+
+    def _out_of_order(self, kind: CommandKind, length: int) -> bool:
+        met = self.met
+        if kind is CommandKind.POSTCOPY_ADVISE:
+            handshake = CommandKind.OPEN_RETURN_PATH in met
+            return not handshake or kind in met or length not in _ADVISE_LENGTHS
+        if kind is CommandKind.POSTCOPY_LISTEN:
+            return CommandKind.POSTCOPY_ADVISE not in met or kind in met
+        if kind is CommandKind.POSTCOPY_RUN:
+            return CommandKind.POSTCOPY_LISTEN not in met or kind in met
+        if kind is CommandKind.POSTCOPY_RAM_DISCARD:
+            return CommandKind.POSTCOPY_ADVISE not in met
+        return kind in {
+            CommandKind.POSTCOPY_RESUME,
+            CommandKind.RECV_BITMAP,
+            CommandKind.ENABLE_COLO,
+        }

@@ -1,0 +1,110 @@
+"""``migration/ram.c: ram_load_precopy``: what the loader refuses of RAM records.
+
+The contents of pages are the guest's own; what is around them is not. :mod:`migratable.stream.ram`
+finds the records that no intact source sends, this says what a release makes of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from migratable.check.problem import MessageRef, Problem, UnexaminedError
+from migratable.errors import StreamError
+from migratable.stream.model import Span, Stream
+from migratable.stream.ram import RamFault
+from migratable.stream.reader import walk_ram
+
+RULE = "ram-contents"
+#: The one version of the section since 2009 (``ram_load``).
+VERSION = 4
+#: Bytes of RAM records that a check walks; a larger guest's are left out, and that is said.
+MOST = 1 << 30
+#: Since this release a zero page with another value is refused (9.1: legacy compression is gone).
+_FILL_REFUSED = (9, 1)
+_FLUSH_KNOWN = (8, 1)
+_COMPRESSION_GONE = (9, 1)
+
+
+def too_many(stream: Stream) -> bool:
+    """Whether the records were not walked and are more than a check walks."""
+    size = sum(len(one.data) for one in stream.elements if isinstance(one, Span))
+    return stream.ram_statistics is None and size > MOST
+
+
+def examine(
+    stream: Stream, version: int, blocks: Mapping[str, tuple[int, int]], release: tuple[int, int]
+) -> Iterator[Problem]:
+    """``ram_load``: the section's version, then each record.
+
+    :param blocks: (used, maximum) bytes of the destination's blocks by name.
+    :raise UnexaminedError: for what cannot be read, or depends on more than stream and profile.
+    """
+    if version != VERSION:
+        raise UnexaminedError(f"ram: version {version} of the section")
+    try:
+        statistics = stream.ram_statistics or walk_ram(stream)
+    except StreamError as error:
+        raise UnexaminedError(f"the RAM records cannot be read: {error}") from None
+    yield from refused(statistics.faults, blocks, release)
+
+
+def refused(
+    faults: list[RamFault], blocks: Mapping[str, tuple[int, int]], release: tuple[int, int]
+) -> Iterator[Problem]:
+    """The problem that each fault is for a destination with these blocks.
+
+    :raise UnexaminedError: for what depends on the destination's migration capabilities.
+    """
+    for fault in faults:
+        outside: MessageRef = ("ram-offset", {"offset": fault.offset})
+        if fault.kind == "block":
+            known = blocks.get(fault.block)
+            if known is None:
+                words: tuple[MessageRef, ...] = (
+                    ("ram-page-block", {"block": fault.block}),
+                    outside,
+                )
+                yield Problem(
+                    rule=RULE,
+                    summary=f"a page belongs to the RAM block {fault.block!r}, which the "
+                    "destination does not have",
+                    words=words,
+                )
+            elif fault.offset >= known[0]:
+                yield _outside(fault)
+        elif fault.kind == "offset":
+            yield _outside(fault)
+        elif fault.kind == "fill":
+            if release >= _FILL_REFUSED:
+                yield Problem(
+                    rule=RULE,
+                    summary=f"a zero page of {fault.block!r} has the value {fault.value}",
+                    words=(("ram-zero-page", {"value": fault.value}),),
+                )
+        elif fault.kind == "flush":
+            if release < _FLUSH_KNOWN:
+                yield Problem(
+                    rule=RULE,
+                    summary="the source flushes multifd channels, which the destination's release "
+                    "does not know",
+                    words=(("ram-flags", {"flags": 0x200}),),
+                )
+        elif fault.kind == "xbzrle":
+            raise UnexaminedError(f"ram: a delta-encoded page of {fault.block!r} is damaged")
+        elif release >= _COMPRESSION_GONE:
+            yield Problem(
+                rule=RULE,
+                summary="the source sends compressed pages, which the destination's release does "
+                "not know",
+                words=(("ram-flags", {"flags": 0x100}),),
+            )
+        else:
+            raise UnexaminedError("ram: compressed pages need the capability compress")
+
+
+def _outside(fault: RamFault) -> Problem:
+    return Problem(
+        rule=RULE,
+        summary=f"a page at {fault.offset:#x} is outside the RAM block {fault.block!r}",
+        words=(("ram-offset", {"offset": fault.offset}),),
+    )
