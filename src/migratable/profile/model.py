@@ -60,6 +60,8 @@ class Profile:
     :ivar stderr: what the program printed at its start, without its name.
     :ivar refused: what the program printed when it refused the line as it is for an option of the
         host's side that it lacks; the profile is of the machine without it.
+    :ivar assumed_blocks: RAM blocks whose size is a guess, as an image is not here, and why.
+    :ivar assumed_sections: last parts of idstrs whose layout is a guess for the same, and why.
     :ivar notes: what was replaced by what.
     :ivar unchecked: what so was not examined.
     :ivar taken: when, UTC, ISO 8601.
@@ -90,6 +92,8 @@ class Profile:
     inert: tuple[str, ...] = ()
     stderr: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
+    assumed_blocks: Mapping[str, str] = field(default_factory=dict)
+    assumed_sections: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     unchecked: tuple[str, ...] = ()
     taken: str = ""
@@ -149,6 +153,8 @@ class Profile:
             "inert": list(self.inert),
             "stderr": list(self.stderr),
             "refused": list(self.refused),
+            "assumed_blocks": dict(self.assumed_blocks),
+            "assumed_sections": dict(self.assumed_sections),
             "notes": list(self.notes),
             "unchecked": list(self.unchecked),
             "taken": self.taken,
@@ -221,6 +227,8 @@ class Profile:
             inert=take.texts("inert"),
             stderr=take.texts("stderr"),
             refused=take.texts("refused"),
+            assumed_blocks=take.text_mapping("assumed_blocks"),
+            assumed_sections=take.text_mapping("assumed_sections"),
             notes=take.texts("notes"),
             unchecked=take.texts("unchecked"),
             taken=take.text("taken"),
@@ -306,6 +314,13 @@ class _Reader:
             if not isinstance(value, dict):
                 raise self._error(f"{name}[{place}]", "an object")
         return tuple(values)
+
+    def text_mapping(self, name: str) -> dict[str, str]:
+        found = self.mapping(name)
+        for key, value in found.items():
+            if not isinstance(value, str):
+                raise self._error(f"{name}.{key}", "text")
+        return found
 
     def integers(self, name: str) -> dict[str, int]:
         found = self.mapping(name)

@@ -7,7 +7,7 @@ compared with the stream of a machine that had the real resources.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,6 +41,9 @@ class InertCommandLine:
     :ivar removed_drivers: ``(driver, option as the user wrote it)`` of those; the release may not
         have them.
     :ivar stays: host options that the release lacks are in it (*strict*), so it will not start.
+    :ivar assumed_sizes: bytes that images got that are not here and whose size nothing says.
+    :ivar assumed_blocks: RAM blocks whose size so is a guess, and why.
+    :ivar assumed_sections: last parts of idstrs whose layout so is a guess, and why.
     :ivar given: ``(as it is here, as the user wrote it)`` of options that were replaced by one.
     """
 
@@ -60,6 +63,9 @@ class InertCommandLine:
     removed_drivers: tuple[tuple[str, str], ...] = ()
     given: tuple[tuple[str, str], ...] = ()
     stays: bool = False
+    assumed_sizes: frozenset[int] = frozenset()
+    assumed_blocks: Mapping[str, str] = field(default_factory=dict)
+    assumed_sections: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def stand_in(self) -> bool:
@@ -71,6 +77,14 @@ class InertCommandLine:
         """Arguments after the program; ``-S``, no display, one private QMP socket."""
         path = str(self.qmp_path).replace(",", ",,")
         return [*self.plain_argv, "-qmp", f"unix:{path},server=on,wait=off"]
+
+    def assumed_size_in(self, lines: Iterable[str]) -> int | None:
+        """A size that was made up for an image and that the program's words name."""
+        numbers = {int(one) for text in lines for one in _NUMBER.findall(text)}
+        return min(numbers & self.assumed_sizes, default=None)
+
+
+_NUMBER = re.compile(r"(?<![\w.])\d{4,18}(?![\w.])")
 
 
 Handler = Callable[[Work, Option], list[Option]]
@@ -300,6 +314,9 @@ def inert(
         removed_drivers=tuple(work.removed_drivers),
         given=tuple(given),
         stays=work.stays,
+        assumed_sizes=frozenset(work.assumed_sizes),
+        assumed_blocks=work.assumed_blocks,
+        assumed_sections=work.assumed_sections,
     )
 
 

@@ -22,6 +22,9 @@ class Work:
     :ivar strict: options of the host's side that the release lacks stay, for it to refuse.
     :ivar stays: such an option is there and stays.
     :ivar files: private files to create, with their sizes; they hold zeros.
+    :ivar assumed_sizes: bytes that images got that are not here and whose size nothing says.
+    :ivar assumed_blocks: RAM blocks whose size so is a guess, and why.
+    :ivar assumed_sections: last parts of idstrs whose layout so is a guess, and why.
     """
 
     line: CommandLine
@@ -41,6 +44,9 @@ class Work:
     removed_devices: set[str] = field(default_factory=set)
     removed_drivers: list[tuple[str, str]] = field(default_factory=list)
     node_sizes: dict[str, int] = field(default_factory=dict)
+    assumed_sizes: set[int] = field(default_factory=set)
+    assumed_blocks: dict[str, str] = field(default_factory=dict)
+    assumed_sections: dict[str, str] = field(default_factory=dict)
     needs_netns: bool = False
     taps: int = 0
     graphics_off: bool = False
