@@ -158,22 +158,13 @@ def _drivers_exist(qemu: QemuProcess, quiet: InertCommandLine) -> None:
                 ) from None
 
 
-_DESCRIPTOR = re.compile(r"/proc/self/fd/\d+")
-
-
 def _as_given(error: DestinationStartError, quiet: InertCommandLine) -> DestinationStartError:
     """Name the user's own option where QEMU names what was put in its place."""
-    message, lines = str(error), list(error.stderr)
-    private = re.escape(str(quiet.qmp_path.parent).replace(",", ",,")) + r"/[\w.-]+"
-    known = [(re.sub(private, "/proc/self/fd/", here), given) for here, given in quiet.given]
-    for number, text in enumerate(lines):
-        plain = _DESCRIPTOR.sub("/proc/self/fd/", text)
-        for here, given in known:
-            if plain.startswith(f"{here}: "):
-                lines[number] = f"{given}: {plain[len(here) + 2 :]}"
-                message = message.replace(text, lines[number])
-                break
-    return DestinationStartError(message, stderr=tuple(lines))
+    message = str(error)
+    lines = quiet.as_given(error.stderr)
+    for said, shown in zip(error.stderr, lines, strict=True):
+        message = message.replace(said, shown)
+    return DestinationStartError(message, stderr=lines)
 
 
 def _with_vmstate(profile: Profile, program: Program) -> Profile:
