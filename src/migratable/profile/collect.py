@@ -126,13 +126,20 @@ def _started(
 def _with_doubt(error: DestinationStartError, quiet: InertCommandLine) -> DestinationStartError:
     """An error that names a size which a stand-in was given without knowing better."""
     found = quiet.assumed_size_in(error.stderr)
-    if found is None:
+    doubt = ""
+    if any(_NO_MEMORY.search(text) for text in error.stderr):
+        doubt = f"this machine has too little memory for it: {error.stderr[-1]}"
+    elif found is not None:
+        doubt = (
+            f"an image is not here, and {found} bytes were put in its place, which the program "
+            f"does not take: {error.stderr[-1]}"
+        )
+    if not doubt:
         return error
-    doubt = (
-        f"an image is not here, and {found} bytes were put in its place, which the program "
-        f"does not take: {error.stderr[-1]}"
-    )
     return DestinationStartError(f"{error}\n({doubt})", stderr=error.stderr, doubt=doubt)
+
+
+_NO_MEMORY = re.compile(r"annot set up guest memory|Cannot allocate memory")
 
 
 def may_start_under_kvm(quiet: InertCommandLine, stderr: Sequence[str]) -> bool:

@@ -99,7 +99,9 @@ def _flash_size(work: Work, unit: int, image: tuple[str, str, int | None], name:
     else:
         size, how = _rest_of_firmware(work, unit), "what the code leaves of a whole build"
         if not size:
-            size, how = firmware_size(label) or (131072 if unit else 1966080), "assumed"
+            size, how = firmware_size(label) or 0, "assumed from its name"
+        if not size:
+            size, how = (131072 if unit else 1966080), "assumed"
         work.assumed_sizes.add(size)
         work.assumed_blocks[f"system.flash{unit}"] = f"flash {unit} ({label} is not here)"
     work.skip(f"size of flash {unit} ({label} is not here): {size} bytes, {how}")
@@ -107,10 +109,11 @@ def _flash_size(work: Work, unit: int, image: tuple[str, str, int | None], name:
 
 
 def _rest_of_firmware(work: Work, unit: int) -> int:
-    """Bytes of the variable store beside a code image that is here; 0 when it does not tell."""
+    """Bytes of the variable store beside the code image; 0 when that does not tell."""
     if unit != 1:
         return 0
-    code = _known(_flash_image(work, 0))
+    image = _flash_image(work, 0)
+    code = _known(image) or work.ram_sizes.get("system.flash0") or firmware_size(image[0])
     whole = next((one for one in _FIRMWARE_SIZES if code is not None and code < one), None)
     return 0 if whole is None or code is None else whole - code
 
@@ -323,7 +326,7 @@ def drive(work: Work, option: Option) -> list[Option]:
     if not has_medium:
         return [option.with_fields(Fields(pairs=tuple(kept)))]
     name = fields.get("id") or fields.get("node-name") or ""
-    size = work.node_sizes.get(name) or _size(work, _drive_file(fields))
+    size = work.node_sizes.get(name) or 0
     if interface == "floppy":
         size = FLOPPY_SIZE
     elif interface == "sd":
@@ -333,6 +336,8 @@ def drive(work: Work, option: Option) -> list[Option]:
         number = int(unit) if unit and unit.isdigit() else work.flash_drives
         work.flash_drives = number + 1
         size = _flash_size(work, number, _drive_file(fields), name)
+    elif not size:
+        size = _size(work, _drive_file(fields))
     kept += [("driver", "null-co"), ("size", str(size)), ("read-zeroes", "on")]
     return [option.with_fields(Fields(pairs=tuple(kept)))]
 

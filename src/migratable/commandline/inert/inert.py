@@ -152,6 +152,7 @@ def inert(
     why_not_kvm: str = "",
     netns: bool = True,
     save_memory: bool = True,
+    main_ram: str | None = None,
     strict: bool = False,
 ) -> InertCommandLine:
     """Replace everything of the host in *command_line*, and keep the guest-visible machine.
@@ -168,6 +169,7 @@ def inert(
     :param netns: may taps be made in a private namespace? Else they become hub ports.
     :param save_memory: back main memory of 1 GiB and more so that it takes none until it is used,
         and so that a migration leaves it out when asked to (capability ``x-ignore-shared``).
+    :param main_ram: name of the main RAM block where only the program knows it.
     :param strict: options of the host's side (backends, their members) that the release lacks stay,
         so that it refuses them as it will refuse the line itself; else they are replaced like all.
     :raise CommandLineError: When an option is malformed or its file is needed and not here, or the
@@ -183,6 +185,7 @@ def inert(
         why_not_kvm=why_not_kvm,
         netns=netns,
         save_memory=save_memory,
+        main_ram=main_ram,
         strict=strict,
     )
     if machine.without_configuration(work):
