@@ -11,10 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from migratable.check.baseline import Destination
+from migratable.check.guide import described_names
 from migratable.check.problem import RefusedError, UnexaminedError
 from migratable.check.qemu_file import QemuFile, StreamEndError
 from migratable.check.state import LoadedState, Memory
-from migratable.check.vmstate import PLAIN, Loader, described_names
+from migratable.check.vmstate import PLAIN, Loader
 from migratable.profile.model import Profile
 from migratable.profile.tables import Flag, LoaderTables, VmField, Vmsd
 from migratable.stream.edit import map_sections

@@ -18,7 +18,7 @@ from migratable.errors import (
     QemuError,
     StreamError,
 )
-from migratable.profile import probe_options
+from migratable.profile import probe_options, self_test
 from migratable.profile.model import Profile
 from migratable.profile.tables import LoaderTables
 from migratable.qemu import save, vmstate_dump
@@ -107,7 +107,7 @@ def _started(
                 profile = _Facts(qemu, quiet).profile(line, program)
                 if then is not None:
                     then(qemu)
-                return profile
+            return self_test.tried(prepared, profile, timeout=timeout)
         except DestinationStartError as ended:
             error = _as_given(ended, quiet)
             if quiet.stays:

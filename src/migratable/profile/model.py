@@ -62,6 +62,8 @@ class Profile:
         host's side that it lacks; the profile is of the machine without it.
     :ivar assumed_blocks: RAM blocks whose size is a guess, as an image is not here, and why.
     :ivar assumed_sections: last parts of idstrs whose layout is a guess for the same, and why.
+    :ivar refuses_itself: what the program printed when it refused to load :attr:`stream`; tried on
+        targets whose code was not read wholly.
     :ivar notes: what was replaced by what.
     :ivar unchecked: what so was not examined.
     :ivar taken: when, UTC, ISO 8601.
@@ -94,6 +96,7 @@ class Profile:
     refused: tuple[str, ...] = ()
     assumed_blocks: Mapping[str, str] = field(default_factory=dict)
     assumed_sections: Mapping[str, str] = field(default_factory=dict)
+    refuses_itself: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     unchecked: tuple[str, ...] = ()
     taken: str = ""
@@ -153,8 +156,9 @@ class Profile:
             "inert": list(self.inert),
             "stderr": list(self.stderr),
             "refused": list(self.refused),
-            "assumed_blocks": dict(self.assumed_blocks),
-            "assumed_sections": dict(self.assumed_sections),
+            **({"assumed_blocks": dict(self.assumed_blocks)} if self.assumed_blocks else {}),
+            **({"assumed_sections": dict(self.assumed_sections)} if self.assumed_sections else {}),
+            **({"refuses_itself": list(self.refuses_itself)} if self.refuses_itself else {}),
             "notes": list(self.notes),
             "unchecked": list(self.unchecked),
             "taken": self.taken,
@@ -229,6 +233,7 @@ class Profile:
             refused=take.texts("refused"),
             assumed_blocks=take.text_mapping("assumed_blocks"),
             assumed_sections=take.text_mapping("assumed_sections"),
+            refuses_itself=take.texts("refuses_itself"),
             notes=take.texts("notes"),
             unchecked=take.texts("unchecked"),
             taken=take.text("taken"),

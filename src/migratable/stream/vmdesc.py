@@ -253,6 +253,8 @@ class _Reader:
         if "vmsd_name" in members:
             elements = tuple(self._body(part, where) for part in _bodies(value))
         struct = members.get("struct")
+        if isinstance(struct, _Pairs) and not struct:
+            struct = None  # up to 7.2: an array of pointers that begins with a null pointer (css)
         array_len = members.get("array_len")
         index = members.get("index")
         return VmField(
