@@ -315,11 +315,19 @@ class Replay:
         profile = self.baseline.profile
         version_id = next((s.version_id for s in self._sections if s.idstr == _RAM), 4)
         for block in self.stream.ram_blocks:
+            local = profile.ram_blocks.get(block.id)
+            assumed = profile.assumed_blocks.get(block.id)
+            if assumed and local is not None and local[0] != block.used_length:
+                self._cannot(
+                    f"RAM block {block.id!r} has {block.used_length} bytes in the stream; the "
+                    f"destination's size is not known: {assumed}"
+                )
+                continue
             self._ask(
                 events.RamBlockRead(
                     release=self.release,
                     block=block,
-                    local=profile.ram_blocks.get(block.id),
+                    local=local,
                     page_size=self.stream.page_size,
                     local_page_size=profile.block_page_sizes.get(block.id),
                 ),
@@ -368,6 +376,10 @@ class Replay:
             return SectionOutcome(findings=tuple(findings))
         if se.vmsd is None:
             return self._old_style(section, findings)
+        assumed = self.baseline.profile.assumed_sections.get(se.idstr.rpartition("/")[2])
+        if assumed:
+            reason = f"{se.idstr}: {assumed}"
+            return SectionOutcome(findings=tuple(findings), unexamined=(reason,))
         own = self.baseline.section(se)
         if own.unexamined:
             return self._not_understood(section, se, own.unexamined, findings)
@@ -500,7 +512,7 @@ class Replay:
     def _old_style(self, section: Section, findings: list[Finding]) -> SectionOutcome:
         """A handler without tables (``load_state``): what its device's module knows of it."""
         unexamined: list[str] = []
-        load = devices.old_loader(section.idstr, section.kind)
+        load = devices.old_loader(section.idstr)
         if load is not None:
             try:
                 findings.extend(self.qemu_loadvm_section_part_end(section, load))
@@ -528,7 +540,7 @@ class Replay:
             if section.kind in kinds and section.section_id == start.section_id
         )
         links = stderr.part_links(self.release, start.idstr, start.section_id, start.version_id)
-        for problem in load(start, parts):
+        for problem in load(start, parts, self.baseline.profile):
             yield finding_of(problem, self.release, start.idstr, start.instance_id, links)
 
     # -- streams whose sections have no ends ----------------------------------------------------

@@ -81,6 +81,7 @@ class VMStateLoader:
     notes: list[str] = dataclasses.field(default_factory=list)
     depth: int = 0
     stated: int | None = None
+    elements: int = 1
     is_baseline: ClassVar[bool] = False
 
     @property
@@ -160,6 +161,10 @@ class VMStateLoader:
     def local_size(self, body: LoadedState, field: VmField) -> int | None:
         """Bytes of a field in the destination's own stream."""
         return self.sizes.get((body.index, field.name))
+
+    def stated_size(self) -> int | None:
+        """Bytes of an element of the field that is being read, as the stream itself states them."""
+        return None if self.stated is None else self.stated // self.elements
 
     def _examined(self, name: str) -> None:
         target = self.profile.target
@@ -341,6 +346,7 @@ class VMStateLoader:
                 self.null_pointer(body, field)
             first_elem = pointer or 0
         descriptions, self.stated = guide.take(position, n_elems)
+        self.elements = max(n_elems, 1)
         if self.stated is not None:
             self.stating(body, field)
         if self._at_once(body, field, n_elems):

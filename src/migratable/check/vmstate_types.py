@@ -65,7 +65,7 @@ FIXED: dict[str, int] = {
     "powered_off": 1,
     "css_devid": 4,
     "uint16_from_uint8": 1,
-    "int32_as_uint16": 4,
+    "int32_as_uint16": 2,  # hw/rtc/twl92230.c
 }
 
 #: Types whose contents are not followed: they are skipped by the size that the stream states.
@@ -157,7 +157,7 @@ def skip_stated(reading: Reading) -> None:
     :raise UnexaminedError: when the stream does not state it.
     """
     loader, field = reading.loader, reading.field
-    size = loader.stated
+    size = loader.stated_size()
     if size is None:
         raise UnexaminedError(f"{reading.body.vmsd.name}:{field.name} has no stated size")
     loader.f.skip(size)

@@ -6,11 +6,11 @@ One module a family, found by its name; a function is registered for the names o
     @post_load("lsiscsi")
     def lsi(at: BodyLoaded) -> Iterator[Problem]: ...
 
-All hooks of 5.2, 7.2, 10.0 and 10.2 that an x86 or ppc64 machine can have were gone through, and
-the texts of 11.1. A hook that is not here never fails, or fails by something that is in neither the
-stream nor the profile: the guest's memory (kvm-tpr-opt, ahci's lists, xhci's contexts, a virtio
-ring's indices), a kernel (KVM's registers, interrupt controllers, nested state), a helper process
-(vhost-user, D-Bus, swtpm, usbredir's parser). Hooks only other targets have are left out.
+All hooks of 5.2, 7.2, 10.0 and 10.2 that a machine of an audited target (facts/targets.toml) can
+have were gone through, and the texts of 11.1. A hook that is not here never fails, or fails by
+something that is in neither the stream nor the profile: the guest's memory (kvm-tpr-opt, ahci's
+lists, xhci's contexts, a virtio ring's indices), a kernel (KVM's registers, interrupt controllers,
+nested state), a helper process (vhost-user, D-Bus, swtpm, usbredir's parser).
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from migratable.check.problem import Problem
 from migratable.check.state import LoadedState, Memory
 from migratable.profile.model import Profile
 from migratable.stream.model import Section
-from migratable.stream.wire_format import SectionKind
 
 if TYPE_CHECKING:
     from migratable.check.vmstate_types import Reading
@@ -136,26 +135,27 @@ def reader(name: str) -> Callable[[Reading], None] | None:
     return _READ.get(name)
 
 
-OldLoader = Callable[[Section, Iterable[Section]], Iterator[Problem]]
+OldLoader = Callable[[Section, Iterable[Section], Profile], Iterator[Problem]]
 """Examines a section without tables, and its parts; raises :class:`.problem.UnexaminedError`."""
 
-_OLD: dict[tuple[str, SectionKind], OldLoader] = {}
+_OLD: dict[str, OldLoader] = {}
 
 
-def loads_old(idstr: str, kind: SectionKind) -> Callable[[OldLoader], OldLoader]:
-    """Register what a section of old style (``load_state``) of that name and kind refuses."""
+def loads_old(*idstrs: str) -> Callable[[OldLoader], OldLoader]:
+    """Register what sections of old style (``load_state``) of these names refuse."""
 
     def register(function: OldLoader) -> OldLoader:
-        _OLD[idstr, kind] = function
+        for idstr in idstrs:
+            _OLD[idstr] = function
         return function
 
     return register
 
 
-def old_loader(idstr: str, kind: SectionKind) -> OldLoader | None:
+def old_loader(idstr: str) -> OldLoader | None:
     """How a section without tables is examined, None when no module here knows it."""
     _load_modules()
-    return _OLD.get((idstr, kind))
+    return _OLD.get(idstr)
 
 
 @cache

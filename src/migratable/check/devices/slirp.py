@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator
 
 from migratable.check.devices import loads_old
 from migratable.check.problem import Problem, UnexaminedError
+from migratable.profile.model import Profile
 from migratable.stream.model import Section
-from migratable.stream.wire_format import SectionKind
 
 _CLIENTS = 16
 _CLIENT_SIZE = 8
@@ -37,8 +37,8 @@ def examine(body: bytes, version: int, *, footer: bool) -> None:
         raise UnexaminedError("more follows than its own state")
 
 
-@loads_old("slirp", SectionKind.FULL)
-def slirp(section: Section, _parts: Iterable[Section]) -> Iterator[Problem]:
+@loads_old("slirp")
+def slirp(section: Section, _parts: Iterable[Section], _profile: Profile) -> Iterator[Problem]:
     """net/slirp.c: net_slirp_state_load; nothing of it is refused, or it cannot be told."""
     examine(bytes(section.body), section.version_id, footer=section.footer)
     yield from ()

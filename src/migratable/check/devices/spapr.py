@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from migratable.check.devices import loads_old, post_load
 from migratable.check.events import BodyLoaded
 from migratable.check.problem import Problem, UnexaminedError
+from migratable.profile.model import Profile
 from migratable.stream.iterable import read_htab, read_htab_start
 from migratable.stream.model import Section
 from migratable.stream.wire_format import SectionKind
@@ -44,13 +45,17 @@ def nvdimm(event: BodyLoaded) -> Iterator[Problem]:
         )
 
 
-@loads_old("spapr/htab", SectionKind.START)
-def hash_table(start: Section, parts: Iterable[Section]) -> Iterator[Problem]:
+@loads_old("spapr/htab")
+def hash_table(
+    start: Section, parts: Iterable[Section], _profile: Profile | None = None
+) -> Iterator[Problem]:
     """hw/ppc/spapr.c: htab_load: every slot lies in the table whose size the first part gave.
 
     :raise UnexaminedError: for a size that no source has, and parts of a table without one: the
         program would read on in the wrong place, or abort.
     """
+    if start.kind is not SectionKind.START:
+        raise UnexaminedError("its contents (a loader of its own)")
     shift = read_htab_start(start.cursor())
     if shift is not None and not _SMALLEST_SHIFT <= shift <= _LARGEST_SHIFT:
         raise UnexaminedError(f"a hash page table of 2^{shift} bytes")

@@ -101,7 +101,7 @@ def _packed(numbers: list[int]) -> memoryview:
 def _layout(reading: Reading, outputs: int) -> tuple[int, int]:
     """Number of scanouts at the destination, and bytes of all of them."""
     if reading.loader.is_baseline:
-        stated = reading.loader.stated
+        stated = reading.loader.stated_size()
         size = -1 if stated is None else stated - 12
         extra, odd = divmod(size - 4 * _WORDS[0] * outputs, 4 * (_WORDS[1] - _WORDS[0]))
         if odd or not 0 <= extra <= outputs:
