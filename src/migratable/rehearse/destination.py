@@ -154,7 +154,7 @@ def try_destination(
     return replace(
         done,
         # After its end, so that nothing is missing; of a first pass there is no process.
-        stderr=process.stderr_lines() or done.stderr,
+        stderr=quiet.as_given(process.stderr_lines() or done.stderr),
         facts={**done.facts, "program": list(program.command)},
         command_line=tuple(line.argv),
         seconds=time.monotonic() - begin,

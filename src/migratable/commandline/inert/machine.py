@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from migratable.commandline.inert.work import Work
 from migratable.commandline.line import Option
 from migratable.commandline.option import Fields, is_on, parse_size
 from migratable.errors import CommandLineError
+from migratable.regular_file import is_regular
 
 _BIOS_SIZE = 256 << 10
 THRIFTY_FROM = 1 << 30
@@ -175,7 +175,7 @@ def bios(work: Work, option: Option) -> list[Option]:
 
 
 def _firmware(work: Work, option: Option, name: str) -> str:
-    if "/" not in name or Path(name).is_file():  # a bare name is looked for in QEMU's own folders
+    if "/" not in name or is_regular(name):  # a bare name is looked for in QEMU's own folders
         return name
     size = work.ram_sizes.get("pc.bios")
     said = "size taken from the incoming stream"
@@ -199,12 +199,13 @@ def firmware_size(name: str) -> int | None:
 
 def option_rom(work: Work, option: Option) -> list[Option]:
     """``-option-rom``: kept when the file is here, else zeros."""
-    name, comma, rest = (option.value or "").partition(",")
-    if "/" not in name or Path(name).is_file():
+    fields = option.fields
+    name = fields.get("romfile") or ""
+    if "/" not in name or is_regular(name):
         return [option]
     path = work.private_file(f"optionrom{len(work.files)}", 64 << 10)
     work.note(option, "64 KiB of zeros, as the file is not here")
-    return [Option(name="option-rom", value=f"{path}{comma}{rest}", index=option.index)]
+    return [option.with_fields(fields.set("romfile", str(path)))]
 
 
 def nographic(work: Work, option: Option) -> list[Option]:
