@@ -10,7 +10,7 @@ from migratable.check.qemu_file import QemuFile, StreamEndError
 from migratable.check.state import LoadedState, Memory
 from migratable.check.vmstate import Loader
 from migratable.errors import MigratableError
-from migratable.facts.code import builds, code
+from migratable.facts.code import code, is_known
 from migratable.profile.model import Profile
 from migratable.profile.tables import Handler, LoaderTables
 from migratable.stream import SectionKind, Stream, read
@@ -154,7 +154,7 @@ class Destination:
     @property
     def code_known(self) -> bool:
         """Whether the program is a build whose code was gone through."""
-        return bool(self.tables.build_id) and self.tables.build_id in builds()
+        return is_known(self.tables.build_id)
 
     def novelties(self, handler: Handler) -> tuple[str, ...]:
         """Code behind a handler's tables that no known build near to the release has; kept.

@@ -108,3 +108,8 @@ def builds() -> Mapping[str, tuple[str, str, str]]:
     """Release, target and package of each known build, by build-id."""
     text = resources.files("migratable.facts").joinpath("builds.toml").read_text(encoding="utf-8")
     return {key: (value[0], value[1], value[2]) for key, value in tomllib.loads(text).items()}
+
+
+def is_known(build_id: str | None) -> bool:
+    """Whether the code of a build was gone through."""
+    return bool(build_id) and build_id in builds()
