@@ -418,7 +418,12 @@ class Replay:
             )
         if refused is not None:
             findings.append(finding_of_error(refused, links, idstr, instance_id))
-        reasons = [*([] if stopped is None else [str(stopped)]), *dict.fromkeys(loader.unexamined)]
+        reasons = list(dict.fromkeys(loader.unexamined))
+        novel = self.baseline.novelties(se)
+        if novel:
+            reasons.insert(0, f"code that no known build has ({'; '.join(novel[:3])})")
+        if stopped is not None:
+            reasons.append(str(stopped))
         return SectionOutcome(
             findings=tuple(findings),
             unexamined=tuple(f"{idstr}: {reason}" for reason in reasons),

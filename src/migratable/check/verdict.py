@@ -16,6 +16,12 @@ from migratable.verdict import Basis, Finding, Outcome, Refusal, Severity, Verdi
 _DAMAGED = "the stream's own description of itself, which is damaged and which no loader reads ({})"
 
 
+CODE_UNKNOWN = (
+    "the code of this build: its tables were read, what its own code refuses is not known "
+    "(a rehearsal tells)"
+)
+
+
 def check(
     stream: Stream,
     profile: Profile | Baseline,
@@ -69,9 +75,11 @@ def verdict_of(replay: Replay, source: Mapping[str, Any], profile: Profile) -> V
         printed += stream_end_note(replay)
         if replay.undecided:
             outcome = Outcome.UNKNOWN
+    known = replay.baseline.code_known
     return Verdict(
         outcome=outcome,
         basis=Basis.PREDICTED,
+        final=known or outcome is not Outcome.LOADS,
         source=source,
         destination=destination_facts(profile),
         first_refusal=None if first is None else _refusal(first, printed),
@@ -82,6 +90,8 @@ def verdict_of(replay: Replay, source: Mapping[str, Any], profile: Profile) -> V
                     *replay.unexamined,
                     *replay.unchecked,
                     *profile.unchecked,
+                    *(() if known else (CODE_UNKNOWN,)),
+                    *replay.baseline.tables.notes,
                     *(
                         [_DAMAGED.format(replay.stream.vmdesc_error)]
                         if replay.stream.vmdesc_error
