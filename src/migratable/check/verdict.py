@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from migratable.check import events
+from migratable.check import events, kvm
 from migratable.check.baseline import Destination
 from migratable.check.problem import Problem
 from migratable.check.registry import look, rules
@@ -78,9 +78,11 @@ def verdict_of(replay: Replay, source: Mapping[str, Any], profile: Profile) -> V
     ]
     if first is None and stream_end_note(replay):
         stderr = (*stderr, *stream_end_note(replay))
+    if profile.stand_in:
+        unknown += kvm.undecided(first, profile)
     outcome = Outcome.REFUSED if first is not None else Outcome.LOADS
-    if first is None and unknown:
-        outcome = Outcome.UNKNOWN
+    if unknown and (first is None or kvm.doubtful(first, profile)):
+        outcome, first = Outcome.UNKNOWN, None
     return Verdict(
         outcome=outcome,
         basis=Basis.PREDICTED,
@@ -91,6 +93,7 @@ def verdict_of(replay: Replay, source: Mapping[str, Any], profile: Profile) -> V
         unchecked=tuple(
             dict.fromkeys(
                 [
+                    *unknown,
                     *(reason for _, reason in replay.unexamined),
                     *replay.unchecked,
                     *profile.unchecked,

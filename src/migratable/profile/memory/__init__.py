@@ -44,11 +44,12 @@ _VIRTIO = (
 __all__ = ["ProcessMemory", "introspect"]
 
 
-def introspect(pid: int, program: str = "") -> LoaderTables:
+def introspect(pid: int, program: str = "", *, also: tuple[str, ...] = ()) -> LoaderTables:
     """Read the loader's tables of the paused QEMU process *pid*.
 
     :param program: part of the program's file name, to know its image from its libraries'
         mappings; when empty the mapping that holds the handlers' list head is taken.
+    :param also: names of further descriptions to find, which no handler leads to.
     :raise ProfileError: when memory cannot be read or is not that of a QEMU that we understand.
     """
     with ProcessMemory(pid) as memory:
@@ -56,7 +57,7 @@ def introspect(pid: int, program: str = "") -> LoaderTables:
         layout = find_layout(memory, entries)
         reader = TableReader(memory, layout)
         handlers = tuple(reader.handler(entry) for entry in entries)
-        extra = reader.by_name(*_wanted(handlers, reader))
+        extra = reader.by_name(*_wanted(handlers, reader), *also)
         recorder = Recorder(memory, reader.vmsds)
         for handler in handlers:
             if handler.vmsd is not None:
