@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -19,7 +19,7 @@ from migratable.errors import (
     QemuError,
     StreamError,
 )
-from migratable.profile import kvm, probe_options
+from migratable.profile import kvm, probe_options, self_test
 from migratable.profile.model import Profile
 from migratable.profile.tables import LoaderTables
 from migratable.qemu import save, stand_in, vmstate_dump
@@ -45,6 +45,8 @@ def collect(
     ram_sizes: Mapping[str, int] | None = None,
     vmstate: bool = True,
     timeout: float = 60.0,
+    program: Sequence[str] | None = None,
+    then: Callable[[QemuProcess], None] | None = None,
 ) -> Profile:
     """Take the profile of a destination.
 
@@ -54,6 +56,8 @@ def collect(
         :func:`~migratable.commandline.inert`.
     :param vmstate: take ``-dump-vmstate`` too (cached for each program).
     :param timeout: seconds for the start and for each step.
+    :param program: words that start the program, in the place of the line's own.
+    :param then: called with the started machine when its profile has been taken.
     :raise CommandLineError: When the line cannot be read, made inert, or its program found.
     :raise DestinationStartError: When the program does not start; with its own lines.
     :raise QemuError: When it hangs or dies.
@@ -63,10 +67,10 @@ def collect(
         if isinstance(command, CommandLine)
         else parse(command, need_program=release is None)
     )
-    program = resolve(line, release=release)
-    start = partial(_started, line, program, ram_sizes=ram_sizes, timeout=timeout)
+    found = resolve(line, release=release) if program is None else Program(command=tuple(program))
+    start = partial(_started, line, found, ram_sizes=ram_sizes, timeout=timeout, then=then)
     try:
-        probe_options.examine(program.command, line, timeout=timeout)
+        probe_options.examine(found.command, line, timeout=timeout)
         profile = start(strict=True)
     except probe_options.HostOptionError as refused:
         # The machine can be described all the same; that the line is refused is part of it.
@@ -79,7 +83,7 @@ def collect(
             raise DestinationStartError(text, stderr=refused.error.stderr) from None
     if not vmstate:
         return profile
-    return _with_vmstate(profile, program)
+    return _with_vmstate(profile, found)
 
 
 def _started(
@@ -89,6 +93,7 @@ def _started(
     ram_sizes: Mapping[str, int] | None,
     timeout: float,
     strict: bool,
+    then: Callable[[QemuProcess], None] | None = None,
 ) -> Profile:
     """Start it inert, and collect.
 
@@ -100,7 +105,10 @@ def _started(
         try:
             with prepared.process(timeout=timeout) as qemu:
                 _drivers_exist(qemu, quiet)
-                return _Facts(qemu, quiet).profile(line, program)
+                profile = _Facts(qemu, quiet).profile(line, program)
+                if then is not None:
+                    then(qemu)
+            return self_test.tried(prepared, profile, timeout=timeout)
         except DestinationStartError as ended:
             error = _as_given(ended, quiet)
             if quiet.stays:
@@ -138,22 +146,13 @@ def _drivers_exist(qemu: QemuProcess, quiet: InertCommandLine) -> None:
                 ) from None
 
 
-_DESCRIPTOR = re.compile(r"/proc/self/fd/\d+")
-
-
 def _as_given(error: DestinationStartError, quiet: InertCommandLine) -> DestinationStartError:
     """Name the user's own option where QEMU names what was put in its place."""
-    message, lines = str(error), list(error.stderr)
-    private = re.escape(str(quiet.qmp_path.parent).replace(",", ",,")) + r"/[\w.-]+"
-    known = [(re.sub(private, "/proc/self/fd/", here), given) for here, given in quiet.given]
-    for number, text in enumerate(lines):
-        plain = _DESCRIPTOR.sub("/proc/self/fd/", text)
-        for here, given in known:
-            if plain.startswith(f"{here}: "):
-                lines[number] = f"{given}: {plain[len(here) + 2 :]}"
-                message = message.replace(text, lines[number])
-                break
-    return DestinationStartError(message, stderr=tuple(lines))
+    message = str(error)
+    lines = quiet.as_given(error.stderr)
+    for said, shown in zip(error.stderr, lines, strict=True):
+        message = message.replace(said, shown)
+    return DestinationStartError(message, stderr=lines)
 
 
 def _with_vmstate(profile: Profile, program: Program) -> Profile:

@@ -62,6 +62,8 @@ class Profile:
     :ivar stderr: what the program printed at its start, without its name.
     :ivar refused: what the program printed when it refused the line as it is for an option of the
         host's side that it lacks; the profile is of the machine without it.
+    :ivar refuses_itself: what the program printed when it refused to load :attr:`stream`; tried on
+        targets whose code was not read wholly.
     :ivar notes: what was replaced by what.
     :ivar unchecked: what so was not examined.
     :ivar taken: when, UTC, ISO 8601.
@@ -93,6 +95,7 @@ class Profile:
     inert: tuple[str, ...] = ()
     stderr: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
+    refuses_itself: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     unchecked: tuple[str, ...] = ()
     taken: str = ""
@@ -153,6 +156,7 @@ class Profile:
             "inert": list(self.inert),
             "stderr": list(self.stderr),
             "refused": list(self.refused),
+            **({"refuses_itself": list(self.refuses_itself)} if self.refuses_itself else {}),
             "notes": list(self.notes),
             "unchecked": list(self.unchecked),
             "taken": self.taken,
@@ -226,6 +230,7 @@ class Profile:
             inert=take.texts("inert"),
             stderr=take.texts("stderr"),
             refused=take.texts("refused"),
+            refuses_itself=take.texts("refuses_itself"),
             notes=take.texts("notes"),
             unchecked=take.texts("unchecked"),
             taken=take.text("taken"),

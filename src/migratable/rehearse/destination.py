@@ -157,7 +157,7 @@ def try_destination(
     return replace(
         done,
         # After its end, so that nothing is missing; of a first pass there is no process.
-        stderr=done.stderr if done.load is None else process.stderr_lines(),
+        stderr=done.stderr if done.load is None else quiet.as_given(process.stderr_lines()),
         facts={**done.facts, "program": list(program.command)},
         command_line=tuple(line.argv),
         seconds=time.monotonic() - begin,

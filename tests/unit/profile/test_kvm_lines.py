@@ -159,6 +159,14 @@ def test_microvm_has_no_clock_of_its_own_under_kvm() -> None:
     assert "microvm" in quiet("qemu-system-x86_64 -M microvm")
 
 
+def test_no_file_or_socket_of_the_host_is_named_to_kvm() -> None:
+    text = "-accel kvm,device=/etc/shadow,rapl=on,rapl-helper-socket=/run/x,kernel-irqchip=split"
+    line = parse(f"qemu-system-x86_64 {text}")
+    made = inert(line, release=None, private_dir=Path("/private"), accel="kvm")
+    assert "kvm,kernel-irqchip=split" in made.plain_argv
+    assert sum("-accel kvm," in one for one in made.unchecked) == 3
+
+
 @pytest.mark.parametrize("options", ["-M xenfv", "-M xenpv -accel xen", "-accel xen"])
 def test_xen_is_not_started(options: str) -> None:
     with pytest.raises(CommandLineError, match="Xen"):

@@ -7,18 +7,20 @@ compared with the stream of a machine that had the real resources.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from migratable.commandline import readconfig
-from migratable.commandline.inert import backend, block, device, machine, netdev
+from migratable.commandline import readconfig, set_options
+from migratable.commandline.inert import backend, block, device, guard, machine, netdev
 from migratable.commandline.inert.work import Work
 from migratable.commandline.kvm import X86, has_kvmclock
 from migratable.commandline.line import CommandLine, Option
-from migratable.commandline.names import KNOWN
 from migratable.errors import CommandLineError
+from migratable.facts.options import OPTIONS, Part
 from migratable.releases import QemuVersion
+
+_DESCRIPTOR = re.compile(r"/proc/self/fd/\d+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,105 +75,23 @@ class InertCommandLine:
         path = str(self.qmp_path).replace(",", ",,")
         return [*self.plain_argv, "-qmp", f"unix:{path},server=on,wait=off"]
 
+    def as_given(self, lines: Sequence[str]) -> tuple[str, ...]:
+        """QEMU's lines with the user's own option where they name what was put in its place."""
+        private = re.escape(str(self.qmp_path.parent).replace(",", ",,")) + r"/[\w.-]+"
+        known = [(re.sub(private, "/proc/self/fd/", here), given) for here, given in self.given]
+        found = list(lines)
+        for number, text in enumerate(found):
+            plain = _DESCRIPTOR.sub("/proc/self/fd/", text)
+            for here, given in known:
+                if plain.startswith(f"{here}: "):
+                    found[number] = f"{given}: {plain[len(here) + 2 :]}"
+                    break
+        return tuple(found)
+
 
 Handler = Callable[[Work, Option], list[Option]]
 
-_DROPPED = frozenset(
-    [
-        "mon",
-        "monitor",
-        "qmp",
-        "qmp-pretty",
-        "gdb",
-        "s",
-        "pidfile",
-        "daemonize",
-        "D",
-        "d",
-        "trace",
-        "msg",
-        "name",
-        "id",
-        "writeconfig",
-        "plugin",
-        "sandbox",
-        "runas",
-        "chroot",
-        "run-with",
-        "async-teardown",
-        "incoming",
-        "loadvm",
-        "S",
-        "preconfig",
-        "vnc",
-        "spice",
-        "display",
-        "sdl",
-        "curses",
-        "k",
-        "full-screen",
-        "add-fd",
-        "iscsi",
-        "realtime",
-        "enable-fips",
-        "mem-prealloc",
-        "mem-path",
-        "snapshot",
-        "seed",
-        "kernel",
-        "initrd",
-        "append",
-        "dtb",
-        "shim",
-        "no-kvm",
-        "alt-grab",
-        "ctrl-grab",
-        "no-quit",
-        "no-frame",
-        "portrait",
-        "rotate",
-        "show-cursor",
-        "echr",
-        "dfilter",
-        "tb-size",
-        "singlestep",
-        "perfmap",
-        "jitdump",
-        "enable-sync-profile",
-        "dump-vmstate",
-        "qtest",
-        "qtest-log",
-        "dumpdtb",
-        "clock",
-        "xen-domid-restrict",
-        "overcommit",
-        "win2k-hack",
-        "tdf",
-    ]
-)
-"""Options that leave no trace in the machine's own stream."""
-
-_HARMLESS = frozenset(
-    [
-        "name",
-        "msg",
-        "S",
-        "mon",
-        "display",
-        "monitor",
-        "sandbox",
-        "overcommit",
-        "d",
-        "D",
-        "trace",
-        "pidfile",
-        "daemonize",
-    ]
-)
-"""Dropped options that are not worth a note."""
-
 _HANDLERS: dict[str, Handler] = {
-    "readconfig": lambda work, option: [option],
     "machine": machine.machine,
     "accel": machine.accel,
     "cpu": machine.cpu,
@@ -208,7 +128,6 @@ _HANDLERS: dict[str, Handler] = {
     "object": backend.object_,
     "device": device.device,
     "usbdevice": device.usbdevice,
-    "set": lambda work, option: [option],
 }
 
 
@@ -243,7 +162,7 @@ def inert(
     :raise CommandLineError: When an option is malformed or its file is needed and not here, or the
         guest's memory is encrypted.
     """
-    line = readconfig.expand(command_line)
+    line = set_options.fold(readconfig.expand(command_line))
     work = Work(
         line=line,
         release=release,
@@ -258,9 +177,9 @@ def inert(
     if machine.without_configuration(work):
         # Its stream would not say that its block list has the addresses of x-ignore-shared.
         work.save_memory = False
-    if any(option.name.startswith("xen") for option in line.options) or (
-        "xen" in line.accelerators or (line.machine or "").startswith("xen")
-    ):
+    refused = (OPTIONS[one.name].part is Part.REFUSE for one in line.options if one.name in OPTIONS)
+    of_xen = "xen" in line.accelerators or (line.machine or "").startswith("xen")
+    if of_xen or any(refused):
         raise CommandLineError(
             "a Xen guest (-xen…, accel=xen, xenfv) cannot be started outside Xen; no verdict"
         )
@@ -272,7 +191,6 @@ def inert(
         if len(made) == 1 and (option.file or made[0].words != option.words):
             given.append((" ".join(made[0].words), option.file or " ".join(option.words)))
         options += made
-    options = _without_dangling_set(work, options)
     options = machine.default_net(work, options)
     if work.save_memory:
         options = machine.thrifty_memory(work, options)
@@ -315,36 +233,26 @@ _PC_ONLY = frozenset(["acpitable", "win2k-hack"])
 
 
 def _one(work: Work, option: Option) -> list[Option]:
+    """What stands for an option: nothing that has not passed the guard."""
     if option.name in _PC_ONLY and work.architecture.startswith("ppc"):
-        return [option]  # it refuses that itself
-    if option.name in _DROPPED:
+        # It refuses that itself, before it looks at the value.
+        return [replace(option, value=None if option.value is None else "sig=NONE")]
+    row = OPTIONS.get(option.name)
+    if row is None:
+        work.note(option, "left out; not an option that is known here")
+        work.skip(f"option -{option.name}, which is not known here")
+        return []
+    if row.part in {Part.DROP, Part.SILENT}:
         if option.name in {"kernel", "initrd", "dtb"}:
             work.note(option, "left out; its content comes with the guest's memory")
         elif option.name in {"mem-path", "mem-prealloc"}:
             work.note(option, "left out; ordinary memory instead")
+        elif option.name.startswith("semihosting"):
+            work.note(option, "left out; the guest would call the host")
         return []
     handler = _HANDLERS.get(option.name)
-    if handler is None:
-        if option.name not in KNOWN:
-            work.note(option, "not an option that is known here; passed on")
-        return [option]
-    return handler(work, option)
-
-
-def _without_dangling_set(work: Work, options: list[Option]) -> list[Option]:
-    """Leave out ``-set device.X.…`` of devices that were removed, and host properties."""
-    kept = []
-    for option in options:
-        if option.name == "set":
-            found = re.match(r"(\w+)\.([^.]+)\.([^=]+)=", option.value or "")
-            if found and found[1] == "device" and found[2] in work.removed_devices:
-                work.note(option, f"left out with device {found[2]}")
-                continue
-            if found and found[1] in {"drive", "chardev", "netdev"}:
-                work.note(option, "left out; the resource is a stand-in")
-                continue
-        kept.append(option)
-    return kept
+    made = [option] if handler is None else handler(work, option)
+    return [passed for one in made for passed in guard.passes(work, one)]
 
 
 __all__ = ["InertCommandLine", "inert"]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from migratable.commandline.inert.work import Work
 from migratable.commandline.line import Option
 from migratable.commandline.option import Fields, is_on, parse_size
 from migratable.errors import CommandLineError
+from migratable.regular_file import is_regular
 
 _BIOS_SIZE = 256 << 10
 THRIFTY_FROM = 1 << 30
@@ -59,8 +59,19 @@ def _microvm(work: Work, option: Option, fields: Fields) -> Fields:
 
 def accel(work: Work, option: Option) -> list[Option]:
     """``-accel``: TCG's stays, with what may be wrong with its properties; under KVM all stay."""
-    kind = option.fields.get("accel") or ""
-    return [option] if work.accel == "kvm" or kind == "tcg" else []
+    fields = option.fields
+    if work.accel == "kvm":
+        for key in _OF_THE_HOST:
+            if key in fields:
+                fields = fields.delete(key)
+                work.note(option, f"{key} left out; it names a file or a socket of the host")
+                work.skip(f"-accel kvm,{key}=…: the host's own file or socket")
+        return [option.with_fields(fields)] if fields != option.fields else [option]
+    return [option] if fields.get("accel") == "tcg" else []
+
+
+_OF_THE_HOST = ("device", "rapl", "rapl-helper-socket")
+"""Properties of ``kvm-accel`` that name a file or a socket (accel/kvm/kvm-all.c)."""
 
 
 def accelerator_option(work: Work, option: Option) -> list[Option]:
@@ -171,7 +182,7 @@ def bios(work: Work, option: Option) -> list[Option]:
 
 
 def _firmware(work: Work, option: Option, name: str) -> str:
-    if "/" not in name or Path(name).is_file():  # a bare name is looked for in QEMU's own folders
+    if "/" not in name or is_regular(name):  # a bare name is looked for in QEMU's own folders
         return name
     size = work.ram_sizes.get("pc.bios")
     said = "size taken from the incoming stream"
@@ -195,12 +206,13 @@ def firmware_size(name: str) -> int | None:
 
 def option_rom(work: Work, option: Option) -> list[Option]:
     """``-option-rom``: kept when the file is here, else zeros."""
-    name, comma, rest = (option.value or "").partition(",")
-    if "/" not in name or Path(name).is_file():
+    fields = option.fields
+    name = fields.get("romfile") or ""
+    if "/" not in name or is_regular(name):
         return [option]
     path = work.private_file(f"optionrom{len(work.files)}", 64 << 10)
     work.note(option, "64 KiB of zeros, as the file is not here")
-    return [Option(name="option-rom", value=f"{path}{comma}{rest}", index=option.index)]
+    return [option.with_fields(fields.set("romfile", str(path)))]
 
 
 def nographic(work: Work, option: Option) -> list[Option]:
