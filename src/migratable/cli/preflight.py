@@ -45,6 +45,11 @@ class _Command(click.Command):
 @click.option(
     "--no-pause", is_flag=True, help="Leave the guest alone: use its machine's power-on state."
 )
+@click.option(
+    "--untried",
+    is_flag=True,
+    help="Capture it too when no copy of it can be made to save itself first.",
+)
 @click.option("--program", metavar="PATH", default="", help="The destination's QEMU.")
 @click.option("--copy-storage", is_flag=True, help="The disks are copied along.")
 @click.option("--back/--no-back", default=True, help="Try the way home too.  [default: back]")
@@ -100,6 +105,7 @@ def command(
     to: tuple[str, ...],
     yes: bool,
     no_pause: bool,
+    untried: bool,
     program: str,
     copy_storage: bool,
     back: bool,
@@ -139,6 +145,7 @@ def command(
         raise click.UsageError("--resume goes with --results FILE")
     options = Options(
         pause=not no_pause,
+        untried=untried,
         program=program,
         copies_storage=copy_storage,
         back=back,
