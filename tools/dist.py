@@ -1,5 +1,6 @@
-"""Make what is handed to users, in ``dist/``: the wheel, and ``migratable.pyz``, which needs no
-installation and runs under Python 3.9 and newer.
+"""Make what is handed to users, in ``dist/``: the wheel and ``migratable.pyz``.
+
+The latter needs no installation and runs under Python 3.9 and newer.
 
     python tools/dist.py [FOLDER]
 
