@@ -67,15 +67,22 @@ class DestinationStartError(ProfileError):
 
     :ivar stderr: every line it printed, without the program's name.
     :ivar only_kvm: it asks for KVM, was started under TCG, and may start under KVM.
+    :ivar doubt: why the real machine may start all the same, in words; empty without one.
     """
 
     def __init__(
-        self, message: str, *, stderr: tuple[str, ...] = (), only_kvm: bool = False
+        self,
+        message: str,
+        *,
+        stderr: tuple[str, ...] = (),
+        only_kvm: bool = False,
+        doubt: str = "",
     ) -> None:
         """Keep the program's own lines beside our message."""
         super().__init__(message)
         self.stderr = stderr
         self.only_kvm = only_kvm
+        self.doubt = doubt
 
 
 class QemuError(MigratableError):

@@ -334,6 +334,14 @@ class Replay:
         if self.release >= (10, 2):
             outer = (("vmstate-load-failed", {"version": version, "ret": -22}), *outer)
         for block in self.stream.ram_blocks:
+            local = profile.ram_blocks.get(block.id)
+            assumed = profile.assumed_blocks.get(block.id)
+            if assumed and local is not None and local[0] != block.used_length:
+                self._cannot(
+                    f"RAM block {block.id!r} has {block.used_length} bytes in the stream; the "
+                    f"destination's size is not known: {assumed}"
+                )
+                continue
             self._show(
                 events.RamBlockRead(
                     release=self.release,
@@ -396,6 +404,10 @@ class Replay:
             return None
         if handler.vmsd is None:
             self._old_style(section, handler)
+            return None
+        assumed = self.destination.profile.assumed_sections.get(handler.idstr.rpartition("/")[2])
+        if assumed:
+            self._cannot(f"{handler.idstr}: {assumed}")
             return None
         own = self.destination.own(handler)
         if own.why:
