@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from migratable.check import events
+from migratable.check import events, kvm
 from migratable.check.baseline import Baseline
 from migratable.check.registry import look
 from migratable.check.savevm import Replay
@@ -70,11 +70,14 @@ def verdict_of(replay: Replay, source: Mapping[str, Any], profile: Profile) -> V
     """Say what a finished replay means; *source* is handed on."""
     first = replay.refusal
     printed = (*profile.stderr, *replay.stderr)
-    outcome = Outcome.REFUSED if first is not None else Outcome.LOADS
+    unknown = list(replay.undecided)
     if first is None:
         printed += stream_end_note(replay)
-        if replay.undecided:
-            outcome = Outcome.UNKNOWN
+    if profile.stand_in:
+        unknown += kvm.undecided(first, profile)
+    outcome = Outcome.REFUSED if first is not None else Outcome.LOADS
+    if unknown and (first is None or kvm.doubtful(first, profile)):
+        outcome, first = Outcome.UNKNOWN, None
     known = replay.baseline.code_known
     return Verdict(
         outcome=outcome,
@@ -87,6 +90,7 @@ def verdict_of(replay: Replay, source: Mapping[str, Any], profile: Profile) -> V
         unchecked=tuple(
             dict.fromkeys(
                 [
+                    *unknown,
                     *replay.unexamined,
                     *replay.unchecked,
                     *profile.unchecked,
