@@ -8,26 +8,25 @@ found. What it cannot follow it says.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
 
 from migratable.check import audit, command_line, devices, events, stderr
 from migratable.check import ram as ram_records
 from migratable.check.baseline import Baseline
 from migratable.check.commands import Commands
+from migratable.check.findings import finding_of, finding_of_error
 from migratable.check.problem import EIO, MessageRef, Problem, RefusedError, UnexaminedError
 from migratable.check.qemu_file import (
     MOST_AHEAD,
-    QemuFile,
-    Reader,
     StreamEndError,
     footer_of,
     whole,
 )
-from migratable.check.registry import look, rules
-from migratable.check.state import LoadedState, Memory
+from migratable.check.registry import look
+from migratable.check.state import LoadedState
+from migratable.check.tracker import SectionOutcome, Tracker, Untracked
 from migratable.check.vmstate import VMStateLoader
 from migratable.errors import StreamError
 from migratable.facts import targets
@@ -46,63 +45,6 @@ _WHOLE = frozenset({SectionKind.START, SectionKind.FULL})
 _HEADER = re.compile(rb"\x04(?P<id>\x00\x00..)(?P<length>[\x03-\xff])", re.DOTALL)
 _IDSTR = re.compile(rb"[A-Za-z0-9][\w@:./+ -]*", re.ASCII)
 _VERSION = re.compile(r"-?\d+\.\d.*")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SectionOutcome:
-    """What loading one section gave.
-
-    :ivar findings: in the order in which they were made.
-    :ivar unexamined: why it could not be followed; a verdict cannot be ``loads`` then.
-    :ivar unchecked: what was not examined and is not decisive.
-    :ivar consumed: bytes of its body that the destination reads; None when it stopped in it.
-    :ivar state: what was loaded, of sections that rules look at at the stream's end.
-    :ivar self_contained: it depends on the section's own bytes alone.
-    """
-
-    findings: tuple[Finding, ...] = ()
-    unexamined: tuple[str, ...] = ()
-    unchecked: tuple[str, ...] = ()
-    consumed: int | None = None
-    state: LoadedState | None = None
-    self_contained: bool = True
-
-
-class Tracker(Protocol):
-    """What stands between a replay and what it reads (:mod:`migratable.check.cache` tracks it)."""
-
-    @property
-    def memory(self) -> Memory:
-        """The destination's words, shared by all sections."""
-
-    def open(self, section: Section, footer: bytes, following: Callable[[], bytes]) -> Reader:
-        """The bytes of a section."""
-
-    def outcome(self, section: Section, load: Callable[[], SectionOutcome]) -> SectionOutcome:
-        """What loading a section gives: *load* it, or know it."""
-
-    def shown(self, sections: Sequence[Section]) -> Sequence[Section]:
-        """The sections as rules at the stream's end see them."""
-
-
-class Untracked:
-    """Reads and loads; see :class:`Tracker`."""
-
-    def __init__(self, baseline: Baseline) -> None:
-        """Begin with the destination's own memory."""
-        self.memory = Memory(baseline.tables.words)
-
-    def open(self, section: Section, footer: bytes, following: Callable[[], bytes]) -> Reader:
-        """See :class:`Tracker`."""
-        return QemuFile(section.body, footer, following)
-
-    def outcome(self, _section: Section, load: Callable[[], SectionOutcome]) -> SectionOutcome:
-        """See :class:`Tracker`."""
-        return load()
-
-    def shown(self, sections: Sequence[Section]) -> Sequence[Section]:
-        """See :class:`Tracker`."""
-        return sections
 
 
 @dataclass(slots=True)
@@ -631,53 +573,3 @@ class Replay:
         for idstr, handlers in self.baseline.names.items():
             if idstr.rpartition("/")[2] == kind:
                 yield from (f"'{idstr}' {se.instance_id}" for se in handlers)
-
-
-def finding_of(
-    problem: Problem,
-    release: tuple[int, int],
-    device: str | None,
-    instance_id: int | None,
-    links: tuple[MessageRef, ...] = (),
-) -> Finding:
-    """Make a finding of a problem, with the lines that it alone would give.
-
-    :param links: what the loader's main loop adds to a refusal.
-    """
-    if problem.refuses:
-        return finding_of_error(RefusedError(problem, release), links, device, instance_id)
-    severity = Severity(problem.severity) if problem.severity else rules()[problem.rule].severity
-    lines = tuple(stderr.said(words, release) for words in problem.words)
-    return _finding(problem, severity, lines, device, instance_id)
-
-
-def finding_of_error(
-    refused: RefusedError,
-    links: tuple[MessageRef, ...],
-    device: str | None,
-    instance_id: int | None,
-) -> Finding:
-    """Make a finding of what stops the loader."""
-    lines = tuple(stderr.of_refusal(refused, links, refused.release))
-    return _finding(refused.problem, Severity.REFUSES, lines, device, instance_id)
-
-
-def _finding(
-    problem: Problem,
-    severity: Severity,
-    lines: tuple[str, ...],
-    device: str | None,
-    instance_id: int | None,
-) -> Finding:
-    return Finding(
-        rule=problem.rule,
-        severity=severity,
-        summary=problem.summary,
-        explanation=problem.explanation,
-        device=device if device is not None else problem.device,
-        instance_id=instance_id,
-        subsection=problem.subsection,
-        field=problem.field,
-        stderr=lines,
-        facts=problem.facts,
-    )

@@ -32,7 +32,8 @@ from migratable.check.cache.read_tracking import (
 )
 from migratable.check.events import KEPT
 from migratable.check.qemu_file import Reader
-from migratable.check.savevm import Replay, SectionOutcome
+from migratable.check.savevm import Replay
+from migratable.check.tracker import SectionOutcome
 from migratable.profile.model import Profile
 from migratable.stream.model import Section, Span
 from migratable.stream.wire_format import SectionKind
@@ -210,7 +211,7 @@ class Memo:
 class _Tracked:
     """Looks sections up before they are loaded, and tracks those that are.
 
-    It is the replay's :class:`migratable.check.savevm.Tracker`.
+    It is the replay's :class:`migratable.check.tracker.Tracker`.
 
     :ivar past: entries of the sections so far, with their bodies.
     :ivar whole: every section has an entry that is kept.
