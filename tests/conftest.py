@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,8 +11,10 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+import migratable.qemu.accelerator
 from migratable.errors import LabError
 from migratable.lab import Installed, find, folder, installed
+from migratable.qemu.accelerator import missing
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -56,6 +59,7 @@ def pytest_report_header() -> list[str]:
     except LabError as error:
         there = str(error)
     return [
+        f"KVM: {missing() or 'usable'}",
         f"QEMU releases: {there or 'none; get some: migratable lab install 5.2 7.2 10.0 11.1'}",
         f"KVM: {kvm_state()}",
         f"lab: {folder()}",
@@ -78,6 +82,20 @@ def shared_folder() -> Path:
             pytest.fail("the folder shared/ beside the checkout is absent in CI")
         pytest.skip("the folder shared/ beside the checkout (or MIGRATABLE_SHARED) is absent")
     return path
+
+
+@pytest.fixture
+def kvm() -> None:
+    """The test needs a real KVM for x86; it is skipped by its name without one."""
+    why = missing() if platform.machine() == "x86_64" else "this host is no x86"
+    if why:
+        pytest.skip(f"KVM: {why}")
+
+
+@pytest.fixture
+def no_kvm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host without KVM, whatever this one has."""
+    monkeypatch.setattr(migratable.qemu.accelerator, "DEVICE", "/nonexistent/kvm")
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,8 @@
 Boards of four kinds under three releases, and for each one of another shape (``other``: devices
 and sizes that differ). No RAM contents and nothing of this machine is in what is written.
 
-    python tools/make_recorded.py profiles   take the profiles anew (needs the lab's releases)
+    python tools/make_recorded.py profiles [NAME…]
+                                             take them anew (needs the lab's releases)
     python tools/make_recorded.py real       try every pair on the real programs; minutes
     python tools/make_recorded.py            only note what the replay now says to each pair
 
@@ -16,6 +17,7 @@ import argparse
 import ctypes
 import lzma
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -100,10 +102,12 @@ def destinations() -> dict[str, tuple[str, tuple[str, ...]]]:
     return found
 
 
-def take_profiles() -> None:
-    """Take all profiles, without what is of this machine."""
+def take_profiles(names: Sequence[str]) -> None:
+    """Take profiles, all without names, without what is of this machine."""
     ctypes.CDLL(None).personality(_ADDR_NO_RANDOMIZE)
     for name, (release, line) in destinations().items():
+        if names and name not in names:
+            continue
         taken = replace(
             collect(line, release=release, vmstate=False),
             program=(line[0],),
@@ -152,10 +156,11 @@ def main() -> None:
     """Do what is asked for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("what", nargs="?", choices=("profiles", "real"))
-    what = parser.parse_args().what
-    if what == "profiles":
-        take_profiles()
-    note(real=what == "real")
+    parser.add_argument("names", nargs="*", help="with profiles: these alone (pseries-11.1)")
+    options = parser.parse_args()
+    if options.what == "profiles":
+        take_profiles(options.names)
+    note(real=options.what == "real")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@
      ├── LabError                   a QEMU release cannot be had
      ├── PlanError                  a whatif plan, fleet file or batch line is wrong (file, place)
      ├── CaptureError               a running VM cannot be captured safely
+     │    └── NoCopyError           no copy of it can be started to save itself first
      ├── ServiceError               the HTTP service or a Dask scheduler cannot be used
      └── KnowledgeError             the bundled data is inconsistent (a bug of ours)
 
@@ -89,6 +90,10 @@ class PlanError(MigratableError):
 
 class CaptureError(MigratableError):
     """A running VM cannot be captured, or not safely."""
+
+
+class NoCopyError(CaptureError):
+    """No copy of a running VM can be started here; the VM may be fine all the same."""
 
 
 class ServiceError(MigratableError):

@@ -16,12 +16,14 @@ from pathlib import Path
 
 import pytest
 
+from migratable.capture.kept import kept_in
 from migratable.capture.running import Captured, capture_socket
 from migratable.check import check
 from migratable.errors import CaptureError, LabError
 from migratable.profile.collect import collect
 from migratable.rehearse import rehearse
 from migratable.stream import SectionKind, read
+from migratable.stream.fields import decode
 from migratable.verdict import Outcome
 from tests.conftest import Lab
 from tests.guests.machines import GUESTS, Guest, Running
@@ -110,6 +112,83 @@ def test_same_answer_as_full_migration(
             assert (verdict.outcome is Outcome.LOADS) == loads, release
             if verdict.first_refusal is not None:
                 assert verdict.first_refusal.message in said, release
+
+
+@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("name", ["x86-firmware", "ppc-firmware"])
+def test_describes_itself_as_a_full_migration_does(
+    name: str, release: str, lab: Lab, tmp_path: Path
+) -> None:
+    """Fields, their names, types and sizes, by the tables of the program itself."""
+    guest = GUESTS[name]
+    with _running(guest, release, lab, tmp_path) as running:
+        running.qmp("stop")
+        captured = _capture(tmp_path)
+        running.save(tmp_path / "full.mig.gz")
+    assert captured.undescribed == ()
+    ours, theirs = read(captured.data), read(tmp_path / "full.mig.gz")
+    values = 0
+    for mine, full in zip(ours.devices, theirs.devices, strict=True):
+        assert mine.description is not None
+        assert full.description is not None
+        assert mine.description.opaque == full.description.opaque
+        one = [(path, item.type, item.size) for path, item in decode(mine).walk()]
+        assert one == [(path, item.type, item.size) for path, item in decode(full).walk()]
+        values += len(one)
+    assert values > 500
+    kept = kept_in(ours)
+    assert kept is not None
+    arguments = guest.command_line(tmp_path / "disk.img")
+    assert kept.profile.command_line[0] == f"qemu-system-{guest.target}"
+    assert [word for word in kept.profile.command_line if word in arguments] == arguments
+
+
+# Each of these QEMUs dies of a segmentation fault when it saves such a machine.
+CRASHES = [
+    (
+        "11.1",
+        "x86_64",
+        f"{_BARE} -device nvme,serial=a,id=n -drive if=none,id=d,driver=null-co,size=1G "
+        "-device nvme-ns,drive=d,bus=n",
+    ),
+    (
+        "7.2",
+        "x86_64",
+        f"{_BARE} -chardev null,id=a -chardev null,id=b "
+        "-device pci-serial-2x,chardev1=a,chardev2=b",
+    ),
+    ("5.2", "ppc64", "-M mac99,via=pmu -m 256 -accel tcg -display none"),
+]
+
+
+@pytest.mark.parametrize(("release", "target", "line"), CRASHES)
+def test_vm_whose_qemu_would_crash_is_left_alone(
+    release: str, target: str, line: str, lab: Lab, tmp_path: Path
+) -> None:
+    program = lab(release, target).command
+    with Running(program, line.split(), qmp_path=tmp_path / "qmp") as running:
+        with pytest.raises(CaptureError, match="would not survive to save this VM"):
+            _capture(tmp_path)
+        assert running.qmp("query-status")["status"] == "running"
+        assert not [one for one in running.monitor.events if one["event"] == "STOP"]
+
+
+def test_remedy_by_the_guests_processor(lab: Lab, tmp_path: Path) -> None:
+    """The same fix as for a full stream of the same guest."""
+    arguments = "-machine pseries-5.2 -cpu POWER9 -m 256M -nodefaults -accel tcg -display none"
+    arguments += " -serial none"
+    out = tmp_path / "guest.mig"
+    with Running(lab("5.2", "ppc64").command, arguments.split(), qmp_path=tmp_path / "qmp"):
+        out.write_bytes(_capture(tmp_path).data)
+    line = [*lab("10.0", "ppc64").command, *arguments.split(), "-serial", "stdio"]
+    words = [sys.executable, "-m", "migratable", "check", str(out), "--json"]
+    words += ["--hint-seconds", "60"]
+    done = subprocess.run([*words, "--", *line], capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    found = json.loads(done.stdout)
+    (identity,) = [one for one in found["findings"] if one["rule"] == "cpu-identity"]
+    assert identity["hints"][0]["action"] == "-cpu power9_v2.0"
+    assert identity["hints"][0]["verified"] == "rehearsed"
 
 
 def _state(running: Running) -> dict[str, object]:

@@ -47,14 +47,12 @@ def full_stream(
     blocks: Sequence[RamBlock],
     pages: Iterable[Page] = (),
     uuid: bytes | None = None,
-    vmdesc: bool = True,
     early_first: bool = False,
 ) -> Stream:
     """Complete *state*, what :func:`device_state` gives.
 
     :param status: the VM's run state; a paused VM's own stream says so, this command's does not.
     :param uuid: sixteen bytes, when the capability ``validate-uuid`` is on.
-    :param vmdesc: False for a machine with ``suppress-vmdesc``.
     :param early_first: do sections that go before the pages precede the list of blocks too (11.1)?
     """
     sections = [_with_status(one, status) for one in state.sections]
@@ -76,8 +74,9 @@ def full_stream(
         state,
         configuration=Configuration(machine=machine, subsections=subsections),
         elements=elements,
-        # QEMU wants one to be there and does not read it; the VM did not tell what would be in it.
-        vmdesc=describe((), state.page_size) if vmdesc else None,
+        # QEMU wants one to be there and does not read it. A machine with suppress-vmdesc sends
+        # none, and none of it reads so far. What is in it the VM did not tell.
+        vmdesc=describe((), state.page_size),
         trailer=b"",
         ram=None,
     )

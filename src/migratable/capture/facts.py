@@ -24,7 +24,6 @@ class MachineFacts:
     :ivar uuid: of the VM, sixteen bytes; None when it has none.
     """
 
-    suppress_vmdesc: bool = False
     uuid: bytes | None = None
     cpu_type: str = ""
     cpu_features: tuple[Mapping[str, Any], ...] = ()
@@ -70,7 +69,6 @@ def machine_facts(monitor: Monitor, standing: Standing) -> MachineFacts:
         words = tuple(ask("qom-get", path=path, property="feature-words") or ())
     uuid = str((ask("query-uuid") or {}).get("UUID", ""))
     return MachineFacts(
-        suppress_vmdesc=bool(ask("qom-get", path="/machine", property="suppress-vmdesc")),
         uuid=UUID(uuid).bytes if re.fullmatch(r"[0-9a-fA-F-]{36}", uuid) else None,
         cpu_type=str(ask("qom-get", path=path, property="type") or "") if path else "",
         cpu_features=words,

@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from migratable.errors import CaptureError, QemuError
@@ -124,6 +125,21 @@ class LibvirtMonitor:
         self._reader.join(1.0)
         if self._listener.stdout is not None:
             self._listener.stdout.close()
+
+    def process(self) -> int | None:
+        """The process with the domain's UUID on its command line; None when it runs elsewhere."""
+        done = self._run("domuuid", "--domain", self._domain)
+        wanted = done.stdout.strip().lower().encode()
+        if done.returncode != 0 or not wanted:
+            return None
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                words = path.read_bytes().lower().split(b"\0")
+            except OSError:
+                continue
+            if b"-uuid" in words and wanted == words[words.index(b"-uuid") + 1]:
+                return int(path.parent.name)
+        return None
 
     def domain_xml(self) -> str:
         """The domain as libvirt describes it; empty when it does not."""

@@ -14,6 +14,7 @@ import os
 import secrets
 import shutil
 import socket
+import struct
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -51,6 +52,9 @@ class Monitor(Protocol):
     def events(self) -> list[dict[str, Any]]:
         """Events that came since the last call; empty where they cannot be had."""
 
+    def process(self) -> int | None:
+        """The VM's process on this machine; None when it is not known."""
+
 
 class SocketMonitor:
     """A QMP socket of the VM itself.
@@ -68,6 +72,7 @@ class SocketMonitor:
         except OSError as error:
             sock.close()
             raise CaptureError(_no_connection(path, error)) from None
+        self._pid = _listener(sock)
         self._qmp = Qmp(sock)
         try:
             self._qmp.negotiate(GREETING_SECONDS)
@@ -99,9 +104,20 @@ class SocketMonitor:
         self._qmp.events.clear()
         return found
 
+    def process(self) -> int | None:
+        """Who listens at the socket, as the kernel noted it then."""
+        return self._pid
+
     def close(self) -> None:
         """Leave the VM alone."""
         self._qmp.close()
+
+
+def _listener(sock: socket.socket) -> int | None:
+    """The process that listens; None for one of another PID namespace."""
+    size = struct.calcsize("3i")
+    pid, _, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+    return int(pid) or None
 
 
 def _connect(sock: socket.socket, path: Path) -> None:

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from migratable.capture.assemble import device_state, full_stream
+from migratable.capture.copy import Copy, copy_of
 from migratable.capture.facts import machine_facts
 from migratable.capture.guard import SAVE, Standing, examine
+from migratable.capture.kept import Kept, put
 from migratable.capture.loader_pages import loader_pages
 from migratable.capture.monitor import (
     Exchange,
@@ -26,7 +28,7 @@ from migratable.capture.monitor import (
     keeps_descriptors,
 )
 from migratable.capture.source import Confirm, Source
-from migratable.errors import CaptureError
+from migratable.errors import CaptureError, NoCopyError
 from migratable.qemu.qmp import QmpError
 from migratable.rehearse.memory_map import read_mtree
 from migratable.stream import read, write
@@ -54,6 +56,7 @@ class Captured:
     :ivar profile: what else is known of the machine.
     :ivar unchecked: what is missing in the stream, in words.
     :ivar domain_xml: libvirt's description; empty without libvirt.
+    :ivar undescribed: sections whose fields have no names in the stream, and why.
     """
 
     data: bytes = field(repr=False)
@@ -63,6 +66,7 @@ class Captured:
     profile: Profile
     unchecked: tuple[str, ...] = ()
     domain_xml: str = field(default="", repr=False)
+    undescribed: tuple[str, ...] = ()
 
     def facts(self) -> dict[str, object]:
         """For reports."""
@@ -74,6 +78,8 @@ class Captured:
             "pause_ms": None if self.pause is None else round(self.pause * 1000, 3),
             "command_ms": round(self.command_seconds * 1000, 3),
             "unchecked": list(self.unchecked),
+            "undescribed": list(self.undescribed),
+            "command_line_kept": bool(self.profile.command_line),
         }
 
     def source(self, name: str) -> Source:
@@ -84,44 +90,56 @@ class Captured:
         return Source(name=name, stream=read(self.data), profile=self.profile, facts=facts)
 
 
-def capture_live(text: str, *, confirm: Confirm | None = None) -> Captured:
+def capture_live(text: str, *, confirm: Confirm | None = None, untried: bool = False) -> Captured:
     """Capture ``qmp:SOCKET`` or ``libvirt:DOMAIN``; raises as :func:`capture_socket`."""
     kind, _, rest = text.partition(":")
     if not rest:
         what = "a domain's name" if kind == "libvirt" else "the path of a QMP socket"
         raise CaptureError(f"{text!r} names no VM; give {what} after the colon")
     if kind == "libvirt":
-        return capture_domain(rest, confirm=confirm)
-    return capture_socket(Path(rest), confirm=confirm)
+        return capture_domain(rest, confirm=confirm, untried=untried)
+    return capture_socket(Path(rest), confirm=confirm, untried=untried)
 
 
-def capture_socket(path: Path, *, confirm: Confirm | None = None) -> Captured:
+def capture_socket(
+    path: Path, *, confirm: Confirm | None = None, untried: bool = False
+) -> Captured:
     """Capture the VM whose QMP socket this is.
 
     :param confirm: asked before the VM is paused; without it nothing is.
+    :param untried: capture it too when no copy of it can be started here to save itself first.
     :raise CaptureError: When the VM cannot be captured, or it was not confirmed.
     :raise QemuError: When its monitor does not answer.
     """
     monitor = SocketMonitor(path)
     with contextlib.closing(monitor):
-        return capture(monitor, confirm=confirm)
+        return capture(monitor, confirm=confirm, untried=untried)
 
 
-def capture_domain(domain: str, *, confirm: Confirm | None = None) -> Captured:
+def capture_domain(
+    domain: str, *, confirm: Confirm | None = None, untried: bool = False
+) -> Captured:
     """Capture a VM of libvirt by its domain's name; raises as :func:`capture_socket`."""
     from migratable.capture.libvirt import LibvirtMonitor  # noqa: PLC0415 -- often unused
 
     with contextlib.closing(LibvirtMonitor(domain)) as monitor:
-        return replace(capture(monitor, confirm=confirm), domain_xml=monitor.domain_xml())
+        return capture(monitor, confirm=confirm, untried=untried, domain_xml=monitor.domain_xml())
 
 
-def capture(monitor: Monitor, *, confirm: Confirm | None = None) -> Captured:
+def capture(
+    monitor: Monitor,
+    *,
+    confirm: Confirm | None = None,
+    untried: bool = False,
+    domain_xml: str = "",
+) -> Captured:
     """Capture over any :class:`~migratable.capture.monitor.Monitor`; see :func:`capture_socket`."""
     standing = examine(monitor)
     blocks = ram_blocks(hmp(monitor, "info ramblock"))
     memory = read_mtree(hmp(monitor, "info mtree -f"), blocks)
     machine = machine_facts(monitor, standing)
-    _ask(monitor, standing, confirm)
+    copy, why = _copy(monitor, standing, blocks, untried=untried)
+    _ask(monitor, standing, confirm, why=why)
     raw, pause, seconds = _save(monitor, standing)
     state = device_state(raw)
     announced = [RamBlock(id=name, used_length=used) for name, (used, _) in blocks.items()]
@@ -134,19 +152,68 @@ def capture(monitor: Monitor, *, confirm: Confirm | None = None) -> Captured:
         blocks=announced,
         pages=kept.pages,
         uuid=machine.uuid if standing.capabilities.get("validate-uuid") else None,
-        vmdesc=not machine.suppress_vmdesc,
         early_first=standing.version.release > (10, 2),
     )
-    data = write(stream)
+    doubts = [*standing.unchecked, *kept.doubts, *([why] if why else ())]
+    undescribed: tuple[str, ...] = ()
+    profile = machine.profile(standing, b"", blocks)
+    if copy is not None:
+        from migratable.check.describe import describe  # noqa: PLC0415 -- the whole engine
+
+        described = describe(stream, copy.profile)
+        stream = described.stream
+        undescribed = tuple(f"{one.idstr}: {reason}" for one, reason in described.undescribed)
+        profile = replace(profile, command_line=copy.profile.command_line)
+        if copy.unlike:
+            doubts.append(
+                "devices that were plugged in since the start had no part in the copy that saved "
+                f"itself first: {', '.join(copy.unlike)}"
+            )
+    of_vm = Kept(
+        profile=profile,
+        guest=standing.guest_name,
+        status=standing.status,
+        domain_xml=domain_xml,
+    )
+    data = write(put(stream, of_vm))
     read(data)  # what we made must be readable
     return Captured(
         data=data,
         pause=pause,
         command_seconds=seconds,
         standing=standing,
-        profile=machine.profile(standing, data, blocks),
-        unchecked=(*standing.unchecked, *kept.doubts),
+        profile=replace(
+            profile,
+            stream=data,
+            loader=None if copy is None else copy.profile.loader,
+            virtio={} if copy is None else copy.profile.virtio,
+        ),
+        unchecked=tuple(doubts),
+        domain_xml=domain_xml,
+        undescribed=undescribed,
     )
+
+
+def _copy(
+    monitor: Monitor,
+    standing: Standing,
+    blocks: dict[str, tuple[int, int]],
+    *,
+    untried: bool,
+) -> tuple[Copy | None, str]:
+    """A copy of the VM that has saved itself; without one what so is not known.
+
+    :raise CaptureError: When it did not survive, or there is none and that is not accepted.
+    """
+    try:
+        return copy_of(monitor, standing, blocks), ""
+    except NoCopyError as error:
+        if not untried:
+            raise CaptureError(
+                f"{monitor.name}: whether its QEMU survives to save this VM could not be tried: "
+                f"{error}. To capture it all the same say --untried: should QEMU crash, the VM ends"
+            ) from None
+        return None, f"whether its QEMU survives to save this VM was not tried first: {error}"
 
 
 def ram_blocks(text: str) -> dict[str, tuple[int, int]]:
@@ -159,7 +226,7 @@ def ram_blocks(text: str) -> dict[str, tuple[int, int]]:
     return found
 
 
-def _ask(monitor: Monitor, standing: Standing, confirm: Confirm | None) -> None:
+def _ask(monitor: Monitor, standing: Standing, confirm: Confirm | None, *, why: str = "") -> None:
     what = standing.guest_name or monitor.name
     if standing.running:
         words = (
@@ -168,6 +235,8 @@ def _ask(monitor: Monitor, standing: Standing, confirm: Confirm | None) -> None:
         )
     else:
         words = f"Write out the device state of VM {what!r}, which is {standing.status}?"
+    if why:
+        words += f" (not known: {why}; if it crashes, the VM ends)"
     if confirm is None:
         raise CaptureError(
             f"{monitor.name}: capturing pauses this VM for some milliseconds; say --yes"

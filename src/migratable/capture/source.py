@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from migratable.capture.kept import kept_in
 from migratable.errors import ProfileError
 from migratable.stream import Stream, read
 
@@ -73,7 +74,10 @@ def open_source(text: str, *, confirm: Confirm | None = None) -> Source:
         return _profile(text)
     stream = read(path, snapshot=snapshot)
     facts: dict[str, object] = {"kind": "stream", "file": str(path), "container": stream.container}
-    return Source(name=text, stream=stream, facts=facts)
+    kept = kept_in(stream)
+    if kept is None:
+        return Source(name=text, stream=stream, facts=facts)
+    return Source(name=text, stream=stream, profile=kept.profile, facts={**facts, **kept.facts()})
 
 
 def _file(text: str) -> tuple[Path | None, str | None]:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from migratable.stream.cursor import Buffer
+from migratable.stream.cursor import Buffer, counted
+from migratable.stream.model import Section
+from migratable.stream.wire_format import SectionKind
+
+#: Bytes of what follows a section that a loader could read into, at most.
+MOST_AHEAD = 1 << 20
 
 
 class StreamEndError(Exception):
@@ -77,3 +82,18 @@ class QemuFile:
     def signed(self, width: int) -> int:
         """Read a two's complement integer of *width* bytes; raises as :meth:`view` does."""
         return int.from_bytes(self.view(width), "big", signed=True)
+
+
+def whole(section: Section) -> bytes:
+    """A section as it was on the wire, without what is beyond 1 MiB of its body."""
+    parts = [bytes([section.kind]), section.section_id.to_bytes(4, "big")]
+    if section.kind in {SectionKind.START, SectionKind.FULL}:
+        parts += [
+            counted(section.idstr),
+            (section.instance_id & 0xFFFFFFFF).to_bytes(4, "big"),
+            section.version_id.to_bytes(4, "big"),
+        ]
+    parts.append(bytes(section.body[:MOST_AHEAD]))
+    if section.footer:
+        parts.append(b"\x7e" + section.section_id.to_bytes(4, "big"))
+    return b"".join(parts)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from migratable.check import command_line, events, slirp
+from migratable.check import audit, command_line, events, slirp
 from migratable.check import ram as ram_records
 from migratable.check.baseline import Destination
 from migratable.check.commands import Commands
@@ -25,19 +25,19 @@ from migratable.check.problem import (
     RefusedError,
     UnexaminedError,
 )
-from migratable.check.qemu_file import QemuFile, StreamEndError
+from migratable.check.qemu_file import MOST_AHEAD, QemuFile, StreamEndError, whole
 from migratable.check.registry import look
 from migratable.check.state import LoadedState, Memory
 from migratable.check.stderr import of_refusal, said
 from migratable.check.vmstate import Loader
 from migratable.errors import StreamError
+from migratable.facts import targets
 from migratable.profile.model import Profile
 from migratable.profile.tables import Handler
 from migratable.stream.cursor import Cursor
 from migratable.stream.model import Command, Section, Span, Stream, flatten
 from migratable.stream.wire_format import SectionKind
 
-_MOST_AHEAD = 1 << 20
 _MOST_SECTIONS = 1 << 12
 #: Type, number and length of the name of a section, and what names are made of.
 _HEADER = re.compile(rb"\x04(?P<id>\x00\x00..)(?P<length>[\x03-\xff])", re.DOTALL)
@@ -92,13 +92,16 @@ class Replay:
         memory = self._memory()
         ram = self._place_of_ram()
         commands = self._commands()
+        foreign = audit.accelerator(self.destination.profile)
+        for reason in foreign:
+            self._cannot(reason)
         for number, section in enumerate(self._sections):
             self._order = 10 + number
             for command in commands.get(number, ()):
                 self._command(command)
             if number == ram:  # behind what is set up early (virtio-mem, from 11.0 on)
                 self._ram(10 + number)
-            if section.kind in {SectionKind.START, SectionKind.FULL}:
+            if not foreign and section.kind in {SectionKind.START, SectionKind.FULL}:
                 self._order = 10 + number
                 self._section(number, section, memory)
             if number == 0 and not self._footers_agree(section):
@@ -108,6 +111,8 @@ class Replay:
             if isinstance(element, Span) and element.undelimited:
                 self._undelimited(bytes(element.data), memory)
         self._order += 1
+        for reason in audit.whole(self.destination.profile):
+            self._cannot(reason)
         self._show(
             events.StreamLoaded(
                 release=self.release,
@@ -394,7 +399,16 @@ class Replay:
             return None
         own = self.destination.own(handler)
         if own.why:
-            self._cannot(f"{handler.idstr}: {own.why}")
+            if not self._show(
+                events.BodyBegun(
+                    release=self.release,
+                    vmsd=self.destination.tables.vmsds[handler.vmsd],
+                    version=section.version_id,
+                ),
+                outer=(("device-error", place),),  # type: ignore[arg-type]
+                **place,  # type: ignore[arg-type]
+            ):
+                self._cannot(f"{handler.idstr}: {own.why}")
             return None
         loader = self.LOADER(
             tables=self.destination.tables,
@@ -406,6 +420,7 @@ class Replay:
             exists=own.exists,
             sizes=own.sizes,
             own_body=own.body,
+            trusted=targets.wholly(self.destination.profile.target),
         )
         description = section.description
         try:
@@ -442,6 +457,8 @@ class Replay:
             return loader.wire.pos
         finally:
             self.unchecked.extend(loader.unchecked)
+            for name in dict.fromkeys(loader.unexamined):
+                self._cannot(f"{section.idstr}: {name}")
         return None
 
     def _next_header(self, section: Section, data: bytes, begin: int) -> int | None:
@@ -552,10 +569,10 @@ class Replay:
             yield b"\x7e" + section.section_id.to_bytes(4, "big")
         size = 0
         for following in self._sections[number + 1 :]:
-            data = _whole(following)
+            data = whole(following)
             yield data
             size += len(data)
-            if size > _MOST_AHEAD:
+            if size > MOST_AHEAD:
                 return
         if self.stream.eof:
             yield b"\x00"
@@ -568,19 +585,3 @@ class Replay:
         for idstr, handlers in self.destination.names.items():
             if idstr.rpartition("/")[2] == kind:
                 yield from (f"'{idstr}' {handler.instance_id}" for handler in handlers)
-
-
-def _whole(section: Section) -> bytes:
-    from migratable.stream.cursor import counted  # noqa: PLC0415 -- rarely needed
-
-    parts = [bytes([section.kind]), section.section_id.to_bytes(4, "big")]
-    if section.kind in {SectionKind.START, SectionKind.FULL}:
-        parts += [
-            counted(section.idstr),
-            (section.instance_id & 0xFFFFFFFF).to_bytes(4, "big"),
-            section.version_id.to_bytes(4, "big"),
-        ]
-    parts.append(bytes(section.body[:_MOST_AHEAD]))
-    if section.footer:
-        parts.append(b"\x7e" + section.section_id.to_bytes(4, "big"))
-    return b"".join(parts)

@@ -224,5 +224,6 @@ def destination_facts(profile: Profile) -> dict[str, Any]:
         "machine": profile.machine,
         "cpu": profile.cpu_model,
         "accelerator": profile.accelerator,
+        "stand_in_for_kvm": profile.stand_in,
         "kernel": profile.kernel,
     }

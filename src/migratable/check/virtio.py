@@ -32,7 +32,8 @@ def load(loader: Loader, body: LoadedState) -> None:
     live = loader.tables.virtio.get(loader.handler.idstr)
     if live is None:
         raise UnexaminedError(f"{loader.handler.idstr}: the destination's virtio device")
-    if loader.handler.idstr not in loader.tables.pci and not _is_mmio(loader):
+    known = loader.handler.idstr in loader.tables.pci or _is_mmio(loader) or live.ccw
+    if not known:
         raise UnexaminedError(f"{loader.handler.idstr}: a virtio transport that is not known")
     _Virtio(loader, body, live).load()
 
@@ -110,6 +111,9 @@ class _Virtio:
         if _is_mmio(loader):
             loader.wire.skip(3 * 4)  # two feature selectors and the guest's page shift
             return
+        if self._live.ccw:
+            self._channel()
+            return
         index = loader.tables.extra.get("PCIDevice")
         if index is None:
             raise UnexaminedError("the destination's description of PCIDevice was not found")
@@ -129,6 +133,20 @@ class _Virtio:
             return
         loader.wire.skip(16 * self._entries + (self._entries + 7) // 8)
         self._vector("the configuration's")
+
+    def _channel(self) -> None:
+        """hw/s390x/virtio-ccw.c: virtio_ccw_load_config; version 1 whatever the table's is."""
+        loader = self._loader
+        index = loader.tables.extra.get("s390_virtio_ccw_dev")
+        if index is None:
+            raise UnexaminedError("the destination's description of s390_virtio_ccw_dev")
+        own = self._body.own.child("s390_virtio_ccw_dev") if self._body.own is not None else None
+        try:
+            child = loader.state(index, self._live.ccw, 1, self._body, None, own)
+        except RefusedError as refused:
+            refused.report()
+            raise
+        self._body.children["s390_virtio_ccw_dev"] = [child]
 
     def _vector(self, whose: str) -> None:
         vector = self._loader.wire.unsigned(2)
@@ -163,7 +181,9 @@ class _Virtio:
                     errno=EPERM,
                 )
                 raise refused
-            if self._entries is not None:
+            if self._live.ccw:
+                wire.skip(2)  # virtio_ccw_load_queue: a vector, which is not looked at
+            elif self._entries is not None:
                 self._vector(f"queue {number}'s")
         return tuple(queues)
 

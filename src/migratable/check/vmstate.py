@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from migratable.check import devices, events
 from migratable.check import field_exists as existence
+from migratable.check.guide import SIZED, Guide
 from migratable.check.problem import (
     EIO,
     MessageRef,
@@ -23,8 +24,9 @@ from migratable.check.problem import (
 from migratable.check.qemu_file import QemuFile, StreamEndError
 from migratable.check.registry import look
 from migratable.check.state import LoadedState, Memory
+from migratable.facts import targets
 from migratable.profile.model import Profile
-from migratable.profile.tables import Flag, Handler, LoaderTables, VmField, Vmsd
+from migratable.profile.tables import LOAD_HOOKS, Flag, Handler, LoaderTables, VmField
 from migratable.stream.vmdesc import VmsdBody
 
 # Plain integers: operations on enum.IntFlag would take half of a replay's time.
@@ -50,7 +52,6 @@ _LAST_ASSERTION = ("migration/vmstate.c", 172)
 _DEEPEST = 64
 #: Longer arrays of plain structures are passed over at once.
 _FEW = 64
-_LOAD_HOOKS = frozenset({"pre_load", "pre_load_errp", "post_load", "post_load_errp", "load_old"})
 _SUBSECTION = 0x05
 #: ``'0'`` and ``'1'`` before an element of an array that the loader allocates.
 _MARKERS = {0x30: False, 0x31: True}
@@ -68,6 +69,8 @@ class Loader:
     :ivar sizes: bytes of fields in the destination's own stream, by description and field name.
     :ivar follow: body descriptions of the stream itself, used where nothing else tells.
     :ivar problems: what rules said that does not refuse.
+    :ivar trusted: whether all code that a description may have was read on this target.
+    :ivar unexamined: what was not; the section was followed all the same.
     """
 
     tables: LoaderTables
@@ -82,6 +85,8 @@ class Loader:
     own_body: LoadedState | None = None
     problems: list[Problem] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
+    trusted: bool = True
+    unexamined: list[str] = field(default_factory=list)
     depth: int = 0
     trail: list[str] = field(default_factory=list)
     _stated: int | None = None
@@ -128,6 +133,8 @@ class Loader:
             index=index, vmsd=vmsd, opaque=opaque, version=version, parent=parent, own=own
         )
         self.begun(body)
+        if not vmsd.name:
+            raise UnexaminedError("a description that the destination has as a stub alone")
         if self.depth > _DEEPEST:
             raise UnexaminedError(f"{vmsd.name} is nested too deeply")
         self.show(events.BodyBegun(release=self.release, vmsd=vmsd, version=version))
@@ -146,11 +153,13 @@ class Loader:
                 ),
             )
         self.depth += 1
-        guide = _Guide(description, vmsd)
+        guide = Guide(description, vmsd)
         for position, item in enumerate(vmsd.fields):
             self._field(body, position, item, guide)
         self._subsections(body, description)
         self.depth -= 1
+        if not self.trusted and vmsd.has_own_code:
+            self._examined(vmsd.name)
         if "post_load" in vmsd.hooks or "post_load_errp" in vmsd.hooks:
             self._hook(
                 body,
@@ -164,6 +173,11 @@ class Loader:
                 ),
             )
         return body
+
+    def _examined(self, name: str) -> None:
+        target = self.profile.target
+        if not targets.examined(target, name):
+            self.unexamined.append(targets.unexamined(target, name))
 
     def begun(self, body: LoadedState) -> None:
         """A body is about to be loaded; for those who watch what is read of it."""
@@ -187,7 +201,7 @@ class Loader:
 
     # -- fields ---------------------------------------------------------------------------------
 
-    def _exists(self, body: LoadedState, position: int, item: VmField, guide: _Guide) -> bool:
+    def _exists(self, body: LoadedState, position: int, item: VmField, guide: Guide) -> bool:
         if not item.test:
             return item.version <= body.version
         if item.info == "pci config":
@@ -253,7 +267,7 @@ class Loader:
             size -= 1 << 32
         return size * item.size if item.flags & _MULTIPLY else size
 
-    def _field(self, body: LoadedState, position: int, item: VmField, guide: _Guide) -> None:
+    def _field(self, body: LoadedState, position: int, item: VmField, guide: Guide) -> None:
         if not self._exists(body, position, item, guide):
             body.missing.add(item.name)
             if item.flags & _MUST_EXIST:
@@ -278,13 +292,14 @@ class Loader:
             width = self._simple(item.vmsd)
             if width is not None:
                 try:
-                    self.wire.skip(width * count)
+                    body.values[item.name] = self.wire.view(width * count)
                 except StreamEndError:
                     raise self._short(body, item) from None
                 return
         own = body.own.children.get(item.name, ()) if body.own is not None else ()
+        stride = item.stride if item.flags & _ARRAY_OF_POINTER else size
         for number in range(count):
-            element = first + size * number
+            element = first + stride * number
             if item.flags & _AUTO_ALLOC:
                 if not self._marked(body, item):
                     continue
@@ -296,7 +311,7 @@ class Loader:
                         f"which elements of {body.vmsd.name}:{item.name} exist is not known"
                     )
                 element = pointer
-                if not element and size:
+                if not element and stride:
                     self._null(body, item)
                     continue
             try:
@@ -324,12 +339,12 @@ class Loader:
     def _simple(self, index: int | None) -> int | None:
         """Bytes of a body of plain numbers alone, None when it has to be looked at."""
         vmsd = None if index is None else self.tables.vmsds[index]
-        if vmsd is None or vmsd.subsections or vmsd.hooks & _LOAD_HOOKS:
+        if vmsd is None or vmsd.subsections or vmsd.hooks & LOAD_HOOKS:
             return None
         size = 0
         for item in vmsd.fields:
             plain = PLAIN.get(item.info)
-            if item.info in _SIZED and not item.flags & _VBUFFER:
+            if item.info in SIZED and not item.flags & _VBUFFER:
                 plain = item.size
             if item.test or plain is None or item.version > vmsd.version:
                 return None
@@ -345,7 +360,7 @@ class Loader:
         """
         found = self.memory.get(at, 8)
         if found == 0 and needed > 0 and not self.own:
-            if self.profile.wants_kvm and self.profile.accelerator != "kvm":
+            if self.profile.stand_in:
                 raise UnexaminedError(f"{body.vmsd.name}:{item.name} may be there under KVM only")
             file, line = _ASSERTION.get(self.release, _LAST_ASSERTION)
             raise RefusedError(
@@ -512,74 +527,10 @@ class Loader:
                 raise
 
 
-class _Guide:
-    """The stream's own description of a body, followed field by field."""
-
-    __slots__ = ("_at", "_fields", "_items", "_names", "known")
-
-    def __init__(self, description: VmsdBody | None, vmsd: Vmsd) -> None:
-        self.known = description is not None
-        self._fields = description.fields if description is not None else ()
-        self._at = 0
-        self._items = vmsd.fields
-        self._names: tuple[str, ...] = ()
-
-    def has(self, position: int) -> bool:
-        """Whether the next field that was written is the table's at *position*."""
-        if self._at >= len(self._fields):
-            return False
-        item = self._items[position]
-        entry = self._fields[self._at]
-        if item.info in _SIZED and not item.flags & _VBUFFER and entry.size != item.size:
-            return False
-        if not self._names:
-            self._names = _described_names(self._items)
-        return entry.name == self._names[position]
-
-    def take(self, position: int, count: int) -> tuple[tuple[VmsdBody, ...], int | None]:
-        """Move behind a field's entries; the bodies of its elements, and its bytes if stated."""
-        if not self.known or not self.has(position):
-            return (), None
-        bodies: list[VmsdBody] = []
-        taken = size = 0
-        while taken < max(count, 1) and self._at < len(self._fields) and self.has(position):
-            entry = self._fields[self._at]
-            if taken and entry.array_len is not None and taken + entry.count > count:
-                break
-            self._at += 1
-            size += entry.total_size
-            if entry.type == "ptr-marker" and self._items[position].flags & _AUTO_ALLOC:
-                # The object's own entry follows, unless there is none.
-                taken += self._at >= len(self._fields) or self._fields[self._at].struct is None
-                continue
-            taken += entry.count
-            if entry.struct is not None:
-                bodies.extend([entry.struct] * min(entry.count, count))
-            bodies.extend(entry.elements)
-        return tuple(bodies), size
-
-
-def _described_names(fields: tuple[VmField, ...]) -> tuple[str, ...]:
-    """Names as vmdesc has them: one that a table has twice gets its number (``config[1]``)."""
-    times: dict[str, int] = {}
-    for item in fields:
-        times[item.name] = times.get(item.name, 0) + 1
-    seen: dict[str, int] = {}
-    names: list[str] = []
-    for item in fields:
-        number = seen.get(item.name, 0)
-        seen[item.name] = number + 1
-        names.append(f"{item.name}[{number}]" if times[item.name] > 1 else item.name)
-    return tuple(names)
-
-
 def _stored(item: VmField, width: int) -> int:
     """Width in memory of a number: ``int32`` types are stored as they come."""
     return item.size if item.size in {1, 2, 4, 8} and item.info == "bool" else width
 
-
-#: Types whose size on the wire is that of the table.
-_SIZED = frozenset({"pci config", "buffer", "unused_buffer"})
 
 #: Types whose elements are plain numbers: width on the wire in bytes.
 PLAIN: dict[str, int] = {

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from migratable.commandline import CommandLine
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -20,6 +26,13 @@ from_file = click.option(
 )
 release = click.option(
     "--release", metavar="X.Y", help="Use this lab release in the place of the program."
+)
+program = click.option(
+    "--program",
+    "program",
+    metavar="PATH",
+    type=click.Path(exists=True, dir_okay=False),
+    help="The program to start for --to, when it is neither in the lab nor on PATH.",
 )
 yes = click.option("--yes", is_flag=True, help="Do not ask before a running VM is paused.")
 
@@ -51,4 +64,55 @@ def given_line(command_line: tuple[str, ...], command_file: Any) -> list[str] | 
         return list(command_line) or None
     if command_line:
         raise click.UsageError("give the command line after -- or in a file, not both")
-    return str(command_file.read(_MOST + 1))
+    text = str(command_file.read(_MOST + 1))
+    _look_at_program(text)
+    return text
+
+
+_QEMU = re.compile(r"qemu|kvm")
+
+
+def _look_at_program(text: str) -> None:
+    """A file is data, from anywhere: only a program of QEMU is started that others cannot write.
+
+    :raise click.UsageError: when it names another.
+    """
+    from migratable.commandline import parse
+    from migratable.errors import CommandLineError
+
+    try:
+        words = parse(text, need_program=False).program
+    except CommandLineError:
+        return  # it is said where it is read
+    path = Path(words[0]) if words else Path()
+    if not words or "/" not in words[0] or not path.exists():
+        return  # looked for in the lab and on PATH
+    found = path.resolve().stat()
+    safe = found.st_uid in {0, os.geteuid()} and not found.st_mode & 0o002
+    if not safe or not _QEMU.search(path.name):
+        raise click.UsageError(
+            f"the file names the program {words[0]}, which is "
+            + ("no QEMU" if safe else "another user's to change")
+            + "; if you trust it, give the command line after --"
+        )
+
+
+def for_profile(name: str, program: str | None, release: str | None = None) -> CommandLine:
+    """The command line of a profile, with a program that may be started for it.
+
+    :param release: a lab release that will stand in the place of the program.
+    :raise click.UsageError: when there is none.
+    """
+    from migratable.commandline import parse
+    from migratable.profile.at_hand import at_hand
+    from migratable.profile.bundled import find
+
+    profile = find(name)
+    if not profile.command_line:
+        raise click.UsageError(f"profile {name!r} has no command line to start")
+    if release is not None:
+        return parse(list(profile.command_line), need_program=False)
+    found = at_hand(profile, program=(program,) if program else ())
+    if found.line is None:
+        raise click.UsageError(f"profile {name!r} cannot be started here: {found.why}")
+    return found.line

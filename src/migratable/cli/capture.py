@@ -20,15 +20,31 @@ import click
     help="Write the stream here; readable by you alone.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask before the VM is paused.")
+@click.option(
+    "--untried",
+    is_flag=True,
+    help="Capture it too when no copy of it can be started here to save itself first.",
+)
 @click.option("--force", is_flag=True, help="Write over an existing FILE.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
-def command(source: str, output: Path, form: str, *, yes: bool, force: bool, as_json: bool) -> None:
+def command(
+    source: str,
+    output: Path,
+    form: str,
+    *,
+    yes: bool,
+    untried: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
     r"""Take the device state of a running VM; it is paused for milliseconds and runs on.
 
     FILE is a stream that check and rehearse treat like one of an ordinary migration: all devices,
     and of RAM only the few pages that loaders read. First the VM is asked questions that only
-    read: a VM with a migration, a job or a dump under way is left alone.
+    read: a VM with a migration, a job or a dump under way is left alone. Then an inert copy of it
+    saves itself: should its QEMU crash or refuse, the VM is left alone too. FILE keeps the VM's
+    command line (and libvirt's definition), without secrets.
 
     \b
     migratable capture qmp:/run/guest/qmp.sock -o guest.mig
@@ -46,7 +62,7 @@ def command(source: str, output: Path, form: str, *, yes: bool, force: bool, as_
         raise CaptureError(f"{output} is there already; name another file, or say --force")
     if not output.absolute().parent.is_dir():
         raise CaptureError(f"{output}: its folder is not there")
-    captured = capture_live(source, confirm=asker(yes=yes))
+    captured = capture_live(source, confirm=asker(yes=yes), untried=untried)
     write_private(output, captured.data, replace=force)
     facts = {"file": str(output), "bytes": len(captured.data), **captured.facts()}
     if as_json or form == "json":
@@ -63,6 +79,8 @@ def command(source: str, output: Path, form: str, *, yes: bool, force: bool, as_
         f"{output}: {standing.machine} of QEMU {standing.version}, {len(captured.data):,} bytes; "
         f"{pause}"
     )
+    for text in captured.undescribed:
+        click.echo(f"not described: {text}", err=True)
     for text in captured.unchecked:
         click.echo(f"not examined: {text}", err=True)
     sys.stdout.flush()

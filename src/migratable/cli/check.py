@@ -14,6 +14,7 @@ from migratable.cli import _options
 
 if TYPE_CHECKING:
     from migratable.capture.source import Source
+    from migratable.commandline import CommandLine
     from migratable.profile.model import Profile
     from migratable.verdict import Verdict
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 )
 @_options.from_file
 @_options.release
+@_options.program
 @click.option(
     "--rehearse",
     "rehearses",
@@ -60,6 +62,7 @@ def command(
     to: str | None,
     command_file: Any,
     release: str | None,
+    program: str | None,
     rehearses: bool,
     hints: bool,
     hint_seconds: float,
@@ -83,24 +86,31 @@ def command(
     \b
     migratable check guest.mig --to host7
     migratable check guest.mig -- qemu-system-ppc64 -M pseries-4.1 -cpu POWER9 -m 4G …
+    migratable check captured.mig --release 10.0
     migratable check qmp:/run/guest.sock --from /var/log/libvirt/qemu/guest.log
     """
     given = _options.given_line(command_line, command_file)
-    if (to is None) == (given is None):
+    if (to is not None and given is not None) or (to is None and given is None and not release):
         raise click.UsageError(
-            "one destination is needed: --to NAME, or its command line after --, or --from FILE"
+            "one destination is needed: --to NAME, or its command line after --, or --from FILE; "
+            "for a capture, which keeps its VM's command line, --release X.Y will do"
         )
-    if rehearses and to is not None and release is None:
-        given = _command_of(to)
+    if program is not None and to is None:
+        raise click.UsageError("--program goes with --to")
+    started: list[str] | str | CommandLine | None = given
+    if rehearses and to is not None:
+        started = _options.for_profile(to, program, release)
     from migratable.capture.source import open_source
     from migratable.cli._confirm import asker
 
     opened = open_source(source, confirm=asker(yes=yes))
+    if to is None and given is None:
+        given = started = _own_line(opened)
     profile, verdict = _predict(opened, to, given, release, timeout)
     if rehearses:
-        verdict = _rehearsed(opened, given, release, timeout, verdict, profile)
+        verdict = _rehearsed(opened, started, release, timeout, verdict, profile)
     if hints:
-        verdict = _with_hints(verdict, opened, to, given, release, form, hint_seconds)
+        verdict = _with_hints(verdict, opened, to, started, release, program, form, hint_seconds)
     verdict = _decided(verdict, None if no_project else project_file, look=not no_project)
     if form == "json":
         click.echo(json.dumps(verdict.to_json(), ensure_ascii=False))
@@ -111,13 +121,13 @@ def command(
     sys.exit(verdict.outcome.exit_status)
 
 
-def _command_of(name: str) -> list[str]:
-    from migratable.profile.bundled import find
-
-    found = find(name)
-    if not found.command_line:
-        raise click.UsageError(f"profile {name!r} has no command line to rehearse with")
-    return list(found.command_line)
+def _own_line(opened: Source) -> list[str]:
+    """The source's own command line, for a destination that is started in the same way."""
+    if opened.profile is None or not opened.profile.command_line:
+        raise click.UsageError(
+            f"{opened.name} does not say its VM's command line; give the destination's after --"
+        )
+    return list(opened.profile.command_line)
 
 
 def _predict(
@@ -157,7 +167,7 @@ def _predict(
 
 def _rehearsed(
     opened: Source,
-    given: list[str] | str | None,
+    given: list[str] | str | CommandLine | None,
     release: str | None,
     timeout: float,
     predicted: Verdict,
@@ -190,8 +200,9 @@ def _with_hints(
     verdict: Verdict,
     opened: Source,
     to: str | None,
-    given: list[str] | str | None,
+    given: list[str] | str | CommandLine | None,
     release: str | None,
+    program: str | None,
     form: str,
     seconds: float,
 ) -> Verdict:
@@ -209,12 +220,12 @@ def _with_hints(
             found = tried(
                 verdict,
                 opened.stream,
-                given or list(find(to or "").command_line),
+                given or _options.for_profile(to or "", program, release),
                 release=release,
                 budget_seconds=seconds,
                 progress=progress,
             )
-    except CommandLineError:
+    except (CommandLineError, click.UsageError):
         if to is None:
             raise
     if to is None or any(hint.verified for one in found.findings for hint in one.hints):

@@ -174,7 +174,7 @@ def _show(profile: Profile, form: str) -> None:
     line("QEMU", f"{profile.version}{package}")
     pvr = "" if profile.pvr is None else f" (PVR {profile.pvr:#010x})"
     line("machine", f"{profile.machine}, {profile.cpu_model or 'no CPU'}{pvr}, {profile.target}")
-    real = " (the command line asks for KVM)" if profile.wants_kvm else ""
+    real = " in the place of KVM" if profile.stand_in else ""
     line("taken", f"{profile.taken} under {profile.accelerator}{real}, Linux {profile.kernel}")
     line("RAM blocks", ", ".join(f"{name} {_size(s[0])}" for name, s in profile.ram_blocks.items()))
     if profile.stream:

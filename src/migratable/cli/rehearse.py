@@ -13,6 +13,7 @@ from migratable.cli import _options
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from migratable.commandline import CommandLine
     from migratable.errors import MigratableError
     from migratable.rehearse import Destination
     from migratable.verdict import Verdict
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     multiple=True,
     help="Try this lab release in the place of the command line's program; may be repeated.",
 )
+@_options.program
 @click.option(
     "--alive",
     is_flag=True,
@@ -54,6 +56,7 @@ def command(
     profiles: tuple[str, ...],
     command_file: Any,
     releases: tuple[str, ...],
+    program: str | None,
     alive: bool,
     watch: float | None,
     timeout: float,
@@ -80,7 +83,7 @@ def command(
     from migratable.capture.source import is_live, open_source
     from migratable.cli._confirm import asker
 
-    destinations = _destinations(command_lines, profiles, command_file, releases)
+    destinations = _destinations(command_lines, profiles, command_file, releases, program)
     if is_live(source):
         if alive:
             raise click.UsageError(f"{source} is captured without its memory; --alive needs that")
@@ -128,10 +131,11 @@ def _destinations(
     profiles: tuple[str, ...],
     command_file: Any,
     releases: tuple[str, ...],
+    program: str | None,
 ) -> list[Destination]:
     from migratable.rehearse import Destination
 
-    lines: list[tuple[str, list[str] | str]] = []
+    lines: list[tuple[str, list[str] | str | CommandLine]] = []
     words: list[str] = []
     for word in (*command_lines, "--"):
         if word != "--":
@@ -140,15 +144,8 @@ def _destinations(
             lines.append((words[0].rpartition("/")[2], words))
             words = []
     if command_file is not None:
-        lines.append((command_file.name, command_file.read((4 << 20) + 1)))
-    if profiles:
-        from migratable.profile.bundled import find
-
-        for name in profiles:
-            found = find(name)
-            if not found.command_line:
-                raise click.UsageError(f"profile {name!r} has no command line to start")
-            lines.append((name, list(found.command_line)))
+        lines.append((command_file.name, _options.given_line((), command_file) or ""))
+    lines += [(name, _options.for_profile(name, program, *releases[:1])) for name in profiles]
     if not lines:
         raise click.UsageError(
             "no destination; give its QEMU command line after --, or --to PROFILE, or --from FILE"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from migratable.commandline.option import Fields
 from migratable.errors import CommandLineError
+from migratable.releases import MachineType
 
 IMAGE = "hda"
 ALIASES = {"M": "machine"}
@@ -110,14 +112,34 @@ class CommandLine:
     @property
     def accelerator(self) -> str:
         """The accelerator that the line asks for first; empty when it leaves it to the program."""
-        if any(True for _ in self.all("enable-kvm")):
-            return "kvm"
-        accel = next((option.fields.get("accel") for option in self.all("accel")), None)
-        accel = accel or self.get("machine", "accel")
-        if accel is None and self.program:  # qemu-kvm and kvm have KVM as their default
+        return next(iter(self.accelerators), "")
+
+    @property
+    def accelerators(self) -> tuple[str, ...]:
+        """Accelerators in the order in which QEMU tries them (``system/vl.c``).
+
+        Of ``-accel`` each; of ``-machine accel=``, ``-enable-kvm`` and ``-no-kvm`` the last. Empty:
+        the line leaves it to the program.
+        """
+        named = self.named_accelerators
+        if not named and self.program:  # qemu-kvm and kvm have KVM as their default
             name = self.program[0].rpartition("/")[2]
-            return "kvm" if name in {"kvm", "kvm-spice", "qemu-kvm"} else ""
-        return (accel or "").split(":")[0]
+            return ("kvm",) if name in {"kvm", "kvm-spice", "qemu-kvm"} else ()
+        return named
+
+    @property
+    def named_accelerators(self) -> tuple[str, ...]:
+        """:attr:`accelerators`, of the line's own options alone."""
+        options = tuple(option.fields.get("accel") or "" for option in self.all("accel"))
+        if options:
+            return options
+        named = None
+        for option in self.options:
+            if option.name == "machine":
+                named = option.fields.get("accel", named)
+            elif option.name in {"enable-kvm", "no-kvm"}:
+                named = "kvm" if option.name == "enable-kvm" else "tcg"
+        return tuple(named.split(":")) if named else ()
 
     def devices(self) -> Iterator[tuple[Option, str, str]]:
         """All ``-device`` options with driver and id (empty when it has none)."""
@@ -208,6 +230,22 @@ class CommandLine:
             if global_of(option)[:2] == (driver, prop):
                 line = line.replace(option)
         return line if value is None else line.append("global", f"{driver}.{prop}={value}")
+
+
+def target_of(line: CommandLine) -> str:
+    """Target from the program's name: ``x86_64``, ``ppc64``; empty when it does not tell."""
+    name = line.program[0].rpartition("/")[2] if line.program else ""
+    found = re.match(r"qemu-system-([a-z0-9_]+)", name)
+    if found:
+        return found[1]
+    if len(line.program) > 1:
+        return line.program[1]
+    family = MachineType.parse(line.machine or "").family
+    if family.startswith("pseries"):
+        return "ppc64"
+    if family in {"pc", "q35", "pc-q35", "pc-i440fx", "isapc"}:
+        return "x86_64"
+    return ""
 
 
 def global_of(option: Option) -> tuple[str, str, str]:

@@ -41,6 +41,7 @@ IMPLIED_KEY = {
     "netdev": "type",
     "nic": "type",
     "numa": "type",
+    "option-rom": "romfile",
     "object": "qom-type",
     "rtc": "base",
     "smp": "cpus",
@@ -56,22 +57,42 @@ JSON_OPTIONS = frozenset(
 Pair = tuple[str, str | None]
 
 
-def _split(text: str) -> Iterator[str]:
-    """Split at single commas, with ``,,`` resolved."""
-    part: list[str] = []
+def _split(text: str, implied: str | None) -> Iterator[tuple[str | None, str | None]]:
+    """Take text apart as ``get_opt_name_value`` does: a key ends at the first ``=`` or comma.
+
+    :return: pairs; key None stands for the implied key, value None for a flag.
+    """
     at = 0
+    first = implied is not None
+    while at < len(text):
+        end = at
+        while end < len(text) and text[end] not in "=,":
+            end += 1
+        key: str | None = text[at:end]
+        is_flag = end == len(text) or text[end] == ","
+        if is_flag and first:
+            key, is_flag, end = None, False, at - 1
+        if is_flag:
+            if key:
+                yield key, None
+            at = end + 1
+        else:
+            value, at = _value(text, end + 1)
+            yield key, value
+        first = False
+
+
+def _value(text: str, at: int) -> tuple[str, int]:
+    """A value up to a single comma, with ``,,`` resolved, and the place behind that comma."""
+    part: list[str] = []
     while at < len(text):
         if text[at] == ",":
-            if text.startswith(",,", at):
-                part.append(",")
-                at += 2
-                continue
-            yield "".join(part)
-            part = []
-        else:
-            part.append(text[at])
+            if not text.startswith(",,", at):
+                break
+            at += 1
+        part.append(text[at])
         at += 1
-    yield "".join(part)
+    return "".join(part), at + 1
 
 
 def _flatten(value: Any, prefix: str) -> Iterator[tuple[str, str]]:
@@ -121,13 +142,13 @@ class Fields:
         implied = IMPLIED_KEY.get(option)
         pairs: list[Pair] = []
         stands_first = None
-        for number, part in enumerate(_split(text)):
-            key, equals, value_text = part.partition("=")
-            if not number and implied and not equals:
-                pairs.append((implied, part))
+        for key, value_text in _split(text, implied):
+            if key is None:
+                assert implied is not None
+                pairs.append((implied, value_text))
                 stands_first = implied
-            elif part:
-                pairs.append((key, value_text if equals else None))
+            else:
+                pairs.append((key, value_text))
         return cls(pairs=tuple(pairs), implied=stands_first)
 
     @classmethod

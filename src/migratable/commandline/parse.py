@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from migratable.commandline import pasted_text as text_forms
 from migratable.commandline.line import ALIASES, IMAGE, CommandLine, Option
-from migratable.commandline.names import FLAGS, KNOWN
 from migratable.errors import CommandLineError
+from migratable.facts.options import FLAGS, KNOWN
 
 _TARGETS = frozenset(
     [

@@ -19,8 +19,8 @@ import quopri
 import re
 import shlex
 
-from migratable.commandline.names import BLANKS_IN_VALUE, FLAGS, KNOWN
 from migratable.errors import CommandLineError
+from migratable.facts.options import BLANKS_IN_VALUE, FLAGS, KNOWN
 
 PROGRAM = re.compile(
     r"(?:[^\s'\"=]*[/\\])?(?:qemu-system-[a-z0-9_]+|qemu-kvm|qemu-kiwi|kvm-spice|kvm|qemu)"

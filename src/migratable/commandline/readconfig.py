@@ -5,6 +5,9 @@ Format (``qemu_config_foreach`` in ``util/qemu-config.c``)::
     [group]  or  [group "id"]
       key = "value"
     # comment
+
+Groups are those of ``CONFIG_GROUPS``; a file that names another is refused, as QEMU refuses it
+(``There is no option group``), so no group can be an option that has no handler.
 """
 
 from __future__ import annotations
@@ -15,15 +18,9 @@ from pathlib import Path
 
 from migratable.commandline.line import CommandLine, Option
 from migratable.commandline.option import IMPLIED_KEY, Fields
+from migratable.facts.properties import CONFIG_GROUPS
+from migratable.regular_file import open_regular
 
-_GROUPS = {
-    "memory": "m",
-    "smp-opts": "smp",
-    "boot-opts": "boot",
-    "fw_cfg": "fw_cfg",
-    "rtc": "rtc",
-    "action": "action",
-}
 _SECTION = re.compile(r"\[\s*([\w-]+)(?:\s+\"([^\"]*)\")?\s*\]")
 _MEMBER = re.compile(r"([\w.-]+)\s*=\s*\"([^\"]*)\"")
 _LIMIT = 1 << 20
@@ -46,13 +43,16 @@ def expand(line: CommandLine) -> CommandLine:
 def _read(option: Option) -> list[Option]:
     path = Path(option.value or "")
     try:
-        with path.open("rb") as stream:
-            text = stream.read(_LIMIT).decode("utf-8", "replace")
+        with open_regular(path) as stream:
+            data = stream.read(_LIMIT + 1)
     except OSError as error:
         raise option.error(
             f"Could not open '{path}': {error.strerror}. The file is a part of the machine: "
             "copy it here from the destination and name its place"
         ) from None
+    if len(data) > _LIMIT:
+        raise option.error(f"'{path}' has more than {_LIMIT} bytes")
+    text = data.decode("utf-8", "replace")
     found: list[tuple[str, str, list[tuple[str, str]]]] = []
     for number, raw in enumerate(text.splitlines(), 1):
         words = raw.strip()
@@ -69,7 +69,9 @@ def _read(option: Option) -> list[Option]:
 
 
 def _option(origin: Option, place: str, group: str, members: list[tuple[str, str]]) -> Option:
-    name = _GROUPS.get(group, group)
+    name = CONFIG_GROUPS.get(group)
+    if name is None:
+        raise origin.error(f"{place}: There is no option group '{group}'")
     implied = IMPLIED_KEY.get(name)
     first = [pair for pair in members if pair[0] == implied]
     rest = [pair for pair in members if pair[0] != implied]

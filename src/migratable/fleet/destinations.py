@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import re
 import subprocess
 import zlib
@@ -247,16 +248,24 @@ def _cache_path(
     from migratable.profile import probe_options  # noqa: PLC0415
     from migratable.profile.model import SCHEMA  # noqa: PLC0415
     from migratable.qemu import vmstate_dump  # noqa: PLC0415
+    from migratable.qemu.accelerator import choose  # noqa: PLC0415
     from migratable.qemu.program import program_release, resolve  # noqa: PLC0415
     from migratable.qemu.start import inert_line  # noqa: PLC0415
 
     program = resolve(line, release=release)
     number = program_release(program.command)
-    quiet = inert_line(line, release=number, ram_sizes=ram_sizes, strict=True)
+    chosen = choose(line, program.command)
+    quiet = inert_line(line, release=number, ram_sizes=ram_sizes, accelerator=chosen, strict=True)
     words = words_key(quiet.plain_argv)
     dated = sorted(one.name for one in line.options if one.name in probe_options.DATED)
     files = sorted((str(path), size) for path, size in quiet.files.items())
-    seen = (__version__, SCHEMA, words, files, quiet.kvm, quiet.kvmclock, quiet.helpers, dated)
+    kvm = (
+        quiet.kvm,
+        chosen,
+        os.uname().release,
+        quiet.kvmclock,
+    )  # what the kernel says is kept too
+    seen = (__version__, SCHEMA, words, files, kvm, quiet.helpers, dated)
     digest = hashlib.blake2b(repr(seen).encode("utf-8", "surrogateescape"), digest_size=16)
     return cache_folder() / f"{vmstate_dump.identity(program.command)}-{digest.hexdigest()}"
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from migratable.errors import QemuError
 from migratable.fleet.distribute import Job, distribute
-from migratable.fleet.local_program import AtHand, at_hand
 from migratable.fleet.results import Result, Results
+from migratable.profile.at_hand import AtHand, at_hand
 from migratable.rehearse.rewrite import prepare
 from migratable.stream import Stream, write
 from migratable.stream.edit import elide_ram

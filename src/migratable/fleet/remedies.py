@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from migratable.commandline import CommandLine, parse
+from migratable.commandline import CommandLine
 from migratable.errors import MigratableError
 from migratable.fleet.causes import Key, key_of, refusing
 from migratable.fleet.cells import Answer
@@ -113,11 +113,7 @@ def _pair(matrix: Matrix, resolved: Resolved, answer: int) -> tuple[Stream, Comm
 
 
 def _line(profile: Profile) -> CommandLine | None:
-    """The destination's command line with the program that was started for its profile."""
-    if not profile.command_line:
-        return None
-    try:
-        line = parse(profile.command_line, need_program=False)
-    except MigratableError:
-        return None
-    return replace(line, program=profile.program) if profile.program else line
+    """The destination's command line with a program that may be started for it."""
+    from migratable.profile.at_hand import at_hand  # noqa: PLC0415 -- starts programs
+
+    return at_hand(profile).line

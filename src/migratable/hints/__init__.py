@@ -78,7 +78,8 @@ def tried(
         else one
         for one in verdict.findings
     )
-    return replace(verdict, findings=findings)
+    unchecked = (*verdict.unchecked, *sorted(search.doubts))
+    return replace(verdict, findings=findings, unchecked=unchecked)
 
 
 def _solutions(

@@ -57,6 +57,7 @@ class Situation:
     """A command line that is refused, and everything that remedies may ask about it.
 
     :ivar profile: None when the destination does not start.
+    :ivar doubts: what of the stream could not be read, so that remedies may be missing.
     """
 
     line: CommandLine
@@ -66,6 +67,7 @@ class Situation:
     profile: Profile | None = None
     release: str | None = None
     timeout: float = 10.0
+    doubts: set[str] = field(default_factory=set)
     probe: Callable[[CommandLine, Stream], tuple[Verdict, Profile | None] | None] = field(
         default=lambda line, stream: None
     )

@@ -14,12 +14,17 @@ _SPR_PVR = 0x11F
 
 def pvr(at: Situation) -> int | None:
     """Processor version register of the guest's first CPU."""
+    for finding in at.verdict.findings:  # the loader has read it by the destination's own tables
+        found = finding.facts.get("pvr") if finding.rule == "cpu-identity" else None
+        if isinstance(found, int):
+            return found
     section = at.guest.sections.get(("cpu", 0))
     if section is None or not at.pseries:
         return None
     try:
         registers = decode(section).value("env.spr")
-    except StreamError:
+    except StreamError as error:
+        at.doubts.add(f"remedies by the guest's processor: {error}")
         return None
     if isinstance(registers, tuple) and len(registers) > _SPR_PVR:
         return int(registers[_SPR_PVR]) & 0xFFFFFFFF
@@ -33,7 +38,8 @@ def compat(at: Situation) -> int | None:
         return None
     try:
         sub = decode(section).subsection("cpu/compat")
-    except StreamError:
+    except StreamError as error:
+        at.doubts.add(f"remedies by the guest's compatibility mode: {error}")
         return None
     value = None if sub is None else sub.value("compat_pvr")
     return value if isinstance(value, int) and value else None

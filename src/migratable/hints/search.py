@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from migratable.check import check, not_started
+from migratable.check.describe import describe
 from migratable.commandline import CommandLine
 from migratable.errors import DestinationStartError, MigratableError
 from migratable.hints import line_edits
@@ -59,6 +60,7 @@ class Search:
     :ivar partly: what removed a cause and brought no other, by the finding's key.
     :ivar refused: lines that were predicted to load and that the program refused.
     :ivar advice: hints that cannot be tried, by the finding's key.
+    :ivar doubts: what of the stream could not be read, so that remedies may be missing.
     """
 
     stream: Stream
@@ -69,15 +71,21 @@ class Search:
     refused: set[tuple[str, ...]] = field(default_factory=set)
     partly: dict[object, Candidate] = field(default_factory=dict)
     advice: dict[object, list[Candidate]] = field(default_factory=dict)
+    doubts: set[str] = field(default_factory=set)
     _known: dict[tuple[str, ...], Situation | None] = field(default_factory=dict)
     _guest: Guest | None = None
     _been: set[tuple[str, ...]] = field(default_factory=set)
 
-    @property
-    def guest(self) -> Guest:
-        """What the stream says of its machine."""
-        if self._guest is None:
-            self._guest = Guest.of(self.stream)
+    def _of_stream(self, profile: Profile | None) -> Guest:
+        """What the stream says of its machine; by the destination's tables where it has no vmdesc.
+
+        The first destination that starts is the one for all: what is asked is of the guest.
+        """
+        if self._guest is not None:
+            return self._guest
+        if profile is None:
+            return Guest.of(self.stream)
+        self._guest = Guest.of(describe(self.stream, profile).stream)
         return self._guest
 
     @property
@@ -106,11 +114,12 @@ class Search:
         return Situation(
             line=line,
             stream=self.stream,
-            guest=self.guest,
+            guest=self._of_stream(profile),
             verdict=verdict,
             profile=profile,
             release=self.release,
             timeout=max(0.5, self.remaining),
+            doubts=self.doubts,
             probe=self._probe,
         )
 

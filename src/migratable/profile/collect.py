@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -18,7 +18,7 @@ from migratable.errors import (
     QemuError,
     StreamError,
 )
-from migratable.profile import probe_options
+from migratable.profile import probe_options, self_test
 from migratable.profile.model import Profile
 from migratable.profile.tables import LoaderTables
 from migratable.qemu import save, vmstate_dump
@@ -33,6 +33,7 @@ _BLOCK = re.compile(
     r"0x(?P<used>[0-9a-f]+)\s+0x(?P<total>[0-9a-f]+)"
 )
 _NEEDS_KVM = re.compile(r"kernel|HyperV|Hyper-V|\bTCG\b|\bKVM\b", re.I)
+_OPTION = re.compile(r"^-[a-z][\w-]* \S+: ")  # the user's own words, which may well name KVM
 _UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
 
@@ -43,6 +44,8 @@ def collect(
     ram_sizes: Mapping[str, int] | None = None,
     vmstate: bool = True,
     timeout: float = 60.0,
+    program: Sequence[str] | None = None,
+    then: Callable[[QemuProcess], None] | None = None,
 ) -> Profile:
     """Take the profile of a destination.
 
@@ -52,6 +55,8 @@ def collect(
         :func:`~migratable.commandline.inert`.
     :param vmstate: take ``-dump-vmstate`` too (cached for each program).
     :param timeout: seconds for the start and for each step.
+    :param program: words that start the program, in the place of the line's own.
+    :param then: called with the started machine when its profile has been taken.
     :raise CommandLineError: When the line cannot be read, made inert, or its program found.
     :raise DestinationStartError: When the program does not start; with its own lines.
     :raise QemuError: When it hangs or dies.
@@ -61,10 +66,10 @@ def collect(
         if isinstance(command, CommandLine)
         else parse(command, need_program=release is None)
     )
-    program = resolve(line, release=release)
-    start = partial(_started, line, program, ram_sizes=ram_sizes, timeout=timeout)
+    found = resolve(line, release=release) if program is None else Program(command=tuple(program))
+    start = partial(_started, line, found, ram_sizes=ram_sizes, timeout=timeout, then=then)
     try:
-        probe_options.examine(program.command, line, timeout=timeout)
+        probe_options.examine(found.command, line, timeout=timeout)
         profile = start(strict=True)
     except probe_options.HostOptionError as refused:
         # The machine can be described all the same; that the line is refused is part of it.
@@ -77,7 +82,7 @@ def collect(
             raise DestinationStartError(text, stderr=refused.error.stderr) from None
     if not vmstate:
         return profile
-    return _with_vmstate(profile, program)
+    return _with_vmstate(profile, found)
 
 
 def _started(
@@ -87,6 +92,7 @@ def _started(
     ram_sizes: Mapping[str, int] | None,
     timeout: float,
     strict: bool,
+    then: Callable[[QemuProcess], None] | None = None,
 ) -> Profile:
     """Start it inert, and collect.
 
@@ -98,7 +104,10 @@ def _started(
         try:
             with prepared.process(timeout=timeout) as qemu:
                 _drivers_exist(qemu, quiet)
-                return _Facts(qemu, quiet).profile(line, program)
+                profile = _Facts(qemu, quiet).profile(line, program)
+                if then is not None:
+                    then(qemu)
+            return self_test.tried(prepared, profile, timeout=timeout)
         except DestinationStartError as ended:
             error = _as_given(ended, quiet)
             if quiet.stays:
@@ -115,9 +124,8 @@ def _started(
 
 def may_start_under_kvm(quiet: InertCommandLine, stderr: Sequence[str]) -> bool:
     """Whether it may be for TCG alone that the program did not start, with these last words."""
-    return quiet.kvm and any(
-        _NEEDS_KVM.search(line) for line in stderr if not line.startswith("warning: ")
-    )
+    said = (_OPTION.sub("", line) for line in stderr if not line.startswith("warning: "))
+    return quiet.stand_in and any(_NEEDS_KVM.search(text) for text in said)
 
 
 def _drivers_exist(qemu: QemuProcess, quiet: InertCommandLine) -> None:
@@ -137,22 +145,13 @@ def _drivers_exist(qemu: QemuProcess, quiet: InertCommandLine) -> None:
                 ) from None
 
 
-_DESCRIPTOR = re.compile(r"/proc/self/fd/\d+")
-
-
 def _as_given(error: DestinationStartError, quiet: InertCommandLine) -> DestinationStartError:
     """Name the user's own option where QEMU names what was put in its place."""
-    message, lines = str(error), list(error.stderr)
-    private = re.escape(str(quiet.qmp_path.parent).replace(",", ",,")) + r"/[\w.-]+"
-    known = [(re.sub(private, "/proc/self/fd/", here), given) for here, given in quiet.given]
-    for number, text in enumerate(lines):
-        plain = _DESCRIPTOR.sub("/proc/self/fd/", text)
-        for here, given in known:
-            if plain.startswith(f"{here}: "):
-                lines[number] = f"{given}: {plain[len(here) + 2 :]}"
-                message = message.replace(text, lines[number])
-                break
-    return DestinationStartError(message, stderr=tuple(lines))
+    message = str(error)
+    lines = quiet.as_given(error.stderr)
+    for said, shown in zip(error.stderr, lines, strict=True):
+        message = message.replace(said, shown)
+    return DestinationStartError(message, stderr=lines)
 
 
 def _with_vmstate(profile: Profile, program: Program) -> Profile:
@@ -180,6 +179,8 @@ class _Facts:
     def profile(self, line: CommandLine, program: Program) -> Profile:
         qemu = self._qemu
         version = self._version()
+        accelerator = qemu.accelerator()
+        stand_in = self._quiet.stand_in
         machine = self._type("/machine").removesuffix("-machine")
         target = str(qemu.qmp("query-target").get("arch", ""))
         cpu_type, cpu_path = self._cpu()
@@ -211,9 +212,9 @@ class _Facts:
             virtio=virtio,
             loader=loader,
             kernel=os.uname().release,
-            accelerator="tcg",
-            wants_kvm=self._quiet.kvm,
-            kvmclock=self._quiet.kvmclock,
+            accelerator=accelerator,
+            wants_kvm=stand_in or accelerator == "kvm",
+            kvmclock=stand_in and self._quiet.kvmclock,
             command_line=tuple(line.argv),
             inert=tuple(self._quiet.plain_argv),
             stderr=lines,

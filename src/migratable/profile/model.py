@@ -60,6 +60,8 @@ class Profile:
     :ivar stderr: what the program printed at its start, without its name.
     :ivar refused: what the program printed when it refused the line as it is for an option of the
         host's side that it lacks; the profile is of the machine without it.
+    :ivar refuses_itself: what the program printed when it refused to load :attr:`stream`; tried on
+        targets whose code was not read wholly.
     :ivar notes: what was replaced by what.
     :ivar unchecked: what so was not examined.
     :ivar taken: when, UTC, ISO 8601.
@@ -90,9 +92,15 @@ class Profile:
     inert: tuple[str, ...] = ()
     stderr: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
+    refuses_itself: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     unchecked: tuple[str, ...] = ()
     taken: str = ""
+
+    @property
+    def stand_in(self) -> bool:
+        """Was it taken under TCG in the place of the KVM that the command line asks for?"""
+        return self.wants_kvm and self.accelerator != "kvm"
 
     @cached_property
     def dump_vmstate(self) -> Mapping[str, Any]:
@@ -144,6 +152,7 @@ class Profile:
             "inert": list(self.inert),
             "stderr": list(self.stderr),
             "refused": list(self.refused),
+            **({"refuses_itself": list(self.refuses_itself)} if self.refuses_itself else {}),
             "notes": list(self.notes),
             "unchecked": list(self.unchecked),
             "taken": self.taken,
@@ -216,6 +225,7 @@ class Profile:
             inert=take.texts("inert"),
             stderr=take.texts("stderr"),
             refused=take.texts("refused"),
+            refuses_itself=take.texts("refuses_itself"),
             notes=take.texts("notes"),
             unchecked=take.texts("unchecked"),
             taken=take.text("taken"),

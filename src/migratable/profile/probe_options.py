@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 
 from migratable.commandline.line import IMAGE, CommandLine, Option
 from migratable.errors import DestinationStartError
+from migratable.facts.options import OPTIONS
 from migratable.qemu.launch import answers
 from migratable.qemu.start_errors import start_message
 
@@ -45,7 +46,7 @@ DATED = frozenset(
         "writeconfig",
     ]
 )
-"""Options of ``commandline_inert._DROPPED`` that not every release knows."""
+"""Options that are left out and that not every release knows."""
 
 
 class HostOptionError(Exception):
@@ -68,7 +69,7 @@ def examine(command: Sequence[str], line: CommandLine, *, timeout: float) -> Non
     :param command: words that start the program.
     :raise HostOptionError: When it does not, with its own line.
     """
-    if not any(one.name in DATED for one in line.options):
+    if not any(one.name in DATED or one.name not in OPTIONS for one in line.options):
         return
     for text in _said(command, line.options, timeout):
         found = re.sub(r"^\S*qemu\S*: ", "", text)

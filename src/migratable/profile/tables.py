@@ -19,6 +19,9 @@ from migratable.errors import ProfileError
 
 SCHEMA = "migratable.loader/1"
 
+#: Hooks that run while a body is loaded.
+LOAD_HOOKS = frozenset({"pre_load", "pre_load_errp", "post_load", "post_load_errp", "load_old"})
+
 
 class Flag(enum.IntFlag):
     """``enum VMStateFlags`` of include/migration/vmstate.h; the same numbers in 4.1 to 11.1.
@@ -80,6 +83,13 @@ class VmField:
     err_hint: str = ""
 
     @property
+    def stride(self) -> int:
+        """Bytes from one element to the next; 11.1 states no size of an array of pointers."""
+        if not self.size and self.flags & Flag.ARRAY_OF_POINTER:
+            return 8
+        return self.size
+
+    @property
     def counter(self) -> tuple[int, int] | None:
         """Offset and width of the variable that counts the elements, None for fixed counts."""
         if not self.flags & _COUNTED:
@@ -107,6 +117,11 @@ class Vmsd:
     hooks: frozenset[str] = frozenset()
     fields: tuple[VmField, ...] = ()
     subsections: tuple[int, ...] = ()
+
+    @property
+    def has_own_code(self) -> bool:
+        """Whether the program's code, not the table alone, decides how a body is loaded."""
+        return bool(self.hooks & LOAD_HOOKS) or any(item.test for item in self.fields)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +163,7 @@ class VirtioLive:
     :ivar vectors: MSI-X vectors of the device.
     :ivar vmsds: descriptions that its class points to, by name; the device's own part of the
         stream (``vdc->vmsd``) is among them.
+    :ivar ccw: address of the channel device around it (virtio-ccw), 0 on another transport.
     """
 
     host_features: int
@@ -155,6 +171,7 @@ class VirtioLive:
     config_len: int = 0
     vectors: int = 0
     vmsds: Mapping[str, int] = field(default_factory=dict)
+    ccw: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +180,8 @@ class LoaderTables:
 
     :ivar words: values of the destination's memory that the walk reads, by (address, width in
         bytes).
+    :ivar constants: Arm: numbers of the registers that each processor holds constant, by its
+        instance id (``cpreg_vmstate_indexes`` has such numbers); none where they were not read.
     :ivar extra: descriptions reached by name only (virtio's own, device classes'), by name.
     """
 
@@ -172,6 +191,7 @@ class LoaderTables:
     pci: Mapping[str, PciMasks] = field(default_factory=dict)
     virtio: Mapping[str, VirtioLive] = field(default_factory=dict)
     extra: Mapping[str, int] = field(default_factory=dict)
+    constants: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -192,10 +212,16 @@ class LoaderTables:
                     "config_len": v.config_len,
                     "vectors": v.vectors,
                     "vmsds": dict(v.vmsds),
+                    **({"ccw": v.ccw} if v.ccw else {}),
                 }
                 for name, v in self.virtio.items()
             },
             "extra": dict(self.extra),
+            **(
+                {"constants": {str(cpu): list(ids) for cpu, ids in self.constants.items()}}
+                if self.constants
+                else {}
+            ),
             "notes": list(self.notes),
         }
 
@@ -226,10 +252,14 @@ class LoaderTables:
                         config_len=int(item["config_len"]),
                         vectors=int(item["vectors"]),
                         vmsds={str(key): int(value) for key, value in item["vmsds"].items()},
+                        ccw=int(item.get("ccw", 0)),
                     )
                     for name, item in data["virtio"].items()
                 },
                 extra={name: int(index) for name, index in data["extra"].items()},
+                constants={
+                    int(cpu): tuple(map(int, ids)) for cpu, ids in data.get("constants", {}).items()
+                },
                 notes=tuple(map(str, data["notes"])),
             )
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:

@@ -46,6 +46,7 @@ def launch(
     *,
     pass_fds: Sequence[int] = (),
     network_namespace: bool = False,
+    kvm: bool = False,
     stdout: int | IO[bytes] = subprocess.DEVNULL,
     stderr: int | IO[bytes] = subprocess.PIPE,
 ) -> subprocess.Popen[bytes]:
@@ -54,10 +55,12 @@ def launch(
     :param argv: program and arguments; words of the user are data here, no shell sees them.
     :param pass_fds: descriptors that it inherits.
     :param network_namespace: in a user and network namespace of its own.
+    :param kvm: it opens ``/dev/kvm``, which a confinement has to leave it.
     :raise OSError: When no process can be made. A program that cannot be run ends with status 126
         or 127, a namespace that cannot be had with 125, and a line ``migratable-launcher: …``.
     """
     inherited = {name: text for name, text in os.environ.items() if name not in _HOST_VARIABLES}
+    del kvm  # nothing is kept from it yet
     namespace = "1" if network_namespace else "0"
     return subprocess.Popen(
         [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), namespace, *argv],

@@ -155,7 +155,12 @@ class QemuProcess:
 
     def _spawn(self, argv: list[str], *, pass_fds: Sequence[int] = ()) -> subprocess.Popen[bytes]:
         try:
-            return launch(argv, pass_fds=pass_fds, network_namespace=self._inert.needs_netns)
+            return launch(
+                argv,
+                pass_fds=pass_fds,
+                network_namespace=self._inert.needs_netns,
+                kvm=self._inert.accelerator == "kvm",
+            )
         except OSError as error:
             raise QemuError(f"cannot start {argv[0]}: {error}") from None
 
@@ -245,6 +250,10 @@ class QemuProcess:
     def hmp(self, command: str) -> str:
         """Run a command of the human monitor; its text."""
         return str(self.qmp("human-monitor-command", command_line=command))
+
+    def accelerator(self) -> str:
+        """The accelerator that it runs under: ``kvm`` or ``tcg`` (``kvm:tcg`` may fall back)."""
+        return "kvm" if self.qmp("query-kvm").get("enabled") else "tcg"
 
     def send_fd(self, name: str, fd: int) -> None:
         """Hand a file descriptor over as *name* (``getfd``), for ``fd:NAME`` addresses."""

@@ -69,12 +69,21 @@ def _lab_command(line: CommandLine, release: str, name: str) -> list[str]:
     return list(find(release, target).command)
 
 
+def was_started(command: Sequence[str]) -> bool:
+    """Has the user started this very program file before, named in a command line of theirs?"""
+    return _kept_release(command).is_file()
+
+
+def _kept_release(command: Sequence[str]) -> Path:
+    return vmstate_dump.cache_folder() / f"{vmstate_dump.identity(command)}.version"
+
+
 def program_release(command: Sequence[str], *, timeout: float = 20.0) -> QemuVersion | None:
     """Ask a program for its release; the answer is kept for each program file.
 
     :return: None when it does not say in time; its start will tell why.
     """
-    path = vmstate_dump.cache_folder() / f"{vmstate_dump.identity(command)}.version"
+    path = _kept_release(command)
     with contextlib.suppress(OSError, ValueError):
         return QemuVersion.parse(path.read_text(encoding="utf-8"))
     try:

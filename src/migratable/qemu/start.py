@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from migratable.commandline import CommandLine, InertCommandLine, inert
+from migratable.qemu.accelerator import Accelerator, choose
 from migratable.qemu.launch import namespaces_work
 from migratable.qemu.process import QemuProcess, private_folder
 from migratable.qemu.program import Program, program_release, resolve
@@ -56,7 +57,7 @@ def inert_start(
     program: Program | None = None,
     release: str | None = None,
     ram_sizes: Mapping[str, int] | None = None,
-    accelerator: str = "tcg",
+    accelerator: Accelerator | None = None,
     strict: bool = False,
     timeout: float = 20.0,
 ) -> Iterator[InertStart]:
@@ -65,7 +66,7 @@ def inert_start(
     :param program: when it was found before.
     :param release: a lab release to use in the place of the line's program.
     :param ram_sizes, strict: see :func:`~migratable.commandline.inert.inert`.
-    :param accelerator: under which it is started.
+    :param accelerator: under which it is started; None: its own where this machine has it.
     :param timeout: seconds for the program to say its release.
     :raise CommandLineError: When the line cannot be made inert, or its program found.
     """
@@ -77,7 +78,7 @@ def inert_start(
             release=number,
             private_dir=folder,
             ram_sizes=ram_sizes,
-            accelerator=accelerator,
+            accelerator=accelerator or choose(line, found.command),
             strict=strict,
         )
         yield InertStart(program=found, release=number, inert=quiet)
@@ -89,20 +90,24 @@ def inert_line(
     release: QemuVersion | None,
     private_dir: Path = NOWHERE,
     ram_sizes: Mapping[str, int] | None = None,
-    accelerator: str = "tcg",
+    accelerator: Accelerator | None = None,
     strict: bool = False,
 ) -> InertCommandLine:
     """Make *line* inert as it can be started on this machine; nothing is created or started.
 
+    :param accelerator: under which it is started; None: its own where this machine has it.
+
     :raise CommandLineError: When it cannot be made inert.
     """
+    chosen = accelerator or choose(line)
     make = partial(
         inert,
         line,
         release=release,
         private_dir=private_dir,
         ram_sizes=ram_sizes,
-        accel=accelerator,
+        accel=chosen.name,
+        why_not_kvm=chosen.why,
         strict=strict,
     )
     quiet = make()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from migratable.commandline import CommandLine, InertCommandLine, parse
-from migratable.errors import DestinationStartError, QemuError
+from migratable.errors import CommandLineError, DestinationStartError, QemuError
 from migratable.profile import probe_options
 from migratable.qemu.load import Load, ask, load
 from migratable.qemu.process import QemuProcess
@@ -113,11 +113,16 @@ def try_destination(
     line = destination.line()
     program = resolve(line, release=destination.release)
     prepared = rewrite.prepare(stream)
-    if watch is not None:
-        rewrite.need_ram(stream)
     sizes = {block.id: block.used_length for block in stream.ram_blocks}
     with inert_start(line, program=program, ram_sizes=sizes, strict=True, timeout=timeout) as start:
         if watch is not None:
+            if start.inert.stand_in:
+                raise CommandLineError(
+                    "--alive: the command line asks for KVM, which cannot be had here "
+                    f"({start.inert.why_not_kvm}); what a guest does under TCG says nothing about "
+                    "KVM. Run this on the destination's host, or rehearse without --alive"
+                )
+            rewrite.need_ram(stream)
             start = replace(start, inert=alive.listening(start.inert))  # noqa: PLW2901 -- the same
         quiet, number = start.inert, start.release
         process = start.process(
@@ -149,7 +154,7 @@ def try_destination(
     return replace(
         done,
         # After its end, so that nothing is missing; of a first pass there is no process.
-        stderr=process.stderr_lines() or done.stderr,
+        stderr=quiet.as_given(process.stderr_lines() or done.stderr),
         facts={**done.facts, "program": list(program.command)},
         command_line=tuple(line.argv),
         seconds=time.monotonic() - begin,
@@ -164,7 +169,7 @@ def _load(
     deadline: float,
     watch: float | None,
 ) -> Rehearsed:
-    facts, memory = look(qemu, prepared.stream)
+    facts, memory = look(qemu, prepared.stream, stand_in=quiet.stand_in)
     sent, unchecked, doubts = _sent(prepared, quiet, facts, memory, whole=watch is not None)
     before = len(qemu.stderr_lines())
     done = load(qemu, sent, deadline=deadline)
@@ -218,7 +223,7 @@ def _sent(
         bare = rewrite.complete(stream, str(facts.get("machine", "")), (memory.main_block, size))
         stream, unchecked = bare.stream, bare.unchecked
     without = []
-    if quiet.kvmclock and stream.device("kvmclock") is not None:
+    if quiet.stand_in and quiet.kvmclock and stream.device("kvmclock") is not None:
         without.append("kvmclock")
         unchecked += ("section 'kvmclock', which only a machine under KVM has",)
     if whole:
@@ -229,7 +234,9 @@ def _sent(
     return rewrite.elide(rewrite.without(stream, without), pages), (*unchecked, *more), kept.doubts
 
 
-def look(qemu: QemuProcess, stream: Stream) -> tuple[dict[str, Any], MemoryMap]:
+def look(
+    qemu: QemuProcess, stream: Stream, *, stand_in: bool = False
+) -> tuple[dict[str, Any], MemoryMap]:
     """What the destination is, and where its memory is."""
     version = qemu.greeting.get("version", {})
     number = version.get("qemu", {})
@@ -246,7 +253,8 @@ def look(qemu: QemuProcess, stream: Stream) -> tuple[dict[str, Any], MemoryMap]:
         "cpu": cpu.removesuffix("-cpu").removesuffix(f"-{target}"),
         "cpus": len(cpus),
         "target": target,
-        "accelerator": "tcg",
+        "accelerator": qemu.accelerator(),
+        "stand_in_for_kvm": stand_in,
         "ram_blocks": blocks,
     }
     names = [block.id for block in stream.ram_blocks] or list(blocks)

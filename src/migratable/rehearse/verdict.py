@@ -27,7 +27,7 @@ _MADE_UP = "contents of guest memory (the rehearsal leaves them out)"
 def verdict(done: Rehearsed, *, source: dict[str, Any] | None = None) -> Verdict:
     """The answer of one destination, with everything that it printed explained."""
     refusal, explanation = (None, None) if _loaded(done) else _refusal(done)
-    doubts = [] if refusal is None else list(_doubts(done, refusal))
+    doubts = _stand_in(done) if refusal is None else list(_doubts(done, refusal))
     outcome = Outcome.LOADS if refusal is None else Outcome.REFUSED
     if doubts:
         outcome = Outcome.UNKNOWN
@@ -51,6 +51,17 @@ def verdict(done: Rehearsed, *, source: dict[str, Any] | None = None) -> Verdict
         unchecked=tuple(dict.fromkeys(unchecked)),
         stderr=done.stderr,
     )
+
+
+def _stand_in(done: Rehearsed) -> list[str]:
+    """TCG in the place of KVM proves nothing about the destination that loads it."""
+    if not done.quiet.stand_in:
+        return []
+    why = f" ({done.quiet.why_not_kvm})" if done.quiet.why_not_kvm else ""
+    return [
+        f"the destination's KVM: it cannot be had here{why}. TCG, which stood in for it, loads the "
+        "guest; whether KVM starts this machine and takes its registers was not tried"
+    ]
 
 
 def _loaded(done: Rehearsed) -> bool:

@@ -107,7 +107,8 @@ def _destination(facts: Any) -> str:
         return "a QEMU that does not start"
     parts = [f"QEMU {facts.get('qemu') or '?'}"]
     parts += [str(facts[key]) for key in ("machine", "cpu") if facts.get(key)]
-    parts.append(str(facts.get("accelerator", "tcg")).upper())
+    stand_in = " in the place of KVM" if facts.get("stand_in_for_kvm") else ""
+    parts.append(str(facts.get("accelerator", "tcg")).upper() + stand_in)
     return ", ".join(parts)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from migratable.check import check
 from migratable.commandline import InertCommandLine
 from migratable.errors import MigratableError, QemuError, StreamError
-from migratable.fleet.local_program import at_hand
+from migratable.profile.at_hand import at_hand
 from migratable.profile.model import Profile
 from migratable.qemu import save
 from migratable.qemu.process import QemuProcess

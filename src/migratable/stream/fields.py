@@ -59,10 +59,8 @@ def decode(section: Section) -> Body:
     """
     cursor = section.cursor()
     described = section.description
-    if described is None:
+    if described is None or described.opaque:
         return _undescribed(section, cursor)
-    if described.opaque:
-        return _opaque(section, cursor)
     return Decoder(cursor, section.idstr).body(described.body)
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -109,6 +109,7 @@ class VmDescription:
 
     :ivar raw: the JSON text as it was on the wire.
     :ivar offset: where its type byte 0x06 is in the stream; None when it was made, not read.
+    :ivar extra: the members that QEMU does not write, as plain JSON; nobody has checked them.
     """
 
     page_size: int
@@ -116,6 +117,7 @@ class VmDescription:
     configuration: VmsdBody | None = None
     raw: bytes = field(default=b"", repr=False)
     offset: int | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 def parse(data: bytes, *, offset: int | None = None) -> VmDescription:
@@ -160,6 +162,11 @@ class _Reader:
             else self._body(self._object(configuration, ".configuration"), ".configuration"),
             raw=data,
             offset=self._offset,
+            extra={
+                key: _plain(value)
+                for key, value in members.items()
+                if key not in {"configuration", "page_size"}
+            },
         )
 
     def _top(self, text: str) -> tuple[dict[str, Any], tuple[VmDevice, ...]]:
@@ -246,6 +253,8 @@ class _Reader:
         if "vmsd_name" in members:
             elements = tuple(self._body(part, where) for part in _bodies(value))
         struct = members.get("struct")
+        if isinstance(struct, _Pairs) and not struct:
+            struct = None  # up to 7.2: an array of pointers that begins with a null pointer (css)
         array_len = members.get("array_len")
         index = members.get("index")
         return VmField(
@@ -295,6 +304,13 @@ def _bodies(pairs: _Pairs) -> Iterator[dict[str, Any]]:
         yield current
 
 
+def _plain(value: Any) -> Any:
+    """JSON as Python has it; of repeated keys the first stays."""
+    if isinstance(value, _Pairs):
+        return {key: _plain(member) for key, member in reversed(value)}
+    return [_plain(member) for member in value] if isinstance(value, list) else value
+
+
 def _no_float(text: str) -> NoReturn:
     raise ValueError(f"number {text[:20]} is not an integer")
 
@@ -318,7 +334,8 @@ def dump(found: VmDescription) -> bytes:
     if found.configuration is not None:
         parts.append(f'"configuration": {{{_dump_body(found.configuration)}}}, ')
     devices = ", ".join(_dump_device(device) for device in found.devices)
-    parts.append(f'"page_size": {found.page_size}, "devices": [{devices}]}}')
+    extra = "".join(f", {json.dumps(key)}: {json.dumps(one)}" for key, one in found.extra.items())
+    parts.append(f'"page_size": {found.page_size}, "devices": [{devices}]{extra}}}')
     return "".join(parts).encode("ascii")
 
 

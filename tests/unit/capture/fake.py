@@ -130,6 +130,9 @@ class FakeMonitor:
             {"event": "RESUME", "timestamp": {"seconds": 11, "microseconds": 2_500}},
         ]
 
+    def process(self) -> int | None:
+        return None
+
     def close(self) -> None:
         """Close what was handed over."""
         for one in self._files:

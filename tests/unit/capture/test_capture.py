@@ -56,7 +56,7 @@ def _yes(words: str) -> bool:
 
 def test_capture_is_a_full_stream() -> None:
     with _fake(_raw(("kvm-tpr-opt", VAPIC))) as monitor:
-        captured = capture(monitor, confirm=_yes)
+        captured = capture(monitor, confirm=_yes, untried=True)
     assert captured.pause == pytest.approx(0.0035)
     stream = read(captured.data)
     assert stream.machine == "pc-q35-10.0"
@@ -84,7 +84,7 @@ def test_capture_is_a_full_stream() -> None:
 
 def test_descriptors_are_taken_back() -> None:
     with _fake(_raw()) as monitor:
-        capture(monitor, confirm=_yes)
+        capture(monitor, confirm=_yes, untried=True)
     assert monitor.commands.count("add-fd") == monitor.commands.count("remove-fd") > 0
 
 
@@ -117,7 +117,7 @@ _NVME = {"name": "device[0]", "type": "child<nvme>"}
 )
 def test_refuses(altered: dict[str, Any], words: str) -> None:
     with _fake(_raw(), **altered) as monitor, pytest.raises(CaptureError, match=words):
-        capture(monitor, confirm=_yes)
+        capture(monitor, confirm=_yes, untried=True)
     assert all(name.startswith(("query-", "qom-")) for name in monitor.commands)
 
 
@@ -131,7 +131,7 @@ def test_only_reads_before_confirmation() -> None:
         return False
 
     with _fake(_raw()) as monitor, pytest.raises(CaptureError, match="left alone"):
-        capture(monitor, confirm=no)
+        capture(monitor, confirm=no, untried=True)
     reading = ("query-", "qom-get", "human-monitor-command")
     assert all(name.startswith(reading) for name in asked[0])
     assert monitor.commands == asked[0]
@@ -166,19 +166,19 @@ def test_state_that_is_another_afterwards() -> None:
         contextlib.closing(Stuck(_raw())) as monitor,
         pytest.raises(CaptureError, match=r"was running and is 'save-vm'.*look at it now"),
     ):
-        capture(monitor, confirm=_yes)
+        capture(monitor, confirm=_yes, untried=True)
 
 
 @pytest.mark.parametrize("raw", [b"", b"QEVM", b"QEVM\0\0\0\3\0", _raw()[:-30]])
 def test_half_a_device_state(raw: bytes) -> None:
     with _fake(raw) as monitor, pytest.raises(CaptureError, match="device state"):
-        capture(monitor, confirm=_yes)
+        capture(monitor, confirm=_yes, untried=True)
 
 
 def test_paused_vm_says_so_in_its_stream() -> None:
     paused = {"status": "prelaunch"}
     with _fake(_raw(), query_status=paused) as monitor:
-        captured = capture(monitor, confirm=_yes)
+        captured = capture(monitor, confirm=_yes, untried=True)
     assert captured.pause == 0.0
     body = read(captured.data).device("globalstate")
     assert body is not None
@@ -188,7 +188,7 @@ def test_paused_vm_says_so_in_its_stream() -> None:
 def test_uuid_is_sent_when_it_is_validated() -> None:
     on = [{"capability": "validate-uuid", "state": True}]
     with _fake(_raw(), query_migrate_capabilities=on) as monitor:
-        configuration = read(capture(monitor, confirm=_yes).data).configuration
+        configuration = read(capture(monitor, confirm=_yes, untried=True).data).configuration
     assert configuration is not None
     assert str(configuration.uuid) == "12345678-1234-5678-1234-567812345678"
 
@@ -269,7 +269,7 @@ def test_what_a_killed_capture_left_is_taken_back() -> None:
     }
     with _fake(_raw()) as monitor:
         monitor.sets = others | {5: dead}
-        capture(monitor, confirm=_yes)
+        capture(monitor, confirm=_yes, untried=True)
         assert monitor.sets == others
 
 
@@ -349,7 +349,7 @@ def test_qemu_that_hangs_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
             raise QemuError("QMP query-version: no answer in time; the program hangs")
 
     with contextlib.closing(Hung()) as monitor, pytest.raises(QemuError, match="hangs"):
-        capture(monitor, confirm=_yes)
+        capture(monitor, confirm=_yes, untried=True)
 
 
 def test_stream_of_its_own_reads_back() -> None:

@@ -12,7 +12,7 @@ from tests import recorded
 
 KNOWN = recorded.recorded()
 #: Targets whose devices' hooks were gone through; of others only the outcome is compared.
-AUDITED = {"x86_64", "ppc64"}
+AUDITED = {"x86_64", "ppc64", "aarch64"}
 PAIRS = tuple(recorded.pairs())
 
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from migratable.check.guide import Guide
 from migratable.check.qemu_file import QemuFile, StreamEndError
 from migratable.check.state import Memory
-from migratable.check.vmstate import _Guide
 from migratable.profile.tables import Flag, VmField, Vmsd
 from migratable.stream import vmdesc
 from migratable.stream.vmdesc import VmsdBody
@@ -116,14 +116,14 @@ def _entry(name: str, size: int = 4, **more: object) -> vmdesc.VmField:
 
 
 def test_no_description_guides_to_nothing() -> None:
-    guide = _Guide(None, _vmsd(VmField(name="a")))
+    guide = Guide(None, _vmsd(VmField(name="a")))
     assert not guide.known
     assert guide.take(0, 1) == ((), None)
 
 
 def test_fields_that_were_not_sent_are_passed_over() -> None:
     vmsd = _vmsd(VmField(name="a"), VmField(name="b"), VmField(name="c"))
-    guide = _Guide(_described(_entry("a"), _entry("c", 8)), vmsd)
+    guide = Guide(_described(_entry("a"), _entry("c", 8)), vmsd)
     assert guide.has(0)
     assert guide.take(0, 1) == ((), 4)
     assert not guide.has(1)
@@ -138,7 +138,7 @@ def test_a_name_that_is_twice_in_the_table_has_its_number() -> None:
         VmField(name="config", info="pci config", size=4096),
         VmField(name="irq"),
     )
-    guide = _Guide(_described(_entry("config[1]", 4096), _entry("irq")), vmsd)
+    guide = Guide(_described(_entry("config[1]", 4096), _entry("irq")), vmsd)
     assert not guide.has(0)
     assert guide.has(1)
     assert guide.take(1, 1) == ((), 4096)
@@ -152,6 +152,6 @@ def test_an_array_gives_each_element_its_description() -> None:
         _entry("queue", 4, struct=one, array_len=2),
         _entry("queue", 4, struct=other, index=2),
     )
-    bodies, size = _Guide(_described(*entries), _vmsd(item)).take(0, 3)
+    bodies, size = Guide(_described(*entries), _vmsd(item)).take(0, 3)
     assert bodies == (one, one, other)
     assert size == sum(entry.total_size for entry in entries)

@@ -303,12 +303,15 @@ def test_an_alias_becomes_the_machine_type_of_the_stream(
 # -- remedies and decisions -----------------------------------------------------------------------
 
 
-def test_a_remedy_is_tried_once_and_named_for_all_of_its_cause() -> None:
+def test_a_remedy_is_tried_once_and_named_for_all_of_its_cause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("migratable.profile.at_hand._installed", lambda _: ("/here/qemu",))
     found = _resolved(6, 4)
     profile = Profile(
         version=QemuVersion(10, 0),
         machine="m0",
-        program=("/here/qemu",),
+        program=("/there/qemu",),
         command_line=("qemu-system-x86_64", "-M", "m0"),
     )
     destinations = tuple(replace(one, profile=profile) for one in found.destinations)

@@ -39,6 +39,13 @@ def test_repeated_keys_are_elements() -> None:
     assert [element.name for element in queue.elements] == ["entry", "entry"]
 
 
+def test_an_array_that_begins_with_a_null_pointer() -> None:
+    """Up to 7.2 its element has an empty object where a body is (s390x: css)."""
+    (device,) = vmdesc.parse(described(name="p", index=0, type="struct", struct={}, size=1)).devices
+    assert device.body.fields[0].struct is None
+    assert device.body.size == 1
+
+
 def described(**field: Any) -> bytes:
     body = {"vmsd_name": "d", "version": 1, "fields": [field]}
     return json.dumps(

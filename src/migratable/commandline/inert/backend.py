@@ -9,26 +9,9 @@ from migratable.commandline.inert.machine import thrifty_backend
 from migratable.commandline.inert.work import Work
 from migratable.commandline.line import Option
 from migratable.commandline.option import Fields
+from migratable.facts.properties import OBJECTS_DROPPED, OBJECTS_REFUSED
 
 _TPM = Path(__file__).with_name("tpm_stand_in.py")
-_DROPPED_OBJECTS = (
-    "secret",
-    "tls-",
-    "authz-",
-    "pr-manager-helper",
-    "filter-",
-    "colo-compare",
-    "thread-context",
-    "iommufd",
-    "input-linux",
-    "input-barrier",
-    "qtest",
-    "x-vfio-user-server",
-    "vfio-user-server",
-    "x-remote-object",
-    "can-host-",
-    "monitor-",
-)
 _OBJECT_SINCE = {
     "cryptodev-backend-lkcf": (8, 0),
     "iommufd": (9, 0),
@@ -47,9 +30,6 @@ _CHARDEV_SINCE = {"dbus": (7, 0), "hub": (10, 0), "qemu-vdagent": (6, 1)}
 _CHARDEV_BEFORE = {"parport": (8, 0), "tty": (8, 0)}
 """Character backends of some releases alone (``qapi/char.json``, removed aliases)."""
 _AUDIO_SINCE = {"dbus": (7, 0), "pipewire": (8, 1), "sndio": (7, 2)}
-_ENCRYPTED = frozenset(
-    {"sev-guest", "sev-snp-guest", "tdx-guest", "s390-pv-guest", "pef-guest", "sev-es-guest"}
-)
 
 
 def object_(work: Work, option: Option) -> list[Option]:
@@ -60,20 +40,20 @@ def object_(work: Work, option: Option) -> list[Option]:
     since = next((_OBJECT_SINCE[one] for one in _OBJECT_SINCE if kind.startswith(one)), None)
     if since is not None and work.lacks(*since):
         return [option]  # it refuses that itself
-    if kind in _ENCRYPTED:
+    if kind == "memory-backend-epc":
+        raise option.error("SGX memory needs the host's own; no verdict")
+    if kind in OBJECTS_REFUSED:
         raise option.error(
             f"{kind}: the guest's memory is encrypted; its state cannot be examined from outside, "
             "so there is no verdict"
         )
-    if kind == "memory-backend-epc":
-        raise option.error("SGX memory needs the host's own; no verdict")
     if kind.startswith("memory-backend-"):
         return thrifty_backend(work, option, fields)
-    if kind.startswith(_DROPPED_OBJECTS):
-        return []
     if kind == "dbus-vmstate":
         work.skip("dbus-vmstate: helpers of the destination take part in loading its section")
         work.note(option, "left out")
+        return []
+    if kind in OBJECTS_DROPPED:
         return []
     if kind in {"rng-random", "rng-egd"}:
         work.note(option, "rng-builtin")

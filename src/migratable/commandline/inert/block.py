@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from migratable.commandline.inert.machine import firmware_size
@@ -16,6 +15,7 @@ from migratable.commandline.inert.work import DISK_SIZE, FLOPPY_SIZE, Work
 from migratable.commandline.line import CommandLine, Option, global_of
 from migratable.commandline.option import Fields, is_on, parse_size
 from migratable.errors import CommandLineError
+from migratable.regular_file import is_regular, open_regular, size_of
 
 _NVRAM_SIZE = 64 << 10
 _KEPT_DRIVE_KEYS = [
@@ -93,20 +93,25 @@ def _flash_size(work: Work, unit: int, image: tuple[str, str, int | None], name:
 
 
 def image_size(path: str, form: str = "") -> int | None:
-    """Virtual size in bytes of a raw or qcow2 image that is at hand; None when it is not."""
+    """Virtual size in bytes of a raw or qcow2 image that is at hand; None when it is not.
+
+    Of a regular file the first 32 bytes are read; of a block device the size is asked of the
+    kernel; nothing else is opened.
+    """
     if not path or "://" in path:
         return None
-    file = Path(path)
-    try:
-        with file.open("rb") as stream:
-            head = stream.read(32)
-            stream.seek(0, 2)
-            length = stream.tell()
-    except OSError:
+    length = size_of(path)
+    if not length:
         return None
-    if head[:4] == b"QFI\xfb" and form in {"", "qcow2", "qcow"} and len(head) >= 32:
-        return int.from_bytes(head[24:32], "big")
-    return -(-length // 512) * 512 if length else None
+    if is_regular(path):
+        try:
+            with open_regular(path) as stream:
+                head = stream.read(32)
+        except OSError:
+            return None
+        if head[:4] == b"QFI\xfb" and form in {"", "qcow2", "qcow"} and len(head) >= 32:
+            return int.from_bytes(head[24:32], "big")
+    return -(-length // 512) * 512
 
 
 def _node_file(line: CommandLine, node: str) -> tuple[str, str, int | None]:

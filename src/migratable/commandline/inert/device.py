@@ -8,12 +8,14 @@ from pathlib import Path
 from migratable.commandline.inert.work import Work
 from migratable.commandline.line import Option
 from migratable.commandline.option import Fields
+from migratable.regular_file import is_regular
 
 _PASSED_THROUGH = re.compile(
     r"vfio-.*|pci-assign|kvm-pci-assign|vhost-user-.*|vhost-vsock.*|vhost-scsi.*|vhost-vdpa.*"
     r"|virtio-input-host.*|ivshmem-doorbell|ivshmem|scsi-generic|u2f-passthru|u2f-emulated"
     r"|sgx-epc|pvrdma|virtio-gpu-rutabaga.*|virtio-vga-rutabaga|x-pci-proxy-dev|xen-.*"
     r"|virtio-gpu-gl.*|virtio-vga-gl|vhost-user|usb-canokey|canokey|ccid-card-emulated"
+    r"|spapr-tpm-proxy|hv-syndbg"
 )
 _WITHOUT_STATE = frozenset({"loader", "guest-loader"})
 _GL = re.compile(r"virtio-(gpu|vga)-gl(-pci|-device)?")
@@ -30,7 +32,7 @@ def device(work: Work, option: Option) -> list[Option]:
     name = fields.get("id") or driver
     if driver in _WITHOUT_STATE:
         files = (fields.get(key) for key in ("file", "kernel", "initrd"))
-        if all(Path(file).is_file() for file in files if file):
+        if all(is_regular(file) for file in files if file):
             return [option]
         work.note(option, "left out; it only fills memory")
         return []
@@ -44,7 +46,7 @@ def device(work: Work, option: Option) -> list[Option]:
     if driver == "usb-host":
         kept = {
             key: value
-            for key in ("id", "bus", "port", "pcap", "isobufs", "isobsize")
+            for key in ("id", "bus", "port", "isobufs", "isobsize")
             if (value := fields.get(key)) is not None
         }
         work.note(option, "a host USB device that exists nowhere")
@@ -109,7 +111,7 @@ def _removed(work: Work, option: Option, fields: Fields, driver: str, name: str)
 
 def _with_files(work: Work, option: Option, fields: Fields) -> list[Option]:
     rom = fields.get("romfile")
-    if rom and "/" in rom and not Path(rom).is_file():
+    if rom and "/" in rom and not is_regular(rom):
         identity = fields.get("id") or fields.get("driver") or "device"
         size = _rom_size(work, fields.get("driver") or "")
         path = work.private_file(f"rom{len(work.files)}", size)
@@ -137,4 +139,11 @@ def usbdevice(work: Work, option: Option) -> list[Option]:
         work.note(option, "left out")
         work.skip(f"-usbdevice {value}: the device was left out")
         return []
+    if value.partition(":")[0] == "braille":  # it looks for BrlAPI on the host by itself
+        name = f"migratable-braille{option.index}"
+        work.note(option, "usb-braille on a null device")
+        return [
+            Option(name="chardev", value=f"null,id={name}", index=option.index),
+            Option(name="device", value=f"usb-braille,chardev={name}", index=option.index),
+        ]
     return [option]

@@ -7,17 +7,19 @@ compared with the stream of a machine that had the real resources.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from migratable.commandline import readconfig
-from migratable.commandline.inert import backend, block, device, machine, netdev
+from migratable.commandline import readconfig, set_options
+from migratable.commandline.inert import backend, block, device, guard, machine, netdev
 from migratable.commandline.inert.work import Work
 from migratable.commandline.line import CommandLine, Option
-from migratable.commandline.names import KNOWN
 from migratable.errors import CommandLineError
+from migratable.facts.options import OPTIONS, Part
 from migratable.releases import QemuVersion
+
+_DESCRIPTOR = re.compile(r"/proc/self/fd/\d+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +35,8 @@ class InertCommandLine:
     :ivar files: private files to create first, with sizes; they hold zeros.
     :ivar helpers: commands to start first and to end with it (a stand-in TPM).
         Each makes the socket that is its last word.
+    :ivar accelerator: that it is started under, ``kvm`` or ``tcg``.
+    :ivar why_not_kvm: why a line that asks for KVM is started under TCG, in words.
     :ivar kvm: did the line ask for KVM? Then an x86 machine of it has a section ``kvmclock``.
     :ivar kvmclock: will the real machine have that section?
     :ivar removed_devices: ids of ``-device`` options that were taken out.
@@ -50,6 +54,8 @@ class InertCommandLine:
     needs_netns: bool = False
     files: Mapping[Path, int] = field(default_factory=dict)
     helpers: tuple[tuple[str, ...], ...] = ()
+    accelerator: str = "tcg"
+    why_not_kvm: str = ""
     kvm: bool = False
     kvmclock: bool = False
     removed_devices: frozenset[str] = frozenset()
@@ -58,111 +64,33 @@ class InertCommandLine:
     stays: bool = False
 
     @property
+    def stand_in(self) -> bool:
+        """Is TCG what stands in for the KVM that the line asks for?"""
+        return self.kvm and self.accelerator == "tcg"
+
+    @property
     def argv(self) -> list[str]:
         """Arguments after the program; ``-S``, no display, one private QMP socket."""
         path = str(self.qmp_path).replace(",", ",,")
         return [*self.plain_argv, "-qmp", f"unix:{path},server=on,wait=off"]
 
+    def as_given(self, lines: Sequence[str]) -> tuple[str, ...]:
+        """QEMU's lines with the user's own option where they name what was put in its place."""
+        private = re.escape(str(self.qmp_path.parent).replace(",", ",,")) + r"/[\w.-]+"
+        known = [(re.sub(private, "/proc/self/fd/", here), given) for here, given in self.given]
+        found = list(lines)
+        for number, text in enumerate(found):
+            plain = _DESCRIPTOR.sub("/proc/self/fd/", text)
+            for here, given in known:
+                if plain.startswith(f"{here}: "):
+                    found[number] = f"{given}: {plain[len(here) + 2 :]}"
+                    break
+        return tuple(found)
+
 
 Handler = Callable[[Work, Option], list[Option]]
 
-_DROPPED = frozenset(
-    [
-        "mon",
-        "monitor",
-        "qmp",
-        "qmp-pretty",
-        "gdb",
-        "s",
-        "pidfile",
-        "daemonize",
-        "D",
-        "d",
-        "trace",
-        "msg",
-        "name",
-        "id",
-        "writeconfig",
-        "plugin",
-        "sandbox",
-        "runas",
-        "chroot",
-        "run-with",
-        "async-teardown",
-        "incoming",
-        "loadvm",
-        "S",
-        "preconfig",
-        "vnc",
-        "spice",
-        "display",
-        "sdl",
-        "curses",
-        "k",
-        "full-screen",
-        "add-fd",
-        "iscsi",
-        "realtime",
-        "enable-fips",
-        "mem-prealloc",
-        "mem-path",
-        "snapshot",
-        "seed",
-        "kernel",
-        "initrd",
-        "append",
-        "dtb",
-        "shim",
-        "enable-kvm",
-        "no-kvm",
-        "alt-grab",
-        "ctrl-grab",
-        "no-quit",
-        "no-frame",
-        "portrait",
-        "rotate",
-        "show-cursor",
-        "echr",
-        "dfilter",
-        "tb-size",
-        "singlestep",
-        "perfmap",
-        "jitdump",
-        "enable-sync-profile",
-        "dump-vmstate",
-        "qtest",
-        "qtest-log",
-        "dumpdtb",
-        "clock",
-        "xen-domid-restrict",
-        "overcommit",
-        "win2k-hack",
-        "tdf",
-    ]
-)
-"""Options that leave no trace in the machine's own stream."""
-
-_HARMLESS = frozenset(
-    [
-        "name",
-        "msg",
-        "S",
-        "mon",
-        "display",
-        "monitor",
-        "sandbox",
-        "overcommit",
-        "d",
-        "D",
-        "trace",
-        "pidfile",
-        "daemonize",
-    ]
-)
-"""Dropped options that are not worth a note."""
-
 _HANDLERS: dict[str, Handler] = {
-    "readconfig": lambda work, option: [option],
     "machine": machine.machine,
     "accel": machine.accel,
     "cpu": machine.cpu,
@@ -175,6 +103,7 @@ _HANDLERS: dict[str, Handler] = {
     "smbios": machine.smbios,
     "acpitable": machine.acpitable,
     "icount": machine.icount,
+    "enable-kvm": machine.accelerator_option,
     "global": machine.global_,
     "drive": block.drive,
     "blockdev": block.blockdev,
@@ -198,7 +127,6 @@ _HANDLERS: dict[str, Handler] = {
     "object": backend.object_,
     "device": device.device,
     "usbdevice": device.usbdevice,
-    "set": lambda work, option: [option],
 }
 
 
@@ -209,6 +137,7 @@ def inert(
     private_dir: Path,
     ram_sizes: Mapping[str, int] | None = None,
     accel: str = "tcg",
+    why_not_kvm: str = "",
     netns: bool = True,
     save_memory: bool = True,
     strict: bool = False,
@@ -221,7 +150,9 @@ def inert(
     :param private_dir: folder for the QMP socket and stand-in files.
     :param ram_sizes: RAM block names to bytes in the stream that will be loaded: sizes of flash
         and ROM files that are not here are taken from it.
-    :param accel: accelerator to put in the place of the line's own.
+    :param accel: ``kvm`` leaves a line that asks for KVM its own accelerator options; ``tcg`` puts
+        TCG in the place of every accelerator.
+    :param why_not_kvm: why a line that asks for KVM gets TCG, in words.
     :param netns: may taps be made in a private namespace? Else they become hub ports.
     :param save_memory: back main memory of 1 GiB and more so that it takes none until it is used,
         and so that a migration leaves it out when asked to (capability ``x-ignore-shared``).
@@ -230,13 +161,14 @@ def inert(
     :raise CommandLineError: When an option is malformed or its file is needed and not here, or the
         guest's memory is encrypted.
     """
-    line = readconfig.expand(command_line)
+    line = set_options.fold(readconfig.expand(command_line))
     work = Work(
         line=line,
         release=release,
         private_dir=private_dir,
         ram_sizes=dict(ram_sizes or {}),
         accel=accel,
+        why_not_kvm=why_not_kvm,
         netns=netns,
         save_memory=save_memory,
         strict=strict,
@@ -244,7 +176,7 @@ def inert(
     if machine.without_configuration(work):
         # Its stream would not say that its block list has the addresses of x-ignore-shared.
         work.save_memory = False
-    if any(name.startswith("xen") for name in (option.name for option in line.options)):
+    if any(OPTIONS[one.name].part is Part.REFUSE for one in line.options if one.name in OPTIONS):
         raise CommandLineError("a Xen guest (-xen…) cannot be started outside Xen; no verdict")
     work.node_sizes = block.special_sizes(work)
     options: list[Option] = []
@@ -254,7 +186,6 @@ def inert(
         if len(made) == 1 and (option.file or made[0].words != option.words):
             given.append((" ".join(made[0].words), option.file or " ".join(option.words)))
         options += made
-    options = _without_dangling_set(work, options)
     options = machine.default_net(work, options)
     if work.save_memory:
         options = machine.thrifty_memory(work, options)
@@ -262,7 +193,9 @@ def inert(
         options.append(Option(name="machine", value="graphics=off"))
     argv = [word for option in options for word in option.words]
     qmp = private_dir / "qmp"
-    argv += ["-accel", accel, "-S", "-display", "none"]
+    if accel == "tcg" or not line.named_accelerators:
+        argv += ["-accel", accel]
+    argv += ["-S", "-display", "none"]
     kvm = line.wants_kvm
     if kvm and accel != "kvm":
         machine.say_kvm(work)
@@ -277,6 +210,8 @@ def inert(
         needs_netns=work.needs_netns,
         files=work.files,
         helpers=tuple(tuple(helper) for helper in work.helpers),
+        accelerator=accel,
+        why_not_kvm=why_not_kvm,
         kvm=kvm,
         kvmclock=kvm and machine.has_kvmclock(work),
         removed_devices=frozenset(work.removed_devices),
@@ -291,36 +226,26 @@ _PC_ONLY = frozenset(["acpitable", "win2k-hack"])
 
 
 def _one(work: Work, option: Option) -> list[Option]:
+    """What stands for an option: nothing that has not passed the guard."""
     if option.name in _PC_ONLY and work.architecture.startswith("ppc"):
-        return [option]  # it refuses that itself
-    if option.name in _DROPPED:
+        # It refuses that itself, before it looks at the value.
+        return [replace(option, value=None if option.value is None else "sig=NONE")]
+    row = OPTIONS.get(option.name)
+    if row is None:
+        work.note(option, "left out; not an option that is known here")
+        work.skip(f"option -{option.name}, which is not known here")
+        return []
+    if row.part in {Part.DROP, Part.SILENT}:
         if option.name in {"kernel", "initrd", "dtb"}:
             work.note(option, "left out; its content comes with the guest's memory")
         elif option.name in {"mem-path", "mem-prealloc"}:
             work.note(option, "left out; ordinary memory instead")
+        elif option.name.startswith("semihosting"):
+            work.note(option, "left out; the guest would call the host")
         return []
     handler = _HANDLERS.get(option.name)
-    if handler is None:
-        if option.name not in KNOWN:
-            work.note(option, "not an option that is known here; passed on")
-        return [option]
-    return handler(work, option)
-
-
-def _without_dangling_set(work: Work, options: list[Option]) -> list[Option]:
-    """Leave out ``-set device.X.…`` of devices that were removed, and host properties."""
-    kept = []
-    for option in options:
-        if option.name == "set":
-            found = re.match(r"(\w+)\.([^.]+)\.([^=]+)=", option.value or "")
-            if found and found[1] == "device" and found[2] in work.removed_devices:
-                work.note(option, f"left out with device {found[2]}")
-                continue
-            if found and found[1] in {"drive", "chardev", "netdev"}:
-                work.note(option, "left out; the resource is a stand-in")
-                continue
-        kept.append(option)
-    return kept
+    made = [option] if handler is None else handler(work, option)
+    return [passed for one in made for passed in guard.passes(work, one)]
 
 
 __all__ = ["InertCommandLine", "inert"]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from migratable.commandline.inert.work import Work
 from migratable.commandline.line import Option
 from migratable.commandline.option import Fields, is_on, parse_size
 from migratable.errors import CommandLineError
+from migratable.regular_file import is_regular
 
 _BIOS_SIZE = 256 << 10
 THRIFTY_FROM = 1 << 30
@@ -30,7 +30,8 @@ def machine(work: Work, option: Option) -> list[Option]:
         work.note(option, f"machine type {plain}; the suffix is known to Proxmox's QEMU alone")
         work.skip("whether a Proxmox stream carries the machine type's +pve suffix")
     gone = ["dumpdtb", "kernel", "initrd", "append", "dtb", "shim"]
-    if not any(True for _ in work.line.all("accel")):  # both at once QEMU refuses itself
+    # Both at once QEMU refuses itself.
+    if work.accel == "tcg" and not any(True for _ in work.line.all("accel")):
         gone.append("accel")
     if is_on(fields.get("igd-passthru")):
         gone.append("igd-passthru")
@@ -39,7 +40,7 @@ def machine(work: Work, option: Option) -> list[Option]:
         fields = fields.set("firmware", _firmware(work, option, firmware))
     if fields.get("sgx-epc.0.memdev"):
         raise option.error("SGX memory needs the host's own; no verdict")
-    if is_on(fields.get("cap-nested-hv")) and work.line.wants_kvm:
+    if is_on(fields.get("cap-nested-hv")) and work.line.wants_kvm and work.accel == "tcg":
         gone.append("cap-nested-hv")
         work.skip("cap-nested-hv: only KVM has it, and the profile is taken under TCG")
     fields = fields.delete(*gone)
@@ -47,9 +48,14 @@ def machine(work: Work, option: Option) -> list[Option]:
 
 
 def accel(work: Work, option: Option) -> list[Option]:
-    """``-accel``: TCG's stays, with what may be wrong with its properties; others go."""
+    """``-accel``: TCG's stays, with what may be wrong with its properties; under KVM all stay."""
     kind = option.fields.get("accel") or ""
-    return [option] if kind == work.accel == "tcg" else []
+    return [option] if work.accel == "kvm" or kind == "tcg" else []
+
+
+def accelerator_option(work: Work, option: Option) -> list[Option]:
+    """``-enable-kvm``, which stays under KVM."""
+    return [option] if work.accel == "kvm" else []
 
 
 FOREIGN = frozenset({"hvf", "whpx", "nvmm", "mshv"})
@@ -115,10 +121,11 @@ def smp(work: Work, option: Option) -> list[Option]:
 
 def say_kvm(work: Work) -> None:
     """What a profile under TCG cannot tell of a machine that will run under KVM."""
-    work.notes.append("accelerator kvm: tcg; its section 'kvmclock' is added to an x86 machine's")
+    why = f", as {work.why_not_kvm}" if work.why_not_kvm else ""
+    work.notes.append(f"accelerator kvm: tcg{why}")
     work.skip(
-        "the destination's kernel: registers and features that KVM refuses to set, TSC frequency, "
-        "nested state (the profile is taken under TCG)"
+        "the destination's KVM: registers and features that its kernel refuses to set, TSC "
+        f"frequency, nested state (the profile is taken under TCG{why})"
     )
 
 
@@ -168,7 +175,7 @@ def bios(work: Work, option: Option) -> list[Option]:
 
 
 def _firmware(work: Work, option: Option, name: str) -> str:
-    if "/" not in name or Path(name).is_file():  # a bare name is looked for in QEMU's own folders
+    if "/" not in name or is_regular(name):  # a bare name is looked for in QEMU's own folders
         return name
     size = work.ram_sizes.get("pc.bios")
     said = "size taken from the incoming stream"
@@ -192,12 +199,13 @@ def firmware_size(name: str) -> int | None:
 
 def option_rom(work: Work, option: Option) -> list[Option]:
     """``-option-rom``: kept when the file is here, else zeros."""
-    name, comma, rest = (option.value or "").partition(",")
-    if "/" not in name or Path(name).is_file():
+    fields = option.fields
+    name = fields.get("romfile") or ""
+    if "/" not in name or is_regular(name):
         return [option]
     path = work.private_file(f"optionrom{len(work.files)}", 64 << 10)
     work.note(option, "64 KiB of zeros, as the file is not here")
-    return [Option(name="option-rom", value=f"{path}{comma}{rest}", index=option.index)]
+    return [option.with_fields(fields.set("romfile", str(path)))]
 
 
 def nographic(work: Work, option: Option) -> list[Option]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from migratable.commandline.line import CommandLine, Option
+from migratable.commandline.line import CommandLine, Option, target_of
 from migratable.releases import MachineType, QemuVersion
 
 DISK_SIZE = 1 << 30
@@ -19,6 +18,7 @@ class Work:
     """Mutable state of one :func:`~migratable.commandline.inert` call.
 
     :ivar ram_sizes: RAM block name to bytes, from the stream that is to be loaded.
+    :ivar why_not_kvm: why *accel* is not the KVM that the line asks for, in words.
     :ivar strict: options of the host's side that the release lacks stay, for it to refuse.
     :ivar stays: such an option is there and stays.
     :ivar files: private files to create, with their sizes; they hold zeros.
@@ -31,6 +31,7 @@ class Work:
     accel: str
     netns: bool
     save_memory: bool = True
+    why_not_kvm: str = ""
     strict: bool = False
     stays: bool = False
     notes: list[str] = field(default_factory=list)
@@ -77,18 +78,7 @@ class Work:
     @property
     def architecture(self) -> str:
         """Target from the program's name: ``x86_64``, ``ppc64``; empty when it does not tell."""
-        name = self.line.program[0].rpartition("/")[2] if self.line.program else ""
-        found = re.match(r"qemu-system-([a-z0-9_]+)", name)
-        if found:
-            return found[1]
-        if len(self.line.program) > 1:
-            return self.line.program[1]
-        family = MachineType.parse(self.line.machine or "").family
-        if family.startswith("pseries"):
-            return "ppc64"
-        if family in {"pc", "q35", "pc-q35", "pc-i440fx", "isapc"}:
-            return "x86_64"
-        return ""
+        return target_of(self.line)
 
     @property
     def machine_version(self) -> tuple[int, int] | None:

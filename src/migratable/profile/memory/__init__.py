@@ -21,6 +21,8 @@ operating system, a locked-down container) the profile says so in its ``unchecke
 
 from __future__ import annotations
 
+from migratable.profile.memory.arm import constants
+from migratable.profile.memory.ccw import CHANNEL, channel_devices
 from migratable.profile.memory.layout import find_handlers, find_layout
 from migratable.profile.memory.live import Recorder
 from migratable.profile.memory.pci import read_pci_masks
@@ -64,12 +66,15 @@ def introspect(pid: int, program: str = "") -> LoaderTables:
             if handler.idstr == "cpu" and handler.vmsd is not None:
                 recorder.register(handler.vmsd, handler.opaque, "env.spr", SPR_PVR)
         virtio, notes = read_virtio(memory, handlers, reader, extra)
+        virtio = channel_devices(memory, handlers, reader, extra, virtio)
         recorder.extend(reader.vmsds)
         for handler in handlers:
             live = virtio.get(handler.idstr)
             for index in () if live is None else live.vmsds.values():
                 if index != handler.vmsd and reader.vmsds[index].name.startswith("virtio"):
                     recorder.walk(index, handler.opaque)
+            if live is not None and live.ccw:
+                recorder.walk(extra[CHANNEL], live.ccw)
         pci, more_notes = read_pci_masks(memory, handlers, reader, extra)
         return LoaderTables(
             handlers=handlers,
@@ -78,6 +83,7 @@ def introspect(pid: int, program: str = "") -> LoaderTables:
             pci=pci,
             virtio=virtio,
             extra=extra,
+            constants=constants(memory, handlers, reader.vmsds),
             notes=(*notes, *more_notes),
         )
 
@@ -85,9 +91,13 @@ def introspect(pid: int, program: str = "") -> LoaderTables:
 def _wanted(handlers: tuple[Handler, ...], reader: TableReader) -> tuple[str, ...]:
     """Names of descriptions to look for: no search for what the machine does not have."""
     virtio = any(h.vmsd is not None and is_virtio(reader.vmsds[h.vmsd]) for h in handlers)
+    ccw = virtio and any(
+        h.vmsd is not None and reader.vmsds[h.vmsd].name == "s390_css" for h in handlers
+    )
     mmio = any(h.idstr.startswith("virtio-mmio@") for h in handlers)
     return (
         *(_VIRTIO if virtio else ()),
         *(("virtio_mmio",) if mmio else ()),
+        *((CHANNEL,) if ccw else ()),
         "PCIDevice",
     )

@@ -122,8 +122,9 @@ class Recorder:
             return  # the loader looks at none of its pointers
         if structs and not pointers and field.vmsd is not None and self.is_plain(field.vmsd):
             return
+        stride = field.stride if pointers else size
         for element in range(min(count, 1 << 16)):
-            at = first + size * element
+            at = first + stride * element
             if pointers:
                 at = self._word(at, 8) or 0
             if not at:

@@ -22,9 +22,9 @@ _PCIE_CAPABILITY = 0x10
 _VENDOR = b"\xf4\x1a"
 _CAPABILITY_LIST = 0x34
 #: ``BusState { Object parent_obj (40 bytes); DeviceState *parent; …}``, include/hw/qdev-core.h.
-_BUS_PARENT = 40
+BUS_PARENT = 40
 #: ``DeviceState.parent_bus`` is somewhere in the first words of a device.
-_DEVICE_STATE_SIZE = 256
+DEVICE_STATE_SIZE = 256
 #: QEMU_PCI_CAP_EXPRESS: the device has, and migrates, 4096 bytes (hw/pci/pci.c: pci_config_size).
 _CAP_EXPRESS = 0x4
 _SLOT = re.compile(r"[:@]?([0-9a-f]{2})\.([0-7])/")
@@ -70,9 +70,9 @@ def _virtio_proxy(memory: ProcessMemory, handler: Handler, config: int) -> int |
     if slot is None:
         return None
     devfn = int(slot[1], 16) << 3 | int(slot[2])
-    for offset in range(0, _DEVICE_STATE_SIZE, 8):
+    for offset in range(0, DEVICE_STATE_SIZE, 8):
         bus = memory.word(handler.opaque + offset)
-        proxy = memory.word(bus + _BUS_PARENT) if bus else None
+        proxy = memory.word(bus + BUS_PARENT) if bus else None
         if proxy and _devfn(memory, proxy + config) == devfn and _is_ours(memory, proxy + config):
             return proxy
     return None

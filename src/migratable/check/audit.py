@@ -1,0 +1,28 @@
+"""What no section of a destination tells: is its target's code known, and its accelerator?"""
+
+from __future__ import annotations
+
+from migratable.facts import targets
+from migratable.profile.model import Profile
+
+
+def accelerator(profile: Profile) -> tuple[str, ...]:
+    """Why no section is judged by this profile; empty where its accelerator stands for the real."""
+    found = (
+        targets.other_accelerator(
+            profile.target, wants_kvm=profile.wants_kvm, accelerator=profile.accelerator
+        ),
+        targets.under_kvm(profile.target, profile.accelerator),
+    )
+    return tuple(reason for reason in found if reason is not None)
+
+
+def whole(profile: Profile) -> tuple[str, ...]:
+    """Why nothing is said to load on this destination, whatever its tables say."""
+    found = []
+    if profile.refuses_itself:
+        lines = "; ".join(profile.refuses_itself)
+        found.append(f"the destination refuses even its own stream: {lines}")
+    if not targets.audited(profile.target):
+        found.append(targets.unaudited(profile.target))
+    return tuple(found)

@@ -1,0 +1,272 @@
+"""The description (vmdesc) of sections that came without one, by the tables of their own program.
+
+A capture has the bytes of a guest's sections and not their description. The program that wrote
+them has the tables: they are laid over the bytes exactly as a load does, and every field that is
+read is noted as ``migration/vmstate.c: vmsd_desc_field_start`` and ``vmsd_desc_field_end`` (5.2 to
+11.1) would have noted it. A section that is not read to its very last byte stays undescribed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from migratable.check.baseline import Destination
+from migratable.check.guide import described_names
+from migratable.check.problem import RefusedError, UnexaminedError
+from migratable.check.qemu_file import QemuFile, StreamEndError
+from migratable.check.state import LoadedState, Memory
+from migratable.check.vmstate import PLAIN, Loader
+from migratable.profile.model import Profile
+from migratable.profile.tables import Flag, LoaderTables, VmField, Vmsd
+from migratable.stream.edit import map_sections
+from migratable.stream.model import Section, Stream
+from migratable.stream.vmdesc import VmDevice, VmsdBody
+from migratable.stream.vmdesc import VmField as Entry
+from migratable.stream.wire_format import SectionKind
+
+_NESTED = frozenset({"tmp", "qtailq", "qlist"})
+"""Types that write the members of what is in them into the field's own object."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Described:
+    """A stream whose sections are described.
+
+    :ivar undescribed: ``(section, reason)`` of those that are not.
+    """
+
+    stream: Stream
+    undescribed: tuple[tuple[Section, str], ...] = ()
+
+
+def describe(stream: Stream, profile: Profile) -> Described:
+    """Describe the sections of *stream* that are not, by the tables of the program that wrote it.
+
+    :param profile: of the same program and command line; with its loader's tables.
+    """
+    if all(_named(one) for one in stream.devices):
+        return Described(stream=stream)
+    if profile.loader is None:
+        why = "; ".join(profile.unchecked) or "the program's tables were not read"
+        return Described(stream=stream, undescribed=tuple((one, why) for one in stream.devices))
+    writer = Destination(profile, profile.loader)
+    memory = Memory(profile.loader.words)
+    missing: list[tuple[Section, str]] = []
+
+    def described(section: Section) -> Section:
+        if section.kind is not SectionKind.FULL or _named(section):
+            return section
+        try:
+            return replace(section, description=_description(section, writer, memory))
+        except UnexaminedError as reason:
+            missing.append((section, str(reason)))
+        except RefusedError as refused:
+            missing.append((section, refused.problem.summary))
+        except StreamEndError:
+            missing.append((section, "it is shorter than the program's tables"))
+        return section
+
+    return Described(stream=map_sections(stream, described), undescribed=tuple(missing))
+
+
+def _named(section: Section) -> bool:
+    return section.description is not None and not section.description.opaque
+
+
+def _description(section: Section, writer: Destination, memory: Memory) -> VmDevice | None:
+    handler = writer.find(section.idstr, section.instance_id)
+    if handler is None or handler.idstr != section.idstr:
+        raise UnexaminedError("the program as it was started has no such section")
+    if handler.vmsd is None:
+        return section.description  # a handler without VMState: QEMU describes it as bytes too
+    own = writer.own(handler)
+    recorder = _Recorder(
+        tables=writer.tables,
+        profile=writer.profile,
+        release=writer.release,
+        wire=QemuFile(section.body),
+        memory=memory,
+        handler=handler,
+        exists=own.exists,
+        sizes=own.sizes,
+        own_body=own.body,
+    )
+    recorder.state(handler.vmsd, handler.opaque, section.version_id, None, None, own.body)
+    if recorder.wire.pos != len(section.body):
+        raise UnexaminedError(
+            f"{len(section.body)} bytes came, {recorder.wire.pos} are the program's tables'"
+        )
+    (body, _), *_ = recorder.frames[0].bodies
+    assert body is not None
+    return VmDevice(idstr=section.idstr, instance_id=section.instance_id & 0xFFFFFFFF, body=body)
+
+
+@dataclass(slots=True)
+class _Frame:
+    """What is read of one field, or of a body's subsections.
+
+    :ivar bodies: bodies inside with their bytes on the wire; None for an element that is not there.
+    """
+
+    present: bool = False
+    count: int = 1
+    bodies: list[tuple[VmsdBody | None, int]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Record:
+    """A body that is being read."""
+
+    fields: list[Entry] = field(default_factory=list)
+    subsections: tuple[VmsdBody, ...] = ()
+
+
+@dataclass(slots=True)
+class _Recorder(Loader):
+    """A loader that judges nothing and notes what it reads."""
+
+    frames: list[_Frame] = field(default_factory=lambda: [_Frame()])
+    records: list[_Record] = field(default_factory=list)
+
+    def show(self, point: object) -> None:
+        """No rule is asked: the program wrote this itself."""
+
+    def state(  # noqa: PLR0917 -- as the method that it extends
+        self,
+        index: int,
+        opaque: int,
+        version: int,
+        parent: LoadedState | None,
+        description: VmsdBody | None,
+        own: LoadedState | None = None,
+    ) -> LoadedState:
+        """Read one body and note it in the frame around it."""
+        start = self.wire.pos
+        record = _Record()
+        self.records.append(record)
+        body = Loader.state(self, index, opaque, version, parent, description, own)
+        self.records.pop()
+        made = VmsdBody(
+            name=body.vmsd.name,
+            version=version,
+            fields=tuple(record.fields),
+            subsections=record.subsections,
+        )
+        self.frames[-1].bodies.append((made, self.wire.pos - start))
+        return body
+
+    def _exists(self, body: LoadedState, position: int, item: VmField, guide: object) -> bool:
+        found = Loader._exists(self, body, position, item, guide)  # type: ignore[arg-type]
+        self.frames[-1].present = found
+        return found
+
+    def _count(self, body: LoadedState, item: VmField) -> int:
+        found = Loader._count(self, body, item)
+        self.frames[-1].count = found
+        return found
+
+    def _null(self, body: LoadedState, item: VmField) -> None:
+        Loader._null(self, body, item)
+        self.frames[-1].bodies.append((None, 1))
+
+    def _field(self, body: LoadedState, position: int, item: VmField, guide: object) -> None:
+        if item.flags & Flag.ARRAY_OF_POINTER_AUTO_ALLOC:
+            raise UnexaminedError(f"{body.vmsd.name}:{item.name} has elements that are allocated")
+        start = self.wire.pos
+        frame = _Frame()
+        self.frames.append(frame)
+        Loader._field(self, body, position, item, guide)  # type: ignore[arg-type]
+        self.frames.pop()
+        if frame.present and frame.count > 0:
+            name = described_names(body.vmsd.fields)[position]
+            self.records[-1].fields += self._entries(name, item, frame, self.wire.pos - start)
+
+    def _subsections(self, body: LoadedState, description: VmsdBody | None) -> None:
+        frame = _Frame()
+        self.frames.append(frame)
+        Loader._subsections(self, body, description)
+        self.frames.pop()
+        made = tuple(one for one, _ in frame.bodies if one is not None)
+        self.records[-1].subsections = made
+
+    def _entries(self, name: str, item: VmField, frame: _Frame, size: int) -> list[Entry]:
+        """A field's entries: one, one for an array that can be compressed, or one an element."""
+        count = frame.count
+        kind = _type(item)
+        if any(one is None for one, _ in frame.bodies):
+            return [
+                _entry(name, item, kind if one is not None else "nullptr", bytes_, one, index=index)
+                for index, (one, bytes_) in enumerate(frame.bodies)
+            ]
+        inside = [one for one, _ in frame.bodies]
+        if item.info in _NESTED and not item.flags & (Flag.STRUCT | Flag.VSTRUCT):
+            elements = tuple(one for one in inside if one is not None)
+            return [Entry(name=name, type=kind, size=size, elements=elements)]
+        if count == 1 or _compressible(item, self.tables):
+            first = inside[0] if inside else _static(item, self.tables)
+            length = count if count > 1 else None
+            return [_entry(name, item, kind, size // count, first, array_len=length)]
+        if frame.bodies:
+            return [
+                _entry(name, item, kind, bytes_, one, index=index)
+                for index, (one, bytes_) in enumerate(frame.bodies)
+            ]
+        first = _static(item, self.tables)
+        return [
+            _entry(name, item, kind, size // count, first, index=index) for index in range(count)
+        ]
+
+
+def _type(item: VmField) -> str:
+    """``vmfield_get_type_name``."""
+    if item.flags & Flag.STRUCT:
+        return "struct"
+    return "vstruct" if item.flags & Flag.VSTRUCT else item.info or "unknown"
+
+
+def _entry(
+    name: str,
+    item: VmField,
+    kind: str,
+    size: int,
+    body: VmsdBody | None,
+    *,
+    index: int | None = None,
+    array_len: int | None = None,
+) -> Entry:
+    within = item.flags & Flag.STRUCT
+    inline = item.flags & Flag.VSTRUCT and body is not None
+    return Entry(
+        name=name,
+        type=kind,
+        size=size,
+        index=index,
+        array_len=array_len,
+        struct=body if within else None,
+        elements=(body,) if inline and body is not None else (),
+    )
+
+
+def _compressible(item: VmField, tables: LoaderTables) -> bool:
+    """``vmsd_can_compress``: every element looks alike."""
+    if item.test:
+        return False
+    if item.flags & Flag.STRUCT and item.vmsd is not None:
+        inner = tables.vmsds[item.vmsd]
+        if inner.subsections:
+            return False
+        return all(_compressible(one, tables) for one in inner.fields)
+    return True
+
+
+def _static(item: VmField, tables: LoaderTables) -> VmsdBody | None:
+    """The body of elements that were passed over at once: plain numbers alone."""
+    if item.vmsd is None or not item.flags & Flag.STRUCT:
+        return None
+    inner: Vmsd = tables.vmsds[item.vmsd]
+    fields = []
+    for name, one in zip(described_names(inner.fields), inner.fields, strict=True):
+        width = PLAIN.get(one.info, one.size)
+        length = one.num if one.flags & Flag.ARRAY and one.num > 1 else None
+        fields.append(Entry(name=name, type=one.info, size=width, array_len=length))
+    return VmsdBody(name=inner.name, version=inner.version, fields=tuple(fields))

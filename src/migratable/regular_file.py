@@ -1,0 +1,49 @@
+"""Open a file that a user named, and never a FIFO or a device: opening those waits or acts."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+
+def is_regular(name: str | os.PathLike[str]) -> bool:
+    """Is there a regular file (behind links, too)?"""
+    try:
+        return stat.S_ISREG(os.stat(name).st_mode)  # noqa: PTH116 -- takes any name
+    except (OSError, ValueError):
+        return False
+
+
+def open_regular(name: str | os.PathLike[str]) -> BinaryIO:
+    """Open a regular file to read.
+
+    :raise OSError: When it cannot be opened, or is something else (``EINVAL``); a FIFO is not
+        waited for and a device is not touched.
+    """
+    # What opens is looked at again: between the two calls the name may have got another file.
+    if not is_regular(name) and Path(name).exists():
+        raise OSError(22, "not a regular file", os.fspath(name))
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except ValueError:  # a NUL in the name
+        raise FileNotFoundError(2, "No such file or directory", os.fspath(name)) from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(22, "not a regular file", os.fspath(name))
+    return os.fdopen(descriptor, "rb")
+
+
+def size_of(name: str) -> int | None:
+    """Bytes of a regular file or a block device, without opening either; None for anything else."""
+    try:
+        found = os.stat(name)  # noqa: PTH116 -- takes any name
+        if stat.S_ISREG(found.st_mode):
+            return found.st_size
+        if stat.S_ISBLK(found.st_mode):
+            number = f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}"
+            return int(Path(f"/sys/dev/block/{number}/size").read_text(encoding="ascii")) * 512
+    except (OSError, ValueError):
+        pass
+    return None

@@ -1,0 +1,151 @@
+"""Arm's processor and devices of its boards."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from migratable.check.devices.arm import name
+from migratable.check.problem import UnexaminedError
+from migratable.check.state import LoadedState
+from migratable.profile.model import Profile
+from migratable.profile.tables import LoaderTables
+from tests.unit.check.bodies import body, lines, loaded, profile
+
+MIDR, SCTLR, VBAR, ISAR = (
+    0x6030_0000_0013_C000,
+    0x6030_0000_0013_C080,
+    0x6030_0000_0013_C600,
+    0x6030_0000_0013_C030,
+)
+
+
+def cpu(registers: Mapping[int, int], own: Mapping[int, int] | None = None) -> LoadedState:
+    def one(of: Mapping[int, int]) -> LoadedState:
+        numbers = sorted(of)
+        return body(
+            "cpu",
+            {
+                "cpreg_vmstate_indexes": struct.pack(f">{len(of)}Q", *numbers),
+                "cpreg_vmstate_values": struct.pack(f">{len(of)}Q", *(of[n] for n in numbers)),
+            },
+            version=22,
+        )
+
+    made = one(registers)
+    made.own = None if own is None else one(own)
+    return made
+
+
+def arm(release: str = "10.0.13", constants: tuple[int, ...] = (MIDR, ISAR)) -> Profile:
+    tables = LoaderTables(handlers=(), vmsds=(), constants={0: constants} if constants else {})
+    return replace(profile(release, "aarch64", machine="virt-10.0"), loader=tables)
+
+
+BOTH = {MIDR: 0x411F_D070, SCTLR: 0, VBAR: 0}
+
+
+def test_guests_registers_may_differ() -> None:
+    assert loaded(cpu({**BOTH, SCTLR: 0x30D0_198D, VBAR: 0x8000}, BOTH), arm()) == []
+
+
+def test_another_processor() -> None:
+    (problem,) = loaded(cpu({**BOTH, MIDR: 0x410F_D034}, BOTH), arm())
+    assert (problem.rule, problem.errno) == ("cpu-identity", 1)
+    assert problem.facts["registers"] == [f"{MIDR:#x}"]
+
+
+def test_a_register_that_only_the_stream_has() -> None:
+    (problem,) = loaded(cpu({**BOTH, ISAR: 1}, BOTH), arm())
+    assert problem.rule == "cpu-identity"
+    assert problem.words == ()  # QEMU says nothing of it up to 10.x
+
+
+def test_what_is_behind_the_last_own_register_is_not_looked_at() -> None:
+    """The loop ends with the shorter list, up to 10.x."""
+    own = {MIDR: BOTH[MIDR], SCTLR: 0}
+    assert loaded(cpu(BOTH, own), arm()) == []
+    (problem,) = loaded(cpu(BOTH, own), arm("11.1.2"))
+    assert problem.refuses
+
+
+def test_a_register_that_only_the_destination_has() -> None:
+    assert loaded(cpu(BOTH, {**BOTH, ISAR: 1}), arm()) == []
+
+
+def test_11_names_the_registers() -> None:
+    problems = loaded(cpu({**BOTH, ISAR: 1}, {**BOTH, 0x4020_0000_000F_6800: 0}), arm("11.1.2"))
+    assert lines(problems, (11, 1)) == [
+        "warning: handle_cpreg_missing_in_incoming_stream: system register 0x200f6800 expected by "
+        "the destination but not in the incoming stream: skip it",
+        "handle_cpreg_only_in_incoming_stream: system register 0x1013c030 in the incoming stream "
+        "but unknown on the destination: fail migration",
+    ]
+    (warning,) = loaded(cpu(BOTH, {**BOTH, ISAR: 1}), arm("11.1.2"))
+    assert not warning.refuses
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0x6030_0000_0013_C030, "0x1013c030"),
+        (0x4020_0000_000F_6801, "0x200f6801"),
+        (0x4030_0000_000F_0010, "0x200f8010"),
+    ],
+)
+def test_names(number: int, text: str) -> None:
+    assert name(number) == f"system register {text}"
+
+
+def test_without_the_destinations_own_nothing_is_said() -> None:
+    with pytest.raises(UnexaminedError, match="own coprocessor registers"):
+        loaded(cpu(BOTH), arm())
+    with pytest.raises(UnexaminedError, match="holds constant"):
+        loaded(cpu({**BOTH, MIDR: 1}, BOTH), arm(constants=()))
+    assert loaded(cpu(BOTH, BOTH), arm(constants=())) == []
+
+
+@pytest.mark.parametrize(
+    ("made", "good"),
+    [
+        (body("pl011", {"read_pos": 15, "read_count": 16}), True),
+        (body("pl011", {"read_pos": 16, "read_count": 0}), False),
+        (body("pl022_ssp", {"tx_fifo_head": 7, "rx_fifo_head": 8}), False),
+        (body("pl022_ssp", {"tx_fifo_head": 7, "rx_fifo_head": 7}), True),
+        (body("nand", {"io": bytes(32), "ioaddr_vmstate": 33}), False),
+        (body("nand", {"io": bytes(32), "ioaddr_vmstate": 32}), True),
+        (body("tz-mpc", {"blk_idx": 2, "blk_lut": bytes(8)}), False),
+        (body("tz-mpc", {"blk_idx": 1, "blk_lut": bytes(8)}), True),
+        (body("ssd0323_oled", {"row": 80}), False),
+        (body("ssd0323_oled", {"cmd_len": 8, "col": 63, "mode": 1}), True),
+        (body("ssi_sd", {"mode": 1, "arglen": 4, "response_pos": 0, "stopping": 0}), False),
+        (body("ssi_sd", {"mode": 0, "arglen": 9, "response_pos": 0, "stopping": 0}), True),
+        (body("stellaris_enet", {"next_packet": 31}), False),
+        (body("stellaris_enet", {"np": 31, "tx_fifo_len": 2048}), True),
+    ],
+)
+def test_what_no_device_has(made: LoadedState, good: bool) -> None:
+    problems = loaded(made, profile("10.0.13", "arm"))
+    assert (problems == []) is good
+
+
+def test_pl011_of_7_2_looks_at_nothing() -> None:
+    assert loaded(body("pl011", {"read_pos": 99}), profile("7.2.22", "aarch64")) == []
+
+
+def vectors(*priorities: int) -> bytes:
+    return b"".join(struct.pack(">h4x", one) for one in priorities)
+
+
+def test_priorities() -> None:
+    own = body("armv7m_nvic", {"vectors": vectors(0, -3, -2, -1, 0, 0)})
+    good = body("armv7m_nvic", {"vectors": vectors(0, -3, -2, -1, 0xFF, 0x20)}, own=own)
+    assert loaded(good, profile("10.0.13", "arm")) == []
+    for wrong in (vectors(0, -4, -2, -1, 0, 0), vectors(0, -3, -2, -1, 0x100, 0)):
+        bad = body("armv7m_nvic", {"vectors": wrong}, own=own)
+        with pytest.raises(UnexaminedError, match=re.escape("has priority")):
+            loaded(bad, profile("10.0.13", "arm"))
