@@ -164,15 +164,17 @@ def not_started(
     destination: Mapping[str, Any] | None = None,
     release: tuple[int, int] = (0, 0),
     only_kvm: bool = False,
+    doubt: str = "",
 ) -> Verdict:
     """The verdict for a destination whose program ends at its start.
 
     :param stderr: its lines, without its name.
     :param only_kvm: it might start under KVM, which was not tried.
+    :param doubt: why the real machine may start all the same.
     """
     facts = {**(source_facts(stream) if stream is not None else {}), **(source or {})}
     lines = tuple(stderr)
-    if only_kvm:
+    if only_kvm or doubt:
         return Verdict(
             outcome=Outcome.UNKNOWN,
             basis=Basis.PREDICTED,
@@ -180,7 +182,8 @@ def not_started(
             destination=destination or {},
             stderr=lines,
             unchecked=(
-                "the destination asks for KVM and does not start under TCG: "
+                doubt
+                or "the destination asks for KVM and does not start under TCG: "
                 + (lines[-1] if lines else "it said nothing"),
             ),
         )

@@ -159,7 +159,11 @@ def _predict(
             )
         except DestinationStartError as error:
             verdict = not_started(
-                error.stderr, stream=opened.stream, source=facts, only_kvm=error.only_kvm
+                error.stderr,
+                stream=opened.stream,
+                source=facts,
+                only_kvm=error.only_kvm,
+                doubt=error.doubt,
             )
             return None, verdict
     return profile, check(opened.stream, profile, source=facts, origin=opened.profile)

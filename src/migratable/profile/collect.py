@@ -112,6 +112,7 @@ def _started(
             error = _as_given(ended, quiet)
             if quiet.stays:
                 raise probe_options.HostOptionError(error) from None
+            error = _with_doubt(error, quiet)
             if not may_start_under_kvm(quiet, ended.stderr):  # not in the user's own words
                 raise error from None
             raise DestinationStartError(
@@ -120,6 +121,25 @@ def _started(
                 stderr=error.stderr,
                 only_kvm=True,
             ) from None
+
+
+def _with_doubt(error: DestinationStartError, quiet: InertCommandLine) -> DestinationStartError:
+    """An error that names a size which a stand-in was given without knowing better."""
+    found = quiet.assumed_size_in(error.stderr)
+    doubt = ""
+    if any(_NO_MEMORY.search(text) for text in error.stderr):
+        doubt = f"this machine has too little memory for it: {error.stderr[-1]}"
+    elif found is not None:
+        doubt = (
+            f"an image is not here, and {found} bytes were put in its place, which the program "
+            f"does not take: {error.stderr[-1]}"
+        )
+    if not doubt:
+        return error
+    return DestinationStartError(f"{error}\n({doubt})", stderr=error.stderr, doubt=doubt)
+
+
+_NO_MEMORY = re.compile(r"annot set up guest memory|Cannot allocate memory")
 
 
 def may_start_under_kvm(quiet: InertCommandLine, stderr: Sequence[str]) -> bool:
@@ -218,6 +238,8 @@ class _Facts:
             command_line=tuple(line.argv),
             inert=tuple(self._quiet.plain_argv),
             stderr=lines,
+            assumed_blocks=self._quiet.assumed_blocks,
+            assumed_sections=self._quiet.assumed_sections,
             notes=tuple(self._quiet.notes),
             unchecked=tuple(dict.fromkeys(self._unchecked)),
             taken=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

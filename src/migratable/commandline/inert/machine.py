@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from migratable.commandline.inert.work import Work
-from migratable.commandline.line import Option
+from migratable.commandline.line import CommandLine, Option
 from migratable.commandline.option import Fields, is_on, parse_size
 from migratable.errors import CommandLineError
 from migratable.regular_file import is_regular
@@ -276,7 +277,28 @@ _MAIN_RAM = {
     "ppc64": "ppc_spapr.ram",
     "microvm": "microvm.ram",
 }
-"""The machine classes' ``default_ram_id``, by target, or by machine type where that has its own."""
+"""The machine classes' ``default_ram_id``, by target, or by machine type where that has its own.
+
+Others are asked of the program (:mod:`migratable.qemu.machines`).
+"""
+_NO_MAIN_RAM = frozenset({"none", "isapc"})
+
+
+def needs_main_ram(line: CommandLine) -> bool:
+    """Is the main memory big, and its block's name not known without the program?"""
+    work = Work.of(line)
+    size = memory_size(line.options)
+    return size is not None and size >= THRIFTY_FROM and _main_ram(work) is None
+
+
+def _main_ram(work: Work) -> str | None:
+    family = (work.line.machine or "").partition("+")[0]
+    if family in _NO_MAIN_RAM:
+        return None
+    name = _MAIN_RAM.get(family) or _MAIN_RAM.get(work.architecture)
+    if name == "ppc_spapr.ram" and family and not family.startswith("pseries"):
+        return work.main_ram
+    return name or work.main_ram
 
 
 def thrifty_memory(work: Work, options: list[Option]) -> list[Option]:
@@ -287,17 +309,13 @@ def thrifty_memory(work: Work, options: list[Option]) -> list[Option]:
     (``migrate_ram_is_ignored``: since 8.1 no other shared memory).
     """
     size = memory_size(options)
-    family = (work.line.machine or "").partition("+")[0]
-    name = _MAIN_RAM.get(family) or _MAIN_RAM.get(work.architecture)
+    name = _main_ram(work)
     plain = not any(
         (option.name == "numa" and "memdev" in option.fields)
         or (option.name == "machine" and "memory-backend" in option.fields)
         for option in options
     )
-    pseries = name != "ppc_spapr.ram" or family.startswith("pseries") or not family
-    if size is None or size < THRIFTY_FROM or name is None or not plain or not pseries:
-        return options
-    if family in {"none", "isapc"}:
+    if size is None or size < THRIFTY_FROM or name is None or not plain:
         return options
     path = str(work.private_file(f"memory{len(work.files)}", size)).replace(",", ",,")
     text = f"memory-backend-file,id={name},size={size},mem-path={path},share=on"
@@ -310,7 +328,7 @@ def thrifty_memory(work: Work, options: list[Option]) -> list[Option]:
     ]
 
 
-def memory_size(options: list[Option]) -> int | None:
+def memory_size(options: Sequence[Option]) -> int | None:
     """Bytes of ``-m``, None when the line does not say or not plainly."""
     size = None
     for option in options:
