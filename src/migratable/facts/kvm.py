@@ -61,7 +61,7 @@ SENT_MSRS: Mapping[str, tuple[int, ...]] = {
     "cpu/virt_ssbd": (0xC001011F,),
     "cpu/amd_tsc_scale_msr": (0xC0000104,),
     "cpu/umwait": (0xE1,),
-    "cpu/tsx_ctrl": (0x122,),
+    "cpu/msr_tsx_ctrl": (0x122,),
     "cpu/pkrs": (0x6E1,),
     "cpu/xss": (0xDA0,),
     "cpu/msr_xfd": (0x1C4, 0x1C5),

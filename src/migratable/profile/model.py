@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import Any
 
 from migratable.errors import ProfileError
+from migratable.profile.host_kvm import HostKvm
 from migratable.profile.tables import LoaderTables
 from migratable.releases import QemuVersion
 
@@ -55,6 +56,7 @@ class Profile:
     :ivar accelerator: under which it was taken.
     :ivar wants_kvm: did the command line ask for KVM?
     :ivar kvmclock: will the real machine have a section ``kvmclock`` that the stream lacks?
+    :ivar host_kvm: what the host's KVM can do; None unless it was taken under KVM.
     :ivar command_line: the user's words.
     :ivar inert: the words that were started.
     :ivar stderr: what the program printed at its start, without its name.
@@ -90,6 +92,7 @@ class Profile:
     accelerator: str = "tcg"
     wants_kvm: bool = False
     kvmclock: bool = False
+    host_kvm: HostKvm | None = field(default=None, repr=False)
     command_line: tuple[str, ...] = ()
     inert: tuple[str, ...] = ()
     stderr: tuple[str, ...] = ()
@@ -152,6 +155,7 @@ class Profile:
             "accelerator": self.accelerator,
             "wants_kvm": self.wants_kvm,
             "kvmclock": self.kvmclock,
+            **({} if self.host_kvm is None else {"host_kvm": self.host_kvm.to_json()}),
             "command_line": list(self.command_line),
             "inert": list(self.inert),
             "stderr": list(self.stderr),
@@ -227,6 +231,9 @@ class Profile:
             accelerator=take.text("accelerator"),
             wants_kvm=take.boolean("wants_kvm"),
             kvmclock=take.boolean("kvmclock"),
+            host_kvm=None
+            if document.get("host_kvm") is None
+            else HostKvm.from_json(document["host_kvm"], origin=origin),
             command_line=take.texts("command_line"),
             inert=take.texts("inert"),
             stderr=take.texts("stderr"),
