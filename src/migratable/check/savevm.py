@@ -422,6 +422,9 @@ class Replay:
             ):
                 self._cannot(f"{handler.idstr}: {own.why}")
             return None
+        novel = self.destination.novelties(handler)
+        if novel:
+            self._cannot(f"{handler.idstr}: code that no known build has ({'; '.join(novel[:3])})")
         loader = self.LOADER(
             tables=self.destination.tables,
             profile=self.destination.profile,

@@ -17,6 +17,12 @@ from migratable.verdict import Basis, Finding, Outcome, Refusal, Severity, Verdi
 _DAMAGED = "the stream's own description of itself, which is damaged and which no loader reads ({})"
 
 
+CODE_UNKNOWN = (
+    "the code of this build: its tables were read, what its own code refuses is not known "
+    "(a rehearsal tells)"
+)
+
+
 def check(
     stream: Stream,
     profile: Profile | Destination,
@@ -81,9 +87,11 @@ def verdict_of(replay: Replay, source: Mapping[str, Any], profile: Profile) -> V
     outcome = Outcome.REFUSED if first is not None else Outcome.LOADS
     if first is None and unknown:
         outcome = Outcome.UNKNOWN
+    known = replay.destination.code_known
     return Verdict(
         outcome=outcome,
         basis=Basis.PREDICTED,
+        final=known or outcome is not Outcome.LOADS,
         source=source,
         destination=destination_facts(profile),
         first_refusal=None if first is None else _refusal(first, stderr),
@@ -94,6 +102,8 @@ def verdict_of(replay: Replay, source: Mapping[str, Any], profile: Profile) -> V
                     *(reason for _, reason in replay.unexamined),
                     *replay.unchecked,
                     *profile.unchecked,
+                    *(() if known else (CODE_UNKNOWN,)),
+                    *replay.destination.tables.notes,
                     *(
                         [_DAMAGED.format(replay.stream.vmdesc_error)]
                         if replay.stream.vmdesc_error
