@@ -55,7 +55,9 @@ class Profile:
     :ivar kernel: release of the host's kernel on which the profile was taken.
     :ivar accelerator: under which it was taken.
     :ivar wants_kvm: did the command line ask for KVM?
-    :ivar kvmclock: will the real machine have a section ``kvmclock`` that the stream lacks?
+    :ivar kvmclock: was the section ``kvmclock`` added, which a machine under TCG has not?
+    :ivar kvm_decides: what only the destination's KVM tells and may be decisive, in words; of a
+        profile that was taken under TCG in the place of KVM.
     :ivar host_kvm: what the host's KVM can do; None unless it was taken under KVM.
     :ivar command_line: the user's words.
     :ivar inert: the words that were started.
@@ -92,6 +94,7 @@ class Profile:
     accelerator: str = "tcg"
     wants_kvm: bool = False
     kvmclock: bool = False
+    kvm_decides: tuple[str, ...] = ()
     host_kvm: HostKvm | None = field(default=None, repr=False)
     command_line: tuple[str, ...] = ()
     inert: tuple[str, ...] = ()
@@ -155,6 +158,7 @@ class Profile:
             "accelerator": self.accelerator,
             "wants_kvm": self.wants_kvm,
             "kvmclock": self.kvmclock,
+            "kvm_decides": list(self.kvm_decides),
             **({} if self.host_kvm is None else {"host_kvm": self.host_kvm.to_json()}),
             "command_line": list(self.command_line),
             "inert": list(self.inert),
@@ -231,6 +235,7 @@ class Profile:
             accelerator=take.text("accelerator"),
             wants_kvm=take.boolean("wants_kvm"),
             kvmclock=take.boolean("kvmclock"),
+            kvm_decides=take.texts("kvm_decides"),
             host_kvm=None
             if document.get("host_kvm") is None
             else HostKvm.from_json(document["host_kvm"], origin=origin),
