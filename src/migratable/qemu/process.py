@@ -33,7 +33,9 @@ from typing import Any, Self
 
 from migratable.commandline.inert.inert import InertCommandLine
 from migratable.errors import DestinationStartError, QemuError
+from migratable.qemu.confinement import MARK, Confinement, needs_more
 from migratable.qemu.launch import launch
+from migratable.qemu.program import SANDBOX, has_sandbox
 from migratable.qemu.qmp import Qmp, QmpClosedError
 from migratable.qemu.start_errors import start_message
 
@@ -75,13 +77,18 @@ class QemuProcess:
         *,
         extra: Sequence[str] = (),
         timeout: float = 60.0,
+        confined: bool = True,
     ) -> None:
         """Prepare; nothing is started before the ``with``.
 
         :param command: words that start the program (a path, or a starter with its arguments).
         :param extra: more arguments, for example ``-incoming defer``.
         :param timeout: seconds for the start, and for each QMP command.
+        :param confined: the kernel lets it see, write and reach next to nothing.
         """
+        self._confined = confined
+        self._whole = False
+        self._sandbox = confined and has_sandbox(command)
         self._command = list(command)
         self._inert = inert
         self._extra = list(extra)
@@ -103,11 +110,24 @@ class QemuProcess:
         :raise QemuError: When it hangs.
         """
         try:
-            self._start()
+            try:
+                self._start()
+            except DestinationStartError as error:
+                if not self._confined or not needs_more(error.stderr):
+                    raise
+                self._start_again()
         except BaseException:
             self.stop()
             raise
         return self
+
+    def _start_again(self) -> None:
+        """It may have missed a file that is not known to be needed: let it see all, read-only."""
+        self.stop()
+        self._helpers.clear()
+        self._stderr.clear()
+        self._whole = True
+        self._start()
 
     def __exit__(
         self,
@@ -125,7 +145,8 @@ class QemuProcess:
         try:
             monitor = ["-chardev", f"socket,id={_MONITOR},fd={theirs.fileno()}"]
             monitor += ["-mon", f"chardev={_MONITOR},mode=control"]
-            argv = [*self._command, *self._words(), *monitor, *self._extra]
+            sandbox = SANDBOX if self._sandbox else ()
+            argv = [*self._command, *sandbox, *self._words(), *monitor, *self._extra]
             self._process = self._spawn(argv, pass_fds=[theirs.fileno(), *self._inherited.values()])
         finally:
             theirs.close()
@@ -153,13 +174,20 @@ class QemuProcess:
         while self._inherited:
             os.close(self._inherited.popitem()[1])
 
-    def _spawn(self, argv: list[str], *, pass_fds: Sequence[int] = ()) -> subprocess.Popen[bytes]:
+    def _spawn(
+        self, argv: list[str], *, pass_fds: Sequence[int], files: Sequence[str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Start QEMU, or with *files* a helper of it."""
+        helps = files is not None
         try:
             return launch(
                 argv,
                 pass_fds=pass_fds,
-                network_namespace=self._inert.needs_netns,
-                kvm=self._inert.accelerator == "kvm",
+                network_namespace=self._inert.needs_netns and not helps,
+                kvm=self._inert.accelerator == "kvm" and not helps,
+                files=self._inert.reads if files is None else files,
+                whole=self._whole,
+                confined=self._confined,
             )
         except OSError as error:
             raise QemuError(f"cannot start {argv[0]}: {error}") from None
@@ -174,7 +202,8 @@ class QemuProcess:
             ours, theirs = socket.socketpair()
             with theirs:
                 command = [*helper, f"fd:{theirs.fileno()}"]
-                self._helpers.append(self._spawn(command, pass_fds=[theirs.fileno()]))
+                script = [word for word in helper[1:] if word.startswith("/")]
+                self._helpers.append(self._spawn(command, pass_fds=[theirs.fileno()], files=script))
             self._inherited[f"path={address}"] = ours.detach()
 
     def kill(self) -> None:
@@ -263,7 +292,14 @@ class QemuProcess:
         """What it printed to stderr until now, without the program's name; the first 256 KiB."""
         text = bytes(self._stderr).decode("utf-8", "replace")
         lines = (_PREFIX.sub("", line) for line in text.splitlines() if line.strip())
-        return tuple(line for line in lines if _MONITOR not in line)  # 11.1 warns of our -mon
+        # 11.1 warns of our -mon.
+        return tuple(line for line in lines if _MONITOR not in line and not line.startswith(MARK))
+
+    @property
+    def confinement(self) -> Confinement:
+        """How it is confined, once it has started."""
+        lines = bytes(self._stderr).decode("utf-8", "replace").splitlines()
+        return Confinement.read(lines, sandbox=self._sandbox) or Confinement()
 
     # Inside
 
