@@ -90,6 +90,7 @@ def specification(
     *,
     files: Iterable[str] = (),
     whole: bool = False,
+    runs_others: bool = False,
     taps: bool = False,
     kvm: bool = False,
 ) -> str:
@@ -99,13 +100,14 @@ def specification(
     :param files: that the command line names, to be read.
     :param whole: it sees all of the file system, read-only: for a program that needs what is not
         known here.
+    :param runs_others: it runs programs that are not known here: a starter that looks around.
     :param taps: it makes network interfaces in its own network namespace.
     :param kvm: it uses ``/dev/kvm``.
     """
-    program = _program(command[0])
+    program = _program(command[0] if command else "/")
     words = ["confine", *(["taps"] if taps else []), *([] if program.plain else ["root"])]
     words += [f"read={one}" for one in (["/"] if whole else [*program.folders, *files])]
-    words += [f"run={one}" for one in (["/"] if whole else program.run)]
+    words += [f"run={one}" for one in (["/"] if runs_others else program.run)]
     words += ["device=/dev/kvm"] if kvm else []
     words += ["device=/dev/net/tun"] if taps else []
     return SEPARATOR.join(word for word in words if SEPARATOR not in word)
@@ -114,6 +116,11 @@ def specification(
 def needs_more(lines: Iterable[str]) -> bool:
     """May a program have ended because it did not see a file?"""
     return any(_MISSING.search(line) for line in lines)
+
+
+def needs_programs(lines: Iterable[str]) -> bool:
+    """May a starter have ended because it could not run another program?"""
+    return any("Permission denied" in line or "not found" in line for line in lines)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

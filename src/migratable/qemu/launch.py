@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from migratable.qemu.confinement import MARK, needs_more, specification
+from migratable.qemu.confinement import MARK, needs_more, needs_programs, specification
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 _HOST_VARIABLES = frozenset(
@@ -52,32 +52,37 @@ def launch(
     kvm: bool = False,
     files: Iterable[str] = (),
     whole: bool = False,
+    runs_others: bool = False,
     confined: bool = True,
     stdout: int | IO[bytes] = subprocess.DEVNULL,
     stderr: int | IO[bytes] = subprocess.PIPE,
 ) -> subprocess.Popen[bytes]:
     """Start a program of QEMU (or a helper of it); it dies with the calling thread.
 
-    :param argv: program and arguments; words of the user are data here, no shell sees them.
+    :param argv: program and arguments; words of the user are data here, no shell sees them. None:
+        nothing is run, it is only tried how far it can be confined.
     :param pass_fds: descriptors that it inherits.
     :param network_namespace: it makes network interfaces, in a namespace of its own.
     :param kvm: it opens ``/dev/kvm``.
     :param files: that its arguments name, to be read.
     :param whole: it sees all of the file system, read-only, not only what it is known to need.
+    :param runs_others: programs that are not known here, too.
     :param confined: as far as the kernel allows; it says how far on stderr (``Confinement.read``).
     :raise OSError: When no process can be made. A program that cannot be run ends with status 126
         or 127, a namespace that cannot be had with 125, and a line ``migratable-launcher: …``.
     """
     inherited = {name: text for name, text in os.environ.items() if name not in _HOST_VARIABLES}
     words = list(argv)
-    found = words[0] if "/" in words[0] else shutil.which(words[0]) or words[0]
-    words[0] = os.path.abspath(found)  # noqa: PTH100 -- links stay as they are
+    if words:
+        found = words[0] if "/" in words[0] else shutil.which(words[0]) or words[0]
+        words[0] = os.path.abspath(found)  # noqa: PTH100 -- links stay as they are
     wanted = "taps" if network_namespace else ""
     if confined:
         wanted = specification(
             words,
             files=files,
             whole=whole,
+            runs_others=runs_others,
             taps=network_namespace,
             kvm=kvm,
         )
@@ -117,8 +122,15 @@ def answers(
     deadline = time.monotonic() + timeout
     process = launch(argv, stdout=subprocess.PIPE, pass_fds=pass_fds)
     found = _answers(process, deadline, limit)
-    if found.status and needs_more(found.stderr.splitlines()):
-        process = launch(argv, stdout=subprocess.PIPE, pass_fds=pass_fds, whole=True)
+    lines = found.stderr.splitlines()
+    if found.status and needs_more(lines):
+        process = launch(
+            argv,
+            stdout=subprocess.PIPE,
+            pass_fds=pass_fds,
+            whole=True,
+            runs_others=needs_programs(lines),
+        )
         found = _answers(process, deadline, limit)
     return found
 
@@ -174,6 +186,6 @@ def namespaces_work() -> bool:
         _namespaces = False
         if os.access("/dev/net/tun", os.R_OK | os.W_OK):
             with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-                process = launch(["true"], network_namespace=True, stderr=subprocess.DEVNULL)
+                process = launch([], network_namespace=True, stderr=subprocess.DEVNULL)
                 _namespaces = process.wait(10) == 0
     return _namespaces

@@ -33,7 +33,7 @@ from typing import Any, Self
 
 from migratable.commandline.inert.inert import InertCommandLine
 from migratable.errors import DestinationStartError, QemuError
-from migratable.qemu.confinement import MARK, Confinement, needs_more
+from migratable.qemu.confinement import MARK, Confinement, needs_more, needs_programs
 from migratable.qemu.launch import launch
 from migratable.qemu.program import SANDBOX, has_sandbox
 from migratable.qemu.qmp import Qmp, QmpClosedError
@@ -87,7 +87,7 @@ class QemuProcess:
         :param confined: the kernel lets it see, write and reach next to nothing.
         """
         self._confined = confined
-        self._whole = False
+        self._whole = self._runs_others = False
         self._sandbox = confined and has_sandbox(command)
         self._command = list(command)
         self._inert = inert
@@ -115,18 +115,18 @@ class QemuProcess:
             except DestinationStartError as error:
                 if not self._confined or not needs_more(error.stderr):
                     raise
-                self._start_again()
+                self._start_again(runs_others=needs_programs(error.stderr))
         except BaseException:
             self.stop()
             raise
         return self
 
-    def _start_again(self) -> None:
+    def _start_again(self, *, runs_others: bool) -> None:
         """It may have missed a file that is not known to be needed: let it see all, read-only."""
         self.stop()
         self._helpers.clear()
         self._stderr.clear()
-        self._whole = True
+        self._whole, self._runs_others = True, runs_others
         self._start()
 
     def __exit__(
@@ -187,6 +187,7 @@ class QemuProcess:
                 kvm=self._inert.accelerator == "kvm" and not helps,
                 files=self._inert.reads if files is None else files,
                 whole=self._whole,
+                runs_others=self._runs_others,
                 confined=self._confined,
             )
         except OSError as error:

@@ -21,6 +21,8 @@ SANDBOX = (
 )
 """QEMU's own filter of system calls: it starts nothing and changes no rights."""
 _SANDBOXED = "\nsandbox"
+_silent: set[Path] = set()
+"""Programs that did not say what they are, in the life of this process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,13 +107,16 @@ def _about(command: tuple[str, ...], timeout: float) -> str:
     path = _kept_release(command)
     with contextlib.suppress(OSError, ValueError):
         return path.read_text(encoding="utf-8")
+    if path in _silent:
+        return ""
     try:
         said = answers([*command, *SANDBOX, "--version"], timeout=timeout, limit=4096)
         more = _SANDBOXED
-        if said.status != 0:
+        if said.status:
             said, more = answers([*command, "--version"], timeout=timeout, limit=4096), ""
         QemuVersion.parse(said.stdout)
     except (OSError, ValueError):
+        _silent.add(path)
         return ""
     text = said.stdout.splitlines()[0] + more
     with contextlib.suppress(OSError):  # no cache is no failure

@@ -48,6 +48,8 @@ def _main(argv: list[str]) -> None:
         except OSError as error:
             _no_network(error)
         _die_with(int(parent))
+    if not command:
+        os._exit(0)  # it was only asked whether it can be had
     _become(command)
 
 
@@ -74,7 +76,8 @@ def _json(value: object) -> str:
 
 def _become(command: list[str]) -> None:
     try:
-        os.execv(command[0], command)  # noqa: S606 -- starting the program is the purpose
+        run = os.execv if "/" in command[0] else os.execvp
+        run(command[0], command)
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
         fail(127 if missing else 126, f"{command[0]}: {error.strerror}")

@@ -73,7 +73,7 @@ def _bind(path: str, descriptor: int) -> None:
     if stat.S_ISDIR(found.st_mode):
         os.mkdir(target, 0o755)
     else:
-        os.close(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o444))
+        os.mknod(target, stat.S_IFREG | 0o444)
         if _is_secret(found) and found.st_size <= _MOST_COPIED:
             with open(f"/proc/self/fd/{descriptor}", "rb") as file, open(target, "wb") as copy:
                 copy.write(file.read(_MOST_COPIED))
