@@ -16,6 +16,7 @@ from migratable.commandline import parse
 from migratable.errors import ProfileError
 from migratable.facts import targets
 from migratable.profile.memory import ProcessMemory
+from migratable.profile.memory.image import Image
 from migratable.profile.memory.layout import find_handlers, find_layout
 from migratable.profile.memory.tables import TableReader
 from migratable.profile.tables import LOAD_HOOKS, Flag, Vmsd
@@ -26,18 +27,16 @@ _OLDEST_EEPROM = 20_061_112  # the greatest version that a description has
 
 def descriptions(memory: ProcessMemory) -> Iterator[Vmsd]:
     """Every description in the program's data."""
-    layout = find_layout(memory, find_handlers(memory))
-    reader = TableReader(memory, layout)
-    image = [one for one in memory.regions if "qemu" in one.name]
-    low, high = min(one.start for one in image), max(one.end for one in image)
+    entries = find_handlers(memory)
+    layout = find_layout(memory, entries)
+    image = Image(memory, [entry.vmsd for entry in entries if entry.vmsd])
+    reader = TableReader(memory, layout, image)
+    low, high = min(one.start for one in image.regions), max(one.end for one in image.regions)
     fields = layout.fields // 8
-    for region in image:
-        data = None
-        if "x" not in region.permissions:
-            data = memory.read(region.start, region.end - region.start)
-        count = len(data or b"") // 8
-        words = struct.unpack(f"{count}Q", (data or b"")[: 8 * count])
-        for at in range(count - fields):
+    for region in image.tables:
+        data = memory.read(region.start, region.end - region.start) or b""
+        words = struct.unpack(f"{len(data) // 8}Q", data[: len(data) // 8 * 8])
+        for at in range(len(words) - fields):
             if low <= words[at] < high and low <= words[at + fields] < high:
                 index = reader.probe(region.start + 8 * at)
                 if index is not None and plausible(reader.vmsds[index]):

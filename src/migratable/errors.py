@@ -15,6 +15,8 @@
      ├── PlanError                  a whatif plan, fleet file or batch line is wrong (file, place)
      ├── CaptureError               a running VM cannot be captured safely
      │    └── NoCopyError           no copy of it can be started to save itself first
+     ├── HostError                  another host cannot be reached or used
+     │    └── LibvirtRefusedError   its libvirt takes no such definition (hosts.arrival)
      ├── ServiceError               the HTTP service or a Dask scheduler cannot be used
      └── KnowledgeError             the bundled data is inconsistent (a bug of ours)
 
@@ -65,15 +67,22 @@ class DestinationStartError(ProfileError):
 
     :ivar stderr: every line it printed, without the program's name.
     :ivar only_kvm: it asks for KVM, was started under TCG, and may start under KVM.
+    :ivar doubt: why the real machine may start all the same, in words; empty without one.
     """
 
     def __init__(
-        self, message: str, *, stderr: tuple[str, ...] = (), only_kvm: bool = False
+        self,
+        message: str,
+        *,
+        stderr: tuple[str, ...] = (),
+        only_kvm: bool = False,
+        doubt: str = "",
     ) -> None:
         """Keep the program's own lines beside our message."""
         super().__init__(message)
         self.stderr = stderr
         self.only_kvm = only_kvm
+        self.doubt = doubt
 
 
 class QemuError(MigratableError):
@@ -94,6 +103,10 @@ class CaptureError(MigratableError):
 
 class NoCopyError(CaptureError):
     """No copy of a running VM can be started here; the VM may be fine all the same."""
+
+
+class HostError(MigratableError):
+    """Another host cannot be reached, or cannot do what it was asked."""
 
 
 class ServiceError(MigratableError):

@@ -106,6 +106,11 @@ class Qemu:
             self._errors.close()
 
     @property
+    def pid(self) -> int | None:
+        """Its process id, None before its start."""
+        return None if self._process is None else self._process.pid
+
+    @property
     def status(self) -> int | None:
         """Its exit status."""
         return None if self._process is None else self._process.poll()

@@ -217,10 +217,11 @@ def _sweep(monitor: Monitor) -> None:
         for one in monitor.execute("query-fdsets"):
             for opaque in {str(fd.get("opaque", "")) for fd in one["fds"]}:
                 # Numbers of processes of another namespace say nothing here.
-                match opaque.split():
-                    case [name, pid, _, there] if name == _MARK and pid.isdigit() and there == here:
-                        if opaque != mark(int(pid)):
-                            monitor.execute("remove-fd", {"fdset-id": one["fdset-id"]})
+                words = opaque.split()
+                if len(words) != 4 or words[0] != _MARK or words[3] != here:
+                    continue
+                if words[1].isdigit() and opaque != mark(int(words[1])):
+                    monitor.execute("remove-fd", {"fdset-id": one["fdset-id"]})
 
 
 class FolderExchange:

@@ -10,6 +10,7 @@ from migratable.check.qemu_file import QemuFile, StreamEndError
 from migratable.check.state import LoadedState, Memory
 from migratable.check.vmstate import Loader
 from migratable.errors import MigratableError
+from migratable.facts.code import code, is_known
 from migratable.profile.model import Profile
 from migratable.profile.tables import Handler, LoaderTables
 from migratable.stream import SectionKind, Stream, read
@@ -41,6 +42,7 @@ class Destination:
         self.tables = tables
         self.release = profile.version.release
         self._own: dict[tuple[str, int], Own] = {}
+        self._novel: dict[int, tuple[str, ...]] = {}
         self._stream: Stream | None = None
         self._by_name: dict[str, list[Handler]] = {}
         self._compat: dict[str, list[int]] = {}
@@ -148,6 +150,51 @@ class Destination:
                 f"{own.consumed} of {own.size} bytes"
             )
         return own
+
+    @property
+    def code_known(self) -> bool:
+        """Whether the program is a build whose code was gone through."""
+        return is_known(self.tables.build_id)
+
+    def novelties(self, handler: Handler) -> tuple[str, ...]:
+        """Code behind a handler's tables that no known build near to the release has; kept.
+
+        Hooks, tests and validators: what they do is not known.
+        """
+        if self.tables.build_id is None or self.code_known or handler.vmsd is None:
+            return ()
+        found = self._novel.get(handler.vmsd)
+        if found is None:
+            roots = [handler.vmsd]
+            live = self.tables.virtio.get(handler.idstr)
+            if live is not None:
+                roots += [*live.vmsds.values(), *self.tables.extra.values()]
+            known = code()
+            found = self._novel[handler.vmsd] = tuple(
+                text
+                for index in self._reachable(roots)
+                for text in known.novelties(
+                    self.tables.vmsds[index].name,
+                    self.tables.vmsds[index].hooks,
+                    self.tables.vmsds[index].fields,
+                    self.release,
+                )
+            )
+        return found
+
+    def _reachable(self, roots: list[int]) -> list[int]:
+        """Descriptions that these lead to, themselves included."""
+        found: dict[int, None] = {}
+        waiting = list(roots)
+        while waiting:
+            index = waiting.pop()
+            if index in found:
+                continue
+            found[index] = None
+            vmsd = self.tables.vmsds[index]
+            waiting += [item.vmsd for item in vmsd.fields if item.vmsd is not None]
+            waiting += vmsd.subsections
+        return sorted(found)
 
     def not_understood(self) -> tuple[str, ...]:
         """Replay the destination's own stream; the sections that its own tables do not take whole.

@@ -5,10 +5,11 @@ alike when the destination writes its own stream, which the profile has. Those t
 was loaded before, on the body's version, or that stand in a part of the stream that its vmdesc does
 not describe (a virtio device's own part), are here by the names of their description and field.
 
-Sources: all ``VMSTATE_*_TEST`` and ``VMSTATE_VALIDATE`` of 5.2, 7.2, 10.0 and 10.2 that an x86 or
-ppc64 machine can have. Left to the destination's own stream, because the machine type or a property
-decides: piix4_pm and ich9_smb (smbus), acpi_pcihp, PCIDevice's two forms of ``config``, the MSI-X
-tables of pcie-root-port and vfio, pvscsi's parent, e1000e's ``core.timadj``, virtio-gpu's ``fb.*``,
+Sources: all ``VMSTATE_*_TEST`` and ``VMSTATE_VALIDATE`` of 5.2, 7.2, 10.0 and 10.2 that a machine
+of an audited target (facts/targets.toml) can have. Left to the destination's own stream, because
+the machine type or a property decides: piix4_pm and ich9_smb (smbus), pxa2xx_timer,
+qemu-s390-flic, acpi_pcihp, PCIDevice's two forms of ``config``, the MSI-X tables of
+pcie-root-port and vfio, pvscsi's parent, e1000e's ``core.timadj``, virtio-gpu's ``fb.*``,
 spapr_pci's and the ppc cpu's fields of machine types before 2.8 and 3.0.
 """
 
@@ -126,6 +127,46 @@ def _aer_log(at: _At) -> bool | None:
     return None if number is None or most is None else number <= most
 
 
+def _within(**limits: int) -> Test:
+    """Each of these loaded fields is below its limit."""
+
+    def test(at: _At) -> bool | None:
+        found = [(at.body.number(name), limit) for name, limit in limits.items()]
+        if any(value is None for value, _ in found):
+            return None
+        return all(value < limit for value, limit in found if value is not None)
+
+    return test
+
+
+def _region(number: str, regions: str) -> Test:
+    """target/arm/machine.c: the number of a region is one of the processor's own regions.
+
+    :param number: the field with the number; before ``:`` the subsection that it is in.
+    :param regions: an array that has an element for each region.
+    """
+    subsection, _, field = number.rpartition(":")
+
+    def test(at: _At) -> bool | None:
+        parent = at.body.parent
+        place = at.body if not subsection else parent and parent.subsections.get(subsection)
+        found = None if not place else place.number(field)
+        item = next((one for one in at.body.vmsd.fields if one.name == regions), None)
+        if found is None or item is None or item.counter is None or at.memory is None:
+            return None
+        offset, width = item.counter
+        count = at.memory.get(at.body.opaque + offset, width)
+        return None if count is None else found < count
+
+    return test
+
+
+def _cache_selection(at: _At) -> bool | None:
+    """target/arm/machine.c: csselr_vmstate_validate; R_V7M_CSSELR_INDEX_MASK."""
+    banks = at.body.numbers("env.v7m.csselr", 4)
+    return None if banks is None else all(bank <= 0xF for bank in banks)
+
+
 TESTS: dict[tuple[str, str], Test] = {
     ("ide_drive", "identify_data"): _nonzero("identify_set"),
     # hw/usb/hcd-xhci.c: xhci_er_full is always false since 2.9, whatever er_full_unused says.
@@ -142,6 +183,26 @@ TESTS: dict[tuple[str, str], Test] = {
     ("ipmi-interface-kcs", "unused"): _version(lambda version: version <= 1),
     ("spapr", "rtc_offset"): _version(lambda version: version < 3),
     ("spapr", "unused"): _version(lambda version: version < 3),
+    ("pxa2xx_dma", "unused"): _version(lambda version: version == 0),
+    ("scoop", "unused"): _version(lambda version: version == 0),
+    ("spitz-keyboard", "unused"): _version(lambda version: version == 0),
+    ("scoop", "irq levels are 16 bit"): _within(
+        prev_level=1 << 16, gpio_level=1 << 16, gpio_dir=1 << 16
+    ),
+    # hw/arm/pxa2xx.c: 16 words, of which the bytes are counted
+    ("pxa2xx-ssp", "fifo is 16 bytes"): _within(rx_start=64),
+    ("pxa2xx-fir", "fifo is 64 bytes"): _within(rx_start=64),
+    ("pxa2xx-mmci", "fifo size incorrect"): _within(
+        tx_start=64, rx_start=32, tx_len=65, rx_len=33, resp_len=10
+    ),
+    ("cpu/m/csselr", "CSSELR is valid"): _cache_selection,
+    ("cpu/pmsav7", "rgnr is valid"): _region(
+        "cpu/pmsav7-rnr:env.pmsav7.rnr[M_REG_NS]", "env.pmsav7.drbar"
+    ),
+    ("cpu/m-security", "secure MPU_RNR is valid"): _region(
+        "env.pmsav7.rnr[M_REG_S]", "env.pmsav8.rbar[M_REG_S]"
+    ),
+    ("cpu/m-security", "SAU_RNR is valid"): _region("env.sau.rnr", "env.sau.rbar"),
     ("hpet", "num_timers must match"): _hpet_timers,
     ("hpet", "num_timers in range"): _hpet_timers,
     ("PCIE_AER_ERROR_LOG", "log_num <= log_max"): _aer_log,

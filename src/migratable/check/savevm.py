@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from migratable.check import audit, command_line, events, slirp
+from migratable.check import audit, command_line, events, old_style
 from migratable.check import ram as ram_records
 from migratable.check.baseline import Destination
 from migratable.check.commands import Commands
@@ -334,6 +334,14 @@ class Replay:
         if self.release >= (10, 2):
             outer = (("vmstate-load-failed", {"version": version, "ret": -22}), *outer)
         for block in self.stream.ram_blocks:
+            local = profile.ram_blocks.get(block.id)
+            assumed = profile.assumed_blocks.get(block.id)
+            if assumed and local is not None and local[0] != block.used_length:
+                self._cannot(
+                    f"RAM block {block.id!r} has {block.used_length} bytes in the stream; the "
+                    f"destination's size is not known: {assumed}"
+                )
+                continue
             self._show(
                 events.RamBlockRead(
                     release=self.release,
@@ -397,6 +405,10 @@ class Replay:
         if handler.vmsd is None:
             self._old_style(section, handler)
             return None
+        assumed = self.destination.profile.assumed_sections.get(handler.idstr.rpartition("/")[2])
+        if assumed:
+            self._cannot(f"{handler.idstr}: {assumed}")
+            return None
         own = self.destination.own(handler)
         if own.why:
             if not self._show(
@@ -410,6 +422,9 @@ class Replay:
             ):
                 self._cannot(f"{handler.idstr}: {own.why}")
             return None
+        novel = self.destination.novelties(handler)
+        if novel:
+            self._cannot(f"{handler.idstr}: code that no known build has ({'; '.join(novel[:3])})")
         loader = self.LOADER(
             tables=self.destination.tables,
             profile=self.destination.profile,
@@ -519,23 +534,21 @@ class Replay:
     def _old_style(self, section: Section, handler: Handler) -> None:
         if section.idstr == "spapr/htab" and section.kind is SectionKind.START:
             self._hash_table(section)
-        elif section.idstr == "slirp" and section.kind is SectionKind.FULL:
+        elif section.idstr != "ram" or section.kind is not SectionKind.START:
             try:
-                slirp.examine(bytes(section.body), section.version_id, footer=section.footer)
+                old_style.examine(section, self._parts(section), self.destination.profile)
             except UnexaminedError as reason:
                 self._cannot(str(reason))
-        elif section.idstr != "ram" or section.kind is not SectionKind.START:
-            self._cannot(f"{section.idstr}: its contents (a loader of its own)")
+
+    def _parts(self, start: Section) -> Iterator[Section]:
+        kinds = {SectionKind.PART, SectionKind.END}
+        for section in self._sections:
+            if section.kind in kinds and section.section_id == start.section_id:
+                yield section
 
     def _hash_table(self, start: Section) -> None:
-        kinds = {SectionKind.PART, SectionKind.END}
-        parts = (
-            section
-            for section in self._sections
-            if section.kind in kinds and section.section_id == start.section_id
-        )
         try:
-            for _, problem in hash_table(start, parts):
+            for _, problem in hash_table(start, self._parts(start)):
                 error = RefusedError(problem, self.release)
                 self._refused(error, self._in_part(start), start.idstr, start.instance_id)
         except UnexaminedError as reason:

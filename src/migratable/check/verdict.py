@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from migratable.check import events
+from migratable.check import events, kvm
 from migratable.check.baseline import Destination
 from migratable.check.problem import Problem
 from migratable.check.registry import look, rules
@@ -15,6 +15,12 @@ from migratable.stream.model import Stream
 from migratable.verdict import Basis, Finding, Outcome, Refusal, Severity, Verdict
 
 _DAMAGED = "the stream's own description of itself, which is damaged and which no loader reads ({})"
+
+
+CODE_UNKNOWN = (
+    "the code of this build: its tables were read, what its own code refuses is not known "
+    "(a rehearsal tells)"
+)
 
 
 def check(
@@ -78,12 +84,16 @@ def verdict_of(replay: Replay, source: Mapping[str, Any], profile: Profile) -> V
     ]
     if first is None and stream_end_note(replay):
         stderr = (*stderr, *stream_end_note(replay))
+    if profile.stand_in:
+        unknown += kvm.undecided(first, profile)
     outcome = Outcome.REFUSED if first is not None else Outcome.LOADS
-    if first is None and unknown:
-        outcome = Outcome.UNKNOWN
+    if unknown and (first is None or kvm.doubtful(first, profile)):
+        outcome, first = Outcome.UNKNOWN, None
+    known = replay.destination.code_known
     return Verdict(
         outcome=outcome,
         basis=Basis.PREDICTED,
+        final=known or outcome is not Outcome.LOADS,
         source=source,
         destination=destination_facts(profile),
         first_refusal=None if first is None else _refusal(first, stderr),
@@ -91,9 +101,12 @@ def verdict_of(replay: Replay, source: Mapping[str, Any], profile: Profile) -> V
         unchecked=tuple(
             dict.fromkeys(
                 [
+                    *unknown,
                     *(reason for _, reason in replay.unexamined),
                     *replay.unchecked,
                     *profile.unchecked,
+                    *(() if known else (CODE_UNKNOWN,)),
+                    *replay.destination.tables.notes,
                     *(
                         [_DAMAGED.format(replay.stream.vmdesc_error)]
                         if replay.stream.vmdesc_error
@@ -164,15 +177,17 @@ def not_started(
     destination: Mapping[str, Any] | None = None,
     release: tuple[int, int] = (0, 0),
     only_kvm: bool = False,
+    doubt: str = "",
 ) -> Verdict:
     """The verdict for a destination whose program ends at its start.
 
     :param stderr: its lines, without its name.
     :param only_kvm: it might start under KVM, which was not tried.
+    :param doubt: why the real machine may start all the same.
     """
     facts = {**(source_facts(stream) if stream is not None else {}), **(source or {})}
     lines = tuple(stderr)
-    if only_kvm:
+    if only_kvm or doubt:
         return Verdict(
             outcome=Outcome.UNKNOWN,
             basis=Basis.PREDICTED,
@@ -180,7 +195,8 @@ def not_started(
             destination=destination or {},
             stderr=lines,
             unchecked=(
-                "the destination asks for KVM and does not start under TCG: "
+                doubt
+                or "the destination asks for KVM and does not start under TCG: "
                 + (lines[-1] if lines else "it said nothing"),
             ),
         )

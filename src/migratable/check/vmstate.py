@@ -90,6 +90,7 @@ class Loader:
     depth: int = 0
     trail: list[str] = field(default_factory=list)
     _stated: int | None = None
+    _elements: int = 1
 
     # -- words and errors -----------------------------------------------------------------------
 
@@ -283,6 +284,7 @@ class Loader:
                 self.memory.set(first, 8, self.memory.allocate(size * count))
             first = self._pointer(body, item, first, size * count)
         descriptions, self._stated = guide.take(position, count)
+        self._elements = max(count, 1)
         if self.own and self._stated is not None:
             self.sizes.setdefault((body.index, item.name), self._stated)
         structs = item.flags & (_STRUCT | _VSTRUCT)
@@ -421,8 +423,8 @@ class Loader:
             raise
 
     def stated_size(self, body: LoadedState, item: VmField) -> int | None:
-        """Bytes of the field that is being read as the stream itself states them."""
-        return self._stated
+        """Bytes of an element of the field that is being read, as the stream itself states them."""
+        return None if self._stated is None else self._stated // self._elements
 
     def own_size(self, body: LoadedState, item: VmField) -> int | None:
         """Bytes of the field in the destination's own stream."""

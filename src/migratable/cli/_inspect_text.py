@@ -60,7 +60,10 @@ def overview(stream: Stream, path: str, length: int, *, container: str) -> Tree:
         tree.add(f"[cyan]commands[/]  {told}")
     _sections(tree, stream)
     vmdesc = stream.vmdesc
-    if vmdesc is None:
+    if vmdesc is None and stream.vmdesc_error:
+        why = escape(stream.vmdesc_error)
+        tree.add(f"[yellow]vmdesc is damaged[/], and loaders pass over it: {why}")
+    elif vmdesc is None:
         tree.add(
             "[yellow]no vmdesc[/]: fields have no names; section ends were found by their footers"
         )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from migratable.cli import _options
+from migratable.cli import _complete, _options
 
 if TYPE_CHECKING:
     from migratable.capture.source import Source
@@ -23,16 +23,20 @@ if TYPE_CHECKING:
 @click.argument("source")
 @click.argument("command_line", metavar="[-- QEMU-COMMAND-LINE]", nargs=-1)
 @click.option(
-    "--to", metavar="NAME", help="A stored, bundled or exported profile of the destination."
+    "--to",
+    metavar="NAME",
+    shell_complete=_complete.profiles,
+    help="A stored, bundled or exported profile of the destination.",
 )
 @_options.from_file
 @_options.release
 @_options.program
 @click.option(
-    "--rehearse",
+    "--rehearse/--no-rehearse",
     "rehearses",
-    is_flag=True,
-    help="Load the device state into the real destination too, and compare.",
+    default=None,
+    help="Load the device state into the real destination too, and compare.  [default: where the "
+    "program is given and is a build whose code is not known]",
 )
 @click.option(
     "--hints/--no-hints", default=True, help="Try remedies for what refuses.  [default: hints]"
@@ -63,7 +67,7 @@ def command(
     command_file: Any,
     release: str | None,
     program: str | None,
-    rehearses: bool,
+    rehearses: bool | None,
     hints: bool,
     hint_seconds: float,
     project_file: Path | None,
@@ -107,7 +111,9 @@ def command(
     if to is None and given is None:
         given = started = _own_line(opened)
     profile, verdict = _predict(opened, to, given, release, timeout)
-    if rehearses:
+    if rehearses is None and to is None and profile is not None and not _code_known(profile):
+        verdict = _made_final(opened, started, release, timeout, verdict, profile)
+    elif rehearses:
         verdict = _rehearsed(opened, started, release, timeout, verdict, profile)
     if hints:
         verdict = _with_hints(verdict, opened, to, started, release, program, form, hint_seconds)
@@ -159,7 +165,11 @@ def _predict(
             )
         except DestinationStartError as error:
             verdict = not_started(
-                error.stderr, stream=opened.stream, source=facts, only_kvm=error.only_kvm
+                error.stderr,
+                stream=opened.stream,
+                source=facts,
+                only_kvm=error.only_kvm,
+                doubt=error.doubt,
             )
             return None, verdict
     return profile, check(opened.stream, profile, source=facts, origin=opened.profile)
@@ -194,6 +204,32 @@ def _rehearsed(
     if rehearsed.outcome is Outcome.UNKNOWN:
         return predicted
     return replace(predicted, basis=Basis.REHEARSED, stderr=rehearsed.stderr, final=True)
+
+
+def _code_known(profile: Profile) -> bool:
+    from migratable.facts.code import is_known
+
+    return profile.loader is not None and is_known(profile.loader.build_id)
+
+
+def _made_final(
+    opened: Source,
+    given: list[str] | str | CommandLine | None,
+    release: str | None,
+    timeout: float,
+    predicted: Verdict,
+    profile: Profile,
+) -> Verdict:
+    """Rehearse on a build whose code is not known; what stops the rehearsal is said."""
+    from dataclasses import replace
+
+    from migratable.errors import MigratableError
+
+    try:
+        return _rehearsed(opened, given, release, timeout, predicted, profile)
+    except MigratableError as error:
+        reason = f"the rehearsal that makes it final: {error}"
+        return replace(predicted, unchecked=(reason, *predicted.unchecked))
 
 
 def _with_hints(

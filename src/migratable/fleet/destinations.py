@@ -173,7 +173,9 @@ def _started(
         profile = collected(own, release=host.release or None, ram_sizes=sizes, timeout=timeout)
     except DestinationStartError as error:
         lines = error.stderr or (str(error),)
-        return Destination(name=host.name, refused=lines, only_kvm=error.only_kvm)
+        return Destination(
+            name=host.name, refused=lines, only_kvm=error.only_kvm, doubt=error.doubt
+        )
     except MigratableError as error:
         return Destination(name=host.name, failure=str(error))
     return Destination(name=host.name, profile=profile)

@@ -62,6 +62,7 @@ class Destination:
     :ivar profile: None when there is none.
     :ivar refused: the lines with which the program refused to start this machine.
     :ivar only_kvm: it might start under KVM, which was not tried.
+    :ivar doubt: why the real machine may start all the same.
     :ivar failure: why there is no profile, when that is no answer.
     """
 
@@ -69,4 +70,5 @@ class Destination:
     profile: Profile | None = None
     refused: tuple[str, ...] = ()
     only_kvm: bool = False
+    doubt: str = ""
     failure: str = ""

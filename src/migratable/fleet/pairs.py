@@ -42,7 +42,7 @@ class Pairs:
         self.kinds: list[Hashable] = []
         for one in destinations:
             if one.profile is None:
-                self.kinds.append((one.refused, one.only_kvm, one.failure))
+                self.kinds.append((one.refused, one.only_kvm, one.doubt, one.failure))
                 continue
             at = id(one.profile)
             if at not in known:
@@ -67,7 +67,12 @@ class Pairs:
             return Answer.of(check(guest.stream, destination.profile))
         if destination.refused:
             return Answer.of(
-                not_started(destination.refused, stream=guest.stream, only_kvm=destination.only_kvm)
+                not_started(
+                    destination.refused,
+                    stream=guest.stream,
+                    only_kvm=destination.only_kvm,
+                    doubt=destination.doubt,
+                )
             )
         if destination.profile is None:
             return Answer.failed(destination.failure)

@@ -54,12 +54,16 @@ class Profile:
     :ivar kernel: release of the host's kernel on which the profile was taken.
     :ivar accelerator: under which it was taken.
     :ivar wants_kvm: did the command line ask for KVM?
-    :ivar kvmclock: will the real machine have a section ``kvmclock`` that the stream lacks?
+    :ivar kvmclock: was the section ``kvmclock`` added, which a machine under TCG has not?
+    :ivar kvm_decides: what only the destination's KVM tells and may be decisive, in words; of a
+        profile that was taken under TCG in the place of KVM.
     :ivar command_line: the user's words.
     :ivar inert: the words that were started.
     :ivar stderr: what the program printed at its start, without its name.
     :ivar refused: what the program printed when it refused the line as it is for an option of the
         host's side that it lacks; the profile is of the machine without it.
+    :ivar assumed_blocks: RAM blocks whose size is a guess, as an image is not here, and why.
+    :ivar assumed_sections: last parts of idstrs whose layout is a guess for the same, and why.
     :ivar refuses_itself: what the program printed when it refused to load :attr:`stream`; tried on
         targets whose code was not read wholly.
     :ivar notes: what was replaced by what.
@@ -88,10 +92,13 @@ class Profile:
     accelerator: str = "tcg"
     wants_kvm: bool = False
     kvmclock: bool = False
+    kvm_decides: tuple[str, ...] = ()
     command_line: tuple[str, ...] = ()
     inert: tuple[str, ...] = ()
     stderr: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
+    assumed_blocks: Mapping[str, str] = field(default_factory=dict)
+    assumed_sections: Mapping[str, str] = field(default_factory=dict)
     refuses_itself: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     unchecked: tuple[str, ...] = ()
@@ -148,10 +155,13 @@ class Profile:
             "accelerator": self.accelerator,
             "wants_kvm": self.wants_kvm,
             "kvmclock": self.kvmclock,
+            "kvm_decides": list(self.kvm_decides),
             "command_line": list(self.command_line),
             "inert": list(self.inert),
             "stderr": list(self.stderr),
             "refused": list(self.refused),
+            **({"assumed_blocks": dict(self.assumed_blocks)} if self.assumed_blocks else {}),
+            **({"assumed_sections": dict(self.assumed_sections)} if self.assumed_sections else {}),
             **({"refuses_itself": list(self.refuses_itself)} if self.refuses_itself else {}),
             "notes": list(self.notes),
             "unchecked": list(self.unchecked),
@@ -221,10 +231,13 @@ class Profile:
             accelerator=take.text("accelerator"),
             wants_kvm=take.boolean("wants_kvm"),
             kvmclock=take.boolean("kvmclock"),
+            kvm_decides=take.texts("kvm_decides"),
             command_line=take.texts("command_line"),
             inert=take.texts("inert"),
             stderr=take.texts("stderr"),
             refused=take.texts("refused"),
+            assumed_blocks=take.text_mapping("assumed_blocks"),
+            assumed_sections=take.text_mapping("assumed_sections"),
             refuses_itself=take.texts("refuses_itself"),
             notes=take.texts("notes"),
             unchecked=take.texts("unchecked"),
@@ -311,6 +324,13 @@ class _Reader:
             if not isinstance(value, dict):
                 raise self._error(f"{name}[{place}]", "an object")
         return tuple(values)
+
+    def text_mapping(self, name: str) -> dict[str, str]:
+        found = self.mapping(name)
+        for key, value in found.items():
+            if not isinstance(value, str):
+                raise self._error(f"{name}.{key}", "text")
+        return found
 
     def integers(self, name: str) -> dict[str, int]:
         found = self.mapping(name)

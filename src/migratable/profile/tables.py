@@ -56,7 +56,8 @@ COUNTER_WIDTH: Mapping[int, int] = {
     int(Flag.VARRAY_UINT16): 2,
     int(Flag.VARRAY_UINT8): 1,
 }
-_COUNTED = sum(COUNTER_WIDTH)
+COUNTED = sum(COUNTER_WIDTH)
+"""Flags of fields whose number of elements is a variable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +93,7 @@ class VmField:
     @property
     def counter(self) -> tuple[int, int] | None:
         """Offset and width of the variable that counts the elements, None for fixed counts."""
-        if not self.flags & _COUNTED:
+        if not self.flags & COUNTED:
             return None
         for flag, width in COUNTER_WIDTH.items():
             if self.flags & flag:
@@ -183,6 +184,9 @@ class LoaderTables:
     :ivar constants: Arm: numbers of the registers that each processor holds constant, by its
         instance id (``cpreg_vmstate_indexes`` has such numbers); none where they were not read.
     :ivar extra: descriptions reached by name only (virtio's own, device classes'), by name.
+    :ivar notes: what was not found in the destination's memory.
+    :ivar build_id: GNU build-id of the program, hexadecimal; empty when it has none, None when it
+        was not looked for.
     """
 
     handlers: tuple[Handler, ...]
@@ -193,6 +197,7 @@ class LoaderTables:
     extra: Mapping[str, int] = field(default_factory=dict)
     constants: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    build_id: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for a profile."""
@@ -223,6 +228,7 @@ class LoaderTables:
                 else {}
             ),
             "notes": list(self.notes),
+            "build_id": self.build_id,
         }
 
     @classmethod
@@ -261,6 +267,7 @@ class LoaderTables:
                     int(cpu): tuple(map(int, ids)) for cpu, ids in data.get("constants", {}).items()
                 },
                 notes=tuple(map(str, data["notes"])),
+                build_id=None if data.get("build_id") is None else str(data["build_id"]),
             )
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise ProfileError(f"loader tables are malformed: {error!r}") from error

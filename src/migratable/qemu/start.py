@@ -22,6 +22,7 @@ from pathlib import Path
 from migratable.commandline import CommandLine, InertCommandLine, inert
 from migratable.qemu.accelerator import Accelerator, choose
 from migratable.qemu.launch import namespaces_work
+from migratable.qemu.machines import main_ram
 from migratable.qemu.process import QemuProcess, private_folder
 from migratable.qemu.program import Program, program_release, resolve
 from migratable.releases import QemuVersion
@@ -79,6 +80,7 @@ def inert_start(
             private_dir=folder,
             ram_sizes=ram_sizes,
             accelerator=accelerator or choose(line, found.command),
+            main_ram=main_ram(line, found.command),
             strict=strict,
         )
         yield InertStart(program=found, release=number, inert=quiet)
@@ -91,12 +93,13 @@ def inert_line(
     private_dir: Path = NOWHERE,
     ram_sizes: Mapping[str, int] | None = None,
     accelerator: Accelerator | None = None,
+    main_ram: str | None = None,
     strict: bool = False,
 ) -> InertCommandLine:
     """Make *line* inert as it can be started on this machine; nothing is created or started.
 
     :param accelerator: under which it is started; None: its own where this machine has it.
-
+    :param main_ram: see :func:`~migratable.commandline.inert.inert`.
     :raise CommandLineError: When it cannot be made inert.
     """
     chosen = accelerator or choose(line)
@@ -108,6 +111,7 @@ def inert_line(
         ram_sizes=ram_sizes,
         accel=chosen.name,
         why_not_kvm=chosen.why,
+        main_ram=main_ram,
         strict=strict,
     )
     quiet = make()

@@ -11,15 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from migratable.check import check
-from migratable.commandline import InertCommandLine
-from migratable.errors import MigratableError, QemuError, StreamError
+from migratable.errors import MigratableError
 from migratable.profile.at_hand import at_hand
 from migratable.profile.model import Profile
-from migratable.qemu import save
-from migratable.qemu.process import QemuProcess
-from migratable.qemu.qmp import QmpError
 from migratable.rehearse import Destination
 from migratable.rehearse.destination import try_destination
+from migratable.rehearse.resave import Resave
 from migratable.rehearse.verdict import verdict as rehearsed
 from migratable.stream import Section, SectionKind, Stream, VmDevice, VmField, VmsdBody, read
 from migratable.stream.edit import append_section, free_section_id, map_sections
@@ -71,19 +68,7 @@ def put(
     program = at_hand(host.profile)
     if program.line is None:
         return _predicted(stream, host, predicted, onward, f"not rehearsed: {program.why}")
-    saved: list[bytes] = []
-    failed: list[str] = []
-
-    def again(qemu: QemuProcess, quiet: InertCommandLine) -> None:
-        """Save the loaded machine again, as a profile's own stream is taken."""
-        shared = any(path.name.startswith("memory") for path in quiet.files)
-        try:
-            saved.append(save.plain(save.take(qemu, ignore_shared=shared)))
-        except QmpError as error:
-            failed.append(error.description)
-        except (QemuError, StreamError) as error:
-            failed.append(str(error))
-
+    again = Resave()
     try:
         destination = Destination(command_line=program.line)
         done = try_destination(
@@ -95,9 +80,9 @@ def put(
     hop = Hop(host=host.name, verdict=verdict)
     if verdict.outcome is not Outcome.LOADS or not onward:
         return hop
-    if not saved:
-        return replace(hop, stuck="; ".join(failed) or "it was not saved again")
-    return replace(hop, after=read(saved[0]), after_basis=Basis.REHEARSED)
+    if not again.data:
+        return replace(hop, stuck=again.why or "it was not saved again")
+    return replace(hop, after=read(again.data), after_basis=Basis.REHEARSED)
 
 
 def _with_dangers(verdict: Verdict, predicted: Verdict) -> Verdict:

@@ -173,11 +173,12 @@ class _Reader:
             open_end = bool(elements) and getattr(elements[-1], "undelimited", False)
             eof = not open_end and cursor.u8() == layout.EOF
             if cursor.peek() == layout.VMDESCRIPTION:
+                begin = cursor.pos
                 try:
                     found = self._late_vmdesc(cursor)
                     elements = _attach(elements, found)
-                except StreamError as error:
-                    damaged, cursor.pos = damaged or str(error), len(data)
+                except StreamError as error:  # kept as it is, in the trailer
+                    damaged, cursor.pos = damaged or str(error), begin
             trailer = data[cursor.pos :]
         walker = self._walker
         return Stream(

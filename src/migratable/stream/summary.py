@@ -46,6 +46,7 @@ def summary(
         "capabilities": spapr_capabilities(stream),
         "commands": [_command(command) for command in stream.commands],
         "sections": [_section(one, parts, full=full) for one in sections],
+        "vmdesc_error": stream.vmdesc_error,
         "vmdesc": None
         if stream.vmdesc is None
         else {

@@ -109,6 +109,15 @@ def test_without_the_destinations_own_nothing_is_said() -> None:
     assert loaded(cpu(BOTH, BOTH), arm(constants=())) == []
 
 
+def test_a_processor_that_refuses_itself() -> None:
+    """QEMU 5.2 with a security extension: its registers do not read back."""
+    line = "error while loading state for instance 0x0 of device 'cpu'"
+    refuses = replace(arm("5.2.0"), refuses_itself=(line, "load of migration failed: …"))
+    (problem,) = loaded(cpu(BOTH, BOTH), refuses)
+    assert (problem.rule, problem.errno) == ("cpu-identity", 1)
+    assert loaded(cpu({**BOTH, VBAR: 8}, BOTH), refuses) == []  # unknown, for the whole stream
+
+
 @pytest.mark.parametrize(
     ("made", "good"),
     [
@@ -125,6 +134,8 @@ def test_without_the_destinations_own_nothing_is_said() -> None:
         (body("ssi_sd", {"mode": 1, "arglen": 4, "response_pos": 0, "stopping": 0}), False),
         (body("ssi_sd", {"mode": 0, "arglen": 9, "response_pos": 0, "stopping": 0}), True),
         (body("stellaris_enet", {"next_packet": 31}), False),
+        (body("onenand", {"current_direction": 3}), False),
+        (body("tsc2301", {"precision": 4}), False),
         (body("stellaris_enet", {"np": 31, "tx_fifo_len": 2048}), True),
     ],
 )

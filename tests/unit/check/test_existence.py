@@ -26,9 +26,21 @@ def told(what: LoadedState, name: str, memory: Memory | None = None, flags: int 
         ("virtio-net-device", {"mac_table.in_use": 65}, "mac_table.macs", False),
         ("virtio-net-device", {"mac_table.in_use": 65}, "unused", True),
         ("e1000e", {}, "core.timadj", None),
+        ("pxa2xx-ssp", {"rx_start": 63}, "fifo is 16 bytes", True),
+        ("pxa2xx-ssp", {"rx_start": 64}, "fifo is 16 bytes", False),
+        (
+            "scoop",
+            {"prev_level": 1, "gpio_level": 1 << 16, "gpio_dir": 0},
+            "irq levels are 16 bit",
+            False,
+        ),
+        ("cpu/m/csselr", {"env.v7m.csselr": b"\0\0\0\x0f" * 2}, "CSSELR is valid", True),
+        ("cpu/m/csselr", {"env.v7m.csselr": b"\0\0\0\x10" * 2}, "CSSELR is valid", False),
     ],
 )
-def test_by_values(vmsd: str, values: dict[str, int], field: str, read: bool | None) -> None:
+def test_by_values(
+    vmsd: str, values: dict[str, int | bytes], field: str, read: bool | None
+) -> None:
     assert told(body(vmsd, values), field) is read
 
 
@@ -36,6 +48,8 @@ def test_by_values(vmsd: str, values: dict[str, int], field: str, read: bool | N
     ("vmsd", "field", "versions"),
     [
         ("pcnet", "unused", {2}),
+        ("scoop", "unused", {0}),
+        ("pxa2xx_dma", "unused", {0}),
         ("ac97", "unused", {2}),
         ("e1000", "unused", {1}),
         ("fw_cfg", "cur_offset", {1}),
@@ -105,3 +119,15 @@ def test_guest_offloads(features: int, read: bool) -> None:
     device = body("virtio-net-device", parent=blob)
     assert told(device, "curr_guest_offloads") is read
     assert existence.is_state(device, VmField(name="curr_guest_offloads", test=1))
+
+
+@pytest.mark.parametrize(("number", "read"), [(7, True), (8, False)])
+def test_a_region_is_one_of_the_processor(number: int, read: bool) -> None:
+    """target/arm/machine.c: pmsav7_rgnr_vmstate_validate."""
+    regions = VmField(name="env.pmsav7.drbar", num_offset=16, flags=int(Flag.VARRAY_UINT32))
+    number_at = body("cpu/pmsav7-rnr", {"env.pmsav7.rnr[M_REG_NS]": number})
+    made = body(
+        "cpu/pmsav7", fields=(regions,), parent=body("cpu", subsections=[number_at]), version=1
+    )
+    memory = Memory({(made.opaque + 16, 4): 8})
+    assert told(made, "rgnr is valid", memory, int(Flag.MUST_EXIST)) is read

@@ -95,7 +95,7 @@ def test_every_golden_stream_is_shown(name: str, tmp_path: Path) -> None:
 
 def test_trouble(tmp_path: Path) -> None:
     path = tmp_path / "cut.mig"
-    path.write_bytes(tiny.data()[:300])
+    path.write_bytes(tiny.data()[:150])
     result = run("inspect", path)
     assert isinstance(result.exception, StreamError)  # main() makes it one line and status 2
     assert result.stdout == ""

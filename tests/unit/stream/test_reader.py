@@ -97,12 +97,19 @@ def test_a_real_postcopy_stream() -> None:
 
 @pytest.mark.parametrize("vmdesc", [True, False])
 def test_cut_at_any_byte(vmdesc: bool) -> None:
-    """Only a cut just after the EOF byte, where vmdesc may be absent, passes for a whole stream."""
+    """Only a cut after the EOF byte, where vmdesc may be absent or damaged, is a whole stream."""
     data = tiny.data(pages=(("pc.ram", 4096, b"p" * 4096),), vmdesc=vmdesc)
     whole = len(data) if not vmdesc else data.rindex(b"\x00\x06\x00") + 1
     for length in range(len(data)):
         if length == whole:
             assert read(data[:length]).vmdesc is None
+            assert read(data[:length]).vmdesc_error == ""
+            continue
+        if vmdesc and length > whole:
+            cut = read(data[:length])
+            assert cut.vmdesc is None
+            assert "ends early" in cut.vmdesc_error or "JSON" in cut.vmdesc_error
+            assert bytes(write(cut)) == data[:length]
             continue
         with pytest.raises(StreamError) as caught:
             read(data[:length])

@@ -6,11 +6,11 @@ One module a family, found by its name; a function is registered for the names o
     @post_load("lsiscsi")
     def lsi(at: BodyLoaded) -> Iterator[Problem]: ...
 
-All hooks of 5.2, 7.2, 10.0 and 10.2 that an x86 or ppc64 machine can have were gone through, and
-the texts of 11.1. A hook that is not here never fails, or fails by something that is in neither the
-stream nor the profile: the guest's memory (kvm-tpr-opt, ahci's lists, xhci's contexts, a virtio
-ring's indices), a kernel (KVM's registers, interrupt controllers, nested state), a helper process
-(vhost-user, D-Bus, swtpm, usbredir's parser). Hooks only other targets have are left out.
+All hooks of 5.2, 7.2, 10.0 and 10.2 that a machine of an audited target (facts/targets.toml) can
+have were gone through, and the texts of 11.1. A hook that is not here never fails, or fails by
+something that is in neither the stream nor the profile: the guest's memory (kvm-tpr-opt, ahci's
+lists, xhci's contexts, a virtio ring's indices), a kernel (KVM's registers, interrupt controllers,
+nested state), a helper process (vhost-user, D-Bus, swtpm, usbredir's parser).
 """
 
 from __future__ import annotations

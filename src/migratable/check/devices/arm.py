@@ -14,6 +14,8 @@ from migratable.check.state import LoadedState
 
 _NAMES_REGISTERS = (11, 0)
 _NON_SECURE = 1 << 29
+#: What a program up to 10.1 said when it refused its own stream for its first processor.
+_REFUSES_CPU = "error while loading state for instance 0x0 of device 'cpu'"
 _NUMBERS, _VALUES = "cpreg_vmstate_indexes", "cpreg_vmstate_values"
 
 
@@ -63,6 +65,13 @@ def registers(at: BodyLoaded) -> Iterator[Problem]:
             words=words,
         )
     differing = _differing(dict(zip(numbers, values, strict=True)), here, before)
+    if not differing and _REFUSES_CPU in at.profile.refuses_itself and numbers == here:
+        yield Problem(
+            rule="cpu-identity",
+            summary="registers of this processor do not read back as they were written",
+            explanation="This QEMU refuses the same registers from itself; its own fault.",
+            errno=EPERM,
+        )
     if not differing:
         return
     constants = _constants(at)
@@ -199,6 +208,24 @@ def ssd0323(at: BodyLoaded) -> Iterator[Problem]:
     """hw/display/ssd0323.c: ssd0323_post_load."""
     limits = {"cmd_len": 9, "row": 80, "row_start": 80, "row_end": 80}
     limits |= {"col": 64, "col_start": 64, "col_end": 64, "mode": 2}
+    for field, limit in limits.items():
+        if (at.body.number(field) or 0) >= limit:
+            yield beyond(f"{field} is {at.body.number(field)}, of {limit}")
+            return
+
+
+@post_load("onenand")
+def onenand(at: BodyLoaded) -> Iterator[Problem]:
+    """hw/block/onenand.c: onenand_post_load."""
+    direction = at.body.number("current_direction")
+    if direction is not None and direction > 2:
+        yield beyond(f"the direction is {direction}", errno=EPERM)
+
+
+@post_load("tsc2102", "tsc2301")
+def touch_screen(at: BodyLoaded) -> Iterator[Problem]:
+    """hw/input/tsc210x.c: tsc210x_post_load."""
+    limits = {"function": 16, "nextfunction": 16, "precision": 4, "nextprecision": 4}
     for field, limit in limits.items():
         if (at.body.number(field) or 0) >= limit:
             yield beyond(f"{field} is {at.body.number(field)}, of {limit}")

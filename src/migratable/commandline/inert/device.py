@@ -13,7 +13,8 @@ from migratable.regular_file import is_regular
 _PASSED_THROUGH = re.compile(
     r"vfio-.*|pci-assign|kvm-pci-assign|vhost-user-.*|vhost-vsock.*|vhost-scsi.*|vhost-vdpa.*"
     r"|virtio-input-host.*|ivshmem-doorbell|ivshmem|scsi-generic|u2f-passthru|u2f-emulated"
-    r"|sgx-epc|pvrdma|virtio-gpu-rutabaga.*|virtio-vga-rutabaga|x-pci-proxy-dev|xen-.*"
+    r"|sgx-epc|pvrdma|virtio-gpu-rutabaga.*|virtio-vga-rutabaga|x-pci-proxy-dev"
+    r"|xen-(?!platform$|pvdevice$).*"
     r"|virtio-gpu-gl.*|virtio-vga-gl|vhost-user|usb-canokey|canokey|ccid-card-emulated"
     r"|spapr-tpm-proxy|hv-syndbg"
 )
@@ -42,6 +43,8 @@ def device(work: Work, option: Option) -> list[Option]:
         work.skip(f"device {name}: {driver} was examined as {plain}")
         return _with_files(work, option, fields.set("driver", plain))
     if _PASSED_THROUGH.fullmatch(driver):
+        if _names_no_backend(work, fields, driver):
+            return [option]  # it refuses that itself, before it opens anything
         return _removed(work, option, fields, driver, name)
     if driver == "usb-host":
         kept = {
@@ -85,6 +88,44 @@ def _queue_size(work: Work, option: Option, fields: Fields, name: str) -> Fields
     work.note(option, f"tx_queue_size={TAP_QUEUE_SIZE}, the most that the stand-in takes")
     work.skip(f"device {name}: transmit queues of {size} entries were examined with fewer")
     return fields.set("tx_queue_size", str(TAP_QUEUE_SIZE))
+
+
+_BACKENDS = (
+    (re.compile(r"vhost-user-.*|ivshmem-doorbell"), ("chardev",)),
+    (re.compile(r"vhost-vsock.*"), ("guest-cid",)),
+    (re.compile(r"vhost-scsi.*"), ("wwpn",)),
+    (re.compile(r"vhost-vdpa.*"), ("vhostdev",)),
+    (re.compile(r"virtio-input-host.*"), ("evdev",)),
+    (re.compile(r"scsi-generic"), ("drive",)),
+    (re.compile(r"vfio-pci(?:-nohotplug)?"), ("host", "sysfsdev", "fd")),
+)
+"""Members of which a device needs one; without it, it fails before it opens anything.
+
+Source: ``vhost_user_*_realize``, ``vhost_vsock_device_realize``, ``vhost_scsi_realize``,
+``virtio_input_host_realize``, ``scsi_generic_realize``, ``vfio_realize``; 5.2 to 10.0.
+"""
+
+
+def _names_no_backend(work: Work, fields: Fields, driver: str) -> bool:
+    """Does the device lack the backend that it needs, or name a character device of no line?"""
+    needed = next((members for kind, members in _BACKENDS if kind.fullmatch(driver)), None)
+    if needed is None:
+        return False
+    given = [value for member in needed if (value := fields.get(member)) is not None]
+    # Defaults and parts of a property may come from elsewhere on the line.
+    elsewhere = any(f"{driver}." in (one.value or "") for one in work.line.all("global"))
+    identity = fields.get("id")
+    if identity:
+        prefix = f"device.{identity}."
+        elsewhere |= any((one.value or "").startswith(prefix) for one in work.line.all("set"))
+    if elsewhere:
+        return False
+    if not given:
+        return True
+    if needed != ("chardev",):
+        return False
+    known = {one.fields.get("id") for one in work.line.all("chardev")}
+    return given[0] not in known
 
 
 def _removed(work: Work, option: Option, fields: Fields, driver: str, name: str) -> list[Option]:

@@ -7,19 +7,21 @@ compared with the stream of a machine that had the real resources.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from migratable.commandline import readconfig, set_options
 from migratable.commandline.inert import backend, block, device, guard, machine, netdev
 from migratable.commandline.inert.work import Work
+from migratable.commandline.kvm import X86, has_kvmclock
 from migratable.commandline.line import CommandLine, Option
 from migratable.errors import CommandLineError
 from migratable.facts.options import OPTIONS, Part
 from migratable.releases import QemuVersion
 
 _DESCRIPTOR = re.compile(r"/proc/self/fd/\d+")
+_NUMBER = re.compile(r"(?<![\w.])\d{4,18}(?![\w.])")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,9 @@ class InertCommandLine:
     :ivar removed_drivers: ``(driver, option as the user wrote it)`` of those; the release may not
         have them.
     :ivar stays: host options that the release lacks are in it (*strict*), so it will not start.
+    :ivar assumed_sizes: bytes that images got that are not here and whose size nothing says.
+    :ivar assumed_blocks: RAM blocks whose size so is a guess, and why.
+    :ivar assumed_sections: last parts of idstrs whose layout so is a guess, and why.
     :ivar given: ``(as it is here, as the user wrote it)`` of options that were replaced by one.
     """
 
@@ -64,6 +69,9 @@ class InertCommandLine:
     removed_drivers: tuple[tuple[str, str], ...] = ()
     given: tuple[tuple[str, str], ...] = ()
     stays: bool = False
+    assumed_sizes: frozenset[int] = frozenset()
+    assumed_blocks: Mapping[str, str] = field(default_factory=dict)
+    assumed_sections: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def stand_in(self) -> bool:
@@ -75,6 +83,11 @@ class InertCommandLine:
         """Arguments after the program; ``-S``, no display, one private QMP socket."""
         path = str(self.qmp_path).replace(",", ",,")
         return [*self.plain_argv, "-qmp", f"unix:{path},server=on,wait=off"]
+
+    def assumed_size_in(self, lines: Iterable[str]) -> int | None:
+        """A size that was made up for an image and that the program's words name."""
+        numbers = {int(one) for text in lines for one in _NUMBER.findall(text)}
+        return min(numbers & self.assumed_sizes, default=None)
 
     def as_given(self, lines: Sequence[str]) -> tuple[str, ...]:
         """QEMU's lines with the user's own option where they name what was put in its place."""
@@ -142,6 +155,7 @@ def inert(
     why_not_kvm: str = "",
     netns: bool = True,
     save_memory: bool = True,
+    main_ram: str | None = None,
     strict: bool = False,
 ) -> InertCommandLine:
     """Replace everything of the host in *command_line*, and keep the guest-visible machine.
@@ -158,6 +172,7 @@ def inert(
     :param netns: may taps be made in a private namespace? Else they become hub ports.
     :param save_memory: back main memory of 1 GiB and more so that it takes none until it is used,
         and so that a migration leaves it out when asked to (capability ``x-ignore-shared``).
+    :param main_ram: name of the main RAM block where only the program knows it.
     :param strict: options of the host's side (backends, their members) that the release lacks stay,
         so that it refuses them as it will refuse the line itself; else they are replaced like all.
     :raise CommandLineError: When an option is malformed or its file is needed and not here, or the
@@ -173,13 +188,18 @@ def inert(
         why_not_kvm=why_not_kvm,
         netns=netns,
         save_memory=save_memory,
+        main_ram=main_ram,
         strict=strict,
     )
     if machine.without_configuration(work):
         # Its stream would not say that its block list has the addresses of x-ignore-shared.
         work.save_memory = False
-    if any(OPTIONS[one.name].part is Part.REFUSE for one in line.options if one.name in OPTIONS):
-        raise CommandLineError("a Xen guest (-xen…) cannot be started outside Xen; no verdict")
+    refused = (OPTIONS[one.name].part is Part.REFUSE for one in line.options if one.name in OPTIONS)
+    of_xen = "xen" in line.accelerators or (line.machine or "").startswith("xen")
+    if of_xen or any(refused):
+        raise CommandLineError(
+            "a Xen guest (-xen…, accel=xen, xenfv) cannot be started outside Xen; no verdict"
+        )
     work.node_sizes = block.special_sizes(work)
     options: list[Option] = []
     given = []
@@ -216,11 +236,16 @@ def inert(
         accelerator=accel,
         why_not_kvm=why_not_kvm,
         kvm=kvm,
-        kvmclock=kvm and machine.has_kvmclock(work),
+        kvmclock=kvm
+        and work.architecture in X86
+        and has_kvmclock(line, line.machine or "", None if release is None else release.release),
         removed_devices=frozenset(work.removed_devices),
         removed_drivers=tuple(work.removed_drivers),
         given=tuple(given),
         stays=work.stays,
+        assumed_sizes=frozenset(work.assumed_sizes),
+        assumed_blocks=work.assumed_blocks,
+        assumed_sections=work.assumed_sections,
     )
 
 

@@ -19,10 +19,14 @@ class Work:
 
     :ivar ram_sizes: RAM block name to bytes, from the stream that is to be loaded.
     :ivar why_not_kvm: why *accel* is not the KVM that the line asks for, in words.
+    :ivar main_ram: name of the main RAM block, where the program was asked for it.
     :ivar strict: options of the host's side that the release lacks stay, for it to refuse.
     :ivar stays: such an option is there and stays.
     :ivar files: private files to create, with their sizes; they hold zeros.
     :ivar reads: files and folders of the host that QEMU will read, by their full names.
+    :ivar assumed_sizes: bytes that images got that are not here and whose size nothing says.
+    :ivar assumed_blocks: RAM blocks whose size so is a guess, and why.
+    :ivar assumed_sections: last parts of idstrs whose layout so is a guess, and why.
     """
 
     line: CommandLine
@@ -33,6 +37,7 @@ class Work:
     netns: bool
     save_memory: bool = True
     why_not_kvm: str = ""
+    main_ram: str | None = None
     strict: bool = False
     stays: bool = False
     notes: list[str] = field(default_factory=list)
@@ -43,11 +48,21 @@ class Work:
     removed_devices: set[str] = field(default_factory=set)
     removed_drivers: list[tuple[str, str]] = field(default_factory=list)
     node_sizes: dict[str, int] = field(default_factory=dict)
+    assumed_sizes: set[int] = field(default_factory=set)
+    assumed_blocks: dict[str, str] = field(default_factory=dict)
+    assumed_sections: dict[str, str] = field(default_factory=dict)
     needs_netns: bool = False
     taps: int = 0
     graphics_off: bool = False
     hubs: int = 100
     flash_drives: int = 0
+
+    @classmethod
+    def of(cls, line: CommandLine) -> Work:
+        """For a line that is only looked at."""
+        return cls(
+            line=line, release=None, private_dir=Path(), ram_sizes={}, accel="tcg", netns=False
+        )
 
     def note(self, option: Option, text: str) -> None:
         """Say what an option was replaced by."""

@@ -12,8 +12,8 @@ How the tables are found (probing structure, not versions):
 1. ``SaveStateEntry`` holds its idstr inline, ``char idstr[256]``; every machine has the handler
    ``timer``, so 256 bytes ``timer`` NUL NUL … in the heap are its name.
 2. Its QTAILQ links lead to all other handlers (``migration/savevm.c``).
-3. ``VMStateDescription`` of ``timer`` has as its first field ``cpu_ticks_offset``; the offset of
-   the pointer that leads there tells which layout the build has (:mod:`.layout`).
+3. The one layout under which the descriptions of all handlers make sense is the build's
+   (:mod:`.layout`, :mod:`.probe`).
 
 It works for 64-bit little-endian and big-endian hosts; where memory can't be read (another
 operating system, a locked-down container) the profile says so in its ``unchecked`` list.
@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from migratable.profile.memory.arm import constants
 from migratable.profile.memory.ccw import CHANNEL, channel_devices
+from migratable.profile.memory.image import Image
 from migratable.profile.memory.layout import find_handlers, find_layout
 from migratable.profile.memory.live import Recorder
 from migratable.profile.memory.pci import read_pci_masks
@@ -46,19 +47,21 @@ _VIRTIO = (
 __all__ = ["ProcessMemory", "introspect"]
 
 
-def introspect(pid: int, program: str = "") -> LoaderTables:
+def introspect(pid: int, *, also: tuple[str, ...] = ()) -> LoaderTables:
     """Read the loader's tables of the paused QEMU process *pid*.
 
-    :param program: part of the program's file name, to know its image from its libraries'
-        mappings; when empty the mapping that holds the handlers' list head is taken.
+    :param also: names of further descriptions to find, which no handler leads to.
     :raise ProfileError: when memory cannot be read or is not that of a QEMU that we understand.
     """
     with ProcessMemory(pid) as memory:
         entries = find_handlers(memory)
         layout = find_layout(memory, entries)
-        reader = TableReader(memory, layout)
+        # ``timer`` is of the program itself, whatever is in modules.
+        first = sorted(entries, key=lambda entry: entry.idstr != "timer")
+        image = Image(memory, [entry.vmsd for entry in first if entry.vmsd])
+        reader = TableReader(memory, layout, image)
         handlers = tuple(reader.handler(entry) for entry in entries)
-        extra = reader.by_name(*_wanted(handlers, reader))
+        extra = reader.by_name(*_wanted(handlers, reader), *also)
         recorder = Recorder(memory, reader.vmsds)
         for handler in handlers:
             if handler.vmsd is not None:
@@ -76,6 +79,7 @@ def introspect(pid: int, program: str = "") -> LoaderTables:
             if live is not None and live.ccw:
                 recorder.walk(extra[CHANNEL], live.ccw)
         pci, more_notes = read_pci_masks(memory, handlers, reader, extra)
+        reused = reader.settle_types()
         return LoaderTables(
             handlers=handlers,
             vmsds=tuple(reader.vmsds),
@@ -84,7 +88,8 @@ def introspect(pid: int, program: str = "") -> LoaderTables:
             virtio=virtio,
             extra=extra,
             constants=constants(memory, handlers, reader.vmsds),
-            notes=(*notes, *more_notes),
+            notes=(*notes, *more_notes, *reused),
+            build_id=image.build_id,
         )
 
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from migratable.errors import ProfileError
+from migratable.profile.memory.probe import FieldLayout, Layout, Probe
 from migratable.profile.memory.process import ProcessMemory
 
-#: ``SaveStateEntry`` (migration/savevm.c), unchanged from 4.1 to 11.1 on 64-bit hosts: two link
+#: ``SaveStateEntry`` (migration/savevm.c), unchanged from 2.11 to 11.1 on 64-bit hosts: two link
 #: pointers, idstr, six 32-bit integers, then pointers.
 IDSTR = 16
 IDSTR_SIZE = 256
@@ -33,26 +34,19 @@ class Entry:
     compat: int
 
 
-@dataclass(frozen=True, slots=True)
-class FieldLayout:
-    """``struct VMStateField``: its size in bytes, its :mod:`struct` format, names in that order."""
-
-    size: int
-    fmt: str
-    members: tuple[str, ...]
-
-
 _MEMBERS = (
     "offset size start num num_offset size_offset info flags vmsd version struct_version test"
 )
 FIELD_LAYOUTS: tuple[FieldLayout, ...] = (
-    # 4.1 to 10.2 (include/migration/vmstate.h)
+    # 3.1 to 10.2 (include/migration/vmstate.h)
     FieldLayout(104, "QQQQQi4xQQQI4xQiiQ", ("name", "err_hint", *_MEMBERS.split())),
-    # 11.1 (seen in its binary): no err_hint; offsets of counters are 32 bits, with the width beside
-    # them (PCIBUS irq_count: 0x8e8, 4; hpet timer: 0x591, 1; sdhci fifo_buffer's size: 0xda0, 4).
+    # without err_hint: up to 3.0 (struct_version is padding in 2.11), and 11.0
+    FieldLayout(96, "QQQQi4xQQQI4xQiiQ", ("name", *_MEMBERS.split())),
+    # 11.1 and later: offsets of counters are 32 bits, their width is beside them (PCIBUS irq_count:
+    # 0x8e8, 4; hpet timer: 0x591, 1; sdhci fifo_buffer's size: 0xda0, 4).
     FieldLayout(
         96,
-        "QQQIIIIQi4xQI4xQiiQ",
+        "QQQIB3xIB3xQi4xQI4xQiiQ",
         (
             "name",
             "offset",
@@ -74,29 +68,27 @@ FIELD_LAYOUTS: tuple[FieldLayout, ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Offsets in ``VMStateDescription``, by the place of its ``fields`` pointer.
-
-    :ivar hooks: offset of each hook's pointer, by name.
-    :ivar minimum_old: offset of ``minimum_version_id_old`` (up to 7.1), None later.
-    :ivar field: how the members of a ``VMStateField`` are laid out.
-    """
-
-    fields: int
-    subsections: int
-    hooks: tuple[tuple[str, int], ...]
-    minimum_old: int | None = None
-    field: FieldLayout = FieldLayout(size=0, fmt="", members=())
-
-
 def _hooks(first: int, *names: str) -> tuple[tuple[str, int], ...]:
     return tuple((name, first + 8 * index) for index, name in enumerate(names))
 
 
-#: include/migration/vmstate.h: with load_state_old (5.2), without (7.2, 10.0), with errp (10.2).
-#: 11.x is not available as source; its binaries match one of these by structure, or we say so.
+#: include/migration/vmstate.h by release.
 LAYOUTS: tuple[Layout, ...] = (
+    # 2.11 to 3.0
+    Layout(
+        fields=72,
+        subsections=80,
+        hooks=_hooks(32, "load_old", "pre_load", "post_load", "pre_save", "needed"),
+        minimum_old=20,
+    ),
+    # 3.1 to 4.1
+    Layout(
+        fields=80,
+        subsections=88,
+        hooks=_hooks(32, "load_old", "pre_load", "post_load", "pre_save", "post_save", "needed"),
+        minimum_old=20,
+    ),
+    # 4.2 to 7.1
     Layout(
         fields=88,
         subsections=96,
@@ -105,11 +97,13 @@ LAYOUTS: tuple[Layout, ...] = (
         ),
         minimum_old=20,
     ),
+    # 7.2 to 10.1
     Layout(
         fields=72,
         subsections=80,
         hooks=_hooks(24, "pre_load", "post_load", "pre_save", "post_save", "needed", "unplug"),
     ),
+    # 10.2 and later: each hook in a form with errp too
     Layout(
         fields=96,
         subsections=104,
@@ -189,21 +183,21 @@ def _follow(memory: ProcessMemory, anywhere: int) -> tuple[Entry, ...] | None:
 
 
 def find_layout(memory: ProcessMemory, entries: Sequence[Entry]) -> Layout:
-    """Return the layout under which the first field of ``timer`` is ``cpu_ticks_offset``.
+    """Return the one layout under which the tables of all handlers make sense.
 
-    :raise ProfileError: when the build has another layout than any that we know.
+    :raise ProfileError: when none does, or several do: then nothing is guessed.
     """
-    timer = next(entry.vmsd for entry in entries if entry.idstr == "timer" and entry.vmsd)
-    for layout in LAYOUTS:
-        fields = memory.word(timer + layout.fields)
-        name = None if fields is None else memory.word(fields)
-        if fields is None or name is None or memory.string(name) != "cpu_ticks_offset":
-            continue
-        for field in FIELD_LAYOUTS:  # the second field of `timer` has been "unused" since 2011
-            second = memory.word(fields + field.size)
-            if second is not None and memory.string(second) == "unused":
-                return replace(layout, field=field)
+    addresses = list(dict.fromkeys(entry.vmsd for entry in entries if entry.vmsd))
+    fitting = [
+        replace(layout, field=field)
+        for layout in LAYOUTS
+        for field in FIELD_LAYOUTS
+        if Probe(memory, replace(layout, field=field)).fits(addresses)
+    ]
+    if len(fitting) == 1:
+        return fitting[0]
+    why = "in a way that is not known yet" if not fitting else "in a way that is not clear"
     raise ProfileError(
-        "this QEMU lays out its VMStateDescription in a way that is not known yet "
-        "(migratable/profile/memory/layout.py is the place to add it)"
+        f"this QEMU lays out its VMStateDescription {why} "
+        "(migratable/profile/memory/layout.py is the place to add it); `migratable rehearse` works"
     )

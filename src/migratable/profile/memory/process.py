@@ -14,8 +14,13 @@ from migratable.errors import ProfileError
 
 _MAPS_LINE = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ \S+ \d+\s*(.*)")
 
-#: Regions above this many bytes are guest RAM or code caches, never the handlers' heap.
+#: Regions up to this many bytes are read whole and kept; of larger ones (guest RAM, code caches,
+#: the arenas of some allocators) only the pages that are there, piece by piece.
 LARGEST_REGION = 256 << 20
+_PIECE = 2 << 20
+_PAGE = 4096
+#: Bits of /proc/PID/pagemap: the page is in memory or swapped out.
+_PRESENT = 3 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +35,9 @@ class Region:
     @property
     def is_heap(self) -> bool:
         """Whether malloc may have put small objects there."""
-        return self.permissions.startswith("rw") and (self.name in {"", "[heap]"})
+        return self.permissions.startswith("rw") and (
+            self.name in {"", "[heap]"} or self.name.startswith("[anon:")
+        )
 
 
 class ProcessMemory:
@@ -48,6 +55,8 @@ class ProcessMemory:
             raise ProfileError("the loader's tables can only be read on 64-bit hosts")
         self._order = "<" if sys.byteorder == "little" else ">"
         self._cache: dict[int, bytes] = {}
+        self.pid = pid
+        _need_64_bits(pid)
         try:
             with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as maps:  # noqa: PTH123
                 self.regions = tuple(self._parse(maps))
@@ -55,7 +64,7 @@ class ProcessMemory:
         except OSError as error:
             raise ProfileError(
                 f"cannot read the memory of the destination (process {pid}): {error.strerror}; "
-                "on a locked-down host allow ptrace of own children"
+                f"{_why_unreadable(pid)}. `migratable rehearse` needs no memory and works"
             ) from error
         self._starts = [region.start for region in self.regions]
 
@@ -148,12 +157,70 @@ class ProcessMemory:
     def search(self, needle: bytes, regions: Iterator[Region]) -> Iterator[int]:
         """Yield every address in *regions* at which *needle* stands."""
         for region in regions:
-            content = self.content(region)
-            at = content.find(needle)
-            while at >= 0:
-                yield region.start + at
-                at = content.find(needle, at + 1)
+            for start, content in self._pieces(region, len(needle)):
+                at = content.find(needle)
+                while at >= 0:
+                    yield start + at
+                    at = content.find(needle, at + 1)
+
+    def _pieces(self, region: Region, overlap: int) -> Iterator[tuple[int, bytes]]:
+        """The bytes of a region; of a large one those parts in which any page is there."""
+        if region.end - region.start <= LARGEST_REGION:
+            yield region.start, self.content(region)
+            return
+        for start in range(region.start, region.end, _PIECE):
+            if self._present(start, min(start + _PIECE, region.end)):
+                size = min(_PIECE + overlap, region.end - start)
+                try:
+                    yield start, os.pread(self._fd, size, start)
+                except OSError:
+                    continue
+
+    def _present(self, start: int, end: int) -> bool:
+        try:
+            with open(f"/proc/{self.pid}/pagemap", "rb", buffering=0) as pagemap:  # noqa: PTH123
+                pagemap.seek(start // _PAGE * 8)
+                data = pagemap.read((end - start) // _PAGE * 8)
+        except OSError:
+            return True
+        return any(
+            int.from_bytes(data[at : at + 8], sys.byteorder) & _PRESENT
+            for at in range(0, len(data), 8)
+        )
 
     def pack_pointer(self, address: int) -> bytes:
         """Return *address* as the process stores it."""
         return address.to_bytes(8, sys.byteorder)
+
+
+def _need_64_bits(pid: int) -> None:
+    """See that it is a 64-bit program.
+
+    :raise ProfileError: when it is not, which has other tables.
+    """
+    try:
+        with open(f"/proc/{pid}/exe", "rb") as file:  # noqa: PTH123
+            ident = file.read(5)
+    except OSError:
+        return
+    if ident == b"\x7fELF\x01":
+        raise ProfileError(
+            "the destination is a 32-bit program, whose tables cannot be read; "
+            "`migratable rehearse` works"
+        )
+
+
+def _why_unreadable(pid: int) -> str:
+    """The likely reason, with what helps."""
+    if not os.path.isdir("/proc/self"):  # noqa: PTH112
+        return "there is no /proc here"
+    try:
+        path = os.readlink(f"/proc/{pid}/exe")  # noqa: PTH115
+    except OSError:
+        return (
+            "the program runs with more rights than its caller (setuid, file capabilities, or "
+            "a file that may be executed and not read)"
+        )
+    if not os.access(path, os.R_OK):
+        return f"{path} may be executed and not read"
+    return "on a locked-down host allow ptrace of own children"

@@ -5,14 +5,19 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from migratable.errors import ProfileError
-from migratable.profile.memory.layout import IDSTR_SIZE, Entry, Layout
+from migratable.profile.memory.image import Image
+from migratable.profile.memory.layout import IDSTR_SIZE, Entry
+from migratable.profile.memory.probe import KNOWN_FLAGS, Layout
 from migratable.profile.memory.process import ProcessMemory, Region
-from migratable.profile.tables import Handler, VmField, Vmsd
+from migratable.profile.tables import COUNTED, Flag, Handler, VmField, Vmsd
 
 _MOST_FIELDS = 4096
+#: The flag that says how wide a counter is, where the width stands beside its offset (11.1 on).
+_FLAG_OF_WIDTH = {1: int(Flag.VARRAY_UINT8), 2: int(Flag.VARRAY_UINT16)}
 _MOST_VMSDS = 20_000
 
 
@@ -42,10 +47,12 @@ class TableReader:
     :raise ProfileError: from any method, when a table is not readable.
     """
 
-    def __init__(self, memory: ProcessMemory, layout: Layout) -> None:
+    def __init__(self, memory: ProcessMemory, layout: Layout, image: Image) -> None:
         """Start with no description."""
         self._memory = memory
         self._layout = layout
+        self.image = image
+        self._types: dict[str, dict[int, list[tuple[int, int]]]] = {}
         self._index: dict[int, int] = {}
         self._vmsds: list[Vmsd | None] = []
 
@@ -53,6 +60,28 @@ class TableReader:
     def vmsds(self) -> list[Vmsd]:
         """All descriptions read so far; an index into it is a description's identity."""
         return [vmsd for vmsd in self._vmsds if vmsd is not None]
+
+    def settle_types(self) -> list[str]:
+        """Give types that reuse the name of another a name of their own; notes on them.
+
+        A downstream's own ``get`` under a known name reads what nobody knows. The most used type
+        is the one that the name stands for.
+        """
+        notes: list[str] = []
+        for name, places in sorted(self._types.items()):
+            if len(places) < 2:
+                continue
+            notes.append(f"{len(places)} types of field are called {name!r}")
+            for uses in sorted(places.values(), key=len)[:-1]:
+                for index, position in uses:
+                    vmsd = self._vmsds[index]
+                    assert vmsd is not None
+                    fields = list(vmsd.fields)
+                    fields[position] = replace(
+                        fields[position], info=f"{name} (another type of this name)"
+                    )
+                    self._vmsds[index] = replace(vmsd, fields=tuple(fields))
+        return notes
 
     def handler(self, entry: Entry) -> Handler:
         """Read one registered handler with all tables behind it."""
@@ -82,7 +111,7 @@ class TableReader:
             raise ProfileError("the destination's description tables do not end")
         self._index[address] = index
         self._vmsds.append(None)  # its place; a table may refer to itself through a list
-        self._vmsds[index] = self._read(address)
+        self._vmsds[index] = self._read(address, index)
         return index
 
     def probe(self, address: int) -> int | None:
@@ -112,8 +141,7 @@ class TableReader:
         """
         memory = self._memory
         known = {vmsd.name: index for index, vmsd in enumerate(self._vmsds) if vmsd is not None}
-        image = [r for r in memory.regions if r.name.startswith("/") and "qemu" in r.name]
-        tables = [r for r in image if "x" not in r.permissions]
+        image, tables = list(self.image.regions), self.image.tables
         found: dict[str, int] = {}
         for name in names:
             if name in known:
@@ -161,7 +189,7 @@ class TableReader:
                 return index
         return None
 
-    def _read(self, address: int) -> Vmsd:
+    def _read(self, address: int, index: int) -> Vmsd:
         memory, layout = self._memory, self._layout
         name = memory.string(memory.word(address) or 0)
         # include/migration/vmstate.h: `int unmigratable` up to 8.x, then `bool unmigratable,
@@ -183,14 +211,15 @@ class TableReader:
             version=int.from_bytes(numbers[4:8], sys.byteorder, signed=True),
             minimum=int.from_bytes(numbers[8:12], sys.byteorder, signed=True),
             minimum_old=old if "load_old" in hooks else None,
-            unmigratable=numbers[0] != 0,
+            # an int's last byte on big-endian hosts; a bool's is the first everywhere
+            unmigratable=numbers[0] != 0 or numbers[3] != 0,
             early_setup=numbers[1] != 0,
             hooks=hooks,
-            fields=self._fields(fields, name) if fields else (),
+            fields=self._fields(fields, name, index) if fields else (),
             subsections=self._subsections(subsections) if subsections else (),
         )
 
-    def _fields(self, address: int, owner: str) -> tuple[VmField, ...]:
+    def _fields(self, address: int, owner: str, number: int) -> tuple[VmField, ...]:
         layout = self._layout.field
         fields: list[VmField] = []
         for index in range(_MOST_FIELDS):
@@ -199,15 +228,27 @@ class TableReader:
                 raise ProfileError(f"the fields of {owner!r} run out of the destination's memory")
             if raw[0] == 0:
                 return tuple(fields)
-            fields.append(self._field(dict(zip(layout.members, raw, strict=True)), owner))
+            members = dict(zip(layout.members, raw, strict=True))
+            fields.append(self._field(members, owner, (number, index)))
         raise ProfileError(f"the fields of {owner!r} do not end")
 
-    def _field(self, raw: dict[str, int], owner: str) -> VmField:
+    def _field(self, raw: dict[str, int], owner: str, place: tuple[int, int]) -> VmField:
         memory = self._memory
         name = memory.string(raw["name"])
         if name is None:
             raise ProfileError(f"a field of {owner!r} has no name")
         info = memory.string(memory.word(raw["info"]) or 0) if raw["info"] else ""
+        if raw["info"] and not info:
+            raise ProfileError(f"a field of {owner!r} has a type without a name")
+        flags = raw["flags"]
+        if flags & ~KNOWN_FLAGS:
+            raise ProfileError(f"a field of {owner!r} has unknown flags {flags:#x}")
+        if info:
+            self._types.setdefault(info, {}).setdefault(raw["info"], []).append(place)
+        if raw.get("num_width") in _FLAG_OF_WIDTH and flags & COUNTED:
+            flags = flags & ~COUNTED | _FLAG_OF_WIDTH[raw["num_width"]]
+        if flags & Flag.VBUFFER and raw.get("size_width", 4) not in {0, 4}:
+            info = f"{info} with a size of {raw['size_width']} bytes"  # of no type that is known
         return VmField(
             name=name,
             err_hint=memory.string(raw.get("err_hint", 0)) or "",
@@ -218,7 +259,7 @@ class TableReader:
             num_offset=raw["num_offset"],
             size_offset=raw["size_offset"],
             info=info or "",
-            flags=raw["flags"],
+            flags=flags,
             vmsd=self.vmsd(raw["vmsd"]) if raw["vmsd"] else None,
             version=raw["version"],
             struct_version=raw["struct_version"],

@@ -101,8 +101,7 @@ def _class_vmsds(memory: ProcessMemory, opaque: int, reader: TableReader) -> dic
         return found
     for offset in range(0, _CLASS_SIZE, 8):
         pointer = memory.word(klass + offset)
-        region = memory.region(pointer) if pointer else None
-        if pointer is None or region is None or "qemu" not in region.name or pointer % 8:
+        if not pointer or pointer % 8 or not reader.image.holds(pointer):
             continue
         index = reader.probe(pointer)
         if index is not None:

@@ -1,0 +1,263 @@
+"""A guest's state at a host that may become its next: would it load, and what comes of it?"""
+
+from __future__ import annotations
+
+import base64
+import shlex
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from migratable.check import check, not_started
+from migratable.commandline import CommandLine, parse
+from migratable.errors import (
+    CommandLineError,
+    DestinationStartError,
+    HostError,
+    MigratableError,
+)
+from migratable.hosts import guests
+from migratable.profile.collect import collect
+from migratable.profile.model import Profile
+from migratable.rehearse.destination import Destination, try_destination
+from migratable.rehearse.disagreement import differences
+from migratable.rehearse.resave import Resave
+from migratable.rehearse.verdict import verdict as rehearsed_verdict
+from migratable.stream import Stream
+from migratable.verdict import Outcome, Severity, Verdict
+
+Tell = Callable[[str], None]
+_SAME_MACHINE_PATHS = ("/usr/bin", "/usr/libexec", "/usr/local/bin")
+
+
+def arrive(
+    tell: Tell,
+    stream: Stream,
+    guest: Mapping[str, Any],
+    *,
+    home: Sequence[str],
+    program: str,
+    uri: str,
+    origin: Profile | None,
+    hint_seconds: float,
+    timeout: float,
+) -> dict[str, Any]:
+    """Everything that one host can say; the members are those of ``migratable.preflight/1``.
+
+    :param home: words that start the guest's own program, on the host on which it runs.
+    :raise MigratableError: when no command line can be had, or its program is not there.
+    """
+    steps: dict[str, float] = {}
+    clock = _Clock(tell, steps)
+    clock.step("command line")
+    try:
+        line, line_from, changes = command_line(guest, home=home, program=program, uri=uri)
+    except LibvirtRefusedError as error:
+        return _refused_by_libvirt(str(error), stream)
+    clock.step("profile")
+    profile, predicted = _predicted(stream, line, origin, clock, timeout)
+    again = Resave()
+    verdict, rehearsed = predicted, None
+    not_rehearsed = ""
+    if profile is not None and not profile.refused:
+        clock.step("rehearse")
+        try:
+            done = try_destination(
+                stream, Destination(command_line=line), timeout=timeout, loaded=again
+            )
+            rehearsed = rehearsed_verdict(done)
+            verdict = joined(predicted, rehearsed)
+        except MigratableError as error:
+            not_rehearsed = str(error)
+            verdict = replace(
+                predicted, unchecked=(*predicted.unchecked, f"not rehearsed: {not_rehearsed}")
+            )
+    if verdict.outcome is Outcome.REFUSED and hint_seconds:
+        clock.step("remedies")
+        verdict = _with_hints(verdict, stream, line, hint_seconds)
+    clock.step("")
+    return {
+        "command_line": line.argv,
+        "command_line_from": line_from,
+        "command_line_changes": changes,
+        "predicted": predicted.to_json(),
+        "rehearsed": None if rehearsed is None else rehearsed.to_json(),
+        "verdict": verdict.to_json(),
+        "after": base64.b64encode(again.data).decode("ascii") if again.data else None,
+        "stuck": again.why,
+        "not_rehearsed": not_rehearsed,
+        "steps": steps,
+        "profile": None if profile is None else _without_stream(profile),
+    }
+
+
+class LibvirtRefusedError(HostError):
+    """The host's libvirt takes no such definition; its words."""
+
+
+def _refused_by_libvirt(text: str, stream: Stream) -> dict[str, Any]:
+    verdict = not_started([text], stream=stream).to_json()
+    return {
+        "command_line": [],
+        "command_line_from": "libvirt",
+        "command_line_changes": [],
+        "libvirt_refused": text,
+        "predicted": verdict,
+        "rehearsed": None,
+        "verdict": verdict,
+        "after": None,
+        "stuck": "",
+        "not_rehearsed": "the destination's libvirt refuses the definition",
+        "steps": {},
+        "profile": None,
+    }
+
+
+class _Clock:
+    """Tells the steps, and how long each took."""
+
+    def __init__(self, tell: Tell, seconds: dict[str, float]) -> None:
+        self._tell = tell
+        self._seconds = seconds
+        self._name = ""
+        self._since = time.monotonic()
+
+    def step(self, name: str) -> None:
+        now = time.monotonic()
+        if self._name:
+            self._seconds[self._name] = round(now - self._since, 3)
+        self._name, self._since = name, now
+        if name:
+            self._tell(name)
+
+
+def _without_stream(profile: Profile) -> dict[str, Any]:
+    """The profile as the other side needs it to compare: no tables, no stream."""
+    document = replace(profile, stream=b"", loader=None, vmstate=b"").to_json()
+    return {**document, "pci_devices": []}
+
+
+def _predicted(
+    stream: Stream, line: CommandLine, origin: Profile | None, clock: _Clock, timeout: float
+) -> tuple[Profile | None, Verdict]:
+    sizes = {block.id: block.used_length for block in stream.ram_blocks}
+    try:
+        profile = collect(line, ram_sizes=sizes, vmstate=False, timeout=timeout)
+    except DestinationStartError as error:
+        return None, not_started(error.stderr, stream=stream, only_kvm=error.only_kvm)
+    clock.step("check")
+    return profile, check(stream, profile, origin=origin)
+
+
+def joined(predicted: Verdict, rehearsed: Verdict) -> Verdict:
+    """What both say together; the real program is right where they differ."""
+    if predicted.outcome is Outcome.UNKNOWN:
+        return _with_dangers(rehearsed, predicted)
+    if rehearsed.outcome is Outcome.UNKNOWN:
+        return predicted
+    found = differences(predicted, rehearsed)
+    if found:
+        return replace(_with_dangers(rehearsed, predicted), disagreement=tuple(found))
+    return replace(predicted, basis=rehearsed.basis, stderr=rehearsed.stderr)
+
+
+def _with_dangers(verdict: Verdict, predicted: Verdict) -> Verdict:
+    """What a load does not show: what may break later."""
+    later = [
+        one
+        for one in predicted.findings
+        if one.severity in {Severity.ENDANGERS, Severity.LATENT} and one not in verdict.findings
+    ]
+    return replace(verdict, findings=(*verdict.findings, *later))
+
+
+def _with_hints(verdict: Verdict, stream: Stream, line: CommandLine, seconds: float) -> Verdict:
+    from migratable.hints import tried  # noqa: PLC0415 -- for refusals only
+
+    try:
+        return tried(verdict, stream, line, budget_seconds=seconds)
+    except MigratableError as error:
+        return replace(verdict, unchecked=(*verdict.unchecked, f"no remedies tried: {error}"))
+
+
+def command_line(
+    guest: Mapping[str, Any], *, home: Sequence[str], program: str, uri: str
+) -> tuple[CommandLine, str, list[str]]:
+    """The command line with which this host would start the guest.
+
+    :return: it, where it is from (``libvirt``, ``same``), and what differs from the guest's own.
+    :raise HostError: when there is none, or its libvirt refuses to make one.
+    """
+    own = guests.line_of(list(guest["argv"])) if guest["argv"] else None
+    xml = guest.get("migratable_xml")
+    if home and own is not None:
+        return replace(own, program=tuple(home)), "live", []
+    if guest["kind"] == "libvirt" and xml and shutil.which("virsh"):
+        line = _libvirts(str(xml), program, uri)
+        return line, "libvirt", [] if own is None else list(_changes(own, line))
+    if own is None:
+        raise HostError(
+            f"the command line of {guest['name']} is not known: its process cannot be read on the "
+            "source (use --sudo), and there is no libvirt here to make one"
+        )
+    words = (program,) if program else _program_here(own.program)
+    line = replace(own, program=words)
+    changed = [] if words == own.program else [f"program: {words[0]}"]
+    return line, "same", changed
+
+
+def _libvirts(xml: str, program: str, uri: str) -> CommandLine:
+    uri = uri or guests.URIS[0]
+    guests.virsh(uri, "version", "--daemon")  # that it cannot be asked is no refusal
+    words = ("domxml-to-native", "--format", "qemu-argv", "--xml", "/dev/stdin")
+    try:
+        text = guests.virsh(uri, *words, text=xml)
+    except HostError as error:
+        raise LibvirtRefusedError(str(error).removeprefix("virsh: ")) from None
+    try:
+        line = parse(text)
+    except CommandLineError as error:
+        raise HostError(f"libvirt's command line cannot be read: {error}") from None
+    return replace(line, program=(program,)) if program else line
+
+
+def _program_here(words: Sequence[str]) -> tuple[str, ...]:
+    """Find the program of the same name on this host."""
+    path = words[-1] if len(words) > 1 and words[-1].startswith("/") else words[0]
+    base = path.rpartition("/")[2]
+    names = [path, base]
+    if base in {"kvm", "qemu-kvm"}:
+        names += ["/usr/libexec/qemu-kvm", "qemu-kvm", "kvm", "qemu-system-x86_64"]
+    elif base.startswith("qemu-system-"):
+        names += [f"{folder}/{base}" for folder in _SAME_MACHINE_PATHS]
+        names += ["/usr/libexec/qemu-kvm"]
+    for name in names:
+        if len(words) > 1 and name == path:
+            continue  # a starter's inner program does not run by itself
+        found = shutil.which(name)
+        if found is not None:
+            return (found,)
+    raise HostError(
+        f"no program {base!r} on this host; install QEMU there, or name it: --program PATH"
+    )
+
+
+def _changes(own: CommandLine, line: CommandLine) -> Iterator[str]:
+    """What this host's libvirt writes otherwise than the source's, host-side names aside."""
+    if own.program[-1] != line.program[-1]:
+        yield f"program: {own.program[-1]} → {line.program[-1]}"
+    for name in ("machine", "cpu", "accel", "m", "smp", "global"):
+        before = [one.value or "" for one in own.all(name)]
+        after = [one.value or "" for one in line.all(name)]
+        if before != after:
+            yield f"-{name}: {shlex.join(before) or 'absent'} → {shlex.join(after) or 'absent'}"
+    before = sorted(one.value or "" for one, _, _ in own.devices())
+    after = sorted(one.value or "" for one, _, _ in line.devices())
+    for value in before:
+        if value not in after:
+            yield f"-device {value} → absent or different"
+    for value in after:
+        if value not in before:
+            yield f"absent or different → -device {value}"

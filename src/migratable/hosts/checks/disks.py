@@ -1,0 +1,89 @@
+"""A disk cannot be reached on the destination, or is another one.
+
+## What it checks
+
+Every file and block device of the guest: there under the same path, of the same format and size.
+Nothing is read but the first 64 bytes, nothing is locked. Disks that are not files of the host
+(NBD, RBD, iSCSI) are not looked at.
+
+## Why QEMU refuses
+
+The destination opens its disks when the migration ends: `Could not open`; with a disk of another
+size the guest's file system is damaged later. A disk on a local file system of both hosts is not
+shared: two files of the same name.
+
+## How to fix it
+
+Mount the shared storage, or copy the disks along (`virsh migrate --copy-storage-all`, say
+`--copy-storage` here).
+
+## Verify
+
+`stat FILE` on both hosts; `qemu-img info -U FILE`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.hosts.checks.check import HostCheck, Pair, found
+from migratable.verdict import Finding, Severity
+
+_LOCAL = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "tmpfs", "overlay", "f2fs"})
+ID = "host-disks"
+
+
+def check(pair: Pair) -> Iterator[Finding]:
+    """There, the same, and shared?"""
+    for path, shape, role in pair.needs.disks:
+        if role != "disk":
+            continue
+        here, there = pair.source["files"][path], pair.destination["files"][path]
+        if not there["there"]:
+            yield from _absent(pair, path, there["why"])
+            continue
+        for what, name in (("format", "format"), ("size", "virtual_size"), ("size", "size")):
+            one, other = here.get(name), there.get(name)
+            raw = name != "size" or here.get("format") == "raw"
+            if one and other and one != other and raw and not (what == "format" and shape == "raw"):
+                yield found(
+                    ID,
+                    Severity.ENDANGERS,
+                    f"{path}: its {what} is {one} on the source, {other} on the destination",
+                    fix="make it the same disk on both hosts",
+                )
+                break
+        if pair.copies_storage or here.get("kind") != "file":
+            continue
+        systems = {here.get("file_system", ""), there.get("file_system", "")}
+        if here["there"] and systems <= _LOCAL:
+            yield found(
+                ID,
+                Severity.WARNS,
+                f"{path} is on a local file system of both hosts ({', '.join(sorted(systems))}): "
+                "is it the same disk?",
+                fix="use shared storage, or copy the disks along (--copy-storage)",
+            )
+
+
+def _absent(pair: Pair, path: str, why: str) -> Iterator[Finding]:
+    if why == "Permission denied":
+        pair.not_seen.append(f"destination: {path} (Permission denied; as root it could be told)")
+        return
+    if pair.copies_storage:
+        yield found(
+            ID,
+            Severity.INFO,
+            f"{path} is not on the destination yet; it is to be copied along",
+        )
+        return
+    yield found(
+        ID,
+        Severity.REFUSES,
+        f"the disk {path} is not on the destination ({why})",
+        fix="mount its storage there, or copy the disks along "
+        "(virsh migrate --copy-storage-all; --copy-storage here)",
+    )
+
+
+CHECK = HostCheck(id=ID, severity=Severity.REFUSES, check=check)

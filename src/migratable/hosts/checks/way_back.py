@@ -1,0 +1,54 @@
+"""The guest would load on the destination, and not on its own host again.
+
+## What it checks
+
+The destination's QEMU loads the guest's state in the rehearsal and saves it again; that stream is
+checked and rehearsed on the source's host with the guest's own command line.
+
+## Why it matters
+
+A guest that was moved to see whether the new host is fit cannot be moved home when it is not.
+Typical: a device or feature that only the newer QEMU sends.
+
+## How to fix it
+
+What the way back is refused for names the cause; most often the same remedy as for the way there,
+on the other command line.
+
+## Verify
+
+`migratable preflight` from the destination, once the guest is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.hosts.checks.check import HostCheck, Pair, found
+from migratable.verdict import Finding, Severity
+
+ID = "no-way-back"
+
+
+def check(pair: Pair) -> Iterator[Finding]:
+    """Why not?"""
+    if pair.back is None:
+        if pair.no_way_back:
+            yield found(ID, Severity.WARNS, f"the way back was not tried: {pair.no_way_back}")
+        return
+    verdict = pair.back["verdict"]
+    if verdict["verdict"] == "refused":
+        refusal = verdict["first_refusal"] or {}
+        yield found(
+            ID,
+            Severity.ENDANGERS,
+            "the guest loads on the destination and could not come home: "
+            f"{refusal.get('message') or refusal.get('rule') or 'refused'}",
+            lines="\n".join(refusal.get("stderr") or ()),
+        )
+    elif verdict["verdict"] == "unknown":
+        why = "; ".join(verdict["unchecked"][:2])
+        yield found(ID, Severity.WARNS, f"the way back cannot be told: {why}")
+
+
+CHECK = HostCheck(id=ID, severity=Severity.ENDANGERS, check=check)

@@ -1,0 +1,53 @@
+"""Names of hosts and guests."""
+
+from __future__ import annotations
+
+import pytest
+
+from migratable.errors import HostError
+from migratable.hosts.address import Address
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "user", "port", "guest", "uri"),
+    [
+        ("local", "", "", None, "", ""),
+        ("libvirt:web1", "", "", None, "web1", ""),
+        ("qmp:/run/web1.sock", "", "", None, "/run/web1.sock", ""),
+        ("node2", "node2", "", None, "", ""),
+        ("root@node2", "node2", "root", None, "", ""),
+        ("ssh://node1/web1", "node1", "", None, "web1", ""),
+        ("ssh://admin@node1:2222/web%201", "node1", "admin", 2222, "web 1", ""),
+        ("ssh://node1//run/web1.sock", "node1", "", None, "/run/web1.sock", ""),
+        ("node1:/run/web1.sock", "node1", "", None, "/run/web1.sock", ""),
+        ("qemu+ssh://root@node1/system", "node1", "root", None, "", "qemu:///system"),
+        ("qemu+ssh://node1/session#web1", "node1", "", None, "web1", "qemu:///session"),
+        ("qemu:///system?guest=web1", "", "", None, "web1", "qemu:///system"),
+        ("ssh://[fe80::1]:22/web1", "fe80::1", "", 22, "web1", ""),
+    ],
+)
+def test_what_a_name_means(
+    text: str, host: str, user: str, port: int | None, guest: str, uri: str
+) -> None:
+    assert Address.parse(text) == Address(host=host, user=user, port=port, guest=guest, uri=uri)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("ssh://root:secret@node1/web1", "no passwords"),
+        ("ssh:///web1", "names no host"),
+        ("qemu+tcp://node1/system", "is not supported"),
+        ("qemu+ssh://node1/elsewhere", "/system or /session"),
+        ("qemu://node1/system", "leads to another host"),
+        ("-oProxyCommand=touch /tmp/x", "no name of a host"),
+        ("ssh://-oProxyCommand=x/web1", "no name of a host"),
+        ("-l@node1", "no name of a user"),
+        ("node1;reboot", "no name of a host"),
+        ("ssh://node1:99999999/web1", "ort"),
+        ("libvirt:", "names no guest"),
+    ],
+)
+def test_what_is_no_name(text: str, words: str) -> None:
+    with pytest.raises(HostError, match=words):
+        Address.parse(text)

@@ -1,0 +1,100 @@
+"""What runs on hosts runs under Python 3.9 and 3.10."""
+
+from __future__ import annotations
+
+import ast
+import io
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from migratable.hosts.bundle import bundle
+
+_IMPORT_ALL = """
+import os, sys, importlib
+folder = sys.argv[1]
+sys.path.insert(0, folder)
+if sys.version_info < (3, 11):
+    sys.path.append(folder + "/before-3.11")
+from migratable.hosts import compat
+compat.install()
+skipped = ("launcher.py", "launch.py", "tpm_stand_in.py", "bootstrap.py", "__main__.py")
+for root, _, files in os.walk(folder + "/migratable"):
+    for name in sorted(files):
+        if name.endswith(".py") and name not in skipped:
+            path = os.path.relpath(os.path.join(root, name), folder)[:-3]
+            importlib.import_module(path.replace("/", ".").removesuffix(".__init__"))
+from migratable.verdict import Hint, Outcome, Side
+from dataclasses import replace
+hint = Hint(action="x", needs_guest_restart=True)
+assert hint.side is Side.DESTINATION and hint.command is None
+assert replace(hint, action="y").action == "y" and replace(hint, action="y") != hint
+assert f"{Outcome.LOADS}" == "loads"
+try:
+    Hint()
+except TypeError as error:
+    assert "action" in str(error)
+else:
+    raise AssertionError("a member without a value")
+from migratable.messages import text
+print(len(sys.modules), sys.version.split()[0])
+"""
+
+
+def old_pythons() -> list[str]:
+    """Interpreters older than the package's own that are on this machine."""
+    found = []
+    for name in ("python3.9", "python3.10"):
+        places = [shutil.which(name) or ""]
+        root = os.environ.get("PYENV_ROOT", str(Path.home() / ".pyenv"))
+        number = name.removeprefix("python")
+        places += [str(one / "bin/python3") for one in Path(root, "versions").glob(f"{number}.*")]
+        usable = [one for one in places if one and Path(one).exists() and _runs(one, number)]
+        found += usable[:1]
+    return found
+
+
+def _runs(path: str, number: str) -> bool:
+    words = [path, "-I", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    return done.stdout.strip() == number
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bundle")
+    zipfile.ZipFile(io.BytesIO(bundle().data)).extractall(folder)
+    return folder
+
+
+def test_syntax_is_that_of_3_9(unpacked: Path) -> None:
+    paths = list(unpacked.rglob("*.py"))
+    assert len(paths) > 100
+    for path in paths:
+        ast.parse(path.read_text(encoding="utf-8"), filename=str(path), feature_version=(3, 9))
+
+
+@pytest.mark.parametrize("number", ["3.9", "3.10"])
+def test_every_module_is_imported_by(number: str, unpacked: Path) -> None:
+    found = [one for one in old_pythons() if _runs(one, number)]
+    if not found:
+        pytest.skip(f"Python {number} is not on this machine")
+    words = [found[0], "-I", "-B", "-c", _IMPORT_ALL, str(unpacked)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[1].startswith(number)
+
+
+def test_the_bundle_is_small_and_always_the_same() -> None:
+    code = "from migratable.hosts.bundle import bundle; print(bundle().digest)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == bundle().digest
+    assert len(bundle().data) < 2 << 20
+    names = zipfile.ZipFile(io.BytesIO(bundle().data)).namelist()
+    assert "migratable/hosts/agent.py" in names
+    assert not [name for name in names if "/cli/" in name or name.endswith(".pyc")]
