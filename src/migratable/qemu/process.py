@@ -251,6 +251,16 @@ class QemuProcess:
         """Process id of QEMU itself, also when a starter script is its parent."""
         return self._pid
 
+    def thread(self, number: int) -> int:
+        """The id here of a thread that QEMU names by its id in its own namespace."""
+        for task in Path(f"/proc/{self._pid}/task").iterdir():
+            with contextlib.suppress(OSError, ValueError):
+                text = (task / "status").read_text(encoding="utf-8", errors="replace")
+                own = re.search(r"^NSpid:.*?(\d+)$", text, re.M)
+                if own is not None and int(own[1]) == number:
+                    return int(task.name)
+        return number
+
     @property
     def greeting(self) -> dict[str, Any]:
         """The ``QMP`` member of the greeting, with the version."""
