@@ -138,7 +138,7 @@ def _confine(wanted: dict[str, list[str]], parent: int) -> dict[str, object]:
     except OSError as error:
         missing.append(f"Landlock: {error.strerror}")
     try:
-        seccomp.apply()
+        seccomp.apply(signals="pid" in str(said["namespaces"]))
         said["seccomp"] = True
     except OSError as error:
         said["seccomp"] = False

@@ -49,9 +49,14 @@ def numbers(machine: str) -> dict[str, int]:
     return {name: int(number) for name, number in zip(words[::2], words[1::2], strict=True)}
 
 
-def program(machine: str) -> bytes:
-    """The filter (``struct sock_filter``); calls of a foreign architecture are all refused."""
-    refused = sorted(numbers(machine).values())
+def program(machine: str, *, signals: bool = False) -> bytes:
+    """The filter (``struct sock_filter``); calls of a foreign architecture are all refused.
+
+    :param signals: see :func:`apply`.
+    """
+    refused = sorted(
+        number for name, number in numbers(machine).items() if name != "kill" or not signals
+    )
     code = [
         (_LOAD, 0, 0, 4),
         (_JEQ, 1, 0, _AUDIT[machine]),
@@ -66,9 +71,10 @@ def program(machine: str) -> bytes:
     return b"".join(struct.pack("=HBBI", *one) for one in code)
 
 
-def apply() -> None:
+def apply(*, signals: bool = False) -> None:
     """Put the filter over this process and all that it becomes.
 
+    :param signals: it may send them: in a namespace of its own there is nobody else.
     :raise OSError: When the kernel or the architecture has none.
     """
     machine = os.uname().machine
@@ -76,7 +82,7 @@ def apply() -> None:
         machine = "ppc64le"
     if machine not in _TABLES:
         raise OSError(38, f"no filter for {machine}")
-    code = program(machine)
+    code = program(machine, signals=signals)
     buffer = ctypes.create_string_buffer(code, len(code))
 
     class Program(ctypes.Structure):
