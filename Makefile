@@ -7,6 +7,7 @@
 #   make lint    ruff, mypy --strict, import contracts
 #   make docs    build the web pages, with all their links checked
 #   make bench   how fast it is, each beside what it is compared with
+#   make dist    the wheel and the one-file program migratable.pyz, in dist/
 #   make lab     fetch the QEMU releases that are missing
 #   make lock    renew requirements/ci.lock
 #   make ppc64le see that all that the program needs installs on a pseries host
@@ -25,7 +26,7 @@ SOURCES := src tests tools benchmarks docs
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: demo test quick install lint style format types imports tests lab docs bench lock ppc64le clean help
+.PHONY: demo test quick install lint style format types imports tests lab docs bench dist lock ppc64le clean help
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -70,6 +71,9 @@ docs: install
 
 bench: install
 	$(BIN)/python -m benchmarks
+
+dist: install
+	$(BIN)/python tools/dist.py dist
 
 lock: $(VENV)/.python
 	$(PYTHON) tools/lock.py requirements/ci.lock

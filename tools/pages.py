@@ -19,6 +19,7 @@ import click
 
 from migratable.check import rules
 from migratable.cli import cli
+from migratable.hosts.checks import CHECKS, HostCheck, page
 from migratable.serve.schemas import schemas
 
 
@@ -34,9 +35,13 @@ def write(reference: Path) -> None:
     documents = {module.__name__.rpartition(".")[2]: module for module in _rules()}
     _folder(
         reference / "rules",
-        {_id(name, module): _rule(name, module) for name, module in documents.items()},
+        {
+            **{_id(name, module): _rule(name, module) for name, module in documents.items()},
+            **{one.id: _host_check(one) for one in CHECKS},
+        },
         "Rules",
-        "What `migratable check` knows, made from the rules themselves. "
+        "What `migratable check` knows, and what `migratable preflight` compares of two hosts "
+        "(`host-…`), made from the rules themselves. "
         "`migratable rule ID` shows the same page in the terminal.",
     )
     _folder(
@@ -92,6 +97,11 @@ def _rules() -> Iterator[ModuleType]:
 def _id(name: str, module: ModuleType) -> str:
     """Name of a rule: its file's, with hyphens, as its RULE says itself."""
     return str(getattr(getattr(module, "RULE", None), "id", name.replace("_", "-")))
+
+
+def _host_check(check: HostCheck) -> str:
+    summary, _, rest = page(check).strip().partition("\n")
+    return f"# {check.id}\n\n{summary}\n\nSeverity: **{check.severity}**\n\n{rest.strip()}\n"
 
 
 def _rule(name: str, module: ModuleType) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from migratable.check import events
+from migratable.check import events, kvm
 from migratable.check.baseline import Destination
 from migratable.check.problem import Problem
 from migratable.check.registry import look, rules
@@ -84,9 +84,11 @@ def verdict_of(replay: Replay, source: Mapping[str, Any], profile: Profile) -> V
     ]
     if first is None and stream_end_note(replay):
         stderr = (*stderr, *stream_end_note(replay))
+    if profile.stand_in:
+        unknown += kvm.undecided(first, profile)
     outcome = Outcome.REFUSED if first is not None else Outcome.LOADS
-    if first is None and unknown:
-        outcome = Outcome.UNKNOWN
+    if unknown and (first is None or kvm.doubtful(first, profile)):
+        outcome, first = Outcome.UNKNOWN, None
     known = replay.destination.code_known
     return Verdict(
         outcome=outcome,
@@ -99,6 +101,7 @@ def verdict_of(replay: Replay, source: Mapping[str, Any], profile: Profile) -> V
         unchecked=tuple(
             dict.fromkeys(
                 [
+                    *unknown,
                     *(reason for _, reason in replay.unexamined),
                     *replay.unchecked,
                     *profile.unchecked,

@@ -26,6 +26,32 @@ class _Commands(click.Group):
         names = (module.name for module in pkgutil.iter_modules(__path__))
         return sorted(name.replace("_", "-") for name in names if not name.startswith("_"))
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List them by what they are for, with their whole first sentences."""
+        from migratable.cli import _help
+
+        for title, names in _help.grouped(self.list_commands(ctx)):
+            rows = []
+            for name in names:
+                found = self.get_command(ctx, name)
+                assert found is not None
+                rows.append((name, _help.summary(found)))
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; a mistyped one is told what it may have been."""
+        name = args[0]
+        if not name.startswith("-") and self.get_command(ctx, name) is None:
+            import difflib
+
+            close = difflib.get_close_matches(name, self.list_commands(ctx), 1)
+            hint = f"; did you mean {close[0]}?" if close else "; see migratable --help"
+            ctx.fail(f"no such command {name!r}{hint}")
+        return super().resolve_command(ctx, args)
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the module of one command."""
         if cmd_name not in self.list_commands(ctx):

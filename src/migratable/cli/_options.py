@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from migratable.cli import _complete
 
 if TYPE_CHECKING:
     from migratable.commandline import CommandLine
@@ -25,7 +27,10 @@ from_file = click.option(
     help="Read the command line from a file (a libvirt log, ps output, a forum post); - is stdin.",
 )
 release = click.option(
-    "--release", metavar="X.Y", help="Use this lab release in the place of the program."
+    "--release",
+    metavar="X.Y",
+    shell_complete=_complete.releases,
+    help="Use this lab release in the place of the program.",
 )
 program = click.option(
     "--program",
@@ -45,6 +50,38 @@ def timeout(words: str, *, least: float = 1.0) -> Callable[[Function], Function]
         default=60.0,
         show_default=True,
         help=words,
+    )
+
+
+FORMS = {".json": "json", ".xml": "junit", ".html": "html", ".htm": "html", ".txt": "text"}
+"""How a result is written, by the ending of the file's name."""
+
+
+def output(**forms: str) -> Callable[[Function], Function]:
+    """``-o FILE``, which means the same everywhere: the whole result, in the form of its name."""
+    endings = ", ".join(forms.values()) or ".txt, .json"
+    return click.option(
+        "-o",
+        "--output",
+        metavar="FILE",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help=f"Write the result here; the name's ending says how ({endings}).",
+    )
+
+
+def form_of(form: str | None, output: Path | None, allowed: Sequence[str]) -> str:
+    """How the result is written: as ``--format`` says, else as the file's name does, else as text.
+
+    :raise click.UsageError: when the name says nothing, or a form that this command has not.
+    """
+    if form is not None or output is None:
+        return form or "text"
+    found = FORMS.get(output.suffix.lower())
+    if found in allowed:
+        return str(found)
+    known = ", ".join(ending for ending, name in FORMS.items() if name in allowed)
+    raise click.UsageError(
+        f"{output}: its ending does not say how to write it; use one of {known}, or --format"
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from migratable.cli import _options
+from migratable.cli import _complete, _options
 
 if TYPE_CHECKING:
     from migratable.capture.source import Source
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 @click.argument("source")
 @click.argument("command_line", metavar="[-- QEMU-COMMAND-LINE]", nargs=-1)
 @click.option(
-    "--to", metavar="NAME", help="A stored, bundled or exported profile of the destination."
+    "--to",
+    metavar="NAME",
+    shell_complete=_complete.profiles,
+    help="A stored, bundled or exported profile of the destination.",
 )
 @_options.from_file
 @_options.release

@@ -8,27 +8,27 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
+from migratable.cli import _options
+
 if TYPE_CHECKING:
     from migratable.explain.story import Report
 
 
+_FORMS = ("text", "json", "html")
+
+
 @click.command("explain")
 @click.argument("log", type=click.Path(dir_okay=False, allow_dash=True), default="-")
-@click.option(
-    "--format",
-    "output",
-    type=click.Choice(["text", "json", "html"]),
-    default="text",
-    help="What to write to standard output.",
-)
-@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option("--format", "form", type=click.Choice(_FORMS))
+@click.option("--json", "form", flag_value="json", help="The same as --format json.")
+@_options.output(text=".txt", json=".json", html=".html")
 @click.option(
     "--html",
     "page",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write an HTML page to this file, besides.",
 )
-def command(log: str, output: str, as_json: bool, page: Path | None) -> None:
+def command(log: str, form: str | None, output: Path | None, page: Path | None) -> None:
     """Explain the failed migrations in LOG (or standard input).
 
     LOG is what you have: QEMU's stderr, /var/log/libvirt/qemu/VM.log, the journal (text or
@@ -44,8 +44,7 @@ def command(log: str, output: str, as_json: bool, page: Path | None) -> None:
     from migratable.errors import MigratableError
     from migratable.explain.story import explain
 
-    if as_json:
-        output = "json"
+    form = _options.form_of(form, output, _FORMS)
     name = "standard input" if log == "-" else log
     try:
         if log == "-":
@@ -60,7 +59,7 @@ def command(log: str, output: str, as_json: bool, page: Path | None) -> None:
             f"cannot read or write {getattr(error, 'filename', None) or name}: "
             f"{getattr(error, 'strerror', None) or error}"
         ) from error
-    _write(report, name, output)
+    _write(report, name, form, output)
     sys.exit(report.exit_status)
 
 
@@ -76,20 +75,33 @@ def _write_page(report: Report, name: str, page: Path) -> None:
     page.write_text(render(report, name=name), encoding="utf-8")
 
 
-def _write(report: Report, name: str, output: str) -> None:
-    if output == "json":
-        import json
-
-        click.echo(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
-        return
-    if output == "html":
-        from migratable.report.explain_html import render
-
-        click.echo(render(report, name=name))
-        return
+def _write(report: Report, name: str, form: str, output: Path | None) -> None:
     from rich.console import Console
 
     from migratable.report.explain_text import print_report
 
-    console = Console(highlight=False, emoji=False, markup=False, soft_wrap=False)
-    print_report(report, console, name=name)
+    if form == "json":
+        import json
+
+        text = json.dumps(report.to_json(), indent=2, ensure_ascii=False) + "\n"
+    elif form == "html":
+        from migratable.report.explain_html import render
+
+        text = render(report, name=name) + "\n"
+    elif output is None:
+        console = Console(highlight=False, emoji=False, markup=False, soft_wrap=False)
+        print_report(report, console, name=name)
+        return
+    else:
+        import io
+
+        buffer = io.StringIO()
+        plain = Console(file=buffer, highlight=False, emoji=False, markup=False, width=100)
+        print_report(report, plain, name=name)
+        text = buffer.getvalue()
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        from migratable.fleet.document import write_whole
+
+        write_whole(output, [text])

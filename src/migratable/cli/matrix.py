@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
+from migratable.cli import _options
+
 if TYPE_CHECKING:
     from migratable.fleet.entities import Progress
     from migratable.fleet.pairs import Check
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _LISTS = ("--releases", "--machines", "--devices")
-_FORMS = {".html": "html", ".htm": "html", ".json": "json", ".xml": "junit"}
+_FORMS = ("text", "json", "junit", "html")
 
 
 class _Lists(click.Command):
@@ -43,13 +45,8 @@ class _Lists(click.Command):
 
 @click.command(cls=_Lists)
 @click.argument("fleet", required=False, type=click.Path(path_type=Path))
-@click.option("--format", "form", type=click.Choice(["text", "json", "junit", "html"]))
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="File to write; .html, .json and .xml say the format.",
-)
+@click.option("--format", "form", type=click.Choice(_FORMS))
+@_options.output(text=".txt", json=".json", junit=".xml", html=".html")
 @click.option("--all", "unfolded", is_flag=True, help="Text: a row for every VM, equal or not.")
 @click.option(
     "--pause", is_flag=True, help="Running VMs may be paused for the moment of their capture."
@@ -156,7 +153,7 @@ def command(
         raise click.UsageError("--rehearse goes with a fleet's TOML file", ctx)
     rehearsals = _Rehearsals(scheduler, results, resume) if rehearsed else None
     document: Mapping[str, Any]
-    form = form or _FORMS.get("" if output is None else output.suffix.lower(), "text")
+    form = _options.form_of(form, output, _FORMS)
     with _progress() as progress:
         if releases is not None:
             from migratable.gate.releases import Question, compare

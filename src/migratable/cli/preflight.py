@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from migratable.cli import _options
+from migratable.cli import _complete, _options
 
 if TYPE_CHECKING:
     from migratable.hosts.address import Address
     from migratable.hosts.connection import Connection
     from migratable.hosts.preflight import Options
 
-_FORMS = {".json": "json", ".xml": "junit", ".html": "html", ".htm": "html", ".txt": "text"}
+_FORMS = ("text", "json", "junit", "html")
 
 
 class _Command(click.Command):
@@ -40,10 +40,22 @@ class _Command(click.Command):
 
 @click.command(cls=_Command)
 @click.argument("sources", metavar="GUEST|HOST…", nargs=-1, required=True)
-@click.option("--to", multiple=True, required=True, metavar="HOST…", help="Where it is to move.")
+@click.option(
+    "--to",
+    multiple=True,
+    required=True,
+    metavar="HOST…",
+    shell_complete=_complete.hosts,
+    help="Where it is to move.",
+)
 @_options.yes
 @click.option(
     "--no-pause", is_flag=True, help="Leave the guest alone: use its machine's power-on state."
+)
+@click.option(
+    "--untried",
+    is_flag=True,
+    help="Capture it too when no copy of it can be made to save itself first.",
 )
 @click.option("--program", metavar="PATH", default="", help="The destination's QEMU.")
 @click.option("--copy-storage", is_flag=True, help="The disks are copied along.")
@@ -56,13 +68,7 @@ class _Command(click.Command):
     default="",
     help="The ssh client, with options.  [default: $MIGRATABLE_SSH, or ssh]",
 )
-@click.option(
-    "-o",
-    "--output",
-    metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the result here; its name's ending says how (.json, .xml, .html, .txt).",
-)
+@_options.output(text=".txt", json=".json", junit=".xml", html=".html")
 @click.option(
     "--page",
     metavar="FILE",
@@ -91,7 +97,7 @@ class _Command(click.Command):
     help="How long to look for remedies.",
 )
 @_options.timeout("Seconds for a QEMU to start, and for each step.")
-@click.option("--format", "form", type=click.Choice(["text", "json", "junit", "html"]))
+@click.option("--format", "form", type=click.Choice(_FORMS))
 @click.option("--json", "form", flag_value="json", help="The same as --format json.")
 @click.pass_context
 def command(
@@ -100,6 +106,7 @@ def command(
     to: tuple[str, ...],
     yes: bool,
     no_pause: bool,
+    untried: bool,
     program: str,
     copy_storage: bool,
     back: bool,
@@ -134,11 +141,12 @@ def command(
     from migratable.hosts.address import Address
     from migratable.hosts.preflight import Options
 
-    form = _form(form, output)
+    form = _options.form_of(form, output, _FORMS)
     if resume and results is None:
         raise click.UsageError("--resume goes with --results FILE")
     options = Options(
         pause=not no_pause,
+        untried=untried,
         program=program,
         copies_storage=copy_storage,
         back=back,
@@ -162,18 +170,6 @@ def command(
     ctx.exit(
         _fleet(guests, hosts, options, connect, form, output, page, results, resume, jobs, yes=yes)
     )
-
-
-def _form(form: str | None, output: Path | None) -> str:
-    if form is not None or output is None:
-        return form or "text"
-    found = _FORMS.get(output.suffix.lower())
-    if found is None:
-        raise click.UsageError(
-            f"{output}: its ending does not say how to write it; use .json, .xml, .html or .txt, "
-            "or --format"
-        )
-    return found
 
 
 def _one(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from migratable.cli import _options
+from migratable.cli import _complete, _options
 
 if TYPE_CHECKING:
     from migratable.profile.model import Profile
@@ -24,8 +24,15 @@ if TYPE_CHECKING:
     help="Write the profile as one JSON file.",
 )
 @click.option("--list", "list_all", is_flag=True, help="Show the stored profiles.")
-@click.option("--show", metavar="NAME", help="Show a stored, bundled or exported profile.")
-@click.option("--remove", metavar="NAME", help="Forget a stored profile.")
+@click.option(
+    "--show",
+    metavar="NAME",
+    shell_complete=_complete.profiles,
+    help="Show a stored, bundled or exported profile.",
+)
+@click.option(
+    "--remove", metavar="NAME", shell_complete=_complete.stored, help="Forget a stored profile."
+)
 @_options.from_file
 @_options.release
 @click.option(

@@ -4,24 +4,42 @@ from __future__ import annotations
 
 import re
 import sys
+from typing import NamedTuple
 
 import click
 
+from migratable.cli import _complete
+
+
+class Page(NamedTuple):
+    """What is shown of a rule or a host check."""
+
+    id: str
+    severity: str
+    page: str
+
+
+def pages() -> dict[str, Page]:
+    """Rules by id, then what ``preflight`` checks of the hosts."""
+    from migratable.check.registry import rules
+    from migratable.hosts.checks import CHECKS, page
+
+    found = {name: Page(name, str(rule.severity), rule.page) for name, rule in rules().items()}
+    return found | {one.id: Page(one.id, str(one.severity), page(one)) for one in CHECKS}
+
 
 @click.command("rule")
-@click.argument("rule_id", metavar="[ID]", required=False)
+@click.argument("rule_id", metavar="[ID]", required=False, shell_complete=_complete.rules)
 def command(rule_id: str | None) -> None:
     """Show what a rule checks, why QEMU refuses, and how to fix it; without ID list all rules."""
-    from migratable.check.registry import rules
-
     if rule_id is None:
         _list()
         return
-    found = rules().get(rule_id)
+    found = pages().get(rule_id)
     if found is None:
         import difflib
 
-        close = difflib.get_close_matches(rule_id, rules(), 1)
+        close = difflib.get_close_matches(rule_id, pages(), 1)
         hint = f"; did you mean {close[0]}?" if close else "; `migratable rule` lists them"
         raise click.UsageError(f"no rule has the id {rule_id!r}{hint}")
     text = re.sub(r"\{doc\}`/?([^`]+)`", r"`\1`", found.page)
@@ -39,14 +57,12 @@ def _list() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from migratable.check.registry import rules
-
     table = Table(box=None, pad_edge=False)
     table.add_column("rule", style="bold", no_wrap=True)
     table.add_column("severity", no_wrap=True)
     table.add_column("what it says")
-    for name, rule in sorted(rules().items()):
+    for name, rule in sorted(pages().items()):
         text = rule.page.strip()
-        table.add_row(name, str(rule.severity), text.splitlines()[0] if text else "")
+        table.add_row(name, rule.severity, text.splitlines()[0] if text else "")
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     console.print(table)

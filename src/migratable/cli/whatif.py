@@ -8,24 +8,24 @@ from pathlib import Path
 
 import click
 
+from migratable.cli import _options
+
+_FORMS = ("text", "json", "html")
 #: Columns of a table that nobody's terminal limits.
 _WIDE = 110
 
 
 @click.command()
 @click.argument("plan", required=False)
-@click.option("--format", "form", type=click.Choice(["text", "json", "html"]), default="text")
-@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="File to write instead of stdout."
-)
+@click.option("--format", "form", type=click.Choice(_FORMS))
+@click.option("--json", "form", flag_value="json", help="The same as --format json.")
+@_options.output(text=".txt", json=".json", html=".html")
 @click.option("--list", "listed", is_flag=True, help="List the bundled plans.")
 @click.pass_context
 def command(
     ctx: click.Context,
     plan: str | None,
-    form: str,
-    as_json: bool,
+    form: str | None,
     output: Path | None,
     listed: bool,
 ) -> None:
@@ -35,6 +35,8 @@ def command(
     """
     from migratable.errors import PlanError
     from migratable.pseries.plan import bundled, read_plan
+
+    form = _options.form_of(form, output, _FORMS)
 
     if listed:
         for name in bundled():
@@ -46,7 +48,7 @@ def command(
 
     read = read_plan(plan)
     found = [report(read, run) for run in read.runs]
-    if as_json or form == "json":
+    if form == "json":
         text = json.dumps(to_json(read, found), indent=1) + "\n"
     elif form == "html":
         from migratable.report.whatif_html import render

@@ -37,7 +37,7 @@ def arrive(
     stream: Stream,
     guest: Mapping[str, Any],
     *,
-    home: bool,
+    home: Sequence[str],
     program: str,
     uri: str,
     origin: Profile | None,
@@ -46,6 +46,7 @@ def arrive(
 ) -> dict[str, Any]:
     """Everything that one host can say; the members are those of ``migratable.preflight/1``.
 
+    :param home: words that start the guest's own program, on the host on which it runs.
     :raise MigratableError: when no command line can be had, or its program is not there.
     """
     steps: dict[str, float] = {}
@@ -182,7 +183,7 @@ def _with_hints(verdict: Verdict, stream: Stream, line: CommandLine, seconds: fl
 
 
 def command_line(
-    guest: Mapping[str, Any], *, home: bool, program: str, uri: str
+    guest: Mapping[str, Any], *, home: Sequence[str], program: str, uri: str
 ) -> tuple[CommandLine, str, list[str]]:
     """The command line with which this host would start the guest.
 
@@ -192,7 +193,7 @@ def command_line(
     own = guests.line_of(list(guest["argv"])) if guest["argv"] else None
     xml = guest.get("migratable_xml")
     if home and own is not None:
-        return own, "live", []
+        return replace(own, program=tuple(home)), "live", []
     if guest["kind"] == "libvirt" and xml and shutil.which("virsh"):
         line = _libvirts(str(xml), program, uri)
         return line, "libvirt", [] if own is None else list(_changes(own, line))

@@ -22,7 +22,6 @@ URIS = ("qemu:///system", "qemu:///session")
 _PROGRAM = re.compile(r"qemu-system-[a-z0-9_]+|qemu-kvm|kvm")
 _STARTER_WORDS = 8
 """A starter (``ld.so`` with its options) has fewer words before the program's name."""
-_STARTER_VARIABLES = ("QEMU_MODULE_DIR", "GIO_MODULE_DIR", "GCONV_PATH")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,23 +99,14 @@ def find(name: str, uri: str = "") -> HostGuest:
     )
 
 
-def environment_of(pid: int) -> dict[str, str]:
-    """What a starter set for its program to find its own modules."""
-    try:
-        words = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:
-        return {}
-    pairs = (word.decode("utf-8", "surrogateescape").partition("=") for word in words)
-    return {name: value for name, _, value in pairs if name in _STARTER_VARIABLES}
-
-
 def untrusted(words: Sequence[str]) -> str:
     """Why a program that another user chose is not started by us; empty when it may be.
 
     A process can call itself what it likes. Its program is run only when nobody but root and this
     user could have written it.
     """
-    for path in (path for word in words for path in word.split(":") if path.startswith("/")):
+    parts = (part for word in words for part in word.partition("=")[2].split(":") + word.split(":"))
+    for path in (part for part in parts if part.startswith("/")):
         try:
             status = Path(path).stat()
         except FileNotFoundError:

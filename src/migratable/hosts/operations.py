@@ -9,7 +9,7 @@ import base64
 import os
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from migratable.errors import CaptureError, HostError
 from migratable.hosts import guests as host_guests
@@ -17,6 +17,9 @@ from migratable.hosts.arrival import arrive
 from migratable.hosts.looks import look
 from migratable.profile.model import Profile
 from migratable.stream import read
+
+if TYPE_CHECKING:
+    from migratable.capture.running import Captured
 
 Tell = Callable[[str], None]
 
@@ -41,7 +44,7 @@ def guest(tell: Tell, *, name: str, uri: str = "") -> dict[str, Any]:
     return {**host_guests.definition(found), "live": found.live}
 
 
-def question(tell: Tell, *, guest: Mapping[str, Any]) -> str:
+def question(tell: Tell, *, guest: Mapping[str, Any], untried: bool = False) -> str:
     """What a user must agree to before the guest is captured; only reads."""
     asked: list[str] = []
 
@@ -50,16 +53,16 @@ def question(tell: Tell, *, guest: Mapping[str, Any]) -> str:
         return False
 
     try:
-        _captured(guest, refuse)
+        _captured(guest, refuse, untried)
     except CaptureError:
         if not asked:
             raise
     return asked[0]
 
 
-def capture(tell: Tell, *, guest: Mapping[str, Any]) -> dict[str, Any]:
+def capture(tell: Tell, *, guest: Mapping[str, Any], untried: bool = False) -> dict[str, Any]:
     """Take the guest's device state: its pause, which was agreed to."""
-    captured = _captured(guest, lambda words: True)
+    captured = _captured(guest, lambda words: True, untried)
     profile = captured.profile.to_json()
     profile["stream"] = None
     return {
@@ -71,14 +74,14 @@ def capture(tell: Tell, *, guest: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _captured(guest: Mapping[str, Any], confirm: Callable[[str], bool]) -> Any:
+def _captured(guest: Mapping[str, Any], confirm: Callable[[str], bool], untried: bool) -> Captured:
     from migratable.capture.running import capture_live  # noqa: PLC0415 -- for sources only
 
     if guest.get("problem"):
         raise CaptureError(f"{guest['name']}: {guest['problem']}")
     if guest.get("uri"):
         os.environ["LIBVIRT_DEFAULT_URI"] = str(guest["uri"])
-    return capture_live(str(guest["live"]), confirm=confirm)
+    return capture_live(str(guest["live"]), confirm=confirm, untried=untried)
 
 
 def power_on(tell: Tell, *, guest: Mapping[str, Any], timeout: float) -> dict[str, Any]:
@@ -88,8 +91,9 @@ def power_on(tell: Tell, *, guest: Mapping[str, Any], timeout: float) -> dict[st
     argv = list(guest["argv"])
     if not argv:
         raise HostError(f"{guest['name']}: its command line cannot be read; use --sudo")
-    _own_program(guest)
-    profile = collect(host_guests.line_of(argv), vmstate=False, timeout=timeout)
+    words = _own_program(guest)
+    line = host_guests.line_of(argv)
+    profile = collect(line, program=words, vmstate=False, timeout=timeout)
     if not profile.stream:
         raise HostError(f"{guest['name']}: its machine does not save itself: {profile.no_stream}")
     facts = {"release": str(profile.version), "machine": profile.machine, "pause_ms": None}
@@ -123,13 +127,11 @@ def destination(
     :param origin: what else is known of the machine that sent *stream*.
     """
     began = time.monotonic()
-    if home:
-        _own_program(guest)
     arrived = arrive(
         tell,
         read(base64.b64decode(stream)),
         guest,
-        home=home,
+        home=_own_program(guest) if home else (),
         program=program,
         uri=uri,
         origin=None if origin is None else Profile.from_json(origin, origin="the source"),
@@ -139,16 +141,18 @@ def destination(
     return {**arrived, "seconds": round(time.monotonic() - began, 3)}
 
 
-def _own_program(guest: Mapping[str, Any]) -> None:
-    """Let the guest's program, as it runs on this host, be started by us.
+def _own_program(guest: Mapping[str, Any]) -> tuple[str, ...]:
+    """Words that start the guest's program, as it runs on this host, once more.
 
     :raise HostError: when another user could have put it there.
     """
-    words = host_guests.program_of(guest["argv"])
+    from migratable.capture.copy import started  # noqa: PLC0415 -- for sources only
+
+    words = started(int(guest["pid"])).command
     why = host_guests.untrusted(words)
     if why:
         raise HostError(f"{guest['name']}: its program is not started again: {why}")
-    os.environ.update(host_guests.environment_of(int(guest["pid"])))
+    return words
 
 
 def host(tell: Tell, *, needs: Mapping[str, Any]) -> dict[str, Any]:

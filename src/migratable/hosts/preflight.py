@@ -39,12 +39,14 @@ class Options:
     :ivar program: path of the destination's QEMU, in the place of the guest's own.
     :ivar copies_storage: the disks are copied along.
     :ivar back: try the way home too.
+    :ivar untried: capture a guest too of which no copy could be made to save itself first.
     """
 
     pause: bool = True
     program: str = ""
     copies_storage: bool = False
     back: bool = True
+    untried: bool = False
     hint_seconds: float = 4.0
     timeout: float = 60.0
 
@@ -135,12 +137,12 @@ def take(
                 )
             told(source.name, "capture")
             if confirm is not agreed:
-                words = source.request("question", guest=_short(guest))
+                words = source.request("question", guest=_short(guest), untried=options.untried)
                 if not confirm(f"{source.name}: {words}"):
                     raise CaptureError(
                         f"{source.name}: {guest['name']}: not confirmed; the guest was left alone"
                     )
-            found = source.request("capture", guest=_short(guest))
+            found = source.request("capture", guest=_short(guest), untried=options.untried)
             unchecked = tuple(found["unchecked"])
         else:
             told(source.name, "power-on profile")

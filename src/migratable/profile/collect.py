@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from migratable.commandline import CommandLine, InertCommandLine, parse
+from migratable.commandline.kvm import X86, Outlook, has_kvmclock
 from migratable.errors import (
     DestinationStartError,
     MigratableError,
@@ -18,10 +19,10 @@ from migratable.errors import (
     QemuError,
     StreamError,
 )
-from migratable.profile import probe_options, self_test
+from migratable.profile import kvm, probe_options, self_test
 from migratable.profile.model import Profile
 from migratable.profile.tables import LoaderTables
-from migratable.qemu import save, vmstate_dump
+from migratable.qemu import save, stand_in, vmstate_dump
 from migratable.qemu.process import QemuProcess
 from migratable.qemu.program import Program, resolve
 from migratable.qemu.qmp import QmpError
@@ -200,7 +201,6 @@ class _Facts:
         qemu = self._qemu
         version = self._version()
         accelerator = qemu.accelerator()
-        stand_in = self._quiet.stand_in
         machine = self._type("/machine").removesuffix("-machine")
         target = str(qemu.qmp("query-target").get("arch", ""))
         cpu_type, cpu_path = self._cpu()
@@ -208,11 +208,16 @@ class _Facts:
         blocks, page_sizes = self._blocks()
         pci = tuple(self._ask("query-pci") or ())
         compat = self._compat(version, machine)
-        loader = self._loader()
+        known = stand_in.ask(qemu, line) if self._quiet.stand_in else Outlook()
+        clock = self._quiet.stand_in and has_kvmclock(line, machine, version.release)
+        clock = clock and target in X86
+        loader = self._loader(machine if clock else "")
         virtio = self._virtio(version)
         lines = qemu.stderr_lines()
         suppressed = self._suppressed()
         stream, no_stream = self._stream()
+        if clock and stream:
+            stream = kvm.stream_with_kvmclock(stream, machine)
         suffix = re.compile(rf"-({re.escape(target)}-cpu|[a-z0-9_]+-cpu)$")
         return Profile(
             version=version,
@@ -233,11 +238,13 @@ class _Facts:
             loader=loader,
             kernel=os.uname().release,
             accelerator=accelerator,
-            wants_kvm=stand_in or accelerator == "kvm",
-            kvmclock=stand_in and self._quiet.kvmclock,
+            wants_kvm=self._quiet.stand_in or accelerator == "kvm",
+            kvmclock=clock,
+            kvm_decides=known.decides,
             command_line=tuple(line.argv),
             inert=tuple(self._quiet.plain_argv),
             stderr=lines,
+            refused=known.refused,
             assumed_blocks=self._quiet.assumed_blocks,
             assumed_sections=self._quiet.assumed_sections,
             notes=tuple(self._quiet.notes),
@@ -313,11 +320,14 @@ class _Facts:
                 }
         return out
 
-    def _loader(self) -> LoaderTables | None:
+    def _loader(self, clock_of: str = "") -> LoaderTables | None:
         from migratable.profile.memory import introspect  # noqa: PLC0415 -- for live programs only
 
         try:
-            return introspect(self._qemu.pid)
+            if not clock_of:
+                return introspect(self._qemu.pid)
+            tables = introspect(self._qemu.pid, also=(kvm.KVMCLOCK,))
+            return kvm.with_kvmclock(tables, clock_of)
         except MigratableError as error:
             self._unchecked.append(f"the loader's own tables: {error}")
             return None

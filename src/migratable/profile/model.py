@@ -54,7 +54,9 @@ class Profile:
     :ivar kernel: release of the host's kernel on which the profile was taken.
     :ivar accelerator: under which it was taken.
     :ivar wants_kvm: did the command line ask for KVM?
-    :ivar kvmclock: will the real machine have a section ``kvmclock`` that the stream lacks?
+    :ivar kvmclock: was the section ``kvmclock`` added, which a machine under TCG has not?
+    :ivar kvm_decides: what only the destination's KVM tells and may be decisive, in words; of a
+        profile that was taken under TCG in the place of KVM.
     :ivar command_line: the user's words.
     :ivar inert: the words that were started.
     :ivar stderr: what the program printed at its start, without its name.
@@ -90,6 +92,7 @@ class Profile:
     accelerator: str = "tcg"
     wants_kvm: bool = False
     kvmclock: bool = False
+    kvm_decides: tuple[str, ...] = ()
     command_line: tuple[str, ...] = ()
     inert: tuple[str, ...] = ()
     stderr: tuple[str, ...] = ()
@@ -152,6 +155,7 @@ class Profile:
             "accelerator": self.accelerator,
             "wants_kvm": self.wants_kvm,
             "kvmclock": self.kvmclock,
+            "kvm_decides": list(self.kvm_decides),
             "command_line": list(self.command_line),
             "inert": list(self.inert),
             "stderr": list(self.stderr),
@@ -227,6 +231,7 @@ class Profile:
             accelerator=take.text("accelerator"),
             wants_kvm=take.boolean("wants_kvm"),
             kvmclock=take.boolean("kvmclock"),
+            kvm_decides=take.texts("kvm_decides"),
             command_line=take.texts("command_line"),
             inert=take.texts("inert"),
             stderr=take.texts("stderr"),

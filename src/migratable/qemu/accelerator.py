@@ -52,11 +52,17 @@ def choose(line: CommandLine, program: tuple[str, ...] = ()) -> Accelerator:
         return Accelerator(name="tcg")
     target = target_of(replace(line, program=program)) if program else ""
     target = target or target_of(line) or "x86_64"
-    machine = platform.machine()
-    if target not in _TARGETS.get(machine, {machine}):
-        return Accelerator(name="tcg", why=f"this host ({machine}) has no KVM for {target}")
+    if not runs_here(target):
+        why = f"this host ({platform.machine()}) has no KVM for {target}"
+        return Accelerator(name="tcg", why=why)
     why = missing()
     return Accelerator(name="tcg" if why else "kvm", why=why)
+
+
+def runs_here(target: str) -> bool:
+    """Could a KVM of this host's architecture run that target?"""
+    machine = platform.machine()
+    return target in _TARGETS.get(machine, {machine})
 
 
 def missing() -> str:

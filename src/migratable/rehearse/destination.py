@@ -12,6 +12,7 @@ from typing import Any
 from migratable.commandline import CommandLine, InertCommandLine, parse
 from migratable.errors import CommandLineError, DestinationStartError, QemuError
 from migratable.profile import probe_options
+from migratable.qemu import stand_in
 from migratable.qemu.load import Load, ask, load
 from migratable.qemu.process import QemuProcess
 from migratable.qemu.program import resolve
@@ -133,6 +134,8 @@ def try_destination(
             with process as qemu:
                 if started is not None:
                     started(qemu)
+                if quiet.stand_in:
+                    stand_in.starts(qemu, line)
                 done = _load(qemu, prepared, quiet, deadline=begin + timeout, watch=watch)
                 if loaded is not None and done.load is not None and done.load.completed:
                     loaded(qemu, quiet)
@@ -154,7 +157,7 @@ def try_destination(
     return replace(
         done,
         # After its end, so that nothing is missing; of a first pass there is no process.
-        stderr=quiet.as_given(process.stderr_lines() or done.stderr),
+        stderr=done.stderr if done.load is None else quiet.as_given(process.stderr_lines()),
         facts={**done.facts, "program": list(program.command)},
         command_line=tuple(line.argv),
         seconds=time.monotonic() - begin,

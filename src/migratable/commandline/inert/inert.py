@@ -14,6 +14,7 @@ from pathlib import Path
 from migratable.commandline import readconfig, set_options
 from migratable.commandline.inert import backend, block, device, guard, machine, netdev
 from migratable.commandline.inert.work import Work
+from migratable.commandline.kvm import X86, has_kvmclock
 from migratable.commandline.line import CommandLine, Option
 from migratable.errors import CommandLineError
 from migratable.facts.options import OPTIONS, Part
@@ -191,8 +192,12 @@ def inert(
     if machine.without_configuration(work):
         # Its stream would not say that its block list has the addresses of x-ignore-shared.
         work.save_memory = False
-    if any(OPTIONS[one.name].part is Part.REFUSE for one in line.options if one.name in OPTIONS):
-        raise CommandLineError("a Xen guest (-xen…) cannot be started outside Xen; no verdict")
+    refused = (OPTIONS[one.name].part is Part.REFUSE for one in line.options if one.name in OPTIONS)
+    of_xen = "xen" in line.accelerators or (line.machine or "").startswith("xen")
+    if of_xen or any(refused):
+        raise CommandLineError(
+            "a Xen guest (-xen…, accel=xen, xenfv) cannot be started outside Xen; no verdict"
+        )
     work.node_sizes = block.special_sizes(work)
     options: list[Option] = []
     given = []
@@ -228,7 +233,9 @@ def inert(
         accelerator=accel,
         why_not_kvm=why_not_kvm,
         kvm=kvm,
-        kvmclock=kvm and machine.has_kvmclock(work),
+        kvmclock=kvm
+        and work.architecture in X86
+        and has_kvmclock(line, line.machine or "", None if release is None else release.release),
         removed_devices=frozenset(work.removed_devices),
         removed_drivers=tuple(work.removed_drivers),
         given=tuple(given),

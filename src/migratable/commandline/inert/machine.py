@@ -44,14 +44,35 @@ def machine(work: Work, option: Option) -> list[Option]:
     if is_on(fields.get("cap-nested-hv")) and work.line.wants_kvm and work.accel == "tcg":
         gone.append("cap-nested-hv")
         work.skip("cap-nested-hv: only KVM has it, and the profile is taken under TCG")
+    if name == "microvm" and work.line.wants_kvm and work.accel == "tcg":
+        fields = _microvm(work, option, fields)
     fields = fields.delete(*gone)
     return [] if fields.is_empty() else [option.with_fields(fields)]
 
 
+def _microvm(work: Work, option: Option, fields: Fields) -> Fields:
+    """``rtc=auto`` is off under KVM, whose guests have kvmclock (hw/i386/microvm.c)."""
+    if (work.line.get("machine", "rtc") or "auto") != "auto":
+        return fields
+    work.note(option, "rtc=off, as rtc=auto is under KVM")
+    return fields.set("rtc", "off")
+
+
 def accel(work: Work, option: Option) -> list[Option]:
     """``-accel``: TCG's stays, with what may be wrong with its properties; under KVM all stay."""
-    kind = option.fields.get("accel") or ""
-    return [option] if work.accel == "kvm" or kind == "tcg" else []
+    fields = option.fields
+    if work.accel == "kvm":
+        for key in _OF_THE_HOST:
+            if key in fields:
+                fields = fields.delete(key)
+                work.note(option, f"{key} left out; it names a file or a socket of the host")
+                work.skip(f"-accel kvm,{key}=…: the host's own file or socket")
+        return [option.with_fields(fields)] if fields != option.fields else [option]
+    return [option] if fields.get("accel") == "tcg" else []
+
+
+_OF_THE_HOST = ("device", "rapl", "rapl-helper-socket")
+"""Properties of ``kvm-accel`` that name a file or a socket (accel/kvm/kvm-all.c)."""
 
 
 def accelerator_option(work: Work, option: Option) -> list[Option]:
@@ -88,6 +109,8 @@ def cpu(work: Work, option: Option) -> list[Option]:
         if fields.get(key) not in {None, "40"}:
             fields = fields.delete(key)
             work.note(option, f"{key} left out; TCG has 40 alone")
+    if work.older_than(8, 0):
+        fields = fields.delete("hv-vpindex", "hv_vpindex")  # these ask KVM for it without KVM
     if any(key in fields for key in ("hv-passthrough", "hv_passthrough")):
         fields = fields.delete("hv-passthrough", "hv_passthrough")
         work.skip("hv-passthrough: the Hyper-V features are those of the destination's kernel")
@@ -135,22 +158,6 @@ def say_foreign(work: Work) -> None:
     name = work.line.accelerator
     work.notes.append(f"accelerator {name}: tcg")
     work.skip(f"the destination's {name}: the profile is taken under TCG")
-
-
-def has_kvmclock(work: Work) -> bool:
-    """Would the machine have a section ``kvmclock`` under KVM (``kvmclock_create``, 5.2)?
-
-    Machine types from 5.1 on always have it; older ones when the CPU has the feature, which
-    ``kvm=off`` and ``-kvmclock`` take away.
-    """
-    if work.architecture not in {"x86_64", "i386"}:
-        return False
-    version = work.machine_version
-    if version is None or version >= (5, 1):
-        return (work.line.machine or "") not in {"microvm", "none", "isapc"}
-    option = next(iter(work.line.all("cpu")), None)
-    names = dict(option.fields.items()) if option else {}
-    return not (names.get("kvm") == "off" or "-kvmclock" in names or names.get("kvmclock") == "off")
 
 
 def without_configuration(work: Work) -> bool:

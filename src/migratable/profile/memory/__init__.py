@@ -47,9 +47,10 @@ _VIRTIO = (
 __all__ = ["ProcessMemory", "introspect"]
 
 
-def introspect(pid: int) -> LoaderTables:
+def introspect(pid: int, *, also: tuple[str, ...] = ()) -> LoaderTables:
     """Read the loader's tables of the paused QEMU process *pid*.
 
+    :param also: names of further descriptions to find, which no handler leads to.
     :raise ProfileError: when memory cannot be read or is not that of a QEMU that we understand.
     """
     with ProcessMemory(pid) as memory:
@@ -60,7 +61,7 @@ def introspect(pid: int) -> LoaderTables:
         image = Image(memory, [entry.vmsd for entry in first if entry.vmsd])
         reader = TableReader(memory, layout, image)
         handlers = tuple(reader.handler(entry) for entry in entries)
-        extra = reader.by_name(*_wanted(handlers, reader))
+        extra = reader.by_name(*_wanted(handlers, reader), *also)
         recorder = Recorder(memory, reader.vmsds)
         for handler in handlers:
             if handler.vmsd is not None:
