@@ -358,7 +358,7 @@ def _details(
     params = main.params
     facts = {"errno": errno or "", "alone": "" if failure.has(Role.CAUSE) else "yes"}
     text = "\n".join(line.text for line in failure.lines)
-    arch = re.search(r"qemu-system-(ppc64|ppc|s390x|arm|aarch64|x86_64|i386)\b", text)
+    arch = re.search(r"qemu-system-(\w+)", text)
     facts["arch"] = arch[1] if arch else ("ppc" if "pseries" in failure.machine else "")
     if not facts["arch"] and re.search(r"spapr|pseries|POWER", text):
         facts["arch"] = "ppc"

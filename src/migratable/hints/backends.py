@@ -62,6 +62,17 @@ def rom(driver: str) -> str:
 
 def _of(at: Situation, device: PciDevice, driver: str) -> Iterator[tuple[Options, list[str]]]:
     name = "b" + device.chain[-1].replace(".", "")
+    if driver.startswith(("ivshmem-plain", "virtio-mem", "virtio-pmem")):
+        for block, size in device.blocks.items():
+            text = f"memory-backend-ram,id={block},size={size}"
+            text += ",share=on" if driver == "ivshmem-plain" else ""
+            yield ((("object", text),), [f"memdev={block}"])
+    else:
+        yield from generic(at, driver, name)
+
+
+def generic(at: Situation, driver: str, name: str) -> Iterator[tuple[Options, list[str]]]:
+    """The same for a driver on any bus; *name* is the backend's id."""
     if driver.startswith("virtio-blk"):
         yield ((("drive", f"if=none,id={name},format=raw,file={DISK}"),), [f"drive={name}"])
     elif driver.startswith(_NICS):
@@ -75,11 +86,8 @@ def _of(at: Situation, device: PciDevice, driver: str) -> Iterator[tuple[Options
         yield ((("fsdev", text),), [f"fsdev={name}", "mount_tag=TAG"])
     elif driver.startswith("pci-serial"):
         yield ((("chardev", f"null,id={name}"),), [f"chardev={name}"])
-    elif driver.startswith(("ivshmem-plain", "virtio-mem", "virtio-pmem")):
-        for block, size in device.blocks.items():
-            text = f"memory-backend-ram,id={block},size={size}"
-            text += ",share=on" if driver == "ivshmem-plain" else ""
-            yield ((("object", text),), [f"memdev={block}"])
+    elif driver.startswith("virtio-crypto"):
+        yield ((("object", f"cryptodev-backend-builtin,id={name}"),), [f"cryptodev={name}"])
     else:
         yield (), []
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from migratable.commandline import CommandLine
 from migratable.errors import CommandLineError, StreamError
+from migratable.hints import boards
 from migratable.hints.candidate import Candidate, Situation
 from migratable.stream.fields import decode
 
@@ -48,6 +49,7 @@ def compat(at: Situation) -> int | None:
 def models(at: Situation) -> Iterator[Candidate]:
     """``-cpu`` with the very processor of the guest, then its family's others."""
     if not at.pseries:
+        yield from boards.processors(at)
         return
     from migratable.pseries import release, releases  # noqa: PLC0415 -- pseries only
 

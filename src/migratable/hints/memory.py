@@ -5,7 +5,10 @@ from __future__ import annotations
 from migratable.commandline import CommandLine, Option, parse_size
 from migratable.stream import Stream
 
-_MAIN = ("pc.ram", "ppc_spapr.ram", "mach-virt.ram", "ram")
+_MAIN = (
+    *("pc.ram", "ppc_spapr.ram", "mach-virt.ram", "s390.ram", "riscv_virt_board.ram"),
+    *("loongarch.ram", "ram"),
+)
 
 
 def is_main(block: str) -> bool:

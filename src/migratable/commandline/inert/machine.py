@@ -147,9 +147,10 @@ def say_kvm(work: Work) -> None:
     """What a profile under TCG cannot tell of a machine that will run under KVM."""
     why = f", as {work.why_not_kvm}" if work.why_not_kvm else ""
     work.notes.append(f"accelerator kvm: tcg{why}")
+    clock = "TSC frequency, " if work.architecture in {"x86_64", "i386"} else ""
     work.skip(
-        "the destination's KVM: registers and features that its kernel refuses to set, TSC "
-        f"frequency, nested state (the profile is taken under TCG{why})"
+        "the destination's KVM: registers and features that its kernel refuses to set, "
+        f"{clock}nested state (the profile is taken under TCG{why})"
     )
 
 

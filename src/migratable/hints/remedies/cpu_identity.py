@@ -1,20 +1,26 @@
-"""Another processor version: the CPU model with the guest's, or a compatibility mode."""
+"""Another processor: the CPU model with the guest's, or a compatibility mode."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from migratable.hints import cpus, line_edits
+from migratable.hints import cpus, line_edits, machine_options
 from migratable.hints.candidate import Candidate, Situation
 from migratable.verdict import Finding, Side
 
 
 def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
     """``-cpu`` with the guest's processor."""
+    yield from machine_options.other_cpus(at)  # L2CTLR of Arm tells their number
     yield from cpus.models(at)
     yield from cpus.families(at)
     if at.line.get("machine", "max-cpu-compat") is not None:
         yield line_edits.machine("max-cpu-compat", None)
+    if "registers" in finding.facts:
+        yield Candidate(
+            action="a destination with the source's QEMU release and CPU model; under TCG nearly "
+            "every release gives an Arm processor other registers"
+        )
     if finding.facts.get("pvr") is not None:
         yield Candidate(
             action="start the guest with max-cpu-compat= of a mode that both processors have; then "

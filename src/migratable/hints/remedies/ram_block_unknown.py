@@ -6,7 +6,15 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from migratable.commandline import CommandLine
-from migratable.hints import backends, devices, line_edits, machine_options, memory, pci_placement
+from migratable.hints import (
+    backends,
+    boards,
+    devices,
+    line_edits,
+    machine_options,
+    memory,
+    pci_placement,
+)
 from migratable.hints.candidate import Candidate, Situation
 from migratable.verdict import Finding
 
@@ -14,6 +22,7 @@ from migratable.verdict import Finding
 def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
     """By what the block is."""
     block, size = str(finding.facts.get("block", "")), int(finding.facts.get("size", 0))
+    yield from boards.switches(at, block)
     device = at.guest.at(block)
     if device is not None:
         if device.path in at.tree.pci():

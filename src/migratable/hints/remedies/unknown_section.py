@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 from migratable.commandline import CommandLine
 from migratable.hints import (
+    boards,
+    ccw,
     cpus,
     devices,
     line_edits,
@@ -61,6 +63,8 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
         yield from pseries.vio(at, idstr)
     if name == "slirp":
         yield from network.slirp(at)
+    yield from ccw.placed(at, idstr)
+    yield from boards.switches(at, name)
     for key, value in _BUILT_IN.get(name, ()):
         yield from machine_options.machine(at, key, value)
     if name in {"spapr_pci", "PCIBUS", "spapr_iommu"} and at.pseries:

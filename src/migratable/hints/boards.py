@@ -1,0 +1,60 @@
+"""Switches of Arm's, s390x's and RISC-V's boards, by the section or RAM block that shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.commandline import CommandLine
+from migratable.hints import line_edits
+from migratable.hints.candidate import Candidate, Situation
+
+#: hw/arm/virt.c, hw/riscv/virt.c: properties of the machine by section or RAM block.
+_SWITCHES: dict[str, tuple[tuple[str, str], ...]] = {
+    "arm_gic": (("gic-version", "2"),),
+    "arm_gicv3": (("gic-version", "3"),),
+    "arm_gicv3_its": (("its", "on"), ("gic-version", "3")),
+    "smmuv3": (("iommu", "smmuv3"),),
+    "virt_acpi_build": (("acpi", "on"),),
+    "acpi-ged": (("acpi", "on"),),
+    "virt.secure-ram": (("secure", "on"),),
+    "mach-virt.tag": (("mte", "on"),),
+    "riscv_aplic": (("aia", "aplic"), ("aia", "aplic-imsic")),
+    "riscv_imsic": (("aia", "aplic-imsic"),),
+    "riscv_sifive_plic": (("aia", "none"),),
+}
+#: Models that guests are given, commonest first (hw/arm/virt.c: valid_cpus).
+_MODELS = (
+    *("cortex-a57", "cortex-a72", "cortex-a53", "max", "neoverse-n1", "cortex-a76", "cortex-a15"),
+    *(
+        "cortex-a710",
+        "neoverse-v1",
+        "neoverse-n2",
+        "cortex-a55",
+        "cortex-a35",
+        "cortex-a7",
+    ),
+)
+
+
+def switches(at: Situation, name: str) -> Iterator[Candidate]:
+    """Properties of the machine with which it has the section or block."""
+    for key, value in _SWITCHES.get(name, ()):
+        now = at.line.get("machine", key)
+        if now == value:
+            continue
+        if now is not None:
+            yield line_edits.machine(key, None)
+        yield line_edits.machine(key, value)
+
+
+def processors(at: Situation) -> Iterator[Candidate]:
+    """Arm's usual CPU models: the stream does not name the guest's."""
+    if at.profile is None or at.profile.target not in {"aarch64", "arm"}:
+        return
+    for model in _MODELS:
+        if (at.line.cpu or "").lower() != model:
+
+            def edit(line: CommandLine, model: str = model) -> CommandLine:
+                return line.with_cpu(model)
+
+            yield Candidate(action=f"-cpu {model}", edit=edit)
