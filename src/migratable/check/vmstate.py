@@ -46,6 +46,8 @@ VMS_VBUFFER = int(Flag.VBUFFER)
 VMS_VSTRUCT = int(Flag.VSTRUCT)
 #: Limits of ours; no device of QEMU comes near them.
 _MOST_ELEMENTS = 1 << 24
+#: Bytes that every host has for a field that the loader allocates.
+_MOST_ALLOCATED = 1 << 28
 _DEEPEST = 64
 #: Longer arrays of plain structures are passed over at once.
 _FEW = 64
@@ -322,12 +324,16 @@ class VMStateLoader:
         if size is None:
             raise UnexaminedError(f"the size of {body.vmsd.name}:{field.name} is not known")
         if size >> 31:
-            size -= 1 << 32
+            raise UnexaminedError(f"{body.vmsd.name}:{field.name} has a negative size")
         return size * field.size if field.flags & VMS_MULTIPLY else size
 
     def vmstate_handle_alloc(self, pointer: int, field: VmField, size: int) -> None:
         """Allocate what a field's pointer is to lead to."""
-        if field.flags & VMS_POINTER and field.flags & VMS_ALLOC and size:
+        if not (field.flags & VMS_POINTER and field.flags & VMS_ALLOC):
+            return
+        if not 0 <= size <= _MOST_ALLOCATED:
+            raise UnexaminedError(f"{field.name} wants {size} bytes of the host's memory")
+        if size:
             self.memory.set(pointer, 8, self.memory.allocate(size))
 
     def vmstate_load_field(

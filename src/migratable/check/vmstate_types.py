@@ -36,6 +36,7 @@ PLAIN: dict[str, int] = {
     "timer": 8,
     "fpr": 8,
     "vsr": 8,
+    "slbe": 16,
 }
 
 #: Types that are compared with what the destination holds: width in bytes.
@@ -52,7 +53,6 @@ COMPARED: dict[str, int] = {
 #: Types of fixed size that no loader looks into.
 FIXED: dict[str, int] = {
     "avr": 16,
-    "slbe": 16,
     "cpu/altivec/vscr": 4,
     "cpu/fpscr": 4,
     "cpu/fpsr": 4,
