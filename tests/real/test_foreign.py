@@ -12,7 +12,7 @@ from migratable.campaign.cases import Side
 from migratable.campaign.process import Qemu
 from migratable.campaign.runner import load, save
 from migratable.check import check
-from migratable.check.baseline import Destination
+from migratable.check.baseline import Baseline
 from migratable.cli import cli
 from migratable.errors import LabError
 from migratable.lab import find
@@ -114,7 +114,7 @@ def test_ubuntus_build(machine: str, tmp_path: Path) -> None:
     assert save(side, path)[0]["status"] == "saved"
     profile = collect(["lab:8.2/x86_64", *argv], vmstate=False)
     assert profile.loader is not None
-    destination = Destination(profile, profile.loader)
+    destination = Baseline(profile, profile.loader)
     assert not destination.code_known
     assert destination.not_understood() == ()
     assert [one for one in profile.loader.handlers if destination.novelties(one)] == []
