@@ -154,7 +154,7 @@ class Destination:
     @property
     def code_known(self) -> bool:
         """Whether the program is a build whose code was gone through."""
-        return is_known(self.tables.build_id)
+        return is_known(self.tables.build_id, self.tables.digests)
 
     def novelties(self, handler: Handler) -> tuple[str, ...]:
         """Code behind a handler's tables that no known build near to the release has; kept.

@@ -43,6 +43,8 @@ _VARRAY_INT32 = int(Flag.VARRAY_INT32)
 _VBUFFER = int(Flag.VBUFFER)
 _VSTRUCT = int(Flag.VSTRUCT)
 _MOST_ELEMENTS = 1 << 24
+#: Bytes that every host has for a field that the loader allocates.
+_MOST_ALLOCATED = 1 << 28
 #: Where ``assert(first_elem || !n_elems || !size)`` stands in Debian's builds (11.1: not measured).
 _ASSERTION = {
     (5, 2): ("../../migration/vmstate.c", 124),
@@ -265,7 +267,7 @@ class Loader:
         if size is None:
             raise UnexaminedError(f"the size of {body.vmsd.name}:{item.name} is not known")
         if size >> 31:
-            size -= 1 << 32
+            raise UnexaminedError(f"{body.vmsd.name}:{item.name} has a negative size")
         return size * item.size if item.flags & _MULTIPLY else size
 
     def _field(self, body: LoadedState, position: int, item: VmField, guide: Guide) -> None:
@@ -280,6 +282,10 @@ class Loader:
             raise UnexaminedError(f"{body.vmsd.name}:{item.name} has {count} elements")
         first = body.opaque + item.offset
         if item.flags & _POINTER:
+            if item.flags & _ALLOC and not 0 <= size * count <= _MOST_ALLOCATED:
+                raise UnexaminedError(
+                    f"{body.vmsd.name}:{item.name} wants {size * count} bytes of the host's memory"
+                )
             if item.flags & _ALLOC and size * count:
                 self.memory.set(first, 8, self.memory.allocate(size * count))
             first = self._pointer(body, item, first, size * count)
@@ -550,4 +556,5 @@ PLAIN: dict[str, int] = {
     "timer": 8,
     "fpr": 8,
     "vsr": 8,
+    "slbe": 16,
 }

@@ -31,7 +31,6 @@ COMPARED: dict[str, int] = {
 #: Types of fixed size that no loader looks into.
 FIXED: dict[str, int] = {
     "avr": 16,
-    "slbe": 16,
     "cpu/altivec/vscr": 4,
     "cpu/fpscr": 4,
     "cpu/fpsr": 4,

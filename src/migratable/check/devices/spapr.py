@@ -43,6 +43,24 @@ def nvdimm(event: BodyLoaded) -> Iterator[Problem]:
         )
 
 
+#: include/hw/ppc/xive_regs.h: rings of 16 bytes, and registers in them.
+_OS_RING, _POOL_RING, _PHYSICAL_RING, _NSR, _PIPR = 0x10, 0x20, 0x30, 0, 7
+#: An exception is pending (TM_QW1_NSR_EO), or none.
+_OS_NSR = {0x00, 0x80}
+
+
+@post_load("xive-tctx", since=(10, 1))
+def thread_context(event: BodyLoaded) -> Iterator[Problem]:
+    """vmstate_xive_tctx_post_load of 10.1 and later presents what is pending, and asserts."""
+    registers = event.body.data("regs")
+    if registers is None or len(registers) < _PHYSICAL_RING + 16:
+        return
+    unused = (_POOL_RING + _NSR, _POOL_RING + _PIPR, _PHYSICAL_RING + _NSR)
+    if registers[_OS_RING + _NSR] not in _OS_NSR or any(registers[at] for at in unused):
+        raise UnexaminedError("xive-tctx: interrupts that no pseries guest can have pending")
+    yield from ()
+
+
 def hash_table(start: Section, parts: Iterable[Section]) -> Iterator[tuple[Section, Problem]]:
     """hw/ppc/spapr.c: htab_load: every slot lies in the table whose size the first part gave.
 
