@@ -24,7 +24,7 @@ from migratable.campaign.runner import load, run
 from migratable.errors import MigratableError
 
 if TYPE_CHECKING:
-    from migratable.check.baseline import Destination
+    from migratable.check.baseline import Baseline
 
 _OTHERS = 0.1
 
@@ -106,6 +106,29 @@ class Tally:
         }
 
 
+def lines(tally: Tally, *, most: int = 40) -> list[str]:
+    """What a person is shown."""
+    total = sum(tally.counts.values())
+    said = tally.judged_loads
+    rate = 100 * tally.false_loads / said if said else 0.0
+    agreed = sum(1 for one in tally.found if one.false_loads and one.rehearsed == "loads")
+    shown = [one for one in tally.found if one.predicted != "failed"][:most]
+    return [
+        f"{total} damaged streams; {said} are said to load, real QEMU refuses {tally.false_loads} "
+        f"of them ({rate:.2f} %), of which rehearse takes {agreed}",
+        *(
+            f"  predicted {one or '-'}, real {real or 'not asked'}: {count}"
+            for (one, real), count in sorted(tally.counts.items())
+        ),
+        *(
+            f"{one.predicted} | {one.real} | {one.damage.place} | {one.damage.put[:8].hex()} | "
+            f"{one.source.release} to {one.destination.release} {one.source.arch} | {one.label} | "
+            f"{one.lines[-1] if one.lines else ''}"
+            for one in shown
+        ),
+    ]
+
+
 def carry_out(
     cases: Iterator[Group],
     folder: Path,
@@ -163,7 +186,7 @@ class _Pair:
 def _pair(pair: _Pair, cache: Cache, *, each: int, seed: int) -> list[Mutant]:
     from migratable.campaign.judge import profile_of  # noqa: PLC0415 -- slow to load
     from migratable.check import check  # noqa: PLC0415
-    from migratable.check.baseline import Destination  # noqa: PLC0415
+    from migratable.check.baseline import Baseline  # noqa: PLC0415
     from migratable.stream import read  # noqa: PLC0415
     from migratable.verdict import Outcome  # noqa: PLC0415
 
@@ -174,7 +197,7 @@ def _pair(pair: _Pair, cache: Cache, *, each: int, seed: int) -> list[Mutant]:
         return []
     if profile.loader is None:
         return []
-    ready = Destination(profile, profile.loader)
+    ready = Baseline(profile, profile.loader)
     if check(stream, ready).outcome is not Outcome.LOADS:
         return []
     rng = random.Random(f"migratable-mutants:{seed}:{pair.label}:{pair.destination}")  # noqa: S311
@@ -185,7 +208,7 @@ def _pair(pair: _Pair, cache: Cache, *, each: int, seed: int) -> list[Mutant]:
     ]
 
 
-def _judge(rng: random.Random, pair: _Pair, change: Damage, ready: Destination) -> Mutant:
+def _judge(rng: random.Random, pair: _Pair, change: Damage, ready: Baseline) -> Mutant:
     from migratable.check import check  # noqa: PLC0415 -- slow to load
     from migratable.stream import read  # noqa: PLC0415
 

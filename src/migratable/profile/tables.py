@@ -152,6 +152,18 @@ class PciMasks:
     wmask: bytes
     w1cmask: bytes
 
+    def compared(self, size: int) -> int:
+        """Bits of a configuration space of *size* bytes that are compared, as a little-endian mask.
+
+        ``hw/pci/pci.c: get_pci_config_device``.
+        """
+        count = min(size, len(self.config))
+        cmask, wmask, w1cmask = (
+            int.from_bytes(mask[:count], "little")
+            for mask in (self.cmask, self.wmask, self.w1cmask)
+        )
+        return cmask & ~wmask & ~w1cmask
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VirtioLive:

@@ -57,6 +57,6 @@ def tables(event: BodyLoaded) -> Iterator[Problem]:
                     ),
                 ),
                 field=field,
-                facts={"aborts": True},
+                aborts=True,
             )
             return
