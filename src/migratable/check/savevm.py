@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from migratable.check import audit, command_line, events, old_style
@@ -42,6 +42,7 @@ _MOST_SECTIONS = 1 << 12
 #: Type, number and length of the name of a section, and what names are made of.
 _HEADER = re.compile(rb"\x04(?P<id>\x00\x00..)(?P<length>[\x03-\xff])", re.DOTALL)
 _IDSTR = re.compile(rb"[A-Za-z0-9][\w@:./+ -]*", re.ASCII)
+_CLOSING = "load of migration failed"
 _VERSION = re.compile(r"-?\d+\.\d.*")
 
 
@@ -113,6 +114,7 @@ class Replay:
         self._order += 1
         for reason in audit.whole(self.destination.profile):
             self._cannot(reason)
+        self._registers_put()
         self._show(
             events.StreamLoaded(
                 release=self.release,
@@ -125,6 +127,37 @@ class Replay:
         )
         self._rings_elsewhere()
         return self
+
+    def _registers_put(self) -> None:
+        """Hand the processors' registers to the accelerator, after a failed load too.
+
+        ``qemu_loadvm_state: cpu_synchronize_all_post_init``. An abort there follows what was
+        printed; from 10.2 on, where the cause is reported by the caller, it comes before that.
+        """
+        failed = next((one for one in self.found if one.problem.refuses), None)
+        first = next((n for n, one in enumerate(self._sections) if one.idstr == "cpu"), None)
+        if not self._cpus or first is None:
+            return
+        if failed is not None and (
+            failed.order <= 10 + first or failed.problem.facts.get("aborts")
+        ):
+            return
+        known = len(self.found)
+        point = events.RegistersPut(
+            release=self.release,
+            profile=self.destination.profile,
+            cpu=self._cpus[0],
+            own_cpu=self._own_cpu(),
+        )
+        if not self._show(point) or failed is None:
+            return
+        abort = self.found[known]
+        at = self.found.index(failed)
+        if self.release >= CHAINED:
+            self.found.insert(at, replace(self.found.pop(known), order=failed.order))
+        else:
+            lines = tuple(one for one in failed.lines if not one.startswith(_CLOSING))
+            self.found[at] = replace(failed, lines=(*lines, *abort.lines))
 
     def _commands(self) -> dict[int, list[Command]]:
         """Commands by the number of sections before them."""
