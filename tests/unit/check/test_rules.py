@@ -84,7 +84,7 @@ def test_what_it_says_is_a_message_of_the_release(rule: Rule, example: Example) 
             assert "{" not in said(words, release)
         if problem.refuses:
             lines = of_refusal(RefusedError(problem, release), (), release)
-            ended = "Assertion" if problem.facts.get("aborts") else "load of migration failed"
+            ended = "Assertion" if problem.aborts else "load of migration failed"
             assert ended in lines[-1]
 
 

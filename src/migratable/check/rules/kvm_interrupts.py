@@ -86,7 +86,7 @@ def _found(summary: str, explanation: str, device: str) -> Problem:
         severity=Severity.ENDANGERS,
         summary=summary,
         explanation=explanation,
-        facts={"device": device},
+        device=device,
     )
 
 

@@ -91,7 +91,7 @@ def _apic(event: BodyLoaded) -> Iterator[Problem]:
         "destination's -cpu the source's features (x2apic=on).",
         words=(("kvm-apicbase-assertion", {"file": file, "line": line}),),
         field="apicbase",
-        facts={"aborts": True},
+        aborts=True,
     )
 
 
@@ -114,6 +114,7 @@ def _registers(event: RegistersPut) -> Iterator[Problem]:
             remedy="Give the destination's -cpu the source's kvm-… features.",
             field="env.async_pf_en_msr",
         )
+        return  # it is put before the others
     if cpu.number("env.mcg_cap") and own is not None and own.number("env.mcg_cap") == 0:
         yield _msr(
             event,
@@ -139,7 +140,7 @@ def _msr(
             ("kvm-msr-assertion", {"file": file, "line": line}),
         ),
         field=field,
-        facts={"aborts": True},
+        aborts=True,
     )
 
 
