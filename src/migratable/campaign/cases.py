@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from migratable.campaign.accelerators import accelerated
 from migratable.campaign.generate import Pool, machine
 from migratable.campaign.inventory import Inventory
 from migratable.campaign.mutate import mutated
@@ -51,14 +52,20 @@ def groups(
     inventories: Mapping[tuple[str, str], Inventory],
     *,
     held_out: bool = False,
+    kvm: bool = False,
 ) -> Iterator[Group]:
-    """Groups without end."""
+    """Groups without end.
+
+    :param kvm: x86 machines alone, most of them under KVM.
+    """
     number = 0
+    if kvm:
+        programs = [one for one in programs if one.arch == "x86_64"]
     while True:
-        name = f"{seed}:{number}{':held-out' if held_out else ''}"
+        name = f"{seed}:{number}{':kvm' if kvm else ''}{':held-out' if held_out else ''}"
         group = _group(name, programs, inventories, held_out=held_out)
         if group is not None:
-            yield group
+            yield accelerated(group) if kvm else group
         number += 1
 
 
@@ -71,6 +78,8 @@ def _group(
 ) -> Group | None:
     rng = random.Random(f"migratable-campaign:{name}")  # noqa: S311 -- to be had again
     arch = rng.choice(("x86_64", "x86_64", "x86_64", "ppc64", "ppc64"))
+    if all(one.arch != "ppc64" for one in programs):
+        arch = "x86_64"
     releases = [one.release for one in programs if one.arch == arch]
     if not releases:
         return None
