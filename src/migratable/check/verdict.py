@@ -96,7 +96,7 @@ def verdict_of(replay: Replay, source: Mapping[str, Any], profile: Profile) -> V
         final=known or outcome is not Outcome.LOADS,
         source=source,
         destination=destination_facts(profile),
-        first_refusal=None if first is None else _refusal(first, stderr),
+        first_refusal=None if first is None else _refusal(first, stderr, tuple(unknown)),
         findings=tuple(_finding(one) for one in replay.found),
         unchecked=tuple(
             dict.fromkeys(
@@ -131,13 +131,14 @@ def stream_end_note(replay: Replay) -> tuple[str, ...]:
     return (text("vmdesc-expected", replay.release, type=0),)
 
 
-def _refusal(first: Found, stderr: tuple[str, ...]) -> Refusal:
+def _refusal(first: Found, stderr: tuple[str, ...], unless: tuple[str, ...]) -> Refusal:
     return Refusal(
         rule=first.problem.rule,
         message=next((line for line in first.lines if not line.startswith("warning:")), ""),
         device=_named(first.problem) or first.device,
         instance_id=first.instance_id,
         stderr=stderr,
+        unless=tuple(dict.fromkeys(unless)),
     )
 
 

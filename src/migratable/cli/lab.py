@@ -30,7 +30,8 @@ def command() -> None:
     "architectures",
     multiple=True,
     metavar="TARGET",
-    help="QEMU target (repeatable): ppc64, x86_64, aarch64, s390x, … [default: x86_64 and ppc64]",
+    help="QEMU target (repeatable, or several words): x86_64, ppc64, aarch64, s390x, riscv64, … "
+    "[default: x86_64 and ppc64]. It replaces the default.",
 )
 @click.option("--mirror", metavar="URL", help="Mirror with Debian's suites.")
 @click.option(
@@ -61,14 +62,20 @@ def install_(
     """Fetch QEMU releases, or renew them.
 
     RELEASE is 5.2, 7.2, 10.0 or 11.1, or RELEASE=SUITE for what another of Debian's suites has,
-    such as 12.0=sid. When one of several cannot be had the others are installed all the same, and
-    the exit status is 2.
+    such as 12.0=sid. When one of several cannot be had, or one lacks a program that was asked for,
+    the others are installed all the same, and the exit status is 2.
     """
     from migratable.errors import LabError
     from migratable.lab.installer import install
-    from migratable.lab.releases import DEFAULT_ARCHITECTURES, release_of
+    from migratable.lab.releases import DEFAULT_ARCHITECTURES, release_of, targets
 
-    wanted = architectures or DEFAULT_ARCHITECTURES
+    # lab install 10.0 --arch aarch64 s390x riscv64: words behind the first target are arguments
+    more = tuple(word for word in releases if word in targets())
+    releases = tuple(word for word in releases if word not in targets())
+    if not releases:
+        raise click.UsageError("no RELEASE is named, such as 10.0")
+    words = [word for text in architectures for word in text.split(",")]
+    wanted = tuple(dict.fromkeys([*words, *more])) or DEFAULT_ARCHITECTURES
     names = {spec: release_of(spec).name for spec in releases}  # all spelt right before any starts
     failed = False
     for spec in dict.fromkeys(releases):
@@ -92,8 +99,15 @@ def install_(
             failed = True
             click.echo(f"migratable: QEMU {names[spec]}: {error}", err=True)
             continue
-        targets = ", ".join(sorted(one.arch for one in found))
-        click.echo(f"QEMU {found[0].version} ({targets})")
+        there = {one.arch for one in found}
+        click.echo(f"QEMU {found[0].version} ({', '.join(sorted(there))})")
+        if absent := [name for name in wanted if name not in there]:
+            failed = True
+            click.echo(
+                f"migratable: QEMU {names[spec]}: its packages have no program for "
+                f"{', '.join(absent)}",
+                err=True,
+            )
     if failed:
         sys.exit(2)
 
