@@ -12,6 +12,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -42,6 +43,14 @@ Host {names}
   UserKnownHostsFile {folder}/known_hosts
   StrictHostKeyChecking yes
   ConnectTimeout 10
+"""
+_INIT = """
+import os, time  # host-init: what is left by its parent is waited for
+while True:
+    try:
+        os.wait()
+    except ChildProcessError:
+        time.sleep(0.05)
 """
 _LIBVIRT = """
 security_driver = "none"
@@ -86,7 +95,7 @@ class Host:
         mount -t tmpfs none /dev/shm
         mount --bind /dev/null {Path.home()}/.bashrc 2>/dev/null || true
         touch {self.folder}/up
-        exec sleep infinity"""
+        exec {sys.executable} -I -S -c '{_INIT}'"""
         self.folder.mkdir(parents=True)
         words = ["ip", "netns", "exec", self.namespace, "unshare", "-m", "-p", "-u", "-f"]
         words += ["--kill-child", "--mount-proc", "sh", "-c", script]
@@ -161,6 +170,7 @@ class Host:
             and "qmp=" not in line
             and "-qmp unix:/run/" not in line
             and "id=charmonitor" not in line
+            and "host-init" not in line
             and "defunct" not in line
         ]
 

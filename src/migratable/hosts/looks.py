@@ -162,11 +162,13 @@ def _libvirt(needs: Mapping[str, Any], not_seen: list[str]) -> str:
         return ""
     try:
         text = virsh(str(needs.get("uri", "")), "version", "--daemon")
-    except HostError as error:
-        not_seen.append(f"libvirt: {error}")
-        return ""
-    found = re.search(r"daemon: (\d+\.\d+\.\d+)", text)
-    return found[1] if found else ""
+        found = re.search(r"daemon: (\d+\.\d+\.\d+)", text)
+    except HostError:  # it also wants to say the release of a QEMU in PATH
+        found = None
+    version = found[1] if found else _version("libvirtd") or _version("virtqemud")
+    if not version:
+        not_seen.append("libvirt's release")
+    return version
 
 
 def _confinement() -> dict[str, str]:
