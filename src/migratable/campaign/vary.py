@@ -104,7 +104,7 @@ def _rare(rng: random.Random, pool: Pool, vm: Vm) -> Vm:
     """One or two devices of the rare kinds."""
     builder = Builder(rng, pool, vm)
     rare = [kind for kind in pool.kinds() if kind.weight == 0]
-    for _ in range(12):
+    for _ in range(12 if rare else 0):
         if builder.place(rng.choice(rare)) and rng.random() < 0.6:
             break
     return builder.vm
