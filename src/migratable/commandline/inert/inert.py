@@ -52,6 +52,7 @@ class InertCommandLine:
     :ivar assumed_blocks: RAM blocks whose size so is a guess, and why.
     :ivar assumed_sections: last parts of idstrs whose layout so is a guess, and why.
     :ivar without_kernel: a ``-kernel`` was left out; some boards do not start without one.
+    :ivar assumed_backends: last parts of idstrs whose backend is poorer than the real one, and why.
     :ivar given: ``(as it is here, as the user wrote it)`` of options that were replaced by one.
     """
 
@@ -76,6 +77,7 @@ class InertCommandLine:
     assumed_blocks: Mapping[str, str] = field(default_factory=dict)
     assumed_sections: Mapping[str, str] = field(default_factory=dict)
     without_kernel: bool = False
+    assumed_backends: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def stand_in(self) -> bool:
@@ -256,6 +258,7 @@ def inert(
         assumed_sections=work.assumed_sections,
         without_kernel=line.get("machine", "kernel") is not None
         or any(True for _ in line.all("kernel")),
+        assumed_backends=work.assumed_backends,
     )
 
 
