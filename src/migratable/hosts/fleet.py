@@ -1,9 +1,9 @@
 """Many guests and many hosts: bounded, resumable, equal guests once.
 
 A guest is captured once, whatever the number of destinations. Two guests are equal for a host when
-rules can see no difference in their streams, and their command lines differ only in names,
-addresses and paths; what both hosts said about the first is then said of the second, whose own
-disks, networks and memory are looked at all the same.
+rules can see no difference in their streams (clones that never ran), and their command lines differ
+only in names, addresses and paths; what both hosts said about the first is then said of the second,
+whose own disks, networks and memory are looked at all the same.
 """
 
 from __future__ import annotations
@@ -222,7 +222,10 @@ class _Fleet:
             vms=tuple(
                 Line(name=one.name, group=one.source.name, facts=one.facts) for one in self._guests
             ),
-            hosts=tuple(Line(name=one.name, facts={}) for one in self._columns),
+            hosts=tuple(
+                Line(name=one.name, facts=host_facts(one.name, self._pairs))
+                for one in self._columns
+            ),
             answers=tuple(answers.found),
             cells=cells,
             checked=self._rehearsed,
@@ -306,6 +309,21 @@ class _Fleet:
         if first is mine:
             mine.set_result(found.answers)
         return found
+
+
+def host_facts(name: str, pairs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What all of a host's answers say of it."""
+    mine = [one for one in pairs if one["destination"]["name"] == name]
+    found: dict[str, Any] = {}
+    for fact, values in (
+        ("qemu", {one["there"]["destination"].get("qemu") for one in mine}),
+        ("libvirt", {one["destination"]["libvirt"] for one in mine}),
+        ("cpu", {one["destination"]["cpu"] for one in mine}),
+        ("kernel", {one["destination"]["kernel"] for one in mine}),
+    ):
+        if len(values) == 1:
+            found[fact] = values.pop()
+    return {fact: value for fact, value in found.items() if value}
 
 
 def _agreed(given: Confirm | None) -> Confirm | None:
