@@ -36,9 +36,9 @@ def rows() -> Iterator[Row]:
 
 def _rows(net: Network) -> Iterator[Row]:
     source, _, _ = net.host("bench-a"), net.host("bench-b"), net.host("bench-c")
-    for number in range(_FLEET):
-        accelerator = "kvm" if os.access("/dev/kvm", os.W_OK) else "tcg"
-        source.guest(find("7.2", "x86_64").path, f"web{number}", *_GUEST, accel=accelerator)
+    accelerator = "kvm" if os.access("/dev/kvm", os.W_OK) else "tcg"
+    older = find("7.2", "x86_64").path
+    source.guest(older, "web0", *_GUEST, accel=accelerator)
     program = ("--program", str(find("10.0", "x86_64").path))
     pauses: list[float] = []
 
@@ -49,6 +49,8 @@ def _rows(net: Network) -> Iterator[Row]:
 
     yield Row(what="preflight of a q35 guest, there and back", value=best(one, 5), limit=10.0)
     yield Row(what="the guest's pause, the longest", value=max(pauses), unit="ms", limit=20.0)
+    for number in range(1, _FLEET):
+        source.guest(older, f"web{number}", *_GUEST, accel=accelerator)
     found = _ask(net, "ssh://bench-a", "--to", "bench-b", "bench-c", *program)
     what = f"preflight of {_FLEET} guests × 2 hosts"
     yield Row(what=what, value=float(found["seconds"]), limit=6.0 * _FLEET)

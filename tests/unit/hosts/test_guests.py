@@ -9,7 +9,7 @@ import pytest
 from migratable.commandline import parse
 from migratable.commandline.line import CommandLine, target_of
 from migratable.errors import HostError
-from migratable.hosts.guests import find, line_of, program_of, qmp_sockets, untrusted
+from migratable.hosts.guests import Process, find, line_of, program_of, qmp_sockets, untrusted
 
 LOADER = ("/l/ld-linux-x86-64.so.2", "--library-path", "/a:/b", "/u/qemu-system-x86_64")
 
@@ -50,6 +50,8 @@ def test_sockets_of_both_spellings() -> None:
             "-chardev", "socket,id=m,path=/run/b.sock,server=on", "-mon", "chardev=m,mode=control",
             "-chardev", "socket,id=h,path=/run/c.sock,server=on", "-mon", "chardev=h",
             "-qmp", "tcp:localhost:4444,server",
+            "-chardev", "socket,id=e,path=/var/run/qmeventd.sock,reconnect=5",
+            "-mon", "chardev=e,mode=control",
         ]
     )  # fmt: skip
     assert list(qmp_sockets(line, 1)) == ["/run/a.sock", "/run/b.sock"]
@@ -66,6 +68,21 @@ def test_a_program_that_others_could_have_written_is_not_started(tmp_path: Path)
     program.chmod(0o755)
     tmp_path.chmod(0o777)
     assert "can be written by others" in untrusted(["/usr/bin/env", f"QEMU_MODULE_DIR={tmp_path}"])
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (("-name", "guest=web1,debug-threads=on"), "web1"),
+        (("-id", "101", "-name", "web1,debug-threads=on"), "web1"),
+        (("-name", "web1"), "web1"),
+        (("-name", "debug-threads=on"), ""),
+        ((), ""),
+    ],
+)
+def test_names(words: tuple[str, ...], name: str) -> None:
+    argv = ("/usr/bin/kvm", *words)
+    assert Process(pid=1, argv=argv, line=line_of(argv)).name == name
 
 
 def test_no_such_guest() -> None:
