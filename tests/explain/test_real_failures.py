@@ -37,4 +37,3 @@ def test_explained(failure: dict[str, Any]) -> None:
         assert word not in text, word
     assert found.now
     assert found.ever
-    assert found.proof.startswith("migratable ")

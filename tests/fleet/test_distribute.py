@@ -63,7 +63,7 @@ class Machine:
     def start(self, *words: str) -> Path:
         log = self._folder / f"dask-{len(self.processes)}.log"
         # It dies with the tests, also when these are killed.
-        launcher = [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), "0"]
+        launcher = [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), ""]
         command = [*launcher, sys.executable, "-m", *words]
         with log.open("wb") as file:
             process = subprocess.Popen(

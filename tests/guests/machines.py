@@ -180,7 +180,7 @@ class Running:
             monitor += ["-mon", "chardev=mon,mode=control"]
             launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid())]
             self._process = subprocess.Popen(
-                [*launcher, "1" if self._tap else "0", *self._argv, *monitor],
+                [*launcher, "taps" if self._tap else "", *self._argv, *monitor],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

@@ -52,7 +52,7 @@ def streams(command: list[str], line: str, release: str, folder: Path) -> tuple[
         qmp_path=folder / "qmp",
         needs_netns="tap" in line,
     )
-    with QemuProcess(command, real, timeout=30) as qemu:
+    with QemuProcess(command, real, timeout=30, confined=False) as qemu:
         before = save.plain(save.take(qemu, ignore_shared=False))
     with started(command, line, release) as qemu:
         after = save.plain(save.take(qemu, ignore_shared="memory-backend-file" in line))

@@ -98,7 +98,7 @@ def libvirt(lab: Lab) -> Iterator[Libvirt]:
         os.environ[f"XDG_{name}"] = str(folder / name)
     socket = folder / "RUNTIME_DIR/libvirt/libvirt-sock"
     os.environ["LIBVIRT_DEFAULT_URI"] = f"qemu+unix:///session?socket={socket}"
-    launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), "0"]
+    launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), ""]
     log = (folder / "log").open("wb")
     process = subprocess.Popen(
         [*launcher, *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log

@@ -58,7 +58,7 @@ class Qemu:
         ours, theirs = socket.socketpair()
         self._errors = tempfile.TemporaryFile()
         launcher = str(resources.files("migratable.qemu") / "launcher.py")
-        words = [sys.executable, "-I", "-S", launcher, str(os.getpid()), "0", *self._words]
+        words = [sys.executable, "-I", "-S", launcher, str(os.getpid()), "", *self._words]
         words += ["-chardev", f"socket,id={MONITOR},fd={theirs.fileno()}"]
         words += ["-mon", f"chardev={MONITOR},mode=control"]
         try:

@@ -156,3 +156,8 @@ def decisive(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(
         sorted(name for name in names if name not in _HARMLESS and not name.endswith("-no"))
     )
+
+
+def names() -> frozenset[str]:
+    """All names that are known."""
+    return frozenset(_bits())

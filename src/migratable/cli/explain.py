@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -11,14 +13,22 @@ import click
 from migratable.cli import _options
 
 if TYPE_CHECKING:
+    from migratable.errors import MigratableError
     from migratable.explain.story import Report
+    from migratable.explain.together import Log
+    from migratable.explain.verify import Reproducible
+
+_LONGEST = 4 << 20
+_GUEST = re.compile(r"(?:^|,)guest=([^,]+)|^([^,=]+)(?:,|$)")
 
 
 _FORMS = ("text", "json", "html")
 
 
 @click.command("explain")
-@click.argument("log", type=click.Path(dir_okay=False, allow_dash=True), default="-")
+@click.argument(
+    "logs", metavar="[LOG]...", type=click.Path(dir_okay=False, allow_dash=True), nargs=-1
+)
 @click.option("--format", "form", type=click.Choice(_FORMS))
 @click.option("--json", "form", flag_value="json", help="The same as --format json.")
 @_options.output(text=".txt", json=".json", html=".html")
@@ -28,39 +38,98 @@ _FORMS = ("text", "json", "html")
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write an HTML page to this file, besides.",
 )
-def command(log: str, form: str | None, output: Path | None, page: Path | None) -> None:
-    """Explain the failed migrations in LOG (or standard input).
+def command(
+    logs: tuple[str, ...], form: str | None, output: Path | None, page: Path | None
+) -> None:
+    """Explain the failed migrations in each LOG (or standard input).
 
     LOG is what you have: QEMU's stderr, /var/log/libvirt/qemu/VM.log, the journal (text or
     "journalctl -o json"), KubeVirt's JSON lines, Kubernetes events, QMP's answers, a Proxmox task
-    log; mixed and noisy, gzipped or not, of any size.
+    log; mixed and noisy, gzipped or not, of any size. Several, such as the source's and the
+    destination's, are one story, joined by time.
 
     For each failure: the line that matters, what it means, which side is at fault, public cases,
-    what to do now and for ever, and the command that proves it.
+    what to do now, what prevents it, and a command that verifies it.
 
-    Exit status: 0 all explained, or no failed migration found; 3 something is unknown; 2 the log
+    Exit status: 0 all explained, or no failed migration found; 3 something is unknown; 2 a log
     cannot be read.
     """
-    from migratable.errors import MigratableError
-    from migratable.explain.story import explain
+    from migratable.explain.story import explain_together
 
     form = _options.form_of(form, output, _FORMS)
-    name = "standard input" if log == "-" else log
-    try:
-        if log == "-":
-            report = explain(_standard_input())
-        else:
-            with Path(log).open("rb") as stream:
-                report = explain(stream)
-        if page is not None:
+    names = list(dict.fromkeys(logs)) or ["-"]
+    read: list[Log] = []
+    again: dict[str, Reproducible] = {}
+    for name in names:
+        log, found = _read(name)
+        read.append(log)
+        if found is not None:
+            again[log.name if len(names) > 1 else ""] = found
+    report = explain_together(read, again)
+    name = ", ".join(log.name for log in read)
+    if page is not None:
+        try:
             _write_page(report, name, page)
-    except (OSError, EOFError) as error:
-        raise MigratableError(
-            f"cannot read or write {getattr(error, 'filename', None) or name}: "
-            f"{getattr(error, 'strerror', None) or error}"
-        ) from error
+        except OSError as error:
+            raise _failed(error, str(page)) from error
     _write(report, name, form, output)
     sys.exit(report.exit_status)
+
+
+def _read(name: str) -> tuple[Log, Reproducible | None]:
+    """A log's failures, and its command line where it is a file that holds one.
+
+    :raise MigratableError: it cannot be read or unpacked.
+    """
+    from migratable.explain.failures import scan
+    from migratable.explain.together import Log
+
+    try:
+        if name == "-":
+            return Log(name="standard input", scan=scan(_standard_input())), None
+        path = Path(name)
+        with path.open("rb") as stream:
+            found = scan(stream)
+        return Log(name=name, scan=found), _reproducible(path, name)
+    except (OSError, EOFError) as error:
+        raise _failed(error, name) from error
+
+
+def _reproducible(path: Path, name: str) -> Reproducible | None:
+    """What a log can be asked for again; None when it holds no command line.
+
+    :raise OSError: the log cannot be read.
+    """
+    from migratable.commandline.pasted_text import words
+    from migratable.errors import CommandLineError
+    from migratable.explain.verify import Reproducible
+
+    if path.stat().st_size > _LONGEST:
+        return None
+    text = path.read_bytes().decode("utf-8", "replace")
+    try:
+        found = words(text)
+    except CommandLineError:
+        return None
+    options = {
+        word.lstrip("-"): following for word, following in pairwise(found) if word.startswith("-")
+    }
+    if not options.keys() & {"machine", "M", "device", "m", "cpu"}:
+        return None
+    domain = ""
+    if ": starting up libvirt version" in text:
+        guest = _GUEST.search(options.get("name", ""))
+        domain = (guest[1] or guest[2] or "") if guest else ""
+    return Reproducible(path=name, domain=domain)
+
+
+def _failed(error: OSError | EOFError, name: str) -> MigratableError:
+    from migratable.errors import MigratableError
+
+    return MigratableError(
+        f"cannot read or write {getattr(error, 'filename', None) or name}: "
+        f"{getattr(error, 'strerror', None) or error}"
+    )
 
 
 def _standard_input() -> BinaryIO:

@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any
 
 from migratable.errors import KnowledgeError
-from migratable.explain.failures import Failure
+from migratable.explain.grouping import Failure
 from migratable.messages.catalogue import data_files, load_toml
 from migratable.messages.recognise import Match
 
@@ -41,6 +41,10 @@ class Case:
     now: str = ""
     ever: str = ""
     references: tuple[str, ...] = ()
+
+    def names(self, text: str) -> bool:
+        """Is *text* a line that this case is recognised by?"""
+        return any(re.search(self.when[key], text) for key in ("text", "text2") if key in self.when)
 
     def to_json(self) -> dict[str, Any]:
         """The case as the JSON contract has it."""

@@ -15,200 +15,38 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
+from migratable.explain.grouping import TELLING, Failure, Grouper, Line
 from migratable.explain.joining import joined
-from migratable.explain.logs import PROGRAM, Piece, clean, pieces, without_prefix
+from migratable.explain.logs import PROGRAM, clean, pieces, without_prefix
+from migratable.explain.unrecognised import SEARCHED, attached, suspicious
 from migratable.messages.anchors import FULLY_SEARCHED, prefilter
 from migratable.messages.catalogue import Role
-from migratable.messages.recognise import Match, recognise
+from migratable.messages.recognise import recognise
 
 CHUNK = 4 << 20
 OVERLAP = 64 << 10
 LOOK_BACK = 12
-NEAR = 400
-SMALL = 512 << 10
 STRICT = 64 << 10
-MAX_LINES = 60
 MAX_FAILURES = 2000
 
-_QEMU_VERSION = re.compile(
-    r"qemu version: ?(\d+\.\d+(?:\.\d+)?)|QEMU emulator version (\d+\.\d+\S*)"
-)
 _MACHINE = re.compile(rb"(?:-machine|-M)[ =,'\"]+(?:type=)?([A-Za-z][\w.+-]*)")
-_ERROR_WORDS = re.compile(
-    r"\b(?:error|fail|failed|failure|unable|cannot|can't|couldn't|invalid|unsupported|refus\w*|"
-    r"mismatch|missing|unknown|abort\w*|assert\w*|not supported|incompatible)\b",
-    re.IGNORECASE,
+_GUEST = re.compile(rb"-name '?(?:guest=)?([\w.-]+)")
+# A program that starts, or an attempt that begins: what stands before it has ended.
+_NEW_START = re.compile(
+    rb"(?m): starting up libvirt version|: initiating migration|\bstarting migration of VM \d"
+    rb"|^[ \t]*(?:[^\s$#]{0,60}[$#] )?(?:sudo )?[^\s'\"]{0,200}"
+    rb"(?:qemu-system-[a-z0-9_]+|qemu-kvm) +-\w"
 )
-# What QEMU also prints and what has nothing to do with a failure.
-_HARMLESS = re.compile(
-    r"terminating on signal|is deprecated|warning: |char device redirected|"
-    r"TCG doesn't support requested feature|info: |-name guest=|QEMU waiting for connection|"
-    r"qxl_send_events|spice-server|VNC server running"
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """A line of the log that belongs to a failure.
-
-    :ivar number: line in the input, counted from 1.
-    :ivar text: what its program wrote, without JSON or escapes around it.
-    """
-
-    number: int
-    text: str
-    time: str = ""
-    qemu: bool = False
-    matches: tuple[Match, ...] = ()
-
-
-@dataclass(slots=True, kw_only=True)
-class Failure:
-    """The lines of one failed migration (or of several with the same cause)."""
-
-    stream: str
-    lines: list[Line] = field(default_factory=list)
-    unrecognised: list[Line] = field(default_factory=list)
-    closed: bool = False
-    count: int = 1
-    first: int = 0
-    last: int = 0
-    qemu_version: str = ""
-    machine: str = ""
-
-    def has(self, *roles: Role) -> bool:
-        """Is there a message of one of these roles?"""
-        return any(match.message.role in roles for line in self.lines for match in line.matches)
-
-    @property
-    def matches(self) -> list[tuple[Line, Match]]:
-        """All messages with their lines, in order."""
-        return [(line, match) for line in self.lines for match in line.matches]
-
-
-# Texts that other programs print as well; in a long log they count only beside QEMU or migration.
-_GENERIC_GROUPS = frozenset(
-    {
-        "start", "protocol", "source", "libvirt", "managers", "channels", "blockers", "internals",
-        "around", "refusals",
-    }
-)  # fmt: skip
-_ABOUT_VMS = re.compile(r"qemu|kvm|libvirt|migrat|virt-|\bVM\b|\bdomain\b|guest", re.IGNORECASE)
-
-
-@dataclass(slots=True)
-class Grouper:
-    """Consumes recognised lines and yields failures when they are complete.
-
-    :ivar strict: in long logs, generic texts need a word about virtual machines beside them.
-    """
-
-    strict: bool = False
-
-    open: dict[str, Failure] = field(default_factory=dict)
-    recent: Failure | None = None
-    version: str = ""
-    machine: str = ""
-
-    def add(self, number: int, piece: Piece, before: list[Line]) -> Iterator[Failure]:
-        """Take one line; *before* are the lines in front of it that nothing recognised."""
-        version = _QEMU_VERSION.search(piece.text)
-        if version:
-            self.version = version[1] or version[2]
-        matches = recognise(piece.text)
-        roles = {match.message.role for match in matches}
-        if roles <= {Role.CONTEXT}:
-            return
-        if all(match.message.rank <= -2 for match in matches) and not piece.qemu:
-            return
-        line = Line(
-            number=number,
-            text=piece.text,
-            time=piece.time,
-            qemu=piece.qemu,
-            matches=tuple(match for match in matches if match.message.role != Role.CONTEXT),
-        )
-        yield from self._expire(number)
-        if (
-            self.strict
-            and not piece.qemu
-            and all(match.message.group in _GENERIC_GROUPS for match in matches)
-            and not _ABOUT_VMS.search(piece.text)
-        ):
-            return
-        failure = self._failure_for(piece.stream, line, roles)
-        if failure is None:
-            failure = Failure(
-                stream=piece.stream, first=number, qemu_version=self.version, machine=self.machine
-            )
-            for old in list(self.open.values()):
-                if old.stream == piece.stream:
-                    yield self._finish(old)
-            self.open[piece.stream] = failure
-        for earlier in before:
-            if earlier.matches and earlier.qemu:
-                failure.lines.append(earlier)
-            elif earlier.qemu and not _HARMLESS.search(earlier.text):
-                failure.unrecognised.append(earlier)
-        if len(failure.lines) < MAX_LINES:
-            failure.lines.append(line)
-        failure.last = number
-        # A chain (10.2 on) that ends in a colon was broken there; the rest of it follows.
-        goes_on = piece.text.endswith(":")
-        failure.closed = failure.closed or (Role.CLOSING in roles and not goes_on)
-        self.recent = failure
-
-    def _failure_for(self, stream: str, line: Line, roles: set[Role]) -> Failure | None:
-        failure = self.open.get(stream)
-        news = roles & {Role.CAUSE, Role.WHERE, Role.WARNING}
-        if roles <= {Role.SYMPTOM, Role.CONTEXT} and not news:
-            return failure or self.recent_open(line.number)
-        if failure is None:
-            candidate = self.recent_open(line.number)
-            if candidate and (_repeats(candidate, line) or not candidate.has(*_TELLING)):
-                return candidate
-            return None
-        if not failure.closed or _repeats(failure, line):
-            return failure
-        return None
-
-    def recent_open(self, number: int) -> Failure | None:
-        """The failure that was written to last, when it is near and not finished."""
-        recent = self.recent
-        if recent is not None and number - recent.last <= NEAR and recent in self.open.values():
-            return recent
-        return None
-
-    def _expire(self, number: int) -> Iterator[Failure]:
-        for old in list(self.open.values()):
-            if number - old.last > NEAR:
-                yield self._finish(old)
-
-    def _finish(self, failure: Failure) -> Failure:
-        del self.open[failure.stream]
-        return failure
-
-    def finish(self) -> Iterator[Failure]:
-        """At the end of the input: what is still open."""
-        for failure in list(self.open.values()):
-            yield self._finish(failure)
-
-
-_TELLING = (Role.CAUSE, Role.WHERE, Role.WARNING, Role.CLOSING)
-
-
-def _repeats(failure: Failure, line: Line) -> bool:
-    """Does the line only say again what the failure already holds?"""
-    known = {(match.message.id, tuple(match.params.items())) for _, match in failure.matches}
-    news = [match for match in line.matches if match.message.role in _TELLING]
-    return all((match.message.id, tuple(match.params.items())) in known for match in news)
+_GAP = 256 << 10
 
 
 @dataclass(slots=True)
 class Scan:
     """What a pass over an input found.
 
-    :ivar suspicious: lines of a small input that look like errors and that nothing recognised.
+    :ivar suspicious: lines that look like errors, that nothing recognised, and that belong to no
+        failure; of the first :data:`~migratable.explain.unrecognised.SMALL` bytes all, up to
+        :data:`~migratable.explain.unrecognised.SEARCHED` those of QEMU.
     """
 
     failures: list[Failure] = field(default_factory=list)
@@ -239,7 +77,7 @@ def scan(stream: BinaryIO) -> Scan:
     source = opened(stream)
     tail, tail_number, kept = b"", 1, b""
     finished = False
-    small: list[bytes] | None = []
+    begin: list[bytes] | None = []
     while not finished:
         data = source.read(CHUNK)
         result.bytes += len(data)
@@ -252,10 +90,10 @@ def scan(stream: BinaryIO) -> Scan:
                 continue
             cut = cut or len(buffer)
             buffer, tail = buffer[:cut], buffer[cut:]
-        if small is not None:
-            small.append(buffer)
-            if result.bytes > SMALL:
-                small = None
+        if begin is not None:
+            begin.append(buffer)
+            if result.bytes > SEARCHED:
+                begin = None
         grouper.strict = result.bytes > STRICT
         for failure in _search(kept, buffer, tail_number, grouper, result.bytes):
             _keep(failure, seen, result)
@@ -264,30 +102,16 @@ def scan(stream: BinaryIO) -> Scan:
     result.lines = tail_number - 1 + (1 if tail else 0)
     for failure in grouper.finish():
         _keep(failure, seen, result)
-    if small is not None:
-        result.suspicious = _attached(_suspicious(b"".join(small), result), result.failures)
+    if begin is not None:
+        found = suspicious(b"".join(begin), result.failures)
+        result.suspicious = attached(found, result.failures)
     return result
-
-
-def _attached(suspicious: list[Line], failures: list[Failure]) -> list[Line]:
-    """Give QEMU's lines right behind a failure without cause to it; the others are returned."""
-    left = []
-    for line in suspicious:
-        for failure in failures:
-            open_end = not failure.has(Role.CAUSE, Role.SYMPTOM, Role.CLOSING)
-            if line.qemu and open_end and 0 < line.number - failure.last <= 2:
-                failure.unrecognised.append(line)
-                failure.last = line.number
-                break
-        else:
-            left.append(line)
-    return left
 
 
 def _search(
     kept: bytes, buffer: bytes, first_number: int, grouper: Grouper, done: int
 ) -> Iterator[Failure]:
-    number, counted, last_taken = first_number, 0, -1
+    number, counted, last_taken, looked = first_number, 0, -1, 0
     spans = prefilter().spans(buffer, fully=done <= FULLY_SEARCHED)
     if not spans:
         return
@@ -298,10 +122,15 @@ def _search(
             continue
         number += buffer.count(b"\n", counted, start)
         counted = start
+        if _NEW_START.search(buffer, max(looked, start - _GAP), end):
+            yield from grouper.new_start()
+        looked = end
         machine = whole.rfind(b"-machine ", max(0, shift + start - OVERLAP), shift + start)
         if machine >= 0:
             named = _MACHINE.match(whole, machine)
             grouper.machine = named[1].decode() if named else grouper.machine
+            guest = _GUEST.search(whole, max(0, machine - 500), machine)
+            grouper.guest = guest[1].decode("utf-8", "replace") if guest else ""
         found = joined(buffer, start, end)
         if not any(recognise(piece.text) for piece in found):
             # Not told apart by the anchor alone: it may be the cause that stands before a hit.
@@ -322,6 +151,8 @@ def _before(whole: bytes, position: int, number: int, not_before: int) -> list[L
             break
         start = whole.rfind(b"\n", 0, end) + 1
         raw = whole[start:end]
+        if _NEW_START.search(raw):
+            break
         # A line that a mail has broken holds no anchor perhaps; joined it may be known.
         broken = PROGRAM.search(clean(raw)) is not None
         for piece in reversed(joined(whole, start, end) if broken else list(pieces(raw))):
@@ -341,9 +172,12 @@ def _before(whole: bytes, position: int, number: int, not_before: int) -> list[L
 
 def _keep(failure: Failure, seen: dict[tuple[object, ...], Failure], result: Scan) -> None:
     """Add a failure, or count it when its like is known."""
-    if all(
-        match.message.role is Role.WARNING and match.message.group == "start"
-        for _, match in failure.matches
+    if (
+        all(
+            match.message.role is Role.WARNING and match.message.group == "start"
+            for _, match in failure.matches
+        )
+        and not failure.unrecognised
     ):
         # A start-up's remarks alone are no failed migration.
         return
@@ -352,7 +186,7 @@ def _keep(failure: Failure, seen: dict[tuple[object, ...], Failure], result: Sca
             dict.fromkeys(
                 (match.message.id, tuple(match.params.items()))
                 for _, match in failure.matches
-                if match.message.role in _TELLING
+                if match.message.role in TELLING
             )
         ),
         tuple(dict.fromkeys(without_prefix(line.text) for line in failure.unrecognised[-3:]))
@@ -377,21 +211,3 @@ def _keep(failure: Failure, seen: dict[tuple[object, ...], Failure], result: Sca
         return
     seen[signature] = failure
     result.failures.append(failure)
-
-
-def _suspicious(data: bytes, result: Scan) -> list[Line]:
-    """Lines of a small input that look like errors and belong to no failure."""
-    taken = {line.number for failure in result.failures for line in failure.lines}
-    taken |= {line.number for failure in result.failures for line in failure.unrecognised}
-    found: list[Line] = []
-    for number, raw in enumerate(data.split(b"\n"), 1):
-        if number in taken or len(found) >= 50:
-            continue
-        for piece in pieces(raw):
-            if _HARMLESS.search(piece.text) or recognise(piece.text):
-                continue
-            words = without_prefix(piece.text)
-            if (piece.qemu and len(words) > 3) or _ERROR_WORDS.search(words):
-                found.append(Line(number=number, text=piece.text, time=piece.time, qemu=piece.qemu))
-                break
-    return found

@@ -12,10 +12,14 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b\x0c\x0e-\x1f]")
-_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?")
+_TIME = re.compile(
+    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?"
+    r"|\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ \d]\d \d\d:\d\d:\d\d\b"
+)
 PROGRAM = re.compile(
     r"(?:^|[\s:'\"(>])(?:\S*/)?(?P<program>qemu-system-[\w-]+|qemu-[\w]+-softmmu|qemu-kvm|qemu-dm|kvm-spice|kvm|qemu)"
     r"(?:\[\d+\])?: "
@@ -29,6 +33,25 @@ _TEXT_MEMBERS = (
 )  # fmt: skip
 _KEY_MEMBERS = ("_HOSTNAME", "_PID", "pod", "kubernetes", "namespace", "name", "uid")
 MAX_LINE = 1 << 16
+
+
+def seconds(time: str) -> tuple[float, bool] | None:
+    """A timestamp as seconds, and whether it names its zone; None for none.
+
+    Two of them can be compared when both name their zone or neither does. syslog's, which has no
+    year, counts as one of 2000 (a leap year).
+    """
+    text = time.replace(",", ".")
+    text = re.sub(r"(\.\d{6})\d+", r"\1", text)
+    try:
+        if text[:1].isdigit():
+            moment = datetime.fromisoformat(text)
+        else:
+            moment = datetime.strptime(f"2000 {text}", "%Y %b %d %H:%M:%S")
+    except ValueError:
+        return None
+    aware = moment.tzinfo is not None
+    return (moment if aware else moment.replace(tzinfo=UTC)).timestamp(), aware
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import enum
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 from migratable.explain import decode
 from migratable.explain.cases import Case, matching
-from migratable.explain.failures import Failure, Line, Scan, scan
+from migratable.explain.failures import Scan, scan
+from migratable.explain.grouping import Failure, Line
 from migratable.explain.logs import without_prefix
+from migratable.explain.together import Log, joined
+from migratable.explain.verify import Reproducible, command
 from migratable.messages.catalogue import Fault, Message, Role, message, rules
 from migratable.messages.recognise import Match
 
@@ -41,6 +45,9 @@ class Explanation:
     :ivar line: the line that matters, as its program wrote it.
     :ivar number: its place in the input, counted from 1.
     :ivar count: how often the same failure occurs.
+    :ivar verify: which command of migratable shows the cause again, "" for none.
+    :ivar proof: that command, ready to run; "" without a log that holds the command line.
+    :ivar programs: log, QEMU's version and machine type, for each of several logs.
     :ivar details: decoded numbers and names, one sentence each.
     """
 
@@ -58,6 +65,7 @@ class Explanation:
     references: tuple[str, ...] = ()
     now: str = ""
     ever: str = ""
+    verify: str = ""
     proof: str = ""
     device: str | None = None
     instance_id: int | None = None
@@ -66,6 +74,8 @@ class Explanation:
     machine: str = ""
     lines: tuple[Line, ...] = ()
     unknown: tuple[Line, ...] = ()
+    programs: tuple[tuple[str, str, str], ...] = ()
+    log: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The explanation as the JSON contract has it."""
@@ -90,6 +100,10 @@ class Explanation:
             "errno": self.errno,
             "qemu_version": self.qemu_version or None,
             "machine": self.machine or None,
+            "logs": [
+                {"log": log, "qemu_version": version or None, "machine": machine or None}
+                for log, version, machine in self.programs
+            ],
             "lines": [_line_json(line) for line in self.lines],
             "unknown_lines": [_line_json(line) for line in self.unknown],
         }
@@ -97,6 +111,7 @@ class Explanation:
 
 def _line_json(line: Line) -> dict[str, Any]:
     return {
+        **({"log": line.log} if line.log else {}),
         "line_number": line.number,
         "text": line.text,
         "messages": [match.message.id for match in line.matches],
@@ -117,8 +132,14 @@ class Report:
 
     @property
     def exit_status(self) -> int:
-        """0: all explained (or nothing found); 3: something is unknown."""
+        """0: all explained (or nothing found); 3: something is unknown.
+
+        A line of QEMU that looks like an error and is not known may be a cause; another program's
+        counts only when nothing else was found.
+        """
         unknown = any(item.status is Status.UNKNOWN for item in self.explanations)
+        unknown |= any(line.qemu for item in self.explanations for line in item.unknown)
+        unknown |= any(line.qemu for line in self.suspicious)
         return 3 if unknown or (self.suspicious and not self.explanations) else 0
 
     def to_json(self) -> dict[str, Any]:
@@ -131,18 +152,31 @@ class Report:
         }
 
 
-def explain(stream: BinaryIO) -> Report:
+def explain(stream: BinaryIO, again: Reproducible | None = None) -> Report:
     """Read a log (text, JSON lines, gzip of either) and explain the failed migrations in it.
 
+    :param again: the log as a file that holds the command line.
     :raise OSError: reading or unpacking failed.
     """
-    return report(scan(stream))
+    return report(scan(stream), {"": again} if again else {})
 
 
-def report(found: Scan) -> Report:
+def explain_together(logs: Sequence[Log], again: Mapping[str, Reproducible]) -> Report:
+    """Explain several logs (of both sides) as one story.
+
+    :param again: the logs that hold a command line, by name.
+    """
+    return report(joined(logs), again)
+
+
+def report(found: Scan, again: Mapping[str, Reproducible] | None = None) -> Report:
     """The explanations of what a scan found."""
+    explanations = [explain_failure(failure) for failure in found.failures]
     return Report(
-        explanations=tuple(explain_failure(failure) for failure in found.failures),
+        explanations=tuple(
+            replace(item, proof=command(item.verify, (again or {}).get(item.log)))
+            for item in explanations
+        ),
         suspicious=tuple(found.suspicious),
         lines=found.lines,
         bytes=found.bytes,
@@ -196,11 +230,12 @@ def explain_failure(failure: Failure) -> Explanation:
     errno = next(
         (str(m.params["error"]) for _, m in failure.matches if m.message.id == "load-failed"), None
     )
-    if main.message.role in (Role.WHERE, Role.CLOSING) and unknown:
+    if main.message.role in (Role.WHERE, Role.CLOSING, Role.WARNING) and unknown:
         return _nothing_known(failure, unknown[0], unknown, errno)
     subject, number = _device(failure, main)
     details, facts = _details(failure, main, subject, number, errno)
     known = tuple(matching(failure, main, facts))
+    unknown = [line for line in unknown if not any(case.names(line.text) for case in known)]
     deciding = next((case for case in known if case.certainty != "possible"), None)
     derived = _derived(main, errno, subject) if deciding is None else None
     text = main.message
@@ -249,7 +284,7 @@ def explain_failure(failure: Failure) -> Explanation:
         references=tuple(references),
         now=_fill((deciding and deciding.now) or now, main),
         ever=_fill((deciding and deciding.ever) or ever, main),
-        proof=text.proof or common.get("proof", ""),
+        verify=text.verify if not (deciding and deciding.rule) else common.get("verify", ""),
         device=subject,
         instance_id=number,
         errno=errno,
@@ -257,6 +292,8 @@ def explain_failure(failure: Failure) -> Explanation:
         machine=failure.machine,
         lines=tuple(failure.lines),
         unknown=tuple(unknown),
+        programs=tuple(failure.programs),
+        log=line.log,
     )
 
 
@@ -316,7 +353,7 @@ def _nothing_known(
         side=Fault.CANNOT_TELL,
         meaning="This line is not known. It stands where QEMU prints the cause.",
         details=tuple(details),
-        proof="migratable check SOURCE -- QEMU-COMMAND-LINE",
+        verify="check",
         device=subject,
         instance_id=number,
         errno=errno,
@@ -324,6 +361,8 @@ def _nothing_known(
         machine=failure.machine,
         lines=tuple(failure.lines),
         unknown=tuple(unknown),
+        programs=tuple(failure.programs),
+        log=line.log,
     )
 
 

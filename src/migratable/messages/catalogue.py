@@ -77,6 +77,8 @@ class Message:
 
     ``meaning``, ``now`` and ``ever`` may contain parameters of the template in braces.
 
+    :ivar verify: the command of migratable that shows the cause again; "" when none sees it.
+
     :ivar unless: regular expression; a line that it finds is not this message (harmless variants).
     :ivar also: further texts that mean the same; they are recognised, never rendered.
     """
@@ -90,7 +92,7 @@ class Message:
     meaning: str
     now: str
     ever: str
-    proof: str
+    verify: str
     references: tuple[str, ...]
     texts: tuple[Text, ...]
     rank: int = 0
@@ -195,7 +197,7 @@ def _message(entry: dict[str, Any], group: dict[str, Any], name: str) -> Message
             meaning=member("meaning"),
             now=member("now"),
             ever=member("ever"),
-            proof=member("proof"),
+            verify=member("verify"),
             references=tuple(entry.get("references", ())),
             rank=int(entry.get("rank", 0)),
             warning=warning,

@@ -20,6 +20,7 @@ from migratable.errors import (
     StreamError,
 )
 from migratable.profile import kvm, probe_options, self_test
+from migratable.profile.host_kvm import HostKvm
 from migratable.profile.model import Profile
 from migratable.profile.tables import LoaderTables
 from migratable.qemu import save, stand_in, vmstate_dump
@@ -214,6 +215,7 @@ class _Facts:
         loader = self._loader(machine if clock else "")
         virtio = self._virtio(version)
         lines = qemu.stderr_lines()
+        host = self._host_kvm(program, machine, target) if accelerator == "kvm" else None
         suppressed = self._suppressed()
         stream, no_stream = self._stream()
         if clock and stream:
@@ -241,6 +243,7 @@ class _Facts:
             wants_kvm=self._quiet.stand_in or accelerator == "kvm",
             kvmclock=clock,
             kvm_decides=known.decides,
+            host_kvm=host,
             command_line=tuple(line.argv),
             inert=tuple(self._quiet.plain_argv),
             stderr=lines,
@@ -251,6 +254,15 @@ class _Facts:
             unchecked=tuple(dict.fromkeys(self._unchecked)),
             taken=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )
+
+    def _host_kvm(self, program: Program, machine: str, target: str) -> HostKvm | None:
+        from migratable.profile import cpu_models, host_kvm  # noqa: PLC0415 -- KVM only
+
+        found = host_kvm.read()
+        if found is None or target not in {"x86_64", "i386"}:
+            return found
+        known = cpu_models.models(self._qemu, found, command=program.command, machine=machine)
+        return replace(found, models=known)
 
     def _ask(self, command: str, /, **arguments: Any) -> Any:
         """Ask what not every program can answer; None then."""

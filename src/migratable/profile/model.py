@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import Any
 
 from migratable.errors import ProfileError
+from migratable.profile.host_kvm import HostKvm
 from migratable.profile.tables import LoaderTables
 from migratable.releases import QemuVersion
 
@@ -57,6 +58,7 @@ class Profile:
     :ivar kvmclock: was the section ``kvmclock`` added, which a machine under TCG has not?
     :ivar kvm_decides: what only the destination's KVM tells and may be decisive, in words; of a
         profile that was taken under TCG in the place of KVM.
+    :ivar host_kvm: what the host's KVM can do; None unless it was taken under KVM.
     :ivar command_line: the user's words.
     :ivar inert: the words that were started.
     :ivar stderr: what the program printed at its start, without its name.
@@ -93,6 +95,7 @@ class Profile:
     wants_kvm: bool = False
     kvmclock: bool = False
     kvm_decides: tuple[str, ...] = ()
+    host_kvm: HostKvm | None = field(default=None, repr=False)
     command_line: tuple[str, ...] = ()
     inert: tuple[str, ...] = ()
     stderr: tuple[str, ...] = ()
@@ -156,6 +159,7 @@ class Profile:
             "wants_kvm": self.wants_kvm,
             "kvmclock": self.kvmclock,
             "kvm_decides": list(self.kvm_decides),
+            **({} if self.host_kvm is None else {"host_kvm": self.host_kvm.to_json()}),
             "command_line": list(self.command_line),
             "inert": list(self.inert),
             "stderr": list(self.stderr),
@@ -232,6 +236,9 @@ class Profile:
             wants_kvm=take.boolean("wants_kvm"),
             kvmclock=take.boolean("kvmclock"),
             kvm_decides=take.texts("kvm_decides"),
+            host_kvm=None
+            if document.get("host_kvm") is None
+            else HostKvm.from_json(document["host_kvm"], origin=origin),
             command_line=take.texts("command_line"),
             inert=take.texts("inert"),
             stderr=take.texts("stderr"),

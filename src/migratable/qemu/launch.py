@@ -14,14 +14,17 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+
+from migratable.qemu.confinement import MARK, needs_more, needs_programs, specification
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 _HOST_VARIABLES = frozenset(
@@ -47,23 +50,44 @@ def launch(
     pass_fds: Sequence[int] = (),
     network_namespace: bool = False,
     kvm: bool = False,
+    files: Iterable[str] = (),
+    whole: bool = False,
+    runs_others: bool = False,
+    confined: bool = True,
     stdout: int | IO[bytes] = subprocess.DEVNULL,
     stderr: int | IO[bytes] = subprocess.PIPE,
 ) -> subprocess.Popen[bytes]:
     """Start a program of QEMU (or a helper of it); it dies with the calling thread.
 
-    :param argv: program and arguments; words of the user are data here, no shell sees them.
+    :param argv: program and arguments; words of the user are data here, no shell sees them. None:
+        nothing is run, it is only tried how far it can be confined.
     :param pass_fds: descriptors that it inherits.
-    :param network_namespace: in a user and network namespace of its own.
-    :param kvm: it opens ``/dev/kvm``, which a confinement has to leave it.
+    :param network_namespace: it makes network interfaces, in a namespace of its own.
+    :param kvm: it opens ``/dev/kvm``.
+    :param files: that its arguments name, to be read.
+    :param whole: it sees all of the file system, read-only, not only what it is known to need.
+    :param runs_others: programs that are not known here, too.
+    :param confined: as far as the kernel allows; it says how far on stderr (``Confinement.read``).
     :raise OSError: When no process can be made. A program that cannot be run ends with status 126
         or 127, a namespace that cannot be had with 125, and a line ``migratable-launcher: …``.
     """
     inherited = {name: text for name, text in os.environ.items() if name not in _HOST_VARIABLES}
-    del kvm  # nothing is kept from it yet
-    namespace = "1" if network_namespace else "0"
+    words = list(argv)
+    if words:
+        found = words[0] if "/" in words[0] else shutil.which(words[0]) or words[0]
+        words[0] = os.path.abspath(found)  # noqa: PTH100 -- links stay as they are
+    wanted = "taps" if network_namespace else ""
+    if confined:
+        wanted = specification(
+            words,
+            files=files,
+            whole=whole,
+            runs_others=runs_others,
+            taps=network_namespace,
+            kvm=kvm,
+        )
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), namespace, *argv],
+        [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), wanted, *words],
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,
@@ -82,16 +106,38 @@ class Answers:
     status: int | None
 
 
-def answers(argv: Sequence[str], *, timeout: float, limit: int = _ANSWER_LIMIT) -> Answers:
+def answers(
+    argv: Sequence[str],
+    *,
+    timeout: float,
+    limit: int = _ANSWER_LIMIT,
+    pass_fds: Sequence[int] = (),
+) -> Answers:
     """Run a program that only prints: ``-version``, ``-device help``, ``-dump-vmstate``.
 
     :param limit: bytes to read at most; the program is ended then.
+    :param pass_fds: as :func:`launch`.
     :raise OSError: When no process can be made.
     """
-    process = launch(argv, stdout=subprocess.PIPE)
+    deadline = time.monotonic() + timeout
+    process = launch(argv, stdout=subprocess.PIPE, pass_fds=pass_fds)
+    found = _answers(process, deadline, limit)
+    lines = found.stderr.splitlines()
+    if found.status and needs_more(lines):
+        process = launch(
+            argv,
+            stdout=subprocess.PIPE,
+            pass_fds=pass_fds,
+            whole=True,
+            runs_others=needs_programs(lines),
+        )
+        found = _answers(process, deadline, limit)
+    return found
+
+
+def _answers(process: subprocess.Popen[bytes], deadline: float, limit: int) -> Answers:
     assert process.stdout is not None
     assert process.stderr is not None
-    deadline = time.monotonic() + timeout
     out, err = process.stdout.fileno(), process.stderr.fileno()
     said = {out: b"", err: b""}
     status = None
@@ -119,9 +165,10 @@ def answers(argv: Sequence[str], *, timeout: float, limit: int = _ANSWER_LIMIT) 
             process.wait()
         process.stdout.close()
         process.stderr.close()
+    lines = said[err].decode("utf-8", "replace").splitlines(keepends=True)
     return Answers(
         stdout=said[out].decode("utf-8", "replace"),
-        stderr=said[err].decode("utf-8", "replace"),
+        stderr="".join(line for line in lines if not line.startswith(MARK)),
         status=status,
     )
 
@@ -139,6 +186,6 @@ def namespaces_work() -> bool:
         _namespaces = False
         if os.access("/dev/net/tun", os.R_OK | os.W_OK):
             with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-                process = launch(["true"], network_namespace=True, stderr=subprocess.DEVNULL)
+                process = launch([], network_namespace=True, stderr=subprocess.DEVNULL)
                 _namespaces = process.wait(10) == 0
     return _namespaces

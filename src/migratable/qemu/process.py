@@ -33,7 +33,9 @@ from typing import Any, Self
 
 from migratable.commandline.inert.inert import InertCommandLine
 from migratable.errors import DestinationStartError, QemuError
+from migratable.qemu.confinement import MARK, Confinement, needs_more, needs_programs
 from migratable.qemu.launch import launch
+from migratable.qemu.program import SANDBOX, has_sandbox
 from migratable.qemu.qmp import Qmp, QmpClosedError
 from migratable.qemu.start_errors import start_message
 
@@ -76,13 +78,18 @@ class QemuProcess:
         *,
         extra: Sequence[str] = (),
         timeout: float = 60.0,
+        confined: bool = True,
     ) -> None:
         """Prepare; nothing is started before the ``with``.
 
         :param command: words that start the program (a path, or a starter with its arguments).
         :param extra: more arguments, for example ``-incoming defer``.
         :param timeout: seconds for the start, and for each QMP command.
+        :param confined: the kernel lets it see, write and reach next to nothing.
         """
+        self._confined = confined
+        self._whole = self._runs_others = False
+        self._sandbox = confined and has_sandbox(command)
         self._command = list(command)
         self._inert = inert
         self._extra = list(extra)
@@ -104,11 +111,24 @@ class QemuProcess:
         :raise QemuError: When it hangs.
         """
         try:
-            self._start()
+            try:
+                self._start()
+            except DestinationStartError as error:
+                if not self._confined or not needs_more(error.stderr):
+                    raise
+                self._start_again(runs_others=needs_programs(error.stderr))
         except BaseException:
             self.stop()
             raise
         return self
+
+    def _start_again(self, *, runs_others: bool) -> None:
+        """It may have missed a file that is not known to be needed: let it see all, read-only."""
+        self.stop()
+        self._helpers.clear()
+        self._stderr.clear()
+        self._whole, self._runs_others = True, runs_others
+        self._start()
 
     def __exit__(
         self,
@@ -126,7 +146,8 @@ class QemuProcess:
         try:
             monitor = ["-chardev", f"socket,id={_MONITOR},fd={theirs.fileno()}"]
             monitor += ["-mon", f"chardev={_MONITOR},mode=control"]
-            argv = [*self._command, *self._words(), *monitor, *self._extra]
+            sandbox = SANDBOX if self._sandbox else ()
+            argv = [*self._command, *sandbox, *self._words(), *monitor, *self._extra]
             self._process = self._spawn(argv, pass_fds=[theirs.fileno(), *self._inherited.values()])
         finally:
             theirs.close()
@@ -154,13 +175,21 @@ class QemuProcess:
         while self._inherited:
             os.close(self._inherited.popitem()[1])
 
-    def _spawn(self, argv: list[str], *, pass_fds: Sequence[int] = ()) -> subprocess.Popen[bytes]:
+    def _spawn(
+        self, argv: list[str], *, pass_fds: Sequence[int], files: Sequence[str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Start QEMU, or with *files* a helper of it."""
+        helps = files is not None
         try:
             return launch(
                 argv,
                 pass_fds=pass_fds,
-                network_namespace=self._inert.needs_netns,
-                kvm=self._inert.accelerator == "kvm",
+                network_namespace=self._inert.needs_netns and not helps,
+                kvm=self._inert.accelerator == "kvm" and not helps,
+                files=self._inert.reads if files is None else files,
+                whole=self._whole,
+                runs_others=self._runs_others,
+                confined=self._confined,
             )
         except OSError as error:
             raise QemuError(f"cannot start {argv[0]}: {error}") from None
@@ -175,7 +204,8 @@ class QemuProcess:
             ours, theirs = socket.socketpair()
             with theirs:
                 command = [*helper, f"fd:{theirs.fileno()}"]
-                self._helpers.append(self._spawn(command, pass_fds=[theirs.fileno()]))
+                script = [word for word in helper[1:] if word.startswith("/")]
+                self._helpers.append(self._spawn(command, pass_fds=[theirs.fileno()], files=script))
             self._inherited[f"path={address}"] = ours.detach()
 
     def kill(self) -> None:
@@ -221,6 +251,16 @@ class QemuProcess:
         """Process id of QEMU itself, also when a starter script is its parent."""
         return self._pid
 
+    def thread(self, number: int) -> int:
+        """The id here of a thread that QEMU names by its id in its own namespace."""
+        for task in Path(f"/proc/{self._pid}/task").iterdir():
+            with contextlib.suppress(OSError, ValueError):
+                text = (task / "status").read_text(encoding="utf-8", errors="replace")
+                own = re.search(r"^NSpid:.*?(\d+)$", text, re.M)
+                if own is not None and int(own[1]) == number:
+                    return int(task.name)
+        return number
+
     @property
     def greeting(self) -> dict[str, Any]:
         """The ``QMP`` member of the greeting, with the version."""
@@ -264,10 +304,16 @@ class QemuProcess:
         """What it printed to stderr until now, without the program's name; the first 256 KiB."""
         text = bytes(self._stderr).decode("utf-8", "replace")
         lines = (_PREFIX.sub("", line) for line in text.splitlines() if line.strip())
-        unsaid = [_MONITOR]  # 11.1 warns of our -mon
+        unsaid = [_MONITOR, MARK]  # 11.1 warns of our -mon
         if self._inert.stand_in:
             unsaid.append(_OF_TCG)
         return tuple(line for line in lines if not any(text in line for text in unsaid))
+
+    @property
+    def confinement(self) -> Confinement:
+        """How it is confined, once it has started."""
+        lines = bytes(self._stderr).decode("utf-8", "replace").splitlines()
+        return Confinement.read(lines, sandbox=self._sandbox) or Confinement()
 
     # Inside
 

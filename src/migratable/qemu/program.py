@@ -15,6 +15,15 @@ from migratable.qemu import vmstate_dump
 from migratable.qemu.launch import answers
 from migratable.releases import QemuVersion
 
+SANDBOX = (
+    "-sandbox",
+    "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+)
+"""QEMU's own filter of system calls: it starts nothing and changes no rights."""
+_SANDBOXED = "\nsandbox"
+_silent: set[Path] = set()
+"""Programs that did not say what they are, in the life of this process."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
@@ -75,7 +84,7 @@ def was_started(command: Sequence[str]) -> bool:
 
 
 def _kept_release(command: Sequence[str]) -> Path:
-    return vmstate_dump.cache_folder() / f"{vmstate_dump.identity(command)}.version"
+    return vmstate_dump.cache_folder() / f"{vmstate_dump.identity(command)}.about"
 
 
 def program_release(command: Sequence[str], *, timeout: float = 20.0) -> QemuVersion | None:
@@ -83,14 +92,33 @@ def program_release(command: Sequence[str], *, timeout: float = 20.0) -> QemuVer
 
     :return: None when it does not say in time; its start will tell why.
     """
+    with contextlib.suppress(ValueError):
+        return QemuVersion.parse(_about(tuple(command), timeout))
+    return None
+
+
+def has_sandbox(command: Sequence[str], *, timeout: float = 20.0) -> bool:
+    """Was the program built with seccomp, for ``-sandbox``?"""
+    return _about(tuple(command), timeout).endswith(_SANDBOXED)
+
+
+def _about(command: tuple[str, ...], timeout: float) -> str:
+    """The first line of ``--version``, and whether it takes ``-sandbox``; empty without one."""
     path = _kept_release(command)
     with contextlib.suppress(OSError, ValueError):
-        return QemuVersion.parse(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8")
+    if path in _silent:
+        return ""
     try:
-        text = answers([*command, "--version"], timeout=timeout, limit=4096).stdout
-        version = QemuVersion.parse(text)
+        said = answers([*command, *SANDBOX, "--version"], timeout=timeout, limit=4096)
+        more = _SANDBOXED
+        if said.status:
+            said, more = answers([*command, "--version"], timeout=timeout, limit=4096), ""
+        QemuVersion.parse(said.stdout)
     except (OSError, ValueError):
-        return None
+        _silent.add(path)
+        return ""
+    text = said.stdout.splitlines()[0] + more
     with contextlib.suppress(OSError):  # no cache is no failure
-        vmstate_dump.keep(path, text.splitlines()[0].encode())
-    return version
+        vmstate_dump.keep(path, text.encode())
+    return text

@@ -103,22 +103,22 @@ def keep(path: Path, data: bytes) -> None:
 
 
 def _make(command: Sequence[str], machine: str, timeout: float) -> tuple[str, bool]:
-    with tempfile.TemporaryDirectory(prefix="migratable-") as folder:
-        path = Path(folder) / "vmstate.json"
+    descriptor = os.memfd_create("vmstate", os.MFD_CLOEXEC)
+    try:
         argv = [*command, "-machine", machine, "-nodefaults", "-display", "none"]
-        argv += ["-dump-vmstate", str(path)]
+        argv += ["-dump-vmstate", f"/proc/self/fd/{descriptor}"]
         try:
-            done = answers(argv, timeout=timeout)
+            done = answers(argv, timeout=timeout, pass_fds=[descriptor])
         except OSError as error:
             raise ProfileError(f"-dump-vmstate: {error}") from None
         if done.status is None:
             raise ProfileError(f"-dump-vmstate: no end within {timeout:g} seconds")
-        try:
-            with path.open("rb") as stream:
-                text = stream.read(_LIMIT).decode("utf-8", "replace")
-        except OSError:
-            said = done.stderr.strip().splitlines()
-            raise ProfileError(
-                f"-dump-vmstate gave no file: {said[-1:] or 'nothing said'}"
-            ) from None
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        with open(descriptor, "rb", closefd=False) as stream:
+            text = stream.read(_LIMIT).decode("utf-8", "replace")
+    finally:
+        os.close(descriptor)
+    if not text:
+        said = done.stderr.strip().splitlines()
+        raise ProfileError(f"-dump-vmstate gave no file: {said[-1:] or 'nothing said'}")
     return mend(text)

@@ -176,7 +176,11 @@ def observe(qemu: QemuProcess, quiet: InertCommandLine, seconds: float) -> Guest
     events: list[str] = []
     try:
         watch.threads = [
-            _Thread(index=int(cpu["cpu-index"]), tid=int(cpu["thread-id"]), path=cpu["qom-path"])
+            _Thread(
+                index=int(cpu["cpu-index"]),
+                tid=qemu.thread(int(cpu["thread-id"])),
+                path=cpu["qom-path"],
+            )
             for cpu in qemu.qmp("query-cpus-fast")
         ]
         for thread in watch.threads:

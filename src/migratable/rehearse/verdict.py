@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from migratable.check.verdict import source_facts
-from migratable.explain.failures import Failure, Line
+from migratable.explain.grouping import Failure, Line
 from migratable.explain.story import Explanation, Status, explain_failure
 from migratable.messages import Role, recognise
 from migratable.profile.collect import may_start_under_kvm

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from jinja2 import Environment, PackageLoader
 
 from migratable import __version__
@@ -11,9 +13,40 @@ from migratable.report.explain_text import SIDES
 LABELS = {
     "explained": "Failed",
     "warning": "Warning only",
-    "symptom": "Failed; the cause stands in another log",
+    "symptom": "Failed; another log holds the cause",
     "unknown": "Failed; the cause is unknown",
 }
+
+
+# What a reference names, and its page; the first that fits the whole of it.
+_PAGES = (
+    (re.compile(r"https?://\S+"), "{0}"),
+    (re.compile(r"QEMU issue (\d+)"), "https://gitlab.com/qemu-project/qemu/-/issues/{1}"),
+    (re.compile(r"QEMU ([0-9a-f]{7,40})"), "https://gitlab.com/qemu-project/qemu/-/commit/{1}"),
+    (re.compile(r"QEMU list (\d\S*)"), "https://lore.kernel.org/qemu-devel/?q={1}"),
+    (re.compile(r"Linux ([0-9a-f]{7,40})"), "https://git.kernel.org/torvalds/c/{1}"),
+    (re.compile(r"libvirt issue (\d+)"), "https://gitlab.com/libvirt/libvirt/-/issues/{1}"),
+    (re.compile(r"(?:RHBZ|bugzilla) ?#?(\d+)"), "https://bugzilla.redhat.com/{1}"),
+    (re.compile(r"(RHEL-\d+)"), "https://issues.redhat.com/browse/{1}"),
+    (re.compile(r"RH KB (\d+)"), "https://access.redhat.com/solutions/{1}"),
+    (re.compile(r"LP #?(\d+)"), "https://bugs.launchpad.net/bugs/{1}"),
+    (re.compile(r"Debian #?(\d+)"), "https://bugs.debian.org/{1}"),
+    (re.compile(r"suse KB (\d+)"), "https://support.scc.suse.com/s/kb/{1}"),
+    (re.compile(r"([\w.-]+/[\w.-]+)#(\d+)"), "https://github.com/{1}/issues/{2}"),
+    (re.compile(r"(CVE-\d{4}-\d+)"), "https://www.cve.org/CVERecord?id={1}"),
+)
+
+
+def page_of(reference: str) -> str:
+    """The address of what a reference names, "" when it names no page.
+
+    Only a reference of the catalogue is ever given here; the log's own text makes no link.
+    """
+    for pattern, address in _PAGES:
+        found = pattern.fullmatch(reference.strip())
+        if found:
+            return address.format(found[0], *found.groups())
+    return ""
 
 
 def render(report: Report, *, name: str) -> str:
@@ -26,5 +59,5 @@ def render(report: Report, *, name: str) -> str:
     )
     template = environment.get_template("explain.html.j2")
     return template.render(
-        report=report, name=name, labels=LABELS, sides=SIDES, version=__version__
+        page_of=page_of, report=report, name=name, labels=LABELS, sides=SIDES, version=__version__
     )

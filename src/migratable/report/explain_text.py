@@ -7,7 +7,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from migratable.explain.failures import Line
+from migratable.explain.grouping import Line
 from migratable.explain.story import Explanation, Report, Status
 
 _STATUS = {
@@ -20,7 +20,7 @@ SIDES = {
     "source": "the source",
     "destination": "the destination",
     "neither": "neither side",
-    "cannot tell": "cannot be told from this log",
+    "cannot tell": "unknown from this log",
 }
 MAX_CONTEXT = 12
 
@@ -33,8 +33,9 @@ def print_report(report: Report, console: Console, *, name: str) -> None:
     if not report.explanations and not report.suspicious:
         console.print(Text(f"No failed migration found in {name} ({report.lines:,} lines)."))
         return
-    if report.suspicious and not report.explanations:
-        console.print(_suspicious(report.suspicious, name))
+    if report.suspicious:
+        console.print(_suspicious(report.suspicious, name, alone=not report.explanations))
+    if not report.explanations:
         return
     total = sum(item.count for item in report.explanations)
     unknown = sum(item.status is Status.UNKNOWN for item in report.explanations)
@@ -53,7 +54,7 @@ def _explanation(item: Explanation, number: int, total: int) -> RenderableType:
     if total > 1:
         head.append(f"{number} of {total}  ", style="dim")
     head.append(label, style=style)
-    place = f"  line {item.number:,}"
+    place = f"  {item.log}, line {item.number:,}" if item.log else f"  line {item.number:,}"
     if item.count > 1:
         place += f", {item.count:,} times, last at line {item.last:,}"
     head.append(place, style="dim")
@@ -62,41 +63,52 @@ def _explanation(item: Explanation, number: int, total: int) -> RenderableType:
     rows.add_column(overflow="fold")
     rows.add_row("", Text(item.line, style="cyan", overflow="fold"))
     rows.add_row("", "")
-    rows.add_row("means", Text(item.meaning))
+    rows.add_row("Means", Text(item.meaning))
     for detail in item.details:
         rows.add_row("", Text(f"- {detail}"))
     for case in item.cases:
         text = Text(f"{case.title} ", style="")
         text.append(f"({case.certainty})", style="dim")
-        rows.add_row("known", text)
+        rows.add_row("Known", text)
         rows.add_row("", Text(case.explanation))
         if case.releases:
             rows.add_row("", Text(f"Seen: {case.releases}"))
         if case.now and case.now != item.now:
             rows.add_row("", Text(f"If it is this: {case.now}"))
-    rows.add_row("at fault", Text(SIDES[str(item.side)]))
+    rows.add_row("At fault", Text(SIDES[str(item.side)]))
     if item.rule:
-        rows.add_row("rule", Text(item.rule))
+        rows.add_row("Rule", Text(item.rule))
     if item.now:
-        rows.add_row("now", Text(item.now))
+        rows.add_row("Fix now", Text(item.now))
     if item.ever:
-        rows.add_row("for ever", Text(item.ever))
+        rows.add_row("Prevent", Text(item.ever))
     if item.proof:
-        rows.add_row("proof", Text(item.proof, style="green"))
+        rows.add_row("Verify", Text(item.proof, style="green"))
     if item.references:
-        rows.add_row("see", Text(", ".join(item.references)))
-    if item.status is Status.UNKNOWN:
+        rows.add_row("See", Text(", ".join(item.references)))
+    for line in item.unknown[:MAX_CONTEXT] if item.status is not Status.UNKNOWN else ():
+        rows.add_row("Not known", Text(_placed(line), style="magenta"))
+    story = len({line.log for line in item.lines}) > 1
+    if item.status is Status.UNKNOWN or story:
         for line in (*item.unknown, *item.lines)[:MAX_CONTEXT]:
-            rows.add_row("raw", Text(f"{line.number}: {line.text}", style="dim"))
+            rows.add_row("Story" if story else "Raw", Text(_placed(line), style="dim"))
     return Group(head, Padding(rows, (0, 0, 0, 2)))
 
 
-def _suspicious(lines: tuple[Line, ...], name: str) -> RenderableType:
-    parts: list[RenderableType] = [
-        Text(f"No known message of a failed migration in {name}; these lines are unknown:")
-    ]
+def _placed(line: Line) -> str:
+    return f"{line.log + ':' if line.log else ''}{line.number}: {line.text}"
+
+
+def _suspicious(lines: tuple[Line, ...], name: str, *, alone: bool) -> RenderableType:
+    """Lines that nothing recognised; beside failures, those of QEMU come first."""
+    if alone:
+        head = f"No known message of a failed migration in {name}; these lines are unknown:"
+    else:
+        head = "Lines that look like errors and are not known:"
+        lines = tuple(sorted(lines, key=lambda line: not line.qemu))
+    parts: list[RenderableType] = [Text(head)]
     parts += [
-        Padding(Text(f"{line.number}: {line.text}", style="cyan", overflow="fold"), (0, 0, 0, 2))
+        Padding(Text(_placed(line), style="cyan", overflow="fold"), (0, 0, 0, 2))
         for line in lines[:MAX_CONTEXT]
     ]
     if len(lines) > MAX_CONTEXT:

@@ -7,8 +7,11 @@ registers of features whose subsections came (`cpu/avx512`, `cpu/pkru`, `cpu/xss
 up in the CPUID words of the destination's CPU. When the source is a profile, or its profile is
 known, all of its CPUID words are compared.
 
-A feature that leaves no trace in the state (AES, SSE4, BMI) is seen in the second way only. Under
-KVM the destination's processor and kernel decide, and nothing is compared.
+A feature that leaves no trace in the state (AES, SSE4, BMI) is seen in the second way only. A
+destination for KVM is compared when its profile was taken under KVM: then the words are what its
+processor and kernel leave of the CPU model. The profile has the host's own facts too, so it is said
+which features the host lacks and which only the CPU model of the command line, and which models the
+host (and the source's host, where its facts are known) has whole.
 
 ## Why QEMU loads it all the same
 
@@ -39,6 +42,8 @@ from migratable.check.events import StreamLoaded
 from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
 from migratable.check.state import LoadedState
+from migratable.facts.kvm import LIBVIRT_NAMES
+from migratable.profile.host_kvm import CpuModel, HostKvm
 from migratable.profile.model import Profile
 from migratable.profile.tables import Vmsd
 from migratable.releases import QemuVersion
@@ -100,11 +105,11 @@ _REGISTERS: dict[str, tuple[str, tuple[tuple[int, str, str], ...]]] = {
 def check(event: StreamLoaded) -> Iterator[Problem]:
     """What is in use, then what else the source's CPU has."""
     profile = event.profile
-    if profile.target not in _X86 or not profile.cpu_features or profile.wants_kvm:
+    if profile.target not in _X86 or not _is_known(profile):
         return
     here = x86_features.features(profile.cpu_features)
     there = None
-    if event.origin is not None and event.origin.cpu_features and not event.origin.wants_kvm:
+    if event.origin is not None and _is_known(event.origin):
         there = x86_features.features(event.origin.cpu_features)
     used: dict[str, str] = {}
     for cpu in event.cpus:
@@ -117,22 +122,75 @@ def check(event: StreamLoaded) -> Iterator[Problem]:
             f"the guest uses processor features that the destination's CPU does not have: {words}",
             profile,
             tuple(used),
+            event.origin,
         )
     lost = x86_features.decisive((there or frozenset()) - here - used.keys())
     if lost:
         yield _problem(
-            f"the destination's CPU lacks what the source's has: {', '.join(lost)}", profile, lost
+            f"the destination's CPU lacks what the source's has: {', '.join(lost)}",
+            profile,
+            lost,
+            event.origin,
         )
 
 
-def _problem(summary: str, profile: Profile, names: tuple[str, ...]) -> Problem:
+def _is_known(profile: Profile) -> bool:
+    """Are the CPUID words those of the real machine, and not of TCG in its place?"""
+    return bool(profile.cpu_features) and not profile.stand_in
+
+
+def _on_kvm(profile: Profile, names: tuple[str, ...], origin: Profile | None) -> Iterator[str]:
+    """Who lacks the features, their names for libvirt, and the models that would do."""
+    host = profile.host_kvm
+    if host is None or not host.cpuid:
+        return
+    has = x86_features.features(host.feature_words)
+    lacking = [name for name in names if name not in has]
+    if lacking:
+        yield f"The destination's processor and kernel ({host.kernel}) lack: {', '.join(lacking)}."
+    model = [name for name in names if name in has]
+    if model:
+        added = ",".join(f"{name}=on" for name in model)
+        yield f"Only its CPU model lacks: {', '.join(model)} (-cpu {profile.cpu_model},{added})."
+    other = [f"{LIBVIRT_NAMES[name]} for {name}" for name in names if name in LIBVIRT_NAMES]
+    if other:
+        yield f"libvirt's names: {', '.join(other)}."
+    models = _whole(host)
+    both = origin.host_kvm if origin is not None else None
+    if both is not None and both.models:
+        known = _whole(both)
+        models = {name: size for name, size in models.items() if name in known}
+    if lacking and models:
+        most = max(models.values())
+        best = sorted(name for name, size in models.items() if size == most)
+        hosts = "both hosts have" if both is not None else "the destination's host has"
+        yield f"The largest CPU model that {hosts} whole, for a new start: {' or '.join(best)}."
+
+
+def _whole(host: HostKvm) -> dict[str, int]:
+    """Models of which the host lacks nothing, with the number of their features."""
+    return {
+        name: len(one.features)
+        for name, one in host.models.items()
+        if one.features and not one.unavailable
+    }
+
+
+def _problem(
+    summary: str, profile: Profile, names: tuple[str, ...], origin: Profile | None
+) -> Problem:
     return Problem(
         rule=RULE.id,
         refuses=False,
         severity=Severity.ENDANGERS,
         summary=summary,
-        explanation="QEMU compares no CPUID: it loads the guest without a word, and the next "
-        f"instruction of that kind is invalid on this {profile.cpu_model or 'CPU'}.",
+        explanation=" ".join(
+            [
+                "QEMU compares no CPUID: it loads the guest without a word, and the next "
+                f"instruction of that kind is invalid on this {profile.cpu_model or 'CPU'}.",
+                *_on_kvm(profile, names, origin),
+            ]
+        ),
         facts={"device": "cpu", "features": names},
     )
 
@@ -150,7 +208,15 @@ def _used(cpu: LoadedState, here: frozenset[str]) -> Iterator[tuple[str, str]]:
             yield any_of[0], subsection
 
 
-def _point(xcr0: int, ecx: int, origin: int | None = None) -> StreamLoaded:
+def _point(
+    xcr0: int,
+    ecx: int,
+    origin: int | None = None,
+    *,
+    accelerator: str = "tcg",
+    host: HostKvm | None = None,
+    wants_kvm: bool = False,
+) -> StreamLoaded:
     def profile(word: int) -> Profile:
         words = {"cpuid-input-eax": 1, "cpuid-register": "ECX", "features": word}
         return Profile(
@@ -159,6 +225,9 @@ def _point(xcr0: int, ecx: int, origin: int | None = None) -> StreamLoaded:
             target="x86_64",
             cpu_model="Haswell-noTSX",
             cpu_features=(words,),
+            accelerator=accelerator,
+            wants_kvm=wants_kvm,
+            host_kvm=host,
         )
 
     vmsd = Vmsd(name="cpu", version=12, minimum=11)
@@ -171,6 +240,15 @@ def _point(xcr0: int, ecx: int, origin: int | None = None) -> StreamLoaded:
     )
 
 
+_HOST = HostKvm(
+    kernel="6.1",
+    cpuid=((1, 0, 0, 0, 0, 1 << 1, 0),),
+    models={
+        "Nehalem": CpuModel(features=("a", "b")),
+        "kvm64": CpuModel(features=("a",)),
+        "Haswell": CpuModel(unavailable=("aes",)),
+    },
+)
 RULE = Rule(
     id="cpu-features",
     severity=Severity.ENDANGERS,
@@ -179,6 +257,11 @@ RULE = Rule(
     examples=(
         refuses(_point(7, 0), "avx (XCR0.AVX)"),
         refuses(_point(3, 0, 1 << 25), "lacks what the source's has: aes"),
+        refuses(
+            _point(3, 0, 1 << 25 | 1 << 1, accelerator="kvm", wants_kvm=True, host=_HOST),
+            "lacks what the source's has: aes, pclmulqdq",
+        ),
+        loads(_point(3, 0, 1 << 25, wants_kvm=True)),
         loads(_point(7, 1 << 28)),
         loads(_point(3, 0)),
     ),

@@ -214,7 +214,7 @@ def _tables(event: StreamLoaded, origin: LoaderTables, here: LoaderTables) -> It
 
 def _possible(subsection: str, origin: Profile | None) -> bool:
     """Whether the source's CPU has what a subsection is for, when that can be told."""
-    if origin is None or not origin.cpu_features or origin.wants_kvm:
+    if origin is None or not origin.cpu_features or origin.stand_in:
         return True
     needed = x86_features.SENT_FOR.get(subsection)
     if needed is None:

@@ -131,7 +131,9 @@ def reads(work: Work, name: str) -> str | None:
     if not name or _is_private(work, name):
         return name
     if is_regular(name):
-        return os.path.abspath(name)  # noqa: PTH100 -- links stay as they are
+        full = os.path.abspath(name)  # noqa: PTH100 -- links stay as they are
+        work.reads.add(full)
+        return full
     return None if "/" in name or os.path.lexists(name) else name
 
 
@@ -319,7 +321,9 @@ def _folder(work: Work, option: Option) -> list[Option]:
                 raise option.error("a folder with too many files")
             if not (entry.is_file() or entry.is_dir() or not Path(entry.path).exists()):
                 raise option.error(f"{entry.name} in it is neither a file nor a folder")
-    return [_with(option, os.path.abspath(value))]  # noqa: PTH100 -- links stay as they are
+    full = os.path.abspath(value)  # noqa: PTH100 -- links stay as they are
+    work.reads.add(full)
+    return [_with(option, full)]
 
 
 _CHECKS: dict[str, Callable[[Work, Option], list[Option]]] = {

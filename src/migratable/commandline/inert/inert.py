@@ -35,6 +35,7 @@ class InertCommandLine:
     :ivar needs_netns: start it in a private user and network namespace (its taps are made there).
     :ivar qmp_path: where its QMP socket will be.
     :ivar files: private files to create first, with sizes; they hold zeros.
+    :ivar reads: files and folders of the host that it will read, by their full names.
     :ivar helpers: commands to start first and to end with it (a stand-in TPM).
         Each makes the socket that is its last word.
     :ivar accelerator: that it is started under, ``kvm`` or ``tcg``.
@@ -58,6 +59,7 @@ class InertCommandLine:
     unchecked: list[str] = field(default_factory=list)
     needs_netns: bool = False
     files: Mapping[Path, int] = field(default_factory=dict)
+    reads: tuple[str, ...] = ()
     helpers: tuple[tuple[str, ...], ...] = ()
     accelerator: str = "tcg"
     why_not_kvm: str = ""
@@ -229,6 +231,7 @@ def inert(
         unchecked=work.unchecked,
         needs_netns=work.needs_netns,
         files=work.files,
+        reads=tuple(sorted(work.reads)),
         helpers=tuple(tuple(helper) for helper in work.helpers),
         accelerator=accel,
         why_not_kvm=why_not_kvm,

@@ -23,6 +23,7 @@ class Work:
     :ivar strict: options of the host's side that the release lacks stay, for it to refuse.
     :ivar stays: such an option is there and stays.
     :ivar files: private files to create, with their sizes; they hold zeros.
+    :ivar reads: files and folders of the host that QEMU will read, by their full names.
     :ivar assumed_sizes: bytes that images got that are not here and whose size nothing says.
     :ivar assumed_blocks: RAM blocks whose size so is a guess, and why.
     :ivar assumed_sections: last parts of idstrs whose layout so is a guess, and why.
@@ -42,6 +43,7 @@ class Work:
     notes: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
     files: dict[Path, int] = field(default_factory=dict)
+    reads: set[str] = field(default_factory=set)
     helpers: list[list[str]] = field(default_factory=list)
     removed_devices: set[str] = field(default_factory=set)
     removed_drivers: list[tuple[str, str]] = field(default_factory=list)

@@ -1,0 +1,249 @@
+"""The lines of one failed migration: where it begins, and where it ends.
+
+A failure ends at its closing line, at a new start of QEMU, at a gap in time, and where libvirt or a
+manager refused before QEMU was started and QEMU's own lines follow.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from migratable.explain.logs import Piece, seconds
+from migratable.messages.catalogue import Role
+from migratable.messages.recognise import Match, recognise
+
+NEAR = 400
+MAX_LINES = 60
+# Lines of one failure that are further apart belong to two: QEMU prints the cause, its place and
+# the closing line at once, managers give up within this time.
+GAP_SECONDS = 300.0
+
+_QEMU_VERSION = re.compile(
+    r"qemu version: ?(\d+\.\d+(?:\.\d+)?)|QEMU emulator version (\d+\.\d+\S*)"
+)
+# What QEMU also prints and what has nothing to do with a failure.
+HARMLESS = re.compile(
+    r"terminating on signal|is deprecated|warning: |char device redirected|"
+    r"TCG doesn't support requested feature|info: |-name guest=|QEMU waiting for connection|"
+    r"qxl_send_events|spice-server|VNC server running"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A line of the log that belongs to a failure.
+
+    :ivar number: line in the input, counted from 1.
+    :ivar text: what its program wrote, without JSON or escapes around it.
+    :ivar stream: what tells one process's lines from another's in a mixed log.
+    :ivar log: name of the log, "" when there is only one.
+    """
+
+    number: int
+    text: str
+    time: str = ""
+    qemu: bool = False
+    stream: str = ""
+    log: str = ""
+    matches: tuple[Match, ...] = ()
+
+
+@dataclass(slots=True, kw_only=True)
+class Failure:
+    """The lines of one failed migration (or of several with the same cause).
+
+    :ivar programs: log, QEMU's version and machine type of each log, when there are several.
+    """
+
+    stream: str
+    lines: list[Line] = field(default_factory=list)
+    unrecognised: list[Line] = field(default_factory=list)
+    closed: bool = False
+    count: int = 1
+    first: int = 0
+    last: int = 0
+    qemu_version: str = ""
+    machine: str = ""
+    guest: str = ""
+    programs: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def has(self, *roles: Role) -> bool:
+        """Is there a message of one of these roles?"""
+        return any(match.message.role in roles for line in self.lines for match in line.matches)
+
+    @property
+    def matches(self) -> list[tuple[Line, Match]]:
+        """All messages with their lines, in order."""
+        return [(line, match) for line in self.lines for match in line.matches]
+
+
+# Texts that other programs print as well; in a long log they count only beside QEMU or migration.
+_GENERIC_GROUPS = frozenset(
+    {
+        "start", "protocol", "source", "libvirt", "managers", "channels", "blockers", "internals",
+        "around", "refusals",
+    }
+)  # fmt: skip
+_ABOUT_VMS = re.compile(r"qemu|kvm|libvirt|migrat|virt-|\bVM\b|\bdomain\b|guest", re.IGNORECASE)
+
+
+@dataclass(slots=True)
+class Grouper:
+    """Consumes recognised lines and yields failures when they are complete.
+
+    :ivar strict: in long logs, generic texts need a word about virtual machines beside them.
+    """
+
+    strict: bool = False
+
+    open: dict[str, Failure] = field(default_factory=dict)
+    recent: Failure | None = None
+    version: str = ""
+    machine: str = ""
+    guest: str = ""
+
+    def add(self, number: int, piece: Piece, before: list[Line]) -> Iterator[Failure]:
+        """Take one line; *before* are the lines in front of it that nothing recognised."""
+        version = _QEMU_VERSION.search(piece.text)
+        if version:
+            self.version = version[1] or version[2]
+        matches = recognise(piece.text)
+        roles = {match.message.role for match in matches}
+        if roles <= {Role.CONTEXT}:
+            return
+        if all(match.message.rank <= -2 for match in matches) and not piece.qemu:
+            return
+        line = Line(
+            number=number,
+            text=piece.text,
+            time=piece.time,
+            qemu=piece.qemu,
+            stream=piece.stream,
+            matches=tuple(match for match in matches if match.message.role != Role.CONTEXT),
+        )
+        yield from self._expire(number, line)
+        if (
+            self.strict
+            and not piece.qemu
+            and all(match.message.group in _GENERIC_GROUPS for match in matches)
+            and not _ABOUT_VMS.search(piece.text)
+        ):
+            return
+        failure = self._failure_for(piece.stream, line, roles)
+        if failure is None:
+            failure = Failure(
+                stream=piece.stream,
+                first=number,
+                qemu_version=self.version,
+                machine=self.machine,
+                guest=self.guest,
+            )
+            for old in list(self.open.values()):
+                if old.stream == piece.stream:
+                    yield self._finish(old)
+            self.open[piece.stream] = failure
+        for earlier in before:
+            if earlier.matches and earlier.qemu:
+                failure.lines.append(earlier)
+            elif earlier.qemu and not HARMLESS.search(earlier.text):
+                failure.unrecognised.append(earlier)
+        if len(failure.lines) < MAX_LINES:
+            failure.lines.append(line)
+        failure.last = number
+        # A chain (10.2 on) that ends in a colon was broken there; the rest of it follows.
+        goes_on = piece.text.endswith(":")
+        failure.closed = failure.closed or (Role.CLOSING in roles and not goes_on)
+        self.recent = failure
+
+    def _failure_for(self, stream: str, line: Line, roles: set[Role]) -> Failure | None:
+        failure = self.open.get(stream)
+        news = roles & {Role.CAUSE, Role.WHERE, Role.WARNING}
+        if roles <= {Role.SYMPTOM, Role.CONTEXT} and not news:
+            return failure or self.recent_open(line.number)
+        if failure is None:
+            candidate = self.recent_open(line.number)
+            if candidate and (_repeats(candidate, line) or not candidate.has(*TELLING)):
+                return candidate
+            return None
+        if not failure.closed or _repeats(failure, line):
+            return failure
+        return None
+
+    def recent_open(self, number: int) -> Failure | None:
+        """The failure that was written to last, when it is near and not finished."""
+        recent = self.recent
+        if recent is not None and number - recent.last <= NEAR and recent in self.open.values():
+            return recent
+        return None
+
+    def new_start(self) -> Iterator[Failure]:
+        """QEMU is started, or an attempt begins: a failure that is told has ended."""
+        for old in list(self.open.values()):
+            if not old.stream and old.has(*TELLING):
+                yield self._finish(old)
+
+    def _expire(self, number: int, line: Line) -> Iterator[Failure]:
+        for old in list(self.open.values()):
+            if (
+                number - old.last > NEAR
+                or _apart(old.lines[-1], line)
+                or (line.stream == old.stream and _refused_before(old) and _loads(line))
+            ):
+                yield self._finish(old)
+
+    def _finish(self, failure: Failure) -> Failure:
+        del self.open[failure.stream]
+        return failure
+
+    def finish(self) -> Iterator[Failure]:
+        """At the end of the input: what is still open."""
+        for failure in list(self.open.values()):
+            yield self._finish(failure)
+
+
+TELLING = (Role.CAUSE, Role.WHERE, Role.WARNING, Role.CLOSING)
+
+
+def _apart(before: Line, after: Line) -> bool:
+    """Are two lines too far apart in time to belong to one failure?"""
+    first, second = seconds(before.time), seconds(after.time)
+    if first is None or second is None or first[1] != second[1]:
+        return False  # of different clocks, or without a time
+    return abs(second[0] - first[0]) > GAP_SECONDS
+
+
+# What libvirt and the managers refuse for before a QEMU is started on the destination.
+_BEFORE_THE_START = frozenset({"cpu-features", "management", "storage", "configuration"})
+
+
+_OF_THE_LOAD = frozenset({"loader", "ram", "devices"})
+
+
+def _refused_before(failure: Failure) -> bool:
+    """Did libvirt or a manager refuse, and has QEMU said nothing?"""
+    causes = [m.message for _, m in failure.matches if m.message.role is Role.CAUSE]
+    return (
+        bool(causes)
+        and not any(line.qemu for line in failure.lines)
+        and all(
+            cause.program not in ("QEMU", "derived") and cause.rule in _BEFORE_THE_START
+            for cause in causes
+        )
+    )
+
+
+def _loads(line: Line) -> bool:
+    """Is this a line of a QEMU that has read a part of the stream?"""
+    return line.qemu and any(
+        match.message.program == "QEMU" and match.message.group in _OF_THE_LOAD
+        for match in line.matches
+    )
+
+
+def _repeats(failure: Failure, line: Line) -> bool:
+    """Does the line only say again what the failure already holds?"""
+    known = {(match.message.id, tuple(match.params.items())) for _, match in failure.matches}
+    news = [match for match in line.matches if match.message.role in TELLING]
+    return all((match.message.id, tuple(match.params.items())) in known for match in news)

@@ -1,0 +1,155 @@
+"""An oracle that does not read our code: strace sees what hostile command lines make QEMU do."""
+
+import hashlib
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY, Lab
+from tests.hostile import FILES
+
+pytestmark = [pytest.mark.real, pytest.mark.slow]
+COUNT = int(os.environ.get("MIGRATABLE_HOSTILE", "25"))
+SEED = int(os.environ.get("MIGRATABLE_HOSTILE_SEED", "1"))
+PROGRAMS = [
+    *(("5.2", "x86_64"), ("7.2", "x86_64"), ("10.0", "x86_64"), ("11.1", "x86_64")),
+    *(("10.0", "ppc64"), ("11.1", "aarch64"), ("7.2", "s390x")),
+]
+TRACED = "open,openat,openat2,creat,connect,listen,execve,execveat,truncate,rename,unlink,link"
+# What may be opened for writing: devices, a user namespace's maps, private files (memfd).
+WRITABLE = re.compile(
+    r"/dev/(?:null|zero|full|u?random|kvm|net/tun|tty)|/proc/(?:self|\d+)/(?:setgroups|[ug]id_map)"
+    r"|/proc/self/fd/\d+"
+)
+CALL = re.compile(r"^(?:\d+\s+)?(\w+)\((.*)$")
+NAME = re.compile(r'"((?:[^"\\]|\\.)*)"')
+
+
+def violations(trace: str, *, runs: set[str], cache: str) -> list[str]:
+    """Lines of the trace that are outside the list."""
+    found = []
+    for line in trace.splitlines():
+        call = CALL.match(line)
+        if call is None:
+            continue
+        kind, rest = call.groups()
+        name = NAME.search(rest)
+        path = name[1] if name else ""
+        if kind in {"execve", "execveat"}:
+            bad = path not in runs
+        elif kind in {"connect", "listen"}:
+            bad = True
+        elif kind in {"open", "openat", "openat2", "creat"}:
+            writes = kind == "creat" or re.search(r"O_(?:WRONLY|RDWR|CREAT|TRUNC)", rest)
+            bad = bool(writes) and not WRITABLE.fullmatch(path) and not path.startswith(cache)
+        else:
+            bad = not path.startswith(cache)
+        if bad:
+            found.append(line)
+    return found
+
+
+def test_the_oracle_sees() -> None:
+    trace = (
+        '12 openat(AT_FDCWD, "/etc/x", O_RDONLY|O_CLOEXEC) = 3\n'
+        '12 openat(AT_FDCWD, "/dev/null", O_RDWR) = 3\n'
+        '12 openat(AT_FDCWD, "notes.txt", O_RDWR|O_CREAT, 0644) = 3\n'
+        "12 listen(3, 1) = 0\n"
+        '12 connect(3, {sa_family=AF_UNIX, sun_path="/x"}, 110) = 0\n'
+        '12 execve("/bin/sh", ["sh"], 0x7 /* 1 var */) = 0\n'
+        '12 execve("/x/script", ["x"], 0x7 /* 1 var */) = 0\n'
+    )
+    found = violations(trace, runs={"/bin/sh"}, cache="/cache/")
+    assert [re.findall(r"\w+", line)[1] for line in found] == [
+        "openat",
+        "listen",
+        "connect",
+        "execve",
+    ]
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES}
+
+
+def _runs(command: list[str]) -> set[str]:
+    """The starter of a lab program, its shell and what it becomes."""
+    text = Path(command[0]).read_text("utf-8", "replace")
+    return {
+        sys.executable,
+        command[0],
+        os.path.realpath("/bin/sh"),
+        "/bin/sh",
+        *(word for word in re.findall(r"^exec (\S+)", text, re.M)),
+    }
+
+
+@pytest.mark.parametrize(("release", "target"), PROGRAMS)
+def test_no_line_writes_connects_listens_or_runs(
+    release: str, target: str, lab: Lab, tmp_path: Path
+) -> None:
+    strace = shutil.which("strace")
+    if strace is None:
+        pytest.skip("strace is not here")
+    command = lab(release, target).command
+    folder, cache, trace = tmp_path / "named", tmp_path / "cache", tmp_path / "trace"
+    folder.mkdir()
+    cache.mkdir()
+    for name in FILES:
+        (folder / name).write_bytes(f"{name}\n".encode() * 1000)
+    script = folder / "script"
+    script.write_text(f"#!/bin/sh\necho > {folder}/mark\n")
+    script.chmod(0o755)
+    os.mkfifo(folder / "fifo")
+    before = _hashes(folder)
+    accepted: list[object] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def accept() -> None:
+            while True:
+                try:
+                    accepted.append(listener.accept())
+                except OSError:
+                    return
+
+        threading.Thread(target=accept, daemon=True).start()
+        port = listener.getsockname()[1]
+        done = subprocess.run(
+            [
+                *(strace, "-f", "-qq", "--seccomp-bpf", "-s", "512", "-e", f"trace={TRACED}"),
+                *("-e", "status=successful", "-o", str(trace), sys.executable, "-B", "-m"),
+                *("tests.hostile_run", str(folder), str(SEED), str(COUNT), release, target),
+                str(port),
+            ],
+            cwd=folder,
+            env={
+                **os.environ,
+                "MIGRATABLE_CACHE": str(cache),
+                "PYTHONPATH": f"{REPOSITORY / 'src'}:{REPOSITORY}",
+                "TMPDIR": str(cache),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        listener.shutdown(socket.SHUT_RDWR)
+    assert done.returncode == 0, done.stderr[-2000:]
+    started, refused = map(int, done.stdout.split())
+    assert started + refused == COUNT
+    assert started > COUNT // 4  # else it would say nothing
+    text = trace.read_text("utf-8", "replace")
+    assert text.count("execve(") > COUNT
+    bad = violations(text, runs=_runs(command), cache=str(cache))
+    config = re.compile(rf'"{folder}/config-\d+"')  # the generator's own
+    assert [line for line in bad if not config.search(line)] == []
+    assert accepted == []
+    assert _hashes(folder) == before
+    there = {path.name for path in folder.iterdir() if not path.name.startswith("config-")}
+    assert there == {*FILES, "script", "fifo"}
