@@ -21,7 +21,7 @@ folder = sys.argv[1]
 sys.path.insert(0, folder)
 if sys.version_info < (3, 11):
     sys.path.append(folder + "/before-3.11")
-from migratable.hosts import compat
+from migratable import compat
 compat.install()
 skipped = ("launcher.py", "launch.py", "tpm_stand_in.py", "bootstrap.py", "__main__.py")
 for root, _, files in os.walk(folder + "/migratable"):
@@ -88,6 +88,24 @@ def test_every_module_is_imported_by(number: str, unpacked: Path) -> None:
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[1].startswith(number)
+
+
+@pytest.mark.parametrize("number", ["3.9", "3.10"])
+def test_the_launcher_starts_programs_under(number: str, unpacked: Path) -> None:
+    """It runs in an interpreter of its own, confines itself and becomes the program."""
+    found = [one for one in old_pythons() if _runs(one, number)]
+    if not found:
+        pytest.skip(f"Python {number} is not on this machine")
+    code = (
+        "import sys; sys.path[:0] = [sys.argv[1], sys.argv[1] + '/before-3.11']\n"
+        "from migratable import compat; compat.install()\n"
+        "from migratable.qemu.launch import answers\n"
+        "done = answers(['echo', 'started'], timeout=60)\n"
+        "print(done.stdout, done.stderr, done.status)"
+    )
+    words = [found[0], "-I", "-B", "-c", code, str(unpacked)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["started", "0"], done
 
 
 def test_the_bundle_is_small_and_always_the_same() -> None:
