@@ -9,6 +9,7 @@ they are; the code behind them is not read. What the lab's builds have was gone 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from array import array
@@ -18,6 +19,7 @@ from pathlib import Path
 from migratable.campaign.process import Qemu
 from migratable.facts.code import HOOKS, TESTS, fact_of_field
 from migratable.lab import installed
+from migratable.lab.releases import WHEELS
 from migratable.profile.memory.image import Image
 from migratable.profile.memory.layout import find_handlers, find_layout
 from migratable.profile.memory.probe import Layout, Probe
@@ -58,7 +60,7 @@ def descriptions(memory: ProcessMemory, layout: Layout, image: Image) -> Iterato
                 yield address
 
 
-def read(command: list[str], machine: str, arch: str) -> tuple[str, list[Vmsd]]:
+def read(command: list[str], machine: str, arch: str) -> tuple[str, tuple[str, ...], list[Vmsd]]:
     """The build-id of a program, and all descriptions in it and its modules."""
     words = ["-S", "-M", machine, "-display", "none", "-nodefaults"]
     if arch in _EEPROM:  # the only description that is made at run time
@@ -80,21 +82,32 @@ def read(command: list[str], machine: str, arch: str) -> tuple[str, list[Vmsd]]:
             for address in descriptions(memory, layout, image):
                 reader.probe(address)
             reader.settle_types()
-            return image.build_id, reader.vmsds
+            return image.build_id, image.digests(), reader.vmsds
+
+
+def sha256(path: Path) -> str:
+    """The file's digest."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def main() -> None:
     """Write both files."""
-    builds: list[tuple[str, str, str, str]] = []
+    builds: list[tuple[str, str, str, str, str]] = []
+    modules: dict[str, set[str]] = {}
     hooks: dict[str, dict[str, set[str]]] = {}
     tests: dict[str, dict[str, set[str]]] = {}
     releases: list[str] = []
     for program in installed(system=False):
-        if program.arch not in MACHINES:
+        if program.arch not in MACHINES or program.release in WHEELS:
             continue
-        build, vmsds = read(list(program.command), MACHINES[program.arch], program.arch)
+        build, digests, vmsds = read(list(program.command), MACHINES[program.arch], program.arch)
         print(program.release, program.arch, build, len(vmsds), file=sys.stderr)
-        builds.append((program.release, program.arch, program.version.package, build))
+        builds.append((program.release, program.arch, program.version.package, build, digests[0]))
+        tree = program.path.parents[1] / "root"
+        modules[program.version.package] = {
+            sha256(path) for path in tree.glob("usr/lib/*-linux-gnu*/qemu/*.so")
+        }
         if program.release not in releases:
             releases.append(program.release)
         for vmsd in vmsds:
@@ -118,12 +131,17 @@ def main() -> None:
     text = json.dumps(document, separators=(",", ":"), ensure_ascii=True)
     (FACTS / "code.json").write_text(text.replace('},"', '},\n"') + "\n", encoding="utf-8")
     lines = [
-        "# Builds whose code was gone through, by the GNU build-id of their program: the lab's.",
-        "# Written by tools/write_code_facts.py.",
+        "# Builds whose code was gone through (the lab's): GNU build-id of a program, SHA-256 of",
+        "# its file; SHA-256 of the modules. Written by tools/write_code_facts.py.",
         "",
+        "[programs]",
     ]
-    for release, arch, package, build in sorted(builds):
-        lines.append(f'{build} = ["{release}", "{arch}", "{package}"]')
+    for release, arch, package, build, digest in sorted(builds):
+        lines.append(f'{build} = ["{release}", "{arch}", "{package}",\n  "{digest}"]')
+    lines += ["", "[modules]"]
+    for package, found in sorted(modules.items()):
+        if found:
+            lines += [f'"{package}" = [', *(f'  "{one}",' for one in sorted(found)), "]"]
     (FACTS / "builds.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from migratable.check import check
-from migratable.check.baseline import Destination
+from migratable.check.baseline import Baseline
 from migratable.errors import StreamError
 from migratable.profile import bundled
 from migratable.stream import Stream, read, write
@@ -38,10 +38,10 @@ def example() -> bytes:
 
 
 @cache
-def destination(name: str) -> Destination:
+def destination(name: str) -> Baseline:
     found = bundled.load(name)
     assert found.loader is not None
-    return Destination(found, found.loader)
+    return Baseline(found, found.loader)
 
 
 def consistent(verdict: Verdict) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from migratable.check import check, not_started
-from migratable.check.baseline import Destination
+from migratable.check.baseline import Baseline
 from migratable.errors import DestinationStartError
 from migratable.profile.collect import collect
 from migratable.profile.model import Profile
@@ -75,7 +75,7 @@ def test_own_stream(machine: str, release: str, lab: Lab) -> None:
     except DestinationStartError as error:
         pytest.skip(f"QEMU {release} does not start this {machine}: {error.stderr[-1]}")
     assert own.loader is not None
-    destination = Destination(own, own.loader)
+    destination = Baseline(own, own.loader)
     stream = destination.stream
     assert stream is not None
     sections = {(one.idstr, one.instance_id) for one in stream.sections if one.kind in _WHOLE}
@@ -83,8 +83,8 @@ def test_own_stream(machine: str, release: str, lab: Lab) -> None:
     for handler in own.loader.handlers:
         if handler.vmsd is None or (handler.idstr, handler.instance_id) not in sections:
             continue
-        found = destination.own(handler)
-        assert not found.why, handler.idstr
+        found = destination.section(handler)
+        assert not found.unexamined, handler.idstr
         assert found.consumed == found.size, handler.idstr
         followed.add((handler.idstr, handler.instance_id))
     old_style = {(one.idstr, one.instance_id) for one in own.loader.handlers if one.vmsd is None}

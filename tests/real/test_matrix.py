@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from migratable.check import baseline as check_destination
 from migratable.check import check
+from migratable.check.baseline import Baseline
 from migratable.check.cache.equivalence import kind, shape
 from migratable.check.cache.prepared_stream import Streams
 from migratable.check.cache.replay_cache import Memo
@@ -164,7 +164,7 @@ def test_what_is_remembered_is_what_a_replay_says(lab: Lab, target: str) -> None
         for release in ("7.2", "11.1")
     ]
     streams = [read(one.stream) for one in profiles]
-    prepared = [check_destination.Destination(one, _tables(one)) for one in profiles]
+    prepared = [Baseline(one, _tables(one)) for one in profiles]
     memos = [Memo(one) for one in prepared]
     ready = Streams()
     rnd = random.Random(7)
@@ -174,7 +174,7 @@ def test_what_is_remembered_is_what_a_replay_says(lab: Lab, target: str) -> None
         units = ready.ready(stream)
         for destination, memo in zip(prepared, memos, strict=True):
             remembered = memo.answer(
-                units, lambda replay: verdict_of(replay, {}, replay.destination.profile)
+                units, lambda replay: verdict_of(replay, {}, replay.baseline.profile)
             )
             plain = replace(check(stream, destination), source={})
             assert remembered == plain

@@ -21,6 +21,7 @@ from migratable.campaign.report import command, details
 from migratable.campaign.runner import run
 from migratable.errors import LabError
 from migratable.lab import installed
+from migratable.lab.releases import WHEELS
 
 ARCHITECTURES = ("x86_64", "ppc64")
 Progress = Callable[[int], None]
@@ -88,7 +89,7 @@ def _groups(plan: Plan, cache: Cache) -> Iterator[Group]:
     programs = [
         one
         for one in installed(system=False)
-        if one.arch in ARCHITECTURES and (not plan.releases or one.release in plan.releases)
+        if one.arch in ARCHITECTURES and one.release in (plan.releases or _own(one.release))
     ]
     missing = set(plan.releases) - {one.release for one in programs}
     if missing or not programs:
@@ -97,6 +98,11 @@ def _groups(plan: Plan, cache: Cache) -> Iterator[Group]:
     names = drivers()
     asked = {(one.release, one.arch): inventory.take(one, names, cache.folder) for one in programs}
     return groups(plan.seed, programs, asked, held_out=plan.held_out)
+
+
+def _own(release: str) -> tuple[str, ...]:
+    """Releases that take part unless others are named: those whose code is known."""
+    return () if release in WHEELS else (release,)
 
 
 def _judge_cached(plan: Plan, cache: Cache, progress: Progress) -> list[Judgement]:

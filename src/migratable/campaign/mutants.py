@@ -24,7 +24,7 @@ from migratable.campaign.runner import load, run
 from migratable.errors import MigratableError
 
 if TYPE_CHECKING:
-    from migratable.check.baseline import Destination
+    from migratable.check.baseline import Baseline
 
 _OTHERS = 0.1
 
@@ -163,7 +163,7 @@ class _Pair:
 def _pair(pair: _Pair, cache: Cache, *, each: int, seed: int) -> list[Mutant]:
     from migratable.campaign.judge import profile_of  # noqa: PLC0415 -- slow to load
     from migratable.check import check  # noqa: PLC0415
-    from migratable.check.baseline import Destination  # noqa: PLC0415
+    from migratable.check.baseline import Baseline  # noqa: PLC0415
     from migratable.stream import read  # noqa: PLC0415
     from migratable.verdict import Outcome  # noqa: PLC0415
 
@@ -174,7 +174,7 @@ def _pair(pair: _Pair, cache: Cache, *, each: int, seed: int) -> list[Mutant]:
         return []
     if profile.loader is None:
         return []
-    ready = Destination(profile, profile.loader)
+    ready = Baseline(profile, profile.loader)
     if check(stream, ready).outcome is not Outcome.LOADS:
         return []
     rng = random.Random(f"migratable-mutants:{seed}:{pair.label}:{pair.destination}")  # noqa: S311
@@ -185,7 +185,7 @@ def _pair(pair: _Pair, cache: Cache, *, each: int, seed: int) -> list[Mutant]:
     ]
 
 
-def _judge(rng: random.Random, pair: _Pair, change: Damage, ready: Destination) -> Mutant:
+def _judge(rng: random.Random, pair: _Pair, change: Damage, ready: Baseline) -> Mutant:
     from migratable.check import check  # noqa: PLC0415 -- slow to load
     from migratable.stream import read  # noqa: PLC0415
 

@@ -1,47 +1,99 @@
-"""A profile made ready for replays: handlers by name, and the destination's own bodies."""
+"""The baseline of all replays: a destination's handlers, and what its own stream says of them.
+
+A destination writes its own stream when its profile is taken. Loading that first, with the tables
+that it is to be loaded with, gives the values with which a source's are compared, tells which
+optional fields the destination has, and shows where its tables are not understood.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
+from migratable.check.guide import Guide
 from migratable.check.problem import RefusedError, UnexaminedError
 from migratable.check.qemu_file import QemuFile, StreamEndError
 from migratable.check.state import LoadedState, Memory
-from migratable.check.vmstate import Loader
+from migratable.check.vmstate import VMStateLoader
 from migratable.errors import MigratableError
 from migratable.facts.code import code, is_known
 from migratable.profile.model import Profile
-from migratable.profile.tables import Handler, LoaderTables
+from migratable.profile.tables import Handler, LoaderTables, VmField
 from migratable.stream import SectionKind, Stream, read
 from migratable.stream.model import Section
 
 
 @dataclass(slots=True)
-class Own:
+class BaselineSection:
     """What the destination's own section tells about its handler.
 
-    :ivar body: as it is before loading; None when it sends none, or it could not be followed.
-    :ivar why: what could not be followed.
+    :ivar state: as it is before loading; None when it sends none, or it could not be followed.
+    :ivar exists: whether it has a field, by (description, field) index.
+    :ivar sizes: bytes of fields, by description and field name.
+    :ivar unexamined: what could not be followed.
     """
 
-    body: LoadedState | None = None
+    state: LoadedState | None = None
     exists: dict[tuple[int, int], bool] = field(default_factory=dict)
     sizes: dict[tuple[int, str], int] = field(default_factory=dict)
     consumed: int = 0
     size: int = 0
-    why: str = ""
+    unexamined: str = ""
 
 
-class Destination:
-    """One profile; keep it for many streams, since its own bodies are decoded once."""
+class BaselineLoader(VMStateLoader):
+    """Loads a destination's own section: nothing is refused, everything is noted."""
+
+    __slots__ = ()
+    is_baseline: ClassVar[bool] = True
+
+    def ask(self, event: object) -> None:
+        """No rule is asked: the destination takes what it wrote."""
+
+    def untold(self, body: LoadedState, position: int, field: VmField, guide: Guide) -> bool:
+        """A field is there if it was written, and so it is for all sources."""
+        if not guide.known:
+            return VMStateLoader.untold(self, body, position, field, guide)
+        exists = guide.has(position)
+        self.exists.setdefault((body.index, position), exists)
+        return exists
+
+    def stating(self, body: LoadedState, field: VmField) -> None:
+        """Keep the size of a field."""
+        assert self.stated is not None
+        self.sizes.setdefault((body.index, field.name), self.stated)
+
+    def null_pointer(self, body: LoadedState, field: VmField) -> None:
+        """It wrote what is there; the pointer was set later."""
+
+    def unknown(self, reason: str) -> None:
+        """There is nothing to compare with."""
+
+    def not_examined(self, what: str) -> None:
+        """What the destination wrote it takes."""
+
+    def local(self, _body: LoadedState, _name: str, sent: int) -> int | None:
+        """What is sent is the destination's own."""
+        return sent
+
+    def local_size(self, _body: LoadedState, _field: VmField) -> int | None:
+        """The size that is stated now."""
+        return self.stated
+
+
+class Baseline:
+    """A profile made ready for replays.
+
+    Keep it for many streams: each of the destination's own sections is loaded once.
+    """
 
     def __init__(self, profile: Profile, tables: LoaderTables) -> None:
         """Index the handlers."""
         self.profile = profile
         self.tables = tables
         self.release = profile.version.release
-        self._own: dict[tuple[str, int], Own] = {}
+        self._sections: dict[tuple[str, int], BaselineSection] = {}
         self._novel: dict[int, tuple[str, ...]] = {}
         self._stream: Stream | None = None
         self._by_name: dict[str, list[Handler]] = {}
@@ -53,29 +105,29 @@ class Destination:
             if handler.compat is not None:
                 self._compat.setdefault(handler.compat[0], []).append(position)
 
-    def find(self, idstr: str, instance_id: int) -> Handler | None:
+    def find_se(self, idstr: str, instance_id: int) -> Handler | None:
         """``migration/savevm.c: find_se``: the first in the list that answers to the name.
 
         A device with a path answers to its bare name too, so that old streams load; it can take
         another device's section that way (``vga``: a PCI VGA before a vmware-svga).
         """
         instance_id &= 0xFFFFFFFF
-        found: list[int] = []
+        positions: list[int] = []
         for position in self._position.get(idstr, ()):
-            handler = self.tables.handlers[position]
-            if instance_id in {handler.instance_id & 0xFFFFFFFF, handler.alias_id & 0xFFFFFFFF}:
-                found.append(position)
+            se = self.tables.handlers[position]
+            if instance_id in {se.instance_id & 0xFFFFFFFF, se.alias_id & 0xFFFFFFFF}:
+                positions.append(position)
                 break
         for position in self._compat.get(idstr, ()):
-            handler = self.tables.handlers[position]
-            instance = handler.compat[1] if handler.compat is not None else -1
-            if idstr in handler.idstr and instance_id in {
-                instance & 0xFFFFFFFF,
-                handler.alias_id & 0xFFFFFFFF,
+            se = self.tables.handlers[position]
+            compat_instance_id = se.compat[1] if se.compat is not None else -1
+            if idstr in se.idstr and instance_id in {
+                compat_instance_id & 0xFFFFFFFF,
+                se.alias_id & 0xFFFFFFFF,
             }:
-                found.append(position)
+                positions.append(position)
                 break
-        return self.tables.handlers[min(found)] if found else None
+        return self.tables.handlers[min(positions)] if positions else None
 
     @property
     def names(self) -> Mapping[str, list[Handler]]:
@@ -89,15 +141,21 @@ class Destination:
             self._stream = read(self.profile.stream)
         return self._stream
 
-    def own(self, handler: Handler) -> Own:
-        """Decode the destination's own section of a handler; kept."""
-        key = (handler.idstr, handler.instance_id)
-        found = self._own.get(key)
-        if found is None:
-            found = self._own[key] = self._decode(handler)
-        return found
+    @property
+    def has_footers(self) -> bool:
+        """Whether it reads a footer behind each section (``migration.send-section-footer``)."""
+        own = self.stream
+        return own is None or not own.sections or own.sections[0].footer
 
-    def _section(self, handler: Handler) -> Section | None:
+    def section(self, handler: Handler) -> BaselineSection:
+        """The destination's own section of a handler; kept."""
+        key = (handler.idstr, handler.instance_id)
+        known = self._sections.get(key)
+        if known is None:
+            known = self._sections[key] = self._load(handler)
+        return known
+
+    def _own_section(self, handler: Handler) -> Section | None:
         if self.stream is None:
             return None
         for section in self.stream.sections:
@@ -109,30 +167,28 @@ class Destination:
                 return section
         return None
 
-    def _decode(self, handler: Handler) -> Own:
-        own = Own()
+    def _load(self, handler: Handler) -> BaselineSection:
+        own = BaselineSection()
         try:
-            section = self._section(handler)
+            section = self._own_section(handler)
         except MigratableError as error:
-            own.why = str(error)
+            own.unexamined = str(error)
             return own
         if section is None or handler.vmsd is None:
             return own
-        loader = Loader(
+        loader = BaselineLoader(
             tables=self.tables,
             profile=self.profile,
-            release=self.release,
-            wire=QemuFile(section.body),
+            f=QemuFile(section.body),
             memory=Memory(self.tables.words),
             handler=handler,
             exists=own.exists,
             sizes=own.sizes,
-            own=True,
         )
         own.size = len(section.body)
         description = section.description
         try:
-            own.body = loader.state(
+            own.state = loader.vmstate_load_state(
                 handler.vmsd,
                 handler.opaque,
                 section.version_id,
@@ -140,12 +196,12 @@ class Destination:
                 None if description is None else description.body,
             )
         except (RefusedError, UnexaminedError) as stopped:
-            own.why = str(stopped)
+            own.unexamined = str(stopped)
         except StreamEndError:
-            own.why = "the section is shorter than its tables"
-        own.consumed = loader.wire.pos
-        if not own.why and own.consumed != own.size:
-            own.why = (
+            own.unexamined = "the section is shorter than its tables"
+        own.consumed = loader.f.pos
+        if not own.unexamined and own.consumed != own.size:
+            own.unexamined = (
                 "the destination's own section is not understood: its tables take "
                 f"{own.consumed} of {own.size} bytes"
             )
@@ -154,7 +210,7 @@ class Destination:
     @property
     def code_known(self) -> bool:
         """Whether the program is a build whose code was gone through."""
-        return is_known(self.tables.build_id)
+        return is_known(self.tables.build_id, self.tables.digests)
 
     def novelties(self, handler: Handler) -> tuple[str, ...]:
         """Code behind a handler's tables that no known build near to the release has; kept.
@@ -197,13 +253,13 @@ class Destination:
         return sorted(found)
 
     def not_understood(self) -> tuple[str, ...]:
-        """Replay the destination's own stream; the sections that its own tables do not take whole.
+        """Load the destination's own stream; the sections that its own tables do not take whole.
 
         A build whose code reads something else than its tables as they were understood (a layout
         read wrongly, a type that reuses another's name) shows here, before any source is judged.
         """
         return tuple(
-            f"{handler.idstr}: {own.why}"
+            f"{handler.idstr}: {own.unexamined}"
             for handler in self.tables.handlers
-            if handler.vmsd is not None and (own := self.own(handler)).why
+            if handler.vmsd is not None and (own := self.section(handler)).unexamined
         )

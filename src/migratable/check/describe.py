@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from migratable.check.baseline import Destination
-from migratable.check.guide import described_names
+from migratable.check.baseline import Baseline
+from migratable.check.guide import Guide, described_names
 from migratable.check.problem import RefusedError, UnexaminedError
 from migratable.check.qemu_file import QemuFile, StreamEndError
 from migratable.check.state import LoadedState, Memory
-from migratable.check.vmstate import PLAIN, Loader
+from migratable.check.vmstate import VMStateLoader
+from migratable.check.vmstate_types import PLAIN
 from migratable.profile.model import Profile
 from migratable.profile.tables import Flag, LoaderTables, VmField, Vmsd
 from migratable.stream.edit import map_sections
@@ -49,7 +50,7 @@ def describe(stream: Stream, profile: Profile) -> Described:
     if profile.loader is None:
         why = "; ".join(profile.unchecked) or "the program's tables were not read"
         return Described(stream=stream, undescribed=tuple((one, why) for one in stream.devices))
-    writer = Destination(profile, profile.loader)
+    writer = Baseline(profile, profile.loader)
     memory = Memory(profile.loader.words)
     missing: list[tuple[Section, str]] = []
 
@@ -73,28 +74,28 @@ def _named(section: Section) -> bool:
     return section.description is not None and not section.description.opaque
 
 
-def _description(section: Section, writer: Destination, memory: Memory) -> VmDevice | None:
-    handler = writer.find(section.idstr, section.instance_id)
+def _description(section: Section, writer: Baseline, memory: Memory) -> VmDevice | None:
+    handler = writer.find_se(section.idstr, section.instance_id)
     if handler is None or handler.idstr != section.idstr:
         raise UnexaminedError("the program as it was started has no such section")
     if handler.vmsd is None:
         return section.description  # a handler without VMState: QEMU describes it as bytes too
-    own = writer.own(handler)
+    own = writer.section(handler)
     recorder = _Recorder(
         tables=writer.tables,
         profile=writer.profile,
-        release=writer.release,
-        wire=QemuFile(section.body),
+        f=QemuFile(section.body),
         memory=memory,
         handler=handler,
         exists=own.exists,
         sizes=own.sizes,
-        own_body=own.body,
     )
-    recorder.state(handler.vmsd, handler.opaque, section.version_id, None, None, own.body)
-    if recorder.wire.pos != len(section.body):
+    recorder.vmstate_load_state(
+        handler.vmsd, handler.opaque, section.version_id, None, None, own.state
+    )
+    if recorder.f.pos != len(section.body):
         raise UnexaminedError(
-            f"{len(section.body)} bytes came, {recorder.wire.pos} are the program's tables'"
+            f"{len(section.body)} bytes came, {recorder.f.pos} are the program's tables'"
         )
     (body, _), *_ = recorder.frames[0].bodies
     assert body is not None
@@ -108,7 +109,6 @@ class _Frame:
     :ivar bodies: bodies inside with their bytes on the wire; None for an element that is not there.
     """
 
-    present: bool = False
     count: int = 1
     bodies: list[tuple[VmsdBody | None, int]] = field(default_factory=list)
 
@@ -122,16 +122,16 @@ class _Record:
 
 
 @dataclass(slots=True)
-class _Recorder(Loader):
+class _Recorder(VMStateLoader):
     """A loader that judges nothing and notes what it reads."""
 
     frames: list[_Frame] = field(default_factory=lambda: [_Frame()])
     records: list[_Record] = field(default_factory=list)
 
-    def show(self, point: object) -> None:
+    def ask(self, event: object) -> None:
         """No rule is asked: the program wrote this itself."""
 
-    def state(  # noqa: PLR0917 -- as the method that it extends
+    def vmstate_load_state(  # noqa: PLR0917 -- as the method that it extends
         self,
         index: int,
         opaque: int,
@@ -141,10 +141,12 @@ class _Recorder(Loader):
         own: LoadedState | None = None,
     ) -> LoadedState:
         """Read one body and note it in the frame around it."""
-        start = self.wire.pos
+        start = self.f.pos
         record = _Record()
         self.records.append(record)
-        body = Loader.state(self, index, opaque, version, parent, description, own)
+        body = VMStateLoader.vmstate_load_state(
+            self, index, opaque, version, parent, description, own
+        )
         self.records.pop()
         made = VmsdBody(
             name=body.vmsd.name,
@@ -152,39 +154,36 @@ class _Recorder(Loader):
             fields=tuple(record.fields),
             subsections=record.subsections,
         )
-        self.frames[-1].bodies.append((made, self.wire.pos - start))
+        self.frames[-1].bodies.append((made, self.f.pos - start))
         return body
 
-    def _exists(self, body: LoadedState, position: int, item: VmField, guide: object) -> bool:
-        found = Loader._exists(self, body, position, item, guide)  # type: ignore[arg-type]
-        self.frames[-1].present = found
-        return found
-
-    def _count(self, body: LoadedState, item: VmField) -> int:
-        found = Loader._count(self, body, item)
+    def vmstate_n_elems(self, body: LoadedState, item: VmField) -> int:
+        found = VMStateLoader.vmstate_n_elems(self, body, item)
         self.frames[-1].count = found
         return found
 
-    def _null(self, body: LoadedState, item: VmField) -> None:
-        Loader._null(self, body, item)
+    def get_nullptr(self, body: LoadedState, item: VmField) -> None:
+        VMStateLoader.get_nullptr(self, body, item)
         self.frames[-1].bodies.append((None, 1))
 
-    def _field(self, body: LoadedState, position: int, item: VmField, guide: object) -> None:
+    def vmstate_load_field(
+        self, body: LoadedState, position: int, item: VmField, guide: Guide
+    ) -> None:
         if item.flags & Flag.ARRAY_OF_POINTER_AUTO_ALLOC:
             raise UnexaminedError(f"{body.vmsd.name}:{item.name} has elements that are allocated")
-        start = self.wire.pos
+        start = self.f.pos
         frame = _Frame()
         self.frames.append(frame)
-        Loader._field(self, body, position, item, guide)  # type: ignore[arg-type]
+        VMStateLoader.vmstate_load_field(self, body, position, item, guide)
         self.frames.pop()
-        if frame.present and frame.count > 0:
+        if frame.count > 0:
             name = described_names(body.vmsd.fields)[position]
-            self.records[-1].fields += self._entries(name, item, frame, self.wire.pos - start)
+            self.records[-1].fields += self._entries(name, item, frame, self.f.pos - start)
 
-    def _subsections(self, body: LoadedState, description: VmsdBody | None) -> None:
+    def vmstate_subsection_load(self, body: LoadedState, description: VmsdBody | None) -> None:
         frame = _Frame()
         self.frames.append(frame)
-        Loader._subsections(self, body, description)
+        VMStateLoader.vmstate_subsection_load(self, body, description)
         self.frames.pop()
         made = tuple(one for one, _ in frame.bodies if one is not None)
         self.records[-1].subsections = made

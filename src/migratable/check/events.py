@@ -1,7 +1,7 @@
-"""The points of the loader at which rules look, and what each point shows them.
+"""The events of the loader that rules are asked about.
 
-They are in the loader's own order (``migration/savevm.c: qemu_loadvm_state``). A point is a small
-value: a rule needs nothing else, and its examples are made of points.
+They are in the loader's own order (``migration/savevm.c: qemu_loadvm_state``). An event is a small
+value: a rule needs nothing else, and its examples are made of events.
 """
 
 from __future__ import annotations
@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 
 Release = tuple[int, int]
 
+#: Sections whose state is kept for the rules at the stream's end.
+KEPT = frozenset({"cpu"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Destination:
+class LoadBegun:
     """Before anything is read: the paused destination itself.
 
     :ivar handlers: its registered handlers with ``unmigratable`` descriptions.
@@ -40,7 +43,6 @@ class ConfigurationRead:
 
     :ivar expected: the destination expects one (``migration.send-configuration``).
     :ivar next_byte: the byte in its place when there is none.
-    :ivar capabilities: migration capabilities that are on at the destination.
     """
 
     release: Release
@@ -50,7 +52,6 @@ class ConfigurationRead:
     next_byte: int = 4
     uuid: str | None = None
     page_bits: int | None = None
-    capabilities: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,6 @@ class RamBlockRead:
     local: tuple[int, int] | None
     page_size: int = 4096
     local_page_size: int | None = None
-    postcopy: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,10 +213,12 @@ class StreamLoaded:
     :ivar cpus: the ``cpu`` sections that were loaded, in order.
     :ivar own_cpu: the destination's own first one.
     :ivar origin: the source's profile, None when only its stream is known.
+    :ivar handlers: names of the destination's handlers.
     """
 
     release: Release
     profile: Profile
+    handlers: Sequence[str] = ()
     sections: Sequence[Section] = ()
     cpus: Sequence[LoadedState] = ()
     own_cpu: LoadedState | None = None

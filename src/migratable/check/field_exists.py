@@ -240,21 +240,31 @@ TESTS: dict[tuple[str, str], Test] = {
 _CONFIGURATION = (_several_queue_pairs, _not_early)
 
 
-def told(
-    body: LoadedState, item: VmField, profile: Profile, memory: Memory | None = None
+def field_exists(
+    body: LoadedState,
+    field: VmField,
+    profile: Profile,
+    memory: Memory | None = None,
+    idstr: str = "",
 ) -> bool | None:
     """Return whether the field is read, None when no predicate can tell.
 
     A ``VMSTATE_VALIDATE`` for which there is none counts as passed.
+
+    :param idstr: of the section.
     """
-    test = TESTS.get((body.vmsd.name, item.name))
-    found = None if test is None else test(_At(body, item, profile, memory))
-    if found is None and item.flags & Flag.MUST_EXIST:
+    if field.info == "pci config" and profile.loader is not None:
+        masks = profile.loader.pci.get(idstr)
+        if masks is not None:  # hw/pci/pci.c: migrate_is_pcie, migrate_is_not_pcie
+            return field.size == len(masks.config)
+    test = TESTS.get((body.vmsd.name, field.name))
+    told = None if test is None else test(_At(body, field, profile, memory))
+    if told is None and field.flags & Flag.MUST_EXIST:
         return True
-    return found
+    return told
 
 
-def is_state(body: LoadedState, item: VmField) -> bool:
+def depends_on_state(body: LoadedState, item: VmField) -> bool:
     """Whether the field's test is known to depend on loaded state."""
     test = TESTS.get((body.vmsd.name, item.name))
     return test is not None and test not in _CONFIGURATION

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from migratable.check.savevm import Found
 from migratable.commandline.kvm import X86
 from migratable.profile.model import Profile
+from migratable.verdict import Finding
 
 _OWN_CPU = "-cpu"
 
 
-def undecided(first: Found | None, profile: Profile) -> list[str]:
+def undecided(first: Finding | None, profile: Profile) -> list[str]:
     """Reasons, naming KVM, for which nothing can be said; none for a refusal that stands."""
     if first is not None and not doubtful(first, profile):
         return []
     return [f"the destination's KVM, which was not at hand: {one}" for one in profile.kvm_decides]
 
 
-def doubtful(first: Found, profile: Profile) -> bool:
+def doubtful(first: Finding, profile: Profile) -> bool:
     """Whether this refusal may be TCG's alone: of the CPU's section, of another processor.
 
     On targets that are no PC KVM also has interrupt controllers and timers of its own.

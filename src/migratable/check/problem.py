@@ -28,6 +28,10 @@ class Problem:
     :ivar refuses: whether the loader stops here.
     :ivar words: what QEMU prints itself for it; empty when it says nothing.
     :ivar errno: what the failing function returns (positive).
+    :ivar device: idstr of the section that it is about, where the event is of no section.
+    :ivar unexamined: what it makes impossible to tell: with these no verdict is ``loads``.
+    :ivar aborts: the program ends at once: nothing follows its own words.
+    :ivar unended: what follows the first line, which has no end of its own, before the next one.
     """
 
     rule: str
@@ -37,8 +41,12 @@ class Problem:
     severity: str = ""
     words: tuple[MessageRef, ...] = ()
     errno: int = EINVAL
+    device: str | None = None
     subsection: str | None = None
     field: str | None = None
+    unexamined: tuple[str, ...] = ()
+    aborts: bool = False
+    unended: str = ""
     facts: Mapping[str, object] = dataclasses.field(default_factory=dict)
 
 
@@ -48,11 +56,13 @@ class RefusedError(Exception):
     :ivar printed: lines of releases up to 10.1, inner first.
     :ivar chain: links of 10.2 and later, innermost first.
     :ivar separate: lines of 10.2 and later that are printed apart, before the chain.
+    :ivar ended: the file has the error, which no type's function adds a link to.
     """
 
-    def __init__(self, problem: Problem, release: tuple[int, int]) -> None:
+    def __init__(self, problem: Problem, release: tuple[int, int], *, ended: bool = False) -> None:
         """Begin with the cause's own words."""
         super().__init__(problem.summary)
+        self.ended = ended
         self.problem = problem
         self.errno = problem.errno
         self.chained = release >= CHAINED

@@ -1,7 +1,8 @@
 """``migration/savevm.c: qemu_loadvm_state`` over a stream and a destination's tables.
 
-QEMU stops at the first cause; the replay notes it and goes on with the next section, whose place
-in the stream is known, so that all causes are found. What it cannot follow it says.
+Functions have the names that they have there. QEMU stops at the first cause; the replay notes it
+and goes on with the next section, whose place in the stream is known, so that all causes are
+found. What it cannot follow it says.
 """
 
 from __future__ import annotations
@@ -9,27 +10,24 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar
+from functools import partial
 
-from migratable.check import audit, command_line, events, old_style
+from migratable.check import audit, command_line, devices, events, stderr
 from migratable.check import ram as ram_records
-from migratable.check.baseline import Destination
+from migratable.check.baseline import Baseline
 from migratable.check.commands import Commands
-from migratable.check.devices.spapr import hash_table
-from migratable.check.memory_map import of_profile, pc_memory, rings_agree
-from migratable.check.problem import (
-    CHAINED,
-    EIO,
-    MessageRef,
-    Problem,
-    RefusedError,
-    UnexaminedError,
+from migratable.check.findings import finding_of, finding_of_error
+from migratable.check.problem import EIO, MessageRef, Problem, RefusedError, UnexaminedError
+from migratable.check.qemu_file import (
+    MOST_AHEAD,
+    StreamEndError,
+    footer_of,
+    whole,
 )
-from migratable.check.qemu_file import MOST_AHEAD, QemuFile, StreamEndError, whole
 from migratable.check.registry import look
-from migratable.check.state import LoadedState, Memory
-from migratable.check.stderr import of_refusal, said
-from migratable.check.vmstate import Loader
+from migratable.check.state import LoadedState
+from migratable.check.tracker import SectionOutcome, Tracker, Untracked
+from migratable.check.vmstate import VMStateLoader
 from migratable.errors import StreamError
 from migratable.facts import targets
 from migratable.profile.model import Profile
@@ -37,23 +35,16 @@ from migratable.profile.tables import Handler
 from migratable.stream.cursor import Cursor
 from migratable.stream.model import Command, Section, Span, Stream, flatten
 from migratable.stream.wire_format import SectionKind
+from migratable.verdict import Finding, Severity
 
 _MOST_SECTIONS = 1 << 12
+_FOOTER_SIZE = 5
+_RAM = "ram"
+_WHOLE = frozenset({SectionKind.START, SectionKind.FULL})
 #: Type, number and length of the name of a section, and what names are made of.
 _HEADER = re.compile(rb"\x04(?P<id>\x00\x00..)(?P<length>[\x03-\xff])", re.DOTALL)
 _IDSTR = re.compile(rb"[A-Za-z0-9][\w@:./+ -]*", re.ASCII)
 _VERSION = re.compile(r"-?\d+\.\d.*")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """A problem with its place and the lines that it alone would give."""
-
-    problem: Problem
-    device: str | None = None
-    instance_id: int | None = None
-    lines: tuple[str, ...] = ()
-    order: int = 0
 
 
 @dataclass(slots=True)
@@ -61,119 +52,392 @@ class Replay:
     """The replay of one stream on one destination.
 
     :ivar origin: the source's profile, for what it could send later; None when it is not known.
-    :ivar found: problems in the order of the stream.
-    :ivar unexamined: ``(order, reason)`` of what could not be followed; a verdict cannot be
-        ``loads`` then.
+    :ivar findings: in the order of the stream.
+    :ivar refusal: the first finding that stops QEMU.
+    :ivar stderr: the lines that the destination prints up to there.
+    :ivar undecided: why it cannot be told whether the destination gets there, or to the end.
+    :ivar unexamined: all that could not be followed, also behind the refusal.
     :ivar unchecked: what was not examined and is not decisive.
-    :ivar fields: number of fields that were read.
     """
 
     stream: Stream
-    destination: Destination
+    baseline: Baseline
     origin: Profile | None = None
-    found: list[Found] = field(default_factory=list)
-    unexamined: list[tuple[int, str]] = field(default_factory=list)
+    tracker: Tracker | None = None
+    findings: list[Finding] = field(default_factory=list)
+    refusal: Finding | None = None
+    stderr: list[str] = field(default_factory=list)
+    undecided: list[str] = field(default_factory=list)
+    unexamined: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
-    sections: int = 0
-    _order: int = 0
     _sections: tuple[Section, ...] = ()
-    _cpus: list[LoadedState] = field(default_factory=list)
+    _kept: list[LoadedState] = field(default_factory=list)
     _met: Commands = field(default_factory=Commands)
-    LOADER: ClassVar[type[Loader]] = Loader
 
-    def run(self) -> Replay:
-        """Replay all of it."""
+    @property
+    def release(self) -> tuple[int, int]:
+        """The destination's."""
+        return self.baseline.release
+
+    # -- what is found --------------------------------------------------------------------------
+
+    def _note(self, finding: Finding) -> None:
+        self.findings.append(finding)
+        if self.refusal is None:
+            self.stderr.extend(finding.stderr)
+            if finding.severity is Severity.REFUSES:
+                self.refusal = finding
+
+    def _cannot(self, reason: str) -> None:
+        self.unexamined.append(reason)
+        if self.refusal is None:
+            self.undecided.append(reason)
+
+    def _take(self, outcome: SectionOutcome) -> None:
+        for finding in outcome.findings:
+            self._note(finding)
+        for reason in outcome.unexamined:
+            self._cannot(reason)
+        self.unchecked.extend(outcome.unchecked)
+        if outcome.state is not None:
+            self._kept.append(outcome.state)
+
+    def _ask(
+        self,
+        event: object,
+        *,
+        device: str | None = None,
+        instance_id: int | None = None,
+        links: tuple[MessageRef, ...] = (),
+    ) -> bool:
+        """Ask the rules about an event of the main loop; whether one refuses."""
+        refused = False
+        for problem in look(event):
+            self._note(finding_of(problem, self.release, device, instance_id, links))
+            refused |= problem.refuses
+            for reason in problem.unexamined:
+                self._cannot(reason)
+        return refused
+
+    # -- migration/savevm.c ---------------------------------------------------------------------
+
+    def qemu_loadvm_state(self) -> Replay:
+        """Load all of it."""
         self._sections = self.stream.sections
-        self._before()
-        self._configuration()
+        self._load_begun()
+        self.qemu_loadvm_state_header()
         if self._another_family():
             self.unchecked.append("everything behind the machine type, which is of another family")
             return self
-        memory = self._memory()
+        if self.tracker is None:
+            self.tracker = Untracked(self.baseline)
+        if self.qemu_loadvm_state_main(self.tracker):
+            self._ask(
+                events.StreamLoaded(
+                    release=self.release,
+                    profile=self.baseline.profile,
+                    sections=self.tracker.shown(self._sections),
+                    cpus=tuple(self._kept),
+                    own_cpu=self._own_cpu(),
+                    origin=self.origin,
+                    handlers=tuple(self.baseline.names),
+                )
+            )
+        return self
+
+    def _load_begun(self) -> None:
+        tables = self.baseline.tables
+        blocked = tuple(
+            se.idstr
+            for se in tables.handlers
+            if se.vmsd is not None and tables.vmsds[se.vmsd].unmigratable
+        )
+        self._ask(
+            events.LoadBegun(
+                release=self.release,
+                unmigratable=blocked,
+                no_stream=self.baseline.profile.no_stream,
+            )
+        )
+
+    def qemu_loadvm_state_header(self) -> None:
+        """The configuration section (``vmstate_configuration``)."""
+        profile = self.baseline.profile
+        own = self.baseline.stream
+        expected = (
+            command_line.configured(profile) if own is None else own.configuration is not None
+        )
+        received = self.stream.configuration
+        self._ask(
+            events.ConfigurationRead(
+                release=self.release,
+                configuration=received,
+                machine=profile.machine,
+                expected=expected,
+                next_byte=self._first_byte(),
+                uuid=command_line.uuid(profile),
+                page_bits=None if own is None else own.page_size.bit_length() - 1,
+            ),
+            links=stderr.configuration_links(self.release, read=expected and received is not None),
+        )
+
+    def _first_byte(self) -> int:
+        for element in self.stream.elements:
+            return 8 if isinstance(element, Command) else int(getattr(element, "kind", 1))
+        return 0
+
+    def _another_family(self) -> bool:
+        """Whether the machine is quite another one: then no section would fit, and none tells."""
+        received, local = self.stream.machine, self.baseline.profile.machine
+        if not received or all(finding.rule != "machine-type" for finding in self.findings):
+            return False
+        return _VERSION.sub("", received) != _VERSION.sub("", local)
+
+    def qemu_loadvm_state_main(self, tracker: Tracker) -> bool:
+        """Section after section; False when the footers of both sides do not agree."""
         ram = self._place_of_ram()
         commands = self._commands()
-        foreign = audit.accelerator(self.destination.profile)
+        foreign = audit.accelerator(self.baseline.profile)
         for reason in foreign:
             self._cannot(reason)
         for number, section in enumerate(self._sections):
-            self._order = 10 + number
             for command in commands.get(number, ()):
-                self._command(command)
-            if number == ram:  # behind what is set up early (virtio-mem, from 11.0 on)
-                self._ram(10 + number)
-            if not foreign and section.kind in {SectionKind.START, SectionKind.FULL}:
-                self._order = 10 + number
-                self._section(number, section, memory)
+                self.loadvm_process_command(command)
+            if number == ram:  # behind what is set up early (virtio-mem)
+                self.ram_block_list()
+            if not foreign and section.kind in _WHOLE:
+                following = partial(self._following, number)
+                load = partial(self.qemu_loadvm_section_start_full, section, tracker, following)
+                self._take(tracker.outcome(section, load))
             if number == 0 and not self._footers_agree(section):
-                return self
-        self._order = 10 + len(self._sections)
+                return False
         for element in self.stream.elements:
             if isinstance(element, Span) and element.undelimited:
-                self._undelimited(bytes(element.data), memory)
-        self._order += 1
-        for reason in audit.whole(self.destination.profile):
+                self._undelimited(bytes(element.data), tracker)
+        for reason in audit.whole(self.baseline.profile):
             self._cannot(reason)
-        self._show(
-            events.StreamLoaded(
-                release=self.release,
-                profile=self.destination.profile,
-                sections=self._sections,
-                cpus=tuple(self._cpus),
-                own_cpu=self._own_cpu(),
-                origin=self.origin,
-            )
-        )
-        self._rings_elsewhere()
-        return self
+        return True
 
     def _commands(self) -> dict[int, list[Command]]:
         """Commands by the number of sections before them."""
-        found: dict[int, list[Command]] = {}
+        commands: dict[int, list[Command]] = {}
         sections = 0
         for element in flatten(self.stream.elements):
             if isinstance(element, Section):
                 sections += 1
             elif isinstance(element, Command):
-                found.setdefault(sections, []).append(element)
-        return found
+                commands.setdefault(sections, []).append(element)
+        return commands
 
-    def _command(self, command: Command) -> None:
-        point = events.CommandMet(
+    def loadvm_process_command(self, command: Command) -> None:
+        """A command: its number and length, and whether it is in order."""
+        event = events.CommandMet(
             release=self.release, kind=command.kind, length=len(command.payload)
         )
-        if self._show(point):
+        if self._ask(event):
             return
         try:
             for problem in self._met.judge(command):
-                self._refused(RefusedError(problem, self.release), (), None, None)
+                self._note(finding_of(problem, self.release, None, None))
         except UnexaminedError as reason:
             self._cannot(str(reason))
 
-    def _rings_elsewhere(self) -> None:
-        """Devices look into memory that the destination has elsewhere.
+    def _place_of_ram(self) -> int:
+        return next(
+            (
+                number
+                for number, section in enumerate(self._sections)
+                if section.idstr == _RAM and section.kind is SectionKind.START
+            ),
+            0,
+        )
 
-        Up to 6.x virtio_load refuses by what stands where a ring was; later it goes on. AHCI's
-        buffers are judged by its hook, unless an IOMMU may translate their addresses.
-        """
-        if all(found.problem.rule != "memory-map" for found in self.found):
+    def ram_block_list(self) -> None:
+        """``migration/ram.c: parse_ramblocks``."""
+        profile = self.baseline.profile
+        version_id = next((s.version_id for s in self._sections if s.idstr == _RAM), 4)
+        for block in self.stream.ram_blocks:
+            local = profile.ram_blocks.get(block.id)
+            assumed = profile.assumed_blocks.get(block.id)
+            if assumed and local is not None and local[0] != block.used_length:
+                self._cannot(
+                    f"RAM block {block.id!r} has {block.used_length} bytes in the stream; the "
+                    f"destination's size is not known: {assumed}"
+                )
+                continue
+            self._ask(
+                events.RamBlockRead(
+                    release=self.release,
+                    block=block,
+                    local=local,
+                    page_size=self.stream.page_size,
+                    local_page_size=profile.block_page_sizes.get(block.id),
+                ),
+                device=_RAM,
+                instance_id=0,
+                links=stderr.ram_links(self.release, _RAM, version_id),
+            )
+        self.ram_load(version_id)
+
+    def ram_load(self, version_id: int) -> None:
+        """``migration/ram.c: ram_load``: the records of guest memory, without their contents."""
+        start = next((section for section in self._sections if section.idstr == _RAM), None)
+        if start is None:
             return
-        there, here = pc_memory(self._sections), of_profile(self.destination.profile)
-        translated = any("iommu" in name.lower() for name in self.destination.names)
-        for section in self._sections:
-            virtio = "/virtio-" in section.idstr and self.release < (7, 0)
-            if virtio and not rings_agree(section, there, here):
-                self._cannot(f"{section.idstr}: its rings, whose memory is elsewhere here")
-            elif section.idstr.endswith("ahci") and translated:
-                self._cannot(f"{section.idstr}: its buffers, whose memory is elsewhere here")
+        if ram_records.too_many(self.stream):
+            self.unchecked.append("the records of guest memory (more than 1 GiB of them)")
+            return
+        blocks = self.baseline.profile.ram_blocks
+        links = stderr.part_links(self.release, _RAM, start.section_id, start.version_id)
+        try:
+            for problem in ram_records.examine(self.stream, version_id, blocks, self.release):
+                self._note(finding_of(problem, self.release, _RAM, 0, links))
+        except UnexaminedError as reason:
+            self._cannot(str(reason))
+
+    def qemu_loadvm_section_start_full(
+        self, section: Section, tracker: Tracker, following: Callable[[], bytes]
+    ) -> SectionOutcome:
+        """Find a section's handler, load its body, and check its footer."""
+        idstr, instance_id = section.idstr, section.instance_id
+        se = self.baseline.find_se(idstr, instance_id)
+        findings = [
+            finding_of(problem, self.release, idstr, instance_id)
+            for problem in look(
+                events.SectionFound(
+                    release=self.release,
+                    idstr=idstr,
+                    instance_id=instance_id,
+                    version=section.version_id,
+                    handler=se,
+                    near=tuple(self._near(section)),
+                )
+            )
+        ]
+        if se is None or any(finding.severity is Severity.REFUSES for finding in findings):
+            return SectionOutcome(findings=tuple(findings))
+        if se.vmsd is None:
+            return self._old_style(section, findings)
+        assumed = self.baseline.profile.assumed_sections.get(se.idstr.rpartition("/")[2])
+        if assumed:
+            reason = f"{se.idstr}: {assumed}"
+            return SectionOutcome(findings=tuple(findings), unexamined=(reason,))
+        own = self.baseline.section(se)
+        if own.unexamined:
+            return self._not_understood(section, se, own.unexamined, findings)
+        loader = VMStateLoader(
+            tables=self.baseline.tables,
+            profile=self.baseline.profile,
+            f=tracker.open(section, footer_of(section), following),
+            memory=tracker.memory,
+            handler=se,
+            exists=own.exists,
+            sizes=own.sizes,
+            trusted=targets.wholly(self.baseline.profile.target),
+        )
+        state: LoadedState | None = None
+        consumed: int | None = None
+        stopped: UnexaminedError | None = None
+        refused: RefusedError | None = None
+        links = stderr.device_links(idstr, instance_id)
+        try:
+            state = self.vmstate_load(loader, section, own.state)
+            links = stderr.footer_links(section.section_id)
+            self.check_section_footer(loader, section)
+            consumed = loader.f.pos
+        except RefusedError as error:
+            refused = error
+        except UnexaminedError as reason:
+            stopped = reason
+        except StreamEndError:
+            refused = RefusedError(
+                Problem(rule="stream-broken", summary=f"the stream ends inside {idstr}", errno=EIO),
+                self.release,
+            )
+        if stopped is None:
+            findings.extend(
+                finding_of(problem, self.release, idstr, instance_id) for problem in loader.problems
+            )
+        if refused is not None:
+            findings.append(finding_of_error(refused, links, idstr, instance_id))
+        reasons = list(dict.fromkeys(loader.unexamined))
+        novel = self.baseline.novelties(se)
+        if novel:
+            reasons.insert(0, f"code that no known build has ({'; '.join(novel[:3])})")
+        if stopped is not None:
+            reasons.append(str(stopped))
+        return SectionOutcome(
+            findings=tuple(findings),
+            unexamined=tuple(f"{idstr}: {reason}" for reason in reasons),
+            unchecked=tuple(loader.unchecked),
+            consumed=consumed,
+            state=state if idstr in events.KEPT else None,
+        )
+
+    def _not_understood(
+        self, section: Section, se: Handler, reason: str, findings: list[Finding]
+    ) -> SectionOutcome:
+        """The baseline's own section could not be followed; its version can be judged."""
+        assert se.vmsd is not None
+        event = events.BodyBegun(
+            release=self.release,
+            vmsd=self.baseline.tables.vmsds[se.vmsd],
+            version=section.version_id,
+        )
+        links = stderr.device_links(section.idstr, section.instance_id)
+        findings.extend(
+            finding_of(problem, self.release, section.idstr, section.instance_id, links)
+            for problem in look(event)
+        )
+        refuses = any(finding.severity is Severity.REFUSES for finding in findings)
+        return SectionOutcome(
+            findings=tuple(findings),
+            unexamined=() if refuses else (f"{se.idstr}: {reason}",),
+        )
+
+    def vmstate_load(
+        self, loader: VMStateLoader, section: Section, own: LoadedState | None
+    ) -> LoadedState:
+        """Load a section's body; raises as :meth:`.VMStateLoader.vmstate_load_state` does."""
+        se, description = loader.handler, section.description
+        assert se.vmsd is not None
+        return loader.vmstate_load_state(
+            se.vmsd,
+            se.opaque,
+            section.version_id,
+            None,
+            None if description is None else description.body,
+            own,
+        )
+
+    def check_section_footer(self, loader: VMStateLoader, section: Section) -> None:
+        """Read a section's footer where its tables end.
+
+        :raise RefusedError: when there is none, or another section's.
+        """
+        if not self.baseline.has_footers:
+            return
+        head = bytes(loader.f.peek_buffer(_FOOTER_SIZE))
+        event = events.FooterRead(
+            release=self.release,
+            idstr=loader.handler.idstr,
+            section_id=section.section_id,
+            mark=head[0] if head else None,
+            read_id=int.from_bytes(head[1:], "big") if len(head) == _FOOTER_SIZE else None,
+            consumed=loader.f.pos,
+            size=len(section.body),
+            detail="; ".join(loader.notes),
+        )
+        for problem in look(event):
+            raise RefusedError(problem, self.release)
 
     def _footers_agree(self, section: Section) -> bool:
         """Whether both sides have footers or neither; behind the first section it shows."""
-        own = self.destination.stream
-        wanted = own is None or not own.sections or own.sections[0].footer
+        wanted = self.baseline.has_footers
         if section.footer == wanted:
             return True
         following = self._sections[1].kind if len(self._sections) > 1 else 0
-        self._show(
+        self._ask(
             events.FooterRead(
                 release=self.release,
                 idstr=section.idstr,
@@ -187,315 +451,52 @@ class Replay:
             ),
             device=section.idstr if wanted else None,
             instance_id=section.instance_id if wanted else None,
-            outer=(("footer-chain", {"section_id": section.section_id}),) if wanted else (),
+            links=stderr.footer_links(section.section_id) if wanted else (),
         )
         self.unchecked.append("everything behind the first section, whose footer does not fit")
         return False
 
-    def _another_family(self) -> bool:
-        """Whether the machine is quite another one: then no section would fit, and none tells."""
-        received, local = self.stream.machine, self.destination.profile.machine
-        if not received or not any(one.problem.rule == "machine-type" for one in self.found):
-            return False
-        return _VERSION.sub("", received) != _VERSION.sub("", local)
-
-    def _own_cpu(self) -> LoadedState | None:
-        first = next(iter(self.destination.names.get("cpu", ())), None)
-        return None if first is None else self.destination.own(first).body
-
-    def _memory(self) -> Memory:
-        """The destination's words; with :meth:`_wire` and LOADER what those replace who watch."""
-        return Memory(self.destination.tables.words)
-
-    def _wire(self, section: Section, more: Callable[[], bytes]) -> QemuFile:
-        """The bytes of a section."""
-        return QemuFile(section.body, more)
-
-    @property
-    def release(self) -> tuple[int, int]:
-        """The destination's."""
-        return self.destination.release
-
-    def _show(
-        self,
-        point: object,
-        *,
-        device: str | None = None,
-        instance_id: int | None = None,
-        outer: tuple[MessageRef, ...] = (),
-    ) -> bool:
-        """Show a point of the main loop to its rules; whether one refuses."""
-        refused = False
-        for problem in look(point):
-            if problem.refuses:
-                error = RefusedError(problem, self.release)
-                self._refused(error, outer, device, instance_id)
-                refused = True
-            else:
-                self._note(problem, device, instance_id)
-        return refused
-
-    def _note(self, problem: Problem, device: str | None, instance_id: int | None) -> None:
-        self.found.append(
-            Found(
-                problem=problem,
-                device=device,
-                instance_id=instance_id,
-                lines=tuple(said(words, self.release) for words in problem.words),
-                order=self._order,
-            )
+    def _old_style(self, section: Section, findings: list[Finding]) -> SectionOutcome:
+        """A handler without tables (``load_state``): what its device's module knows of it."""
+        unexamined: list[str] = []
+        load = devices.old_loader(section.idstr)
+        if load is not None:
+            try:
+                findings.extend(self.qemu_loadvm_section_part_end(section, load))
+            except UnexaminedError as reason:
+                unexamined.append(f"{section.idstr}: {reason}")
+        elif section.idstr != _RAM or section.kind is not SectionKind.START:
+            unexamined.append(f"{section.idstr}: its contents (a loader of its own)")
+        return SectionOutcome(
+            findings=tuple(findings),
+            unexamined=tuple(unexamined),
+            self_contained=load is None,
         )
 
-    def _refused(
-        self,
-        error: RefusedError,
-        outer: tuple[MessageRef, ...],
-        device: str | None,
-        instance_id: int | None,
-    ) -> None:
-        self.found.append(
-            Found(
-                problem=error.problem,
-                device=device,
-                instance_id=instance_id,
-                lines=tuple(of_refusal(error, outer, self.release)),
-                order=self._order,
-            )
+    def qemu_loadvm_section_part_end(
+        self, start: Section, load: devices.OldLoader
+    ) -> Iterator[Finding]:
+        """Load the parts of a section that comes in several.
+
+        :raise UnexaminedError: where they cannot be followed.
+        """
+        kinds = {SectionKind.PART, SectionKind.END}
+        parts = (
+            section
+            for section in self._sections
+            if section.kind in kinds and section.section_id == start.section_id
         )
+        links = stderr.part_links(self.release, start.idstr, start.section_id, start.version_id)
+        for problem in load(start, parts, self.baseline.profile):
+            yield finding_of(problem, self.release, start.idstr, start.instance_id, links)
 
-    def _cannot(self, reason: str) -> None:
-        self.unexamined.append((self._order, reason))
+    # -- streams whose sections have no ends ----------------------------------------------------
 
-    # -- before the sections --------------------------------------------------------------------
-
-    def _before(self) -> None:
-        tables, profile = self.destination.tables, self.destination.profile
-        blocked = tuple(
-            handler.idstr
-            for handler in tables.handlers
-            if handler.vmsd is not None and tables.vmsds[handler.vmsd].unmigratable
-        )
-        self._show(
-            events.Destination(
-                release=self.release, unmigratable=blocked, no_stream=profile.no_stream
-            )
-        )
-
-    def _configuration(self) -> None:
-        self._order = 1
-        profile = self.destination.profile
-        own = self.destination.stream
-        expected = (
-            command_line.configured(profile) if own is None else own.configuration is not None
-        )
-        outer: tuple[MessageRef, ...] = ()
-        if self.release >= (11, 0) and expected and self.stream.configuration is not None:
-            outer = (
-                (
-                    "post-load-hook-error",
-                    {"vmsd": "configuration", "version": 1, "minimum": 0},
-                ),
-            )
-        self._show(
-            events.ConfigurationRead(
-                release=self.release,
-                configuration=self.stream.configuration,
-                machine=profile.machine,
-                expected=expected,
-                next_byte=self._first_byte(),
-                uuid=command_line.uuid(profile),
-                page_bits=None if own is None else own.page_size.bit_length() - 1,
-            ),
-            outer=outer,
-        )
-
-    def _first_byte(self) -> int:
-        for element in self.stream.elements:
-            return 8 if isinstance(element, Command) else int(getattr(element, "kind", 1))
-        return 0
-
-    # -- RAM ------------------------------------------------------------------------------------
-
-    def _place_of_ram(self) -> int:
-        return next(
-            (
-                number
-                for number, section in enumerate(self._sections)
-                if section.idstr == "ram" and section.kind is SectionKind.START
-            ),
-            0,
-        )
-
-    def _ram(self, order: int) -> None:
-        self._order = order
-        profile = self.destination.profile
-        version = next((s.version_id for s in self._sections if s.idstr == "ram"), 4)
-        outer: tuple[MessageRef, ...] = (("device-error", {"device": "ram", "instance_id": 0}),)
-        if self.release >= (10, 2):
-            outer = (("vmstate-load-failed", {"version": version, "ret": -22}), *outer)
-        for block in self.stream.ram_blocks:
-            local = profile.ram_blocks.get(block.id)
-            assumed = profile.assumed_blocks.get(block.id)
-            if assumed and local is not None and local[0] != block.used_length:
-                self._cannot(
-                    f"RAM block {block.id!r} has {block.used_length} bytes in the stream; the "
-                    f"destination's size is not known: {assumed}"
-                )
-                continue
-            self._show(
-                events.RamBlockRead(
-                    release=self.release,
-                    block=block,
-                    local=profile.ram_blocks.get(block.id),
-                    page_size=self.stream.page_size,
-                    local_page_size=profile.block_page_sizes.get(block.id),
-                ),
-                device="ram",
-                instance_id=0,
-                outer=outer,
-            )
-        self._ram_records(version)
-
-    def _ram_records(self, version: int) -> None:
-        start = next((one for one in self._sections if one.idstr == "ram"), None)
-        if start is None:
-            return
-        if ram_records.too_many(self.stream):
-            self.unchecked.append("the records of guest memory (more than 1 GiB of them)")
-            return
-        blocks = self.destination.profile.ram_blocks
-        try:
-            for problem in ram_records.examine(self.stream, version, blocks, self.release):
-                error = RefusedError(problem, self.release)
-                self._refused(error, self._in_part(start), "ram", 0)
-        except UnexaminedError as reason:
-            self._cannot(str(reason))
-
-    def _in_part(self, start: Section) -> tuple[MessageRef, ...]:
-        """What is said around the error of a PART or END section."""
-        if self.release >= CHAINED:
-            return (("vmstate-load-failed", {"version": start.version_id, "ret": -22}),)
-        return (("section-error", {"section_id": start.section_id, "device": start.idstr}),)
-
-    # -- sections -------------------------------------------------------------------------------
-
-    def _section(self, number: int, section: Section, memory: Memory) -> None:
-        self._load(section, memory, lambda: self._after(number))
-
-    def _load(self, section: Section, memory: Memory, more: Callable[[], bytes]) -> int | None:
-        """Load one section; the bytes of its body, None when the loader stops in it."""
-        self.sections += 1
-        handler = self.destination.find(section.idstr, section.instance_id)
-        place = {"device": section.idstr, "instance_id": section.instance_id}
-        if self._show(
-            events.SectionFound(
-                release=self.release,
-                idstr=section.idstr,
-                instance_id=section.instance_id,
-                version=section.version_id,
-                handler=handler,
-                near=tuple(self._near(section)),
-            ),
-            device=section.idstr,
-            instance_id=section.instance_id,
-        ):
-            return None
-        if handler is None:  # the rules have said so
-            return None
-        if handler.vmsd is None:
-            self._old_style(section, handler)
-            return None
-        assumed = self.destination.profile.assumed_sections.get(handler.idstr.rpartition("/")[2])
-        if assumed:
-            self._cannot(f"{handler.idstr}: {assumed}")
-            return None
-        own = self.destination.own(handler)
-        if own.why:
-            if not self._show(
-                events.BodyBegun(
-                    release=self.release,
-                    vmsd=self.destination.tables.vmsds[handler.vmsd],
-                    version=section.version_id,
-                ),
-                outer=(("device-error", place),),  # type: ignore[arg-type]
-                **place,  # type: ignore[arg-type]
-            ):
-                self._cannot(f"{handler.idstr}: {own.why}")
-            return None
-        novel = self.destination.novelties(handler)
-        if novel:
-            self._cannot(f"{handler.idstr}: code that no known build has ({'; '.join(novel[:3])})")
-        loader = self.LOADER(
-            tables=self.destination.tables,
-            profile=self.destination.profile,
-            release=self.release,
-            wire=self._wire(section, more),
-            memory=memory,
-            handler=handler,
-            exists=own.exists,
-            sizes=own.sizes,
-            own_body=own.body,
-            trusted=targets.wholly(self.destination.profile.target),
-        )
-        description = section.description
-        try:
-            body = loader.state(
-                handler.vmsd,
-                handler.opaque,
-                section.version_id,
-                None,
-                None if description is None else description.body,
-                own.body,
-            )
-            if section.idstr == "cpu":
-                self._cpus.append(body)
-            self._footer(section, loader)
-        except RefusedError as refused:
-            for problem in loader.problems:
-                self._note(problem, section.idstr, section.instance_id)
-            self._refused(refused, self._outer(section, refused), **place)  # type: ignore[arg-type]
-        except UnexaminedError as reason:
-            self._cannot(f"{section.idstr}: {reason}")
-        except StreamEndError:
-            ended = RefusedError(
-                Problem(
-                    rule="stream-broken",
-                    summary=f"the stream ends inside {section.idstr}",
-                    errno=EIO,
-                ),
-                self.release,
-            )
-            self._refused(ended, self._outer(section, ended), **place)  # type: ignore[arg-type]
-        else:
-            for problem in loader.problems:
-                self._note(problem, section.idstr, section.instance_id)
-            return loader.wire.pos
-        finally:
-            self.unchecked.extend(loader.unchecked)
-            for name in dict.fromkeys(loader.unexamined):
-                self._cannot(f"{section.idstr}: {name}")
-        return None
-
-    def _next_header(self, section: Section, data: bytes, begin: int) -> int | None:
-        """Bytes of a section of old style (slirp): up to what can only be the next one's header."""
-        handler = self.destination.find(section.idstr, section.instance_id)
-        if handler is None or handler.vmsd is not None:
-            return None
-        for found in _HEADER.finditer(data, begin):
-            name = data[found.end() : found.end() + found["length"][0]]
-            number = int.from_bytes(found["id"], "big")
-            later = 0 < number - section.section_id < _MOST_SECTIONS
-            if later and len(name) == found["length"][0] and _IDSTR.fullmatch(name):
-                return found.start() - begin
-        self._cannot(f"{section.idstr}: where its section ends")
-        return None
-
-    def _undelimited(self, data: bytes, memory: Memory) -> None:
+    def _undelimited(self, data: bytes, tracker: Tracker) -> None:
         """Load the rest of a stream whose sections have no ends but those of the tables."""
         cursor = Cursor(data)
         try:
-            while cursor.peek() in {SectionKind.START, SectionKind.FULL}:
-                self._order += 1
+            while cursor.peek() in _WHOLE:
                 kind = SectionKind(cursor.u8())
                 section = Section(
                     kind=kind,
@@ -506,7 +507,9 @@ class Replay:
                     body=data[cursor.pos :],
                     footer=False,
                 )
-                consumed = self._load(section, memory, lambda: b"")
+                outcome = self.qemu_loadvm_section_start_full(section, tracker, lambda: b"")
+                self._take(outcome)
+                consumed = outcome.consumed
                 if consumed is None:
                     consumed = self._next_header(section, data, cursor.pos)
                 if consumed is None:
@@ -516,70 +519,34 @@ class Replay:
             self._cannot(str(error))
             return
         if cursor.peek() not in {0, None}:
-            refused = RefusedError(
-                Problem(
-                    rule="layout",
-                    summary="the destination's tables end where the stream's sections do not",
-                    words=(("unknown-section-type", {"type": cursor.peek() or 0}),),
-                ),
-                self.release,
+            problem = Problem(
+                rule="layout",
+                summary="the destination's tables end where the stream's sections do not",
+                words=(("unknown-section-type", {"type": cursor.peek() or 0}),),
             )
-            self._refused(refused, (), None, None)
+            self._note(finding_of(problem, self.release, None, None))
 
-    def _outer(self, section: Section, refused: RefusedError) -> tuple[MessageRef, ...]:
-        if refused.problem.rule in {"section-footer"} or refused.problem.facts.get("footer"):
-            return (("footer-chain", {"section_id": section.section_id}),)
-        return (("device-error", {"device": section.idstr, "instance_id": section.instance_id}),)
+    def _next_header(self, section: Section, data: bytes, begin: int) -> int | None:
+        """Bytes of a section of old style: up to what can only be the next one's header."""
+        se = self.baseline.find_se(section.idstr, section.instance_id)
+        if se is None or se.vmsd is not None:
+            return None
+        for header in _HEADER.finditer(data, begin):
+            name = data[header.end() : header.end() + header["length"][0]]
+            number = int.from_bytes(header["id"], "big")
+            later = 0 < number - section.section_id < _MOST_SECTIONS
+            if later and len(name) == header["length"][0] and _IDSTR.fullmatch(name):
+                return header.start() - begin
+        self._cannot(f"{section.idstr}: where its section ends")
+        return None
 
-    def _old_style(self, section: Section, handler: Handler) -> None:
-        if section.idstr == "spapr/htab" and section.kind is SectionKind.START:
-            self._hash_table(section)
-        elif section.idstr != "ram" or section.kind is not SectionKind.START:
-            try:
-                old_style.examine(section, self._parts(section), self.destination.profile)
-            except UnexaminedError as reason:
-                self._cannot(str(reason))
+    # -- what a loader reads that goes on too far -----------------------------------------------
 
-    def _parts(self, start: Section) -> Iterator[Section]:
-        kinds = {SectionKind.PART, SectionKind.END}
-        for section in self._sections:
-            if section.kind in kinds and section.section_id == start.section_id:
-                yield section
-
-    def _hash_table(self, start: Section) -> None:
-        try:
-            for _, problem in hash_table(start, self._parts(start)):
-                error = RefusedError(problem, self.release)
-                self._refused(error, self._in_part(start), start.idstr, start.instance_id)
-        except UnexaminedError as reason:
-            self._cannot(f"{start.idstr}: {reason}")
-
-    def _footer(self, section: Section, loader: Loader) -> None:
-        own = self.destination.stream
-        if own is not None and own.sections and not own.sections[0].footer:
-            return
-        head = bytes(loader.wire.peek(5))
-        point = events.FooterRead(
-            release=self.release,
-            idstr=loader.handler.idstr,
-            section_id=section.section_id,
-            mark=head[0] if head else None,
-            read_id=int.from_bytes(head[1:5], "big") if len(head) == 5 else None,
-            consumed=loader.wire.pos,
-            size=len(section.body),
-            detail="; ".join(loader.trail),
-        )
-        for problem in look(point):
-            raise RefusedError(problem, self.release)
-
-    def _after(self, number: int) -> bytes:
-        """The bytes behind a section: its footer and the sections that follow."""
+    def _following(self, number: int) -> bytes:
+        """The bytes behind a section's footer: the sections that follow."""
         return b"".join(self._pieces(number))
 
     def _pieces(self, number: int) -> Iterator[bytes]:
-        section = self._sections[number]
-        if section.footer:
-            yield b"\x7e" + section.section_id.to_bytes(4, "big")
         size = 0
         for following in self._sections[number + 1 :]:
             data = whole(following)
@@ -592,9 +559,17 @@ class Replay:
         if self.stream.vmdesc is not None:
             yield b"\x06" + len(self.stream.vmdesc.raw).to_bytes(4, "big") + self.stream.vmdesc.raw
 
+    # -- for rules ------------------------------------------------------------------------------
+
+    def _own_cpu(self) -> LoadedState | None:
+        for idstr in events.KEPT:
+            for se in self.baseline.names.get(idstr, ()):
+                return self.baseline.section(se).state
+        return None
+
     def _near(self, section: Section) -> Iterator[str]:
         """Handlers of the same kind that the destination does have."""
         kind = section.idstr.rpartition("/")[2]
-        for idstr, handlers in self.destination.names.items():
+        for idstr, handlers in self.baseline.names.items():
             if idstr.rpartition("/")[2] == kind:
-                yield from (f"'{idstr}' {handler.instance_id}" for handler in handlers)
+                yield from (f"'{idstr}' {se.instance_id}" for se in handlers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from migratable.profile.tables import LoaderTables, Vmsd
+from migratable.profile.tables import Vmsd
 
 #: Objects that the loader would allocate get addresses here, above any that a process has.
 _ALLOCATED = 1 << 60
@@ -35,6 +35,10 @@ class Memory:
     def set(self, address: int, width: int, value: int) -> None:
         """Note what was loaded (sign is dropped)."""
         self._loaded[address, width] = value & ((1 << 8 * width) - 1)
+
+    def load(self, address: int, width: int, value: int) -> None:
+        """Note a number that was read last, and only stored (:class:`.qemu_file.Reader`)."""
+        self.set(address, width, value)
 
     def allocate(self, size: int) -> int:
         """Give an address for *size* new bytes."""
@@ -86,7 +90,8 @@ class LoadedState:
         if not isinstance(value, memoryview):
             return None
         return tuple(
-            int.from_bytes(value[at : at + width], "big") for at in range(0, len(value), width)
+            int.from_bytes(value[start : start + width], "big")
+            for start in range(0, len(value), width)
         )
 
     def data(self, name: str) -> bytes | None:
@@ -96,17 +101,12 @@ class LoadedState:
 
     def child(self, *names: str) -> LoadedState | None:
         """Return the first body of a struct field; more names go further down."""
-        at: LoadedState | None = self
+        state: LoadedState | None = self
         for name in names:
-            found = at.children.get(name) if at is not None else None
-            at = found[0] if found else None
-        return at
+            bodies = state.children.get(name) if state is not None else None
+            state = bodies[0] if bodies else None
+        return state
 
     def owned(self, name: str) -> int | None:
         """Return what the destination itself has in that field before loading."""
         return None if self.own is None else self.own.number(name)
-
-
-def described_by(tables: LoaderTables, index: int) -> Vmsd:
-    """Return the description *index*."""
-    return tables.vmsds[index]

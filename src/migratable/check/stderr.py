@@ -9,15 +9,71 @@ from migratable.messages import strerror, text
 
 Release = tuple[int, int]
 
+#: Where ``assert(first_elem || !n_elems || !size)`` stands in Debian's builds (11.1: not measured).
+_POINTER_ASSERTIONS = {
+    (5, 2): ("../../migration/vmstate.c", 124),
+    (7, 2): ("../../migration/vmstate.c", 118),
+}
+_LAST_POINTER_ASSERTION = ("migration/vmstate.c", 172)
+#: The first release whose ``get`` functions take an Error and speak for themselves.
+_ERRP_EVERYWHERE = (11, 0)
+
+
+def pointer_assertion(release: Release) -> MessageRef:
+    """``migration/vmstate.c: vmstate_load_state``: a pointer must not be null."""
+    file, line = _POINTER_ASSERTIONS.get(release, _LAST_POINTER_ASSERTION)
+    return ("pointer-assertion", {"file": file, "line": line})
+
+
+def links_element(release: Release, info: str) -> bool:
+    """Whether ``vmstate_load_state`` puts a link around the error of a type's ``get`` function."""
+    speaks = info in {"tmp", "nullptr"} or info.endswith((" equal", " le"))
+    return not (speaks and release >= _ERRP_EVERYWHERE)
+
+
+def reports_tmp(release: Release) -> bool:
+    """Whether ``get_tmp`` reports the error of the body inside it, which it cannot hand on."""
+    return release < _ERRP_EVERYWHERE
+
+
+def configuration_links(release: Release, *, read: bool) -> tuple[MessageRef, ...]:
+    """What is put around an error of the configuration section."""
+    if not read or release < _ERRP_EVERYWHERE:
+        return ()
+    words: dict[str, str | int] = {"vmsd": "configuration", "version": 1, "minimum": 0}
+    return (("post-load-hook-error", words),)
+
+
+def device_links(idstr: str, instance_id: int) -> tuple[MessageRef, ...]:
+    """``qemu_loadvm_section_start_full``."""
+    return (("device-error", {"device": idstr, "instance_id": instance_id}),)
+
+
+def part_links(
+    release: Release, idstr: str, section_id: int, version_id: int
+) -> tuple[MessageRef, ...]:
+    """``qemu_loadvm_section_part_end``, and from 10.2 on ``vmstate_load`` in the chain."""
+    if release >= CHAINED:
+        return (("vmstate-load-failed", {"version": version_id, "ret": -EINVAL}),)
+    return (("section-error", {"section_id": section_id, "device": idstr}),)
+
+
+def ram_links(release: Release, idstr: str, version_id: int) -> tuple[MessageRef, ...]:
+    """The list of RAM blocks is read by a loader of the old style (``vmstate_load``)."""
+    failed: tuple[MessageRef, ...] = ()
+    if release >= CHAINED:
+        failed = (("vmstate-load-failed", {"version": version_id, "ret": -EINVAL}),)
+    return (*failed, *device_links(idstr, 0))
+
+
+def footer_links(section_id: int) -> tuple[MessageRef, ...]:
+    """``check_section_footer``."""
+    return (("footer-chain", {"section_id": section_id}),)
+
 
 def said(words: MessageRef, release: Release) -> str:
     """One message as that release words it."""
     return text(words[0], release, **words[1])
-
-
-def warnings(words: Iterable[MessageRef], release: Release) -> list[str]:
-    """Lines of what does not refuse."""
-    return [said(one, release) for one in words]
 
 
 def of_refusal(refused: RefusedError, outer: Iterable[MessageRef], release: Release) -> list[str]:
@@ -26,12 +82,11 @@ def of_refusal(refused: RefusedError, outer: Iterable[MessageRef], release: Rele
     :param outer: what the loader's main loop adds, in the order of unwinding; up to 10.1 lines
         and from 10.2 on links.
     """
-    if refused.problem.facts.get("aborts"):  # nothing after the assertion's own line
+    if refused.problem.aborts:  # nothing after the assertion's own line
         return [said(words, release) for words in refused.problem.words]
     lines = _printed(refused, outer, release)
-    unended = refused.problem.facts.get("unended")
-    if isinstance(unended, str) and len(lines) > 1:  # a line without its end, then the next
-        lines[:2] = [lines[0] + unended + lines[1]]
+    if refused.problem.unended and len(lines) > 1:  # a line without its end, then the next
+        lines[:2] = [lines[0] + refused.problem.unended + lines[1]]
     return lines
 
 

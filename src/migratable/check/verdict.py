@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from migratable.check import events, kvm
-from migratable.check.baseline import Destination
-from migratable.check.problem import Problem
-from migratable.check.registry import look, rules
-from migratable.check.savevm import Found, Replay
+from migratable.check.baseline import Baseline
+from migratable.check.registry import look
+from migratable.check.savevm import Replay
 from migratable.profile.model import Profile
 from migratable.stream.model import Stream
 from migratable.verdict import Basis, Finding, Outcome, Refusal, Severity, Verdict
@@ -25,22 +24,21 @@ CODE_UNKNOWN = (
 
 def check(
     stream: Stream,
-    profile: Profile | Destination,
+    profile: Profile | Baseline,
     *,
     source: Mapping[str, Any] | None = None,
     origin: Profile | None = None,
 ) -> Verdict:
     """Predict whether the destination loads the stream.
 
-    :param profile: the destination; give a :class:`~migratable.check.baseline.Destination`
+    :param profile: the destination; give a :class:`~migratable.check.baseline.Baseline`
         when many streams are checked against one.
     :param source: facts about the source for the report.
     :param origin: the source's profile, when there is one: what it could send later is compared
         with what the destination takes.
     """
-    destination = profile if isinstance(profile, Destination) else _destination(profile)
-    taken = destination.profile if isinstance(destination, Destination) else profile
-    assert isinstance(taken, Profile)
+    baseline = profile if isinstance(profile, Baseline) else _baseline(profile)
+    taken = profile.profile if isinstance(profile, Baseline) else profile
     facts = {**source_facts(stream), **(source or {})}
     if taken.refused:
         return not_started(
@@ -49,7 +47,7 @@ def check(
             destination=destination_facts(taken),
             release=taken.version.release,
         )
-    if not isinstance(destination, Destination):
+    if baseline is None:
         return Verdict(
             outcome=Outcome.UNKNOWN,
             basis=Basis.PREDICTED,
@@ -60,53 +58,44 @@ def check(
                 f"({'; '.join(taken.unchecked) or 'they were not read'}); take it again",
             ),
         )
-    replay = Replay(stream, destination, origin).run()
+    replay = Replay(stream, baseline, origin).qemu_loadvm_state()
     return verdict_of(replay, facts, taken)
 
 
-def _destination(profile: Profile) -> Destination | None:
-    return None if profile.loader is None else Destination(profile, profile.loader)
+def _baseline(profile: Profile) -> Baseline | None:
+    return None if profile.loader is None else Baseline(profile, profile.loader)
 
 
 def verdict_of(replay: Replay, source: Mapping[str, Any], profile: Profile) -> Verdict:
     """Say what a finished replay means; *source* is handed on."""
-    refusals = [one for one in replay.found if one.problem.refuses]
-    first = refusals[0] if refusals else None
-    stream_notes = [
-        line
-        for one in replay.found
-        if not one.problem.refuses and one.lines and (first is None or one.order <= first.order)
-        for line in one.lines
-    ]
-    stderr = (*profile.stderr, *stream_notes, *(first.lines if first is not None else ()))
-    unknown = [
-        reason for order, reason in replay.unexamined if first is None or order < first.order
-    ]
-    if first is None and stream_end_note(replay):
-        stderr = (*stderr, *stream_end_note(replay))
+    first = replay.refusal
+    printed = (*profile.stderr, *replay.stderr)
+    unknown = list(replay.undecided)
+    if first is None:
+        printed += stream_end_note(replay)
     if profile.stand_in:
         unknown += kvm.undecided(first, profile)
     outcome = Outcome.REFUSED if first is not None else Outcome.LOADS
     if unknown and (first is None or kvm.doubtful(first, profile)):
         outcome, first = Outcome.UNKNOWN, None
-    known = replay.destination.code_known
+    known = replay.baseline.code_known
     return Verdict(
         outcome=outcome,
         basis=Basis.PREDICTED,
         final=known or outcome is not Outcome.LOADS,
         source=source,
         destination=destination_facts(profile),
-        first_refusal=None if first is None else _refusal(first, stderr),
-        findings=tuple(_finding(one) for one in replay.found),
+        first_refusal=None if first is None else _refusal(first, printed),
+        findings=tuple(replay.findings),
         unchecked=tuple(
             dict.fromkeys(
                 [
                     *unknown,
-                    *(reason for _, reason in replay.unexamined),
+                    *replay.unexamined,
                     *replay.unchecked,
                     *profile.unchecked,
                     *(() if known else (CODE_UNKNOWN,)),
-                    *replay.destination.tables.notes,
+                    *replay.baseline.tables.notes,
                     *(
                         [_DAMAGED.format(replay.stream.vmdesc_error)]
                         if replay.stream.vmdesc_error
@@ -116,7 +105,7 @@ def verdict_of(replay: Replay, source: Mapping[str, Any], profile: Profile) -> V
                 ]
             )
         ),
-        stderr=stderr,
+        stderr=printed,
     )
 
 
@@ -126,47 +115,19 @@ def stream_end_note(replay: Replay) -> tuple[str, ...]:
 
     stream = replay.stream
     described = stream.vmdesc is not None or stream.vmdesc_error
-    if described or replay.destination.profile.suppress_vmdesc:
+    if described or replay.baseline.profile.suppress_vmdesc:
         return ()
     return (text("vmdesc-expected", replay.release, type=0),)
 
 
-def _refusal(first: Found, stderr: tuple[str, ...]) -> Refusal:
+def _refusal(first: Finding, stderr: tuple[str, ...]) -> Refusal:
     return Refusal(
-        rule=first.problem.rule,
-        message=next((line for line in first.lines if not line.startswith("warning:")), ""),
-        device=_named(first.problem) or first.device,
+        rule=first.rule,
+        message=next((line for line in first.stderr if not line.startswith("warning:")), ""),
+        device=first.device,
         instance_id=first.instance_id,
         stderr=stderr,
     )
-
-
-def _finding(found: Found) -> Finding:
-    problem = found.problem
-    rule = rules().get(problem.rule)
-    severity = (
-        Severity(problem.severity)
-        if problem.severity
-        else (Severity.REFUSES if problem.refuses else rule.severity if rule else Severity.INFO)
-    )
-    return Finding(
-        rule=problem.rule,
-        severity=severity,
-        summary=problem.summary,
-        explanation=problem.explanation,
-        device=found.device if found.device is not None else _named(problem),
-        instance_id=found.instance_id,
-        subsection=problem.subsection,
-        field=problem.field,
-        stderr=found.lines,
-        facts=dict(problem.facts),
-    )
-
-
-def _named(problem: Problem) -> str | None:
-    """The device that a rule names itself, for what is found outside a section."""
-    device = problem.facts.get("device")
-    return device if isinstance(device, str) else None
 
 
 def not_started(

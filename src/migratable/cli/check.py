@@ -186,6 +186,7 @@ def _rehearsed(
     """Prove the prediction; where they contradict each other the rehearsal is right."""
     from dataclasses import replace
 
+    from migratable.check.verdict import CODE_UNKNOWN
     from migratable.rehearse.disagreement import both
     from migratable.verdict import Basis, Outcome
 
@@ -203,13 +204,20 @@ def _rehearsed(
         return rehearsed
     if rehearsed.outcome is Outcome.UNKNOWN:
         return predicted
-    return replace(predicted, basis=Basis.REHEARSED, stderr=rehearsed.stderr, final=True)
+    return replace(
+        predicted,
+        basis=Basis.REHEARSED,
+        stderr=rehearsed.stderr,
+        final=True,
+        unchecked=tuple(one for one in predicted.unchecked if one != CODE_UNKNOWN),
+    )
 
 
 def _code_known(profile: Profile) -> bool:
     from migratable.facts.code import is_known
 
-    return profile.loader is not None and is_known(profile.loader.build_id)
+    tables = profile.loader
+    return tables is not None and is_known(tables.build_id, tables.digests)
 
 
 def _made_final(

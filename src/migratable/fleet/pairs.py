@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 
 from migratable.check import check, not_started
-from migratable.check.baseline import Destination as PreparedDestination
+from migratable.check.baseline import Baseline
 from migratable.check.cache import equivalence
 from migratable.check.cache.prepared_stream import Ready, Streams
 from migratable.check.cache.replay_cache import Memo
@@ -93,12 +93,12 @@ class Pairs:
         kind = self.kinds[at]
         memo = self._memos.get(kind)
         if memo is None:
-            memo = self._memos[kind] = Memo(PreparedDestination(profile, profile.loader))
+            memo = self._memos[kind] = Memo(Baseline(profile, profile.loader))
         if self._ready is None or self._ready.stream is not stream:
             self._ready = self._streams.ready(stream)
         found = memo.answer(
             self._ready,
-            lambda replay: Answer.of(verdict_of(replay, {}, memo.destination.profile)),
+            lambda replay: Answer.of(verdict_of(replay, {}, memo.baseline.profile)),
             origin=origin,
             origin_key=self.origin_key(origin),
         )

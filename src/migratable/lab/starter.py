@@ -119,7 +119,9 @@ def interpreter(program: Path) -> str:
                 f"{order}IIQQQQ", head, table + index * size
             )
             if kind == _PT_INTERP:
-                return head[offset : offset + length].rstrip(b"\0").decode()
+                with program.open("rb") as file:
+                    file.seek(offset)
+                    return file.read(min(length, 4096)).rstrip(b"\0").decode()
     except (struct.error, UnicodeDecodeError, IndexError, OverflowError) as error:
         raise LabError(f"{program} is damaged: {error}") from error
     raise LabError(f"{program} names no program interpreter")

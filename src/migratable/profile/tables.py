@@ -152,6 +152,18 @@ class PciMasks:
     wmask: bytes
     w1cmask: bytes
 
+    def compared(self, size: int) -> int:
+        """Bits of a configuration space of *size* bytes that are compared, as a little-endian mask.
+
+        ``hw/pci/pci.c: get_pci_config_device``.
+        """
+        count = min(size, len(self.config))
+        cmask, wmask, w1cmask = (
+            int.from_bytes(mask[:count], "little")
+            for mask in (self.cmask, self.wmask, self.w1cmask)
+        )
+        return cmask & ~wmask & ~w1cmask
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VirtioLive:
@@ -187,6 +199,7 @@ class LoaderTables:
     :ivar notes: what was not found in the destination's memory.
     :ivar build_id: GNU build-id of the program, hexadecimal; empty when it has none, None when it
         was not looked for.
+    :ivar digests: SHA-256 of the program's file and its modules', hexadecimal.
     """
 
     handlers: tuple[Handler, ...]
@@ -198,6 +211,7 @@ class LoaderTables:
     constants: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     build_id: str | None = None
+    digests: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for a profile."""
@@ -229,6 +243,7 @@ class LoaderTables:
             ),
             "notes": list(self.notes),
             "build_id": self.build_id,
+            "digests": list(self.digests),
         }
 
     @classmethod
@@ -268,6 +283,7 @@ class LoaderTables:
                 },
                 notes=tuple(map(str, data["notes"])),
                 build_id=None if data.get("build_id") is None else str(data["build_id"]),
+                digests=tuple(map(str, data.get("digests", ()))),
             )
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise ProfileError(f"loader tables are malformed: {error!r}") from error

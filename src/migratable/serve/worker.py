@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from migratable.errors import MigratableError, ProfileError, StreamError
 
 if TYPE_CHECKING:
-    from migratable.check.baseline import Destination
+    from migratable.check.baseline import Baseline
     from migratable.profile.model import Profile
     from migratable.stream import Stream
 
@@ -76,11 +76,11 @@ class _Profiles:
     """Destinations by name, the last ones kept."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, Profile | Destination] = {}
+        self._kept: dict[str, Profile | Baseline] = {}
         self._state = (0, 0)
 
-    def get(self, name: str) -> Profile | Destination:
-        from migratable.check.baseline import Destination  # noqa: PLC0415 -- after the limits
+    def get(self, name: str) -> Profile | Baseline:
+        from migratable.check.baseline import Baseline  # noqa: PLC0415 -- after the limits
         from migratable.profile import bundled  # noqa: PLC0415
         from migratable.profile.store import Store  # noqa: PLC0415
 
@@ -98,7 +98,7 @@ class _Profiles:
         if len(self._kept) >= _KEPT:
             self._kept.pop(next(iter(self._kept)))
         profile = store.load(name) if stored else bundled.load(name)
-        prepared = profile.loader and Destination(profile, profile.loader)
+        prepared = profile.loader and Baseline(profile, profile.loader)
         return self._kept.setdefault(name, prepared or profile)
 
 

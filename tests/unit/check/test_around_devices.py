@@ -8,10 +8,10 @@ from functools import cache
 import pytest
 
 from migratable.check import check
-from migratable.check.baseline import Destination
+from migratable.check.baseline import Baseline
 from migratable.check.commands import Commands
+from migratable.check.devices.slirp import examine
 from migratable.check.problem import UnexaminedError
-from migratable.check.slirp import examine
 from migratable.errors import StreamError
 from migratable.profile import bundled
 from migratable.rehearse.rewrite import damaged_pages, elide
@@ -36,10 +36,10 @@ MAIN = "ppc_spapr.ram"
 
 
 @cache
-def destination(name: str) -> Destination:
+def destination(name: str) -> Baseline:
     found = bundled.load(name)
     assert found.loader is not None
-    return Destination(found, found.loader)
+    return Baseline(found, found.loader)
 
 
 def own(name: str = "pseries-10.0") -> Stream:
@@ -225,7 +225,7 @@ def test_slirp_is_read_whole() -> None:
     examine(bytes(1) + b"\xff" * 130, 4, footer=True)
     examine(bytes(3), 2, footer=True)
     for body, version in ((b"\x2a" + bytes(130), 4), (bytes(130), 4), (bytes(132), 4)):
-        with pytest.raises(UnexaminedError, match="slirp"):
+        with pytest.raises(UnexaminedError, match="own state"):
             examine(body, version, footer=True)
 
 

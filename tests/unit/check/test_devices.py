@@ -317,7 +317,7 @@ def test_xhci_without_msix_aborts_newer_programs() -> None:
         masks = PciMasks(config=config, cmask=b"", wmask=b"", w1cmask=b"")
         tables = LoaderTables(handlers=(), vmsds=(), pci={"xhci": masks})
         problems = loaded(body("xhci", children={"xhci": [core]}), profile(release, loader=tables))
-        assert all(problem.facts["aborts"] for problem in problems)
+        assert all(problem.aborts for problem in problems)
         return lines(problems, (10, 0))
 
     assert at("10.0.13", bytes(config)) == []
@@ -339,4 +339,4 @@ def test_acpi_tables() -> None:
         "Unexpected error in qemu_ram_resize() at system/physmem.c:1742:",
         "Size too large: /rom@etc/acpi/tables: 0x201000 > 0x200000: Invalid argument",
     ]
-    assert found.facts["aborts"]
+    assert found.aborts

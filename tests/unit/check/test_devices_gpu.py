@@ -7,10 +7,11 @@ import struct
 import pytest
 
 from migratable.check import devices
+from migratable.check.baseline import BaselineLoader
 from migratable.check.problem import RefusedError, UnexaminedError
 from migratable.check.qemu_file import QemuFile, StreamEndError
 from migratable.check.state import LoadedState, Memory
-from migratable.check.vmstate import Loader
+from migratable.check.vmstate import VMStateLoader
 from migratable.check.vmstate_types import Reading
 from migratable.profile.tables import Handler, LoaderTables, VmField
 from tests.unit.check.bodies import body, loaded, profile
@@ -44,11 +45,11 @@ def state(resources: bytes, *scanouts: bytes) -> bytes:
 def read(data: bytes, own: LoadedState | None, release: str = "10.0.13") -> LoadedState:
     to = profile(release)
     what = body("virtio-gpu", own=own)
-    loader = Loader(
+    kind = BaselineLoader if own is None else VMStateLoader
+    loader = kind(
         tables=LoaderTables(handlers=(), vmsds=()),
         profile=to,
-        release=to.version.release,
-        wire=QemuFile(data),
+        f=QemuFile(data),
         memory=Memory({}),
         handler=Handler(
             idstr="0000:00:01.0/virtio-gpu",
@@ -58,15 +59,14 @@ def read(data: bytes, own: LoadedState | None, release: str = "10.0.13") -> Load
             vmsd=0,
             opaque=0x1000,
         ),
-        own=own is None,
     )
     if own is None:
-        loader._stated = len(data)
+        loader.stated = len(data)
     reader = devices.reader("virtio-gpu")
     assert reader is not None
     item = VmField(name="virtio-gpu", info="virtio-gpu")
     reader(Reading(loader, what, item, 0, 0, ()))
-    assert loader.wire.pos == len(data)
+    assert loader.f.pos == len(data)
     return what
 
 

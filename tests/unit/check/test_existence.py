@@ -11,7 +11,7 @@ from tests.unit.check.bodies import body, profile
 
 
 def told(what: LoadedState, name: str, memory: Memory | None = None, flags: int = 0) -> bool | None:
-    return existence.told(what, VmField(name=name, test=1, flags=flags), profile(), memory)
+    return existence.field_exists(what, VmField(name=name, test=1, flags=flags), profile(), memory)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_queue_pairs(here: int | None, read: bool | None) -> None:
     memory = Memory(words)
     memory.set(0x1020, 2, 9)  # what was loaded does not decide
     assert told(device, "curr_queue_pairs", memory) is read
-    assert not existence.is_state(device, field)
+    assert not existence.depends_on_state(device, field)
 
 
 @pytest.mark.parametrize(("features", "read"), [(1 << 2, True), (1 << 3, False)])
@@ -118,7 +118,7 @@ def test_guest_offloads(features: int, read: bool) -> None:
     blob = body("virtio-net", {"guest_features": features})
     device = body("virtio-net-device", parent=blob)
     assert told(device, "curr_guest_offloads") is read
-    assert existence.is_state(device, VmField(name="curr_guest_offloads", test=1))
+    assert existence.depends_on_state(device, VmField(name="curr_guest_offloads", test=1))
 
 
 @pytest.mark.parametrize(("number", "read"), [(7, True), (8, False)])

@@ -37,8 +37,10 @@ def judged(profile: Profile) -> Verdict:
 def test_the_labs_builds_are_known() -> None:
     found = bundled.load(NAME)
     assert found.loader is not None
-    assert is_known(found.loader.build_id)
-    assert {release for release, _, _ in builds().values()} == {"5.2", "7.2", "10.0", "11.1"}
+    assert is_known(found.loader.build_id, found.loader.digests)
+    assert not is_known(found.loader.build_id, ("0" * 64,))  # changed since it was built
+    assert not is_known(found.loader.build_id, (*found.loader.digests, "0" * 64))  # a module
+    assert {one.release for one in builds().values()} == {"5.2", "7.2", "10.0", "11.1"}
     verdict = judged(found)
     assert verdict.outcome is Outcome.LOADS
     assert verdict.final

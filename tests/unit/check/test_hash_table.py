@@ -9,15 +9,17 @@ from typing import cast
 import pytest
 
 from migratable.check.devices.spapr import hash_table
+from migratable.check.example import PSERIES
 from migratable.check.problem import Problem, UnexaminedError
 from migratable.stream.cursor import Cursor
 from migratable.stream.model import Section
+from migratable.stream.wire_format import SectionKind
 
 NO_TABLE = 0xFFFFFFFF
 
 
 def section(body: bytes) -> Section:
-    return cast("Section", SimpleNamespace(cursor=lambda: Cursor(body)))
+    return cast("Section", SimpleNamespace(kind=SectionKind.START, cursor=lambda: Cursor(body)))
 
 
 def start(shift: int) -> Section:
@@ -32,7 +34,7 @@ def part(*chunks: tuple[int, int, int]) -> Section:
 
 
 def said(first: Section, *parts: Section) -> list[Problem]:
-    return [problem for _, problem in hash_table(first, parts)]
+    return list(hash_table(first, parts, PSERIES))
 
 
 def test_slots_inside() -> None:

@@ -8,7 +8,7 @@ from migratable.check.problem import RefusedError, UnexaminedError
 from migratable.check.qemu_file import QemuFile
 from migratable.check.state import Memory
 from migratable.check.stderr import of_refusal
-from migratable.check.vmstate import Loader
+from migratable.check.vmstate import VMStateLoader
 from migratable.profile.tables import Flag, Handler, LoaderTables, VmField, Vmsd
 from tests.unit.check.bodies import profile
 
@@ -21,14 +21,13 @@ TABLE = Vmsd(name="hda-audio-stream/buffer", version=1, minimum=1, fields=(TIMER
 def load(pointer: int | None, release: str = "5.2.0", *, wants_kvm: bool = False) -> None:
     words = {} if pointer is None else {(0x1008, 8): pointer}
     to = profile(release, wants_kvm=wants_kvm)
-    Loader(
+    VMStateLoader(
         tables=LoaderTables(handlers=(), vmsds=(TABLE,)),
         profile=to,
-        release=to.version.release,
-        wire=QemuFile(bytes(8)),
+        f=QemuFile(bytes(8)),
         memory=Memory(words),
         handler=Handler(idstr="hda", instance_id=0, alias_id=-1, version=1, vmsd=0, opaque=0x1000),
-    ).state(0, 0x1000, 1, None, None)
+    ).vmstate_load_state(0, 0x1000, 1, None, None)
 
 
 @pytest.mark.parametrize("pointer", [0x5000, None])

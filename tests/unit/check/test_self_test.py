@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from migratable.check import check
-from migratable.check.baseline import Destination
+from migratable.check.baseline import Baseline
 from migratable.profile import bundled
 from migratable.stream import read
 from migratable.verdict import Outcome
@@ -17,7 +17,7 @@ from migratable.verdict import Outcome
 def test_every_bundled_profile_understands_itself(name: str) -> None:
     found = bundled.load(name)
     assert found.loader is not None
-    assert Destination(found, found.loader).not_understood() == ()
+    assert Baseline(found, found.loader).not_understood() == ()
 
 
 def test_a_type_that_reuses_a_name_is_found() -> None:
@@ -33,7 +33,7 @@ def test_a_type_that_reuses_a_name_is_found() -> None:
     vmsds[handler.vmsd] = replace(vmsds[handler.vmsd], fields=tuple(fields))
     loader = replace(found.loader, vmsds=tuple(vmsds))
     misread = replace(found, loader=loader)
-    (reason,) = Destination(misread, loader).not_understood()
+    (reason,) = Baseline(misread, loader).not_understood()
     assert reason == (
         "timer: the destination's own section is not understood: its tables take 20 of 24 bytes"
     )

@@ -9,7 +9,7 @@ import pytest
 from migratable.check import check
 from migratable.check.qemu_file import QemuFile
 from migratable.check.state import Memory
-from migratable.check.vmstate import Loader
+from migratable.check.vmstate import VMStateLoader
 from migratable.facts import targets
 from migratable.profile.model import Profile
 from migratable.profile.tables import Flag, Handler, LoaderTables, VmField, Vmsd
@@ -106,13 +106,12 @@ def test_kvm_on_another_target_is_unknown(accelerator: str) -> None:
 # Tables
 
 
-def loader(*vmsds: Vmsd, data: bytes, words: dict[tuple[int, int], int]) -> Loader:
+def loader(*vmsds: Vmsd, data: bytes, words: dict[tuple[int, int], int]) -> VMStateLoader:
     to = profile()
-    return Loader(
+    return VMStateLoader(
         tables=LoaderTables(handlers=(), vmsds=vmsds),
         profile=to,
-        release=to.version.release,
-        wire=QemuFile(data),
+        f=QemuFile(data),
         memory=Memory(words),
         handler=HANDLER,
     )
@@ -131,8 +130,8 @@ def test_array_of_pointers_without_a_size(size: int) -> None:
     table = Vmsd(name="d", version=1, minimum=1, fields=(item,))
     words = {(0x1000, 8): 0x5000, (0x1008, 8): 0, (0x1010, 8): 0x6000}
     made = loader(table, data=b"\0\0\0\x01" + b"0" + b"\0\0\0\x02", words=words)
-    made.state(0, 0x1000, 1, None, None)
-    assert made.wire.pos == 9
+    made.vmstate_load_state(0, 0x1000, 1, None, None)
+    assert made.f.pos == 9
     assert made.memory.get(0x6000, 4) == 2
 
 
@@ -141,4 +140,4 @@ def test_a_stub_is_not_entered() -> None:
     table = Vmsd(name="d", version=1, minimum=1, fields=(item,))
     made = loader(table, Vmsd(name="", version=0, minimum=0), data=b"", words={})
     with pytest.raises(Exception, match="stub"):
-        made.state(0, 0x1000, 1, None, None)
+        made.vmstate_load_state(0, 0x1000, 1, None, None)

@@ -124,6 +124,7 @@ def around(stream: Stream) -> bytes:
         stream.page_size,
         None if stream.configuration is None else _configuration(stream),
         stream.ram,
+        None if stream.ram_statistics is None else stream.ram_statistics.faults,
         (type(first).__name__, getattr(first, "kind", None)),
         [(one.kind, bytes(one.payload)) for one in stream.commands],
         stream.vmdesc is None,

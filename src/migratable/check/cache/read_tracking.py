@@ -1,8 +1,8 @@
-"""Watching a replay: which bytes of a section decide, and what passes from section to section.
+"""Tracks what one section's loading reads: which bytes decide, and what passes between sections.
 
-The loader of :mod:`migratable.check` is given a :class:`WatchedQemuFile`, :class:`WatchedValues`
-and a :class:`WatchedMemory`. What is read at once into a field's value is not noted; what a
-rule, a hook, a count or a test then asks for is.
+The loader is given a :class:`TrackedFile` and a :class:`TrackedMemory`. How it reads says what the
+bytes are for (:class:`migratable.check.qemu_file.Reader`): bytes that it looks at decide, bytes
+that it only stores do not until a rule, a hook, a count or a test asks for the value.
 """
 
 from __future__ import annotations
@@ -12,15 +12,10 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from migratable.check import events
 from migratable.check.qemu_file import QemuFile
-from migratable.check.state import LoadedState, Memory
-from migratable.check.vmstate import PLAIN, Loader
-from migratable.check.vmstate_types import FIXED
-from migratable.profile.tables import PciMasks, VmField
+from migratable.check.state import Memory
 from migratable.stream.cursor import Buffer
 from migratable.stream.model import Section
-from migratable.stream.vmdesc import VmsdBody
 
 Address: TypeAlias = tuple[int, int]
 """A word of the destination's memory: where, and how many bytes it has."""
@@ -35,71 +30,63 @@ SUBSECTION = -2
 """Whether a subsection begins there: the byte 5. Asked behind every body, and mostly answered by
 the first byte of whatever comes next."""
 _ALLOCATED = 1 << 60
-_PASSED_BY = frozenset({*PLAIN, *FIXED, "buffer", "bitmap", "unused_buffer"})
 
 
-class _Looked(Section):
+class _Shown(Section):
     """A section that tells when its body is looked into."""
 
-    __slots__ = ("_real", "_watcher")
+    __slots__ = ("_real", "_tell")
     _real: Section
-    _watcher: Callable[[Section], None]
+    _tell: Callable[[Section], None]
 
     @property
     def body(self) -> Buffer:
-        """The bytes, noted as seen."""
-        self._watcher(self._real)
+        """The bytes, noted as looked at."""
+        self._tell(self._real)
         return self._real.body
 
 
-def looked_at(section: Section, watcher: Callable[[Section], None]) -> Section:
-    """A section whose *watcher* is called when its body is looked into."""
-    found = object.__new__(_Looked)
-    for one in dataclasses.fields(Section):
-        if one.name != "body":
-            object.__setattr__(found, one.name, getattr(section, one.name))
-    object.__setattr__(found, "_real", section)
-    object.__setattr__(found, "_watcher", watcher)
-    return found
+def shown(section: Section, tell: Callable[[Section], None]) -> Section:
+    """A section with which *tell* is called when its body is looked into."""
+    made = object.__new__(_Shown)
+    for member in dataclasses.fields(Section):
+        if member.name != "body":
+            object.__setattr__(made, member.name, getattr(section, member.name))
+    object.__setattr__(made, "_real", section)
+    object.__setattr__(made, "_tell", tell)
+    return made
 
 
 class StaleError(Exception):
-    """A value was asked for that no equality has been asked of."""
+    """A rule at the stream's end asks for bytes that the section was not found by."""
 
 
-class WatchedQemuFile(QemuFile):
-    """Notes which bytes were looked at.
+class TrackedFile:
+    """Notes which bytes are looked at (a :class:`migratable.check.qemu_file.Reader`).
 
-    :ivar passing: what is read now is put away unseen.
-    :ivar last: place of what was read last, and the view that was given.
-    :ivar went_beyond: bytes of the sections behind this one were read.
+    :ivar last: place of what was read last.
     :ivar known: places whose bytes are the same in every stream with this section's entry; None
-        as long as the section is being watched.
+        as long as the section is being loaded.
     """
 
-    __slots__ = (
-        "_asked",
-        "_body",
-        "_footer",
-        "_seen",
-        "known",
-        "last",
-        "last_view",
-        "passing",
-        "went_beyond",
-    )
+    __slots__ = ("_asked", "_file", "_seen", "known", "last", "pos", "size")
 
-    def __init__(self, section: Section, body: Buffer, more: Callable[[], bytes]) -> None:
-        super().__init__(body, more)
+    def __init__(
+        self, body: Buffer, footer: bytes = b"", following: Callable[[], bytes] | None = None
+    ) -> None:
+        """Start at the body's first byte, with nothing seen."""
+        self._file = QemuFile(body, footer, following)
+        self.size = self._file.size
+        self.pos = 0
         self.known: list[list[int]] | None = None
-        self._body = self._data
-        self._footer = b"\x7e" + section.section_id.to_bytes(4, "big") if section.footer else b""
         self._seen: list[Place] = []
         self._asked: list[Part] = []
-        self.passing = False
         self.last: Place = (0, 0)
-        self.last_view: memoryview | None = None
-        self.went_beyond = False
+
+    @property
+    def went_beyond(self) -> bool:
+        """Whether contents from behind the body were read, which are not in its key."""
+        return self.pos > self.size or self._file.reads_on
 
     def see(self, place: Place) -> None:
         """Note that these bytes decide.
@@ -113,18 +100,6 @@ class WatchedQemuFile(QemuFile):
         ):
             raise StaleError
 
-    def put_away(self) -> None:
-        """What was read last was only stored."""
-        if self._seen and self._seen[-1] == self.last:
-            self._seen.pop()
-
-    def under(self, mask: int) -> None:
-        """What was read last was only compared under a mask (little-endian, as a whole)."""
-        if self._seen and self._seen[-1] == self.last:
-            self._seen.pop()
-            if mask:
-                self._asked.append((*self.last, mask))
-
     def parts(self) -> tuple[Part, ...]:
         """The bytes that decided, those that did exactly in order and without overlaps."""
         out: list[Part] = []
@@ -137,91 +112,84 @@ class WatchedQemuFile(QemuFile):
                 out.append((first, end, EXACTLY))
         return (*out, *sorted({part for part in self._asked if part[1] <= self.size}))
 
-    def view(self, count: int) -> memoryview:
-        """Read bytes, which decide unless they are only passed by."""
-        start = self.pos
-        found = super().view(count)
-        self.last = (start, self.pos)
-        self.last_view = found
-        if not self.passing:
-            self._seen.append(self.last)
-        self._check()
-        return found
+    def get_stored(self, count: int) -> memoryview:
+        """Read bytes that do not decide by themselves."""
+        view = self._file.get_stored(count)
+        self.last = (self.pos, self._file.pos)
+        self.pos = self._file.pos
+        return view
 
-    def nonzero(self, count: int) -> bool:
+    def get_buffer(self, count: int) -> memoryview:
+        """Read bytes, which decide."""
+        view = self.get_stored(count)
+        self._seen.append(self.last)
+        return view
+
+    def get_be(self, width: int) -> int:
+        """Read a number, which decides."""
+        return int.from_bytes(self.get_buffer(width), "big")
+
+    def get_nonzero(self, count: int) -> bool:
         """Read bytes of which only that decides whether one is not 0."""
-        data = super().view(count)
-        self._asked.append((self.pos - count, self.pos, NONZERO))
-        self._check()
+        data = self.get_stored(count)
+        self._asked.append((*self.last, NONZERO))
         return any(data)
-
-    def subsection_begins(self) -> bool:
-        """Whether the next byte says that a subsection follows."""
-        head = super().peek(1)
-        self._asked.append((self.pos, self.pos + 1, SUBSECTION))
-        return len(head) == 1 and head[0] == 5
 
     def skip(self, count: int) -> None:
         """Read bytes that decide nothing."""
-        super().skip(count)
-        self._check()
+        self._file.skip(count)
+        self.pos = self._file.pos
 
-    def _check(self) -> None:
-        """Contents from behind the body are not in its key."""
-        if self.pos > self.size:
-            self.went_beyond = True
-
-    def peek(self, count: int, at: int = 0) -> memoryview:
+    def peek_buffer(self, count: int, offset: int = 0) -> memoryview:
         """Look at bytes, which decide."""
-        found = super().peek(count, at)
-        first = self.pos + at
-        self._seen.append((first, first + len(found)))
-        return found
+        view = self._file.peek_buffer(count, offset)
+        first = self.pos + offset
+        self._seen.append((first, first + len(view)))
+        return view
 
-    def _extend(self, end: int) -> None:
-        """The footer's bytes are no news; the sections behind are, and are not noted."""
-        if end <= self.size + len(self._footer):
-            self._data = memoryview(bytes(self._body) + self._footer)
-            return
-        self.went_beyond = True
-        self._data = self._body
-        super()._extend(end)
+    def subsection_follows(self) -> bool:
+        """Whether the next byte says that a subsection follows; only that decides."""
+        self._asked.append((self.pos, self.pos + 1, SUBSECTION))
+        return self._file.subsection_follows()
+
+    def compared_under(self, mask: Callable[[], int]) -> None:
+        """What was read last decided only under a mask."""
+        if self._seen and self._seen[-1] == self.last:
+            self._seen.pop()
+            bits = mask()
+            if bits:
+                self._asked.append((*self.last, bits))
+
+    def new_values(self) -> dict[str, Any]:
+        """Values that decide when they are asked for."""
+        return TrackedValues(self)
 
 
-class WatchedValues(dict[str, Any]):
-    """Values of a body's fields; what is asked for decides."""
+class TrackedValues(dict[str, Any]):
+    """Values of a body's fields; one that is asked for decides."""
 
-    __slots__ = ("_places", "_wire")
+    __slots__ = ("_file", "_places")
 
-    def __init__(self, wire: WatchedQemuFile) -> None:
+    def __init__(self, file: TrackedFile) -> None:
         super().__init__()
-        self._wire = wire
+        self._file = file
         self._places: dict[str, Place] = {}
 
     def __setitem__(self, name: str, value: Any) -> None:
         super().__setitem__(name, value)
-        wire = self._wire
-        self._places[name] = wire.last
-        if value is wire.last_view:
-            wire.put_away()
-
-    def setdefault(self, name: str, default: Any = None) -> Any:
-        """A value, stored unseen when it is the first of its name."""
-        if name not in self:
-            self[name] = default
-        return dict.__getitem__(self, name)
+        self._places[name] = self._file.last
 
     def _see(self, name: str) -> None:
         place = self._places.get(name)
         if place is not None:
-            self._wire.see(place)
+            self._file.see(place)
 
     def __getitem__(self, name: str) -> Any:
         self._see(name)
         return super().__getitem__(name)
 
     def get(self, name: str, default: Any = None) -> Any:
-        """A value that decides."""
+        """A value, which decides."""
         self._see(name)
         return super().get(name, default)
 
@@ -238,10 +206,14 @@ class WatchedValues(dict[str, Any]):
         return super().items()
 
 
-class WatchedMemory(Memory):
-    """The destination's words as one section finds and leaves them."""
+class TrackedMemory(Memory):
+    """The destination's words as one section finds and leaves them.
 
-    __slots__ = ("_outer", "_own", "leaves", "needs", "wire")
+    :ivar needs: words that it asked for, as other sections left them.
+    :ivar leaves: words that it sets: a value, or the bytes of its body that are the value.
+    """
+
+    __slots__ = ("_outer", "_own", "file", "leaves", "needs")
 
     def __init__(
         self, words: Mapping[Address, int], outer: Callable[[Address], int | None]
@@ -251,7 +223,7 @@ class WatchedMemory(Memory):
         self._own: dict[Address, int] = {}
         self.leaves: dict[Address, int | Place] = {}
         self.needs: dict[Address, int | None] = {}
-        self.wire: WatchedQemuFile | None = None
+        self.file: TrackedFile | None = None
 
     def begin(self, section: Section) -> None:
         """Begin a section; what it allocates depends on nothing but its name."""
@@ -260,88 +232,27 @@ class WatchedMemory(Memory):
         self._own = {}
         self.leaves = {}
         self.needs = {}
-        self.wire = None
+        self.file = None
 
     def get(self, address: int, width: int) -> int | None:
-        """A word: bytes of this section that so decide, or what another left."""
+        """A word: bytes of this section, which so decide, or what another left."""
         key = (address, width)
         left = self.leaves.get(key)
         if left is not None:
-            if not isinstance(left, int) and self.wire is not None:
-                self.wire.see(left)
+            if not isinstance(left, int) and self.file is not None:
+                self.file.see(left)
             return self._own[key]
         if key not in self.needs:
             self.needs[key] = self._outer(key)
         return self.needs[key]
 
     def set(self, address: int, width: int, value: int) -> None:
-        """Note what this section leaves there."""
+        """Note a value that this section leaves there."""
         key = (address, width)
-        value &= (1 << 8 * width) - 1
-        self._own[key] = value
-        wire = self.wire
-        self.leaves[key] = wire.last if wire is not None and wire.passing else value
+        self._own[key] = self.leaves[key] = value & ((1 << 8 * width) - 1)
 
-
-class WatchedLoader(Loader):
-    """A loader whose plain fields are put away unseen."""
-
-    __slots__ = ()
-
-    def _put_away(self, passing: bool) -> WatchedQemuFile:
-        wire = self.wire
-        assert isinstance(wire, WatchedQemuFile)
-        wire.passing = passing
-        return wire
-
-    def begun(self, body: LoadedState) -> None:
-        """Watch the values of a new body."""
-        wire = self.wire
-        assert isinstance(wire, WatchedQemuFile)
-        body.values = WatchedValues(wire)
-
-    def show(self, point: object) -> None:
-        """Show a point; a PCI configuration is only compared under its masks."""
-        super().show(point)
-        if isinstance(point, events.PciConfigRead):  # and no rule refuses it
-            wire = self.wire
-            assert isinstance(wire, WatchedQemuFile)
-            wire.under(_compared(point.masks, len(point.config)))
-
-    def _subsections(self, body: LoadedState, description: VmsdBody | None) -> None:
-        wire = self.wire
-        assert isinstance(wire, WatchedQemuFile)
-        if wire.subsection_begins():
-            super()._subsections(body, description)
-
-    def _bulk(self, body: LoadedState, item: VmField, count: int) -> bool:
-        self._put_away(passing=True)
-        try:
-            return super()._bulk(body, item, count)
-        finally:
-            self._put_away(passing=False)
-
-    def element(
-        self,
-        body: LoadedState,
-        item: VmField,
-        element: int,
-        size: int,
-        descriptions: tuple[VmsdBody, ...],
-    ) -> None:
-        """Read an element; of a type that nobody looks into it is put away unseen."""
-        passing = item.info in _PASSED_BY
-        self._put_away(passing=passing)
-        try:
-            super().element(body, item, element, size, descriptions)
-        finally:
-            self._put_away(passing=False)
-
-
-def _compared(masks: PciMasks, size: int) -> int:
-    """Bits that ``get_pci_config_device`` compares, as rule ``pci-config`` has it."""
-    count = min(size, len(masks.config))
-    compared = int.from_bytes(masks.cmask[:count], "little")
-    written = int.from_bytes(masks.wmask[:count], "little")
-    cleared = int.from_bytes(masks.w1cmask[:count], "little")
-    return compared & ~written & ~cleared
+    def load(self, address: int, width: int, value: int) -> None:
+        """Note that this section leaves there what it read last."""
+        self.set(address, width, value)
+        if self.file is not None:
+            self.leaves[address, width] = self.file.last

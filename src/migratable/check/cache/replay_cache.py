@@ -1,23 +1,22 @@
-"""What a prediction looked at, section by section, so that it need not be made twice.
+"""Equal sections are loaded once.
 
-While one section is replayed, :mod:`.watch` notes every byte that decided something: read by a rule
-or a hook, as a count, a flag or a version. Most bytes of a device's state are only passed by. A
+While one section is loaded, :mod:`.read_tracking` notes every byte that decided something: read by
+a rule or a hook, as a count, a flag or a version. Most bytes of a device's state are only stored. A
 section whose deciding bytes are those of an earlier one gets its outcome, whatever else is in it;
 guests that differ in registers, clocks and addresses alone are equal here.
 
-This is sound because a replay of a section is a function of what it reads: the same deciding bytes
+This is sound because loading a section is a function of what it reads: the same deciding bytes
 lead along the same path. What one section leaves in the destination's memory for another is noted
 with both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from migratable.check import events
-from migratable.check.baseline import Destination
+from migratable.check.baseline import Baseline
 from migratable.check.cache.prepared_stream import Ready, Unit
 from migratable.check.cache.read_tracking import (
     EXACTLY,
@@ -27,22 +26,21 @@ from migratable.check.cache.read_tracking import (
     Part,
     Place,
     StaleError,
-    WatchedLoader,
-    WatchedMemory,
-    WatchedQemuFile,
-    looked_at,
+    TrackedFile,
+    TrackedMemory,
+    shown,
 )
-from migratable.check.problem import MessageRef
-from migratable.check.qemu_file import QemuFile
-from migratable.check.savevm import Found, Replay
-from migratable.check.state import LoadedState, Memory
-from migratable.check.vmstate import Loader
+from migratable.check.events import KEPT
+from migratable.check.qemu_file import Reader
+from migratable.check.savevm import Replay
+from migratable.check.tracker import SectionOutcome
 from migratable.profile.model import Profile
 from migratable.stream.model import Section, Span
 from migratable.stream.wire_format import SectionKind
 
 _IS_FIVE = bytes(byte == 5 for byte in range(256))
-_CPU = "cpu"
+_LOOKS_INTO_RINGS = "memory-map"
+"""A rule that, once it speaks, asks for more of a device than its key at the stream's end has."""
 _MOST_ENTRIES = 200_000
 """Of one destination; more than real fleets have shapes, and a bound for hostile ones."""
 
@@ -53,18 +51,13 @@ class Entry:
 
     :ivar needs: words of memory that another section may have left, and their values.
     :ivar leaves: words that it sets: a value, or the bytes of its body that are the value.
-    :ivar cpus: a CPU as it was loaded, for the rules at the stream's end.
     :ivar section_id: where messages may name it; None when it makes no difference.
     """
 
     number: int
-    found: tuple[Found, ...]
-    unexamined: tuple[str, ...]
-    unchecked: tuple[str, ...]
-    consumed: int | None
+    outcome: SectionOutcome
     needs: dict[Address, int | None]
     leaves: dict[Address, int | Place]
-    cpus: tuple[LoadedState, ...] = ()
     section_id: int | None = None
 
 
@@ -99,9 +92,9 @@ class _Pattern:
 class Memo:
     """What is known of one destination."""
 
-    def __init__(self, destination: Destination) -> None:
+    def __init__(self, baseline: Baseline) -> None:
         """Begin with nothing."""
-        self.destination = destination
+        self.baseline = baseline
         self.made = 0
         self._patterns: dict[tuple[object, ...], list[_Pattern]] = {}
         self._left_by: dict[Address, tuple[object, ...]] = {}
@@ -124,30 +117,35 @@ class Memo:
         :param origin: the source's profile, and :param origin_key: what makes two of them one.
         """
         if any(isinstance(one, Span) and one.undelimited for one in ready.stream.elements):
-            return make(Replay(ready.stream, self.destination, origin).run())
+            return make(Replay(ready.stream, self.baseline, origin).qemu_loadvm_state())
         entries = self._all_known(ready)
         if entries is not None:
             known = self._answers.get(self._key(ready, origin_key, entries))
             if known is not None:
                 return known
         try:
-            replay = _Watched(ready, self, origin)
-            replay.run()
+            tracked, replay = self._replay(ready, origin)
         except StaleError:
-            # A rule at the end asked a CPU for more than it did before: that one is watched anew.
+            # A rule at the end asked for more of a state than before: that section is tracked anew.
             for unit in ready.units:
-                if unit.section.idstr == _CPU:
+                if unit.section.idstr in KEPT:
                     self._patterns.pop(unit.head, None)
-            replay = _Watched(ready, self, origin)
-            replay.run()
-        replay.keep()
+            tracked, replay = self._replay(ready, origin)
+        tracked.keep()
         answer = make(replay)
-        if not replay.seen_at_end <= self._seen_at_end:
-            self._seen_at_end |= replay.seen_at_end
+        if not tracked.seen_at_end <= self._seen_at_end:
+            self._seen_at_end |= tracked.seen_at_end
             self._answers.clear()  # their keys do not say what turned out to be looked at
-        if replay.whole and len(self._answers) < _MOST_ENTRIES:
-            self._answers[self._key(ready, origin_key, [one for one, _ in replay.past])] = answer
+        deep = any(finding.rule == _LOOKS_INTO_RINGS for finding in replay.findings)
+        if tracked.whole and not deep and len(self._answers) < _MOST_ENTRIES:
+            key = self._key(ready, origin_key, [entry for entry, _ in tracked.past])
+            self._answers[key] = answer
         return answer
+
+    def _replay(self, ready: Ready, origin: Profile | None) -> tuple[_Tracked, Replay]:
+        tracked = _Tracked(ready, self)
+        replay = Replay(ready.stream, self.baseline, origin, tracked)
+        return tracked, replay.qemu_loadvm_state()
 
     def _key(self, ready: Ready, origin_key: bytes, entries: list[Entry]) -> tuple[object, ...]:
         numbers = tuple([entry.number for entry in entries])
@@ -184,7 +182,7 @@ class Memo:
                     return left
                 value = int.from_bytes(body[left[0] : left[1]], "big")
                 return value & ((1 << 8 * address[1]) - 1)
-        return self.destination.tables.words.get(address)
+        return self.baseline.tables.words.get(address)
 
     def keep(self, unit: Unit, parts: tuple[Part, ...], entry: Entry) -> None:
         """Remember an outcome."""
@@ -210,107 +208,76 @@ class Memo:
                 self._shared.add(address)
 
 
-class _Watched(Replay):
-    """A replay that looks sections up before it replays them, and watches those that it does.
+class _Tracked:
+    """Looks sections up before they are loaded, and tracks those that are.
+
+    It is the replay's :class:`migratable.check.tracker.Tracker`.
 
     :ivar past: entries of the sections so far, with their bodies.
     :ivar whole: every section has an entry that is kept.
+    :ivar seen_at_end: names of sections into which rules looked at the stream's end.
     """
 
-    LOADER: ClassVar[type[Loader]] = WatchedLoader
-
-    def __init__(self, ready: Ready, memo: Memo, origin: Profile | None) -> None:
-        super().__init__(ready.stream, memo.destination, origin)
+    def __init__(self, ready: Ready, memo: Memo) -> None:
         self._memo = memo
         self._units = iter(ready.units)
-        self._body: bytes | None = None
         self.past: list[tuple[Entry, bytes]] = []
         self.whole = True
-        self._watched: list[WatchedQemuFile] = []
-        self._news: list[tuple[Unit, Entry, tuple[WatchedQemuFile, ...]]] = []
-        self._words = WatchedMemory(memo.destination.tables.words, self.outer)
+        self._file: TrackedFile | None = None
+        self._news: list[tuple[Unit, Entry, TrackedFile | None]] = []
+        self.memory = TrackedMemory(memo.baseline.tables.words, self.outer)
         self.seen_at_end: set[str] = set()
 
     def outer(self, address: Address) -> int | None:
         """What a word of memory has before the section that is being loaded."""
         return self._memo.outer(address, self.past)
 
-    def _memory(self) -> Memory:
-        return self._words
+    def shown(self, sections: Sequence[Section]) -> Sequence[Section]:
+        """Sections that tell when a rule looks into their bodies."""
+        return tuple(shown(section, self._look) for section in sections)
 
-    def _show(
-        self,
-        point: object,
-        *,
-        device: str | None = None,
-        instance_id: int | None = None,
-        outer: tuple[MessageRef, ...] = (),
-    ) -> bool:
-        if isinstance(point, events.StreamLoaded):
-            sections = tuple(looked_at(one, self.look) for one in point.sections)
-            point = replace(point, sections=sections)
-        return super()._show(point, device=device, instance_id=instance_id, outer=outer)
-
-    def look(self, section: Section) -> None:
-        """A rule at the end looks into a section's body."""
+    def _look(self, section: Section) -> None:
         if section.kind in {SectionKind.START, SectionKind.FULL}:
             self.seen_at_end.add(section.idstr)
         else:
             self.whole = False
 
-    def _wire(self, section: Section, more: Callable[[], bytes]) -> QemuFile:
-        wire = WatchedQemuFile(section, section.body if self._body is None else self._body, more)
-        self._watched.append(wire)
-        self._words.wire = wire
-        return wire
+    def open(self, section: Section, footer: bytes, following: Callable[[], bytes]) -> Reader:
+        """The bytes of a section, tracked."""
+        self._file = self.memory.file = TrackedFile(section.body, footer, following)
+        return self._file
 
-    def _load(self, section: Section, memory: Memory, more: Callable[[], bytes]) -> int | None:
-        unit = next(self._units, None)
-        if unit is None or unit.section is not section:  # of an undelimited span
-            self.whole = False
-            self._body = None
-            self._words.begin(section)
-            return super()._load(section, memory, more)
+    def outcome(self, section: Section, load: Callable[[], SectionOutcome]) -> SectionOutcome:
+        """The outcome of an equal section, else of loading this one."""
+        unit = next(self._units)
+        assert unit.section is section
         known = self._memo.find(unit, self.past)
         if known is not None:
-            self.sections += 1
-            self.found.extend(replace(one, order=self._order) for one in known.found)
-            self.unexamined.extend((self._order, reason) for reason in known.unexamined)
-            self.unchecked.extend(known.unchecked)
-            self._cpus.extend(known.cpus)
             self.past.append((known, unit.body))
-            return known.consumed
-        return self._record(unit, memory, more)
-
-    def _record(self, unit: Unit, memory: Memory, more: Callable[[], bytes]) -> int | None:
-        marks = len(self.found), len(self.unexamined), len(self.unchecked), len(self._cpus)
-        self._watched.clear()
-        self._body = unit.body
-        self._words.begin(unit.section)
-        consumed = super()._load(unit.section, memory, more)
+            return known.outcome
+        self._file = None
+        self.memory.begin(section)
+        outcome = load()
         self._memo.made += 1
         entry = Entry(
             number=self._memo.made,
-            found=tuple(self.found[marks[0] :]),
-            unexamined=tuple(reason for _, reason in self.unexamined[marks[1] :]),
-            unchecked=tuple(self.unchecked[marks[2] :]),
-            consumed=consumed,
-            needs=self._words.needs,
-            leaves=self._words.leaves,
-            cpus=tuple(self._cpus[marks[3] :]),
-            section_id=unit.section.section_id if len(self.found) > marks[0] else None,
+            outcome=outcome,
+            needs=self.memory.needs,
+            leaves=self.memory.leaves,
+            section_id=section.section_id if outcome.findings else None,
         )
         self.past.append((entry, unit.body))
-        self._news.append((unit, entry, tuple(self._watched)))
-        return consumed
+        self._news.append((unit, entry, self._file))
+        return outcome
 
     def keep(self) -> None:
-        """Remember what was replayed. At the end, since rules there look at sections again."""
-        for unit, entry, wires in self._news:
-            if any(wire.went_beyond for wire in wires):
+        """Remember what was loaded. At the end, since rules there look at sections again."""
+        for unit, entry, file in self._news:
+            if not entry.outcome.self_contained or (file is not None and file.went_beyond):
                 self.whole = False
-                continue
-            parts = wires[0].parts() if wires else ()
-            for wire in wires:
-                wire.known = [place for *place, how in parts if how == EXACTLY]
-            self._memo.keep(unit, parts, entry)
+            elif file is None:
+                self._memo.keep(unit, (), entry)
+            else:
+                parts = file.parts()
+                file.known = [place for *place, how in parts if how == EXACTLY]
+                self._memo.keep(unit, parts, entry)

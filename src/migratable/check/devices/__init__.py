@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -26,6 +26,7 @@ from migratable.check.events import BodyEntered, BodyLoaded
 from migratable.check.problem import Problem
 from migratable.check.state import LoadedState, Memory
 from migratable.profile.model import Profile
+from migratable.stream.model import Section
 
 if TYPE_CHECKING:
     from migratable.check.vmstate_types import Reading
@@ -132,6 +133,29 @@ def reader(name: str) -> Callable[[Reading], None] | None:
     """How a field type is read, None when no module here knows it."""
     _load_modules()
     return _READ.get(name)
+
+
+OldLoader = Callable[[Section, Iterable[Section], Profile], Iterator[Problem]]
+"""Examines a section without tables, and its parts; raises :class:`.problem.UnexaminedError`."""
+
+_OLD: dict[str, OldLoader] = {}
+
+
+def loads_old(*idstrs: str) -> Callable[[OldLoader], OldLoader]:
+    """Register what sections of old style (``load_state``) of these names refuse."""
+
+    def register(function: OldLoader) -> OldLoader:
+        for idstr in idstrs:
+            _OLD[idstr] = function
+        return function
+
+    return register
+
+
+def old_loader(idstr: str) -> OldLoader | None:
+    """How a section without tables is examined, None when no module here knows it."""
+    _load_modules()
+    return _OLD.get(idstr)
 
 
 @cache

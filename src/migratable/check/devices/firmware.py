@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from migratable.check.devices import post_load
 from migratable.check.events import BodyLoaded
-from migratable.check.problem import Problem
+from migratable.check.problem import Problem, UnexaminedError
 
 _BLOCKS = (
     ("table_mr_size", "/rom@etc/acpi/tables"),
@@ -14,6 +14,8 @@ _BLOCKS = (
     ("rsdp_mr_size", "/rom@etc/acpi/rsdp"),
 )
 _PAGE = 4096
+#: fw_cfg_modify_bytes_read asserts that lengths are below.
+_LARGEST = 0xFFFF_FFFF
 #: Where qemu_ram_resize says so, in Debian's builds.
 _PLACES = {
     (5, 2): ("../../softmmu/physmem.c", 1766),
@@ -35,6 +37,8 @@ def tables(event: BodyLoaded) -> Iterator[Problem]:
         here = event.profile.ram_blocks.get(name)
         if sent is None or here is None:
             continue
+        if sent >= _LARGEST:
+            raise UnexaminedError(f"fw_cfg: {field} of {sent:#x} bytes, for which the program ends")
         wanted = (sent + _PAGE - 1) & ~(_PAGE - 1) & ((1 << 64) - 1)
         if wanted > here[1]:
             file, line = _PLACES.get(event.release, _LAST_PLACE)
@@ -53,6 +57,6 @@ def tables(event: BodyLoaded) -> Iterator[Problem]:
                     ),
                 ),
                 field=field,
-                facts={"aborts": True},
+                aborts=True,
             )
             return

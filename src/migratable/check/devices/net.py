@@ -40,10 +40,8 @@ def e1000e(event: BodyLoaded) -> Iterator[Problem]:
             words=(("e1000e-subsystem", {}),),
             errno=EPERM,
             field="subsys",
-            facts={
-                "unended": f"qemu-system-{event.profile.target}: ",
-                "properties": {name: hex(sent) for name, (sent, _) in differing.items()},
-            },
+            unended=f"qemu-system-{event.profile.target}: ",
+            facts={"properties": {name: hex(sent) for name, (sent, _) in differing.items()}},
         )
 
 

@@ -1,7 +1,6 @@
 """The PowerPC CPU: target/ppc/machine.c, compat.c, cpu_init.c.
 
-Not examined: the segment table (``cpu/slb``, refused with ``Bad page size encoding``), which only a
-damaged stream can have wrong; KVM's part.
+Not examined: KVM's part.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from migratable.check.devices import post_load
 from migratable.check.events import BodyLoaded
-from migratable.check.problem import Problem, UnexaminedError
+from migratable.check.problem import EPERM, Problem, UnexaminedError
 from migratable.check.state import LoadedState
 from migratable.errors import CommandLineError
 from migratable.profile.model import Profile
@@ -171,3 +170,35 @@ def _name(pvr: int) -> str:
         if found:
             return found
     return _FAMILIES.get(pvr >> 16, "another")
+
+
+#: target/ppc/mmu-hash64.h: bits of a segment's entry.
+_ESID, _ESID_VALID = 0xFFFF_FFFF_F000_0000, 0x0800_0000
+_SIZE, _SIZE_1T, _PAGE_MASK = 3 << 62, 1 << 62, 0x130
+#: Encodings of 4 KiB and 64 KiB pages; of larger ones the machine's options tell which exist.
+_PAGES = {0x000, 0x110}
+#: Entries of POWER7 and later; older processors have 64.
+_FEWEST_SEGMENTS = 32
+
+
+@post_load("cpu/slb")
+def segments(event: BodyLoaded) -> Iterator[Problem]:
+    """slb_post_load: ``ppc_store_slb`` takes each entry of the segment table."""
+    table = event.body.data("env.slb") or b""
+    for slot in range(len(table) // 16):
+        esid = int.from_bytes(table[16 * slot : 16 * slot + 8], "big")
+        vsid = int.from_bytes(table[16 * slot + 8 : 16 * slot + 16], "big")
+        if not esid and not vsid:
+            continue
+        bad = esid & ~(_ESID | _ESID_VALID) or vsid & _SIZE & ~_SIZE_1T
+        if slot >= _FEWEST_SEGMENTS or (not bad and vsid & _PAGE_MASK not in _PAGES):
+            raise UnexaminedError(f"whether the processor takes segment {slot} of cpu/slb")
+        if bad:
+            yield Problem(
+                rule="field-validation",
+                summary=f"entry {slot} of the segment table has reserved bits set "
+                f"(esid {esid:#x}, vsid {vsid:#x})",
+                errno=EPERM,
+                field="env.slb",
+            )
+            return

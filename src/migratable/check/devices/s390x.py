@@ -12,16 +12,26 @@ Source: hw/s390x/s390-skeys.c, s390-stattrib.c, tod.c; the same in 5.2, 7.2 and 
 
 from __future__ import annotations
 
-from migratable.check.problem import UnexaminedError
+from collections.abc import Iterable, Iterator
+
+from migratable.check.devices import loads_old
+from migratable.check.problem import Problem, UnexaminedError
 from migratable.errors import StreamError
+from migratable.profile.model import Profile
 from migratable.stream.cursor import Cursor
+from migratable.stream.model import Section
 
 _EOS, _DATA, _ERROR, _DONE = 1, 2, 4, 8
 _PAGE = 4096
 
 
-#: Their names.
-LOADERS = frozenset({"s390-skeys", "s390-storage_attributes", "todclock"})
+@loads_old("s390-skeys", "s390-storage_attributes", "todclock")
+def load(start: Section, parts: Iterable[Section], profile: Profile) -> Iterator[Problem]:
+    """See that the destination takes all that the sections have; it says nothing of what not."""
+    memory = sum(used for used, _ in profile.ram_blocks.values())
+    for section in (start, *parts):
+        examine(start.idstr, bytes(section.body), memory, footer=section.footer)
+    yield from ()
 
 
 def examine(idstr: str, body: bytes, memory: int, *, footer: bool) -> None:
@@ -38,9 +48,9 @@ def examine(idstr: str, body: bytes, memory: int, *, footer: bool) -> None:
         else:
             _pages(cursor, memory, attributes=idstr == "s390-storage_attributes")
     except StreamError:
-        raise UnexaminedError(f"{idstr}: its contents are cut short") from None
+        raise UnexaminedError("its contents are cut short") from None
     if footer and cursor.peek() is not None:
-        raise UnexaminedError(f"{idstr}: more follows than its contents")
+        raise UnexaminedError("more follows than its contents")
 
 
 def _clock(cursor: Cursor) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from migratable.check.devices import beyond, post_load
+from migratable.check.devices import beyond, post_load, reads
 from migratable.check.events import BodyLoaded
 from migratable.check.problem import Problem
+from migratable.check.vmstate_types import Reading, skip_stated
 
 _LSI_MAX_MSGIN_LEN = 8
 _MPTSAS_FIFO = 129
@@ -49,3 +50,14 @@ def mptsas(event: BodyLoaded) -> Iterator[Problem]:
     step = body.number("diagnostic_idx")
     if step is not None and step > 4:
         yield beyond(f"diagnostic_idx is {step}, 4 is the last")
+
+
+@reads("scsi-requests")
+def scsi_requests(reading: Reading) -> None:
+    """hw/scsi/scsi-bus.c: get_scsi_requests; those that wait are passed over."""
+    loader = reading.loader
+    head = loader.f.peek_buffer(1)
+    if len(head) == 1 and (head[0] == 0 or head[0] >= 0x80):
+        loader.f.skip(1)
+    else:
+        skip_stated(reading)

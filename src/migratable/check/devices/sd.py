@@ -30,5 +30,5 @@ def powered_up(event: BodyEntered) -> Iterator[Problem]:
         summary="the destination's program aborts: its SD card is powered up before it is loaded",
         explanation="A card on SPI (sd-card-spi) always is. No release loads such a card.",
         words=words,
-        facts={"aborts": True},
+        aborts=True,
     )

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from migratable.check.devices import post_load
+from migratable.check.devices import loads_old, post_load
 from migratable.check.events import BodyLoaded
 from migratable.check.problem import Problem, UnexaminedError
+from migratable.profile.model import Profile
 from migratable.stream.iterable import read_htab, read_htab_start
 from migratable.stream.model import Section
+from migratable.stream.wire_format import SectionKind
 
 #: hw/ppc/spapr.c: spapr_hpt_shift_for_ramsize, and what H_RESIZE_HPT_PREPARE takes.
 _SMALLEST_SHIFT, _LARGEST_SHIFT = 18, 46
@@ -43,12 +45,35 @@ def nvdimm(event: BodyLoaded) -> Iterator[Problem]:
         )
 
 
-def hash_table(start: Section, parts: Iterable[Section]) -> Iterator[tuple[Section, Problem]]:
+#: include/hw/ppc/xive_regs.h: rings of 16 bytes, and registers in them.
+_OS_RING, _POOL_RING, _PHYSICAL_RING, _NSR, _PIPR = 0x10, 0x20, 0x30, 0, 7
+#: An exception is pending (TM_QW1_NSR_EO), or none.
+_OS_NSR = {0x00, 0x80}
+
+
+@post_load("xive-tctx", since=(10, 1))
+def thread_context(event: BodyLoaded) -> Iterator[Problem]:
+    """vmstate_xive_tctx_post_load of 10.1 and later presents what is pending, and asserts."""
+    registers = event.body.data("regs")
+    if registers is None or len(registers) < _PHYSICAL_RING + 16:
+        return
+    unused = (_POOL_RING + _NSR, _POOL_RING + _PIPR, _PHYSICAL_RING + _NSR)
+    if registers[_OS_RING + _NSR] not in _OS_NSR or any(registers[offset] for offset in unused):
+        raise UnexaminedError("xive-tctx: interrupts that no pseries guest can have pending")
+    yield from ()
+
+
+@loads_old("spapr/htab")
+def hash_table(
+    start: Section, parts: Iterable[Section], _profile: Profile | None = None
+) -> Iterator[Problem]:
     """hw/ppc/spapr.c: htab_load: every slot lies in the table whose size the first part gave.
 
     :raise UnexaminedError: for a size that no source has, and parts of a table without one: the
         program would read on in the wrong place, or abort.
     """
+    if start.kind is not SectionKind.START:
+        raise UnexaminedError("its contents (a loader of its own)")
     shift = read_htab_start(start.cursor())
     if shift is not None and not _SMALLEST_SHIFT <= shift <= _LARGEST_SHIFT:
         raise UnexaminedError(f"a hash page table of 2^{shift} bytes")
@@ -63,13 +88,9 @@ def hash_table(start: Section, parts: Iterable[Section]) -> Iterator[tuple[Secti
                     "invalid": chunk.invalid - (chunk.invalid >> 15 << 16),
                     "shift": shift,
                 }
-                yield (
-                    part,
-                    Problem(
-                        rule="field-validation",
-                        summary=f"slot {chunk.index} is outside the hash page table of "
-                        f"2^{shift} bytes",
-                        words=(("htab-index", words),),
-                    ),
+                yield Problem(
+                    rule="field-validation",
+                    summary=f"slot {chunk.index} is outside the hash page table of 2^{shift} bytes",
+                    words=(("htab-index", words),),
                 )
                 return

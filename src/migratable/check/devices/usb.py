@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from migratable.check.devices import has_fixes_of_2026, post_load
+from migratable.check.devices import has_fixes_of_2026, post_load, reads
 from migratable.check.events import BodyLoaded
 from migratable.check.problem import Problem
+from migratable.check.vmstate_types import Reading
 
 
 @post_load("usb-redir", since=(10, 0))
@@ -65,6 +66,31 @@ def xhci(event: BodyLoaded) -> Iterator[Problem]:
                 explanation="From 7.2 on QEMU asserts that the vector of each interrupter exists, "
                 "and asks also when msix=off. No destination of these releases loads the guest.",
                 words=(("msix-assertion", {"file": file, "line": line}),),
-                facts={"aborts": True},
+                aborts=True,
             )
             return
+
+
+@reads("usb-redir-parser")
+def usb_redir_parser(reading: Reading) -> None:
+    """hw/usb/redirect.c: usbredir_get_parser; what is inside is the library's own."""
+    length = reading.loader.f.get_be(4)
+    if length:
+        reading.loader.not_examined("usb-redir: whether its library takes the parser's state")
+        reading.loader.f.skip(length)
+
+
+@reads("usb-redir-bufpq")
+def usb_redir_packets(reading: Reading) -> None:
+    """hw/usb/redirect.c: usbredir_get_bufpq."""
+    f = reading.loader.f
+    for _ in range(f.get_be(4)):
+        length = f.get_be(4)
+        f.skip(4 + length)
+
+
+@reads("usb-redir-packet-id-q")
+def usb_redir_ids(reading: Reading) -> None:
+    """hw/usb/redirect.c: usbredir_get_packet_id_q."""
+    f = reading.loader.f
+    f.skip(8 * f.get_be(4))

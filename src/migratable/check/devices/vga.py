@@ -45,7 +45,7 @@ def _dies(
         summary="the destination's program crashes when it loads an ISA VGA",
         explanation="QEMU saves ISA VGA from the wrong object. Use a PCI VGA.",
         words=((message, {"file": place[0], "line": place[1]}),) if place else (),
-        facts={"aborts": True},
+        aborts=True,
     )
 
 

@@ -41,12 +41,12 @@ def read(reading: Reading) -> None:
     """virtio_gpu_load: resources, scanouts. Errors of the scanouts arrive as the file's error."""
     loader, body = reading.loader, reading.body
     body.values["resources"] = _resources(reading)
-    body.values["enable"] = loader.wire.unsigned(4)
-    outputs = loader.wire.unsigned(4)
+    body.values["enable"] = loader.f.get_be(4)
+    outputs = loader.f.get_be(4)
     body.values["max_outputs"] = outputs
     here, size = _layout(reading, outputs)
     try:
-        loader.show(
+        loader.ask(
             ValueRead(
                 release=loader.release, vmsd=_SCANOUTS, field=_OUTPUTS, value=outputs, local=here
             )
@@ -55,8 +55,8 @@ def read(reading: Reading) -> None:
         refused.old(("field-error", {"vmsd": _SCANOUTS.name, "field": _OUTPUTS.name}))
         refused.report()
         raise
-    body.values["scanouts"] = loader.wire.view(size)
-    if loader.release < _CHECKED_IN_HOOK and not loader.own:
+    body.values["scanouts"] = loader.f.get_stored(size)
+    if loader.release < _CHECKED_IN_HOOK and not loader.is_baseline:
         for problem in _scanouts(body):
             raise RefusedError(problem, loader.release)
 
@@ -64,28 +64,28 @@ def read(reading: Reading) -> None:
 @reads("blob")
 def blobs(reading: Reading) -> None:
     """virtio_gpu_blob_load: resources that are the guest's own pages."""
-    wire = reading.loader.wire
+    f = reading.loader.f
     found: list[int] = []
-    while identity := wire.unsigned(4):
-        wire.skip(4)
-        wire.skip(12 * wire.unsigned(4))
+    while identity := f.get_be(4):
+        f.skip(4)
+        f.skip(12 * f.get_be(4))
         found.append(identity)
     reading.body.values["blobs"] = _packed(found)
 
 
 def _resources(reading: Reading) -> memoryview:
-    wire = reading.loader.wire
+    f = reading.loader.f
     found: list[int] = []
-    while identity := wire.unsigned(4):
+    while identity := f.get_be(4):
         if identity in found:
             raise _refuse(reading, f"resource {identity} is there twice")
-        width, height, form, pages = (wire.unsigned(4) for _ in range(4))
+        width, height, form, pages = (f.get_be(4) for _ in range(4))
         if form not in _FORMATS:
             raise _refuse(reading, f"resource {identity} has the format {form}, which is none")
         size = 4 * width * height
         if size >> 32:
             raise _refuse(reading, f"resource {identity} has {width} times {height} pixels")
-        wire.skip(12 * pages + size)
+        f.skip(12 * pages + size)
         found.append(identity)
     return _packed(found)
 
@@ -100,8 +100,8 @@ def _packed(numbers: list[int]) -> memoryview:
 
 def _layout(reading: Reading, outputs: int) -> tuple[int, int]:
     """Number of scanouts at the destination, and bytes of all of them."""
-    if reading.loader.own:
-        stated = reading.loader.stated_size(reading.body, reading.item)
+    if reading.loader.is_baseline:
+        stated = reading.loader.stated_size()
         size = -1 if stated is None else stated - 12
         extra, odd = divmod(size - 4 * _WORDS[0] * outputs, 4 * (_WORDS[1] - _WORDS[0]))
         if odd or not 0 <= extra <= outputs:

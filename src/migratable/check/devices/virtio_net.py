@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from migratable.check.devices import has_fixes_of_2026, post_load, pre_load, prepares
 from migratable.check.events import BodyEntered, BodyLoaded
-from migratable.check.problem import Problem
+from migratable.check.problem import Problem, UnexaminedError
 from migratable.check.state import LoadedState, Memory
 from migratable.profile.model import Profile
 
@@ -85,3 +85,12 @@ def rss(event: BodyLoaded) -> Iterator[Problem]:
             words=(("virtio-net-rss", {"length": length}),),
             field="rss_data.indirections_len",
         )
+
+
+@post_load("virtio-net-device")
+def queue_pairs(event: BodyLoaded) -> Iterator[Problem]:
+    """virtio_net_post_load_device attaches as many queue pairs, and asserts that it can."""
+    for name in ("curr_queue_pairs", "curr_queues"):
+        if event.body.number(name) == 0:
+            raise UnexaminedError("virtio-net: none of its queue pairs is in use")
+    yield from ()

@@ -88,3 +88,22 @@ def reenlightenment(event: BodyLoaded) -> Iterator[Problem]:
             words=(("x86-hyperv-reenlightenment", {}),),
             subsection="cpu/msr_hyperv_reenlightenment",
         )
+
+
+#: Where option ROMs are copied to, and their alignment (SeaBIOS; docs/specs of PCI firmware).
+_ROMS, _ROM_ALIGN, _ROM_BLOCK = range(0xC0000, 0x100000), 0x800, 0x200
+
+
+@post_load("kvm-tpr-opt")
+def vapic(event: BodyLoaded) -> Iterator[Problem]:
+    """vapic_post_load: a state in use leads to an option ROM in the guest's memory.
+
+    Its size is read there; a guest whose firmware has put it there has one.
+    """
+    state, place = event.body.number("state"), event.body.number("rom_state_paddr")
+    if not state and not place:
+        return
+    block = (place or 0) & ~(_ROM_BLOCK - 1)
+    if block not in _ROMS or block % _ROM_ALIGN or state not in {0, 1, 2}:
+        raise UnexaminedError("kvm-tpr-opt: the option ROM in the guest's memory that it names")
+    yield from ()

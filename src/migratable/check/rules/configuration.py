@@ -51,7 +51,6 @@ def check(event: ConfigurationRead) -> Iterator[Problem]:
                         {"byte": event.next_byte, "expected": _CONFIGURATION},
                     ),
                 ),
-                facts={"bare": True},
             )
         return
     if not event.expected:
@@ -59,7 +58,6 @@ def check(event: ConfigurationRead) -> Iterator[Problem]:
             rule=RULE.id,
             summary="the stream has a configuration section and the destination expects none",
             words=(("unknown-section-type", {"type": _CONFIGURATION}),),
-            facts={"bare": True},
         )
         return
     yield from _subsections(configuration)
@@ -136,7 +134,7 @@ def _capabilities(event: ConfigurationRead, configuration: Configuration) -> Ite
                 "does not know",
                 words=(("capability-unknown", {"capability": name}),),
             )
-        elif name not in event.capabilities:
+        else:
             yield Problem(
                 rule=RULE.id,
                 summary=f"the source migrated with the capability {name} on",

@@ -191,7 +191,8 @@ def _problem(
                 *_on_kvm(profile, names, origin),
             ]
         ),
-        facts={"device": "cpu", "features": names},
+        device="cpu",
+        facts={"features": names},
     )
 
 

@@ -104,7 +104,8 @@ def _problem(summary: str, facts: dict[str, object], explanation: str = "") -> P
         severity=Severity.ENDANGERS,
         summary=summary,
         explanation=explanation,
-        facts={"device": "cpu", **facts},
+        device="cpu",
+        facts=facts,
     )
 
 

@@ -72,7 +72,7 @@ def _problem(summary: str, *, device: str, explanation: str = "") -> Problem:
         severity=Severity.LATENT,
         summary=summary,
         explanation=explanation,
-        facts={"device": device},
+        device=device,
     )
 
 

@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from migratable.check.events import StreamLoaded
-from migratable.check.memory_map import PcMemory, of_profile, pc_memory
+from migratable.check.memory_map import PcMemory, of_profile, pc_memory, rings_agree
 from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
 from migratable.profile.model import Profile
@@ -36,6 +36,7 @@ from migratable.stream.wire_format import SectionKind
 from migratable.verdict import Severity
 
 _MIB = 1 << 20
+_RINGS_ARE_NOT_READ = (7, 0)
 
 
 def check(event: StreamLoaded) -> Iterator[Problem]:
@@ -52,8 +53,25 @@ def check(event: StreamLoaded) -> Iterator[Problem]:
         summary=f"the guest has {_words(there)}, the destination {_words(here)}",
         explanation="A guest that has booted finds nothing where its pages were. "
         "-machine max-ram-below-4g= must be the source's.",
-        facts={"device": "mc146818rtc", "source": there.below, "destination": here.below},
+        device="mc146818rtc",
+        facts={"source": there.below, "destination": here.below},
+        unexamined=tuple(_unexamined(event, there, here)),
     )
+
+
+def _unexamined(event: StreamLoaded, there: PcMemory, here: PcMemory) -> Iterator[str]:
+    """Devices that look into guest memory while they are loaded.
+
+    Up to 6.x virtio_load refuses by what stands where a ring was; later it goes on. AHCI's buffers
+    are judged by its hook, unless an IOMMU may translate their addresses.
+    """
+    translated = any("iommu" in name.lower() for name in event.handlers)
+    for section in event.sections:
+        virtio = "/virtio-" in section.idstr and event.release < _RINGS_ARE_NOT_READ
+        if virtio and not rings_agree(section, there, here):
+            yield f"{section.idstr}: its vrings: guest RAM has other addresses on the destination"
+        elif section.idstr.endswith("ahci") and translated:
+            yield f"{section.idstr}: its buffers: guest RAM has other addresses on the destination"
 
 
 def _words(memory: PcMemory) -> str:

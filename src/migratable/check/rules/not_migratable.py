@@ -25,13 +25,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from migratable.check.events import Destination
+from migratable.check.events import LoadBegun
 from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
 from migratable.verdict import Severity
 
 
-def check(event: Destination) -> Iterator[Problem]:
+def check(event: LoadBegun) -> Iterator[Problem]:
     """The first handler in the destination's list that is not migratable."""
     for idstr in event.unmigratable:
         yield Problem(
@@ -39,7 +39,7 @@ def check(event: Destination) -> Iterator[Problem]:
             summary=f"the destination's device '{idstr}' cannot be migrated",
             explanation="QEMU looks for such devices before it reads the stream.",
             words=(("not-migratable", {"device": idstr}),),
-            facts={"device": idstr},
+            device=idstr,
         )
         return
 
@@ -47,10 +47,10 @@ def check(event: Destination) -> Iterator[Problem]:
 RULE = Rule(
     id="not-migratable",
     severity=Severity.REFUSES,
-    events=(Destination,),
+    events=(LoadBegun,),
     check=check,
     examples=(
-        refuses(Destination(release=(10, 0), unmigratable=("0000:00:04.0/nvme",)), "cannot be"),
-        loads(Destination(release=(10, 0))),
+        refuses(LoadBegun(release=(10, 0), unmigratable=("0000:00:04.0/nvme",)), "cannot be"),
+        loads(LoadBegun(release=(10, 0))),
     ),
 )

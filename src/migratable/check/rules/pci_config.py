@@ -40,10 +40,7 @@ def check(event: PciConfigRead) -> Iterator[Problem]:
     count = min(len(event.config), len(masks.config))
     sent = int.from_bytes(event.config[:count], "little")
     local = int.from_bytes(masks.config[:count], "little")
-    compared = int.from_bytes(masks.cmask[:count], "little")
-    written = int.from_bytes(masks.wmask[:count], "little")
-    cleared = int.from_bytes(masks.w1cmask[:count], "little")
-    difference = (sent ^ local) & compared & ~written & ~cleared
+    difference = (sent ^ local) & masks.compared(count)
     if not difference:
         return
     bytes_ = [i for i in range(count) if difference >> 8 * i & 0xFF]

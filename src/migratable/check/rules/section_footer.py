@@ -44,7 +44,7 @@ def check(event: FooterRead) -> Iterator[Problem]:
     explanation = event.detail or (
         f"{difference} bytes are left over." if difference > 0 else f"{-difference} are missing."
     )
-    facts: dict[str, object] = {"footer": True, "difference": difference}
+    facts: dict[str, object] = {"difference": difference}
     if not event.wanted:
         yield Problem(
             rule=RULE.id,

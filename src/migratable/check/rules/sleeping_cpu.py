@@ -68,7 +68,8 @@ def check(event: StreamLoaded) -> Iterator[Problem]:
         f"{profile.version} under TCG does not wake them up after a load",
         explanation="QEMU says that the migration completed; the guest then stands still, or "
         "reports a hard lockup.",
-        facts={"device": "cpu_common", "asleep": asleep},
+        device="cpu_common",
+        facts={"asleep": asleep},
     )
 
 

@@ -90,6 +90,7 @@ def introspect(pid: int, *, also: tuple[str, ...] = ()) -> LoaderTables:
             constants=constants(memory, handlers, reader.vmsds),
             notes=(*notes, *more_notes, *reused),
             build_id=image.build_id,
+            digests=image.digests(),
         )
 
 

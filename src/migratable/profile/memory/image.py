@@ -7,8 +7,10 @@ modules are the other files that hold descriptions, and those of QEMU's module f
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable
+from functools import cache
 
 from migratable.profile.memory.process import ProcessMemory, Region
 
@@ -64,6 +66,27 @@ class Image:
             return ""
         base = min(one.start for one in self.regions if one.name == self.files[0])
         return _build_id(self._memory, base)
+
+    def digests(self) -> tuple[str, ...]:
+        """SHA-256 of each file, the program's first; empty text for one that is no longer there.
+
+        A build-id stays when somebody changes the program; this does not.
+        """
+        return tuple(_digest(name) for name in self.files)
+
+
+@cache
+def _digest_of(path: str, _changed: int, _size: int) -> str:
+    with open(path, "rb") as file:  # noqa: PTH123
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _digest(path: str) -> str:
+    try:
+        status = os.stat(path)  # noqa: PTH116
+        return _digest_of(path, status.st_mtime_ns, status.st_size)
+    except OSError:  # replaced since it was started, or not to be read
+        return ""
 
 
 def _folder(path: str) -> str:

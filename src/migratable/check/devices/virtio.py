@@ -8,13 +8,18 @@ device's own part is read and the whole afterwards, as the checks stand in the s
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from migratable.check import events
+from migratable.check.devices import reads
+from migratable.check.devices.pci import msix_entries
 from migratable.check.problem import EPERM, Problem, RefusedError, UnexaminedError
 from migratable.check.state import LoadedState
-from migratable.check.vmstate import Loader
-from migratable.check.vmstate_types import msix_entries
 from migratable.profile.tables import VirtioLive
+
+if TYPE_CHECKING:
+    from migratable.check.vmstate import VMStateLoader
+    from migratable.check.vmstate_types import Reading
 
 _NO_VECTOR = 0xFFFF
 _QUEUE_MAX = 1024
@@ -23,27 +28,44 @@ _PACKED = 34
 _ELEMENT_SIZE = 16 + 2 * 8 * _QUEUE_MAX + 2 * 16 * _QUEUE_MAX
 
 
-def load(loader: Loader, body: LoadedState) -> None:
-    """Load the blob; *body* is the device's outer description.
+@reads("virtio")
+def load(reading: Reading) -> None:
+    """Load the blob; the body is of the device's outer description.
 
     :raise RefusedError: where ``virtio_load`` returns an error.
     :raise UnexaminedError: for transports and devices that are not known.
     """
+    loader = reading.loader
     live = loader.tables.virtio.get(loader.handler.idstr)
     if live is None:
         raise UnexaminedError(f"{loader.handler.idstr}: the destination's virtio device")
     known = loader.handler.idstr in loader.tables.pci or _is_mmio(loader) or live.ccw
     if not known:
         raise UnexaminedError(f"{loader.handler.idstr}: a virtio transport that is not known")
-    _Virtio(loader, body, live).load()
+    _Virtio(loader, reading.body, live).load()
 
 
-def _is_mmio(loader: Loader) -> bool:
+@reads("virtqueue_extra_state")
+def extra_state(reading: Reading) -> None:
+    """hw/virtio/virtio-pci.c: virtio_pci_load_extra_state, and virtio-mmio.c's."""
+    loader, body = reading.loader, reading.body
+    name = "virtio_mmio" if _is_mmio(loader) else "virtio_pci"
+    index = loader.tables.extra.get(name)
+    if index is None:
+        raise UnexaminedError(f"the destination's description of {name} was not found")
+    try:
+        loader.vmstate_load_state(index, loader.memory.allocate(1 << 16), 1, body, None)
+    except RefusedError as refused:
+        refused.report()
+        raise
+
+
+def _is_mmio(loader: VMStateLoader) -> bool:
     return loader.handler.idstr.startswith("virtio-mmio@")
 
 
 class _Virtio:
-    def __init__(self, loader: Loader, body: LoadedState, live: VirtioLive) -> None:
+    def __init__(self, loader: VMStateLoader, body: LoadedState, live: VirtioLive) -> None:
         self._loader = loader
         self._body = body
         self._live = live
@@ -51,23 +73,23 @@ class _Virtio:
         self.features = 0
 
     def load(self) -> None:
-        loader, wire = self._loader, self._loader.wire
+        loader, f = self._loader, self._loader.f
         self._transport()
         body = self._body
-        body.values["status"] = wire.unsigned(1)
-        wire.skip(1)  # isr
-        queue_sel = wire.unsigned(2)
+        body.values["status"] = f.get_be(1)
+        f.skip(1)  # isr
+        queue_sel = f.get_be(2)
         if queue_sel >= _QUEUE_MAX:
             raise self._silent(f"the selected queue is number {queue_sel}", errno=EPERM)
-        low = wire.unsigned(4)
+        low = f.get_be(4)
         self.features = low
         body.values["guest_features"] = low
-        config_len = wire.unsigned(4)
-        body.values["config"] = wire.view(config_len)
-        count = wire.unsigned(4)
+        config_len = f.get_be(4)
+        body.values["config"] = f.get_stored(config_len)
+        count = f.get_be(4)
         body.values["num_queues"] = count
         queues = self._queues(count) if count <= _QUEUE_MAX else ()
-        loader.show(
+        loader.ask(
             events.VirtioQueues(
                 release=loader.release,
                 idstr=loader.handler.idstr,
@@ -82,7 +104,7 @@ class _Virtio:
         except RefusedError as refused:
             refused.report()
             raise
-        loader.show(
+        loader.ask(
             events.VirtioLoaded(
                 release=loader.release,
                 idstr=loader.handler.idstr,
@@ -109,7 +131,7 @@ class _Virtio:
         """``virtio_pci_load_config``, ``virtio_mmio_load_config``."""
         loader = self._loader
         if _is_mmio(loader):
-            loader.wire.skip(3 * 4)  # two feature selectors and the guest's page shift
+            loader.f.skip(3 * 4)  # two feature selectors and the guest's page shift
             return
         if self._live.ccw:
             self._channel()
@@ -123,7 +145,7 @@ class _Virtio:
             if item.info == "int32 le":  # hw/pci/pci.c: pci_qdev_realize sets version_id to 2
                 loader.memory.set(proxy + item.offset, 4, 2)
         try:
-            child = loader.state(index, proxy, vmsd.version, self._body, None)
+            child = loader.vmstate_load_state(index, proxy, vmsd.version, self._body, None)
         except RefusedError as refused:
             refused.report()
             raise
@@ -131,7 +153,7 @@ class _Virtio:
         self._entries = msix_entries(loader)
         if self._entries is None:
             return
-        loader.wire.skip(16 * self._entries + (self._entries + 7) // 8)
+        loader.f.skip(16 * self._entries + (self._entries + 7) // 8)
         self._vector("the configuration's")
 
     def _channel(self) -> None:
@@ -142,14 +164,14 @@ class _Virtio:
             raise UnexaminedError("the destination's description of s390_virtio_ccw_dev")
         own = self._body.own.child("s390_virtio_ccw_dev") if self._body.own is not None else None
         try:
-            child = loader.state(index, self._live.ccw, 1, self._body, None, own)
+            child = loader.vmstate_load_state(index, self._live.ccw, 1, self._body, None, own)
         except RefusedError as refused:
             refused.report()
             raise
         self._body.children["s390_virtio_ccw_dev"] = [child]
 
     def _vector(self, whose: str) -> None:
-        vector = self._loader.wire.unsigned(2)
+        vector = self._loader.f.get_be(2)
         if vector != _NO_VECTOR and vector >= (self._entries or 0):
             raise self._silent(
                 f"{whose} MSI-X vector is number {vector}, the destination has {self._entries}",
@@ -159,19 +181,19 @@ class _Virtio:
 
     def _queues(self, count: int) -> tuple[tuple[int, int, int], ...]:
         """Of each queue ``num``, whether it has an address, and the index of one without."""
-        wire = self._loader.wire
+        f = self._loader.f
         aligned = _is_mmio(self._loader)  # has_variable_vring_alignment
         queues: list[tuple[int, int, int]] = []
         for number in range(count):
-            num = wire.unsigned(4)
+            num = f.get_be(4)
             if aligned:
-                wire.skip(4)
+                f.skip(4)
             # Addresses and indices are the guest's own affair; a queue without an address has none.
-            desc, last = wire.nonzero(8), 0
+            desc, last = f.get_nonzero(8), 0
             if desc:
-                wire.skip(2)
+                f.skip(2)
             else:
-                last = wire.unsigned(2)
+                last = f.get_be(2)
             queues.append((num, int(desc), last))
             if last:
                 refused = self._loader.refuse(
@@ -182,7 +204,7 @@ class _Virtio:
                 )
                 raise refused
             if self._live.ccw:
-                wire.skip(2)  # virtio_ccw_load_queue: a vector, which is not looked at
+                f.skip(2)  # virtio_ccw_load_queue: a vector, which is not looked at
             elif self._entries is not None:
                 self._vector(f"queue {number}'s")
         return tuple(queues)
@@ -206,7 +228,7 @@ class _Virtio:
         if len(inner) > 1:
             raise UnexaminedError(f"{loader.handler.idstr}: which part of it comes is not known")
         try:
-            device = loader.state(
+            device = loader.vmstate_load_state(
                 inner[0],
                 loader.handler.opaque,
                 self._body.vmsd.version,
@@ -226,7 +248,7 @@ class _Virtio:
         index = loader.tables.extra.get("virtio")
         if index is None:
             raise UnexaminedError("the destination's description of virtio was not found")
-        common = loader.state(index, loader.handler.opaque, 1, self._body, None)
+        common = loader.vmstate_load_state(index, loader.handler.opaque, 1, self._body, None)
         self._body.children["virtio"] = [common]
         wide = common.subsections.get("virtio/64bit_features")
         if wide is None:
@@ -239,11 +261,11 @@ class _Virtio:
 
     def _block_requests(self) -> None:
         """``virtio_blk_load_device``."""
-        wire = self._loader.wire
+        f = self._loader.f
         several = len(self._live.queues) > 1
-        while wire.unsigned(1):
+        while f.get_be(1):
             if several:
-                queue = wire.unsigned(4)
+                queue = f.get_be(4)
                 if queue >= len(self._live.queues):
                     raise self._loader.refuse(
                         "virtio-queues",
@@ -256,25 +278,24 @@ class _Virtio:
 
     def _element(self) -> None:
         """``qemu_get_virtqueue_element``."""
-        self._loader.wire.skip(_ELEMENT_SIZE)
+        self._loader.f.skip(_ELEMENT_SIZE)
         if self.features >> _PACKED & 1:
-            self._loader.wire.skip(4)
+            self._loader.f.skip(4)
 
     def _serial(self) -> None:
         """``virtio_serial_load_device``: the destination must have each port that is named."""
-        loader, wire, body = self._loader, self._loader.wire, self._body
-        wire.skip(4)  # columns and rows, unused
-        sent = wire.unsigned(4)
+        loader, f, body = self._loader, self._loader.f, self._body
+        f.skip(4)  # columns and rows, unused
+        sent = f.get_be(4)
         if sent > 0xFFFF:  # it is in the guest's byte order: swapped for a big-endian one
             sent = int.from_bytes(sent.to_bytes(4, "little"), "big")
-        own = body.own
-        here = sent if loader.own else (own.number("max_nr_ports") if own is not None else None)
+        here = loader.local(body, "max_nr_ports", sent)
         if here is None:
             raise UnexaminedError(f"{loader.handler.idstr}: the destination's ports")
         body.values["max_nr_ports"] = here
         for word in range((here + 31) // 32):
-            ports = wire.unsigned(4)
-            local = ports if loader.own or own is None else own.number(f"ports_map[{word}]")
+            ports = f.get_be(4)
+            local = loader.local(body, f"ports_map[{word}]", ports)
             body.values[f"ports_map[{word}]"] = ports
             if local != ports:
                 raise self._silent(
@@ -283,14 +304,14 @@ class _Virtio:
                     errno=22,
                     facts={"ports": [32 * word + bit for bit in range(32) if ports >> bit & 1]},
                 )
-        active = wire.unsigned(4)
+        active = f.get_be(4)
         for _ in range(min(active, 1 << 16)):
-            port = wire.unsigned(4)
+            port = f.get_be(4)
             body.values[f"port[{port}]"] = 1
             # Not the map: its bit 0 is set whether there is a console in front or not.
-            if own is not None and not loader.own and own.number(f"port[{port}]") is None:
+            if loader.local(body, f"port[{port}]", 1) is None:
                 raise self._silent(f"the destination has no port {port}", errno=22)
-            wire.skip(1 + 1)
-            if wire.unsigned(4):
-                wire.skip(4 + 8)
+            f.skip(1 + 1)
+            if f.get_be(4):
+                f.skip(4 + 8)
                 self._element()

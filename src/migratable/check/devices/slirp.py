@@ -11,7 +11,12 @@ Without connections it is read whole whatever is in it, so its length is all tha
 
 from __future__ import annotations
 
-from migratable.check.problem import UnexaminedError
+from collections.abc import Iterable, Iterator
+
+from migratable.check.devices import loads_old
+from migratable.check.problem import Problem, UnexaminedError
+from migratable.profile.model import Profile
+from migratable.stream.model import Section
 
 _CLIENTS = 16
 _CLIENT_SIZE = 8
@@ -25,8 +30,15 @@ def examine(body: bytes, version: int, *, footer: bool) -> None:
     """
     size = 1 + (2 if version >= 2 else 0) + (_CLIENTS * _CLIENT_SIZE if version >= 3 else 0)
     if body[:1] != b"\0":
-        raise UnexaminedError("slirp: forwarded connections in its own state")
+        raise UnexaminedError("forwarded connections in its own state")
     if len(body) < size:
-        raise UnexaminedError("slirp: its own state is cut short")
+        raise UnexaminedError("its own state is cut short")
     if footer and len(body) != size:
-        raise UnexaminedError("slirp: more follows than its own state")
+        raise UnexaminedError("more follows than its own state")
+
+
+@loads_old("slirp")
+def slirp(section: Section, _parts: Iterable[Section], _profile: Profile) -> Iterator[Problem]:
+    """net/slirp.c: net_slirp_state_load; nothing of it is refused, or it cannot be told."""
+    examine(bytes(section.body), section.version_id, footer=section.footer)
+    yield from ()
