@@ -175,6 +175,18 @@ def test_every_guest_of_a_host(
     nothing_left(source, destination)
 
 
+def test_one_of_two_hosts_cannot_be_reached(
+    net: Network, source: Host, destination: Host, lab: Lab
+) -> None:
+    words = ("ssh://node-a/web1", "--to", "node-b", "node-gone.invalid", "--yes", "--json")
+    done = run(net, *words, "--program", str(lab("10.0").path))
+    found = document(done)
+    assert done.returncode == 2
+    assert found["counts"] == {"loads": 1, "failed": 1}
+    assert "failed: node-gone.invalid: no connection" in done.stderr
+    nothing_left(source, destination)
+
+
 def test_no_such_guest(net: Network, source: Host, destination: Host) -> None:
     done = run(net, "ssh://node-a/web9", "--to", "node-b", "--yes")
     assert done.returncode == 2
