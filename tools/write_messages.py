@@ -21,6 +21,7 @@ TITLES = {
     "internals": "Parts of the state and their helpers",
     "start": "The destination does not start",
     "libvirt": "libvirt",
+    "admission": "What libvirt and managers refuse before QEMU is asked",
     "managers": "Managers",
     "refusals": "Refusals and surroundings (libvirt and managers)",
     "around": "Around the migration: connections, definitions, helpers",

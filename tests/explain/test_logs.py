@@ -273,7 +273,7 @@ def test_command_text_json_html(tmp_path: Path) -> None:
     status, text = run(log=KINDS["stderr"])
     assert status == 0
     assert "Missing section footer" in text
-    assert "at fault" in text
+    assert "At fault" in text
     assert "\x1b[" not in text
     status, output = run("--format", "json", log=KINDS["stderr"])
     document = json.loads(output)

@@ -62,14 +62,14 @@ def carry_out(plan: Plan, progress: Progress = lambda pairs: None) -> list[Judge
     cache = Cache(plan.folder)
     if plan.cached:
         return _judge_cached(plan, cache, progress)
-    cases = _groups(plan, cache)
+    groups_of_plan = _groups(plan, cache)
     found: list[Judgement] = []
     done = 0
     with ProcessPoolExecutor(max_workers=plan.jobs) as pool:
         pending: deque[Future[tuple[int, list[Judgement]]]] = deque()
         while done < plan.pairs:  # in the order of the cases, so that a seed gives the same again
             while len(pending) < plan.jobs * 4:
-                pending.append(pool.submit(_work, next(cases), plan.folder, plan.predicts))
+                pending.append(pool.submit(_work, next(groups_of_plan), plan.folder, plan.predicts))
             pairs, judged = pending.popleft().result()
             done += pairs
             found += judged
@@ -77,6 +77,14 @@ def carry_out(plan: Plan, progress: Progress = lambda pairs: None) -> list[Judge
         for future in pending:
             future.cancel()
     return found[: plan.pairs]
+
+
+def cases(plan: Plan) -> Iterator[Group]:
+    """The cases of a plan, without end.
+
+    :raise LabError: when a release that takes part is not there.
+    """
+    return _groups(plan, Cache(plan.folder))
 
 
 def _work(group: Group, folder: Path, predicts: bool) -> tuple[int, list[Judgement]]:

@@ -106,6 +106,29 @@ class Tally:
         }
 
 
+def lines(tally: Tally, *, most: int = 40) -> list[str]:
+    """What a person is shown."""
+    total = sum(tally.counts.values())
+    said = tally.judged_loads
+    rate = 100 * tally.false_loads / said if said else 0.0
+    agreed = sum(1 for one in tally.found if one.false_loads and one.rehearsed == "loads")
+    shown = [one for one in tally.found if one.predicted != "failed"][:most]
+    return [
+        f"{total} damaged streams; {said} are said to load, real QEMU refuses {tally.false_loads} "
+        f"of them ({rate:.2f} %), of which rehearse takes {agreed}",
+        *(
+            f"  predicted {one or '-'}, real {real or 'not asked'}: {count}"
+            for (one, real), count in sorted(tally.counts.items())
+        ),
+        *(
+            f"{one.predicted} | {one.real} | {one.damage.place} | {one.damage.put[:8].hex()} | "
+            f"{one.source.release} to {one.destination.release} {one.source.arch} | {one.label} | "
+            f"{one.lines[-1] if one.lines else ''}"
+            for one in shown
+        ),
+    ]
+
+
 def carry_out(
     cases: Iterator[Group],
     folder: Path,

@@ -8,9 +8,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+
+if TYPE_CHECKING:
+    from migratable.campaign.campaign import Plan
 
 
 @click.group("lab", short_help="Real QEMU releases side by side, without root.")
@@ -191,6 +194,12 @@ def run_(release: str, target: str, arguments: tuple[str, ...]) -> NoReturn:
 @click.option(
     "--jobs", default=2, show_default=True, type=click.IntRange(1, 64), help="Processes at once."
 )
+@click.option(
+    "--mutants",
+    is_flag=True,
+    help="Damage the streams of pairs that load, and count what is said to load and does not; "
+    "--pairs is then how many damaged streams that are predicted to load.",
+)
 @click.option("--held-out", is_flag=True, help="Use the kinds of devices that are held out.")
 @click.option("--details", is_flag=True, help="Show disagreements of what is held out too.")
 @click.option("--cached", is_flag=True, help="Judge all that the cache holds; run nothing new.")
@@ -214,6 +223,7 @@ def campaign_(
     pairs: int,
     releases: str | None,
     jobs: int,
+    mutants: bool,
     held_out: bool,
     details: bool,
     cached: bool,
@@ -249,6 +259,8 @@ def campaign_(
         predicts=not fill,
         cached=cached,
     )
+    if mutants:
+        _mutants(plan, form, most=most)
     if case is not None:
         found = campaign.one_case(plan.folder, case)
     else:
@@ -274,6 +286,28 @@ def campaign_(
         console = Console(width=None if sys.stdout.isatty() else 1000, highlight=False)
         report.show(found, console, hidden=hidden, most=most, each=each)
     sys.exit(1 if any(one.grade is Grade.WRONG_LOADS for one in found) else 0)
+
+
+def _mutants(plan: Plan, form: str, *, most: int) -> NoReturn:
+    """Judge damaged streams; the exit status is 1 when one was said to load and does not."""
+    import json
+
+    from migratable.campaign import campaign, mutants
+
+    with _progress("damaged streams") as progress:
+        tally = mutants.carry_out(
+            campaign.cases(plan),
+            plan.folder,
+            wanted=plan.pairs,
+            jobs=plan.jobs,
+            seed=plan.seed,
+            progress=lambda done: progress(min(1.0, done / plan.pairs), f"{done} judged"),
+        )
+    if form == "json":
+        click.echo(json.dumps(tally.to_json(), indent=1))
+    else:
+        click.echo("\n".join(mutants.lines(tally, most=most)))
+    sys.exit(1 if tally.false_loads else 0)
 
 
 def _have(name: str, architectures: tuple[str, ...]) -> bool:

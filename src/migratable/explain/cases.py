@@ -19,7 +19,18 @@ from migratable.messages.catalogue import data_files, load_toml
 from migratable.messages.recognise import Match
 
 CERTAINTIES = ("certain", "likely", "possible")
-_RESERVED = {"message", "absent", "alone", "errno", "text", "text2", "arch", "extended", "missing"}
+_RESERVED = {
+    "message",
+    "absent",
+    "alone",
+    "errno",
+    "text",
+    "text2",
+    "arch",
+    "extended",
+    "missing",
+    "register",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +98,8 @@ def matching(failure: Failure, main: Match | None, facts: Mapping[str, str]) -> 
 
     :param main: the message that matters.
     :param facts: ``errno`` (text), ``missing`` (names of feature bits), ``arch``, ``alone``
-        (``yes`` when no cause was printed), ``extended`` (PCI offset above 0xff).
+        (``yes`` when no cause was printed), ``extended`` (PCI offset above 0xff), ``register``
+        (of a PCI capability, as ``MSI: MSI control``).
     """
     fitting = [case for case in cases() if _holds(case.when, failure, main, facts)]
     yield from sorted(fitting, key=lambda case: CERTAINTIES.index(case.certainty))
@@ -99,7 +111,7 @@ def _holds(
     present = {match.message.id for _, match in failure.matches}
     if present & set(filter(None, when.get("absent", "").split("|"))):
         return False
-    for key in ("errno", "missing", "arch", "alone", "extended"):
+    for key in ("errno", "missing", "arch", "alone", "extended", "register"):
         if key in when and not re.search(when[key], facts.get(key, "")):
             return False
     if "text" in when or "text2" in when:

@@ -7,53 +7,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from migratable.facts import pci
 from migratable.messages.catalogue import load_toml
 
-# Type 0 and type 1 headers, offset -> (length, name); PCI Local Bus 3.0 and PCI-to-PCI Bridge 1.2.
-_HEADER = {
-    0x00: (2, "Vendor ID"),
-    0x02: (2, "Device ID"),
-    0x04: (2, "Command"),
-    0x06: (2, "Status (bit 4: a capability list exists)"),
-    0x08: (1, "Revision ID"),
-    0x09: (3, "Class Code"),
-    0x0C: (1, "Cache Line Size"),
-    0x0D: (1, "Latency Timer"),
-    0x0E: (1, "Header Type (bit 7: multifunction)"),
-    0x0F: (1, "BIST"),
-    0x34: (1, "Capabilities Pointer"),
-    0x3C: (1, "Interrupt Line"),
-    0x3D: (1, "Interrupt Pin"),
-}
-_DEVICE = {
-    **{0x10 + 4 * bar: (4, f"BAR {bar}") for bar in range(6)},
-    0x28: (4, "CardBus CIS Pointer"),
-    0x2C: (2, "Subsystem Vendor ID"),
-    0x2E: (2, "Subsystem ID"),
-    0x30: (4, "Expansion ROM Base Address"),
-    0x3E: (1, "Min_Gnt"),
-    0x3F: (1, "Max_Lat"),
-}
-_BRIDGE = {
-    0x10: (4, "BAR 0"),
-    0x14: (4, "BAR 1"),
-    0x18: (1, "Primary Bus Number"),
-    0x19: (1, "Secondary Bus Number"),
-    0x1A: (1, "Subordinate Bus Number"),
-    0x1B: (1, "Secondary Latency Timer"),
-    0x1C: (1, "I/O Base"),
-    0x1D: (1, "I/O Limit"),
-    0x1E: (2, "Secondary Status"),
-    0x20: (2, "Memory Base"),
-    0x22: (2, "Memory Limit"),
-    0x24: (2, "Prefetchable Memory Base"),
-    0x26: (2, "Prefetchable Memory Limit"),
-    0x28: (4, "Prefetchable Base Upper 32 Bits"),
-    0x2C: (4, "Prefetchable Limit Upper 32 Bits"),
-    0x30: (4, "I/O Base and Limit Upper 16 Bits"),
-    0x38: (4, "Expansion ROM Base Address"),
-    0x3E: (2, "Bridge Control"),
-}
 _BRIDGES = re.compile(r"root-port|bridge|ioh-3240|xio3130|/rp$|pcie-pci")
 
 _CAPABILITY_LEVELS = {
@@ -211,29 +167,83 @@ def feature_bits(mask: int, kind: str) -> list[FeatureBit]:
 
 def pci_register(offset: int, device: str = "") -> str:
     """Name of the configuration register at *offset*; bridges have another layout than devices."""
-    bridge = bool(_BRIDGES.search(device))
-    tables = [_HEADER, _BRIDGE if bridge else _DEVICE]
-    for table in tables:
-        for start, (length, name) in table.items():
-            if start <= offset < start + length:
-                byte = f", byte {offset - start}" if length > 1 else ""
-                other = ""
-                if not device and 0x18 <= offset < 0x40 and table is _DEVICE:
-                    other = " (of a device; a bridge has other registers here)"
-                return f"{name}{byte}{other}"
     if offset < 0x40:
-        return "a reserved byte of the header"
-    if virtio_kind(device) and offset in (0x9A, 0x9B):
-        return (
-            "MSI-X's table size on a conventional bus with virtio 1.0: the number of interrupt "
-            "vectors less one"
-        )
-    if offset < 0x100:
+        place = pci.in_header(offset, bridge=bool(_BRIDGES.search(device)))
+        if place is None:
+            return "a reserved byte of the header"
+        return f"{place}{'' if device or offset < 0x10 or offset >= 0x34 else _OF_A_DEVICE}"
+    if offset < pci.EXTENDED_FROM:
         return (
             "a byte of a capability structure (MSI, MSI-X, PCI Express, vendor); which one "
             "depends on the device's capability list"
         )
     return "the extended configuration space of PCI Express (AER from 0x100, ACS, ARI …)"
+
+
+_OF_A_DEVICE = " (of a device; a bridge has other registers here)"
+# Devices of which one QEMU device is one section's name, whose vectors follow from its queues:
+# vectors that are no queue's (configuration, control, event, high priority).
+# hw/virtio/virtio-blk-pci.c, virtio-scsi-pci.c, virtio-net-pci.c, vhost-user-fs-pci.c:
+# …_pci_realize(), DEV_NVECTORS_UNSPECIFIED.
+_VECTORS = {"virtio-blk": 1, "virtio-scsi": 3, "virtio-net": 2, "vhost-user-fs": 2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PciByte:
+    """What a byte of a configuration space is, in a device of QEMU.
+
+    :ivar place: its register; None when QEMU's devices differ there, or none has it.
+    :ivar devices: those that have it there, "" for any.
+    """
+
+    place: pci.Place | None
+    devices: str
+
+
+def pci_byte(
+    offset: int, device: str, masks: tuple[int, int, int] | None, release: str = ""
+) -> PciByte:
+    """The register at *offset* by the layouts of QEMU's own devices.
+
+    :param device: the section's name, "" when the log does not have it.
+    :param masks: cmask, wmask and w1cmask of the byte, None when they were not printed.
+    :param release: QEMU's, as ``major.minor``; "" when the log does not name it.
+    """
+    if offset < 0x40:
+        return PciByte(place=None, devices="")
+    found = pci.places(offset, device, release)
+    if masks is not None and offset >= pci.EXTENDED_FROM and not masks[1] and not masks[2]:
+        # A status bit of AER is one that the guest clears by writing 1, its masks can be written.
+        ats = pci.in_capability(offset, [(0x0F, pci.EXTENDED_FROM)])
+        if ats is not None and ats.register == "ATS capabilities":
+            return PciByte(place=ats, devices="a virtio device with ats=on")
+    registers = {(place.kind, place.register, place.byte) for place in found}
+    if len(registers) != 1 or not device:
+        return PciByte(place=None, devices="")
+    place, layouts = next(iter(found.items()))
+    names = dict.fromkeys(name for layout in layouts for name in layout.devices)
+    return PciByte(place=place, devices=" or ".join(names) if len(names) < 4 else "")
+
+
+def pci_vectors(device: str, place: pci.Place, read: int, local: int) -> str:
+    """What another size of the MSI-X table says of a virtio device's queues, "" of others."""
+    short = device.rpartition("/")[2]
+    if place.register != "MSI-X table size" or place.byte or short not in _VECTORS:
+        return ""
+    source, destination = (value + 1 - _VECTORS[short] for value in (read, local))
+    if min(source, destination) < 1:
+        return ""
+    if short == "virtio-net":
+        source, destination = source // 2, destination // 2
+        return (
+            f"with vectors= unset that is {source} against {destination} pairs of queues "
+            "(mq=on, or queues= of the tap)"
+        )
+    option = "num-queues" if short == "virtio-blk" else "num_queues"
+    return (
+        f"with vectors= unset that is {source} against {destination} queues ({option}=); from "
+        "machine type 5.2 on their number is the number of CPUs unless it is set"
+    )
 
 
 def _bar(low: int) -> str:

@@ -83,10 +83,18 @@ class Failure:
 _GENERIC_GROUPS = frozenset(
     {
         "start", "protocol", "source", "libvirt", "managers", "channels", "blockers", "internals",
-        "around", "refusals",
+        "around", "refusals", "admission",
     }
 )  # fmt: skip
 _ABOUT_VMS = re.compile(r"qemu|kvm|libvirt|migrat|virt-|\bVM\b|\bdomain\b|guest", re.IGNORECASE)
+
+
+_MIGRATION = re.compile(r"migrat|virsh|libvirtError|LibvirtException|virError", re.IGNORECASE)
+
+
+def _only_a_class(matches: list[Match]) -> bool:
+    """Is nothing known but the class of libvirt's error, which libvirtd's log holds many of?"""
+    return all(m.message.group == "admission" and m.message.rank < 0 for m in matches)
 
 
 @dataclass(slots=True)
@@ -130,6 +138,9 @@ class Grouper:
             and all(match.message.group in _GENERIC_GROUPS for match in matches)
             and not _ABOUT_VMS.search(piece.text)
         ):
+            return
+        alone = self.strict and self.recent_open(number) is None
+        if alone and _only_a_class(matches) and not _MIGRATION.search(piece.text):
             return
         failure = self._failure_for(piece.stream, line, roles)
         if failure is None:
@@ -181,7 +192,7 @@ class Grouper:
     def new_start(self) -> Iterator[Failure]:
         """QEMU is started, or an attempt begins: a failure that is told has ended."""
         for old in list(self.open.values()):
-            if not old.stream and old.has(*TELLING):
+            if not old.stream and old.has(Role.CAUSE, Role.WHERE, Role.CLOSING):
                 yield self._finish(old)
 
     def _expire(self, number: int, line: Line) -> Iterator[Failure]:

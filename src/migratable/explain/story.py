@@ -19,6 +19,7 @@ from migratable.explain.grouping import Failure, Line
 from migratable.explain.logs import without_prefix
 from migratable.explain.together import Log, joined
 from migratable.explain.verify import Reproducible, command
+from migratable.facts import pci
 from migratable.messages.catalogue import Fault, Message, Role, message, rules
 from migratable.messages.recognise import Match
 
@@ -208,8 +209,10 @@ def _main(failure: Failure) -> tuple[Line, Match] | None:
         # Among "where" lines the outermost (device) tells most; it stands last up to 10.1.
         where = 1 if match.message.id in ("device-error", "section-error") else 0
         specific = 0 if match.message.rule in ("destination-start", "management") else 1
+        # A manager's general words about what it quotes tell less than what it quotes.
+        quotes = 1 if match.message.program != "QEMU" and match.message.rank < 0 else 0
         if role is Role.CAUSE:
-            key = (weight, match.message.rank * 2 + specific, -number)
+            key = (weight, match.message.rank * 2 + specific - quotes, -number)
         elif role is Role.SYMPTOM:
             key = (weight, match.message.rank * 8 + len(match.params) * 2 + specific, -number)
         else:
@@ -409,7 +412,7 @@ def _details(
     if main.message.id == "virtio-features":
         _features(params, device, details, facts)
     elif main.message.id in ("pci-config", "pci-config-short"):
-        _pci(params, device, details, facts)
+        _pci(params, device, details, facts, ".".join(failure.qemu_version.split(".")[:2]))
     elif main.message.id == "kvm-set-msr" and decode.msr(int(params["msr"])):
         details.append(f"MSR {int(params['msr']):#x} is {decode.msr(int(params['msr']))}.")
     elif main.message.id == "start-refused":
@@ -465,14 +468,34 @@ def _features(
             details.append(f"Offered by the destination and not taken (harmless): {names}")
 
 
-def _pci(params: dict[str, Any], device: str, details: list[str], facts: dict[str, str]) -> None:
+def _pci(
+    params: dict[str, Any],
+    device: str,
+    details: list[str],
+    facts: dict[str, str],
+    release: str = "",
+) -> None:
     offset, read, local = int(params["offset"]), int(params["read"]), int(params["local"])
     facts["extended"] = "yes" if offset >= 0x100 else ""
     masks = None
     if "cmask" in params:
         masks = (int(params["cmask"]), int(params["wmask"]), int(params["w1cmask"]))
-    details.append(f"Offset {offset:#x} is: {decode.pci_register(offset, device)}.")
+    byte = decode.pci_byte(offset, device, masks, release)
+    place = byte.place
+    if place is None:
+        details.append(f"Offset {offset:#x} is: {decode.pci_register(offset, device)}.")
+    else:
+        of = f" of {byte.devices}" if byte.devices else ""
+        details.append(f"Offset {offset:#x} is: {place}{of}.")
     details.append(decode.explain_pci(offset, read, local, masks=masks))
+    if place is None:
+        return
+    facts["register"] = f"{place.capability}: {place.register}"
+    said = pci.meaning(place, read, local)
+    if said:
+        queues = decode.pci_vectors(device, place, read, local)
+        details.append(f"{said[:1].upper()}{said[1:]}{'; ' + queues if queues else ''}.")
+        facts["register"] += f": {said}"
 
 
 def _capabilities(failure: Failure) -> list[str]:
@@ -498,9 +521,8 @@ def _derived(main: Match, errno: str | None, subject: str | None) -> Message | N
         return None
     if errno == "No such file or directory" and main.message.id != "load-failed":
         return message("derived-subsection")
-    if errno == "Input/output error":
+    if errno == "Input/output error" and subject != "block":  # which writes to disks itself
         return message("derived-stream-end")
-    del subject
     return None
 
 

@@ -48,12 +48,14 @@ def suspicious(data: bytes, failures: list[Failure]) -> list[Line]:
     taken = {line.number for failure in failures for line in failure.lines}
     taken |= {line.number for failure in failures for line in failure.unrecognised}
     found: list[Line] = []
-    for number, raw in enumerate(data.split(b"\n"), 1):
+    lines = data.split(b"\n")
+    for number, raw in enumerate(lines, 1):
         if number in taken or not (all_of_them or _OF_QEMU.search(raw)):
             continue
         if len(found) >= MAX_LINES:
             break
-        for piece in pieces(raw):
+        soft = raw.endswith(b"=") and number < len(lines)  # a line break of quoted-printable
+        for piece in pieces(raw[:-1] + lines[number] if soft else raw):
             if HARMLESS.search(piece.text) or recognise(piece.text):
                 continue
             words = without_prefix(piece.text)

@@ -89,7 +89,9 @@ def _search(line: str) -> list[Match]:
             )
             # What a wrapper quotes ("failed: …") is looked at for itself.
             quoted = [
-                hit.span(part.name) for part in text.template.parameters if part.spec == "line"
+                hit.span(part.name)
+                for part in text.template.parameters
+                if part.spec == "line" or part.name == "error"
             ]
             found.append((match, quoted))
     if len(found) < 2:

@@ -46,7 +46,7 @@ def nvdimm(event: BodyLoaded) -> Iterator[Problem]:
 
 
 #: include/hw/ppc/xive_regs.h: rings of 16 bytes, and registers in them.
-_OS_RING, _POOL_RING, _PHYSICAL_RING, _NSR, _PIPR = 0x10, 0x20, 0x30, 0, 7
+_OS_RING, _POOL_RING, _PHYSICAL_RING, _NSR, _CPPR, _PIPR = 0x10, 0x20, 0x30, 0, 1, 7
 #: An exception is pending (TM_QW1_NSR_EO), or none.
 _OS_NSR = {0x00, 0x80}
 
@@ -57,7 +57,7 @@ def thread_context(event: BodyLoaded) -> Iterator[Problem]:
     registers = event.body.data("regs")
     if registers is None or len(registers) < _PHYSICAL_RING + 16:
         return
-    unused = (_POOL_RING + _NSR, _POOL_RING + _PIPR, _PHYSICAL_RING + _NSR)
+    unused = (*(_POOL_RING + one for one in (_NSR, _CPPR, _PIPR)), _PHYSICAL_RING + _NSR)
     if registers[_OS_RING + _NSR] not in _OS_NSR or any(registers[offset] for offset in unused):
         raise UnexaminedError("xive-tctx: interrupts that no pseries guest can have pending")
     yield from ()

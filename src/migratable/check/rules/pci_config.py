@@ -27,9 +27,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from migratable.check.events import PciConfigRead
-from migratable.check.pci import register
+from migratable.check.pci import place, register
 from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
+from migratable.facts import pci
 from migratable.profile.tables import PciMasks
 from migratable.verdict import Severity
 
@@ -46,11 +47,21 @@ def check(event: PciConfigRead) -> Iterator[Problem]:
     bytes_ = [i for i in range(count) if difference >> 8 * i & 0xFF]
     first = bytes_[0]
     names = list(dict.fromkeys(register(masks.config, i) for i in bytes_))
+    said = [
+        pci.meaning(found, event.config[i], masks.config[i])
+        for i in bytes_
+        if (found := place(masks.config, i)) is not None
+    ]
     yield Problem(
         rule=RULE.id,
         summary=f"{names[0]} of {event.idstr!r} is {event.config[first]:#x} in the stream and "
         f"{masks.config[first]:#x} on the destination (byte {first:#x})",
-        explanation="Differs in: " + ", ".join(names[:8]) + ".",
+        explanation="Differs in: "
+        + ", ".join(names[:8])
+        + ". "
+        + "".join(
+            f"{text[:1].upper()}{text[1:]}. " for text in dict.fromkeys(said) if text
+        ).strip(),
         words=(
             (
                 "pci-config",
@@ -83,5 +94,5 @@ RULE = Rule(
     severity=Severity.REFUSES,
     events=(PciConfigRead,),
     check=check,
-    examples=(refuses(_point(1), "device number"), loads(_point(0x42))),
+    examples=(refuses(_point(1), "Device ID"), loads(_point(0x42))),
 )
