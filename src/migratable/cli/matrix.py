@@ -49,7 +49,11 @@ class _Lists(click.Command):
 @_options.output(text=".txt", json=".json", junit=".xml", html=".html")
 @click.option("--all", "unfolded", is_flag=True, help="Text: a row for every VM, equal or not.")
 @click.option(
-    "--pause", is_flag=True, help="Running VMs may be paused for the moment of their capture."
+    "--yes",
+    "--pause",
+    "pause",
+    is_flag=True,
+    help="Running VMs may be paused for the moment of their capture.",
 )
 @click.option(
     "--jobs",
