@@ -8,5 +8,6 @@ from tools import write_messages
 
 def test_every_message_is_on_the_page() -> None:
     text = write_messages.page()
-    missing = [message.id for message in messages() if message.id not in text]
+    printed = [message for message in messages() if message.program != "derived"]
+    missing = [message.id for message in printed if message.id not in text]
     assert missing == []
