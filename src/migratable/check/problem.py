@@ -28,6 +28,7 @@ class Problem:
     :ivar refuses: whether the loader stops here.
     :ivar words: what QEMU prints itself for it; empty when it says nothing.
     :ivar errno: what the failing function returns (positive).
+    :ivar of_backend: whether another backend of the same device (a tap for a hub port) may take it.
     :ivar device: idstr of the section that it is about, where the event is of no section.
     :ivar unexamined: what it makes impossible to tell: with these no verdict is ``loads``.
     :ivar aborts: the program ends at once: nothing follows its own words.
@@ -41,6 +42,7 @@ class Problem:
     severity: str = ""
     words: tuple[MessageRef, ...] = ()
     errno: int = EINVAL
+    of_backend: bool = False
     device: str | None = None
     subsection: str | None = None
     field: str | None = None

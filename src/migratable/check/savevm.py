@@ -367,7 +367,11 @@ class Replay:
             self.check_section_footer(loader, section)
             consumed = loader.f.pos
         except RefusedError as error:
-            refused = error
+            poorer = self.baseline.profile.assumed_backends.get(se.idstr.rpartition("/")[2])
+            if error.problem.of_backend and poorer:
+                stopped = UnexaminedError(poorer)
+            else:
+                refused = error
         except UnexaminedError as reason:
             stopped = reason
         except StreamEndError:

@@ -8,6 +8,7 @@ Forms that are told apart here (all met in public threads):
 * Proxmox's ``start failed: command '…' failed: exit code 1``, quotes within quotes;
 * the NUL-separated ``/proc/PID/cmdline``;
 * ``ps`` and ``pstree`` output: no quoting, JSON stands bare, values with blanks are in pieces;
+* JSON, lists of strings, rows of ``ps`` and Multipass's log: :mod:`.pasted_forms`;
 * any of these after mail and forum software: quoted-printable, ``> ``, hard wraps within words,
   HTML entities, typographic quotes and dashes.
 """
@@ -19,6 +20,13 @@ import quopri
 import re
 import shlex
 
+from migratable.commandline.pasted_forms import (
+    ended,
+    from_json,
+    from_list,
+    from_multipass,
+    from_ps,
+)
 from migratable.errors import CommandLineError
 from migratable.facts.options import BLANKS_IN_VALUE, FLAGS, KNOWN
 
@@ -48,7 +56,11 @@ def words(text: str) -> list[str]:
         raise CommandLineError(f"{len(text)} characters are too long for a QEMU command line")
     if "\0" in text:
         return text.strip("\n").rstrip("\0").split("\0")
-    text = _tidy(text)
+    text = from_json(_tidy(text))
+    found = from_list(text) or from_multipass(text)
+    if found:
+        return found
+    text = from_ps(text)
     if re.search(r"[A-Za-z]:\\", text):  # a backslash stands in paths, it quotes nothing
         text = _WINDOWS_PROGRAM.sub(r"\2", text).replace("^\n", "\n")
         # Between single quotes (a quoted one is none) it never quotes, and stays as it is.
@@ -64,7 +76,7 @@ def words(text: str) -> list[str]:
             "qemu-system-x86_64, qemu-system-ppc64, qemu-kvm or /usr/bin/kvm"
         )
     else:
-        text = _from_quoted_command(text, start.start())
+        text = ended(_from_quoted_command(text, start.start()))
     if _is_unquoted(text):
         return _bare_words(_SHELL_END.sub("", _unwrap(text)))
     if "\\\n" not in text:

@@ -211,6 +211,9 @@ def _main(failure: Failure) -> tuple[Line, Match] | None:
         specific = 0 if match.message.rule in ("destination-start", "management") else 1
         # A manager's general words about what it quotes tell less than what it quotes.
         quotes = 1 if match.message.program != "QEMU" and match.message.rank < 0 else 0
+        wraps = match.message.program != "QEMU" and match.message.rank <= 0
+        if wraps and _holds_another(line, match):
+            weight = 0
         if role is Role.CAUSE:
             key = (weight, match.message.rank * 2 + specific - quotes, -number)
         elif role is Role.SYMPTOM:
@@ -220,6 +223,15 @@ def _main(failure: Failure) -> tuple[Line, Match] | None:
         if best_key is None or key > best_key:
             best, best_key = (line, match), key
     return best
+
+
+def _holds_another(line: Line, match: Match) -> bool:
+    """Does a manager's message quote one that says more?"""
+    return any(
+        other is not match and match.start <= other.start and other.end <= match.end
+        for other in line.matches
+        if other.message.role in (Role.CAUSE, Role.SYMPTOM)
+    )
 
 
 def explain_failure(failure: Failure) -> Explanation:

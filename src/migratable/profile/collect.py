@@ -250,6 +250,7 @@ class _Facts:
             refused=known.refused,
             assumed_blocks=self._quiet.assumed_blocks,
             assumed_sections=self._quiet.assumed_sections,
+            assumed_backends=self._quiet.assumed_backends,
             notes=tuple(self._quiet.notes),
             unchecked=tuple(dict.fromkeys(self._unchecked)),
             taken=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

@@ -66,6 +66,8 @@ class Profile:
         host's side that it lacks; the profile is of the machine without it.
     :ivar assumed_blocks: RAM blocks whose size is a guess, as an image is not here, and why.
     :ivar assumed_sections: last parts of idstrs whose layout is a guess for the same, and why.
+    :ivar assumed_backends: last parts of idstrs whose backend is poorer than the real one, and why;
+        what is refused for the backend is then not known.
     :ivar refuses_itself: what the program printed when it refused to load :attr:`stream`; tried on
         targets whose code was not read wholly.
     :ivar notes: what was replaced by what.
@@ -102,6 +104,7 @@ class Profile:
     refused: tuple[str, ...] = ()
     assumed_blocks: Mapping[str, str] = field(default_factory=dict)
     assumed_sections: Mapping[str, str] = field(default_factory=dict)
+    assumed_backends: Mapping[str, str] = field(default_factory=dict)
     refuses_itself: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     unchecked: tuple[str, ...] = ()
@@ -166,6 +169,7 @@ class Profile:
             "refused": list(self.refused),
             **({"assumed_blocks": dict(self.assumed_blocks)} if self.assumed_blocks else {}),
             **({"assumed_sections": dict(self.assumed_sections)} if self.assumed_sections else {}),
+            **({"assumed_backends": dict(self.assumed_backends)} if self.assumed_backends else {}),
             **({"refuses_itself": list(self.refuses_itself)} if self.refuses_itself else {}),
             "notes": list(self.notes),
             "unchecked": list(self.unchecked),
@@ -245,6 +249,7 @@ class Profile:
             refused=take.texts("refused"),
             assumed_blocks=take.text_mapping("assumed_blocks"),
             assumed_sections=take.text_mapping("assumed_sections"),
+            assumed_backends=take.text_mapping("assumed_backends"),
             refuses_itself=take.texts("refuses_itself"),
             notes=take.texts("notes"),
             unchecked=take.texts("unchecked"),

@@ -216,8 +216,9 @@ def _doubts(done: Rehearsed, refusal: Refusal) -> list[str]:
         )
     if refusal.device == "cpu" and any("section 'cpu'" in one for one in quiet.unchecked):
         doubts.append("the destination's processor could not be had here")
-    if "vnet_hdr" in text and any("offload features" in one for one in quiet.unchecked):
-        doubts.append("taps cannot be made here (no private network namespace)")
+    poorer = quiet.assumed_backends.get((refusal.device or "").rpartition("/")[2])
+    if poorer and refusal.rule in {"virtio-vnet-header", "virtio-features", "virtio-queues"}:
+        doubts.append(f"{refusal.device}: {poorer}")
     assumed = quiet.assumed_sections.get((refusal.device or "").rpartition("/")[2])
     if assumed is not None:
         doubts.append(assumed)

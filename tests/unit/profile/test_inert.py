@@ -184,6 +184,8 @@ def test_without_a_namespace_taps_become_hub_ports() -> None:
     assert not found.needs_netns
     assert "hubport" in found.plain_argv[1]
     assert "4 queues" in " ".join(found.unchecked)
+    assert "hub port" in found.assumed_backends["virtio-net"]
+    assert not quiet("qemu-system-x86_64 -netdev tap,id=n,queues=4").assumed_backends
 
 
 def test_kvmclock() -> None:

@@ -12,7 +12,8 @@ from migratable.check import check, not_started
 from migratable.commandline import InertCommandLine, inert, parse
 from migratable.errors import DestinationStartError
 from migratable.profile.collect import _with_doubt
-from migratable.stream import RamBlock, Stream, read, write
+from migratable.profile.model import Profile
+from migratable.stream import RamBlock, Stream, edit, read, write
 from migratable.stream.edit import map_sections
 from migratable.stream.pages import ram_start
 from migratable.verdict import Outcome
@@ -122,6 +123,29 @@ def test_section_of_assumed_layout_is_unknown() -> None:
     found = check(recorded.source(name), profile)
     assert found.outcome is Outcome.UNKNOWN
     assert found.unchecked[0] == "timer: its clock is not here"
+
+
+def test_refusal_for_a_poorer_backend_is_unknown() -> None:
+    profile = recorded.profile("q35-10.0")
+    section = next(s for s in profile_stream().sections if s.idstr.endswith("/virtio-net"))
+    for place in range(len(section.body)):  # the byte of has_vnet_hdr
+        body = bytearray(section.body)
+        body[place] = 1
+        stream = edit.replace_section(profile_stream(), section, replace(section, body=bytes(body)))
+        found = check(stream, profile)
+        if [one.rule for one in found.findings] == ["virtio-vnet-header"]:
+            break
+    else:
+        raise AssertionError("no byte of virtio-net is has_vnet_hdr")
+    assert found.outcome is Outcome.REFUSED
+    poorer = replace(profile, assumed_backends={"virtio-net": "its tap could not be made"})
+    found = check(stream, Profile.loads(poorer.dumps(), origin="again"))
+    assert found.outcome is Outcome.UNKNOWN
+    assert found.unchecked[0] == f"{section.idstr}: its tap could not be made"
+
+
+def profile_stream() -> Stream:
+    return recorded.source("q35-10.0")
 
 
 def test_start_that_fails_for_an_assumed_size_is_unknown() -> None:

@@ -45,6 +45,7 @@ def queues_in_use(event: BodyEntered) -> Iterator[Problem]:
             rule="virtio-queues",
             summary=f"the guest uses {current} queue pairs, the destination's NIC has {most}",
             words=(("virtio-net-queues", {"current": current, "maximum": most}),),
+            of_backend=True,
         )
 
 
@@ -57,6 +58,7 @@ def vnet_header(event: BodyLoaded) -> Iterator[Problem]:
             summary="the source's network backend had vnet_hdr, the destination's has not",
             words=(("virtio-vnet-header", {}),),
             field="has_vnet_hdr",
+            of_backend=True,
         )
 
 
@@ -69,6 +71,7 @@ def ufo(event: BodyLoaded) -> Iterator[Problem]:
             summary="the source's network backend fragments UDP (TUN_F_UFO), the destination's not",
             words=(("virtio-net-ufo", {}),),
             field="has_ufo",
+            of_backend=True,
         )
 
 

@@ -16,6 +16,9 @@ When the source is a profile, or its profile is known, also
 - subsections, and whole sections, that the source's QEMU can send and the destination's has no
   table for. Most are sent only when the guest uses what they are for (`cpu/msr_xfd`,
   `ich9_pm/pcihp`, `spapr_watchdog`); some never with an old machine type;
+- subsections that both know and that the guest has not needed yet, where the two machines have
+  other numbers of elements in them, or other values that must be equal: CPU hot-plug that the guest
+  has not switched on, with another `maxcpus=`;
 - virtio features that the source offers and the destination does not: a driver that starts (again)
   may take them.
 
@@ -63,6 +66,7 @@ def check(event: StreamLoaded) -> Iterator[Problem]:
     origin = None if event.origin is None else event.origin.loader
     if origin is not None and event.profile.loader is not None:
         yield from _tables(event, origin, event.profile.loader)
+        yield from _unsent(event)
 
 
 def _problem(summary: str, *, device: str, explanation: str = "") -> Problem:
@@ -209,6 +213,33 @@ def _tables(event: StreamLoaded, origin: LoaderTables, here: LoaderTables) -> It
             f"the source can send {len(handlers)} {_plural('section', len(handlers))} of this "
             "name, which the destination does not have",
             device=idstr,
+        )
+
+
+def _unsent(event: StreamLoaded) -> Iterator[Problem]:
+    """Subsections of both, of another size or value, that the guest has not made it send."""
+    bodies: dict[str, bytes] = {}
+    for section in event.sections:
+        bodies[section.idstr] = bodies.get(section.idstr, b"") + bytes(section.body)
+
+    def arrived(idstr: str, subsection: str) -> bool:
+        return subsection.encode() in bodies.get(idstr, b"")
+
+    from migratable.check.unsent import differences  # noqa: PLC0415 -- it needs this package
+
+    for one in differences(event.origin, event.profile, arrived) if event.origin else ():
+        if not _possible(one.subsection, event.origin):
+            continue
+        what = "elements" if one.counts else "as its value"
+        yield _problem(
+            f"once the guest uses it the source sends {one.subsection}, whose {one.field} has "
+            f"{one.source} {what} at the source and {one.destination} on the destination: it is "
+            "refused then",
+            device=one.idstr,
+            explanation="The stream does not have it yet. Give the destination the same options "
+            "(-smp maxcpus= for CPU hot-plug) before the guest does."
+            if one.counts
+            else "",
         )
 
 

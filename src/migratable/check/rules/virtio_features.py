@@ -51,6 +51,7 @@ def check(event: VirtioLoaded) -> Iterator[Problem]:
         words=(("virtio-features", {"features": shown, "allowed": event.live.host_features}),),
         errno=EPERM,
         field="guest_features",
+        of_backend=True,
         facts={"missing": missing, "names": names, "kind": kind},
     )
 

@@ -49,6 +49,7 @@ class InertCommandLine:
     :ivar assumed_sizes: bytes that images got that are not here and whose size nothing says.
     :ivar assumed_blocks: RAM blocks whose size so is a guess, and why.
     :ivar assumed_sections: last parts of idstrs whose layout so is a guess, and why.
+    :ivar assumed_backends: last parts of idstrs whose backend is poorer than the real one, and why.
     :ivar given: ``(as it is here, as the user wrote it)`` of options that were replaced by one.
     """
 
@@ -72,6 +73,7 @@ class InertCommandLine:
     assumed_sizes: frozenset[int] = frozenset()
     assumed_blocks: Mapping[str, str] = field(default_factory=dict)
     assumed_sections: Mapping[str, str] = field(default_factory=dict)
+    assumed_backends: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def stand_in(self) -> bool:
@@ -246,6 +248,7 @@ def inert(
         assumed_sizes=frozenset(work.assumed_sizes),
         assumed_blocks=work.assumed_blocks,
         assumed_sections=work.assumed_sections,
+        assumed_backends=work.assumed_backends,
     )
 
 

@@ -85,6 +85,10 @@ def _tap(
             f"{named}: offload features and the vnet header of its tap"
             + (f"; its {queues} queues" if queues > 1 else "")
         )
+        work.assumed_backends["virtio-net"] = (
+            "its backend is a hub port, as no tap can be made here (no private network namespace); "
+            "a tap offers more"
+        )
         work.hubs += 1
         return "hubport", {"hubid": str(work.hubs)}
     members = {"ifname": f"mig{work.taps}", "script": "no", "downscript": "no"}

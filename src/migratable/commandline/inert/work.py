@@ -27,6 +27,7 @@ class Work:
     :ivar assumed_sizes: bytes that images got that are not here and whose size nothing says.
     :ivar assumed_blocks: RAM blocks whose size so is a guess, and why.
     :ivar assumed_sections: last parts of idstrs whose layout so is a guess, and why.
+    :ivar assumed_backends: last parts of idstrs whose backend is poorer than the real one, and why.
     """
 
     line: CommandLine
@@ -51,6 +52,7 @@ class Work:
     assumed_sizes: set[int] = field(default_factory=set)
     assumed_blocks: dict[str, str] = field(default_factory=dict)
     assumed_sections: dict[str, str] = field(default_factory=dict)
+    assumed_backends: dict[str, str] = field(default_factory=dict)
     needs_netns: bool = False
     taps: int = 0
     graphics_off: bool = False
