@@ -14,7 +14,7 @@ from pathlib import Path
 
 from migratable.campaign import corpus, inventory
 from migratable.campaign.cache import Cache, Outcome, source_key
-from migratable.campaign.cases import Group, groups
+from migratable.campaign.cases import USUAL, Group, groups
 from migratable.campaign.judge import Grade, Judgement, judge, stream_of
 from migratable.campaign.kinds import drivers
 from migratable.campaign.report import command, details
@@ -24,7 +24,6 @@ from migratable.lab import installed
 from migratable.lab.releases import WHEELS
 from migratable.qemu.accelerator import missing
 
-ARCHITECTURES = ("x86_64", "ppc64")
 Progress = Callable[[int], None]
 
 
@@ -34,6 +33,7 @@ class Plan:
 
     :ivar releases: those that take part, all of the lab's when empty.
     :ivar kvm: x86 machines under KVM (and some under TCG), see :mod:`.accelerators`.
+    :ivar archs: targets, a name more than once for more of its cases.
     :ivar predicts: also predict, or only fill the cache.
     :ivar cached: judge what is in the cache, make nothing new.
     """
@@ -47,6 +47,7 @@ class Plan:
     kvm: bool = False
     predicts: bool = True
     cached: bool = False
+    archs: tuple[str, ...] = USUAL
 
 
 def default_folder() -> Path:
@@ -102,15 +103,17 @@ def _groups(plan: Plan, cache: Cache) -> Iterator[Group]:
     programs = [
         one
         for one in installed(system=False)
-        if one.arch in ARCHITECTURES and one.release in (plan.releases or _own(one.release))
+        if one.arch in plan.archs and one.release in (plan.releases or _own(one.release))
     ]
     missing = set(plan.releases) - {one.release for one in programs}
     if missing or not programs:
         wanted = " ".join(sorted(missing)) or "5.2 7.2 10.0 11.1"
+        wanted += "".join(f" --arch {arch}" for arch in dict.fromkeys(plan.archs))
         raise LabError(f"the campaign needs real QEMU: migratable lab install {wanted}")
     names = drivers()
     asked = {(one.release, one.arch): inventory.take(one, names, cache.folder) for one in programs}
-    return groups(plan.seed, programs, asked, held_out=plan.held_out, kvm=plan.kvm)
+    archs = ("x86_64",) if plan.kvm else plan.archs
+    return groups(plan.seed, programs, asked, held_out=plan.held_out, archs=archs, kvm=plan.kvm)
 
 
 def _own(release: str) -> tuple[str, ...]:

@@ -8,17 +8,18 @@ themselves.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from migratable.capture.guard import SAVE, Standing
-from migratable.capture.monitor import Monitor
+from migratable.capture.monitor import Exchange, Monitor
 from migratable.errors import CaptureError, MigratableError, NoCopyError, QemuError
-from migratable.qemu.process import QemuProcess, private_path
+from migratable.qemu.process import QemuProcess
 from migratable.qemu.qmp import QmpError
 
 if TYPE_CHECKING:
@@ -154,8 +155,29 @@ def copy_of(monitor: Monitor, standing: Standing, blocks: Mapping[str, tuple[int
 class _Asked:
     """The copy, asked as a monitor is."""
 
+    name = "the copy"
+
     def __init__(self, qemu: QemuProcess) -> None:
-        self.execute = qemu.monitor.execute
+        self._monitor = qemu.monitor
+
+    def execute(
+        self,
+        command: str,
+        arguments: dict[str, Any] | None = None,
+        *,
+        fd: int | None = None,
+        timeout: float = 30.0,
+    ) -> Any:
+        """Run a QMP command."""
+        return self._monitor.execute(command, arguments, fd=fd, timeout=timeout)
+
+    def events(self) -> list[dict[str, Any]]:
+        """None are wanted."""
+        return []
+
+    def process(self) -> int | None:
+        """Nor is its number."""
+        return None
 
 
 def device_kinds(monitor: _Asked | Monitor) -> Sequence[str]:
@@ -177,11 +199,10 @@ def save_itself(qemu: QemuProcess, name: str) -> None:
     :param name: how messages call the VM.
     :raise CaptureError: When its QEMU dies of it, hangs, or refuses.
     """
-    folder = private_path()
-    folder.mkdir(mode=0o700)
-    state = folder / "state"
+    file = None
     try:
-        qemu.qmp(SAVE, filename=str(state), live=False)
+        file = Exchange(_Asked(qemu))  # it is confined, and sees no file of ours by its name
+        qemu.qmp(SAVE, filename=file.path, live=False)
     except QmpError as error:
         raise CaptureError(
             f"{name}: this VM cannot be saved: a copy of it, which was asked first, refuses: "
@@ -196,8 +217,9 @@ def save_itself(qemu: QemuProcess, name: str) -> None:
             "with another release of QEMU, or without the device at fault"
         ) from None
     finally:
-        state.unlink(missing_ok=True)
-        folder.rmdir()
+        if file is not None:
+            with contextlib.suppress(QemuError):  # it may be gone
+                file.close()
 
 
 def _ended(status: int) -> str:

@@ -107,6 +107,9 @@ def _started(
             with prepared.process(timeout=timeout) as qemu:
                 _drivers_exist(qemu, quiet)
                 profile = _Facts(qemu, quiet).profile(line, program)
+                if lacking := qemu.confinement.missing:
+                    note = f"not confined by: {'; '.join(lacking)}"
+                    profile = replace(profile, notes=(*profile.notes, note))
                 if then is not None:
                     then(qemu)
             return self_test.tried(prepared, profile, timeout=timeout)
@@ -131,6 +134,8 @@ def _with_doubt(error: DestinationStartError, quiet: InertCommandLine) -> Destin
     doubt = ""
     if any(_NO_MEMORY.search(text) for text in error.stderr):
         doubt = f"this machine has too little memory for it: {error.stderr[-1]}"
+    elif quiet.misses_kernel(error.stderr):
+        doubt = f"-kernel was left out, and this board does not start without: {error.stderr[-1]}"
     elif found is not None:
         doubt = (
             f"an image is not here, and {found} bytes were put in its place, which the program "
