@@ -32,9 +32,8 @@ class Plan:
     """What is to be done.
 
     :ivar releases: those that take part, all of the lab's when empty.
-    return groups(
-        plan.seed, programs, asked, held_out=plan.held_out, kvm=plan.kvm, archs=plan.archs
-    )
+    :ivar kvm: x86 machines under KVM (and some under TCG), see :mod:`.accelerators`.
+    :ivar archs: targets, a name more than once for more of its cases.
     :ivar predicts: also predict, or only fill the cache.
     :ivar cached: judge what is in the cache, make nothing new.
     """
@@ -113,9 +112,8 @@ def _groups(plan: Plan, cache: Cache) -> Iterator[Group]:
         raise LabError(f"the campaign needs real QEMU: migratable lab install {wanted}")
     names = drivers()
     asked = {(one.release, one.arch): inventory.take(one, names, cache.folder) for one in programs}
-    return groups(
-        plan.seed, programs, asked, held_out=plan.held_out, kvm=plan.kvm, archs=plan.archs
-    )
+    archs = ("x86_64",) if plan.kvm else plan.archs
+    return groups(plan.seed, programs, asked, held_out=plan.held_out, archs=archs, kvm=plan.kvm)
 
 
 def _own(release: str) -> tuple[str, ...]:

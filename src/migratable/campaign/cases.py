@@ -59,12 +59,9 @@ def groups(
 ) -> Iterator[Group]:
     """Groups without end; targets as often as *archs* has them.
 
-    :param kvm: x86 machines alone, most of them under KVM.
+    :param kvm: most of them under KVM.
     """
     number = 0
-    if kvm:
-        programs = [one for one in programs if one.arch == "x86_64"]
-        archs = ("x86_64",)
     while True:
         name = f"{seed}:{number}{':kvm' if kvm else ''}{':held-out' if held_out else ''}"
         group = _group(name, programs, inventories, held_out=held_out, archs=archs)
