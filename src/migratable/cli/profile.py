@@ -167,7 +167,9 @@ def _inert(
 
 def _show(profile: Profile, form: str) -> None:
     if form == "json":
-        click.echo(profile.dumps())
+        from migratable.profile.store import without_secrets
+
+        click.echo(without_secrets(profile).dumps())
         return
     from rich.console import Console
     from rich.text import Text

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from migratable.printable import printable, shown
 from migratable.report.rehearsal_text import size
 from migratable.verdict import Basis, Finding, Hint, Outcome, Severity, Verdict
 
@@ -45,6 +46,7 @@ def show(
 
     :param latent: every latent difference, not the first few.
     """
+    verdict, name, to = shown(verdict), printable(name), printable(to)
     out = console or Console(highlight=False)
     if console is None and not out.is_terminal:
         out = Console(highlight=False, width=piped_width())
