@@ -204,9 +204,15 @@ class Replay:
         foreign = audit.accelerator(self.baseline.profile)
         for reason in foreign:
             self._cannot(reason)
+        seen: set[tuple[str, int]] = set()
         for number, section in enumerate(self._sections):
             for command in commands.get(number, ()):
                 self.loadvm_process_command(command)
+            if section.kind in _WHOLE:
+                key = (section.idstr, section.instance_id)
+                if key in seen:  # devices are loaded into what was just started, once
+                    self._cannot(f"{section.idstr}: its section comes a second time")
+                seen.add(key)
             if number == ram:  # behind what is set up early (virtio-mem)
                 self.ram_block_list()
             if not foreign and section.kind in _WHOLE:
@@ -215,6 +221,8 @@ class Replay:
                 self._take(tracker.outcome(section, load))
             if number == 0 and not self._footers_agree(section):
                 return False
+        for command in commands.get(len(self._sections), ()):
+            self.loadvm_process_command(command)
         for element in self.stream.elements:
             if isinstance(element, Span) and element.undelimited:
                 self._undelimited(bytes(element.data), tracker)

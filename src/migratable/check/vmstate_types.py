@@ -64,8 +64,6 @@ FIXED: dict[str, int] = {
     "cpsr": 4,
     "powered_off": 1,
     "css_devid": 4,
-    "uint16_from_uint8": 1,
-    "int32_as_uint16": 2,  # hw/rtc/twl92230.c
 }
 
 #: Types whose contents are not followed: they are skipped by the size that the stream states.
@@ -253,6 +251,20 @@ def _nothing(_reading: Reading) -> None:
     """``fd``: passed beside the stream, no bytes in it."""
 
 
+#: Numbers that are narrower on the wire than in memory: both widths in bytes.
+_WIDENED = {
+    "uint16_from_uint8": (1, 2),  # hw/nvram/eeprom93xx.c
+    "int32_as_uint16": (2, 4),  # hw/rtc/twl92230.c
+}
+
+
+def _widened(reading: Reading) -> None:
+    wire, memory = _WIDENED[reading.field.info]
+    value = int.from_bytes(reading.loader.f.get_stored(wire), "big")
+    reading.body.values[reading.field.name] = value
+    reading.loader.memory.load(reading.address, memory, value)
+
+
 Special = Callable[[Reading], None]
 
 _SPECIAL: dict[str, Special] = {
@@ -262,4 +274,5 @@ _SPECIAL: dict[str, Special] = {
     "gtree": _gtree,
     "capability": _capability,
     "fd": _nothing,
+    **dict.fromkeys(_WIDENED, _widened),
 }

@@ -132,7 +132,12 @@ def _with_doubt(error: DestinationStartError, quiet: InertCommandLine) -> Destin
     """An error that names a size which a stand-in was given without knowing better."""
     found = quiet.assumed_size_in(error.stderr)
     doubt = ""
-    if any(_NO_MEMORY.search(text) for text in error.stderr):
+    if quiet.accelerator == "tcg" and any(_NO_TCG.search(text) for text in error.stderr):
+        doubt = (
+            "this program has no TCG, and under what it has it cannot be started here: "
+            f"{error.stderr[-1]}"
+        )
+    elif any(_NO_MEMORY.search(text) for text in error.stderr):
         doubt = f"this machine has too little memory for it: {error.stderr[-1]}"
     elif quiet.misses_kernel(error.stderr):
         doubt = f"-kernel was left out, and this board does not start without: {error.stderr[-1]}"
@@ -146,6 +151,7 @@ def _with_doubt(error: DestinationStartError, quiet: InertCommandLine) -> Destin
     return DestinationStartError(f"{error}\n({doubt})", stderr=error.stderr, doubt=doubt)
 
 
+_NO_TCG = re.compile(r"invalid accelerator tcg|No accelerator found")
 _NO_MEMORY = re.compile(r"annot set up guest memory|Cannot allocate memory")
 
 

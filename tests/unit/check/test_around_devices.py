@@ -19,6 +19,7 @@ from migratable.stream import (
     Command,
     Configuration,
     ConfigurationSubsection,
+    Element,
     RamFlag,
     Section,
     SectionKind,
@@ -261,3 +262,19 @@ def test_a_stream_cut_in_its_vmdesc_is_read() -> None:
     assert [one.idstr for one in stream.sections] == [one.idstr for one in own().sections]
     with pytest.raises(StreamError):
         read(data[: data.rindex(b'"page_size"') - 10_000])
+
+
+def test_a_section_that_comes_twice_is_unknown() -> None:
+    stream = own()
+    elements: list[Element] = []
+    for one in stream.elements:
+        elements += [one, one] if isinstance(one, Section) and one.idstr == "timer" else [one]
+    verdict = check(replace(stream, elements=tuple(elements)), destination("pseries-10.0"))
+    assert verdict.outcome is Outcome.UNKNOWN
+    assert "timer: its section comes a second time" in verdict.unchecked
+
+
+def test_a_command_after_the_last_section_is_judged() -> None:
+    stream = own()
+    verdict = judged(with_elements(stream, (*stream.elements, command(0x40))))
+    assert verdict.outcome is Outcome.REFUSED
