@@ -51,7 +51,7 @@ def main() -> None:
     sys.path.insert(0, folder)
     if sys.version_info < (3, 11):
         sys.path.append(os.path.join(folder, "before-3.11"))
-    from migratable.hosts import compat
+    from migratable import compat
 
     compat.install()
     from migratable.cli import main as run

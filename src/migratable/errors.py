@@ -26,6 +26,8 @@ traceback and ends with status 2, so that a failure of the tool never looks like
 
 from __future__ import annotations
 
+from migratable.printable import printable
+
 
 class MigratableError(Exception):
     """Base of all errors that this program raises on purpose."""
@@ -44,7 +46,7 @@ class StreamError(MigratableError):
         place = [] if offset is None else [f"at byte {offset} ({offset:#x})"]
         if path:
             place.append(f"in {path}")
-        super().__init__(f"{message} {' '.join(place)}".rstrip())
+        super().__init__(printable(f"{message} {' '.join(place)}".rstrip()))
         self.reason = message
         self.offset = offset
         self.path = path

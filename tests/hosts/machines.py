@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shlex
 import shutil
 import signal
@@ -66,11 +67,11 @@ remember_owner = 0
 class Host:
     """One host; a process with its number in the other namespaces keeps it alive."""
 
-    def __init__(self, name: str, folder: Path, number: int) -> None:
+    def __init__(self, name: str, folder: Path, number: int, second: int) -> None:
         self.name = name
         self.folder = folder
         self.namespace = f"mg{os.getpid() % 100000}n{number}"
-        self.subnet = f"10.231.{number}"
+        self.subnet = f"10.{second}.{number}"
         self.address = f"{self.subnet}.2"
         self._holder: subprocess.Popen[bytes] | None = None
         self._pid = 0
@@ -213,6 +214,9 @@ class Network:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.hosts: dict[str, Host] = {}
+        used = subprocess.run(["ip", "-4", "addr"], capture_output=True, text=True, check=False)
+        free = [one for one in range(64, 250) if f" 10.{one}." not in used.stdout]
+        self._second = secrets.choice(free)  # other tests run at the same time
         for name in ("host_key", "user_key"):
             words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
             subprocess.run(words, check=True)
@@ -229,7 +233,7 @@ class Network:
 
         :param python: of which interpreter (a path) its ``python3`` is; None for none at all.
         """
-        host = Host(name, self.folder / name, len(self.hosts) + 1)
+        host = Host(name, self.folder / name, len(self.hosts) + 1, self._second)
         self.hosts[name] = host
         tools = self.folder / f"{name}-bin"
         tools.mkdir()

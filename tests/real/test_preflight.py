@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -174,6 +175,18 @@ def test_every_guest_of_a_host(
     nothing_left(source, destination)
 
 
+def test_one_of_two_hosts_cannot_be_reached(
+    net: Network, source: Host, destination: Host, lab: Lab
+) -> None:
+    words = ("ssh://node-a/web1", "--to", "node-b", "node-gone.invalid", "--yes", "--json")
+    done = run(net, *words, "--program", str(lab("10.0").path))
+    found = document(done)
+    assert done.returncode == 2
+    assert found["counts"] == {"loads": 1, "failed": 1}
+    assert "failed: node-gone.invalid: no connection" in done.stderr
+    nothing_left(source, destination)
+
+
 def test_no_such_guest(net: Network, source: Host, destination: Host) -> None:
     done = run(net, "ssh://node-a/web9", "--to", "node-b", "--yes")
     assert done.returncode == 2
@@ -252,5 +265,33 @@ def test_the_other_side_goes_away(
         error = process.communicate(timeout=120)[1].decode()
         assert how == "killed" or process.returncode in {0, 2}
         assert "Traceback" not in error
+        nothing_left(source, destination)
+    goes_on(source, "web1")
+
+
+@pytest.mark.slow
+def test_nothing_is_left_after_many(
+    net: Network, source: Host, destination: Host, lab: Lab
+) -> None:
+    """``MIGRATABLE_PREFLIGHTS=50`` for a campaign; every second one is killed somewhere."""
+    words = ("ssh://node-a/web1", "--to", "node-b", "--yes", "--program", str(lab("10.0").path))
+    many = int(os.environ.get("MIGRATABLE_PREFLIGHTS", "4"))
+    chance = random.Random(many)
+    for number in range(many):
+        began = time.monotonic()
+        assert run(net, *words).returncode == 0
+        whole = time.monotonic() - began
+        nothing_left(source, destination)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "migratable", "preflight", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "MIGRATABLE_SSH": net.ssh},
+        )
+        time.sleep(chance.uniform(0.1, whole))
+        how = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)[number % 3]
+        process.send_signal(how)
+        process.wait()
         nothing_left(source, destination)
     goes_on(source, "web1")

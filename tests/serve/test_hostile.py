@@ -499,3 +499,29 @@ def test_the_page_before_anything_was_asked(data: Path) -> None:
         assert kind.startswith("text/html")
         assert "Asked of this service" in page
         assert found.request("GET", "/matrix")[1]["vms"] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "admitted"),
+    [
+        ("127.0.0.1", True),
+        ("[::1]", True),
+        ("127.8.9.10", True),
+        ("cafe", False),  # a name of hexadecimal digits, whatever it resolves to
+        ("dead.beef", False),
+        ("2130706433", False),
+        ("0x7f000001", False),
+        ("10.0.0.1", False),
+        ("", False),
+    ],
+)
+def test_no_host_name_is_looked_up(
+    name: str, admitted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from migratable.serve.application import _literal_loopback
+
+    def resolve(*_: object, **__: object) -> None:
+        raise AssertionError("a look-up")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    assert _literal_loopback(name) is admitted

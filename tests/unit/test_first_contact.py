@@ -18,6 +18,9 @@ from migratable.cli import cli
 from migratable.cli._help import GROUPS, grouped
 from migratable.cli.completion import manual
 from migratable.hosts.checks import CHECKS
+from migratable.profile import bundled
+
+GUEST = bundled.FOLDER / "guest-q35.mig.gz"
 
 
 def _names() -> list[str]:
@@ -118,3 +121,40 @@ def test_the_name_says_the_form(form: str, tmp_path: Path) -> None:
         text = target.read_text()
         assert text.lower().lstrip().startswith(begins)
         assert form != "txt" or not text.lstrip().startswith(("{", "<"))
+
+
+def test_a_mistyped_profile() -> None:
+    done = CliRunner().invoke(cli, ["check", str(GUEST), "--to", "q35-11.2"])
+    assert "no stored profile 'q35-11.2'" in str(done.exception)
+    assert "did you mean q35-11.1?" in str(done.exception)
+
+
+def test_text_without_a_terminal_is_as_wide_as_columns_says() -> None:
+    for columns, most in (("60", 60), ("", 100)):
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "migratable",
+                "check",
+                str(GUEST),
+                "--to",
+                "q35-11.1",
+                "--no-hints",
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "COLUMNS": columns},
+        )
+        assert done.returncode == 1
+        widths = [len(line) for line in done.stdout.splitlines()]
+        assert most - 25 < max(widths) <= most
+
+
+def test_no_markup_reaches_a_pipe() -> None:
+    done = CliRunner().invoke(cli, ["inspect", str(GUEST), "--section", "cpu"])
+    assert done.exit_code == 0
+    assert "\\[" not in done.output
+    assert "[dim]" not in done.output
+    assert re.search(r"\[0x0, 0x", done.output)

@@ -214,14 +214,26 @@ class _Asked:
     name = "the copy"
 
     def __init__(self, qemu: QemuProcess) -> None:
-        self.execute = qemu.monitor.execute
-        self._qemu = qemu
+        self._monitor = qemu.monitor
+
+    def execute(
+        self,
+        command: str,
+        arguments: dict[str, Any] | None = None,
+        *,
+        fd: int | None = None,
+        timeout: float = 30.0,
+    ) -> Any:
+        """Run a QMP command."""
+        return self._monitor.execute(command, arguments, fd=fd, timeout=timeout)
 
     def events(self) -> list[dict[str, Any]]:
+        """None are wanted."""
         return []
 
     def process(self) -> int | None:
-        return self._qemu.pid
+        """Nor is its number."""
+        return None
 
 
 def device_kinds(monitor: Monitor) -> Sequence[str]:
@@ -243,9 +255,10 @@ def save_itself(qemu: QemuProcess, name: str) -> None:
     :param name: how messages call the VM.
     :raise CaptureError: When its QEMU dies of it, hangs, or refuses.
     """
+    file = None
     try:
-        with contextlib.closing(Exchange(_Asked(qemu))) as file:
-            qemu.qmp(SAVE, filename=file.path, live=False)
+        file = Exchange(_Asked(qemu))  # it is confined, and sees no file of ours by its name
+        qemu.qmp(SAVE, filename=file.path, live=False)
     except QmpError as error:
         raise CaptureError(
             f"{name}: this VM cannot be saved: a copy of it, which was asked first, refuses: "
@@ -259,6 +272,10 @@ def save_itself(qemu: QemuProcess, name: str) -> None:
             f"first, {how} ({error}); the VM was left alone. Migrate or save a VM of this kind "
             "with another release of QEMU, or without the device at fault"
         ) from None
+    finally:
+        if file is not None:
+            with contextlib.suppress(QemuError):  # it may be gone
+                file.close()
 
 
 def _ended(status: int) -> str:

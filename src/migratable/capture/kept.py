@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from migratable.capture import redact
+from migratable.commandline import redact
 from migratable.errors import StreamError
 from migratable.releases import QemuVersion
 from migratable.stream import Stream, vmdesc

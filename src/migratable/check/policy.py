@@ -17,6 +17,7 @@ refusal of QEMU stays a refusal, since no file makes QEMU load what it does not.
 from __future__ import annotations
 
 import datetime
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -26,6 +27,7 @@ from typing import Any
 
 from migratable.check.registry import rules
 from migratable.errors import PlanError
+from migratable.regular_file import open_regular
 from migratable.verdict import Finding, Outcome, Refusal, Severity, Verdict
 
 NAME = "migratable.toml"
@@ -57,10 +59,10 @@ class Project:
 
 
 def find(start: Path) -> Path | None:
-    """Look for the file in *start* and the folders above it."""
+    """Look for the file in *start* and the folders above it; another user's decides nothing."""
     for folder in (start, *start.parents):
         path = folder / NAME
-        if path.is_file():
+        if path.is_file() and path.stat().st_uid in {0, os.geteuid()}:
             return path
     return None
 
@@ -73,7 +75,8 @@ def load(path: Path) -> Project:
     try:
         if path.stat().st_size > _LIMIT:
             raise PlanError(f"{path}: more than {_LIMIT} bytes are too many for a project file")
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        with open_regular(path) as file:
+            document = tomllib.loads(file.read(_LIMIT).decode("utf-8"))
     except OSError as error:
         raise PlanError(f"cannot read {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

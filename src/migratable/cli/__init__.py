@@ -95,15 +95,50 @@ def cli() -> None:
     """Will this QEMU virtual machine load on that destination, and if not, exactly why?"""
 
 
+def _standard_streams() -> None:
+    """Open what is closed, so that no file of ours becomes standard output; escape what is said."""
+    from migratable.printable import wrapped
+
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number, which is this one
+    sys.stdout = wrapped(sys.stdout or open(1, "w", encoding="utf-8"))  # noqa: SIM115
+    sys.stderr = wrapped(sys.stderr or open(2, "w", encoding="utf-8"))  # noqa: SIM115
+
+
+def _say(text: str) -> None:
+    """A last line, also when nothing can be written any more."""
+    try:
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)  # what is still in the buffer cannot be written
+    except OSError:
+        pass
+    os._exit(2)
+
+
 def main() -> None:
     """Entry point: our errors become one line on stderr and status 2, never a traceback.
 
     A bug of ours has a traceback and status 2 too: it must not look like an answer.
     """
+    _standard_streams()
     try:
-        cli.main(prog_name="migratable")
+        try:
+            cli.main(prog_name="migratable")
+        except SystemExit:
+            sys.stdout.flush()  # a full disk is seen here, and not after our end
+            raise
     except MigratableError as error:
         click.echo(f"migratable: {error}", err=True)
+    except OSError as error:
+        # A full disk, a folder that is gone, no room for temporary files.
+        _say(f"migratable: {error}")
+    except MemoryError:
+        _say("migratable: not enough memory")
     except Exception:  # noqa: BLE001 -- Python would end with status 1, "refused"
         import traceback
 

@@ -114,8 +114,10 @@ def _is_json(path: Path) -> bool:
     import gzip
     import zlib
 
+    from migratable.regular_file import open_regular
+
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(64)
         if head[:2] == b"\x1f\x8b":
             with gzip.open(path) as packed:

@@ -83,12 +83,13 @@ def _read(name: str) -> tuple[Log, Reproducible | None]:
     """
     from migratable.explain.failures import scan
     from migratable.explain.together import Log
+    from migratable.regular_file import open_regular
 
     try:
         if name == "-":
             return Log(name="standard input", scan=scan(_standard_input())), None
         path = Path(name)
-        with path.open("rb") as stream:
+        with open_regular(path, inherited=True) as stream:
             found = scan(stream)
         return Log(name=name, scan=found), _reproducible(path, name)
     except (OSError, EOFError) as error:
@@ -103,8 +104,9 @@ def _reproducible(path: Path, name: str) -> Reproducible | None:
     from migratable.commandline.pasted_text import words
     from migratable.errors import CommandLineError
     from migratable.explain.verify import Reproducible
+    from migratable.regular_file import is_regular
 
-    if path.stat().st_size > _LONGEST:
+    if not is_regular(path) or path.stat().st_size > _LONGEST:
         return None
     text = path.read_bytes().decode("utf-8", "replace")
     try:

@@ -112,8 +112,10 @@ def _near(pattern: str, known: list[Section]) -> str:
 
 
 def _is_channel(path: Path) -> bool:
+    from migratable.regular_file import open_regular
+
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return file.read(8) == b"\x11\x22\x33\x44\0\0\0\1"  # multifd.is_channel
     except OSError:
         return False  # reading it for real says what is wrong

@@ -49,7 +49,11 @@ class _Lists(click.Command):
 @_options.output(text=".txt", json=".json", junit=".xml", html=".html")
 @click.option("--all", "unfolded", is_flag=True, help="Text: a row for every VM, equal or not.")
 @click.option(
-    "--pause", is_flag=True, help="Running VMs may be paused for the moment of their capture."
+    "--yes",
+    "--pause",
+    "pause",
+    is_flag=True,
+    help="Running VMs may be paused for the moment of their capture.",
 )
 @click.option(
     "--jobs",
@@ -151,6 +155,12 @@ def command(
         raise click.UsageError("--scheduler, --results and --resume go with --rehearse", ctx)
     if rehearsed and fleet is not None and fleet.suffix.lower() == ".json":
         raise click.UsageError("--rehearse goes with a fleet's TOML file", ctx)
+    if scheduler is not None and not scheduler.startswith("tls://"):
+        click.echo(
+            f"warning: {scheduler} has neither encryption nor keys: whoever reaches it runs what "
+            "they like on its workers; use tls://",
+            err=True,
+        )
     rehearsals = _Rehearsals(scheduler, results, resume) if rehearsed else None
     document: Mapping[str, Any]
     form = _options.form_of(form, output, _FORMS)

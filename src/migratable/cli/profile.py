@@ -167,10 +167,14 @@ def _inert(
 
 def _show(profile: Profile, form: str) -> None:
     if form == "json":
-        click.echo(profile.dumps())
+        from migratable.profile.store import without_secrets
+
+        click.echo(without_secrets(profile).dumps())
         return
     from rich.console import Console
     from rich.text import Text
+
+    from migratable.check.baseline import Baseline
 
     console = Console(highlight=False, soft_wrap=True)
 
@@ -194,6 +198,11 @@ def _show(profile: Profile, form: str) -> None:
     if profile.loader is not None:
         loader = profile.loader
         line("loader", f"{len(loader.handlers)} handlers, {len(loader.vmsds)} descriptions")
+        baseline = Baseline(profile, loader)
+        known = "is known" if baseline.code_known else "is not known: only its tables are read"
+        line("code", f"build {loader.build_id or 'without a build-id'}, whose code {known}")
+        for text in (*loader.notes, *baseline.not_understood()):
+            line("not found", text, "yellow")
     for text in profile.stderr:
         line("it printed", text, "yellow")
     for text in profile.refused:

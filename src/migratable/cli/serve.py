@@ -113,4 +113,15 @@ def command(
             **more,
         ),
     )
-    run(settings, started=lambda address: click.echo(f"serving {address}", err=True))
+    from migratable.serve.settings import is_loopback
+
+    def started(address: str) -> None:
+        click.echo(f"serving {address}", err=True)
+        if tls is None and not is_loopback(host):
+            click.echo(
+                f"warning: {host} without --tls: the token, streams and profiles cross the "
+                "network in the clear",
+                err=True,
+            )
+
+    run(settings, started=started)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -13,6 +14,11 @@ from migratable.cli import _options
 _FORMS = ("text", "json", "html")
 #: Columns of a table that nobody's terminal limits.
 _WIDE = 110
+
+
+def _piped_width() -> int:
+    text = os.environ.get("COLUMNS", "")
+    return max(40, int(text)) if text.isdigit() else _WIDE
 
 
 @click.command()
@@ -64,7 +70,7 @@ def command(
 
         from migratable.report.whatif_text import show
 
-        show(Console(width=None if sys.stdout.isatty() else _WIDE), read, found)
+        show(Console(width=None if sys.stdout.isatty() else _piped_width()), read, found)
         return
     if not text:
         import io

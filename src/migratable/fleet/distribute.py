@@ -1,6 +1,7 @@
 """Rehearsals spread over processes and machines, with Dask.
 
-By default a cluster of this machine's own: processes of one thread each. QEMU dies with the thread
+By default a cluster of this machine's own: processes of one thread each; threads of this process
+where Dask is not installed. QEMU dies with the thread
 that started it (:mod:`migratable.qemu.process`), so each rehearsal starts and ends within its task;
 when a worker is killed, its QEMU goes with it, and Dask gives the task to another worker.
 
@@ -13,14 +14,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib
+import importlib.util
 import logging
 import os
 import queue
 import socket
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -115,8 +117,8 @@ def distribute(
     pending = [job for key, job in by_key.items() if key not in done]
     total = len(by_key)
     if pending:
-        with _client(scheduler, workers or os.cpu_count() or 1) as client:
-            for number, result in enumerate(_Run(client, pending, work), total - len(pending) + 1):
+        with _runs(pending, scheduler, workers or os.cpu_count() or 1, work) as run:
+            for number, result in enumerate(run, total - len(pending) + 1):
                 results.put(result)
                 if progress is not None:
                     progress("rehearsing", number, total)
@@ -130,13 +132,40 @@ def distribute(
 
 
 @contextlib.contextmanager
+def _runs(
+    jobs: Sequence[Job], scheduler: str | None, workers: int, work: Work
+) -> Iterator[Iterable[Result]]:
+    """Results as they come: from a scheduler's workers, or from this machine without Dask too."""
+    if scheduler is None and importlib.util.find_spec("distributed") is None:
+        with ThreadPoolExecutor(workers) as pool:
+            yield _here(pool, jobs, work)
+        return
+    with _client(scheduler, workers) as client:
+        yield _Run(client, jobs, work)
+
+
+def _here(pool: ThreadPoolExecutor, jobs: Sequence[Job], work: Work) -> Iterator[Result]:
+    """Rehearse in threads of this process, each of which starts and ends its QEMU."""
+    futures = {
+        pool.submit(_task, job.stream, _Order(job.words, job.release, job.timeout), work): job
+        for job in jobs
+    }
+    try:
+        for future in as_completed(futures):
+            yield _result(futures[future], future.exception() or future.result())
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+@contextlib.contextmanager
 def _client(scheduler: str | None, workers: int) -> Iterator[Any]:
     try:
         distributed: Any = importlib.import_module("distributed")  # an extra; half of it is typed
         importlib.import_module("cryptography")
     except ImportError as error:
         raise ServiceError(
-            f"this needs the Python package {error.name}: pip install 'migratable[dask]'"
+            f"a scheduler needs the Python package {error.name}: install the extra [dask]"
         ) from None
     with contextlib.ExitStack() as stack:
         settings = {

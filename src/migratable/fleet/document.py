@@ -12,6 +12,7 @@ from typing import Any
 from migratable.errors import PlanError
 from migratable.fleet.cells import State
 from migratable.fleet.matrix import SCHEMA
+from migratable.regular_file import open_regular
 
 _LIMIT = 1 << 30
 
@@ -42,7 +43,8 @@ def read_document(path: Path) -> Mapping[str, Any]:
     try:
         if path.stat().st_size > _LIMIT:
             raise PlanError(f"{path}: more than {_LIMIT} bytes")
-        document = json.loads(path.read_text("utf-8"))
+        with open_regular(path) as file:
+            document = json.loads(file.read(_LIMIT))
     except OSError as error:
         raise PlanError(f"{path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:

@@ -27,7 +27,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from migratable.hosts import compat
+from migratable import compat
 
 compat.install()
 

@@ -1,9 +1,9 @@
 """Many guests and many hosts: bounded, resumable, equal guests once.
 
 A guest is captured once, whatever the number of destinations. Two guests are equal for a host when
-rules can see no difference in their streams, and their command lines differ only in names,
-addresses and paths; what both hosts said about the first is then said of the second, whose own
-disks, networks and memory are looked at all the same.
+rules can see no difference in their streams (clones that never ran), and their command lines differ
+only in names, addresses and paths; what both hosts said about the first is then said of the second,
+whose own disks, networks and memory are looked at all the same.
 """
 
 from __future__ import annotations
@@ -138,14 +138,16 @@ def run(
     """Put every guest of *sources* to every one of *destinations*.
 
     :param connect: makes a connection that is not open yet.
-    :raise HostError: when a host cannot be reached; a guest or a pair that fails is in the result.
+    :raise HostError: when no host can be reached; what fails of a guest or pair is in the result.
     """
     with contextlib.ExitStack() as stack:
         hosts: dict[object, Connection] = {}
         for address in (*sources, *destinations):
             hosts.setdefault(address.key, connect(address))
-        _open(list(hosts.values()), stack)
-        guests = list(_guests(sources, hosts))
+        unreachable = _open(list(hosts.values()), stack)
+        if len(unreachable) == len(hosts):
+            raise HostError("; ".join(unreachable.values()))
+        guests = list(_guests(sources, hosts, unreachable))
         if confirm is not None and options.pause:
             names = ", ".join(f"{one.source.name}/{one.name}" for one in guests[:12])
             if not confirm(
@@ -154,20 +156,37 @@ def run(
             ):
                 raise HostError("not confirmed; the guests were left alone")
         columns = list({address.key: hosts[address.key] for address in destinations}.values())
-        fleet = _Fleet(guests, columns, options, told, done, results, confirm is not None)
+        fleet = _Fleet(
+            guests, columns, unreachable, options, told, done, results, confirm is not None
+        )
         return fleet.run(jobs)
 
 
-def _open(hosts: Sequence[Connection], stack: contextlib.ExitStack) -> None:
-    from migratable.hosts.preflight import connected  # noqa: PLC0415 -- shares its name
+def _open(hosts: Sequence[Connection], stack: contextlib.ExitStack) -> dict[Connection, str]:
+    """Connect to all at once; those that cannot be reached, with the reason."""
+    with ThreadPoolExecutor(max(1, min(16, len(hosts)))) as pool:
+        futures = {host: pool.submit(host.__enter__) for host in hosts}
+        for host in hosts:
+            stack.callback(host.close)
+        failed = {host: future.exception() for host, future in futures.items()}
+    for error in failed.values():
+        if error is not None and not isinstance(error, MigratableError):
+            raise error
+    return {host: str(error) for host, error in failed.items() if error is not None}
 
-    connected(list(hosts), stack)
 
-
-def _guests(sources: Sequence[Address], hosts: Mapping[object, Connection]) -> Iterator[_Guest]:
+def _guests(
+    sources: Sequence[Address],
+    hosts: Mapping[object, Connection],
+    unreachable: Mapping[Connection, str],
+) -> Iterator[_Guest]:
     seen: set[tuple[object, str]] = set()
     for address in sources:
         host = hosts[address.key]
+        if host in unreachable:
+            name = address.guest or "every guest"
+            yield _Guest(name=name, source=host, failure=unreachable[host])
+            continue
         if address.guest:
             listed = [{"name": address.guest, "problem": ""}]
         else:
@@ -185,6 +204,7 @@ class _Fleet:
         self,
         guests: Sequence[_Guest],
         columns: Sequence[Connection],
+        unreachable: Mapping[Connection, str],
         options: Options,
         told: Told,
         done: Done,
@@ -193,6 +213,7 @@ class _Fleet:
     ) -> None:
         self._guests = guests
         self._columns = columns
+        self._unreachable = unreachable
         self._options = options
         self._told = told
         self._done = done
@@ -222,7 +243,10 @@ class _Fleet:
             vms=tuple(
                 Line(name=one.name, group=one.source.name, facts=one.facts) for one in self._guests
             ),
-            hosts=tuple(Line(name=one.name, facts={}) for one in self._columns),
+            hosts=tuple(
+                Line(name=one.name, facts=host_facts(one.name, self._pairs))
+                for one in self._columns
+            ),
             answers=tuple(answers.found),
             cells=cells,
             checked=self._rehearsed,
@@ -236,7 +260,10 @@ class _Fleet:
 
     def _take(self, guest: _Guest) -> None:
         if guest.failure:
-            self._failures.append(f"{guest.source.name}/{guest.name}: {guest.failure}")
+            head = (
+                "" if guest.source in self._unreachable else f"{guest.source.name}/{guest.name}: "
+            )
+            self._failures.append(head + guest.failure)
             return
         try:
             agreed = (lambda words: True) if self._may_pause else None
@@ -271,6 +298,9 @@ class _Fleet:
             return NO_PAIR
         if guest.taken is None:
             return Answer.failed(guest.failure)
+        if to in self._unreachable:
+            self._failures.append(self._unreachable[to])
+            return Answer.failed(self._unreachable[to])
         key = f"{guest.source.name}/{guest.name}/{to.name}/{_digest(guest.taken.guest['argv'])}"
         kept = self._results.done.get(key)
         if kept is not None:
@@ -306,6 +336,21 @@ class _Fleet:
         if first is mine:
             mine.set_result(found.answers)
         return found
+
+
+def host_facts(name: str, pairs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What all of a host's answers say of it."""
+    mine = [one for one in pairs if one["destination"]["name"] == name]
+    found: dict[str, Any] = {}
+    for fact, values in (
+        ("qemu", {one["there"]["destination"].get("qemu") for one in mine}),
+        ("libvirt", {one["destination"]["libvirt"] for one in mine}),
+        ("cpu", {one["destination"]["cpu"] for one in mine}),
+        ("kernel", {one["destination"]["kernel"] for one in mine}),
+    ):
+        if len(values) == 1:
+            found[fact] = values.pop()
+    return {fact: value for fact, value in found.items() if value}
 
 
 def _agreed(given: Confirm | None) -> Confirm | None:

@@ -50,7 +50,9 @@ class HostGuest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Process:
+class Process:
+    """A QEMU process."""
+
     pid: int
     argv: tuple[str, ...]
     line: CommandLine
@@ -60,8 +62,8 @@ class _Process:
         """What ``-name`` says; empty without one."""
         found = self.line.get("name", "guest")
         if found is None:
-            values = [one.value or "" for one in self.line.all("name")]
-            found = next((value.partition(",")[0] for value in values if "=" not in value), "")
+            first = [(one.value or "").partition(",")[0] for one in self.line.all("name")]
+            found = next((value for value in first if "=" not in value), "")
         return found
 
 
@@ -165,7 +167,7 @@ def line_of(argv: Sequence[str]) -> CommandLine:
     return replace(line, program=program)
 
 
-def _processes() -> Iterator[_Process]:
+def _processes() -> Iterator[Process]:
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
             continue
@@ -185,7 +187,7 @@ def _processes() -> Iterator[_Process]:
             continue
         if _is_inert(line):
             continue
-        yield _Process(pid=int(folder.name), argv=tuple(argv), line=line)
+        yield Process(pid=int(folder.name), argv=tuple(argv), line=line)
 
 
 def _is_inert(line: CommandLine) -> bool:
@@ -193,7 +195,7 @@ def _is_inert(line: CommandLine) -> bool:
     return any("id=migratable-qmp" in (one.value or "") for one in line.all("chardev"))
 
 
-def _is_libvirts(process: _Process) -> bool:
+def _is_libvirts(process: Process) -> bool:
     return (process.line.get("name", "guest") is not None) and any(
         "id=charmonitor" in (one.value or "") for one in process.line.all("chardev")
     )
@@ -222,7 +224,7 @@ def _has_session() -> bool:
     return (Path(runtime) / "libvirt").is_dir()
 
 
-def _domain(name: str, uri: str, processes: Sequence[_Process]) -> HostGuest:
+def _domain(name: str, uri: str, processes: Sequence[Process]) -> HostGuest:
     mine = [one for one in processes if one.name == name and _is_libvirts(one)]
     process = mine[0] if len(mine) == 1 else None
     return HostGuest(
@@ -234,7 +236,7 @@ def _domain(name: str, uri: str, processes: Sequence[_Process]) -> HostGuest:
     )
 
 
-def _plain(process: _Process) -> HostGuest:
+def _plain(process: Process) -> HostGuest:
     sockets = list(qmp_sockets(process.line, process.pid))
     usable = [path for path in sockets if Path(path).exists()]
     problem = ""
@@ -276,9 +278,11 @@ def qmp_sockets(line: CommandLine, pid: int) -> Iterator[str]:
             continue
         wanted = fields.get("chardev")
         for chardev in line.all("chardev"):
-            path = chardev.fields.get("path")
-            if chardev.fields.get("id") == wanted and path:
-                yield _absolute(path, pid)
+            fields = chardev.fields
+            path = fields.get("path")
+            if fields.get("id") != wanted or not path or fields.get("server", "off") == "off":
+                continue  # a client's (Proxmox: qmeventd)
+            yield _absolute(path, pid)
 
 
 def _absolute(path: str, pid: int) -> str:

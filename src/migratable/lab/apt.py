@@ -32,13 +32,14 @@ _URI = re.compile(r"'(?P<uri>[^']+)' (?P<file>\S+) (?P<size>\d+)(?: (?P<hash>\S+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Package:
-    """A package file as apt resolved it. ``size`` in bytes."""
+    """A package file as apt resolved it. ``size`` in bytes; ``hash`` as ``SHA256:…``, or empty."""
 
     name: str
     version: str
     file: str
     size: int
     uri: str
+    hash: str = ""
 
 
 def tool(name: str) -> str:
@@ -142,6 +143,7 @@ class Apt:
                     file=line["file"],
                     size=int(line["size"]),
                     uri=line["uri"],
+                    hash=line["hash"] or "",
                 )
             )
         if not found:

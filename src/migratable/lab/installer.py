@@ -300,6 +300,7 @@ def _unpack(
     unpack = tool("dpkg-deb")
     for number, (package, file) in enumerate(files):
         progress(0.8 + 0.2 * number / len(files), f"unpacking {package.name}")
+        digest = _checked(package, file)
         done = subprocess.run(
             [unpack, "--extract", str(file), str(root)],
             capture_output=True,
@@ -310,8 +311,6 @@ def _unpack(
         )
         if done.returncode != 0:
             raise LabError(f"{file.name} cannot be unpacked: {done.stderr.strip()}")
-        with file.open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
         digests.append(
             {
                 "name": package.name,
@@ -322,6 +321,29 @@ def _unpack(
             }
         )
     return digests
+
+
+def _checked(package: Package, file: Path) -> str:
+    """SHA-256 of a package that lies here, which is what the signed index says.
+
+    apt looks at what it fetches, and not at what has lain here since.
+
+    :raise LabError: When it is another.
+    """
+    kind, _, wanted = package.hash.partition(":")
+    with file.open("rb") as content:
+        if kind and kind != "SHA256" and kind.lower() in hashlib.algorithms_available:
+            other = hashlib.file_digest(content, kind.lower()).hexdigest()
+            content.seek(0)
+        else:
+            other = ""
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    if wanted and wanted.lower() not in {digest, other}:
+        raise LabError(
+            f"{file} is not the package that the suite's index names ({package.hash}); remove it "
+            "and install again"
+        )
+    return digest
 
 
 def _finish(release: Release, lab: Path, staging: Path, details: dict[str, Any]) -> None:

@@ -51,27 +51,31 @@ class Parameter:
         return 16 if self.spec[-1:] in ("x", "X") else 10
 
     def pattern(self, following: str) -> str:
-        """Regular expression of the values, given the literal text that follows."""
+        """Regular expression of the values, given the literal text that follows.
+
+        Every repetition has a bound, so that what a search costs grows with a line's length and
+        not with its square.
+        """
         if self.numeric:
-            return r"[0-9a-fA-F]+" if self.base == 16 else r"-?\d+"
+            return r"[0-9a-fA-F]{1,40}" if self.base == 16 else r"-?\d{1,40}"
         if self.spec == "line":
-            return r".+"
+            return r".{1,1000}" if following else r".+"
         if self.spec == "path":
-            return r"[^\s'\"]*?" if following else r"[^\s'\",;\\]+(?<![.:)])"
+            return r"[^\s'\"]{0,4096}?" if following else r"[^\s'\",;\\]{1,4096}(?<![.:)])"
         if self.spec == "phrase":
-            return r"[^:'\"\\,;]*[^:'\"\\,;\s.)]"
+            return r"[^:'\"\\,;]{0,400}[^:'\"\\,;\s.)]"
         if not following:
             # Logs put a comma, quote or bracket behind a line that they wrap.
-            return r"[^\s'\",;\\]+(?<![.:)])"
+            return r"[^\s'\",;\\]{1,1000}(?<![.:)])"
         stop = re.escape(following[0])
         # A name never crosses a quotation mark; one at the start of a template no colon either.
         if following[0] == "'":
-            return r"[^']*"
+            return r"[^']{0,1000}"
         if following[0] == '"':
-            return r'[^"\\]*'
+            return r'[^"\\]{0,1000}'
         if following[0] == " ":
-            return r"[^\s'\"]+"
-        return rf"[^{stop}\s'\"](?:[^{stop}'\"]*[^{stop}\s'\"])?"
+            return r"[^\s'\"]{1,1000}"
+        return rf"[^{stop}\s'\"](?:[^{stop}'\"]{{0,1000}}[^{stop}\s'\"])?"
 
 
 @dataclass(frozen=True)
@@ -142,6 +146,9 @@ class Template:
             seen.add(part.name)
             after = self.parts[number + 1] if number + 1 < len(self.parts) else ""
             following = after if isinstance(after, str) else " "
+            if number == 0 and part.spec == "path" and following:
+                # It begins where a word does: what is behind the beginning need not be tried.
+                pieces.append(r"(?<![^\s'\"])")
             pieces.append(f"(?P<{part.name}>{part.pattern(following)})")
         pattern = "".join(pieces)
         prefix = r"[wW]arning:\s+"

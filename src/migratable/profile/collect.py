@@ -107,6 +107,9 @@ def _started(
             with prepared.process(timeout=timeout) as qemu:
                 _drivers_exist(qemu, quiet)
                 profile = _Facts(qemu, quiet).profile(line, program)
+                if lacking := qemu.confinement.missing:
+                    note = f"not confined by: {'; '.join(lacking)}"
+                    profile = replace(profile, notes=(*profile.notes, note))
                 if then is not None:
                     then(qemu)
             return self_test.tried(prepared, profile, timeout=timeout)

@@ -25,6 +25,8 @@ SCHEMA = "migratable.profile/1"
 _STREAM_LIMIT = 256 << 20
 _DUMP_LIMIT = 64 << 20
 _FILE_LIMIT = 256 << 20
+_MOST_VALUES = 4_000_000
+"""JSON values of a profile; real ones have some ten thousand, and each takes 60 bytes or more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +126,9 @@ class Profile:
         if not self.vmstate:
             return {}
         try:
-            found = json.loads(_inflate(self.vmstate, _DUMP_LIMIT, "vmstate"))
+            text = _inflate(self.vmstate, _DUMP_LIMIT, "vmstate")
+            _count_values(text, "profile: vmstate")
+            found = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise ProfileError(f"profile: vmstate: not JSON ({error})") from None
         if not isinstance(found, dict):
@@ -189,6 +193,7 @@ class Profile:
         """
         if len(text) > _FILE_LIMIT:
             raise ProfileError(f"{origin}: {len(text)} bytes are too many for a profile")
+        _count_values(text, origin)
         try:
             document = json.loads(text, parse_constant=_no_constant)
         except (ValueError, RecursionError) as error:
@@ -255,6 +260,15 @@ class Profile:
             unchecked=take.texts("unchecked"),
             taken=take.text("taken"),
         )
+
+
+def _count_values(text: str | bytes, origin: str) -> None:
+    if isinstance(text, bytes):
+        count = text.count(b",") + text.count(b"[") + text.count(b"{")
+    else:
+        count = text.count(",") + text.count("[") + text.count("{")
+    if count > _MOST_VALUES:
+        raise ProfileError(f"{origin}: {count} values, more than {_MOST_VALUES}, are no profile")
 
 
 def _no_constant(name: str) -> float:

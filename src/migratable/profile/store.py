@@ -11,12 +11,14 @@ import os
 import re
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from migratable.commandline import redact
 from migratable.errors import ProfileError
 from migratable.profile.model import Profile
+from migratable.regular_file import open_regular
 
 if TYPE_CHECKING:
     import sqlite3
@@ -78,7 +80,7 @@ class Store:
 
     @contextlib.contextmanager
     def _open(self, *, write: bool) -> Iterator[sqlite3.Connection | None]:
-        if not write and not self.path.exists():
+        if not write and not self._is_there():
             yield None
             return
         import sqlite3  # noqa: PLC0415 -- bundled and exported profiles need none
@@ -102,6 +104,16 @@ class Store:
             ) from None
         finally:
             connection.close()
+            if write and not self._is_there():
+                with contextlib.suppress(OSError):  # a full disk: nothing was stored
+                    self.path.unlink(missing_ok=True)
+
+    def _is_there(self) -> bool:
+        """Is anything stored? An empty file is what a full disk left."""
+        try:
+            return self.path.stat().st_size > 0
+        except OSError:
+            return False
 
     def save(self, name: str, profile: Profile) -> None:
         """Keep *profile* as *name*, in the place of an older one of that name."""
@@ -163,14 +175,27 @@ class Store:
                 raise ProfileError(f"no stored profile {name!r}")
 
 
+def without_secrets(profile: Profile) -> Profile:
+    """What may be handed to others: values of secrets become ``redacted``."""
+    return replace(
+        profile,
+        command_line=redact.words(profile.command_line),
+        inert=redact.words(profile.inert),
+    )
+
+
 def export(profile: Profile, path: Path) -> None:
-    """Write *profile* as one JSON file; the old file stays whole until the new one is.
+    """Write *profile* as one JSON file of mode 0600, without secrets.
+
+    The old file stays whole until the new one is.
 
     :raise ProfileError: When it cannot be written.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        partial.write_text(profile.dumps() + "\n", encoding="ascii")
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(without_secrets(profile).dumps() + "\n")
         partial.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):
@@ -184,7 +209,7 @@ def load_file(path: Path) -> Profile:
     :raise ProfileError: When it cannot be read or is no profile.
     """
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             data = stream.read(_LIMIT + 1)
     except OSError as error:
         raise ProfileError(f"{path}: {error.strerror}") from None

@@ -104,7 +104,7 @@ def specification(
     :param taps: it makes network interfaces in its own network namespace.
     :param kvm: it uses ``/dev/kvm``.
     """
-    program = _program(command[0] if command else "/")
+    program = _program_of(command)
     words = ["confine", *(["taps"] if taps else []), *([] if program.plain else ["root"])]
     words += [f"read={one}" for one in (["/"] if whole else [*program.folders, *files])]
     words += [f"run={one}" for one in (["/"] if runs_others else program.run)]
@@ -123,6 +123,10 @@ def needs_programs(lines: Iterable[str]) -> bool:
     return any("Permission denied" in line or "not found" in line for line in lines)
 
 
+_LOADER = re.compile(r"ld(-linux\S*|-musl\S*|-\d[\d.]*|64|)\.so(\.\d+)*")
+_WITH_VALUE = frozenset({"--library-path", "--preload", "--audit", "--argv0", "--inhibit-rpath"})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Program:
     """A program's files.
@@ -135,6 +139,39 @@ class _Program:
     folders: tuple[str, ...]
     run: tuple[str, ...]
     plain: bool
+
+
+def _program_of(command: Sequence[str]) -> _Program:
+    """The program's files, and those of ``env`` and the loader where they start it."""
+    programs, paths = starters(command)
+    found = [_program(name) for name in programs]
+    return _Program(
+        folders=tuple(dict.fromkeys([*(one for part in found for one in part.folders), *paths])),
+        run=tuple(dict.fromkeys(one for part in found for one in part.run)),
+        plain=all(part.plain for part in found),
+    )
+
+
+def starters(command: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Programs that run one after the other until the last is QEMU, and folders that they name.
+
+    ``env NAME=VALUE… PROGRAM``, and the dynamic loader with its options before a program, as
+    :func:`migratable.capture.copy.started` finds a process that was started so.
+    """
+    words = list(command) or ["/"]
+    programs, paths = [words.pop(0)], []
+    if programs[0].rpartition("/")[2] == "env":
+        while words and "=" in words[0]:
+            paths += words.pop(0).partition("=")[2].split(":")
+        if words:
+            programs.append(words.pop(0))
+    if _LOADER.fullmatch(programs[-1].rpartition("/")[2]):
+        while words and words[0].startswith("--"):
+            if words.pop(0) in _WITH_VALUE and words:
+                paths += words.pop(0).split(":")
+        if words:
+            programs.append(words.pop(0))
+    return programs, [path for path in paths if path.startswith("/") and os.path.lexists(path)]
 
 
 @functools.cache

@@ -11,6 +11,10 @@ shells have it. A program that is ended by a signal ends this one by the same si
 import sys
 
 sys.path.insert(0, __file__.rpartition("/migratable/")[0])
+if sys.version_info < (3, 11):  # noqa: UP036 -- on hosts, whose Python may be 3.9
+    from migratable.compat import install
+
+    install()
 
 from migratable.qemu.confine.main import main
 

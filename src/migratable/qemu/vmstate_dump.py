@@ -20,6 +20,7 @@ from migratable.errors import ProfileError
 from migratable.qemu.launch import answers
 
 _LIMIT = 64 << 20
+_MOST_NAMES = 500
 _CLASS = re.compile(r"^  \"[^\"\n]+\": \{$", re.M)
 
 
@@ -45,11 +46,22 @@ def identity(command: Sequence[str]) -> str:
             status = path.resolve().stat()
             digest.update(f"{path.resolve()} {status.st_size} {status.st_mtime_ns}\0".encode())
             if status.st_size < 65536:  # a starter: the program that it names counts too
-                for found in sorted(set(re.findall(rb"/[^\s\"':$]+", path.read_bytes()))):
+                for other in _named_in(path.read_bytes()):
                     with contextlib.suppress(OSError, ValueError):
-                        other = Path(os.fsdecode(found)).stat()
-                        digest.update(f"{other.st_size} {other.st_mtime_ns}\0".encode())
+                        there = other.stat()
+                        digest.update(f"{other} {there.st_size} {there.st_mtime_ns}\0".encode())
     return digest.hexdigest()[:32]
+
+
+def _named_in(script: bytes) -> list[Path]:
+    """Files that a starter may run: by their paths, or by names that ``PATH`` resolves."""
+    import shutil  # noqa: PLC0415 -- only here
+
+    found = [Path(os.fsdecode(one)) for one in set(re.findall(rb"/[^\s\"':$]+", script))]
+    names = set(re.findall(rb"(?<![\w./-])[a-z][\w.+-]*", script))
+    resolved = (shutil.which(os.fsdecode(name)) for name in sorted(names)[:_MOST_NAMES])
+    found += [Path(path).resolve() for path in resolved if path]
+    return sorted(found)
 
 
 def mend(text: str) -> tuple[str, bool]:

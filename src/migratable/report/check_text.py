@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from migratable.printable import printable, shown
 from migratable.report.rehearsal_text import size
 from migratable.verdict import Basis, Finding, Hint, Outcome, Severity, Verdict
 
@@ -44,13 +46,20 @@ def show(
 
     :param latent: every latent difference, not the first few.
     """
+    verdict, name, to = shown(verdict), printable(name), printable(to)
     out = console or Console(highlight=False)
     if console is None and not out.is_terminal:
-        out = Console(highlight=False, width=_NARROW)
+        out = Console(highlight=False, width=piped_width())
     with out.capture() as captured:
         _show(out, verdict, name, to, most=len(verdict.findings) if latent else _FEW)
     for line in captured.get().splitlines():
         out.file.write(line.rstrip() + "\n")  # rich fills wrapped lines up with spaces
+
+
+def piped_width() -> int:
+    """Columns of text that goes to no terminal: ``COLUMNS``, else 100."""
+    text = os.environ.get("COLUMNS", "")
+    return max(40, int(text)) if text.isdigit() else _NARROW
 
 
 def _show(out: Console, verdict: Verdict, name: str, to: str, *, most: int) -> None:

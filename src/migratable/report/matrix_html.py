@@ -7,6 +7,7 @@ findings, lines of text, facts.
 from __future__ import annotations
 
 import base64
+import datetime
 import hashlib
 import itertools
 import json
@@ -34,6 +35,21 @@ _MOST_CAUSES = 100
 _MOST_KINDS = 200
 _MOST_NAMES = 12
 _FOLD_FROM = 60
+_FACTS = {"machines": "command lines tried", "release": "QEMU", "ram": "RAM"}
+"""How facts are called for people."""
+_INTERNAL = frozenset({"shape"})
+
+
+def counted(number: int, what: str) -> str:
+    """``1 VM``, ``1,200 VMs``, ``1 pair of releases``."""
+    if number == 1:
+        head, of, tail = what.partition(" of ")
+        what = head.removesuffix("s") + of + tail
+    return f"{number:,} {what}"
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def render(document: Mapping[str, Any]) -> str:
@@ -67,6 +83,9 @@ def render(document: Mapping[str, Any]) -> str:
         releases=_releases(document),
         left_out=compared["left_out"] if compared else [],
         version=__version__,
+        made=str(document.get("made") or _now()),
+        counted=counted,
+        at_power_on=sum(line["facts"].get("state") == "at power-on" for line in document["vms"]),
         style=folder.joinpath("matrix.css").read_text("utf-8"),
         script=script,
         script_hash=digest,
@@ -154,7 +173,11 @@ def page_data(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def _lines(lines: Sequence[Mapping[str, Any]], groups: _Table, facts: _Table) -> dict[str, Any]:
     found = [
-        tuple((name, _shown(value)) for name, value in line["facts"].items() if value is not None)
+        tuple(
+            (_FACTS.get(name, name), _shown(value))
+            for name, value in line["facts"].items()
+            if value is not None and name not in _INTERNAL
+        )
         for line in lines
     ]
     return {

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from migratable.report.matrix_html import counted
+
 SYMBOLS = {
     "loads": ("✓", "green", "loads"),
     "latent": ("~", "cyan", "loads now, may not later"),
@@ -23,6 +25,8 @@ SYMBOLS = {
 _MOST_ROWS = 60
 _UNFOLDED = 25
 _MOST_CAUSES = 12
+_MOST_DANGERS = 8
+_GRAVEST = ("endangers", "warns", "latent")
 _NAME = 34
 _SHORT = 60
 
@@ -57,9 +61,16 @@ def show(console: Console, document: Mapping[str, Any], *, unfolded: bool = Fals
         list(zip(*(document["cells"][row.at] for row in rows), strict=True)),
         keep=not unfolded and len(document["hosts"]) > _UNFOLDED,
     )
+    if not unfolded and not _fits(console, rows, columns):  # equal hosts say the same once
+        columns = _fold(
+            document["hosts"],
+            list(zip(*(document["cells"][row.at] for row in rows), strict=True)),
+            few=1,
+        )
     _grid(console, document, rows, columns, most=len(rows) if unfolded else _MOST_ROWS)
     _releases(console, document)
     _causes(console, document)
+    _dangers(console, document)
     _unexamined(console, document)
 
 
@@ -67,10 +78,13 @@ def _head(console: Console, document: Mapping[str, Any]) -> None:
     pairs = sum(document["counts"].values())
     title = Text(_printable(document["title"] or "fleet"), style="bold")
     title.append(
-        f"  {len(document['vms']):,} VMs x {len(document['hosts']):,} hosts, {pairs:,} pairs"
-        f" ({document['checked']:,} different)",
+        f"  {counted(len(document['vms']), 'VMs')} x {counted(len(document['hosts']), 'hosts')}, "
+        f"{counted(pairs, 'pairs')} ({document['checked']:,} different)",
         style="default",
     )
+    resting = sum(line["facts"].get("state") == "at power-on" for line in document["vms"])
+    if resting:
+        title.append(f"  {counted(resting, 'VMs')} at power-on", style="yellow")
     console.print(title)
     line = Text()
     for state, number in document["counts"].items():
@@ -81,15 +95,25 @@ def _head(console: Console, document: Mapping[str, Any]) -> None:
 
 
 def _fold(
-    lines: Sequence[Mapping[str, Any]], values: Sequence[tuple[int, ...]], *, keep: bool = True
+    lines: Sequence[Mapping[str, Any]],
+    values: Sequence[tuple[int, ...]],
+    *,
+    keep: bool = True,
+    few: int = _UNFOLDED,
 ) -> list[Fold]:
     """Lines with equal values (and groups) become one; few lines stay as they are."""
-    if len(lines) <= _UNFOLDED or not keep:
+    if len(lines) <= few or not keep:
         return [Fold((line["name"],), at) for at, line in enumerate(lines)]
     found: dict[tuple[str, tuple[int, ...]], list[int]] = {}
     for at, line in enumerate(lines):
         found.setdefault((line["group"], values[at]), []).append(at)
     return [Fold(tuple(lines[at]["name"] for at in places), places[0]) for places in found.values()]
+
+
+def _fits(console: Console, rows: Sequence[Fold], columns: Sequence[Fold]) -> bool:
+    """Is there room for the names of all columns?"""
+    wide = max((len(row.label) for row in rows[:_MOST_ROWS]), default=2)
+    return wide + 3 + sum(len(one.label) + 2 for one in columns) <= console.width
 
 
 def _grid(
@@ -186,6 +210,28 @@ def _causes(console: Console, document: Mapping[str, Any]) -> None:
             f"{last['pairs_that_load']:,} of {total:,}"
         )
     console.print()
+
+
+def _dangers(console: Console, document: Mapping[str, Any]) -> None:
+    """What is said of pairs that load: the causes of ~, ! and the triangle."""
+    found: dict[tuple[str, str, str], int] = {}
+    for answer in document["answers"]:
+        if answer["state"] not in {"endangers", "warns", "latent"}:
+            continue
+        for one in answer["verdict"]["findings"]:
+            if one["severity"] == answer["state"]:
+                key = (one["severity"], one["rule"], one["summary"])
+                found[key] = found.get(key, 0) + answer["pairs"]
+    ranked = sorted(found.items(), key=lambda one: (_GRAVEST.index(one[0][0]), -one[1]))
+    for (severity, rule, summary), number in ranked[:_MOST_DANGERS]:
+        symbol, style, _ = SYMBOLS[severity]
+        line = Text(f"{symbol} {number:,}  ", style=style)
+        line.append(_printable(f"{rule}: {summary}"), style="default")
+        console.print(line)
+    if len(ranked) > _MOST_DANGERS:
+        console.print(f"… and {len(ranked) - _MOST_DANGERS:,} more (--format json)")
+    if ranked:
+        console.print()
 
 
 def _releases(console: Console, document: Mapping[str, Any]) -> None:

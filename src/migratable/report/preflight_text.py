@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from migratable.report.check_text import piped_width
 from migratable.report.check_text import show as show_verdict
 from migratable.verdict import Verdict
 
@@ -26,7 +27,7 @@ def show(document: Json, verdict: Verdict, *, console: Console | None = None) ->
     """
     out = console or Console(highlight=False)
     if console is None and not out.is_terminal:
-        out = Console(highlight=False, width=100)
+        out = Console(highlight=False, width=piped_width())
     guest = document["guest"]
     show_verdict(
         verdict,

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from migratable.errors import MigratableError
+from migratable.printable import printable, shown
 from migratable.stream import Stream
 from migratable.verdict import Outcome, Severity, Verdict
 
@@ -31,6 +32,8 @@ def show(
     """Print source and answers; the errors of single destinations too, as they are the result."""
     if len(answers) == 1 and isinstance(answers[0], MigratableError):
         raise answers[0]
+    answers = [one if isinstance(one, MigratableError) else shown(one) for one in answers]
+    name, names = printable(name), shown(list(names))
     out = console or Console(highlight=False, soft_wrap=True)
     ram = sum(block.used_length for block in stream.ram_blocks)
     machine = stream.machine or "no machine type"

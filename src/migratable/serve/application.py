@@ -6,6 +6,7 @@ import base64
 import binascii
 import contextlib
 import hmac
+import ipaddress
 from collections.abc import AsyncIterator
 
 from starlette.applications import Starlette
@@ -27,7 +28,7 @@ from migratable.serve.openapi import describe
 from migratable.serve.pool import Pool
 from migratable.serve.problem import Problem, too_busy
 from migratable.serve.record import Record
-from migratable.serve.settings import Settings, is_loopback
+from migratable.serve.settings import Settings
 from migratable.serve.upload import received
 
 _KINDS = {
@@ -246,7 +247,10 @@ def _literal_loopback(name: str) -> bool:
     """Whether *name* is an address (no look-up is made) of this machine."""
     if not set(name) <= set("0123456789abcdefABCDEF.:[]"):
         return False
-    return is_loopback(name)
+    try:
+        return ipaddress.ip_address(name.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def _shows(request: Request, token: str) -> bool:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from migratable.capture import redact
 from migratable.capture.kept import SCHEMA, Kept, kept_in, put
 from migratable.capture.source import open_source
+from migratable.commandline import redact
 from migratable.errors import StreamError
 from migratable.profile.bundled import find
 from migratable.profile.model import Profile

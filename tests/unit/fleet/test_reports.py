@@ -19,7 +19,7 @@ from migratable.errors import PlanError
 from migratable.fleet.cells import NO_PAIR, Answer
 from migratable.fleet.document import read_document, status_of, write_whole
 from migratable.fleet.matrix import Matrix
-from migratable.report.matrix_html import page_data, render
+from migratable.report.matrix_html import counted, page_data, render
 from migratable.report.matrix_junit import write
 from migratable.report.matrix_text import show
 from migratable.verdict import Severity
@@ -226,3 +226,49 @@ def test_a_fleet_file_through_the_command(tmp_path: Path) -> None:
         _run(str(tmp_path / "fleet.toml"))
     with pytest.raises(PlanError, match="cannot write"):
         write_whole(tmp_path / "no" / "where.html", ["x"])
+
+
+@pytest.mark.parametrize(
+    ("number", "what", "said"),
+    [
+        (1, "VMs", "1 VM"),
+        (2, "VMs", "2 VMs"),
+        (1, "pairs of releases", "1 pair of releases"),
+        (1200, "pairs of releases", "1,200 pairs of releases"),
+    ],
+)
+def test_one_is_no_plural(number: int, what: str, said: str) -> None:
+    assert counted(number, what) == said
+
+
+def test_text_says_why_a_pair_that_loads_is_marked(small: Matrix) -> None:
+    text = _text(small.to_json())
+    marked = [line for line in text.splitlines() if re.match(r"[▲!~] 1  \S+: ", line)]
+    assert [line[0] for line in marked] == ["▲", "!", "~"]
+
+
+def test_a_narrow_terminal_folds_equal_hosts() -> None:
+    row = [made.refused(1)] * 6 + [made.loads()] * 6
+    text = _text(made.matrix([row]).to_json(), 60)
+    line = next(line for line in text.splitlines() if line.startswith(" VM"))
+    assert line.count("(+5)") == 2
+    assert "more hosts" not in text
+
+
+def test_the_page_says_when_and_of_which_qemu(small: Matrix) -> None:
+    document = small.to_json()
+    document["vms"] = [
+        {**one, "facts": {"shape": "b3e5", "ram": 1 << 30}} for one in document["vms"]
+    ]
+    document["vms"][0]["facts"]["state"] = "at power-on"
+    document["hosts"][0]["facts"] = {"qemu": "10.0.13", "machines": 6}
+    page = render({**document, "made": "2026-01-02 03:04 UTC"})
+    assert "3 VMs × 3 hosts, 9 pairs" in page
+    assert "1 VM at power-on" in page
+    assert "2026-01-02 03:04 UTC" in page
+    facts = [dict(one) for one in page_data(document)["facts"]]
+    assert {"qemu": "10.0.13", "command lines tried": "6"} in facts
+    assert not [one for one in facts if "shape" in one]
+    assert re.search(r"migratable \S+, 20\d\d-\d\d-\d\d \d\d:\d\d UTC", render(document))
+    resting = _text(document)
+    assert "1 VM at power-on" in resting.splitlines()[0] + resting.splitlines()[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -21,7 +22,7 @@ folder = sys.argv[1]
 sys.path.insert(0, folder)
 if sys.version_info < (3, 11):
     sys.path.append(folder + "/before-3.11")
-from migratable.hosts import compat
+from migratable import compat
 compat.install()
 skipped = ("launcher.py", "launch.py", "tpm_stand_in.py", "bootstrap.py", "__main__.py")
 for root, _, files in os.walk(folder + "/migratable"):
@@ -88,6 +89,65 @@ def test_every_module_is_imported_by(number: str, unpacked: Path) -> None:
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[1].startswith(number)
+
+
+def _used(path: Path) -> set[tuple[str, str]]:
+    """Names of the standard library that a file uses as ``module.name``."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    imported = {
+        alias.asname or alias.name: alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+        if alias.name.partition(".")[0] in sys.stdlib_module_names
+    }
+    return {
+        (imported[node.value.id], node.attr)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id in imported
+    }
+
+
+@pytest.mark.parametrize("number", ["3.9", "3.10"])
+def test_every_name_of_the_standard_library_is_there_under(number: str, unpacked: Path) -> None:
+    found = [one for one in old_pythons() if _runs(one, number)]
+    if not found:
+        pytest.skip(f"Python {number} is not on this machine")
+    names = sorted(
+        {name for path in (unpacked / "migratable").rglob("*.py") for name in _used(path)}
+    )
+    assert ("hashlib", "file_digest") in names
+    assert len(names) > 100
+    code = (
+        "import sys, json, importlib; sys.path[:0] = [sys.argv[1], sys.argv[1] + '/before-3.11']\n"
+        "from migratable import compat; compat.install()\n"
+        "there = lambda name: hasattr(importlib.import_module(name[0]), name[1])\n"
+        "print([name for name in json.load(sys.stdin) if not there(name)])"
+    )
+    words = [found[0], "-I", "-B", "-c", code, str(unpacked)]
+    text = json.dumps(names)
+    done = subprocess.run(words, input=text, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.parametrize("number", ["3.9", "3.10"])
+def test_the_launcher_starts_programs_under(number: str, unpacked: Path) -> None:
+    """It runs in an interpreter of its own, confines itself and becomes the program."""
+    found = [one for one in old_pythons() if _runs(one, number)]
+    if not found:
+        pytest.skip(f"Python {number} is not on this machine")
+    code = (
+        "import sys; sys.path[:0] = [sys.argv[1], sys.argv[1] + '/before-3.11']\n"
+        "from migratable import compat; compat.install()\n"
+        "from migratable.qemu.launch import answers\n"
+        "done = answers(['echo', 'started'], timeout=60)\n"
+        "print(done.stdout, done.stderr, done.status)"
+    )
+    words = [found[0], "-I", "-B", "-c", code, str(unpacked)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["started", "0"], done
 
 
 def test_the_bundle_is_small_and_always_the_same() -> None:

@@ -199,3 +199,29 @@ def test_when_it_is_started_again_with_more_to_see() -> None:
 
 def test_landlock_says_its_version() -> None:
     assert landlock.version() == ways().landlock
+
+
+@pytest.mark.parametrize(
+    ("command", "programs", "paths"),
+    [
+        (["/usr/bin/qemu-system-x86_64", "-m", "1"], ["/usr/bin/qemu-system-x86_64"], []),
+        (
+            ["/usr/bin/env", "QEMU_MODULE_DIR=/usr", "A=b", "/l/ld-linux-x86-64.so.2",
+             "--inhibit-cache", "--library-path", "/bin:/gone", "/u/qemu-system-x86_64", "-m", "1"],
+            ["/usr/bin/env", "/l/ld-linux-x86-64.so.2", "/u/qemu-system-x86_64"],
+            ["/usr", "/bin"],
+        ),
+        (["env", "/u/qemu", "-L", "/tmp"], ["env", "/u/qemu"], []),
+        ([], ["/"], []),
+    ],
+)  # fmt: skip
+def test_programs_before_the_program(
+    command: list[str], programs: list[str], paths: list[str]
+) -> None:
+    assert confinement.starters(command) == (programs, paths)
+
+
+def test_a_program_behind_env_runs_confined() -> None:
+    process = launch(["/usr/bin/env", "ONE=two", SHELL, "-c", "echo $ONE"], stdout=subprocess.PIPE)
+    out, err = process.communicate(timeout=60)
+    assert out == b"two\n", err

@@ -5,6 +5,7 @@ Each is an exported profile, compressed with gzip: ``NAME.json.gz`` in this fold
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 
 from migratable.errors import ProfileError
@@ -46,5 +47,8 @@ def find(name: str) -> Profile:
     try:
         return stored.load(name)
     except ProfileError as error:
-        more = f"; bundled are: {', '.join(names())}" if names() else ""
+        known = [*(entry.name for entry in stored.list()), *names()]
+        close = difflib.get_close_matches(name, known, 1)
+        more = f"; did you mean {close[0]}?" if close else ""
+        more += f"; bundled are: {', '.join(names())}" if names() else ""
         raise ProfileError(f"{error}{more}") from None

@@ -40,10 +40,12 @@ def read_pci_masks(
     if "PCIDevice" not in extra:
         return {}, ["PCI: the configuration masks were not found in the destination's memory"]
     vmsds = reader.vmsds
-    config = next(f.offset for f in vmsds[extra["PCIDevice"]].fields if f.name == "config")
+    known = {field.name: field.offset for field in vmsds[extra["PCIDevice"]].fields}
+    if not known.keys() >= {"config", "irq_state"}:
+        return {}, ["PCI: this build lays out PCIDevice in a way that is not known yet"]
+    config = known["config"]
     # include/hw/pci/pci_device.h: `uint8_t irq_state; uint32_t cap_present;` from 4.1 to 10.2.
-    irq_state = next(f.offset for f in vmsds[extra["PCIDevice"]].fields if f.name == "irq_state")
-    capabilities = (irq_state + 4) & ~3
+    capabilities = (known["irq_state"] + 4) & ~3
     masks: dict[str, PciMasks] = {}
     notes: list[str] = []
     for handler in handlers:

@@ -175,7 +175,12 @@
     geometry.left = Math.min(Math.ceil(wide) + 16, Math.max(120, grid.clientWidth * 0.35));
     geometry.top = Math.min(Math.ceil(tall) + 14, 190);
   }
-  const hostLabel = (one) => (one.members && one.members.length > 1 ? `${hosts.names[one.host]} ×${one.members.length}` : hosts.names[one.host]);
+  const fact = (lines, which, name) => (data.facts[lines.facts[which]].find((pair) => pair[0] === name) || [])[1];
+  function hostLabel(one) {
+    const several = one.members && one.members.length > 1 ? ` ×${one.members.length}` : "";
+    const qemu = fact(hosts, one.host, "qemu");
+    return hosts.names[one.host] + several + (qemu && !hosts.names[one.host].includes(qemu) ? ` (${qemu})` : "");
+  }
   const label = (one) => (one.members && one.members.length > 1 ? `${vms.names[one.vm]} ×${one.members.length}` : vms.names[one.vm]);
 
   // A heading is as tall as its letters, however small the cells are: it takes several rows then.
@@ -195,6 +200,7 @@
     measure();
     const wide = geometry.left + view.columns.length * view.size + 2;
     const tall = geometry.top + view.rows.length * view.size + 2;
+    grid.style.maxHeight = `${tall + 24}px`; // a map of few rows is as tall as they are
     space.style.width = `${Math.max(wide, grid.clientWidth)}px`;
     space.style.height = `${Math.max(tall, grid.clientHeight)}px`;
     const ratio = window.devicePixelRatio || 1;
@@ -255,6 +261,9 @@
     } else if (name === "warns") {
       g.moveTo(x + middle, y + pad * 0.8); g.lineTo(x + middle, y + size * 0.56); g.stroke();
       g.beginPath(); g.arc(x + middle, y + size * 0.75, Math.max(0.7, size / 14), 0, 7); g.fill();
+    } else if (name === "loads") {
+      g.lineWidth = Math.max(0.8, size / 12);
+      g.moveTo(x + pad * 1.1, y + middle); g.lineTo(x + size * 0.45, y + far * 0.94); g.lineTo(x + far * 0.97, y + pad * 1.15); g.stroke();
     } else if (name === "latent") {
       g.arc(x + middle, y + middle, size * 0.2, 0, 7); g.stroke();
     } else if (name === "unknown") {
@@ -605,7 +614,9 @@
     if (where) block.append(make("p", { class: "soft" }, where));
     block.append(make("p", {}, one.summary));
     if (one.explanation) block.append(make("details", { open: "" }, make("summary", { class: "soft" }, "evidence"), make("p", {}, one.explanation)));
-    if (one.stderr.length) block.append(make("p", { class: "soft" }, "QEMU prints for this"), make("pre", {}, one.stderr.join("\n")));
+    const lines = one.stderr.filter((line) => !one.summary.includes(line));
+    if (lines.length) block.append(make("p", { class: "soft" }, "QEMU prints for this"), make("pre", {}, lines.join("\n")));
+    if (one.severity === "latent" && !one.hints.length) block.append(make("p", { class: "fix" }, "It loads now. Ask again with the guest's state of that moment before you migrate, or take a destination that knows it."));
     for (const hint of one.hints) {
       const tried = hint.verified ? `, tried (${hint.verified})` : "";
       const again = hint.needs_guest_restart ? ", needs a restart of the guest" : "";

@@ -15,17 +15,18 @@ from __future__ import annotations
 
 import mmap
 import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from migratable.errors import ContainerError
+from migratable.regular_file import is_regular, open_regular
 from migratable.stream.containers import decompress as unpack
 from migratable.stream.cursor import Buffer
 
 MAX_DEPTH = 4
 """Containers in containers."""
+_READ_WHOLE = 8 << 20
 _MAGIC = b"QEVM"
 
 
@@ -64,14 +65,14 @@ def map_file(path: Path) -> memoryview:
     :raise ContainerError: when it cannot be opened, is empty or no regular file.
     """
     try:
-        with path.open("rb") as file:
+        if path.exists() and not is_regular(path):
+            raise ContainerError(f"{path} is not a regular file; save the stream to a file first")
+        with open_regular(path) as file:
             status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise ContainerError(
-                    f"{path} is not a regular file; save the stream to a file first"
-                )
             if status.st_size == 0:
                 raise ContainerError(f"{path} is empty; the save wrote nothing", offset=0)
+            if status.st_size <= _READ_WHOLE:  # a mapping ends us when somebody shortens the file
+                return memoryview(file.read(_READ_WHOLE))
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error

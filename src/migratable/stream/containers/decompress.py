@@ -24,6 +24,9 @@ Guest RAM leaves its zero pages out before it is compressed, so real streams sta
 """
 RATIO_FLOOR = 256 << 20
 _CHUNK = 1 << 20
+_FIRST_CHUNK = 1 << 12
+_FEW_MEMBERS, _SHORT_MEMBER = 1000, 256
+"""A file of more members than that, which are shorter on average, is taken for a bomb."""
 _MEMORY = 192 << 20
 """Memory that xz may ask for; ``xz -9`` needs 65 MiB."""
 
@@ -159,12 +162,15 @@ def _members(data: memoryview, kind: str) -> Iterator[bytes]:
     import lzma  # noqa: PLC0415
 
     decompressor = _new(kind)
-    pos = 0
+    pos = members = 0
+    size = _FIRST_CHUNK
     try:
         while True:
             piece = b""
             if decompressor.needs_input:
-                piece = bytes(data[pos : pos + _CHUNK])
+                # A member may be short: what is behind it is taken back and copied again.
+                piece = bytes(data[pos : pos + size])
+                size = min(size * 4, _CHUNK)
                 pos += len(piece)
                 if not piece:
                     raise EOFError
@@ -182,6 +188,12 @@ def _members(data: memoryview, kind: str) -> Iterator[bytes]:
                         f"{len(data) - pos} bytes follow the {kind} data", offset=pos
                     )
                 decompressor = _new(kind)
+                size = _FIRST_CHUNK
+                members += 1
+                if members > _FEW_MEMBERS and pos < members * _SHORT_MEMBER:
+                    raise ContainerError(
+                        f"{members} {kind} members of {pos // members} bytes: no saved guest"
+                    )
     except (zlib.error, lzma.LZMAError) as error:
         raise ContainerError(f"{kind} data is damaged: {error}", offset=pos) from None
 

@@ -12,6 +12,7 @@ import builtins
 import dataclasses
 import datetime
 import enum
+import hashlib
 import itertools
 import sys
 import typing
@@ -125,6 +126,7 @@ def _python_3_11() -> None:
 
     _add(enum, "StrEnum", StrEnum)
     _add(datetime, "UTC", datetime.timezone.utc)  # noqa: UP017
+    _add(hashlib, "file_digest", _file_digest)
     for name in ("Self", "Never", "LiteralString"):
         if not hasattr(typing, name):
             _add(typing, name, typing.Any)
@@ -134,6 +136,13 @@ def _python_3_11() -> None:
 
 def _add(module: Any, name: str, value: Any) -> None:
     setattr(module, name, value)
+
+
+def _file_digest(file: Any, name: Any) -> Any:
+    digest = hashlib.new(name) if isinstance(name, str) else name()
+    while data := file.read(1 << 18):
+        digest.update(data)
+    return digest
 
 
 def _assert_never(value: Any) -> Any:

@@ -1,0 +1,97 @@
+"""Text from streams, profiles, logs and programs on a terminal: what it may not do there.
+
+Names in a stream are bytes of whoever made it. On a terminal they could move the cursor, hide or
+colour text, turn its direction, or begin a line that looks like ours. :func:`printable` is the one
+function that takes that away; :class:`Terminal` holds for everything that is printed at all.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any, TypeVar
+
+_OURS = re.compile(r"\x1b\[[0-9;]*m|\x1b\[\?25[hl]|\x1b\[[0-9]*[A-DGK]|\x1b\[2K|\r(?!\n)")
+"""What rich writes to a terminal: styles, the cursor of a status line."""
+T = TypeVar("T")
+
+
+def _shown(character: str) -> str:
+    number = ord(character)
+    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    r"""Make every character visible that is none: ``\x1b``, ``\u202e``.
+
+    :param lines: newlines and tabs stay.
+    """
+    if text.isprintable():
+        return text
+    kept = "\n\t" if lines else ""
+    return "".join(
+        one if one.isprintable() or one in kept or one == "\xa0" else _shown(one) for one in text
+    )
+
+
+def shown(value: T) -> T:
+    """A verdict (or another dataclass) with its text made printable, line for line."""
+    import dataclasses  # noqa: PLC0415 -- errors need none of it
+
+    found: Any = value
+    if isinstance(found, str):
+        same: Any = printable(found)
+        if type(found) is not str:  # an enumeration's member is ours
+            same = found
+    elif isinstance(found, (tuple, list)):
+        same = type(found)(map(shown, found))
+    elif dataclasses.is_dataclass(found) and not isinstance(found, type):
+        members = {
+            one.name: printable(text, lines=True)
+            if one.name in _SEVERAL_LINES and isinstance(text := getattr(found, one.name), str)
+            else shown(getattr(found, one.name))
+            for one in dataclasses.fields(found)
+            if one.init and one.name != "facts"  # values for our own use
+        }
+        same = dataclasses.replace(found, **members)
+    elif isinstance(found, dict):
+        same = {key: shown(one) for key, one in found.items()}
+    else:
+        same = found
+    result: T = same
+    return result
+
+
+_SEVERAL_LINES = frozenset({"explanation", "action"})
+
+
+class Terminal(io.TextIOWrapper):
+    """A text stream on which only our own control sequences reach a terminal, and none a file.
+
+    What the encoding does not have is written as a backslash and its number.
+    """
+
+    def write(self, text: str) -> int:
+        """Write *text*."""
+        if text.isascii() and text.isprintable():
+            return super().write(text)
+        out, at = [], 0
+        for found in _OURS.finditer(text) if self.isatty() else ():
+            out += [printable(text[at : found.start()], lines=True), found[0]]
+            at = found.end()
+        out.append(printable(text[at:], lines=True))
+        super().write("".join(out))
+        return len(text)
+
+
+def wrapped(stream: Any) -> Any:
+    """*stream* (``sys.stdout``) as a :class:`Terminal`; itself where that cannot be."""
+    if not isinstance(stream, io.TextIOWrapper) or isinstance(stream, Terminal):
+        return stream
+    lines, encoding = stream.line_buffering, stream.encoding
+    return Terminal(
+        stream.detach(),
+        encoding=encoding,
+        errors="backslashreplace",
+        line_buffering=lines,
+    )

@@ -1,0 +1,217 @@
+"""Untrusted names, files and places: what they may not do to a terminal, to time, or to us."""
+
+import gzip
+import io
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from migratable.check import policy
+from migratable.errors import ContainerError, ProfileError, StreamError
+from migratable.messages.recognise import _index
+from migratable.printable import Terminal, printable, shown
+from migratable.profile import store
+from migratable.profile.bundled import find, names
+from migratable.profile.model import Profile
+from migratable.stream import read
+from migratable.stream.containers import decompress
+from migratable.verdict import Basis, Finding, Outcome, Severity, Verdict
+
+HOSTILE = "a\x1b[8mb\n\u202ec\x9bd\x07"
+SAFE = r"a\x1b[8mb\x0a\u202ec\x9bd\x07"
+
+
+def test_one_function_escapes() -> None:
+    assert printable(HOSTILE) == SAFE
+    assert printable(HOSTILE, lines=True) == SAFE.replace(r"\x0a", "\n")
+    assert printable("naïve – plain") == "naïve – plain"
+
+
+def test_errors_about_a_stream_are_one_line() -> None:
+    assert str(StreamError(f"section {HOSTILE}", offset=1)) == f"section {SAFE} at byte 1 (0x1)"
+
+
+def test_a_verdict_is_shown_line_for_line() -> None:
+    finding = Finding(
+        rule="x", severity=Severity.REFUSES, summary=HOSTILE, explanation=HOSTILE, stderr=(HOSTILE,)
+    )
+    verdict = Verdict(
+        outcome=Outcome.REFUSED,
+        basis=Basis.PREDICTED,
+        findings=(finding,),
+        source={"name": HOSTILE, "n": 1},
+    )
+    found = shown(verdict)
+    assert found.findings[0].summary == SAFE
+    assert found.findings[0].stderr == (SAFE,)
+    assert found.findings[0].severity is Severity.REFUSES
+    assert found.source == {"name": SAFE, "n": 1}
+    assert shown(replace(found)) == found
+
+
+def test_what_reaches_a_file_or_terminal() -> None:
+    class Tty(io.BytesIO):
+        def isatty(self) -> bool:
+            return True
+
+    for raw, ours in ((io.BytesIO(), r"\x1b[1m"), (Tty(), "\x1b[1m")):
+        stream = Terminal(raw, encoding="latin-1", errors="backslashreplace")
+        stream.write("\x1b[1mbold \x1b]0;title\x07 \x9b8m \u202e – end\n")
+        stream.flush()
+        said = raw.getvalue().decode("latin-1")
+        assert said == ours + r"bold \x1b]0;title\x07 \x9b8m \u202e \u2013 end" + "\n"
+
+
+def _run(*words: str, **more: object) -> "subprocess.CompletedProcess[bytes]":
+    command = [sys.executable, "-m", "migratable", *words]
+    return subprocess.run(command, check=False, timeout=120, stderr=subprocess.PIPE, **more)  # type: ignore[call-overload,no-any-return]
+
+
+def test_full_closed_and_foreign_outputs(tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = _run("rule", "machine-type", stdout=full)
+    assert done.returncode == 2
+    assert b"No space left" in done.stderr
+    assert b"Traceback" not in done.stderr
+    done = _run("rule", "machine-type", stdout=subprocess.DEVNULL, preexec_fn=lambda: os.close(0))
+    assert done.returncode == 0
+    shell = f"{sys.executable} -m migratable rule machine-type >&-"
+    assert subprocess.run(["sh", "-c", shell], check=False, timeout=120).returncode == 0
+    done = _run(
+        "explain",
+        "/dev/null",
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+    )
+    assert b"Traceback" not in done.stderr
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    shell = f"cd {folder} && rmdir {folder} && exec {sys.executable} -m migratable check x --to y"
+    found = subprocess.run(["sh", "-c", shell], check=False, timeout=120, stderr=subprocess.PIPE)
+    assert found.returncode == 2
+    assert b"bug of migratable" not in found.stderr
+
+
+@pytest.mark.parametrize("name", ["fifo", "/dev/zero"])
+def test_no_command_waits_for_a_fifo_or_reads_a_device(name: str, tmp_path: Path) -> None:
+    path = name if name.startswith("/") else str(tmp_path / name)
+    if not name.startswith("/"):
+        os.mkfifo(path)
+    for words in (
+        ["inspect", path],
+        ["diff", path, path],
+        ["explain", path],
+        ["check", path, "--to", names()[0]],
+        ["check", names()[0], "--to", path],
+        ["check", names()[0], "--to", names()[0], "--project", path],
+        ["profile", "--show", path],
+    ):
+        done = _run(*words, stdout=subprocess.DEVNULL)
+        assert done.returncode == 2, words
+
+
+def test_many_small_members_are_a_bomb() -> None:
+    for pack in (gzip.compress, __import__("bz2").compress):
+        data = memoryview(pack(b"") * 20_000)
+        kind = decompress.recognise(data)
+        assert kind is not None
+        with pytest.raises(ContainerError, match="members of"):
+            decompress.unpack(data, kind)
+    parts = [os.urandom(1000) for _ in range(3000)]  # many that are no bomb
+    data = memoryview(b"".join(map(gzip.compress, parts)))
+    assert decompress.unpack(data, "gzip") == b"".join(parts)
+
+
+def test_a_profile_of_millions_of_values() -> None:
+    text = json.dumps({"schema": "migratable.profile/1", "pci_devices": []})
+    bomb = text.replace("[]", "[" + "[]," * 4_000_001 + "[]]")
+    with pytest.raises(ProfileError, match="values"):
+        Profile.loads(bomb)
+    with pytest.raises(ProfileError, match="values"):
+        Profile.loads(bomb.encode())
+
+
+def test_patterns_have_no_unbounded_repetition_before_text() -> None:
+    """What a search costs grows with the line, not with its square: by design, for each pattern.
+
+    A repetition without a bound may only stand at the end, where it cannot fail.
+    """
+    seen = 0
+    for _, texts in _index():
+        for _, text in texts:
+            for part, following in zip(
+                text.template.parts, [*text.template.parts[1:], ""], strict=True
+            ):
+                if not isinstance(part, str) and following:
+                    after = following if isinstance(following, str) else " "
+                    pattern = part.pattern(after)
+                    bare = pattern.replace("\\+", "").replace("\\*", "")
+                    assert not any(mark in bare.split("[")[0] for mark in "*+"), pattern
+                    assert "]*" not in bare, pattern
+                    assert "]+" not in bare, pattern
+                    seen += 1
+    assert seen > 500
+
+
+def test_exported_profiles_hold_no_secrets(tmp_path: Path) -> None:
+    profile = find(names()[0])
+    secret = ["-object", "secret,id=s,data=hunter2", "-fw_cfg", "name=opt/x,string=hunter2"]
+    profile = replace(profile, command_line=(*profile.command_line, *secret))
+    path = tmp_path / "p.json"
+    store.export(profile, path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert "hunter2" not in path.read_text()
+    assert store.load_file(path).machine == profile.machine
+
+
+def test_a_full_disk_leaves_no_empty_store(tmp_path: Path) -> None:
+    (tmp_path / "profiles.sqlite").touch()
+    assert store.Store(tmp_path).list() == ()
+    with pytest.raises(ProfileError, match="no stored profile"):
+        store.Store(tmp_path).load("x")
+
+
+def test_another_users_project_file_decides_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / policy.NAME).write_text("broken [")
+    below = tmp_path / "a" / "b"
+    below.mkdir(parents=True)
+    assert policy.find(below) == tmp_path / policy.NAME
+    owner = (tmp_path / policy.NAME).stat().st_uid
+    if owner == 0:
+        os.chown(tmp_path / policy.NAME, 12345, -1)
+    monkeypatch.setattr(os, "geteuid", lambda: 54321)
+    assert policy.find(below) != tmp_path / policy.NAME
+
+
+def test_a_file_that_shrinks(tmp_path: Path) -> None:
+    """Small files are read: nobody can take a page away from under us."""
+    from migratable.stream.containers import map_file
+
+    path = tmp_path / "s"
+    path.write_bytes(bytes(10_000))
+    view = map_file(path)
+    os.truncate(path, 0)
+    assert bytes(view) == bytes(10_000)
+
+
+def test_names_of_a_stream_are_escaped_everywhere(tmp_path: Path) -> None:
+    data = find(names()[0]).stream
+    section = read(data).sections[-1].idstr.encode()
+    bad = (b"\x1b[8m\n\xe2\x80\xae" + b"x" * len(section))[: len(section)]
+    path = tmp_path / "s.mig"
+    path.write_bytes(data.replace(section, bad, 1))
+    for words in (["check", str(path), "--to", names()[0]], ["inspect", str(path)]):
+        done = _run(*words, stdout=subprocess.PIPE)
+        for text in (
+            done.stdout.decode("utf-8", "replace"),
+            done.stderr.decode("utf-8", "replace"),
+        ):
+            assert "\x1b" not in text
+            assert "\u202e" not in text
