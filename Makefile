@@ -21,6 +21,7 @@ BIN := $(VENV)/bin
 LOCK ?= requirements/ci.lock
 JOBS ?= 2
 RELEASES ?= 5.2 7.2 10.0 11.1
+ARCHS ?= x86_64 ppc64 aarch64 s390x riscv64
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 SOURCES := src tests tools benchmarks docs
 
@@ -62,7 +63,7 @@ format: install
 
 # A release that cannot be had is named, and its tests are skipped by name.
 lab: install
-	$(BIN)/migratable lab install --missing $(RELEASES) || \
+	$(BIN)/migratable lab install --missing $(RELEASES) $(addprefix --arch ,$(ARCHS)) || \
 		echo "make: some QEMU releases cannot be had; their tests will be skipped" >&2
 
 docs: install

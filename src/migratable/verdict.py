@@ -121,6 +121,8 @@ class Refusal:
 
     :ivar message: first *error* line (warnings apart), without the program's name.
     :ivar stderr: every line, warnings too, in order.
+    :ivar unless: what comes before it in the stream and was not examined: QEMU may stop there
+        first, with other words.
     """
 
     rule: str
@@ -128,6 +130,7 @@ class Refusal:
     device: str | None = None
     instance_id: int | None = None
     stderr: tuple[str, ...] = ()
+    unless: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The refusal as the JSON contract has it."""
@@ -137,6 +140,7 @@ class Refusal:
             "instance_id": self.instance_id,
             "message": self.message,
             "stderr": list(self.stderr),
+            "unless": list(self.unless),
         }
 
 

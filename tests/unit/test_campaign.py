@@ -27,7 +27,7 @@ from migratable.releases import QemuVersion
 
 def everything(arch: str, *machines: str) -> Inventory:
     """A release that has all there is."""
-    own = [kind for kind in kinds().values() if kind.arch in ("", arch)]
+    own = [kind for kind in kinds().values() if kind.fits(arch)]
     table = options()
     names = [name for group in table["machine"].values() for name in group]
     return Inventory(
@@ -53,6 +53,23 @@ INVENTORIES = {
 
 def some(seed: int, count: int, *, held: bool = False) -> list[Group]:
     return list(itertools.islice(groups(seed, PROGRAMS, INVENTORIES, held_out=held), count))
+
+
+@pytest.mark.parametrize(
+    ("arch", "machine"),
+    [("aarch64", "virt"), ("s390x", "s390-ccw-virtio"), ("riscv64", "virt")],
+)
+def test_cases_of_other_targets(arch: str, machine: str) -> None:
+    programs = [program(name, arch) for name in ("7.2", "10.0")]
+    inventories = {(one.release, arch): everything(arch, "7.2") for one in programs}
+    made = groups(5, programs, inventories, archs=(arch,))
+    found = list(itertools.islice(made, 60))
+    assert {group.source.arch for group in found} == {arch}
+    machines = [group.source.argv[1] for group in found]
+    assert all(text.startswith(machine) for text in machines)
+    words = " ".join(word for group in found for word in group.source.argv)
+    assert ("-ccw" in words) is (arch == "s390x")
+    assert ("virtio-net-pci" in words) is (arch != "s390x")
 
 
 def devices_of(group: Group) -> set[str]:

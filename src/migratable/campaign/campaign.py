@@ -14,7 +14,7 @@ from pathlib import Path
 
 from migratable.campaign import corpus, inventory
 from migratable.campaign.cache import Cache, Outcome, source_key
-from migratable.campaign.cases import Group, groups
+from migratable.campaign.cases import USUAL, Group, groups
 from migratable.campaign.judge import Grade, Judgement, judge, stream_of
 from migratable.campaign.kinds import drivers
 from migratable.campaign.report import command, details
@@ -23,7 +23,6 @@ from migratable.errors import LabError
 from migratable.lab import installed
 from migratable.lab.releases import WHEELS
 
-ARCHITECTURES = ("x86_64", "ppc64")
 Progress = Callable[[int], None]
 
 
@@ -32,6 +31,7 @@ class Plan:
     """What is to be done.
 
     :ivar releases: those that take part, all of the lab's when empty.
+    :ivar archs: targets, a name more than once for more of its cases.
     :ivar predicts: also predict, or only fill the cache.
     :ivar cached: judge what is in the cache, make nothing new.
     """
@@ -44,6 +44,7 @@ class Plan:
     held_out: bool = False
     predicts: bool = True
     cached: bool = False
+    archs: tuple[str, ...] = USUAL
 
 
 def default_folder() -> Path:
@@ -97,15 +98,16 @@ def _groups(plan: Plan, cache: Cache) -> Iterator[Group]:
     programs = [
         one
         for one in installed(system=False)
-        if one.arch in ARCHITECTURES and one.release in (plan.releases or _own(one.release))
+        if one.arch in plan.archs and one.release in (plan.releases or _own(one.release))
     ]
     missing = set(plan.releases) - {one.release for one in programs}
     if missing or not programs:
         wanted = " ".join(sorted(missing)) or "5.2 7.2 10.0 11.1"
+        wanted += "".join(f" --arch {arch}" for arch in dict.fromkeys(plan.archs))
         raise LabError(f"the campaign needs real QEMU: migratable lab install {wanted}")
     names = drivers()
     asked = {(one.release, one.arch): inventory.take(one, names, cache.folder) for one in programs}
-    return groups(plan.seed, programs, asked, held_out=plan.held_out)
+    return groups(plan.seed, programs, asked, held_out=plan.held_out, archs=plan.archs)
 
 
 def _own(release: str) -> tuple[str, ...]:

@@ -12,6 +12,8 @@ from migratable.campaign.mutate import mutated
 from migratable.campaign.vary import varied
 from migratable.lab import Installed
 
+#: Targets of a campaign that is not told otherwise; a seed gives the same cases for the same.
+USUAL = ("x86_64", "x86_64", "x86_64", "ppc64", "ppc64")
 _DESTINATIONS = 4
 _FORWARD = 0.7
 _CHANGES = (0, 0, 0, 0, 1, 1, 1, 1, 2, 2)
@@ -51,12 +53,13 @@ def groups(
     inventories: Mapping[tuple[str, str], Inventory],
     *,
     held_out: bool = False,
+    archs: Sequence[str] = USUAL,
 ) -> Iterator[Group]:
-    """Groups without end."""
+    """Groups without end; targets as often as *archs* has them."""
     number = 0
     while True:
         name = f"{seed}:{number}{':held-out' if held_out else ''}"
-        group = _group(name, programs, inventories, held_out=held_out)
+        group = _group(name, programs, inventories, held_out=held_out, archs=archs)
         if group is not None:
             yield group
         number += 1
@@ -68,9 +71,10 @@ def _group(
     inventories: Mapping[tuple[str, str], Inventory],
     *,
     held_out: bool,
+    archs: Sequence[str],
 ) -> Group | None:
     rng = random.Random(f"migratable-campaign:{name}")  # noqa: S311 -- to be had again
-    arch = rng.choice(("x86_64", "x86_64", "x86_64", "ppc64", "ppc64"))
+    arch = rng.choice(archs)
     releases = [one.release for one in programs if one.arch == arch]
     if not releases:
         return None

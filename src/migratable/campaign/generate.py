@@ -11,7 +11,14 @@ from migratable.campaign.kinds import Kind, held_out, kinds, options
 from migratable.campaign.place import Builder
 from migratable.campaign.vm import Pairs, Vm, Words
 
-FAMILIES = {"x86_64": ("pc-q35", "pc-i440fx"), "ppc64": ("pseries",)}
+FAMILIES = {
+    "x86_64": ("pc-q35", "pc-i440fx"),
+    "ppc64": ("pseries",),
+    "aarch64": ("virt",),
+    "s390x": ("s390-ccw-virtio",),
+    "riscv64": ("virt",),
+}
+_TABLES = {"ppc64": "pseries", "aarch64": "arm", "s390x": "s390x", "riscv64": "riscv"}
 _STRAY = 0.03  # how often something is taken that only the source has
 
 
@@ -42,13 +49,13 @@ class Pool:
         return [
             kind
             for kind in kinds().values()
-            if kind.arch in ("", self.arch) and self.allows("kind", kind.name)
+            if kind.fits(self.arch) and self.allows("kind", kind.name)
         ]
 
 
-def section(family: str) -> str:
-    """Which tables of ``options.toml`` a family uses: ``x86`` or ``pseries``."""
-    return "pseries" if family == "pseries" else "x86"
+def section(arch: str) -> str:
+    """Which tables of ``options.toml`` a target uses: ``x86``, ``pseries``, ``arm``."""
+    return _TABLES.get(arch, "x86")
 
 
 def machine(rng: random.Random, pool: Pool) -> Vm | None:
@@ -63,7 +70,7 @@ def machine(rng: random.Random, pool: Pool) -> Vm | None:
     names = own if not shared or rng.random() < _STRAY else shared
     # Recent types are what people have.
     name = rng.choice(names[-4:] if rng.random() < 0.5 else names)
-    tables = section(family)
+    tables = section(pool.arch)
     choices = options()
     vm = Vm(
         arch=pool.arch,
@@ -94,7 +101,8 @@ def machine(rng: random.Random, pool: Pool) -> Vm | None:
 
 def machine_props(rng: random.Random, pool: Pool, family: str, count: int) -> Pairs:
     """Some properties of the machine type."""
-    table = options()["machine"]["pseries" if family == "pseries" else "pc"]
+    tables = section(pool.arch)
+    table = options()["machine"]["pc" if tables == "x86" else tables]
     names = [
         name
         for name, values in table.items()
@@ -116,7 +124,7 @@ def cpu(rng: random.Random, pool: Pool, tables: str) -> str:
     if rng.random() < 0.85:
         names = table[tables]
     else:
-        names = [name for name in pool.source.cpus if name not in ("host", "base")]
+        names = [name for name in pool.source.cpus if name not in ("host", "base")] or table[tables]
         if tables == "pseries":
             names = [name for name in names if name.lower().startswith("power")]
     known = [
@@ -127,7 +135,8 @@ def cpu(rng: random.Random, pool: Pool, tables: str) -> str:
             lambda one, name=name: name.lower() in {cpu.lower() for cpu in one.cpus},  # type: ignore[misc]
         )
     ]
-    text = rng.choice(known or ["max"])
+    # riscv64 does not list its models; a model that a release lacks ends at its start.
+    text = rng.choice(known or (["max"] if pool.source.cpus else table[tables]))
     if tables == "x86" and rng.random() < 0.3:
         text = ",".join([text, *rng.sample(table["x86-features"], rng.choice((1, 1, 2)))])
     return str(text)
@@ -139,7 +148,7 @@ def option(rng: random.Random, pool: Pool, vm: Vm) -> Words:
     names = [
         name
         for name, entry in table.items()
-        if entry.get("arch", pool.arch) == pool.arch and pool.allows("option", name)
+        if pool.arch in entry.get("arch", pool.arch).split() and pool.allows("option", name)
         for _ in range(entry.get("weight", 1))
     ]
     words = rng.choice(table[rng.choice(names)]["choices"])

@@ -14,7 +14,9 @@ from migratable.lab import Installed
 from migratable.qemu.qmp import QmpError
 
 _NAME = re.compile(r'^name "([^"]+)"', re.M)
-_VERSIONED = re.compile(r"(pc-i440fx|pc-q35|pseries)-(\d+)\.(\d+)(\.\d+)?")
+_VERSIONED = re.compile(r"(pc-i440fx|pc-q35|pseries|virt|s390-ccw-virtio)-(\d+)\.(\d+)(\.\d+)?")
+#: Types that stand for themselves where their family has no versions (riscv64).
+_PLAIN = ("virt",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,8 @@ def _ask(program: Installed, drivers: list[str]) -> Inventory:
             if parts is not None:
                 number = tuple(int(part) for part in one["name"].rpartition("-")[2].split("."))
                 machines.setdefault(parts[1], []).append((number, one["name"]))
+            elif one["name"] in _PLAIN and not one.get("alias"):
+                machines.setdefault(one["name"], []).append(((), one["name"]))
         ordered = {
             family: [name for _, name in sorted(names)] for family, names in machines.items()
         }
@@ -73,7 +77,7 @@ def _ask(program: Installed, drivers: list[str]) -> Inventory:
             ]
             for family, names in ordered.items()
         }
-        cpus = sorted(str(one["name"]) for one in qemu.qmp("query-cpu-definitions"))
+        cpus = sorted(_cpus(qemu))
         devices: dict[str, list[str]] = {}
         for driver in drivers:
             if creatable and driver not in creatable:
@@ -82,6 +86,13 @@ def _ask(program: Installed, drivers: list[str]) -> Inventory:
             if found is not None:
                 devices[driver] = found
     return Inventory(machines=ordered, machine_props=props, cpus=cpus, devices=devices)
+
+
+def _cpus(qemu: Qemu) -> list[str]:
+    try:
+        return [str(one["name"]) for one in qemu.qmp("query-cpu-definitions")]
+    except QmpError:  # riscv64 up to 7.2
+        return []
 
 
 def _properties(qemu: Qemu, driver: str) -> list[str] | None:

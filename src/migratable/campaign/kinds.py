@@ -16,6 +16,7 @@ from typing import Any
 
 _HELD_OUT_SHARE = 56  # of 256
 _COMMON = 4
+_ANYWHERE = frozenset({"", "scsi", "port"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,12 @@ class Kind:
     weight: int = 1
     props: dict[str, list[str]] = field(default_factory=dict)
     fixed: dict[str, list[str]] = field(default_factory=dict)
+
+    def fits(self, arch: str) -> bool:
+        """Whether a target can have it: s390x has what is made for its channel."""
+        if not self.arch:
+            return arch != "s390x" or self.bus in _ANYWHERE
+        return arch in self.arch.split()
 
 
 @cache

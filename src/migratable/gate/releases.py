@@ -374,15 +374,16 @@ def _chosen(wanted: Sequence[str], there: Sequence[str], what: str) -> list[str]
 def _shared(programs: Sequence[Program], union: Sequence[str]) -> list[str]:
     """Machine types for devices: of each family the newest that all releases have.
 
-    Newer kinds of machine first, as far as their names tell: q35 before i440fx.
+    Newer kinds of machine first, as far as their names tell: q35 before i440fx. Where no type has
+    a version (riscv64) they stand for themselves.
     """
     best: dict[str, MachineType] = {}
-    for name in union:
-        parsed = MachineType.parse(name)
-        if parsed.version is None or any(name not in one.machines for one in programs):
-            continue
+    types = [MachineType.parse(name) for name in union]
+    everywhere = [one for one in types if all(one.name in each.machines for each in programs)]
+    versioned = [one for one in everywhere if one.version is not None]
+    for parsed in versioned or everywhere:
         known = best.get(parsed.family)
-        if known is None or (known.version or (0, 0)) < parsed.version:
+        if known is None or (known.version or (0, 0)) < (parsed.version or (0, 0)):
             best[parsed.family] = parsed
     rank: Callable[[str], tuple[bool, bool]] = lambda family: (  # noqa: E731
         "q35" not in family and "pseries" not in family and "virt" not in family,

@@ -58,6 +58,12 @@ A target may have several packages; the first one that the suite has is taken.
 
 DEFAULT_ARCHITECTURES = ("x86_64", "ppc64")
 
+
+def targets() -> frozenset[str]:
+    """All of QEMU's target names that a package is known for."""
+    return frozenset(target for _, names in PROGRAM_PACKAGES for target in names)
+
+
 _DEBIAN_SUITE = re.compile(
     r"(?P<base>buster|bullseye|bookworm|trixie|forky|duke|sid"
     r"|oldoldstable|oldstable|stable|testing|unstable)"
@@ -103,10 +109,8 @@ def packages_of(architecture: str) -> tuple[str, ...]:
     """
     found = tuple(name for name, targets in PROGRAM_PACKAGES if architecture in targets)
     if not found:
-        targets = sorted({target for _, targets in PROGRAM_PACKAGES for target in targets})
-        raise LabError(
-            f"no package is known for qemu-system-{architecture}; known are {', '.join(targets)}"
-        )
+        known = ", ".join(sorted(targets()))
+        raise LabError(f"no package is known for qemu-system-{architecture}; known are {known}")
     return found
 
 

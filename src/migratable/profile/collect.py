@@ -134,6 +134,8 @@ def _with_doubt(error: DestinationStartError, quiet: InertCommandLine) -> Destin
     doubt = ""
     if any(_NO_MEMORY.search(text) for text in error.stderr):
         doubt = f"this machine has too little memory for it: {error.stderr[-1]}"
+    elif quiet.misses_kernel(error.stderr):
+        doubt = f"-kernel was left out, and this board does not start without: {error.stderr[-1]}"
     elif found is not None:
         doubt = (
             f"an image is not here, and {found} bytes were put in its place, which the program "

@@ -143,6 +143,11 @@ def try_destination(
             error = ended if isinstance(ended, DestinationStartError) else ended.error
             if _cannot_run(error):
                 raise QemuError(str(error)) from None
+            if quiet.misses_kernel(error.stderr):
+                raise QemuError(
+                    "no verdict: -kernel was left out, and this board does not start without: "
+                    f"{error.stderr[-1]}"
+                ) from None
             facts: dict[str, Any] = {"qemu": None if number is None else str(number)}
             done = Rehearsed(
                 quiet=quiet,

@@ -76,10 +76,16 @@ def _show(out: Console, verdict: Verdict, name: str, to: str, *, most: int) -> N
     latent = [one for one in findings if one.severity is Severity.LATENT]
     others = [one for one in findings if one.severity is not Severity.LATENT]
     commands: set[str] = set()
+    refusal = verdict.first_refusal
+    unless = () if refusal is None else refusal.unless
     for number, finding in enumerate([*others[:_MOST], *latent[:most]]):
         out.print()
-        for part in _finding(finding, commands, whole=number == 0):
+        for part in _finding(finding, commands, whole=number == 0 and not unless):
             out.print(part)
+        if number == 0:
+            for reason in unless:
+                before = f"QEMU stops before, at what was not examined: {reason}"
+                out.print(_labelled("Unless", before))
     if len(others) > _MOST:
         out.print(Text(f"\n  {len(others) - _MOST} more findings: --format json"))
     if len(latent) > most:

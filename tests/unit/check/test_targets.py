@@ -65,6 +65,28 @@ def test_an_unaudited_target_is_refused_by_its_tables() -> None:
     assert verdict.outcome is Outcome.REFUSED
 
 
+def test_a_cause_behind_what_was_not_examined_says_so() -> None:
+    """A refusal stays one; its words may not be the first that QEMU prints."""
+    own = virt()
+    assert own.loader is not None
+    handlers = tuple(one for one in own.loader.handlers if one.idstr != "pl031")
+    lacks = replace(own, loader=replace(own.loader, handlers=handlers))
+    whole = check(read(own.stream), lacks)
+    assert whole.first_refusal is not None
+    assert whole.first_refusal.unless == ()
+    vmsds = tuple(
+        replace(one, hooks=frozenset({"post_load"})) if one.name == "timer" else one
+        for one in own.loader.vmsds
+    )
+    verdict = check(
+        read(own.stream), replace(own, loader=replace(own.loader, handlers=handlers, vmsds=vmsds))
+    )
+    assert verdict.outcome is Outcome.REFUSED
+    assert verdict.first_refusal is not None
+    assert any("timer" in reason for reason in verdict.first_refusal.unless)
+    assert verdict.to_json()["first_refusal"]["unless"] == list(verdict.first_refusal.unless)
+
+
 def test_a_hook_that_nobody_read_is_unknown() -> None:
     """A build whose description has a name of its own, and a hook."""
     own = virt()

@@ -177,6 +177,21 @@ def test_devices_are_tried_on_the_newest_shared_machine() -> None:
     ]
 
 
+def test_devices_where_no_machine_type_has_a_version() -> None:
+    """riscv64's virt stands for itself; a type that one release lacks does not."""
+
+    def at(*machines: str) -> Program:
+        return Program(
+            label="x", command=("q",), version=QemuVersion(7, 2), machines=machines, devices={}
+        )
+
+    names = ("spike", "virt", "sifive_u")
+    programs = (at(*names), at("spike", "virt"))
+    assert releases._shared(programs, names) == ["virt", "spike"]
+    versioned = (*names, "pc-q35-7.0")
+    assert releases._shared((at(*versioned),) * 2, versioned) == ["pc-q35-7.0"]
+
+
 @pytest.mark.usefixtures("made_up")
 @pytest.mark.parametrize(
     ("words", "options", "message"),

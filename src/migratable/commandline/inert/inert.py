@@ -22,6 +22,8 @@ from migratable.releases import QemuVersion
 
 _DESCRIPTOR = re.compile(r"/proc/self/fd/\d+")
 _NUMBER = re.compile(r"(?<![\w.])\d{4,18}(?![\w.])")
+#: hw/m68k, hw/mips, hw/ppc: boards that start with a kernel, or firmware in its place.
+_KERNEL = re.compile(r"(?i)\bkernel\b|could not (load|find) .*(rom|bios|firmware)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,7 @@ class InertCommandLine:
     :ivar assumed_sizes: bytes that images got that are not here and whose size nothing says.
     :ivar assumed_blocks: RAM blocks whose size so is a guess, and why.
     :ivar assumed_sections: last parts of idstrs whose layout so is a guess, and why.
+    :ivar without_kernel: a ``-kernel`` was left out; some boards do not start without one.
     :ivar assumed_backends: last parts of idstrs whose backend is poorer than the real one, and why.
     :ivar given: ``(as it is here, as the user wrote it)`` of options that were replaced by one.
     """
@@ -73,6 +76,7 @@ class InertCommandLine:
     assumed_sizes: frozenset[int] = frozenset()
     assumed_blocks: Mapping[str, str] = field(default_factory=dict)
     assumed_sections: Mapping[str, str] = field(default_factory=dict)
+    without_kernel: bool = False
     assumed_backends: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -90,6 +94,10 @@ class InertCommandLine:
         """A size that was made up for an image and that the program's words name."""
         numbers = {int(one) for text in lines for one in _NUMBER.findall(text)}
         return min(numbers & self.assumed_sizes, default=None)
+
+    def misses_kernel(self, lines: Iterable[str]) -> bool:
+        """Whether the program's words may be for the kernel that was left out."""
+        return self.without_kernel and any(_KERNEL.search(text) for text in lines)
 
     def as_given(self, lines: Sequence[str]) -> tuple[str, ...]:
         """QEMU's lines with the user's own option where they name what was put in its place."""
@@ -248,6 +256,8 @@ def inert(
         assumed_sizes=frozenset(work.assumed_sizes),
         assumed_blocks=work.assumed_blocks,
         assumed_sections=work.assumed_sections,
+        without_kernel=line.get("machine", "kernel") is not None
+        or any(True for _ in line.all("kernel")),
         assumed_backends=work.assumed_backends,
     )
 
