@@ -8,6 +8,7 @@ found. What it cannot follow it says.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,13 +18,9 @@ from migratable.check import ram as ram_records
 from migratable.check.baseline import Baseline
 from migratable.check.commands import Commands
 from migratable.check.findings import finding_of, finding_of_error
+from migratable.check.following import following_bytes
 from migratable.check.problem import EIO, MessageRef, Problem, RefusedError, UnexaminedError
-from migratable.check.qemu_file import (
-    MOST_AHEAD,
-    StreamEndError,
-    footer_of,
-    whole,
-)
+from migratable.check.qemu_file import StreamEndError, footer_of
 from migratable.check.registry import look
 from migratable.check.state import LoadedState
 from migratable.check.tracker import SectionOutcome, Tracker, Untracked
@@ -204,19 +201,20 @@ class Replay:
         foreign = audit.accelerator(self.baseline.profile)
         for reason in foreign:
             self._cannot(reason)
-        seen: set[tuple[str, int]] = set()
+        seen: Counter[tuple[str, int]] = Counter()
         for number, section in enumerate(self._sections):
             for command in commands.get(number, ()):
                 self.loadvm_process_command(command)
             if section.kind in _WHOLE:
                 key = (section.idstr, section.instance_id)
-                if key in seen:  # devices are loaded into what was just started, once
-                    self._cannot(f"{section.idstr}: its section comes a second time")
-                seen.add(key)
+                seen[key] += 1
+                # Devices are loaded into what was just started, once for each section of its own.
+                if seen[key] > self.baseline.times(*key) > 0:
+                    self._cannot(f"{section.idstr}: its section comes too often")
             if number == ram:  # behind what is set up early (virtio-mem)
                 self.ram_block_list()
             if not foreign and section.kind in _WHOLE:
-                following = partial(self._following, number)
+                following = partial(following_bytes, self.stream, self._sections, number)
                 load = partial(self.qemu_loadvm_section_start_full, section, tracker, following)
                 self._take(tracker.outcome(section, load))
             if number == 0 and not self._footers_agree(section):
@@ -572,25 +570,6 @@ class Replay:
                 return header.start() - begin
         self._cannot(f"{section.idstr}: where its section ends")
         return None
-
-    # -- what a loader reads that goes on too far -----------------------------------------------
-
-    def _following(self, number: int) -> bytes:
-        """The bytes behind a section's footer: the sections that follow."""
-        return b"".join(self._pieces(number))
-
-    def _pieces(self, number: int) -> Iterator[bytes]:
-        size = 0
-        for following in self._sections[number + 1 :]:
-            data = whole(following)
-            yield data
-            size += len(data)
-            if size > MOST_AHEAD:
-                return
-        if self.stream.eof:
-            yield b"\x00"
-        if self.stream.vmdesc is not None:
-            yield b"\x06" + len(self.stream.vmdesc.raw).to_bytes(4, "big") + self.stream.vmdesc.raw
 
     # -- for rules ------------------------------------------------------------------------------
 
