@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from migratable.explain.cases import cases
-from migratable.messages.catalogue import NEWEST, OLDEST, Message, Text, messages, rules
+from migratable.messages.catalogue import NEWEST, OLDEST, Message, Text, messages, origins, rules
 
 PAGE = Path(__file__).parents[1] / "docs/reference/messages.md"
 TITLES = {
@@ -73,6 +73,12 @@ def entry(message: Message) -> str:
     lines.append(f"{message.meaning} {fault}{rule}".strip())
     if message.now and message.now != rules().get(message.rule, {}).get("now"):
         lines += ["", f"What to do: {message.now}"]
+    known = origins().get(message.id, {})
+    if known.get("origin"):
+        lines += ["", f"Source: {'; '.join(f'`{place}`' for place in known['origin'])}."]
+    if known.get("reported"):
+        lines += ["", "In none of the sources read (public reports, old releases, builds):", ""]
+        lines += [f"    {text}" for text in known["reported"]]
     if message.references:
         lines += ["", f"See {', '.join(message.references)}."]
     return "\n".join(lines) + "\n"

@@ -14,7 +14,7 @@ from migratable.errors import KnowledgeError
 from migratable.explain.cases import cases
 from migratable.messages import failure, message, messages, recognise, rules, strerror, text
 from migratable.messages.anchors import anchors, prefilter, uncovered
-from migratable.messages.catalogue import NEWEST, OLDEST, Message, Text
+from migratable.messages.catalogue import NEWEST, OLDEST, Message, Text, origins
 from migratable.messages.recognise import WEAK
 from migratable.messages.template import Parameter, Template, Value
 
@@ -238,3 +238,20 @@ def test_most_anchors_have_a_shared_token() -> None:
 @given(st.text(alphabet=string.printable + "äöü\x00\x1b", max_size=200))
 def test_recognise_never_raises(line: str) -> None:
     recognise(line)
+
+
+def test_origins_name_messages_that_exist_and_nothing_is_without_an_account() -> None:
+    """A text stands in a source that was read, or is marked as reported."""
+    table = origins()
+    ids = {entry.id for entry in ALL if entry.program != "derived"}
+    assert set(table) <= ids, set(table) - ids
+    with_origin = 0
+    for name, entry in table.items():
+        assert entry["origin"] or entry.get("reported"), name
+        with_origin += bool(entry["origin"])
+        texts = {text.template.text for text in message(name).recognised}
+        assert set(entry.get("reported", ())) <= texts, name
+    assert with_origin / len(table) > 0.85
+    assert table["unknown-section"]["origin"][0].endswith(
+        "migration/savevm.c: qemu_loadvm_section_start_full"
+    )

@@ -64,6 +64,12 @@ remember_owner = 0
 """
 
 
+_LIBVIRTD = """
+unix_sock_group = "root"
+auth_unix_rw = "none"
+"""
+
+
 class Host:
     """One host; a process with its number in the other namespaces keeps it alive."""
 
@@ -148,9 +154,14 @@ class Host:
         """Start a libvirtd of its own."""
         for name in ("lib", "cache", "log"):
             (self.folder / f"libvirt-{name}").mkdir()
+            self.run(["mkdir", "-p", f"/var/{name}/libvirt"])
             self.run(["mount", "--bind", f"{self.folder}/libvirt-{name}", f"/var/{name}/libvirt"])
-        (self.folder / "qemu.conf").write_text(_LIBVIRT)
-        self.run(["mount", "--bind", f"{self.folder}/qemu.conf", "/etc/libvirt/qemu.conf"])
+        settings = self.folder / "libvirt-etc"
+        settings.mkdir()
+        (settings / "qemu.conf").write_text(_LIBVIRT)
+        (settings / "libvirtd.conf").write_text(_LIBVIRTD)
+        self.run(["mkdir", "-p", "/etc/libvirt"])
+        self.run(["mount", "--bind", str(settings), "/etc/libvirt"])
         self.popen(["libvirtd"])
         _until(lambda: self.run(["virsh", "list"], check=False).returncode == 0, seconds=30)
 

@@ -20,7 +20,7 @@ from migratable.explain.logs import without_prefix
 from migratable.explain.together import Log, joined
 from migratable.explain.verify import Reproducible, command
 from migratable.facts import pci
-from migratable.messages.catalogue import Fault, Message, Role, message, rules
+from migratable.messages.catalogue import Fault, Message, Role, message, origins, rules
 from migratable.messages.recognise import Match
 
 SCHEMA = "migratable.explain/1"
@@ -87,6 +87,7 @@ class Explanation:
             "last_line_number": self.last,
             "count": self.count,
             "message": self.message,
+            "origin": origins().get(self.message or "", {}).get("origin", []),
             "rule": self.rule,
             "side": str(self.side),
             "meaning": self.meaning,
@@ -136,12 +137,13 @@ class Report:
         """0: all explained (or nothing found); 3: something is unknown.
 
         A line of QEMU that looks like an error and is not known may be a cause; another program's
-        counts only when nothing else was found.
+        counts when no cause was found.
         """
         unknown = any(item.status is Status.UNKNOWN for item in self.explanations)
         unknown |= any(line.qemu for item in self.explanations for line in item.unknown)
         unknown |= any(line.qemu for line in self.suspicious)
-        return 3 if unknown or (self.suspicious and not self.explanations) else 0
+        told = any(item.status is not Status.SYMPTOM for item in self.explanations)
+        return 3 if unknown or (self.suspicious and not told) else 0
 
     def to_json(self) -> dict[str, Any]:
         """One object for a program (schema ``migratable.explain/1``)."""

@@ -162,6 +162,16 @@ def rules() -> Mapping[str, Mapping[str, Any]]:
 
 
 @cache
+def origins() -> Mapping[str, Mapping[str, list[str]]]:
+    """Where each message's texts stand: ``origin`` (program, releases, file: function), by id.
+
+    ``reported`` has the texts that are in none of the sources read.
+    """
+    table: dict[str, Any] = load_toml("messages", "origins.toml")
+    return table
+
+
+@cache
 def _group(name: str) -> dict[str, Message]:
     data = load_toml("messages", name)
     found: dict[str, Message] = {}
@@ -222,7 +232,7 @@ def _text(text: dict[str, Any], entry: dict[str, Any]) -> Text:
 
 def groups() -> list[str]:
     """Names of the message files, the loader's own first."""
-    names = [name for name in data_files("messages") if name != "rules.toml"]
+    names = [name for name in data_files("messages") if name not in ("rules.toml", "origins.toml")]
     return sorted(names, key=lambda name: (name != "loader.toml", name))
 
 

@@ -8,6 +8,7 @@ from jinja2 import Environment, PackageLoader
 
 from migratable import __version__
 from migratable.explain.story import Report
+from migratable.messages.catalogue import origins
 from migratable.report.explain_text import SIDES
 
 LABELS = {
@@ -59,5 +60,11 @@ def render(report: Report, *, name: str) -> str:
     )
     template = environment.get_template("explain.html.j2")
     return template.render(
-        page_of=page_of, report=report, name=name, labels=LABELS, sides=SIDES, version=__version__
+        page_of=page_of,
+        origins=origins(),
+        report=report,
+        name=name,
+        labels=LABELS,
+        sides=SIDES,
+        version=__version__,
     )

@@ -1,0 +1,323 @@
+#!/usr/bin/env python3
+"""Find the source of every text of the catalogue: file and function, by program and release.
+
+``message_origins.py QEMU:10.0=/path/to/qemu-10.0.13 libvirt:11.3=/path/to/libvirt Proxmox=/path …``
+
+Each argument is a program, a release (none for one that has a single tree here), and a source tree
+in C, C++, Perl, Python, Go or Java. ``--write`` writes ``src/migratable/messages/origins.toml``; a
+text that is in none of the trees is printed, and stands in that file as reported only. With
+``--binary QEMU:11.1=FILE…`` the texts of a program of which no source is at hand are found in it.
+"""
+
+from __future__ import annotations
+
+import bisect
+import json
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from migratable.messages.catalogue import Text, messages
+
+OUT = Path(__file__).resolve().parents[1] / "src/migratable/messages/origins.toml"
+SUFFIXES = {
+    ".c": "c", ".h": "c", ".inc": "c", ".cpp": "c", ".cc": "c", ".json": "c",
+    ".properties": "java", ".pm": "perl", ".pl": "perl",
+    ".py": "python", ".go": "go", ".java": "java",
+}  # fmt: skip
+SKIPPED = re.compile(
+    r"/(?:tests?|po|roms|docs|\.git|linux-headers|contrib|pc-bios|vendor)/|_test\.go$"
+)
+# Names of manager projects in the catalogue, and the trees that may print their texts.
+OTHERS = {
+    "Proxmox VE": ("Proxmox",), "Incus or LXD": ("Incus", "LXD"), "Incus": ("Incus", "LXD"),
+    "LXD": ("LXD", "Incus"), "oVirt": ("oVirt",), "manager": (), "SPICE": ("SPICE", "QEMU"),
+    "Linux": (), "ssh": (),
+}  # fmt: skip
+FUNCTIONS = {
+    "c": r"^(?!(?:if|while|for|switch|else|do|return|typedef)\b)"
+    r"(?:[A-Za-z_][^;{}()=\n]*?\b)?([A-Za-z_]\w*)"
+    r"\s*\((?:[^;{}()]|\([^;{}()]*\))*\)\s*\n?(?:\s*[A-Z_]+\([^)]*\)\s*\n)?\{",
+    "perl": r"^\s*(?:sub ([\w:]+)|(?:__PACKAGE__|my \$\w+ = sub)()\b)",
+    "python": r"^(?:    |)(?:def|class) (\w+)",
+    "go": r"^func (?:\([^)]*\) )?(\w+)",
+    "java": r"^ {4}(?:(?:public|private|protected|static|final|synchronized)\s+)+"
+    r"[\w<>\[\], .?]*?(\w+)\s*\(",
+}  # fmt: skip
+_JOIN = {
+    "c": r'"\s*\\?\n?\s*"',
+    "perl": r"\"\s*\n?\s*\.\s*\n?\s*\"|'\s*\n?\s*\.\s*\n?\s*\"|\"\s*\n?\s*\.\s*\n?\s*'",
+    "python": r"(?<![\"'])(?:\"\s*\n\s*[fr]?\"|'\s*\n\s*[fr]?'|\"\s*\n\s*'|'\s*\n\s*\")(?![\"'])",
+    "go": r'"\s*\+\s*\n?\s*"', "java": r'"\s*\n?\s*\+\s*\n?\s*"',
+}  # fmt: skip
+_VALUE = {
+    "c": r'(?:0x)?%[-#0-9]*"\s*PRI[a-zA-Z0-9]+\s*(?:"|(?=[,)]))'
+    r'|(?:0x)?"\s*(?:[A-Z][A-Za-z0-9_]*|PRI[a-zA-Z0-9]+)\s*(?:"|(?=[,)]))'
+    r"|(?:0x)?%(?:\d+\$)?[-+ #0]*(?:\d+|\*)?(?:\.(?:\d+|\*))?(?:hh|h|ll|l|z|j|t)?[a-zA-Z]",
+    "perl": r"\$\{?\w+(?:->)?(?:[{\[][^}\]]*[}\]]|->\w+)*\}?|\$[!@]|'\s*\.\s*[^'\";]+?\.\s*'|%[sd]",
+    "python": r"%\(\w+\)[sdrx]|%[sdrx]|\{[^{}\"'\n]*\}",
+    "go": r"%[-+#0-9.]*[a-zA-Z]|\"\s*\+\s*[\w.()]+\s*\+\s*\"",
+    "java": r"%[-+#0-9.]*[a-zA-Z]|\"\s*\n?\s*\+\s*[^\";]+?\+\s*\n?\s*\"|\{\}",
+}  # fmt: skip
+
+
+@dataclass(slots=True)
+class Source:
+    """A file, flattened: every value is NUL, strings in pieces are whole."""
+
+    name: str
+    text: str
+    at: list[int]
+    back: list[int]
+    functions: list[tuple[int, str]] = field(default_factory=list)
+
+    def function(self, position: int) -> str:
+        """The function around a position of the flattened text, "" outside of one."""
+        original = self.back[bisect.bisect_right(self.at, position) - 1]
+        original += position - self.at[bisect.bisect_right(self.at, position) - 1]
+        number = bisect.bisect_right(self.functions, (original, "\uffff")) - 1
+        return self.functions[number][1] if number >= 0 else ""
+
+
+def flattened(name: str, raw: str, language: str) -> Source:
+    """One pass over a source file."""
+    pattern = re.compile(
+        rf"(?P<join>{_JOIN[language]})|(?P<value>{_VALUE[language]})|(?P<quote>\\[\"'])", re.M
+    )
+    pieces: list[str] = []
+    at, back = [0], [0]
+    length = last = 0
+    for hit in pattern.finditer(raw):
+        pieces.append(raw[last : hit.start()])
+        length += hit.start() - last
+        new = "" if hit["join"] is not None else "\0" if hit["value"] is not None else hit[0][1]
+        pieces.append(new)
+        length += len(new)
+        last = hit.end()
+        at.append(length)
+        back.append(last)
+    pieces.append(raw[last:])
+    functions = [
+        (hit.start(), next((name for name in hit.groups() if name), ""))
+        for hit in re.finditer(FUNCTIONS[language], raw, re.M)
+    ]
+    return Source(name=name, text="".join(pieces), at=at, back=back, functions=functions)
+
+
+def sources(tree: Path) -> Iterator[Source]:
+    """The source files of a tree."""
+    for path in sorted(tree.rglob("*")):
+        language = SUFFIXES.get(path.suffix)
+        name = str(path.relative_to(tree))
+        if language is None or SKIPPED.search(f"/{name}") or not path.is_file():
+            continue
+        if path.stat().st_size < 4 << 20:
+            yield flattened(name, path.read_text(errors="replace"), language)
+
+
+def pieces(text: Text) -> list[str]:
+    """The fixed parts of a wording as they stand in a source, in order."""
+    parts = list(text.template.parts)
+    fixed: list[str] = []
+    for number, part in enumerate(parts):
+        if not isinstance(part, str):
+            fixed.append("")
+            continue
+        words = part.removeprefix("warning: ") if number == 0 else part
+        words = re.sub(r"0x$", "", words)
+        # error_setg_errno() and error_prepend() add these behind or before the source's own text.
+        words = re.sub(r": (?:Invalid argument|No such file or directory|Broken pipe)$", "", words)
+        fixed.append(words)
+    if len(parts) > 1 and not isinstance(parts[-1], str) and fixed[-2].endswith(": "):
+        fixed = [*fixed[:-2], fixed[-2].removesuffix(": ")]
+    if fixed:
+        fixed[0] = _CLASSES.sub("", fixed[0])
+    return fixed
+
+
+# What libvirt puts before a text by its class (src/util/virerror.c: virErrorMsg), Proxmox by its
+# level, and programs by their name.
+_CLASSES = re.compile(
+    r"^(?:(?:operation failed|operation aborted|internal error|unsupported configuration|"
+    r"Requested operation is not valid|Timed out during operation|argument unsupported|"
+    r"Domain not found|Network not found|authentication failed|authentication unavailable|"
+    r"the CPU is incompatible with host CPU|ERROR|error|usb-redir warning|start failed): )+"
+)
+# Texts that are put together, and the function that does it.
+COMPOSED = (
+    (
+        r"[Ff]ailed to load [\w{}-]+:[\w{}-]+$",
+        "QEMU|10.0|migration/vmstate.c: vmstate_load_state",
+    ),
+    (r": -.*\{option|: -\{option", "QEMU|10.0|util/error-report.c: print_loc"),
+    (r"^starting up", "libvirt|11.3|src/qemu/qemu_process.c: qemuLogOperation"),
+    (r"^shutting down", "libvirt|11.3|src/qemu/qemu_process.c: qemuProcessStop"),
+    (
+        r"job '?\{?\w*\}?'? ?(?:unexpectedly )?failed|job: (?:unexpectedly failed|is not active)",
+        "libvirt|11.3|src/qemu/qemu_migration.c: qemuMigrationJobCheckStatus",
+    ),
+)
+_ASSERTION = re.compile(r"Assertion `(.*)' failed")
+
+
+def needle(text: Text) -> re.Pattern[str]:
+    """The literal parts of a wording in order, with a value or a few words between them."""
+    fixed = pieces(text)
+    joined = "".join(re.escape(part) if part else r"[^\"\n]{0,80}?" for part in fixed)
+    joined = re.sub(r"(?:\\ )+", r"\\s+", joined)
+    joined = re.sub(r":(?:\\s\+)?$", "", joined)
+    joined = re.sub(r"^([a-z_0-9]{8,}):\\s\+", lambda m: rf"(?:(?:{m[1]}|\x00):\\s+)?", joined)
+    first = re.match(r"[A-Za-z]", joined)
+    if first:
+        joined = f"[{joined[0].lower()}{joined[0].upper()}]{joined[1:]}"
+    return re.compile(joined)
+
+
+def word(text: Text) -> str:
+    """A stretch of fixed text to look for first."""
+    parts = [re.sub(r"^([a-z_0-9]{8,}): ", "", part).strip() for part in pieces(text)]
+    longest = max(parts, key=len, default="").rstrip(": ")
+    return max(re.split(r"\s{2,}", longest), key=len, default="")[1:]
+
+
+def main(arguments: list[str]) -> int:
+    """Find, print, write."""
+    trees: dict[str, list[Tree]] = {}
+    binaries: dict[str, list[tuple[str, str]]] = {}
+    binary = False
+    for argument in arguments:
+        if argument.startswith("--"):
+            binary = argument == "--binary"
+            continue
+        head, _, path = argument.partition("=")
+        program, _, release = head.partition(":")
+        if binary:
+            found = re.findall(rb"[\x20-\x7e\n\t]{6,}", Path(path).read_bytes())
+            raw = "\n".join(item.decode() for item in found)
+            flat = flattened("", raw, "c").text
+            binaries.setdefault(program, []).append((release, flat))
+        else:
+            trees.setdefault(program, []).append(Tree(release, Path(path)))
+    lines = [HEAD]
+    missing = 0
+    for message in messages():
+        if message.program == "derived":
+            continue
+        origins: list[str] = []
+        unseen: list[str] = []
+        programs = OTHERS.get(message.program, (message.program,))
+        order = [*programs, *(name for name in trees if name not in programs)]
+        for text in message.recognised:
+            found = list(places(text, trees, order if len(word(text)) > 12 else list(programs)))
+            found += [
+                f"{program} {release}".strip() + " (program)"
+                for program in programs
+                for release, flat in binaries.get(program, ())
+                if not found and len(word(text)) > 9 and word(text) in flat
+            ]
+            origins += found
+            if not found:
+                unseen.append(text.template.text)
+        missing += bool(unseen)
+        for wording in unseen:
+            print(f"{message.program}: {message.id}: {wording}")
+        lines.append(f"[{message.id}]")
+        lines.append(f"origin = {quoted(merged(origins))}")
+        if unseen:
+            lines.append(f"reported = {quoted(unseen)}")
+        lines.append("")
+    if "--write" in arguments:
+        OUT.write_text("\n".join(lines), encoding="utf-8")
+    print(f"{missing} messages with a text in no source", file=sys.stderr)
+    return 0
+
+
+HEAD = """\
+# Where the texts come from: program, releases, file and function. Written by
+# tools/message_origins.py. `reported`: texts that are in none of the sources read; they come from
+# public reports, from old releases or from builds of distributions.
+"""
+
+
+def quoted(items: list[str]) -> str:
+    """A TOML array."""
+    return "[" + ", ".join(json.dumps(item, ensure_ascii=False) for item in items) + "]"
+
+
+def places(text: Text, trees: dict[str, list[Tree]], programs: list[str]) -> Iterator[str]:
+    """``program|release|file: function`` of the first two places in each release of a program."""
+    whole = text.template.text
+    for form, origin in COMPOSED:
+        if re.search(form, whole):
+            yield origin
+            return
+    asserted = _ASSERTION.search(whole)
+    if asserted:
+        literal, pattern = asserted[1], re.compile(re.escape(asserted[1]))
+    else:
+        literal, pattern = word(text), needle(text)
+    if len(literal) < 5:
+        return
+    for program in programs:
+        any_found = False
+        for tree in trees.get(program, ()):
+            for source, position in tree.hits(literal, pattern):
+                function = source.function(position)
+                yield f"{program}|{tree.release}|{source.name}{': ' + function if function else ''}"
+                any_found = True
+        if any_found:
+            return
+
+
+class Tree:
+    """The files of a release, as one text to search."""
+
+    def __init__(self, release: str, path: Path) -> None:
+        self.release = release
+        self.files = list(sources(path))
+        self.text = "\1".join(source.text for source in self.files)
+        self.starts = []
+        at = 0
+        for source in self.files:
+            self.starts.append(at)
+            at += len(source.text) + 1
+
+    def hits(self, literal: str, pattern: re.Pattern[str]) -> Iterator[tuple[Source, int]]:
+        """The first two files that hold the text."""
+        found: set[int] = set()
+        position = self.text.find(literal)
+        tried = 0
+        while position >= 0 and len(found) < 2 and tried < 400:
+            tried += 1
+            hit = pattern.search(self.text, max(0, position - 400), position + 600)
+            if hit is not None and "\1" not in hit[0]:
+                number = bisect.bisect_right(self.starts, hit.start()) - 1
+                if number not in found:
+                    found.add(number)
+                    yield self.files[number], hit.start() - self.starts[number]
+                position = self.text.find(literal, max(hit.end(), position + 1))
+            else:
+                position = self.text.find(literal, position + 1)
+
+
+def merged(origins: list[str]) -> list[str]:
+    """The same place in several releases as one."""
+    places: dict[tuple[str, str], list[str]] = {}
+    for origin in origins:
+        if "|" not in origin:
+            places.setdefault((origin, ""), [])
+            continue
+        program, release, place = origin.split("|")
+        releases = places.setdefault((program, place), [])
+        if release and release not in releases:
+            releases.append(release)
+    return [
+        f"{program} {', '.join(releases)}".strip() + (f" {place}" if place else "")
+        for (program, place), releases in places.items()
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
