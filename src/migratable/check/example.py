@@ -36,8 +36,10 @@ def loading(
 
 
 def body_loaded(body: LoadedState, idstr: str, profile: Profile = PC) -> BodyLoaded:
-    """The point behind the section's whole body, on a destination of QEMU 10.0."""
-    return BodyLoaded(release=(10, 0), body=body, idstr=idstr, instance_id=0, profile=profile)
+    """The point behind the section's whole body, on a destination (of QEMU 10.0)."""
+    return BodyLoaded(
+        release=profile.version.release, body=body, idstr=idstr, instance_id=0, profile=profile
+    )
 
 
 def spapr_with_cfpc(level: int) -> BodyLoaded:

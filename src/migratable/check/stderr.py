@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from migratable.check.problem import CHAINED, EINVAL, MessageRef, RefusedError
 from migratable.messages import strerror, text
@@ -104,6 +104,21 @@ def _printed(refused: RefusedError, outer: Iterable[MessageRef], release: Releas
     # 11.x: qemu_loadvm_section_start_full returns -EINVAL whatever the device returned.
     errno = EINVAL if release >= (11, 0) and links else refused.errno
     return [*lines, ": ".join([_closing(errno, release), *chain])]
+
+
+def abort_after(
+    printed: Sequence[str], failed: Sequence[str], abort: Sequence[str], release: Release
+) -> tuple[list[str], bool]:
+    """What is printed when the program aborts after a load that failed, but before it says so.
+
+    :param printed: all lines up to the failure's, which ends with *failed*.
+    :return: the lines, and whether the abort's are all that is said of the failure: from 10.2 on
+        its causes are links of the line that is never printed.
+    """
+    before = list(printed[: len(printed) - len(failed)])
+    if release >= CHAINED:
+        return [*before, *abort], True
+    return [*before, *failed[:-1], *abort], False
 
 
 def _closing(errno: int, release: Release) -> str:
