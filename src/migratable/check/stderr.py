@@ -126,10 +126,7 @@ def _closing(errno: int, release: Release) -> str:
 
 
 def _has(words: MessageRef, release: Release) -> bool:
+    """Whether the release prints the message at all."""
     from migratable.messages import message  # noqa: PLC0415 -- only for refusals
 
-    try:
-        message(words[0]).wording(release)
-    except Exception:  # noqa: BLE001 -- the release has no such message
-        return False
-    return True
+    return message(words[0]).printed_by(release)
