@@ -6,6 +6,8 @@ its queues, and takes it with ``queue-size=1024``.
 ``pseries``: a guest with ``-cpu POWER9`` that QEMU 5.2 saved. From 10.0 on ``POWER9`` is another
 processor, and the guest is refused; 10.0 with the guest's own processor takes it.
 
+``aarch64``: a guest with ``-cpu cortex-a72`` under TCG; another processor refuses its registers.
+
 The guests never ran: their streams have no RAM contents, so no firmware is in them. What is of the
 machine on which this runs (paths, its kernel) is left out. Programs are started without randomised
 addresses, so that a second run differs from the first in clocks and little else.
@@ -62,6 +64,19 @@ Q35 = Example(
         "virtio-blk-pci,drive=disk,queue-size=1024",
         "queue-size",
     ),
+)
+AARCH64 = Example(
+    name="aarch64",
+    stream="guest-aarch64.mig.gz",
+    source="10.0",
+    releases=("10.0",),
+    command=(
+        *("qemu-system-aarch64", "-nodefaults", "-display", "none"),
+        *("-machine", "virt-9.2,gic-version=3", "-cpu", "cortex-a72", "-m", "2G"),
+        *("-netdev", "tap,id=lan", "-device", "virtio-net-pci,netdev=lan,romfile="),
+        *("-drive", "if=none,id=disk,file=guest.qcow2", "-device", "virtio-blk-pci,drive=disk"),
+    ),
+    remedy=("10.0", "cortex-a72", "cortex-a57", "cortex-a57"),
 )
 PSERIES = Example(
     name="pseries",
@@ -122,7 +137,7 @@ def main() -> None:
     folder: Path = parser.parse_args().folder
     ctypes.CDLL(None).personality(_ADDR_NO_RANDOMIZE)
     try:
-        for example in (Q35, PSERIES):
+        for example in (Q35, PSERIES, AARCH64):
             make(example, folder)
     except MigratableError as error:
         sys.exit(f"make_bundled: {error}")

@@ -11,6 +11,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from migratable.capture.guard import SAVE, Standing
 from migratable.capture.monitor import Exchange, Monitor
 from migratable.errors import CaptureError, MigratableError, NoCopyError, QemuError
-from migratable.qemu.process import QemuProcess
+from migratable.qemu.process import QemuProcess, private_folder
 from migratable.qemu.qmp import QmpError
 
 if TYPE_CHECKING:
@@ -59,15 +61,17 @@ class Copy:
     unlike: tuple[str, ...] = ()
 
 
-def started(pid: int) -> Started:
+def started(pid: int, folder: Path) -> Started:
     """How the process *pid* was started, from ``/proc``.
 
-    :raise NoCopyError: When it cannot be seen from here.
+    :param folder: private; a starter is put there when the program needs more than its path, and a
+        copy of a program whose file was replaced since.
+    :raise NoCopyError: When it cannot be seen from here, or others could have put it there.
     """
-    folder = Path(f"/proc/{pid}")
+    process = Path(f"/proc/{pid}")
     try:
-        raw = (folder / "cmdline").read_bytes()
-        exe = str((folder / "exe").readlink())
+        raw = (process / "cmdline").read_bytes()
+        exe = str((process / "exe").readlink())
     except OSError as error:
         raise NoCopyError(
             f"process {pid} cannot be looked at ({error.strerror}); run as its user, or as root"
@@ -75,7 +79,7 @@ def started(pid: int) -> Started:
     argv = [os.fsdecode(word) for word in raw.split(b"\0")[:-1]]
     if not argv:
         raise NoCopyError(f"process {pid} has no command line")
-    command, first = [_same_file(folder, exe)], 0
+    command, first = [exe], 0
     if _LOADER.fullmatch(exe.rpartition("/")[2]):
         first = 1
         while first < len(argv) and argv[first].startswith("--"):
@@ -83,24 +87,65 @@ def started(pid: int) -> Started:
         if first >= len(argv):
             raise NoCopyError(f"process {pid} ({exe}) does not name its program")
         command += argv[1 : first + 1]
-    variables = _variables(folder)
-    if variables:
-        command = ["/usr/bin/env", *variables, *command]
+    variables = _variables(process)
+    why = untrusted([str(process / "exe"), *command[1:], *variables])
+    if why:
+        raise NoCopyError(f"its program is not started again: {why}")
+    command[0] = _same_file(process, exe, folder)
+    if variables or len(command) > 1:
+        command = [_starter(folder, command, variables)]
     return Started(command=tuple(command), argv=tuple(argv[first:]))
 
 
-def _same_file(folder: Path, exe: str) -> str:
-    """The program's path; through ``/proc`` when it was replaced since, or has other mounts."""
-    here = folder / "exe"
-    try:
-        return exe if Path(exe).samefile(here) else str(here)
-    except OSError:
-        return str(here)
+def untrusted(words: Sequence[str]) -> str:
+    """Why a program that another user chose is not started by us; empty when it may be.
+
+    A process can call itself what it likes. Its program is run only when nobody but root and this
+    user could have written it.
+    """
+    parts = (part for word in words for part in word.partition("=")[2].split(":") + word.split(":"))
+    for path in (part for part in parts if part.startswith("/")):
+        try:
+            status = Path(path).stat()
+        except FileNotFoundError:
+            continue  # one of several folders for libraries
+        except OSError as error:
+            return f"{path}: {error.strerror}"
+        if status.st_uid not in {0, os.geteuid()} or status.st_mode & 0o022:
+            return f"{path} can be written by others than root"
+    return ""
 
 
-def _variables(folder: Path) -> list[str]:
+def _starter(folder: Path, command: Sequence[str], variables: Sequence[str]) -> str:
+    """A script that starts the program with its variables, as one program to whoever starts it."""
+    path = folder / "starter"
+    words = [f"export {shlex.quote(word)}" for word in variables]
+    words.append(f'exec {shlex.join(command)} "$@"')
+    path.write_text("\n".join(["#!/bin/sh", *words, ""]))
+    path.chmod(0o700)
+    return str(path)
+
+
+def _same_file(process: Path, exe: str, folder: Path) -> str:
+    """The program's path; a copy of it when it was replaced since, or has other mounts.
+
+    :raise NoCopyError: when it cannot be read.
+    """
+    with contextlib.suppress(OSError):
+        if Path(exe).samefile(process / "exe"):
+            return exe
+    path = folder / Path(exe.removesuffix(" (deleted)")).name
     try:
-        raw = (folder / "environ").read_bytes()
+        shutil.copyfile(process / "exe", path)
+    except OSError as error:
+        raise NoCopyError(f"its program {exe} cannot be read ({error.strerror})") from None
+    path.chmod(0o700)
+    return str(path)
+
+
+def _variables(process: Path) -> list[str]:
+    try:
+        raw = (process / "environ").read_bytes()
     except OSError:
         return []
     words = (os.fsdecode(word) for word in raw.split(b"\0"))
@@ -114,13 +159,24 @@ def copy_of(monitor: Monitor, standing: Standing, blocks: Mapping[str, tuple[int
     :raise NoCopyError: When there cannot be one here.
     :raise CaptureError: When the copy's QEMU did not survive to save itself, or refused.
     """
-    from migratable.commandline import parse  # noqa: PLC0415 -- for those who start it
-    from migratable.profile.collect import collect  # noqa: PLC0415
-
     pid = monitor.process()
     if pid is None:
         raise NoCopyError("its process is not on this machine, or cannot be told from others")
-    found = started(pid)
+    with private_folder() as folder:
+        folder.mkdir(mode=0o700)
+        return _copy(monitor, standing, blocks, pid, started(pid, folder))
+
+
+def _copy(
+    monitor: Monitor,
+    standing: Standing,
+    blocks: Mapping[str, tuple[int, int]],
+    pid: int,
+    found: Started,
+) -> Copy:
+    from migratable.commandline import parse  # noqa: PLC0415 -- for those who start it
+    from migratable.profile.collect import collect  # noqa: PLC0415
+
     kinds: list[str] = []
 
     def then(qemu: QemuProcess) -> None:
@@ -180,7 +236,7 @@ class _Asked:
         return None
 
 
-def device_kinds(monitor: _Asked | Monitor) -> Sequence[str]:
+def device_kinds(monitor: Monitor) -> Sequence[str]:
     """Types of the devices that were given by ``-device`` or plugged in."""
     found = []
     for path in ("/machine/peripheral", "/machine/peripheral-anon"):

@@ -6,6 +6,7 @@ A module name's underscore is a hyphen on the command line.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import pkgutil
@@ -126,6 +127,11 @@ def main() -> None:
     A bug of ours has a traceback and status 2 too: it must not look like an answer.
     """
     _standard_streams()
+    # A mapped file that somebody shortens ends us by SIGBUS: not without a word.
+    import faulthandler
+
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        faulthandler.enable()
     try:
         try:
             cli.main(prog_name="migratable")

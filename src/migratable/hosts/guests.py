@@ -101,25 +101,6 @@ def find(name: str, uri: str = "") -> HostGuest:
     )
 
 
-def untrusted(words: Sequence[str]) -> str:
-    """Why a program that another user chose is not started by us; empty when it may be.
-
-    A process can call itself what it likes. Its program is run only when nobody but root and this
-    user could have written it.
-    """
-    parts = (part for word in words for part in word.partition("=")[2].split(":") + word.split(":"))
-    for path in (part for part in parts if part.startswith("/")):
-        try:
-            status = Path(path).stat()
-        except FileNotFoundError:
-            continue  # one of several folders for libraries
-        except OSError as error:
-            return f"{path}: {error.strerror}"
-        if status.st_uid not in {0, os.geteuid()} or status.st_mode & 0o022:
-            return f"{path} can be written by others than root"
-    return ""
-
-
 def virsh(uri: str, *words: str, text: str | None = None, seconds: float = 20.0) -> str:
     """What a command of virsh prints.
 

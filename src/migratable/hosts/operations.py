@@ -9,13 +9,15 @@ import base64
 import os
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from migratable.errors import CaptureError, HostError
+from migratable.errors import CaptureError, HostError, NoCopyError
 from migratable.hosts import guests as host_guests
 from migratable.hosts.arrival import arrive
 from migratable.hosts.looks import look
 from migratable.profile.model import Profile
+from migratable.qemu.process import private_folder
 from migratable.stream import read
 
 if TYPE_CHECKING:
@@ -91,9 +93,10 @@ def power_on(tell: Tell, *, guest: Mapping[str, Any], timeout: float) -> dict[st
     argv = list(guest["argv"])
     if not argv:
         raise HostError(f"{guest['name']}: its command line cannot be read; use --sudo")
-    words = _own_program(guest)
     line = host_guests.line_of(argv)
-    profile = collect(line, program=words, vmstate=False, timeout=timeout)
+    with private_folder() as folder:
+        words = _own_program(guest, folder)
+        profile = collect(line, program=words, vmstate=False, timeout=timeout)
     if not profile.stream:
         raise HostError(f"{guest['name']}: its machine does not save itself: {profile.no_stream}")
     facts = {"release": str(profile.version), "machine": profile.machine, "pause_ms": None}
@@ -127,32 +130,34 @@ def destination(
     :param origin: what else is known of the machine that sent *stream*.
     """
     began = time.monotonic()
-    arrived = arrive(
-        tell,
-        read(base64.b64decode(stream)),
-        guest,
-        home=_own_program(guest) if home else (),
-        program=program,
-        uri=uri,
-        origin=None if origin is None else Profile.from_json(origin, origin="the source"),
-        hint_seconds=hint_seconds,
-        timeout=timeout,
-    )
+    with private_folder() as folder:
+        arrived = arrive(
+            tell,
+            read(base64.b64decode(stream)),
+            guest,
+            home=_own_program(guest, folder) if home else (),
+            program=program,
+            uri=uri,
+            origin=None if origin is None else Profile.from_json(origin, origin="the source"),
+            hint_seconds=hint_seconds,
+            timeout=timeout,
+        )
     return {**arrived, "seconds": round(time.monotonic() - began, 3)}
 
 
-def _own_program(guest: Mapping[str, Any]) -> tuple[str, ...]:
+def _own_program(guest: Mapping[str, Any], folder: Path) -> tuple[str, ...]:
     """Words that start the guest's program, as it runs on this host, once more.
 
+    :param folder: private; it must live as long as the words are used.
     :raise HostError: when another user could have put it there.
     """
     from migratable.capture.copy import started  # noqa: PLC0415 -- for sources only
 
-    words = started(int(guest["pid"])).command
-    why = host_guests.untrusted(words)
-    if why:
-        raise HostError(f"{guest['name']}: its program is not started again: {why}")
-    return words
+    folder.mkdir(mode=0o700)
+    try:
+        return started(int(guest["pid"]), folder).command
+    except NoCopyError as error:
+        raise HostError(f"{guest['name']}: {error}") from None
 
 
 def host(tell: Tell, *, needs: Mapping[str, Any]) -> dict[str, Any]:

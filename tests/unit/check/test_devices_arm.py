@@ -109,6 +109,15 @@ def test_without_the_destinations_own_nothing_is_said() -> None:
     assert loaded(cpu(BOTH, BOTH), arm(constants=())) == []
 
 
+def test_a_performance_monitor_of_another_release_is_unknown() -> None:
+    """5.2 to 7.2 with a security extension: real QEMU refuses registers that are no constants."""
+    monitor = 0x6030_0000_0013_DCE0
+    own = {**BOTH, monitor: 0x4107_2000}
+    with pytest.raises(UnexaminedError, match="PMCR_EL0"):
+        loaded(cpu({**BOTH, monitor: 0x4100_2040}, own), arm())
+    assert loaded(cpu({**BOTH, monitor: 0x4107_2041}, own), arm()) == []  # a guest's own bits
+
+
 def test_a_processor_that_refuses_itself() -> None:
     """QEMU 5.2 with a security extension: its registers do not read back."""
     line = "error while loading state for instance 0x0 of device 'cpu'"

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from migratable.capture.copy import untrusted
 from migratable.commandline import parse
 from migratable.commandline.line import CommandLine, target_of
 from migratable.errors import HostError
-from migratable.hosts.guests import Process, find, line_of, program_of, qmp_sockets, untrusted
+from migratable.hosts.guests import Process, find, line_of, program_of, qmp_sockets
 
 LOADER = ("/l/ld-linux-x86-64.so.2", "--library-path", "/a:/b", "/u/qemu-system-x86_64")
 

@@ -25,10 +25,13 @@ ANSWERS = {
     "pseries-10.0": "refused",
     "pseries-10.0-power9_v2.0": "loads",
     "pseries-11.1": "refused",
+    "aarch64-10.0": "loads",
+    "aarch64-10.0-cortex-a57": "refused",
 }
 CAUSES = {
     "q35": ("virtio-queues", "0000:00:03.0/virtio-blk"),
     "pseries": ("cpu-identity", "cpu"),
+    "aarch64": ("cpu-identity", "cpu"),
 }
 
 
@@ -36,7 +39,7 @@ def example(family: str) -> Stream:
     return read(bundled.FOLDER / f"guest-{family}.mig.gz", ram=True)
 
 
-@pytest.fixture(params=["q35", "pseries"])
+@pytest.fixture(params=["q35", "pseries", "aarch64"])
 def guest(request: pytest.FixtureRequest) -> Stream:
     return example(request.param)
 
@@ -44,7 +47,11 @@ def guest(request: pytest.FixtureRequest) -> Stream:
 def test_there_is_nothing_else() -> None:
     assert set(bundled.names()) == set(ANSWERS)
     streams = {path.name for path in bundled.FOLDER.glob("*.mig*")}
-    assert streams == {"guest-q35.mig.gz", "guest-pseries.mig.gz"}
+    assert streams == {
+        "guest-q35.mig.gz",
+        "guest-pseries.mig.gz",
+        "guest-aarch64.mig.gz",
+    }
 
 
 @pytest.mark.parametrize("name", ANSWERS)

@@ -14,6 +14,8 @@ from migratable.check.state import LoadedState
 
 _NAMES_REGISTERS = (11, 0)
 _NON_SECURE = 1 << 29
+#: Performance monitors' control register, and its bits that no guest changes: a release's own.
+_PMCR, _PMCR_READ_ONLY = 0x6030_0000_0013_DCE0, 0xFFFF_F800
 #: What a program up to 10.1 said when it refused its own stream for its first processor.
 _REFUSES_CPU = "error while loading state for instance 0x0 of device 'cpu'"
 _NUMBERS, _VALUES = "cpreg_vmstate_indexes", "cpreg_vmstate_values"
@@ -85,6 +87,16 @@ def registers(at: BodyLoaded) -> Iterator[Problem]:
             errno=EPERM,
             facts={"registers": [f"{one:#x}" for one in wrong]},
         )
+        return
+    values_of, before_of = (
+        dict(zip(numbers, values, strict=True)),
+        dict(zip(here, before, strict=True)),
+    )
+    if _PMCR in differing and (values_of[_PMCR] ^ before_of[_PMCR]) & _PMCR_READ_ONLY:
+        raise UnexaminedError(
+            "a performance monitor of another QEMU release (PMCR_EL0), whose registers may not "
+            "read back"
+        )
 
 
 def _first_unknown(incoming: Sequence[int], here: Sequence[int]) -> list[int]:
@@ -125,6 +137,13 @@ def _constants(at: BodyLoaded) -> frozenset[int] | None:
     tables = at.profile.loader
     found = None if tables is None else tables.constants.get(at.instance_id)
     return None if found is None else frozenset(found)
+
+
+def _read_only_differs(
+    numbers: Sequence[int], values: Sequence[int], here: Sequence[int], before: Sequence[int]
+) -> bool:
+    incoming, own = values[numbers.index(_PMCR)], before[here.index(_PMCR)]
+    return bool((incoming ^ own) & _PMCR_READ_ONLY)
 
 
 def _as_non_secure(number: int) -> int:
