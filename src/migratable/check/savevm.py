@@ -206,7 +206,8 @@ class Replay:
                 self.loadvm_process_command(command)
             if section.kind in _WHOLE:
                 key = (section.idstr, section.instance_id)
-                if key in seen:  # devices are loaded into what was just started, once
+                se = self.baseline.find_se(*key) if key in seen else None
+                if se is not None and se.vmsd is not None:  # slirp's networks share one name
                     self._cannot(f"{section.idstr}: its section comes a second time")
                 seen.add(key)
             if number == ram:  # behind what is set up early (virtio-mem)
