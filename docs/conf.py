@@ -15,7 +15,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from migratable import __version__  # noqa: E402
-from tools import pages  # noqa: E402
+from tools import pages, write_messages  # noqa: E402
 
 project = "migratable"
 author = "The migratable authors"
@@ -39,6 +39,7 @@ html_copy_source = False
 
 def _make_pages(_app: Sphinx) -> None:
     pages.write(HERE / "reference")
+    write_messages.write(HERE / "reference" / "messages.md")
 
 
 def setup(app: Sphinx) -> None:

@@ -1,9 +1,8 @@
 #!/usr/bin/env python3
-"""Write docs/reference/messages.md from the catalogue of messages (``--check``: only compare)."""
+"""Write docs/reference/messages.md from the catalogue of messages; `make docs` does."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from migratable.explain.cases import cases
@@ -106,14 +105,10 @@ def page() -> str:
     return "\n".join(parts)
 
 
-def main() -> int:
-    """Write, or compare; 1 when the page is out of date."""
-    text = page()
-    if "--check" in sys.argv:
-        return 0 if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text else 1
-    PAGE.write_text(text, encoding="utf-8")
-    return 0
+def write(path: Path = PAGE) -> None:
+    """Write the page; the documentation is built from it, and it is not kept in the repository."""
+    path.write_text(page(), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    write()

@@ -173,3 +173,11 @@ def test_what_keeps_a_kvm_destination_from_starting(line: str) -> None:
     """review/kvm.md, class N."""
     found = explain(io.BytesIO(f"qemu-system-x86_64: {line}\n".encode())).explanations[0]
     assert (found.rule, str(found.side)) == ("destination-start", "destination")
+
+
+@pytest.mark.parametrize("target", ["riscv64", "loongarch64", "mips64el", "s390x"])
+def test_a_case_of_one_target_is_not_said_of_another(target: str) -> None:
+    """The PCI bus became conditional on s390x alone."""
+    log = f"qemu-system-{target}: Unknown savevm section or instance 'PCIBUS' 0. Make sure\n"
+    found = explain(io.BytesIO(log.encode())).explanations[0]
+    assert ("s390-pcibus" in {case.id for case in found.cases}) is (target == "s390x")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from migratable.check import check, not_started
@@ -11,7 +13,8 @@ from migratable.profile.collect import collect
 from migratable.profile.model import Profile
 from migratable.qemu import accelerator
 from migratable.rehearse import rehearse
-from migratable.stream import Section, read
+from migratable.stream import Section, Stream, read
+from migratable.stream.edit import append_section, free_section_id, full_section, map_sections
 from migratable.verdict import Outcome, Verdict
 from tests.conftest import Lab
 
@@ -179,3 +182,56 @@ def test_a_stand_in_knows_what_does_not_start(
         if real.first_refusal is not None and real.first_refusal.rule == "destination-start":
             assert seen.first_refusal is not None
             assert seen.first_refusal.message == real.first_refusal.message
+
+
+def x2apic(stream: Stream) -> Stream:
+    """The same guest with its APICs in x2APIC mode (bit 10 of the base address)."""
+
+    def moded(section: Section) -> Section:
+        if section.idstr != "apic":
+            return section
+        body = bytearray(bytes(section.body))
+        body[2] |= 4
+        return replace(section, body=bytes(body))
+
+    return map_sections(stream, moded)
+
+
+def unknown(stream: Stream) -> Stream:
+    """The same with a section at its end that no destination has."""
+    number = free_section_id(stream)
+    return append_section(stream, full_section("nosuch", 0, 1, bytes(4), section_id=number))
+
+
+REGISTERS = (
+    (x2apic, "-cpu qemu64,-x2apic"),
+    (x2apic, "-cpu qemu64"),
+    (x2apic, "-cpu qemu64,-x2apic,-mce"),
+    (unknown, "-cpu qemu64,-mce"),
+    (lambda stream: unknown(x2apic(stream)), "-cpu qemu64,-x2apic"),
+    (lambda stream: stream, "-cpu qemu64,-mce"),
+    (lambda stream: stream, "-cpu qemu64,-mca"),
+    (lambda stream: stream, "-cpu qemu32"),
+    (lambda stream: stream, "-cpu 486"),
+    (x2apic, "-cpu base"),
+)
+
+
+@pytest.mark.usefixtures("kvm")
+@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("case", range(len(REGISTERS)))
+def test_registers_that_kvm_does_not_take(
+    lab: Lab, release: str, case: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change, options = REGISTERS[case]
+    stream = change(read(profile(lab, release, "-accel kvm -cpu qemu64").stream))
+    to = line(lab, release, f"-accel kvm {options}")
+    real = rehearse(stream, to)
+    predicted = check(stream, collect(to, vmstate=False))
+    without_kvm(monkeypatch)
+    stood_in = check(stream, collect(to, vmstate=False))
+    for seen in (predicted, stood_in):
+        assert seen.outcome is real.outcome
+        if seen.first_refusal is not None and real.first_refusal is not None:
+            assert seen.first_refusal.message == real.first_refusal.message
+    assert predicted.stderr == real.stderr

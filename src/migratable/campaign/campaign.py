@@ -22,6 +22,7 @@ from migratable.campaign.runner import run
 from migratable.errors import LabError
 from migratable.lab import installed
 from migratable.lab.releases import WHEELS
+from migratable.qemu.accelerator import missing
 
 Progress = Callable[[int], None]
 
@@ -31,6 +32,7 @@ class Plan:
     """What is to be done.
 
     :ivar releases: those that take part, all of the lab's when empty.
+    :ivar kvm: x86 machines under KVM (and some under TCG), see :mod:`.accelerators`.
     :ivar archs: targets, a name more than once for more of its cases.
     :ivar predicts: also predict, or only fill the cache.
     :ivar cached: judge what is in the cache, make nothing new.
@@ -42,6 +44,7 @@ class Plan:
     releases: tuple[str, ...] = ()
     jobs: int = 2
     held_out: bool = False
+    kvm: bool = False
     predicts: bool = True
     cached: bool = False
     archs: tuple[str, ...] = USUAL
@@ -63,6 +66,8 @@ def carry_out(plan: Plan, progress: Progress = lambda pairs: None) -> list[Judge
     cache = Cache(plan.folder)
     if plan.cached:
         return _judge_cached(plan, cache, progress)
+    if plan.kvm and (why := missing()):
+        raise LabError(f"a campaign under KVM needs it: {why}")
     groups_of_plan = _groups(plan, cache)
     found: list[Judgement] = []
     done = 0
@@ -107,7 +112,8 @@ def _groups(plan: Plan, cache: Cache) -> Iterator[Group]:
         raise LabError(f"the campaign needs real QEMU: migratable lab install {wanted}")
     names = drivers()
     asked = {(one.release, one.arch): inventory.take(one, names, cache.folder) for one in programs}
-    return groups(plan.seed, programs, asked, held_out=plan.held_out, archs=plan.archs)
+    archs = ("x86_64",) if plan.kvm else plan.archs
+    return groups(plan.seed, programs, asked, held_out=plan.held_out, archs=archs, kvm=plan.kvm)
 
 
 def _own(release: str) -> tuple[str, ...]:
@@ -118,6 +124,8 @@ def _own(release: str) -> tuple[str, ...]:
 def _judge_cached(plan: Plan, cache: Cache, progress: Progress) -> list[Judgement]:
     def wanted(outcome: Outcome) -> bool:
         there = (outcome.source.release, outcome.destination.release)
+        if (":kvm" in outcome.label) != plan.kvm:
+            return False
         return outcome.label.endswith(":held-out") == plan.held_out and (
             not plan.releases or set(there) <= set(plan.releases)
         )

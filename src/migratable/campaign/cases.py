@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from migratable.campaign.accelerators import accelerated
 from migratable.campaign.generate import Pool, machine
 from migratable.campaign.inventory import Inventory
 from migratable.campaign.mutate import mutated
@@ -53,15 +54,19 @@ def groups(
     inventories: Mapping[tuple[str, str], Inventory],
     *,
     held_out: bool = False,
+    kvm: bool = False,
     archs: Sequence[str] = USUAL,
 ) -> Iterator[Group]:
-    """Groups without end; targets as often as *archs* has them."""
+    """Groups without end; targets as often as *archs* has them.
+
+    :param kvm: most of them under KVM.
+    """
     number = 0
     while True:
-        name = f"{seed}:{number}{':held-out' if held_out else ''}"
+        name = f"{seed}:{number}{':kvm' if kvm else ''}{':held-out' if held_out else ''}"
         group = _group(name, programs, inventories, held_out=held_out, archs=archs)
         if group is not None:
-            yield group
+            yield accelerated(group) if kvm else group
         number += 1
 
 

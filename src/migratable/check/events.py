@@ -226,6 +226,22 @@ class StreamLoaded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RegistersPut:
+    """The processors' registers go to the accelerator (``cpu_synchronize_all_post_init``).
+
+    Also after a failed load, if the first processor was loaded before.
+
+    :ivar cpu: the first processor, as it was loaded.
+    :ivar own_cpu: the destination's own before that.
+    """
+
+    release: Release
+    profile: Profile
+    cpu: LoadedState
+    own_cpu: LoadedState | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NotStarted:
     """The destination's program ended before it could be asked anything.
 

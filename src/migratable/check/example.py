@@ -8,7 +8,7 @@ from dataclasses import replace
 from migratable.check.events import BodyLoaded
 from migratable.check.state import LoadedState
 from migratable.profile.model import Profile
-from migratable.profile.tables import Vmsd
+from migratable.profile.tables import LoaderTables, MachineCapability, Vmsd
 from migratable.releases import QemuVersion
 
 PC = Profile(version=QemuVersion(10, 0, 13), machine="pc-q35-10.0", target="x86_64")
@@ -36,8 +36,10 @@ def loading(
 
 
 def body_loaded(body: LoadedState, idstr: str, profile: Profile = PC) -> BodyLoaded:
-    """The point behind the section's whole body, on a destination of QEMU 10.0."""
-    return BodyLoaded(release=(10, 0), body=body, idstr=idstr, instance_id=0, profile=profile)
+    """The point behind the section's whole body, on a destination (of QEMU 10.0)."""
+    return BodyLoaded(
+        release=profile.version.release, body=body, idstr=idstr, instance_id=0, profile=profile
+    )
 
 
 def spapr_with_cfpc(level: int) -> BodyLoaded:
@@ -46,10 +48,7 @@ def spapr_with_cfpc(level: int) -> BodyLoaded:
     name = "spapr/cap/cfpc"
     values = {"mig.caps[SPAPR_CAP_CFPC]": level}
     machine.subsections[name] = loading(name, values, parent=machine)
-    profile = replace(
-        PSERIES,
-        machine="pseries-5.2",
-        cpu_model="power9_v2.0",
-        command_line=("qemu-system-ppc64", "-M", "pseries-5.2,cap-cfpc=workaround"),
-    )
+    cfpc = MachineCapability(name="cfpc", wire="cfpc", default=2, effective=1)
+    tables = LoaderTables(handlers=(), vmsds=(), capabilities=(cfpc,))
+    profile = replace(PSERIES, loader=tables)
     return body_loaded(machine, "spapr", profile)

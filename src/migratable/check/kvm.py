@@ -1,33 +1,89 @@
-"""What a profile that TCG took in the place of KVM leaves to the destination's KVM."""
+"""A destination under KVM, or with TCG in its place: what it has, and what only KVM decides."""
 
 from __future__ import annotations
 
-from migratable.commandline.kvm import X86
+from functools import lru_cache
+
+from migratable.check import x86_features
+from migratable.commandline import CommandLine, parse
+from migratable.commandline.kvm import X86, CpuWords, irqchip
+from migratable.commandline.line import global_of
+from migratable.errors import CommandLineError
 from migratable.profile.model import Profile
-from migratable.verdict import Finding
 
 _OWN_CPU = "-cpu"
+_KERNELS = frozenset(
+    {"cpu", "arm_gic", "arm_gicv3", "arm_gicv3_its", "icp", "ics", "xive", "s390-flic", "timebase"}
+)
+"""Sections of targets that are no PC, for which KVM has devices of its own."""
 
 
-def undecided(first: Finding | None, profile: Profile) -> list[str]:
-    """Reasons, naming KVM, for which nothing can be said; none for a refusal that stands."""
-    if first is not None and not doubtful(first, profile):
+def undecided(profile: Profile, *, refused: bool, device: str | None) -> list[str]:
+    """Reasons, naming KVM, for which nothing can be said; none for a refusal that stands.
+
+    :param refused, device: the first refusal, if there is one.
+    """
+    if refused and not doubtful(profile, device):
         return []
     return [f"the destination's KVM, which was not at hand: {one}" for one in profile.kvm_decides]
 
 
-def doubtful(first: Finding, profile: Profile) -> bool:
-    """Whether this refusal may be TCG's alone: of the CPU's section, of another processor.
+def doubtful(profile: Profile, device: str | None) -> bool:
+    """Whether a refusal of *device* may be TCG's alone: of the CPU's section, of another processor.
 
     On targets that are no PC KVM also has interrupt controllers and timers of its own.
     """
-    if not profile.stand_in or not profile.kvm_decides or first.device is None:
+    if not profile.stand_in or not profile.kvm_decides or device is None:
         return False
     if profile.target not in X86:
-        return first.device.split("/")[0] in _KERNELS
-    return first.device == "cpu" and any(_OWN_CPU in one for one in profile.kvm_decides)
+        return device.split("/")[0] in _KERNELS
+    return device == "cpu" and any(_OWN_CPU in one for one in profile.kvm_decides)
 
 
-_KERNELS = frozenset(
-    {"cpu", "arm_gic", "arm_gicv3", "arm_gicv3_its", "icp", "ics", "xive", "s390-flic", "timebase"}
-)
+def under_kvm(profile: Profile) -> bool:
+    """Will an x86 machine run under KVM?"""
+    return profile.target in X86 and (profile.accelerator == "kvm" or profile.stand_in)
+
+
+def has_own_apic(profile: Profile) -> bool:
+    """Is the APIC in the kernel (``kernel-irqchip=on`` or ``split``)?"""
+    return irqchip(_line(profile.command_line), profile.machine) != "off"
+
+
+def has_own_pit(profile: Profile) -> bool:
+    """Are PIC and PIT in the kernel (``kernel-irqchip=on``)?"""
+    return irqchip(_line(profile.command_line), profile.machine) == "on"
+
+
+def discards_ticks(profile: Profile) -> bool:
+    """Does the kernel's PIT forget ticks that were not acknowledged?"""
+    named = [global_of(one) for one in _line(profile.command_line).all("global")]
+    policies = [value for driver, name, value in named if _is_policy(driver, name)]
+    return policies[-1:] == ["discard"]
+
+
+def _is_policy(driver: str, name: str) -> bool:
+    return driver == "kvm-pit" and name.replace("_", "-") == "lost-tick-policy"
+
+
+def enforces_cpuid(profile: Profile) -> bool:
+    """Does KVM look at the CPU's features before it takes its own MSRs?"""
+    return CpuWords.of(_line(profile.command_line)).get("kvm-pv-enforce-cpuid") is True
+
+
+def has_feature(profile: Profile, name: str) -> bool:
+    """Has the guest's CPU this feature of KVM, or ``x2apic``?
+
+    TCG has none of them: there the command line tells.
+    """
+    if profile.stand_in:
+        return CpuWords.of(_line(profile.command_line)).has(name)
+    return name in x86_features.features(profile.cpu_features)
+
+
+@lru_cache(maxsize=64)
+def _line(words: tuple[str, ...]) -> CommandLine:
+    try:
+        return parse(list(words), need_program=False)
+    except CommandLineError:  # of a profile that somebody made
+        return CommandLine(program=(), options=())

@@ -72,6 +72,7 @@ class Replay:
     unchecked: list[str] = field(default_factory=list)
     _sections: tuple[Section, ...] = ()
     _kept: list[LoadedState] = field(default_factory=list)
+    _kept_before: int = 0
     _met: Commands = field(default_factory=Commands)
 
     @property
@@ -87,6 +88,7 @@ class Replay:
             self.stderr.extend(finding.stderr)
             if finding.severity is Severity.REFUSES:
                 self.refusal = finding
+                self._kept_before = len(self._kept)
 
     def _cannot(self, reason: str) -> None:
         self.unexamined.append(reason)
@@ -131,7 +133,9 @@ class Replay:
             return self
         if self.tracker is None:
             self.tracker = Untracked(self.baseline)
-        if self.qemu_loadvm_state_main(self.tracker):
+        whole = self.qemu_loadvm_state_main(self.tracker)
+        self.cpu_synchronize_all_post_init()
+        if whole:
             self._ask(
                 events.StreamLoaded(
                     release=self.release,
@@ -226,6 +230,23 @@ class Replay:
         for reason in audit.whole(self.baseline.profile):
             self._cannot(reason)
         return True
+
+    def cpu_synchronize_all_post_init(self) -> None:
+        """Hand the processors' registers to the accelerator, after a failed load too."""
+        failed = self.refusal
+        ended = failed is not None and (not self._kept_before or failed.facts.get("aborts"))
+        if not self._kept or ended:
+            return
+        event = events.RegistersPut(
+            release=self.release,
+            profile=self.baseline.profile,
+            cpu=self._kept[0],
+            own_cpu=self._own_cpu(),
+        )
+        if self._ask(event) and failed is not None:
+            said = (self.stderr, failed.stderr, self.findings[-1].stderr)
+            self.stderr, instead = stderr.abort_after(*said, self.release)
+            self.refusal = self.findings[-1] if instead else failed
 
     def _commands(self) -> dict[int, list[Command]]:
         """Commands by the number of sections before them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from migratable.check.problem import CHAINED, EINVAL, MessageRef, RefusedError
 from migratable.messages import strerror, text
@@ -106,15 +106,27 @@ def _printed(refused: RefusedError, outer: Iterable[MessageRef], release: Releas
     return [*lines, ": ".join([_closing(errno, release), *chain])]
 
 
+def abort_after(
+    printed: Sequence[str], failed: Sequence[str], abort: Sequence[str], release: Release
+) -> tuple[list[str], bool]:
+    """What is printed when the program aborts after a load that failed, but before it says so.
+
+    :param printed: all lines up to the failure's, which ends with *failed*.
+    :return: the lines, and whether the abort's are all that is said of the failure: from 10.2 on
+        its causes are links of the line that is never printed.
+    """
+    before = list(printed[: len(printed) - len(failed)])
+    if release >= CHAINED:
+        return [*before, *abort], True
+    return [*before, *failed[:-1], *abort], False
+
+
 def _closing(errno: int, release: Release) -> str:
     return text("load-failed", release, error=strerror(errno))
 
 
 def _has(words: MessageRef, release: Release) -> bool:
+    """Whether the release prints the message at all."""
     from migratable.messages import message  # noqa: PLC0415 -- only for refusals
 
-    try:
-        message(words[0]).wording(release)
-    except Exception:  # noqa: BLE001 -- the release has no such message
-        return False
-    return True
+    return message(words[0]).printed_by(release)

@@ -74,9 +74,10 @@ def verdict_of(replay: Replay, source: Mapping[str, Any], profile: Profile) -> V
     if first is None:
         printed += stream_end_note(replay)
     if profile.stand_in:
-        unknown += kvm.undecided(first, profile)
+        refused, device = first is not None, None if first is None else first.device
+        unknown += kvm.undecided(profile, refused=refused, device=device)
     outcome = Outcome.REFUSED if first is not None else Outcome.LOADS
-    if unknown and (first is None or kvm.doubtful(first, profile)):
+    if unknown and (first is None or kvm.doubtful(profile, first.device)):
         outcome, first = Outcome.UNKNOWN, None
     known = replay.baseline.code_known
     return Verdict(

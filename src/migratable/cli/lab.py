@@ -221,6 +221,13 @@ def run_(release: str, target: str, arguments: tuple[str, ...]) -> NoReturn:
     "--pairs is then how many damaged streams that are predicted to load.",
 )
 @click.option("--held-out", is_flag=True, help="Use the kinds of devices that are held out.")
+@click.option(
+    "--accel",
+    type=click.Choice(["tcg", "kvm"]),
+    default="tcg",
+    show_default=True,
+    help="kvm: x86 machines, most of them under KVM, some from or to TCG.",
+)
 @click.option("--details", is_flag=True, help="Show disagreements of what is held out too.")
 @click.option("--cached", is_flag=True, help="Judge all that the cache holds; run nothing new.")
 @click.option("--fill", is_flag=True, help="Only run real QEMU; predict nothing.")
@@ -246,6 +253,7 @@ def campaign_(
     jobs: int,
     mutants: bool,
     held_out: bool,
+    accel: str,
     details: bool,
     cached: bool,
     fill: bool,
@@ -279,6 +287,7 @@ def campaign_(
         archs=tuple(archs.split(",")) if archs else USUAL,
         jobs=jobs,
         held_out=held_out,
+        kvm=accel == "kvm",
         predicts=not fill,
         cached=cached,
     )
@@ -298,7 +307,8 @@ def campaign_(
         click.echo(f"{campaign.keep(found, plan, keep)} disagreements in {keep}", err=True)
     hidden = held_out and not details and case is None
     if form == "json":
-        conditions = {"seed": seed, "pairs": pairs, "held_out": held_out, "cached": cached}
+        conditions: dict[str, Any] = {"seed": seed, "pairs": pairs, "held_out": held_out}
+        conditions |= {"cached": cached, "accel": accel}
         click.echo(
             json.dumps(report.to_json(found, hidden=hidden, conditions=conditions), indent=1)
         )

@@ -11,11 +11,9 @@ a guess.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 
 from migratable.commandline import CommandLine
 from migratable.hints.guest import Guest
@@ -24,7 +22,7 @@ from migratable.hints.qtree import Tree, tree_of
 from migratable.profile.model import Profile
 from migratable.qemu.program import resolve
 from migratable.stream import Stream
-from migratable.verdict import Finding, Hint, Side, Verdict
+from migratable.verdict import Hint, Side, Verdict
 
 Edit = Callable[[CommandLine], CommandLine]
 
@@ -103,27 +101,3 @@ class Situation:
     def program_release(self) -> tuple[int, int]:
         """Major and minor number, (0, 0) when it is not known."""
         return (0, 0) if self.profile is None else self.profile.version.release
-
-
-Propose = Callable[[Situation, Finding], Iterator[Candidate]]
-
-
-@cache
-def proposers() -> dict[str, Propose]:
-    """Functions that propose remedies, by rule."""
-    from migratable.hints import remedies as package  # noqa: PLC0415 -- they import this
-
-    found: dict[str, Propose] = {}
-    for info in pkgutil.iter_modules(package.__path__):
-        module = importlib.import_module(f"{package.__name__}.{info.name}")
-        propose = getattr(module, "candidates", None)
-        if propose is not None and not info.name.startswith("_"):
-            found[info.name.replace("_", "-")] = propose
-    return found
-
-
-def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
-    """Remedies for a finding, cheapest and most likely first."""
-    from migratable.hints import default_candidates  # noqa: PLC0415 -- it imports this
-
-    yield from proposers().get(finding.rule, default_candidates.candidates)(at, finding)

@@ -17,8 +17,9 @@ from migratable.check.describe import describe
 from migratable.commandline import CommandLine
 from migratable.errors import DestinationStartError, MigratableError
 from migratable.hints import line_edits
-from migratable.hints.candidate import Candidate, Situation, candidates
+from migratable.hints.candidate import Candidate, Situation
 from migratable.hints.guest import Guest
+from migratable.hints.proposers import candidates
 from migratable.hints.start_error import said
 from migratable.profile.collect import collect
 from migratable.profile.model import Profile

@@ -348,13 +348,20 @@ class _Facts:
         from migratable.profile.memory import introspect  # noqa: PLC0415 -- for live programs only
 
         try:
+            names = self._capabilities()
             if not clock_of:
-                return introspect(self._qemu.pid)
-            tables = introspect(self._qemu.pid, also=(kvm.KVMCLOCK,))
+                return introspect(self._qemu.pid, capabilities=names)
+            tables = introspect(self._qemu.pid, also=(kvm.KVMCLOCK,), capabilities=names)
             return kvm.with_kvmclock(tables, clock_of)
         except MigratableError as error:
             self._unchecked.append(f"the loader's own tables: {error}")
             return None
+
+    def _capabilities(self) -> tuple[str, ...]:
+        """Names of the capabilities of a pseries machine."""
+        found = self._ask("qom-list", path="/machine") or ()
+        names = (str(member.get("name", "")) for member in found)
+        return tuple(name.removeprefix("cap-") for name in names if name.startswith("cap-"))
 
     def _suppressed(self) -> bool:
         """Turn vmdesc on, which the profile needs; whether the machine has it off."""

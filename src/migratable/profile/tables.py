@@ -188,6 +188,22 @@ class VirtioLive:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MachineCapability:
+    """A capability of a pseries machine.
+
+    :ivar name: its property without ``cap-``.
+    :ivar wire: its subsection's name after ``spapr/cap/``, empty when it has none.
+    :ivar default: level that the machine type and the CPU give it.
+    :ivar effective: level that the destination has.
+    """
+
+    name: str
+    wire: str
+    default: int
+    effective: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoaderTables:
     """Everything that the loader of one paused destination consults.
 
@@ -195,6 +211,7 @@ class LoaderTables:
         bytes).
     :ivar constants: Arm: numbers of the registers that each processor holds constant, by its
         instance id (``cpreg_vmstate_indexes`` has such numbers); none where they were not read.
+    :ivar capabilities: of a pseries machine, in the order of QEMU's table.
     :ivar extra: descriptions reached by name only (virtio's own, device classes'), by name.
     :ivar notes: what was not found in the destination's memory.
     :ivar build_id: GNU build-id of the program, hexadecimal; empty when it has none, None when it
@@ -209,6 +226,7 @@ class LoaderTables:
     virtio: Mapping[str, VirtioLive] = field(default_factory=dict)
     extra: Mapping[str, int] = field(default_factory=dict)
     constants: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    capabilities: tuple[MachineCapability, ...] = ()
     notes: tuple[str, ...] = ()
     build_id: str | None = None
     digests: tuple[str, ...] = ()
@@ -239,6 +257,16 @@ class LoaderTables:
             **(
                 {"constants": {str(cpu): list(ids) for cpu, ids in self.constants.items()}}
                 if self.constants
+                else {}
+            ),
+            **(
+                {
+                    "capabilities": [
+                        [cap.name, cap.wire, cap.default, cap.effective]
+                        for cap in self.capabilities
+                    ]
+                }
+                if self.capabilities
                 else {}
             ),
             "notes": list(self.notes),
@@ -281,6 +309,12 @@ class LoaderTables:
                 constants={
                     int(cpu): tuple(map(int, ids)) for cpu, ids in data.get("constants", {}).items()
                 },
+                capabilities=tuple(
+                    MachineCapability(
+                        name=str(name), wire=str(wire), default=int(usual), effective=int(level)
+                    )
+                    for name, wire, usual, level in data.get("capabilities", ())
+                ),
                 notes=tuple(map(str, data["notes"])),
                 build_id=None if data.get("build_id") is None else str(data["build_id"]),
                 digests=tuple(map(str, data.get("digests", ()))),

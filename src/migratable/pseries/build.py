@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from migratable.errors import CommandLineError
+from migratable.facts import ppc
+from migratable.facts.ppc import CompatMode, CpuModel
 from migratable.pseries.capability import (
     SENT_RULES,
     Capability,
@@ -40,35 +42,6 @@ class Machine:
     def short(self) -> str:
         """The name without ``pseries-``."""
         return self.name.removeprefix(PREFIX)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Family:
-    """A processor family: compat levels, instruction features, logical PVR."""
-
-    name: str
-    levels: frozenset[str]
-    features: frozenset[str]
-    logical_pvr: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CpuModel:
-    """A processor model with its processor version register."""
-
-    name: str
-    pvr: int
-    family: Family
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompatMode:
-    """A value of ``max-cpu-compat``; ``order`` is the place in ``compat_table``."""
-
-    name: str
-    pvr: int
-    level: str
-    order: int
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -115,9 +88,7 @@ class Build:
         wanted = self.modes.get(mode)
         if wanted is None or (limit is not None and wanted.order > limit.order):
             return False
-        if self.has("logical_pvr_test") and wanted.pvr > model.family.logical_pvr:
-            return False
-        return wanted.level in model.family.levels
+        return ppc.can_run(wanted, model.family, logical_pvr_test=self.has("logical_pvr_test"))
 
     @functools.cached_property
     def by_subsection(self) -> dict[str, Capability]:
@@ -148,7 +119,7 @@ def _facts(name: str) -> dict[str, Any]:
 
 @functools.cache
 def _data() -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    return _facts("releases.toml"), _facts("capabilities.toml"), _facts("cpus.toml")
+    return _facts("releases.toml"), _facts("capabilities.toml"), ppc.data()
 
 
 def _within(release: Version, first: str, last: str) -> bool:
@@ -218,20 +189,7 @@ def _machines(release: Version) -> dict[str, Machine]:
 
 def _models(release: Version) -> tuple[dict[str, CpuModel], dict[str, str], frozenset[str]]:
     facts = _data()[2]
-    families = {
-        name: Family(
-            name=name,
-            levels=frozenset(raw["levels"]),
-            features=frozenset(raw["features"]),
-            logical_pvr=raw["logical_pvr"],
-        )
-        for name, raw in facts["family"].items()
-    }
-    models = {
-        raw["name"]: CpuModel(name=raw["name"], pvr=raw["pvr"], family=families[raw["family"]])
-        for raw in facts["model"]
-        if _within(release, raw.get("since", ""), raw.get("until", ""))
-    }
+    models = ppc.models(release)
     aliases = {
         alias: rule["model"]
         for alias, rules in facts["alias"].items()
@@ -265,7 +223,6 @@ def _release(version: Version) -> Build:
             f"are ({', '.join(known)})"
         )
     models, aliases, other = _models(version)
-    modes = [raw for raw in cpus["mode"] if _within(version, raw["since"], "")]
     return Build(
         name=name,
         release=version,
@@ -279,13 +236,11 @@ def _release(version: Version) -> Build:
         models=models,
         aliases=aliases,
         other_models=other,
-        modes={
-            raw["name"]: CompatMode(
-                name=raw["name"], pvr=raw["pvr"], level=raw["level"], order=order
-            )
-            for order, raw in enumerate(modes)
+        modes=ppc.modes(version),
+        since={
+            switch: parse_version(first)
+            for switch, first in {**facts["since"], **cpus["since"]}.items()
         },
-        since={switch: parse_version(first) for switch, first in facts["since"].items()},
     )
 
 

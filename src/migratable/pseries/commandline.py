@@ -13,7 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from migratable.errors import CommandLineError
-from migratable.pseries.build import PREFIX, Build, CompatMode, CpuModel, IcMode, Machine
+from migratable.facts.ppc import CompatMode, CpuModel
+from migratable.pseries.build import PREFIX, Build, IcMode, Machine
 from migratable.pseries.topology import Topology, read_smp, topology
 from migratable.pseries.values import (
     NotModelledError,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from migratable.facts import ppc
 from migratable.pseries.build import Build, Machine
 from migratable.pseries.start import Sent, Started
 
@@ -195,30 +196,13 @@ def unknown_subsection(build: Build, name: str) -> Loaded:
 
 def pvr_matches(destination: Build, pvr: int, ours: int, family: str) -> bool:
     """``pvr_match`` of target/ppc: may a processor of *pvr* become one of *ours*?"""
-    if pvr == ours:
-        return True
-    theirs_base, our_base = pvr >> 16, ours >> 16
-    if family in ("970", "POWER5P"):
-        return False
-    if not destination.has("exact_pvr_match"):
-        groups = {
-            "POWER7": {0x003F, 0x004A},
-            "POWER8": {0x004B, 0x004C, 0x004D},
-            "POWER9": {0x004E},
-            "POWER10": {0x0080},
-        }
-        return theirs_base in groups.get(family, set())
-    if theirs_base != our_base:
-        return False
-    if family in ("POWER7", "POWER8"):
-        return True
-    if pvr & 0x0F00 != ours & 0x0F00:
-        return False
-    if family == "POWER9" and destination.has("pvr_match_by_revision"):
-        if pvr & 0x0F00 != 0x200:
-            return False
-        return (ours & 0xF == 0) if pvr & 0xF < 2 else (ours & 0xF == 2)
-    return True
+    return ppc.pvr_match(
+        pvr,
+        ours,
+        family,
+        exact=destination.has("exact_pvr_match"),
+        by_revision=destination.has("pvr_match_by_revision"),
+    )
 
 
 def has_configuration(machine: Machine) -> bool:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from migratable.pseries.build import Build, CompatMode, CpuModel, IcMode, Machine
+from migratable.facts.ppc import CompatMode, CpuModel
+from migratable.pseries.build import Build, IcMode, Machine
 from migratable.pseries.capability import SendContext, sent_when_changed
 from migratable.pseries.commandline import MIB, Options, parse
 from migratable.pseries.values import NotModelledError, StartFailed

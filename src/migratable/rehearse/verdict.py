@@ -19,7 +19,7 @@ START = "destination-start"
 CRASH = "destination-crash"
 NOT_RECOGNISED = "unrecognised"
 
-_QUIET = re.compile(r"warning: |info: |char device redirected| is deprecated")
+_QUIET = re.compile(r"(?:-\S+ \S+: )?(?:warning|info): |char device redirected| is deprecated")
 _OF_TCG = "TCG doesn't support requested feature"
 _MANY = 400
 _MADE_UP = "contents of guest memory (the rehearsal leaves them out)"
@@ -90,8 +90,7 @@ def _refusal(done: Rehearsed) -> tuple[Refusal, Explanation | None]:
     lines = done.stderr[done.before :] or done.stderr
     crashed = done.load.crashed
     if crashed is not None:
-        message = next((line for line in lines if "Assertion" in line), "") or first_error(lines)
-        message = message or f"the program ended by {crashed} and printed nothing"
+        message = first_error(lines) or f"the program ended by {crashed} and printed nothing"
         return Refusal(rule=CRASH, message=message, stderr=done.stderr), None
     message = first_error(lines) or f"exit status {done.load.exit_status}, and it printed nothing"
     found = explained(lines)

@@ -98,9 +98,9 @@ def test_mode_of_old_machine_types_is_not_sent() -> None:
     assert loaded(ppc(POWER8, own=V20), newer) != []
 
 
-def test_unknown_release_is_not_judged() -> None:
-    with pytest.raises(UnexaminedError, match=r"12\.3"):
-        loaded(ppc(V20, own=V22), profile("12.3.0", "ppc64"))
+def test_a_release_that_is_new_has_what_the_newest_known_has() -> None:
+    assert loaded(ppc(V20, own=V22), profile("12.3.0", "ppc64")) != []
+    assert loaded(ppc(V22, 0x0F000005, own=V22), profile("12.3.0", "ppc64")) == []
 
 
 def x86(

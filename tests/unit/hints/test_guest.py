@@ -9,9 +9,10 @@ import pytest
 
 from migratable.commandline import parse
 from migratable.hints import machine_options, memory, missing_devices, pci_placement, pseries
-from migratable.hints.candidate import Situation, candidates, proposers
+from migratable.hints.candidate import Situation
 from migratable.hints.guest import Guest, place, slot_of
 from migratable.hints.inventory import Parts
+from migratable.hints.proposers import candidates, proposers
 from migratable.hints.qtree import Tree
 from migratable.hints.qtree import parse as parse_tree
 from migratable.hints.remedies import ram_block_unknown

@@ -7,29 +7,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from migratable.check.devices import post_load
 from migratable.check.events import BodyLoaded
 from migratable.check.problem import EPERM, Problem, UnexaminedError
 from migratable.check.state import LoadedState
-from migratable.errors import CommandLineError
+from migratable.facts import ppc
 from migratable.profile.model import Profile
-
-if TYPE_CHECKING:  # the model takes time to import, which no x86 machine needs
-    from migratable.pseries import Build
-    from migratable.pseries.build import CpuModel
 
 _SPR_PVR = 0x11F
 _PRE_COMPAT_SECTION = (2, 9)
-#: Upper halves of the PVR by processor family; every other family takes its own PVR alone.
-_FAMILIES = {
-    **dict.fromkeys((0x003F, 0x004A), "POWER7"),
-    **dict.fromkeys((0x004B, 0x004C, 0x004D), "POWER8"),
-    0x004E: "POWER9",
-    0x0080: "POWER10",
-    0x0082: "POWER11",
-}
 
 
 @post_load("cpu", target="ppc")
@@ -44,7 +31,7 @@ def cpu(event: BodyLoaded) -> Iterator[Problem]:
     here = _own_pvr(event.body.own, profile)
     mode = _mode(event)
     if mode:
-        yield from _compat(_build(profile), mode, here, profile)
+        yield from _compat(mode, here, profile)
         return
     other = processor(event.body, event.body.own, profile)
     if other is not None:
@@ -63,13 +50,15 @@ def processor(body: LoadedState, own: LoadedState | None, profile: Profile) -> P
     here = _own_pvr(own, profile)
     if pvr == here:
         return None
-    from migratable.pseries.load import pvr_matches  # noqa: PLC0415 -- rarely needed
-
-    build = _build(profile)
-    family = _FAMILIES.get(here >> 16)
-    if family is not None and pvr_matches(build, pvr, here, family):
+    release = profile.version.release
+    exact, by_revision = (
+        ppc.has(switch, release) for switch in ("exact_pvr_match", "pvr_match_by_revision")
+    )
+    if ppc.pvr_match(pvr, here, ppc.family_of(here), exact=exact, by_revision=by_revision):
         return None
-    names = {number: _name(number) for number in (pvr, here)}
+    names = {
+        number: ppc.name_of(number) or ppc.family_of(number) or "another" for number in (pvr, here)
+    }
     model = profile.cpu_model or names[here]
     return Problem(
         rule="cpu-identity",
@@ -78,7 +67,7 @@ def processor(body: LoadedState, own: LoadedState | None, profile: Profile) -> P
         explanation=f"The destination's -cpu means {model}. A guest without a compatibility mode "
         "runs on just the processor that it was started with.",
         field="env.spr",
-        facts={"pvr": pvr, "local": here, "model": _model_name(build, pvr)},
+        facts={"pvr": pvr, "local": here, "model": _model(pvr, release)},
     )
 
 
@@ -97,16 +86,6 @@ def _own_pvr(own: LoadedState | None, profile: Profile) -> int:
     return here
 
 
-def _build(profile: Profile) -> Build:
-    from migratable.pseries import release  # noqa: PLC0415 -- ppc64 only
-
-    name = f"{profile.version.major}.{profile.version.minor}"
-    try:
-        return release(name)
-    except CommandLineError as error:
-        raise UnexaminedError(f"which processors QEMU {name} takes for the same") from error
-
-
 def _mode(event: BodyLoaded) -> int:
     """Logical PVR of the compatibility mode after loading, 0 for none."""
     sent = event.body.subsections.get("cpu/compat")
@@ -120,13 +99,14 @@ def _mode(event: BodyLoaded) -> int:
         return 0
     # machine types up to 2.9 have a mode and do not send it
     said = re.findall(r"(?:max-cpu-)?compat=([^,\s]+)", " ".join(event.profile.command_line))
-    found = _build(event.profile).modes.get(said[-1].lower()) if said else None
+    found = ppc.modes(event.release).get(said[-1].lower()) if said else None
     return 0 if found is None else found.pvr
 
 
-def _compat(build: Build, pvr: int, here: int, profile: Profile) -> Iterator[Problem]:
+def _compat(pvr: int, here: int, profile: Profile) -> Iterator[Problem]:
     """``ppc_set_compat``."""
-    mode = next((mode for mode in build.modes.values() if mode.pvr == pvr), None)
+    release = profile.version.release
+    mode = next((mode for mode in ppc.modes(release).values() if mode.pvr == pvr), None)
     if mode is None:
         yield Problem(
             rule="cpu-identity",
@@ -136,10 +116,11 @@ def _compat(build: Build, pvr: int, here: int, profile: Profile) -> Iterator[Pro
             subsection="cpu/compat",
         )
         return
-    model = _model(build, here, profile.cpu_model)
+    model = ppc.models(release).get(profile.cpu_model.lower()) or ppc.model_of(here, release)
     if model is None:
         raise UnexaminedError(f"whether PVR {here:#010x} can run in {mode.name} mode")
-    if not build.can_run(mode.name, model, None):
+    test = ppc.has("logical_pvr_test", release)
+    if not ppc.can_run(mode, model.family, logical_pvr_test=test):
         yield Problem(
             rule="cpu-identity",
             summary=f"the guest runs in {mode.name} mode, which the destination's {model.name} "
@@ -149,27 +130,9 @@ def _compat(build: Build, pvr: int, here: int, profile: Profile) -> Iterator[Pro
         )
 
 
-def _model(build: Build, pvr: int, name: str) -> CpuModel | None:
-    found = build.models.get(name.lower())
-    if found is not None:
-        return found
-    alike = [model for model in build.models.values() if model.pvr >> 16 == pvr >> 16]
-    return min(alike, key=lambda model: abs(model.pvr - pvr), default=None)
-
-
-def _model_name(build: Build, pvr: int) -> str:
-    return next((model.name for model in build.models.values() if model.pvr == pvr), "")
-
-
-def _name(pvr: int) -> str:
-    """Name of a processor in whichever release knows it."""
-    from migratable.pseries import release, releases  # noqa: PLC0415 -- refusals only
-
-    for name in reversed(releases()):
-        found = _model_name(release(name), pvr)
-        if found:
-            return found
-    return _FAMILIES.get(pvr >> 16, "another")
+def _model(pvr: int, release: tuple[int, int]) -> str:
+    """Name of the release's model of this very PVR, empty without one."""
+    return next((model.name for model in ppc.models(release).values() if model.pvr == pvr), "")
 
 
 #: target/ppc/mmu-hash64.h: bits of a segment's entry.

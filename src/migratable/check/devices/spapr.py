@@ -1,9 +1,8 @@
-"""pseries devices: hw/ppc/spapr_nvdimm.c.
+"""pseries devices: hw/ppc/spapr_caps.c, spapr_nvdimm.c.
 
-The machine's own post-load compares capabilities (:mod:`migratable.check.rules`) and asks KVM for
-its MMU mode; interrupt controllers (xics, xive), TCE tables, PCI host bridges, NVRAM, VTY and RTC
-refuse nothing but what their tables compare. Of the hash page table the places are looked at, the
-entries are not.
+The machine's own post-load compares capabilities and asks KVM for its MMU mode; interrupt
+controllers (xics, xive), TCE tables, PCI host bridges, NVRAM, VTY and RTC refuse nothing but what
+their tables compare. Of the hash page table the places are looked at, the entries are not.
 """
 
 from __future__ import annotations
@@ -12,14 +11,72 @@ from collections.abc import Iterable, Iterator
 
 from migratable.check.devices import loads_old, post_load
 from migratable.check.events import BodyLoaded
-from migratable.check.problem import Problem, UnexaminedError
+from migratable.check.problem import MessageRef, Problem, UnexaminedError
 from migratable.profile.model import Profile
 from migratable.stream.iterable import read_htab, read_htab_start
 from migratable.stream.model import Section
 from migratable.stream.wire_format import SectionKind
+from migratable.verdict import Severity
 
 #: hw/ppc/spapr.c: spapr_hpt_shift_for_ramsize, and what H_RESIZE_HPT_PREPARE takes.
 _SMALLEST_SHIFT, _LARGEST_SHIFT = 18, 46
+
+
+_CAPABILITY = "spapr/cap/"
+
+
+@post_load("spapr")
+def spapr_caps_post_migration(event: BodyLoaded) -> Iterator[Problem]:
+    """Every capability: the stream's level, or the default where it came without, and the local.
+
+    A line for each that differs; one that is higher refuses.
+    """
+    tables = event.profile.loader
+    if tables is None or not tables.capabilities:
+        raise UnexaminedError(
+            "the destination's machine capabilities are not in its profile; take it again"
+        )
+    levels = {
+        name.removeprefix(_CAPABILITY): next(iter(sub.values.values()), None)
+        for name, sub in event.body.subsections.items()
+        if name.startswith(_CAPABILITY)
+    }
+    differing = []
+    for cap in tables.capabilities:
+        sent = levels.get(cap.wire)
+        level = sent if isinstance(sent, int) else cap.default
+        if level != cap.effective:
+            differing.append((cap, level))
+    higher = [(cap, level) for cap, level in differing if level > cap.effective]
+    words: list[MessageRef] = [
+        (
+            "capability-higher" if level > cap.effective else "capability-lower",
+            {"capability": cap.name, "stream": level, "local": cap.effective},
+        )
+        for cap, level in differing
+    ]
+    if higher:
+        names = "; ".join(
+            f"cap-{cap.name}: stream {level}, destination {cap.effective}" for cap, level in higher
+        )
+        yield Problem(
+            rule="capability-higher",
+            summary=f"the guest has capabilities at a higher level than the destination: {names}",
+            words=tuple(words),
+            subsection=f"{_CAPABILITY}{higher[0][0].wire}",
+            facts={"capabilities": [(cap.name, level, cap.effective) for cap, level in higher]},
+        )
+        return
+    for (cap, level), line in zip(differing, words, strict=True):
+        yield Problem(
+            rule="capability-lower",
+            refuses=False,
+            severity=Severity.WARNS,
+            summary=f"cap-{cap.name}: the guest has level {level}, the destination "
+            f"{cap.effective}; harmless",
+            words=(line,),
+            subsection=f"{_CAPABILITY}{cap.wire}",
+        )
 
 
 @post_load("spapr_nvdimm_states", since=(7, 0))

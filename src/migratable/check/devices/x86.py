@@ -68,7 +68,7 @@ def cpu(event: BodyLoaded) -> Iterator[Problem]:
 def nested_state(event: BodyLoaded) -> Iterator[Problem]:
     """nested_state_post_load asks the kernel; a program without KVM has no place for it."""
     if event.profile.wants_kvm:
-        raise UnexaminedError("whether the destination's kernel takes the nested guest's state")
+        raise UnexaminedError("whether the destination's KVM takes the nested guest's state")
     yield Problem(
         rule="kernel-state",
         summary="the guest runs nested guests under KVM, and the destination runs without KVM",

@@ -19,41 +19,15 @@ Nothing needs fixing. To be rid of the line, give the destination the source's l
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from migratable.check.capabilities import differences
-from migratable.check.events import BodyLoaded
 from migratable.check.example import spapr_with_cfpc
-from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
 from migratable.verdict import Severity
-
-
-def check(event: BodyLoaded) -> Iterator[Problem]:
-    """Each capability that is lower, unless others are higher, which print all lines."""
-    found = differences(event)
-    if any(one.higher for one in found):
-        return
-    for one in found:
-        yield Problem(
-            rule=RULE.id,
-            refuses=False,
-            severity=Severity.WARNS,
-            summary=f"cap-{one.name}: the guest has level {one.stream}, the destination "
-            f"{one.local}; harmless",
-            words=(one.words,),
-            subsection=f"spapr/cap/{one.wire}",
-        )
-
 
 RULE = Rule(
     id="capability-lower",
     severity=Severity.WARNS,
-    events=(BodyLoaded,),
-    check=check,
     examples=(
         refuses(spapr_with_cfpc(0), "cap-cfpc"),
         loads(spapr_with_cfpc(1)),
-        loads(spapr_with_cfpc(2)),
     ),
 )

@@ -21,7 +21,10 @@ operating system, a locked-down container) the profile says so in its ``unchecke
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from migratable.profile.memory.arm import constants
+from migratable.profile.memory.capabilities import read_capabilities
 from migratable.profile.memory.ccw import CHANNEL, channel_devices
 from migratable.profile.memory.image import Image
 from migratable.profile.memory.layout import find_handlers, find_layout
@@ -47,10 +50,13 @@ _VIRTIO = (
 __all__ = ["ProcessMemory", "introspect"]
 
 
-def introspect(pid: int, *, also: tuple[str, ...] = ()) -> LoaderTables:
+def introspect(
+    pid: int, *, also: tuple[str, ...] = (), capabilities: Sequence[str] = ()
+) -> LoaderTables:
     """Read the loader's tables of the paused QEMU process *pid*.
 
     :param also: names of further descriptions to find, which no handler leads to.
+    :param capabilities: names of the machine's capabilities (pseries).
     :raise ProfileError: when memory cannot be read or is not that of a QEMU that we understand.
     """
     with ProcessMemory(pid) as memory:
@@ -87,6 +93,7 @@ def introspect(pid: int, *, also: tuple[str, ...] = ()) -> LoaderTables:
             pci=pci,
             virtio=virtio,
             extra=extra,
+            capabilities=read_capabilities(memory, handlers, reader.vmsds, capabilities),
             constants=constants(memory, handlers, reader.vmsds),
             notes=(*notes, *more_notes, *reused),
             build_id=image.build_id,

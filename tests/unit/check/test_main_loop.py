@@ -1,0 +1,78 @@
+"""Parts of the main loop that recorded streams do not have."""
+
+from __future__ import annotations
+
+import pytest
+
+from migratable.check.baseline import Baseline
+from migratable.check.guide import Guide
+from migratable.check.savevm import Replay
+from migratable.profile.tables import Flag, Handler, LoaderTables, VmField, Vmsd
+from migratable.stream import vmdesc
+from migratable.stream.edit import make_stream
+from migratable.stream.model import Section
+from migratable.stream.vmdesc import VmsdBody
+from migratable.stream.wire_format import SectionKind
+from tests.unit.check.bodies import profile
+
+SLIRP = Handler(idstr="slirp", instance_id=0, alias_id=-1, version=4, vmsd=None, opaque=0)
+
+
+def section(idstr: str = "slirp", number: int = 5) -> Section:
+    return Section(
+        kind=SectionKind.FULL,
+        section_id=number,
+        idstr=idstr,
+        instance_id=0,
+        version_id=4,
+        body=b"",
+        footer=False,
+    )
+
+
+def header(number: int, name: bytes = b"cpu") -> bytes:
+    return b"\x04" + number.to_bytes(4, "big") + bytes([len(name)]) + name
+
+
+@pytest.mark.parametrize(
+    ("data", "size"),
+    [
+        (bytes(131) + header(6), 131),
+        (bytes(10) + header(5) + bytes(3) + header(9, b"0000:00:02.0/e1000"), 22),
+        (bytes(10) + header(4) + header(7), 19),
+        (bytes(10) + header(6, b"\xff\xfe\xfd") + header(7), 19),
+        (bytes(10) + header(5000), None),
+        (bytes(40), None),
+    ],
+)
+def test_where_a_section_without_tables_ends(data: bytes, size: int | None) -> None:
+    """Only a later section's number and a name that can be one make a header."""
+    baseline = Baseline(profile(), LoaderTables(handlers=(SLIRP,), vmsds=()))
+    replay = Replay(make_stream("pc-i440fx-2.1", []), baseline)
+    assert replay._next_header(section(), data, 0) == size
+    assert bool(replay.undecided) == (size is None)
+    assert replay._next_header(section("other"), data, 0) is None
+
+
+def entry(kind: str, struct: VmsdBody | None = None) -> vmdesc.VmField:
+    return vmdesc.VmField(name="p", type=kind, size=4 if struct else 1, struct=struct)
+
+
+def test_marks_of_allocated_elements_are_followed() -> None:
+    flags = int(Flag.ARRAY | Flag.ARRAY_OF_POINTER | Flag.ARRAY_OF_POINTER_AUTO_ALLOC)
+    table = Vmsd(
+        name="d",
+        version=1,
+        minimum=1,
+        fields=(VmField(name="p", num=3, flags=flags | int(Flag.STRUCT)), VmField(name="q")),
+    )
+    one = VmsdBody(name="one", version=1)
+    other = VmsdBody(name="other", version=1)
+    mark = entry("ptr-marker")
+    last = vmdesc.VmField(name="q", type="uint32", size=4)
+    written = (mark, entry("struct", one), mark, mark, entry("struct", other), last)
+    guide = Guide(VmsdBody(name="d", version=1, fields=written), table)
+    bodies, size = guide.take(0, 3)
+    assert bodies == (one, other)
+    assert size == 3 + 2 * 4
+    assert guide.take(1, 1) == ((), 4)
