@@ -235,3 +235,13 @@ def test_registers_that_kvm_does_not_take(
         if seen.first_refusal is not None and real.first_refusal is not None:
             assert seen.first_refusal.message == real.first_refusal.message
     assert predicted.stderr == real.stderr
+
+
+@pytest.mark.usefixtures("kvm")
+@pytest.mark.parametrize("release", ["5.2", "11.1"])
+def test_a_machine_that_may_not_be_saved_takes_streams(lab: Lab, release: str) -> None:
+    source = profile(lab, release, "-accel kvm -cpu qemu64")
+    options = "-accel kvm -cpu qemu64,+invtsc"
+    assert "invtsc" in profile(lab, release, options).no_stream
+    for seen in answers(source, lab, release, options):
+        assert seen.outcome is Outcome.LOADS

@@ -123,7 +123,7 @@ def _profile(text: str) -> Source:
                 "libvirt:DOMAIN"
             ) from None
         raise ProfileError(f"{text}: no such file, and {error}") from None
-    if not profile.stream:
+    if not profile.stream or profile.no_stream:
         raise ProfileError(
             f"profile {text!r} cannot be a source: its machine refuses to save itself"
             + (f" ({profile.no_stream})" if profile.no_stream else "")

@@ -143,7 +143,7 @@ def _started(vm: Vm, line: CommandLine | None, timeout: float) -> Guest:
         profile = destinations.collected(line, release=vm.release or None, timeout=timeout)
     except DestinationStartError as error:
         return Guest(vm=vm, line=line, failure=f"the VM's own machine does not start: {error}")
-    if not profile.stream:
+    if not profile.stream or profile.no_stream:
         why = profile.no_stream or "it has no stream"
         return Guest(vm=vm, line=line, failure=f"the machine refuses to save itself: {why}")
     return Guest(

@@ -82,9 +82,44 @@ def collect(
             if own.stderr[-1:] != refused.error.stderr[-1:]:
                 text += "\nand without what is the host's part in that:\n" + "\n".join(own.stderr)
             raise DestinationStartError(text, stderr=refused.error.stderr) from None
+    take = partial(_started, program=found, ram_sizes=ram_sizes, timeout=timeout, strict=False)
+    profile = _with_blocked_stream(profile, line, take)
     if not vmstate:
         return profile
     return _with_vmstate(profile, found)
+
+
+_BLOCKERS = {
+    "invtsc flag": ("invtsc", "off"),
+    "'hv-passthrough' CPU flag": ("hv_passthrough", None),
+}
+"""What of ``-cpu`` keeps a machine under KVM from being saved (target/i386/kvm/kvm.c: blockers):
+QEMU's reason, the flag, and its value for the same machine without the blocker."""
+
+
+def _with_blocked_stream(
+    profile: Profile, line: CommandLine, take: Callable[[CommandLine], Profile]
+) -> Profile:
+    """Take the stream of the same machine without the CPU flag that blocks saving alone.
+
+    As a destination such a machine takes streams; its own, which it does not give, is what they
+    are compared with. That it gives none stays in ``no_stream``.
+    """
+    found = next((edit for text, edit in _BLOCKERS.items() if text in profile.no_stream), None)
+    if found is None:
+        return profile
+    name, value = found
+    try:
+        other = take(line.with_cpu(**{name: value}))
+    except MigratableError:
+        return profile
+    blocked = f"the destination's own stream: {profile.no_stream}"
+    return replace(
+        profile,
+        stream=other.stream,
+        notes=(*profile.notes, f"own stream: without {name}, which blocks saving"),
+        unchecked=tuple(one for one in profile.unchecked if one != blocked),
+    )
 
 
 def _started(
