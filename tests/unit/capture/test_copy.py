@@ -38,6 +38,8 @@ def folder(tmp_path: Path) -> Path:
 def process(program: Path) -> Iterator[subprocess.Popen[bytes]]:
     """It runs."""
     with subprocess.Popen([program, "60"], env={"PATH": os.environ["PATH"]}) as found:
+        while not Path(f"/proc/{found.pid}/cmdline").read_bytes():  # exec has begun, not ended
+            pass
         yield found
         found.kill()
 
