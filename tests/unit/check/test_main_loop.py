@@ -6,7 +6,11 @@ import pytest
 
 from migratable.check.baseline import Baseline
 from migratable.check.guide import Guide
+from migratable.check.problem import RefusedError
+from migratable.check.qemu_file import QemuFile
 from migratable.check.savevm import Replay
+from migratable.check.state import Memory
+from migratable.check.vmstate import VMStateLoader
 from migratable.profile.tables import Flag, Handler, LoaderTables, VmField, Vmsd
 from migratable.stream import vmdesc
 from migratable.stream.edit import make_stream
@@ -76,3 +80,33 @@ def test_marks_of_allocated_elements_are_followed() -> None:
     assert bodies == (one, other)
     assert size == 3 + 2 * 4
     assert guide.take(1, 1) == ((), 4)
+
+
+@pytest.mark.parametrize(("info", "said"), [("qlist", True), ("qtailq", False)])
+def test_what_is_said_of_an_element_of_a_list(info: str, said: bool) -> None:
+    inner = Vmsd(
+        name="inner",
+        version=1,
+        minimum=1,
+        fields=(VmField(name="n", info="uint8 equal", size=1, flags=int(Flag.SINGLE)),),
+    )
+    field = VmField(name="l", info=info, size=8, vmsd=1, version=1, flags=int(Flag.SINGLE))
+    table = Vmsd(name="dev", version=1, minimum=1, fields=(field,))
+    handler = Handler(idstr="dev", instance_id=0, alias_id=-1, version=1, vmsd=0, opaque=0x1000)
+    loader = VMStateLoader(
+        tables=LoaderTables(handlers=(handler,), vmsds=(table, inner)),
+        profile=profile(),
+        f=QemuFile(b"\x01\x05"),
+        memory=AllZero({}),
+        handler=handler,
+    )
+    with pytest.raises(RefusedError) as caught:
+        loader.vmstate_load_state(0, 0x1000, 1, None, None)
+    assert ("list-element" in {name for name, _ in caught.value.printed}) is said
+
+
+class AllZero(Memory):
+    """Memory in which every word is 0."""
+
+    def get(self, address: int, width: int) -> int | None:
+        return super().get(address, width) or 0

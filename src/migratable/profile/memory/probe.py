@@ -80,6 +80,11 @@ class Probe:
         """Whether one description makes sense by itself."""
         return self._description(address) is not None
 
+    def _stub(self, address: int) -> bool:
+        """Zeros: hw/acpi/*-stub.c, linked where a feature is not built (aarch64 with UEFI)."""
+        data = self._memory.read(address, self._layout.subsections + 8)
+        return data is not None and not any(data)
+
     def _code(self, pointer: int | None) -> bool:
         if not pointer:
             return pointer == 0
@@ -89,6 +94,8 @@ class Probe:
     def _description(self, address: int) -> list[int] | None:
         """Descriptions that this one leads to, None when it makes no sense."""
         memory, layout = self._memory, self._layout
+        if self._stub(address):
+            return []
         name = memory.string(memory.word(address) or 0)
         flags = memory.read(address + 8, 4)
         versions = memory.unpack("ii", address + 12)
@@ -151,7 +158,8 @@ class Probe:
         if field["info"] and not memory.string(memory.word(field["info"]) or 0):
             return False
         if flags & _STRUCTS and field["vmsd"]:
-            if not memory.string(memory.word(field["vmsd"]) or 0):
+            named = memory.string(memory.word(field["vmsd"]) or 0)
+            if not named and not self._stub(field["vmsd"]):
                 return False
         elif not field["info"] and not flags & _STRUCTS:
             return False
