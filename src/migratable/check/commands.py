@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from migratable.check.problem import Problem, UnexaminedError
-from migratable.stream.model import Command
+from migratable.stream.model import Command, Section, Stream, flatten
 from migratable.stream.wire_format import CommandKind
 
 #: Bytes of payload (``mig_cmd_args``); those that are not here have several forms.
@@ -26,6 +26,18 @@ _LENGTH = {
 }
 _ADVISE_LENGTHS = {0, 16}
 _ERANGE = 34
+
+
+def by_place(stream: Stream) -> dict[int, list[Command]]:
+    """Commands by the number of sections before them."""
+    commands: dict[int, list[Command]] = {}
+    sections = 0
+    for element in flatten(stream.elements):
+        if isinstance(element, Section):
+            sections += 1
+        elif isinstance(element, Command):
+            commands.setdefault(sections, []).append(element)
+    return commands
 
 
 @dataclass(slots=True)

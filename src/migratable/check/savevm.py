@@ -16,7 +16,7 @@ from functools import partial
 from migratable.check import audit, command_line, devices, events, stderr
 from migratable.check import ram as ram_records
 from migratable.check.baseline import Baseline
-from migratable.check.commands import Commands
+from migratable.check.commands import Commands, by_place
 from migratable.check.findings import finding_of, finding_of_error
 from migratable.check.following import following_bytes
 from migratable.check.problem import EIO, MessageRef, Problem, RefusedError, UnexaminedError
@@ -30,7 +30,7 @@ from migratable.facts import targets
 from migratable.profile.model import Profile
 from migratable.profile.tables import Handler
 from migratable.stream.cursor import Cursor
-from migratable.stream.model import Command, Section, Span, Stream, flatten
+from migratable.stream.model import Command, Section, Span, Stream
 from migratable.stream.wire_format import SectionKind
 from migratable.verdict import Finding, Severity
 
@@ -197,7 +197,7 @@ class Replay:
     def qemu_loadvm_state_main(self, tracker: Tracker) -> bool:
         """Section after section; False when the footers of both sides do not agree."""
         ram = self._place_of_ram()
-        commands = self._commands()
+        commands = by_place(self.stream)
         foreign = audit.accelerator(self.baseline.profile)
         for reason in foreign:
             self._cannot(reason)
@@ -244,17 +244,6 @@ class Replay:
             said = (self.stderr, failed.stderr, self.findings[-1].stderr)
             self.stderr, instead = stderr.abort_after(*said, self.release)
             self.refusal = self.findings[-1] if instead else failed
-
-    def _commands(self) -> dict[int, list[Command]]:
-        """Commands by the number of sections before them."""
-        commands: dict[int, list[Command]] = {}
-        sections = 0
-        for element in flatten(self.stream.elements):
-            if isinstance(element, Section):
-                sections += 1
-            elif isinstance(element, Command):
-                commands.setdefault(sections, []).append(element)
-        return commands
 
     def loadvm_process_command(self, command: Command) -> None:
         """A command: its number and length, and whether it is in order."""

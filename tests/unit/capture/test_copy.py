@@ -34,12 +34,17 @@ def folder(tmp_path: Path) -> Path:
     return path
 
 
+def executed(process: subprocess.Popen[bytes]) -> None:
+    """Wait for the end of its exec: until then the kernel shows no command line."""
+    while not Path(f"/proc/{process.pid}/cmdline").read_bytes():
+        pass
+
+
 @pytest.fixture
 def process(program: Path) -> Iterator[subprocess.Popen[bytes]]:
     """It runs."""
     with subprocess.Popen([program, "60"], env={"PATH": os.environ["PATH"]}) as found:
-        while not Path(f"/proc/{found.pid}/cmdline").read_bytes():  # exec has begun, not ended
-            pass
+        executed(found)
         yield found
         found.kill()
 
@@ -68,6 +73,7 @@ def test_variables_that_say_where_its_parts_are(program: Path, folder: Path) -> 
     environment = {"QEMU_MODULE_DIR": str(modules), "SECRET": "x", "LC_ALL": "C"}
     with subprocess.Popen([program, "60"], env=environment) as process:
         try:
+            executed(process)
             (starter,) = started(process.pid, folder).command
         finally:
             process.kill()

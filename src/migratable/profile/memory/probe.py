@@ -81,7 +81,7 @@ class Probe:
         return self._description(address) is not None
 
     def _stub(self, address: int) -> bool:
-        """Zeros: hw/acpi/*-stub.c, where a feature is not built (aarch64 with UEFI)."""
+        """Zeros: hw/acpi/*-stub.c, linked where a feature is not built (aarch64 with UEFI)."""
         data = self._memory.read(address, self._layout.subsections + 8)
         return data is not None and not any(data)
 
