@@ -114,6 +114,7 @@ MACHINES = (
     "-machine pc-i440fx-5.1 -cpu qemu64,-kvmclock",
     "-machine pc-i440fx-5.1 -cpu base",
     "-machine pc-i440fx-4.2 -cpu kvm64,kvm=off",
+    "-machine pc-i440fx-2.1",
     "-machine pc-q35-4.2 -cpu core2duo",
     "-machine pc-q35-5.2,kernel_irqchip=split -device intel-iommu",
 )

@@ -66,6 +66,8 @@ def stream_with_kvmclock(data: bytes, machine: str) -> bytes:
         body=VmsdBody(name=KVMCLOCK, version=1, fields=(clock,), subsections=subsections),
     )
     section = full_section(KVMCLOCK, 0, 1, body, section_id=number, description=described)
+    # Machine types up to 2.3 send no footers (hw_compat_2_3).
+    section = replace(section, footer=all(one.footer for one in stream.sections))
     elements = list(stream.elements)
     names = [one.idstr if isinstance(one, Section) else "" for one in elements]
     elements.insert(_place(names, machine), section)

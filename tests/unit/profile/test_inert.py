@@ -36,7 +36,7 @@ NULL = "driver=null-co,size=1073741824,read-zeroes=on"
 RULES = {
     "-S -daemonize -pidfile /p -D /l -incoming defer -name a -sandbox on -vnc :1 -k de": "",
     "-mon chardev=c -qmp unix:/q,server -monitor stdio -gdb tcp::1 -s -spice port=1": "",
-    "-enable-kvm -accel kvm": "",
+    "-enable-kvm -accel kvm": "-enable-kvm",  # which QEMU refuses
     "-accel kvm -accel tcg,split-wx=off": "-accel tcg,split-wx=off",
     "-machine q35,accel=tcg -accel tcg": "-machine q35,accel=tcg -accel tcg",
     "-object secret,id=s,data=x -object tls-creds-x509,id=t,dir=/e -object filter-dump,id=f": "",

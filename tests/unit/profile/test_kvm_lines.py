@@ -159,6 +159,13 @@ def test_microvm_has_no_clock_of_its_own_under_kvm() -> None:
     assert "microvm" in quiet("qemu-system-x86_64 -M microvm")
 
 
+def test_both_ways_to_name_an_accelerator_are_left_for_qemu_to_refuse() -> None:
+    made = quiet("qemu-system-x86_64 -accel tcg,thread=multi -enable-kvm")
+    assert "-enable-kvm" in made
+    assert "tcg,thread=multi" in made
+    assert "-enable-kvm" not in quiet("qemu-system-x86_64 -enable-kvm")
+
+
 def test_no_file_or_socket_of_the_host_is_named_to_kvm() -> None:
     text = "-accel kvm,device=/etc/shadow,rapl=on,rapl-helper-socket=/run/x,kernel-irqchip=split"
     line = parse(f"qemu-system-x86_64 {text}")

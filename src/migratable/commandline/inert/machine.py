@@ -76,8 +76,8 @@ _OF_THE_HOST = ("device", "rapl", "rapl-helper-socket")
 
 
 def accelerator_option(work: Work, option: Option) -> list[Option]:
-    """``-enable-kvm``, which stays under KVM."""
-    return [option] if work.accel == "kvm" else []
+    """``-enable-kvm``, which stays under KVM, and beside ``-accel``: both at once QEMU refuses."""
+    return [option] if work.accel == "kvm" or any(True for _ in work.line.all("accel")) else []
 
 
 FOREIGN = frozenset({"hvf", "whpx", "nvmm", "mshv"})
