@@ -62,6 +62,24 @@ class Case:
 Q35, PC = "-M pc-q35-5.2 -m 64", "-M pc-i440fx-5.2 -m 64"
 PSERIES = "-M pseries-5.2 -m 256"
 CASES = {
+    "no-hpet": Case(
+        source=("7.2", "-M pc-q35-7.2 -m 64 -no-hpet"),
+        destination=("10.0", "-M pc-q35-7.2 -m 64 -no-hpet"),
+        rule="destination-start",
+        fix="pc-q35-7.2,hpet=off",
+    ),
+    "no-acpi": Case(
+        source=("7.2", "-M pc-i440fx-7.2 -m 64 -no-acpi"),
+        destination=("10.0", "-M pc-i440fx-7.2 -m 64 -no-acpi"),
+        rule="destination-start",
+        fix="pc-i440fx-7.2,acpi=off",
+    ),
+    "soundhw": Case(
+        source=("5.2", "-M pc-i440fx-5.2 -m 64 -soundhw ac97"),
+        destination=("10.0", "-M pc-i440fx-5.2 -m 64 -soundhw ac97"),
+        rule="destination-start",
+        fix="-audio driver=none,model=ac97",
+    ),
     "cpu": Case(
         source=("5.2", f"{PSERIES} -cpu POWER9"),
         destination=("10.0", f"{PSERIES} -cpu POWER9"),

@@ -7,40 +7,44 @@ from collections.abc import Sequence
 
 _SHOWN = 20
 
-# Options that releases dropped, with what stands for them now (docs/about/removed-features.rst).
+#: Options that releases dropped and what does the same now (docs/about/removed-features.rst);
+#: ``{}`` is the option's own value.
+INSTEAD = {
+    "no-hpet": ("machine", "hpet=off"),
+    "no-acpi": ("machine", "acpi=off"),
+    "no-kvm": ("accel", "tcg"),
+    "no-kvm-irqchip": ("machine", "kernel_irqchip=off"),
+    "no-kvm-pit-reinjection": ("global", "kvm-pit.lost_tick_policy=discard"),
+    "tdf": ("rtc", "driftfix=slew"),
+    "localtime": ("rtc", "base=localtime"),
+    "startdate": ("rtc", "base={}"),
+    "singlestep": ("accel", "tcg,one-insn-per-tb=on"),
+    "watchdog": ("device", "{}"),
+    "soundhw": ("audio", "driver=none,model={}"),
+    "chroot": ("run-with", "chroot={}"),
+    "runas": ("run-with", "user={}"),
+    "tb-size": ("accel", "tcg,tb-size={}"),
+    "sdl": ("display", "sdl"),
+    "curses": ("display", "curses"),
+}
+# The others, where it takes more than that.
 _GONE = {
-    "no-hpet": "write -machine hpet=off",
-    "no-acpi": "write -machine acpi=off",
     "realtime": "write -overcommit mem-lock=on (or off) for -realtime mlock",
     "enable-fips": "leave it out; the crypto library follows the host by itself",
-    "soundhw": "write -device for the card with -audiodev (or -audio driver=…,model=…)",
     "balloon": "write -device virtio-balloon",
-    "no-kvm": "write -accel tcg",
-    "no-kvm-irqchip": "write -machine kernel_irqchip=off",
-    "no-kvm-pit-reinjection": "write -global kvm-pit.lost_tick_policy=discard",
-    "tdf": "write -global mc146818rtc.lost_tick_policy=slew or -rtc driftfix=slew",
-    "chroot": "write -run-with chroot=DIR",
-    "runas": "write -run-with user=USER",
     "async-teardown": "write -run-with async-teardown=on",
-    "singlestep": "write -accel tcg,one-insn-per-tb=on",
-    "watchdog": "write -device with the watchdog's model",
     "smb": "write -netdev user,smb=DIR",
     "run-with": "write its parts as -runas USER and -chroot DIR for this release",
-    "localtime": "write -rtc base=localtime",
-    "startdate": "write -rtc base=DATE",
     "audio": "write -audiodev with -device for the card",
     "action": "write -no-reboot, -no-shutdown or -watchdog-action for its parts",
     "show-cursor": "write -display …,show-cursor=on",
     "drive-mirror": "leave it out",
     "writeconfig": "leave it out",
-    "tb-size": "write -accel tcg,tb-size=N",
     "audio-help": "leave it out",
     "portrait": "leave it out",
     "sandbox": "leave it out; this program was built without seccomp",
     "spice": "take a program that was built with SPICE, or leave it out",
     "id": "leave it out; only Proxmox's own program knows it",
-    "sdl": "write -display sdl",
-    "curses": "write -display curses",
 }
 
 _KVM = "look at the destination's processor, kernel (modprobe kvm) and the rights on /dev/kvm"
@@ -158,7 +162,7 @@ def remedy(lines: Sequence[str]) -> str:
     for line in lines:
         gone = re.search(r"(?:^|\s)--?([\w-]+): invalid option", line)
         if gone:
-            instead = _GONE.get(gone[1])
+            instead = _instead(gone[1])
             return f"This release does not have the option -{gone[1]} (any more, or yet): " + (
                 f"{instead}." if instead else "take it out, or use a release that has it."
             )
@@ -166,3 +170,21 @@ def remedy(lines: Sequence[str]) -> str:
             if re.search(pattern, line):
                 return text
     return _GENERAL if lines else ""
+
+
+def _instead(name: str) -> str:
+    if name not in INSTEAD:
+        return _GONE.get(name, "")
+    option, value = INSTEAD[name]
+    if name == "soundhw":
+        return "write -audio driver=…,model=MODEL, or -device for the card with -audiodev"
+    return f"write -{option} {value.format(_VALUES.get(name, 'VALUE'))}"
+
+
+_VALUES = {
+    "startdate": "DATE",
+    "watchdog": "MODEL",
+    "chroot": "DIR",
+    "runas": "USER",
+    "tb-size": "N",
+}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from migratable.commandline import CommandLine, parse
-from migratable.hints import line_edits, memory
+from migratable.hints import line_edits, memory, removed_options
 from migratable.hints.remedies import capability_higher, destination_start
 from migratable.hints.start_error import said
+from migratable.qemu.start_errors import INSTEAD
 from migratable.verdict import Finding, Severity
 from tests.unit.stream import tiny
 
@@ -135,3 +136,29 @@ def test_slots() -> None:
     modules = "-m 1G,slots=4,maxmem=4G -device pc-dimm,memdev=pc.ram -device nvdimm,memdev=other"
     without = memory.without_slots(line(modules), stream)
     assert words(without) == "-m 1G -device pc-dimm,memdev=pc.ram"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("-M pc-q35-7.2,usb=on -no-hpet -m 1G", "-M pc-q35-7.2,usb=on,hpet=off -m 1G"),
+        ("-no-acpi -m 1G", "-machine acpi=off -m 1G"),
+        ("-m 1G -soundhw ac97 -device a", "-m 1G -audio driver=none,model=ac97 -device a"),
+        ("-rtc clock=vm -localtime", "-rtc clock=vm,base=localtime"),
+        ("-localtime -m 1G", "-rtc base=localtime -m 1G"),
+        ("-chroot /a -m 1G", "-run-with chroot=/a -m 1G"),
+        ("-run-with user=b -chroot /a", "-run-with user=b,chroot=/a"),
+        ("-no-kvm-pit-reinjection", "-global kvm-pit.lost_tick_policy=discard"),
+    ],
+)
+def test_what_stands_for_a_removed_option(old: str, new: str) -> None:
+    found = line(old)
+    option = next(one for one in found.options if one.name in INSTEAD)
+    (candidate,) = removed_options.candidates(option)
+    assert candidate.edit is not None
+    assert words(candidate.edit(found)) == new
+
+
+@pytest.mark.parametrize("text", ["-soundhw ac97,hda", "-enable-fips"])
+def test_a_removed_option_that_no_other_stands_for(text: str) -> None:
+    assert not list(removed_options.candidates(line(text).options[0]))

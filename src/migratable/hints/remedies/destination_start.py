@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from migratable.commandline import CommandLine, Option
 from migratable.commandline.line import global_of
-from migratable.hints import cpus, devices, line_edits, machine_options, memory
+from migratable.hints import cpus, devices, line_edits, machine_options, memory, removed_options
 from migratable.hints.candidate import Candidate, Situation
 from migratable.hints.start_error import said
 from migratable.verdict import Finding, Side
@@ -39,6 +39,7 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
         return
     for option in echoed:
         if message == "invalid option":
+            yield from removed_options.candidates(option)
             yield line_edits.removed(option, f"-{option.name} {option.value or ''}".rstrip())
         if (option.value or "").startswith("{"):
             yield Candidate(action="-device as driver,key=value, not JSON", edit=without_json)

@@ -1,0 +1,42 @@
+"""Options that a release dropped, written as it wants them now: the machine stays as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migratable.commandline import CommandLine, Option
+from migratable.commandline.option import IMPLIED_KEY
+from migratable.hints import line_edits
+from migratable.hints.candidate import Candidate
+from migratable.qemu.start_errors import INSTEAD
+
+_ONE = frozenset({"rtc", "run-with", "accel"})
+"""Options of which QEMU makes one; ``machine`` has an edit of its own."""
+_SILENT = ", with the host's own driver in the place of none"
+
+
+def candidates(option: Option) -> Iterator[Candidate]:
+    """The known replacement; nothing where there is none."""
+    found = INSTEAD.get(option.name)
+    if found is None:
+        return
+    name, form = found
+    text = form.format(option.value or "")
+    if option.name == "soundhw" and "," in (option.value or ""):
+        return  # -audio takes one card (hw/audio/soundhw.c: select_soundhw)
+
+    def edit(line: CommandLine) -> CommandLine:
+        if name == "machine":
+            key, _, value = text.partition("=")
+            return line.replace(option).with_machine(key, value)
+        if name in _ONE and any(True for _ in line.all(name)):
+            line = line.replace(option)
+            for member in text.split(","):
+                key, _, value = member.rpartition("=")
+                line = line_edits.with_member(line, name, key or IMPLIED_KEY[name], value)
+            return line
+        return line.replace(option, Option(name=name, value=text))
+
+    old = f"-{option.name} {option.value or ''}".rstrip()
+    more = _SILENT if option.name == "soundhw" else ""
+    yield Candidate(action=f"-{name} {text} for {old}{more}", edit=edit, sole=True)
