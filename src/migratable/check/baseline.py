@@ -134,14 +134,6 @@ class Baseline:
         """Handlers by idstr."""
         return self._by_name
 
-    def times(self, idstr: str, instance_id: int) -> int:
-        """How many handlers have this name and instance id (slirp's are all number 0)."""
-        instance_id &= 0xFFFFFFFF
-        return sum(
-            instance_id in {handler.instance_id & 0xFFFFFFFF, handler.alias_id & 0xFFFFFFFF}
-            for handler in self._by_name.get(idstr, ())
-        )
-
     @property
     def stream(self) -> Stream | None:
         """The destination's own stream, None when it refuses to write one."""

@@ -201,15 +201,17 @@ class Replay:
         foreign = audit.accelerator(self.baseline.profile)
         for reason in foreign:
             self._cannot(reason)
-        seen: Counter[tuple[str, int]] = Counter()
+        seen: Counter[str] = Counter()
         for number, section in enumerate(self._sections):
             for command in commands.get(number, ()):
                 self.loadvm_process_command(command)
-            if section.kind in _WHOLE:
-                key = (section.idstr, section.instance_id)
-                seen[key] += 1
-                # Devices are loaded into what was just started, once for each section of its own.
-                if seen[key] > self.baseline.times(*key) > 0:
+            if (
+                section.kind in _WHOLE
+                and self.baseline.find_se(section.idstr, section.instance_id) is not None
+            ):
+                seen[section.idstr] += 1
+                # A handler loads into what was just started, once.
+                if seen[section.idstr] > len(self.baseline.names.get(section.idstr, ())) > 0:
                     self._cannot(f"{section.idstr}: its section comes too often")
             if number == ram:  # behind what is set up early (virtio-mem)
                 self.ram_block_list()

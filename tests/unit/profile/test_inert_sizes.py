@@ -169,6 +169,8 @@ def test_start_that_fails_for_an_assumed_size_is_unknown() -> None:
         ("vhost-user-vsock-pci", True),
         ("vhost-user-blk-pci,chardev=none", True),
         ("vhost-user-blk-pci,chardev=c", False),
+        ("vhost-user-fs-pci,chardev=c", True),
+        ("vhost-user-fs-pci,chardev=c,tag=home", False),
         ("vhost-vsock-pci", True),
         ("vhost-vsock-pci,guest-cid=3", False),
         ("vfio-pci", True),

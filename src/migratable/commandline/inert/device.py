@@ -92,6 +92,7 @@ def _queue_size(work: Work, option: Option, fields: Fields, name: str) -> Fields
 
 _BACKENDS = (
     (re.compile(r"vhost-user-.*|ivshmem-doorbell"), ("chardev",)),
+    (re.compile(r"vhost-user-fs.*"), ("tag",)),
     (re.compile(r"vhost-vsock.*"), ("guest-cid",)),
     (re.compile(r"vhost-scsi.*"), ("wwpn",)),
     (re.compile(r"vhost-vdpa.*"), ("vhostdev",)),
@@ -101,17 +102,15 @@ _BACKENDS = (
 )
 """Members of which a device needs one; without it, it fails before it opens anything.
 
-Source: ``vhost_user_*_realize``, ``vhost_vsock_device_realize``, ``vhost_scsi_realize``,
-``virtio_input_host_realize``, ``scsi_generic_realize``, ``vfio_realize``; 5.2 to 10.0.
+Source: ``vhost_user_*_realize``, ``vuf_device_realize``, ``vhost_vsock_device_realize``,
+``vhost_scsi_realize``, ``virtio_input_host_realize``, ``scsi_generic_realize``, ``vfio_realize``;
+5.2 to 10.0.
 """
 
 
 def _names_no_backend(work: Work, fields: Fields, driver: str) -> bool:
     """Does the device lack the backend that it needs, or name a character device of no line?"""
-    needed = next((members for kind, members in _BACKENDS if kind.fullmatch(driver)), None)
-    if needed is None:
-        return False
-    given = [value for member in needed if (value := fields.get(member)) is not None]
+    wanted = [members for kind, members in _BACKENDS if kind.fullmatch(driver)]
     # Defaults and parts of a property may come from elsewhere on the line.
     elsewhere = any(f"{driver}." in (one.value or "") for one in work.line.all("global"))
     identity = fields.get("id")
@@ -120,12 +119,12 @@ def _names_no_backend(work: Work, fields: Fields, driver: str) -> bool:
         elsewhere |= any((one.value or "").startswith(prefix) for one in work.line.all("set"))
     if elsewhere:
         return False
-    if not given:
+    if any(all(fields.get(member) is None for member in members) for members in wanted):
         return True
-    if needed != ("chardev",):
+    if ("chardev",) not in wanted:
         return False
     known = {one.fields.get("id") for one in work.line.all("chardev")}
-    return given[0] not in known
+    return fields.get("chardev") not in known
 
 
 def _removed(work: Work, option: Option, fields: Fields, driver: str, name: str) -> list[Option]:
