@@ -197,6 +197,10 @@ def _hint(hint: Hint, commands: set[str]) -> Iterator[Any]:
     goes_on = (
         "the guest must restart" if hint.needs_guest_restart else "the guest goes on unchanged"
     )
+    if hint.changes:  # then it is not unchanged
+        goes_on = (
+            f"the guest must restart; {hint.changes}" if hint.needs_guest_restart else hint.changes
+        )
     again = ", the same command" if hint.command in commands else ""
     yield _labelled(label, f"{hint.action}   ({where}, {goes_on}{again})")
     if hint.command and not again:
