@@ -1,4 +1,4 @@
-"""``migratable profile``: describe a destination once, check against it for ever."""
+"""``migratable profile``: describe a destination once, check guests against it."""
 
 from __future__ import annotations
 

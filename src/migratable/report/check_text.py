@@ -18,7 +18,7 @@ _STYLE = {Outcome.LOADS: "bold green", Outcome.REFUSED: "bold red", Outcome.UNKN
 _SAYS = {
     Outcome.LOADS: "the destination will load this guest",
     Outcome.REFUSED: "the destination will not load this guest",
-    Outcome.UNKNOWN: "cannot be told",
+    Outcome.UNKNOWN: "no prediction possible",
 }
 _SEVERITY = {
     Severity.REFUSES: "bold red",
@@ -194,10 +194,8 @@ def _hint(hint: Hint, commands: set[str]) -> Iterator[Any]:
     tried = {None: "not tried", Basis.PREDICTED: "checked", Basis.REHEARSED: "rehearsed"}
     label = f"Fix ({tried[hint.verified]})"
     where = f"{hint.side} only" if str(hint.side) == "destination" else f"on the {hint.side}"
-    goes_on = (
-        "the guest must restart" if hint.needs_guest_restart else "the guest goes on unchanged"
-    )
-    if hint.changes:  # then it is not unchanged
+    goes_on = "the guest must restart" if hint.needs_guest_restart else "no guest restart needed"
+    if hint.changes:
         goes_on = (
             f"the guest must restart; {hint.changes}" if hint.needs_guest_restart else hint.changes
         )

@@ -13,7 +13,7 @@ from migratable.explain.story import Explanation, Report, Status
 _STATUS = {
     Status.EXPLAINED: ("FAILED", "bold red"),
     Status.WARNING: ("WARNING ONLY", "bold yellow"),
-    Status.SYMPTOM: ("FAILED, CAUSE ELSEWHERE", "bold yellow"),
+    Status.SYMPTOM: ("FAILED, CAUSE IN ANOTHER LOG", "bold yellow"),
     Status.UNKNOWN: ("FAILED, CAUSE UNKNOWN", "bold magenta"),
 }
 SIDES = {

@@ -164,7 +164,7 @@ def _sections(a: Section, b: Section, *, values: bool) -> Iterator[Difference]:
                 kind=Kind.VALUE,
                 a=f"{len(a.body)} bytes",
                 b=f"{len(b.body)} bytes",
-                note=f"fields cannot be told: {error.reason}",
+                note=f"fields could not be decoded: {error.reason}",
                 **at,
             )
         return

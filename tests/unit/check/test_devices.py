@@ -109,7 +109,7 @@ def test_e1000e_subsystem() -> None:
     assert loaded(body("e1000e", same, own=same)) == []
     assert loaded(body("e1000e", same)) == []  # the destination's own is not known
     (found,) = loaded(body("e1000e", {**same, "subsys": 4}, own=same))
-    assert found.summary == "subsys is 0x4 in the stream and 0x0 here"
+    assert found.summary == "subsys is 0x4 in the stream and 0x0 on the destination"
     assert found.rule == "field-equal"
     assert found.errno == 1
 

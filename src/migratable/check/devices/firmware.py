@@ -44,7 +44,7 @@ def tables(event: BodyLoaded) -> Iterator[Problem]:
             file, line = _PLACES.get(event.release, _LAST_PLACE)
             yield Problem(
                 rule="ram-block-size",
-                summary=f"{name} would have {wanted:#x} bytes, here it has at most {here[1]:#x}",
+                summary=f"{name} would have {wanted:#x} bytes; the destination allows {here[1]:#x}",
                 explanation="The program aborts (qemu_ram_resize).",
                 words=(
                     (

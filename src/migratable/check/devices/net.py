@@ -34,7 +34,7 @@ def e1000e(event: BodyLoaded) -> Iterator[Problem]:
         yield Problem(
             rule="field-equal",
             summary="; ".join(
-                f"{name} is {sent:#x} in the stream and {here:#x} here"
+                f"{name} is {sent:#x} in the stream and {here:#x} on the destination"
                 for name, (sent, here) in differing.items()
             ),
             words=(("e1000e-subsystem", {}),),

@@ -30,7 +30,7 @@ def sanity(event: BodyLoaded) -> Iterator[Problem]:
         stream, local = form.format(sent), form.format(here)
         yield Problem(
             rule="field-equal",
-            summary=f"virtio-mem's {name} is {stream} in the stream and {local} here",
+            summary=f"virtio-mem's {name} is {stream} in the stream and {local} on the destination",
             words=((message, {"property": name, "stream": stream, "local": local}),),
             field=field,
         )

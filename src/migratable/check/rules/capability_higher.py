@@ -18,7 +18,7 @@ Start the destination with the capability at the source's level:
 
 ## Source
 
-`hw/ppc/spapr_caps.c: spapr_caps_post_migration`; modelled in {doc}`/reference/pseries`.
+`hw/ppc/spapr_caps.c: spapr_caps_post_migration`; also in the model behind `migratable caps`.
 """
 
 from __future__ import annotations

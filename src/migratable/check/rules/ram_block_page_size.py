@@ -36,7 +36,7 @@ def check(event: RamBlockRead) -> Iterator[Problem]:
         yield Problem(
             rule=RULE.id,
             summary=f"RAM block {event.block.id!r} has pages of {sent} bytes on the source, "
-            f"{local} here",
+            f"{local} on the destination",
             words=(
                 ("ram-block-page-size", {"block": event.block.id, "local": local, "stream": sent}),
             ),

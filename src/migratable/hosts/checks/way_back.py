@@ -48,7 +48,7 @@ def check(pair: Pair) -> Iterator[Finding]:
         )
     elif verdict["verdict"] == "unknown":
         why = "; ".join(verdict["unchecked"][:2])
-        yield found(ID, Severity.WARNS, f"the way back cannot be told: {why}")
+        yield found(ID, Severity.WARNS, f"no prediction possible for the way back: {why}")
 
 
 CHECK = HostCheck(id=ID, severity=Severity.ENDANGERS, check=check)
