@@ -407,3 +407,36 @@ def test_msix_tables_are_as_long_as_the_destination_says(entries: int, taken: in
     field = VmField(name="msix", info="msix state", flags=int(Flag.SINGLE))
     tables = LoaderTables(handlers=(HANDLER,), vmsds=(vmsd(field),), pci={"dev": masks})
     assert 200 - Load(bytes(200), tables=tables).left == taken
+
+
+# what surviving mutants showed to be unheld
+
+
+def test_a_stream_that_ends_in_an_element_is_an_error_of_the_field() -> None:
+    """In the second element of an array whose type has a reader of its own."""
+    field = VmField(name="b", info="buffer", size=4, num=2, flags=int(Flag.ARRAY))
+    with pytest.raises(RefusedError) as caught:
+        Load(bytes(6), vmsd(field))
+    assert caught.value.problem.rule == "stream-broken"
+    assert ("field-error", {"vmsd": "dev", "field": "b"}) in caught.value.printed
+
+
+def test_an_unknown_type_is_not_followed() -> None:
+    with pytest.raises(UnexaminedError, match="unknown type 'whatever'"):
+        Load(bytes(8), vmsd(number(info="whatever")))
+
+
+@pytest.mark.parametrize(("info", "size", "width"), [("bool", 4, 4), ("uint16", 4, 2)])
+def test_a_bool_is_kept_as_wide_as_the_table_says(info: str, size: int, width: int) -> None:
+    field = VmField(name="n", info=info, size=size, offset=8, flags=int(Flag.SINGLE))
+    done = Load(b"\x01\x01", vmsd(field))
+    assert done.memory.get(AT + 8, width) in {1, 0x101}
+    assert done.memory.get(AT + 8, 6 - width) is None
+
+
+def test_a_baseline_states_sizes() -> None:
+    loader = Load(bytes(4), vmsd(number()), kind=BaselineLoader).loader
+    loader.stated = 12
+    assert loader.local_size(LoadedState(index=0, vmsd=vmsd(), opaque=0, version=1), number()) == 12
+    loader.stating(LoadedState(index=0, vmsd=vmsd(), opaque=0, version=1), number())
+    assert loader.sizes == {(0, "n"): 12}

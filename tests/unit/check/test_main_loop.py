@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from migratable.check import stderr
 from migratable.check.baseline import Baseline
 from migratable.check.guide import Guide
 from migratable.check.problem import RefusedError
-from migratable.check.qemu_file import QemuFile
+from migratable.check.qemu_file import QemuFile, whole
 from migratable.check.savevm import Replay
 from migratable.check.state import Memory
 from migratable.check.vmstate import VMStateLoader
@@ -110,3 +113,41 @@ class AllZero(Memory):
 
     def get(self, address: int, width: int) -> int | None:
         return super().get(address, width) or 0
+
+
+def test_a_section_of_a_later_kind_is_on_the_wire_without_its_name() -> None:
+    whole_section = section("cpu")
+    assert whole(whole_section) == b"\x04\0\0\0\x05\x03cpu" + bytes(4) + b"\0\0\0\x04"
+    part = replace(whole_section, kind=SectionKind.PART, body=b"xyz", footer=True)
+    assert whole(part) == b"\x02\0\0\0\x05xyz\x7e\0\0\0\x05"
+
+
+@pytest.mark.parametrize(
+    ("release", "info", "linked"),
+    [
+        ((10, 2), "tmp", True),
+        ((11, 0), "tmp", False),
+        ((11, 0), "nullptr", False),
+        ((11, 0), "int32 equal", False),
+        ((11, 0), "int32 le", False),
+        ((11, 0), "buffer", True),
+    ],
+)
+def test_links_around_elements(release: tuple[int, int], info: str, linked: bool) -> None:
+    assert stderr.links_element(release, info) is linked
+
+
+def test_a_device_that_cannot_migrate_is_found_before_the_stream() -> None:
+    blocked = Vmsd(name="nvme", version=1, minimum=1, unmigratable=True)
+    handler = Handler(idstr="nvme", instance_id=0, alias_id=-1, version=1, vmsd=0, opaque=0)
+    baseline = Baseline(profile(), LoaderTables(handlers=(handler,), vmsds=(blocked,)))
+    replay = Replay(make_stream("pc-q35-10.0", []), baseline).qemu_loadvm_state()
+    assert [finding.rule for finding in replay.findings] == ["not-migratable"]
+
+
+def test_what_could_not_be_followed_is_kept() -> None:
+    baseline = Baseline(profile(), LoaderTables(handlers=(SLIRP,), vmsds=()))
+    slirp = replace(section(), body=b"\x2a", footer=True)
+    replay = Replay(make_stream("pc-q35-10.0", [slirp]), baseline).qemu_loadvm_state()
+    assert replay.unexamined == replay.undecided
+    assert any("forwarded connections" in reason for reason in replay.unexamined)
