@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from migratable.check import way_back
+from migratable.check import check, way_back
 from migratable.check.baseline import Baseline
 from migratable.check.way_back import more_than
+from migratable.stream.model import Section
+from migratable.verdict import Outcome, Severity
 from tests import recorded
 
 
@@ -51,3 +55,17 @@ def test_many_names() -> None:
     names = list(dict.fromkeys(one.idstr for one in handlers))
     assert len(names) > 5
     assert way_back.names(handlers) == f"{', '.join(names[:4])} and {len(names) - 4} more"
+
+
+def test_a_destination_that_loads_with_more_warns() -> None:
+    """A q35 of 10.0 with a device taken out of its own stream."""
+    stream = recorded.source("q35-10.0")
+    less = [
+        one for one in stream.elements if not (isinstance(one, Section) and one.idstr == "hpet")
+    ]
+    verdict = check(replace(stream, elements=tuple(less)), recorded.profile("q35-10.0"))
+    assert verdict.outcome is Outcome.LOADS
+    (found,) = [one for one in verdict.findings if one.rule == "no-way-back"]
+    assert found.severity is Severity.WARNS
+    assert found.summary == ("no way back: the destination has hpet, which the stream lacks")
+    assert found.stderr == ()
