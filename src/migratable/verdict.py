@@ -58,13 +58,17 @@ class Side(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hint:
-    """A remedy. ``verified`` says by what it was tried, None when it was not."""
+    """A remedy. ``verified`` says by what it was tried, None when it was not.
+
+    :ivar changes: how the machine is then another one than the guest's, empty when it is not.
+    """
 
     action: str
     command: str | None = None
     side: Side = Side.DESTINATION
     needs_guest_restart: bool = False
     verified: Basis | None = None
+    changes: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The hint as the JSON contract has it."""
@@ -74,6 +78,7 @@ class Hint:
             "side": str(self.side),
             "needs_guest_restart": self.needs_guest_restart,
             "verified": None if self.verified is None else str(self.verified),
+            **({"changes": self.changes} if self.changes else {}),
         }
 
 

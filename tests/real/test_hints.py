@@ -254,3 +254,18 @@ def test_check_shows_them(lab: Lab, tmp_path: Path) -> None:
     assert (
         "Fix" not in CliRunner().invoke(check_command, [*source, "--no-hints", "--", *line]).stdout
     )
+
+
+def test_a_remedy_that_brings_a_device_says_so(lab: Lab, tmp_path: Path) -> None:
+    """The destination gets an HPET; what it then sends the source's program refuses."""
+    there = "-M pc-q35-7.2,hpet=off -m 64"
+    (tmp_path / "guest.mig").write_bytes(write(saved(lab, "7.2", there)))
+    line = arguments(lab, "10.0", "-M pc-q35-7.2,pit=off -m 64")
+    source = [str(tmp_path / "guest.mig"), "--no-project", "--hint-seconds", "30"]
+    text = " ".join(CliRunner().invoke(check_command, [*source, "--", *line]).stdout.split())
+    assert "the destination then has hpet, which the stream lacks: there is no way back" in text
+    assert "unchanged" not in text
+    back = rehearse(saved(lab, "10.0", "-M pc-q35-7.2 -m 64"), arguments(lab, "7.2", there))
+    assert back.outcome is Outcome.REFUSED
+    assert back.first_refusal is not None
+    assert back.first_refusal.device == "hpet"

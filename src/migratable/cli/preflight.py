@@ -124,9 +124,9 @@ def command(
 ) -> None:
     r"""Can this guest move to that host, and come home again? One command over both hosts.
 
-    The guest is found and captured (a pause of milliseconds), the destination says what command
-    line it would start, loads the guest's device state into its own QEMU, inert, and what comes of
-    it is put to the guest's own host again. Both hosts are compared: disks, networks, CPU, memory.
+    The guest is found and captured (a pause of milliseconds). The destination names the command
+    line that it would start, and its own QEMU, inert, loads the guest's device state; the guest's
+    own host tries the way back. Both hosts are compared: disks, networks, CPU, memory.
 
     A GUEST is libvirt:NAME, qmp:SOCKET or ssh://HOST/NAME; a HOST (ssh://HOST, or HOST) means all
     of its guests. Hosts need Python 3.9 and nothing else; nothing is left on them.

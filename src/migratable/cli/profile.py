@@ -57,8 +57,9 @@ def command(
     r"""Describe a destination: start its QEMU command line paused and inert, and ask it everything.
 
     Disks, networks, sockets and displays of the command line are replaced by stand-ins that leave
-    the guest-visible machine unchanged; nothing of the host is opened or listened on. What was
-    replaced, and what so cannot be examined, is said.
+    the guest-visible machine unchanged; nothing of the host is opened or listened on, but
+    /dev/kvm where the command line asks for KVM. Replacements, and questions that they leave open,
+    are listed.
 
     \b
     migratable profile --save host7 -- qemu-system-x86_64 -machine pc-q35-7.2 -m 4G …

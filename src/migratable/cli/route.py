@@ -50,9 +50,9 @@ def command(
 ) -> None:
     r"""Find the shortest chain of hosts by which SOURCE gets to a destination.
 
-    Each hop is checked with what the VM looks like after the hop before: the host's own program
-    loads it and saves it again where that program is on this machine; else that is predicted, and
-    what was assumed is said. Exit status 0: there is a way; 1: none; 3: it is not known.
+    Each hop is checked with the VM's state after the hop before: the host's own program loads it
+    and saves it again where that program is on this machine; else that state is predicted, and the
+    assumptions are listed. Exit status 0: there is a way; 1: none; 3: it is not known.
 
     \b
     migratable route guest.mig --to host11 --via host7,host9

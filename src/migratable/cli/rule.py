@@ -31,7 +31,7 @@ def pages() -> dict[str, Page]:
 @click.command("rule")
 @click.argument("rule_id", metavar="[ID]", required=False, shell_complete=_complete.rules)
 def command(rule_id: str | None) -> None:
-    """Show what a rule checks, why QEMU refuses, and how to fix it; without ID list all rules."""
+    """Show a rule's page: its check, QEMU's reason, the fix; without ID list all rules."""
     if rule_id is None:
         _list()
         return
@@ -60,7 +60,7 @@ def _list() -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column("rule", style="bold", no_wrap=True)
     table.add_column("severity", no_wrap=True)
-    table.add_column("what it says")
+    table.add_column("meaning")
     for name, rule in sorted(pages().items()):
         text = rule.page.strip()
         table.add_row(name, rule.severity, text.splitlines()[0] if text else "")

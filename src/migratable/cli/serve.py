@@ -77,8 +77,8 @@ def command(
     r"""Answer over HTTP: POST a stream to /check?to=PROFILE, get the verdict as JSON.
 
     The destinations are this machine's stored and bundled profiles. It listens on loopback only,
-    unless told otherwise; then clients must show a token. / is a page of what was asked, or of
-    the fleet; /openapi.json describes everything.
+    unless told otherwise; then clients must show a token. / is a page of the
+    pairs that were asked, or of the fleet; /openapi.json describes everything.
     SIGTERM stops it when the requests under way are answered.
 
     \b

@@ -70,6 +70,7 @@ class Cause:
     :ivar vms: VMs of :attr:`pairs`.
     :ivar hosts: hosts of :attr:`pairs`.
     :ivar answers: indices of the answers that it is in.
+    :ivar tried: was the remedy tried, on one of the pairs at least?
     """
 
     key: Key
@@ -79,6 +80,7 @@ class Cause:
     vms: int
     hosts: int
     answers: tuple[int, ...]
+    tried: bool = False
 
     @property
     def hint(self) -> Hint | None:
@@ -100,6 +102,7 @@ class Cause:
             "vms": self.vms,
             "hosts": self.hosts,
             "answers": list(self.answers),
+            "tried": self.tried,
         }
 
 
@@ -119,13 +122,19 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranking:
-    """All causes, the one whose removal mends most first; and in which order to remove them."""
+    """All causes, the one whose removal mends most first; and in which order to remove them.
+
+    :ivar tried_plan: the same of the causes with a remedy that was tried.
+    :ivar unmended: refused pairs that do not load with all of those: they have no tried remedy.
+    """
 
     causes: tuple[Cause, ...]
     plan: tuple[Step, ...]
     refused: int
     loading: int
     unnamed: int = 0
+    tried_plan: tuple[Step, ...] = ()
+    unmended: int = 0
     by_key: Mapping[Key, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -135,10 +144,9 @@ class Ranking:
             "loading_pairs": self.loading,
             "without_a_named_cause": self.unnamed,
             "ranked": [cause.to_json() for cause in self.causes],
-            "plan": [
-                {"cause": step.cause, "more_pairs_load": step.more, "pairs_that_load": step.loads}
-                for step in self.plan
-            ],
+            "plan": _steps(self.plan),
+            "tried_plan": _steps(self.tried_plan),
+            "without_a_tried_remedy": self.unmended,
         }
 
     def of(self, verdict: Verdict | None) -> Iterator[int]:
@@ -147,6 +155,13 @@ class Ranking:
             for key in refusing(verdict):
                 if key in self.by_key:
                     yield self.by_key[key]
+
+
+def _steps(plan: Iterable[Step]) -> list[dict[str, int]]:
+    return [
+        {"cause": one.cause, "more_pairs_load": one.more, "pairs_that_load": one.loads}
+        for one in plan
+    ]
 
 
 def rank(matrix: Matrix) -> Ranking:
@@ -160,6 +175,8 @@ def rank(matrix: Matrix) -> Ranking:
         sets[at] = frozenset(found)
         for key, finding in found.items():
             examples.setdefault(key, finding)
+            if _tried(finding) and not _tried(examples[key]):
+                examples[key] = finding
     pairs = matrix.pairs
     touched = _touched(matrix, set(sets))
     by_cause: dict[Key, list[int]] = defaultdict(list)
@@ -175,6 +192,7 @@ def rank(matrix: Matrix) -> Ranking:
             vms=len(set().union(*(touched[at][0] for at in answers))),
             hosts=len(set().union(*(touched[at][1] for at in answers))),
             answers=tuple(answers),
+            tried=_tried(examples[key]),
         )
         for key, answers in by_cause.items()
     ]
@@ -189,14 +207,26 @@ def rank(matrix: Matrix) -> Ranking:
     weights = Counter(dict.fromkeys(sets.values(), 0))
     for at, keys in sets.items():
         weights[keys] += pairs[at]
+    mended = {
+        keys: number
+        for keys, number in weights.items()
+        if keys and all(_tried(examples[key]) for key in keys)
+    }
     return Ranking(
         causes=tuple(causes),
         plan=tuple(_plan(weights, numbers, loading)),
         refused=sum(pairs[at] for at in sets),
         loading=loading,
         unnamed=weights.get(frozenset(), 0),
+        tried_plan=tuple(_plan(mended, numbers, loading)),
+        unmended=sum(weights.values()) - sum(mended.values()),
         by_key=numbers,
     )
+
+
+def _tried(finding: Finding) -> bool:
+    """Was the remedy that is shown first tried?"""
+    return bool(finding.hints) and finding.hints[0].verified is not None
 
 
 def _loads_without(keys: frozenset[Key], gone: Iterable[Key]) -> bool:

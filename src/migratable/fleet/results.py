@@ -187,6 +187,7 @@ def _finding(one: Mapping[str, Any]) -> Finding:
             side=Side(hint["side"]),
             needs_guest_restart=hint["needs_guest_restart"],
             verified=None if hint["verified"] is None else Basis(hint["verified"]),
+            changes=hint.get("changes", ""),
         )
         for hint in one["hints"]
     )

@@ -131,7 +131,10 @@ def _with_hints(
     most: int,
     known: set[object],
 ) -> Finding:
-    hints = [_hint(finding, solution, basis, known) for solution, basis in solutions]
+    hints = [
+        _hint(finding, solution, basis, known, search.changes(solution.line))
+        for solution, basis in solutions
+    ]
     if not hints and key(finding) in search.partly:
         step = search.partly[key(finding)]
         hints.append(Hint(action=f"{step.action} (removes this cause; others remain)"))
@@ -140,7 +143,9 @@ def _with_hints(
     return replace(finding, hints=tuple(dict.fromkeys(hints))[:most])
 
 
-def _hint(finding: Finding, solution: Solution, basis: Basis, known: set[object]) -> Hint:
+def _hint(
+    finding: Finding, solution: Solution, basis: Basis, known: set[object], changes: str
+) -> Hint:
     """What was done about this finding, and about what was seen only after it."""
     own = [one for one in solution.steps if key(one.finding) == key(finding)]
     if own:
@@ -151,4 +156,5 @@ def _hint(finding: Finding, solution: Solution, basis: Basis, known: set[object]
         command=shlex.join(solution.line.argv),
         needs_guest_restart=any(one.candidate.needs_guest_restart for one in solution.steps),
         verified=basis,
+        changes=changes,
     )

@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from migratable.check import check, not_started
+from migratable.check import check, not_started, way_back
+from migratable.check.baseline import Baseline
 from migratable.check.describe import describe
 from migratable.commandline import CommandLine
 from migratable.errors import DestinationStartError, MigratableError
@@ -105,6 +106,18 @@ class Search:
                 raise OutOfTimeError
             self._known[key] = self._look(line)
         return self._known[key]
+
+    def changes(self, line: CommandLine) -> str:
+        """How a line that was tried gives another machine than the guest's; empty when not so."""
+        found = self._known.get(tuple(line.argv))
+        profile = None if found is None else found.profile
+        if profile is None or profile.loader is None:
+            return ""
+        more = way_back.more_than(Baseline(profile, profile.loader), self.stream.sections)
+        if not more:
+            return ""
+        names = way_back.names(more)
+        return f"the destination then has {names}, which the stream lacks: there is no way back"
 
     def _look(self, line: CommandLine) -> Situation | None:
         self.tried += 1

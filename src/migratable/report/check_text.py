@@ -195,6 +195,10 @@ def _hint(hint: Hint, commands: set[str]) -> Iterator[Any]:
     label = f"Fix ({tried[hint.verified]})"
     where = f"{hint.side} only" if str(hint.side) == "destination" else f"on the {hint.side}"
     goes_on = "the guest must restart" if hint.needs_guest_restart else "no guest restart needed"
+    if hint.changes:
+        goes_on = (
+            f"the guest must restart; {hint.changes}" if hint.needs_guest_restart else hint.changes
+        )
     again = ", the same command" if hint.command in commands else ""
     yield _labelled(label, f"{hint.action}   ({where}, {goes_on}{again})")
     if hint.command and not again:

@@ -79,6 +79,7 @@ def render(document: Mapping[str, Any]) -> str:
         causes=_causes(document),
         more_causes=max(0, len(document["causes"]["ranked"]) - _MOST_CAUSES),
         plan=_plan(document),
+        unmended=document["causes"]["without_a_tried_remedy"],
         reasons=_reasons(document),
         releases=_releases(document),
         left_out=compared["left_out"] if compared else [],
@@ -209,7 +210,7 @@ def _causes(document: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _plan(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     ranked = document["causes"]["ranked"]
-    steps = document["causes"]["plan"][:12]
+    steps = document["causes"]["tried_plan"][:12]
     if len(steps) < 2:
         return []
     return [

@@ -200,16 +200,24 @@ def _causes(console: Console, document: Mapping[str, Any]) -> None:
     console.print(table)
     if len(ranked) > _MOST_CAUSES:
         console.print(f"… and {len(ranked) - _MOST_CAUSES:,} more causes (--format json)")
-    steps = [step for step in causes["plan"] if step["more_pairs_load"]]
-    if len(steps) > 1:
-        total = causes["loading_pairs"] + causes["refused_pairs"]
-        last = steps[min(len(steps), 5) - 1]
-        console.print(
-            f"{min(len(steps), 5)} fixes in the best order make "
-            f"{last['pairs_that_load'] - causes['loading_pairs']:,} more pairs load: "
-            f"{last['pairs_that_load']:,} of {total:,}"
-        )
+    _fixes(console, causes)
     console.print()
+
+
+def _fixes(console: Console, causes: Mapping[str, Any]) -> None:
+    """What the remedies that were tried mend together, and how many pairs have none."""
+    steps = [step for step in causes["tried_plan"] if step["more_pairs_load"]]
+    total = causes["loading_pairs"] + causes["refused_pairs"]
+    if steps:
+        many = min(len(steps), 5)
+        loads = steps[many - 1]["pairs_that_load"]
+        console.print(
+            f"{many} tried {'fixes' if many > 1 else 'fix'} in the best order make "
+            f"{loads - causes['loading_pairs']:,} more pairs load: {loads:,} of {total:,}"
+        )
+    none = causes["without_a_tried_remedy"]
+    if none:
+        console.print(f"{none:,} refused pairs have no remedy that was tried")
 
 
 def _dangers(console: Console, document: Mapping[str, Any]) -> None:

@@ -38,6 +38,7 @@ def schemas() -> dict[str, Any]:
         side=_enum(Side),
         needs_guest_restart={"type": "boolean"},
         verified={"enum": [None, *(str(one) for one in Basis)]},
+        changes=_TEXT,
     )
     place = {"rule": _TEXT, "device": _TEXT_OR_NULL, "instance_id": _NUMBER_OR_NULL}
     finding = _object(

@@ -106,3 +106,33 @@ def test_a_refusal_without_a_finding_is_not_promised_to_load() -> None:
     assert ranking.unnamed == 1
     assert ranking.plan[-1].loads == 1
     assert ranking.refused == 2
+
+
+def test_only_remedies_that_were_tried_are_counted() -> None:
+    """Made-up finding 3 has no remedy, the others have one that was tried."""
+    ranking = made.matrix(
+        [[made.refused(1), made.refused(3)], [made.refused(1, 2), made.refused(2, 3)]]
+    ).ranking
+    assert ranking.plan[-1].loads == 4
+    assert [(step.more, step.loads) for step in ranking.tried_plan] == [(1, 1), (1, 2)]
+    assert all(ranking.causes[step.cause].tried for step in ranking.tried_plan)
+    assert [one.tried for one in ranking.causes if one.key.rule == "pci-config"] == [False]
+    assert ranking.unmended == 2
+    document = ranking.to_json()
+    assert document["without_a_tried_remedy"] == 2
+    assert document["tried_plan"][-1]["pairs_that_load"] == 2
+
+
+def test_advice_that_was_not_tried_is_no_fix() -> None:
+    answer = made.refused(1)
+    assert answer.verdict is not None
+    (one,) = answer.verdict.findings
+    advice = tuple(replace(hint, verified=None) for hint in one.hints)
+    bare = Answer.of(replace(answer.verdict, findings=(replace(one, hints=advice),)))
+    alone = made.matrix([[bare]]).ranking
+    assert alone.tried_plan == ()
+    assert alone.unmended == 1
+    # The same remedy, tried on another pair of the cause.
+    both = made.matrix([[bare, answer]]).ranking
+    assert [(step.more, step.loads) for step in both.tried_plan] == [(2, 2)]
+    assert both.unmended == 0

@@ -26,6 +26,7 @@ from migratable.check.rules import (
     layout,
     machine_type,
     memory_map,
+    no_way_back,
     not_migratable,
     option_rom,
     pci_config,
@@ -84,6 +85,7 @@ RULES: tuple[Rule, ...] = (
     kvm_interrupts.RULE,
     kvm_host.RULE,
     latent.RULE,
+    no_way_back.RULE,
     memory_map.RULE,
     sleeping_cpu.RULE,
 )

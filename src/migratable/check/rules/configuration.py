@@ -1,4 +1,4 @@
-"""The configuration section is missing, unexpected, or has what the destination does not take.
+"""The configuration section is missing, unexpected, or has contents that the destination refuses.
 
 ## What it checks
 

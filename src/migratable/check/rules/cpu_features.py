@@ -2,10 +2,10 @@
 
 ## What it checks
 
-What the guest's state shows it to use: bits of CR4, XCR0 and EFER that its kernel has set, and
-registers of features whose subsections came (`cpu/avx512`, `cpu/pkru`, `cpu/xss` …). Each is looked
-up in the CPUID words of the destination's CPU. When the source is a profile, or its profile is
-known, all of its CPUID words are compared.
+Features that the guest's state shows in use: bits of CR4, XCR0 and EFER that its kernel has set,
+and registers of features whose subsections came (`cpu/avx512`, `cpu/pkru`, `cpu/xss` …). Each is
+looked up in the CPUID words of the destination's CPU. When the source is a profile, or its profile
+is known, all of its CPUID words are compared.
 
 A feature that leaves no trace in the state (AES, SSE4, BMI) is seen in the second way only. A
 destination for KVM is compared when its profile was taken under KVM: then the words are what its

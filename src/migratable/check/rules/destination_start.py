@@ -2,7 +2,7 @@
 
 ## What it checks
 
-The command line is started, paused and inert. What it prints when it ends at once is the answer.
+The command line is started, paused and inert. If it ends at once, its output is the answer.
 
 ## Why QEMU refuses
 

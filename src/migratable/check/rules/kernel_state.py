@@ -1,4 +1,4 @@
-"""The guest's state needs a kernel (KVM) that the destination does not have, or not so.
+"""The guest's state needs a kernel (KVM) that the destination does not have in that form.
 
 ## What it checks
 
@@ -7,8 +7,9 @@ nested guest when it was saved.
 
 ## Why QEMU refuses
 
-The program has no place for what the source's kernel gave, and says so or aborts. What KVM itself
-says to registers on the destination's host is not examined.
+The program has no place for the state that the source's kernel gave, and says so or aborts.
+Registers that the destination's KVM refuses are under {doc}`kvm-registers`, those that it does not
+restore under {doc}`kvm-host`.
 
 ## How to fix it
 

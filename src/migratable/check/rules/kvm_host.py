@@ -11,7 +11,7 @@ compared with the guest's state, so that no host has to be at hand:
 - `cpu/tsc_khz` of another rate than the host's counter, on a host that cannot scale it;
 - more CPUs than the kernel takes.
 
-Processor features are compared by [cpu-features](cpu-features).
+Processor features are compared by {doc}`cpu-features`.
 
 ## Why QEMU loads it all the same
 

@@ -28,10 +28,10 @@ vector), or a guest that stands still, comes when it runs.
   on.
 * PIT out of the kernel: start the destination with the source's `kernel-irqchip`.
 
-Prevent it: keep `kernel-irqchip` the same on all hosts; migrate guests between TCG and KVM only
+Prevent: keep `kernel-irqchip` the same on all hosts; migrate guests between TCG and KVM only
 while they are down.
 
-Verify it: `migratable rehearse --alive` on the destination's host with the guest's RAM.
+Verify: `migratable rehearse --alive` on the destination's host with the guest's RAM.
 
 ## Source
 

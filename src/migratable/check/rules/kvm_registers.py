@@ -24,10 +24,10 @@ take its place.
 Give the destination's `-cpu` the source's model and features; under libvirt, the source's `<cpu>`
 element. The guest goes on, nothing is lost: it is still on the source.
 
-Prevent it: do not take a feature from a guest that runs. A named model with the same `-x` and `+x`
+Prevent: do not take a feature from a guest that runs. A named model with the same `-x` and `+x`
 on all hosts has the same registers everywhere.
 
-Verify it: `migratable rehearse` on the destination's host, as a user that may open `/dev/kvm`.
+Verify: `migratable rehearse` on the destination's host, as a user that may open `/dev/kvm`.
 
 ## Source
 

@@ -7,7 +7,7 @@ the placeholder of a missing one.
 
 ## Why QEMU refuses
 
-Everything behind would be read in the wrong place. Most differences of layout are only seen at the
+Everything after it would be misread. Most differences of layout are only seen at the
 section's end ({doc}`section-footer`); this one is seen at once.
 
 ## How to fix it

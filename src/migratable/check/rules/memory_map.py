@@ -14,7 +14,7 @@ start FIS receive engine: bad FIS receive buffer address`.
 
 ## How to fix it
 
-Give the destination the source's `-machine max-ram-below-4g=`, or none as there.
+Give the destination the source's `-machine max-ram-below-4g=`, or none if the source has none.
 
 ## Source
 

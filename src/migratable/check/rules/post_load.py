@@ -2,7 +2,7 @@
 
 ## What it checks
 
-What the code of devices does in their `post_load` hooks: table sizes, indices, values that do not
+The code in the `post_load` hooks of devices: table sizes, indices, values that do not
 go together. Each is modelled in a module of `migratable/check/devices`.
 
 ## Why QEMU refuses

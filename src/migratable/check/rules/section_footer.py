@@ -2,7 +2,7 @@
 
 ## What it checks
 
-After each section: the footer byte and the section's number behind it, at the place where the
+After each section: the footer byte and the section's number after it, at the place where the
 destination's tables end. And whether both sides have footers at all
 (`migration.send-section-footer`, off with machine types up to 2.3): a destination that wants none
 takes the first one for a section of type 126.

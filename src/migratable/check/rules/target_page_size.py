@@ -7,7 +7,7 @@ send, against the destination's own.
 
 ## Why QEMU refuses
 
-RAM is sent by target page; with another size every page would land elsewhere.
+RAM is sent by target page; with another size every page would land at another address.
 
 ## How to fix it
 

@@ -14,8 +14,8 @@ shared: two files of the same name.
 
 ## How to fix it
 
-Mount the shared storage, or copy the disks along (`virsh migrate --copy-storage-all`, say
-`--copy-storage` here).
+Mount the shared storage, or copy the disks along (`virsh migrate --copy-storage-all`; then
+ask with `preflight --copy-storage`).
 
 ## Verify
 

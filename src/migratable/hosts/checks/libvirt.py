@@ -9,7 +9,7 @@ The guest's migratable XML (`virsh dumpxml --migratable`) is given to the destin
 
 It looks for the emulator, the machine type, the CPU model and every device in the capabilities of
 its own QEMU before it starts anything: `the CPU is incompatible with host CPU`, `unsupported
-machine type`, `Cannot check QEMU binary`. A real migration gets the same words before it begins.
+machine type`, `Cannot check QEMU binary`. A real migration fails alike.
 
 ## How to fix it
 

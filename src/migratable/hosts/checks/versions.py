@@ -7,8 +7,8 @@ Releases on both hosts.
 ## Why it matters
 
 QEMU's versioned machine types load older streams on newer programs; to an older one they often
-load and nobody promises it. What would fail here is in the verdict; the next upgrade of the source
-may change that. libvirt refuses definitions with elements that it does not know yet.
+load and nobody promises it. A refusal between these two is in the verdict; the next upgrade of
+the source may change that. libvirt refuses definitions with elements that it does not know yet.
 
 ## How to fix it
 

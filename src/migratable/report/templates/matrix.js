@@ -619,7 +619,7 @@
     if (one.severity === "latent" && !one.hints.length) block.append(make("p", { class: "fix" }, "It loads now. Ask again with the guest's state of that moment before you migrate, or take a destination that knows it."));
     for (const hint of one.hints) {
       const tried = hint.verified ? `, tried (${hint.verified})` : "";
-      const again = hint.needs_guest_restart ? ", needs a restart of the guest" : "";
+      const again = (hint.needs_guest_restart ? ", needs a restart of the guest" : "") + (hint.changes ? `; ${hint.changes}` : "");
       const line = make("div", { class: "hint" }, make("b", {}, "fix "), hint.action, make("span", { class: "soft" }, ` on the ${hint.side}${tried}${again}`));
       if (hint.command) {
         line.append(make("code", {}, hint.command));

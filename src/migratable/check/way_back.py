@@ -1,0 +1,57 @@
+"""What a destination has more than a stream: it loads, and nothing comes back from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from migratable.check.baseline import Baseline
+from migratable.profile.model import Profile
+from migratable.profile.tables import Handler
+from migratable.stream.model import Section
+from migratable.stream.wire_format import SectionKind
+
+_WHOLE = frozenset({SectionKind.START, SectionKind.FULL})
+_MOST = 4
+
+
+def more_than(
+    baseline: Baseline, sections: Iterable[Section], origin: Profile | None = None
+) -> tuple[Handler, ...]:
+    """Handlers of which the destination always sends a section and the stream has none.
+
+    ``migration/vmstate.c: vmstate_section_needed``: a description without ``needed`` is always
+    sent, so that the stream's source has no such handler, and refuses the section as unknown
+    (``migration/savevm.c: qemu_loadvm_section_start_full``). Those with one say nothing, nor does a
+    machine that stands in for one under KVM, whose devices are others; nor do empty ones, which a
+    later release no longer sends (``audio/audio.c: vmstate_audio``).
+
+    :param origin: the source's profile, whose handlers are then known.
+    """
+    if baseline.profile.stand_in or baseline.stream is None:
+        return ()
+    met = set()
+    for section in sections:
+        if section.kind in _WHOLE:
+            handler = baseline.find_se(section.idstr, section.instance_id)
+            met.add((section.idstr, section.instance_id))
+            if handler is not None:
+                met.add((handler.idstr, handler.instance_id))
+    if origin is not None and origin.loader is not None:
+        met.update((one.idstr, one.instance_id) for one in origin.loader.handlers)
+    sent = {(one.idstr, one.instance_id) for one in baseline.stream.sections}
+    tables = baseline.tables
+    return tuple(
+        one
+        for one in tables.handlers
+        if (one.idstr, one.instance_id) in sent - met
+        and one.vmsd is not None
+        and "needed" not in tables.vmsds[one.vmsd].hooks
+        and (tables.vmsds[one.vmsd].fields or tables.vmsds[one.vmsd].subsections)
+    )
+
+
+def names(handlers: Iterable[Handler]) -> str:
+    """Their names for a sentence, each once."""
+    found = list(dict.fromkeys(one.idstr for one in handlers))
+    more = f" and {len(found) - _MOST} more" if len(found) > _MOST else ""
+    return ", ".join(found[:_MOST]) + more
