@@ -361,6 +361,7 @@ def test_a_verdict_comes_back_whole() -> None:
         side=Side.SOURCE,
         needs_guest_restart=True,
         verified=Basis.PREDICTED,
+        changes="c",
     )
     finding = Finding(
         rule="r",
@@ -374,7 +375,9 @@ def test_a_verdict_comes_back_whole() -> None:
         stderr=("l",),
         hints=(hint,),
     )
-    refusal = Refusal(rule="r", message="m", device="d", instance_id=2, stderr=("l",))
+    refusal = Refusal(
+        rule="r", message="m", device="d", instance_id=2, stderr=("l",), unless=("u",)
+    )
     verdict = Verdict(
         outcome=Outcome.REFUSED,
         basis=Basis.REHEARSED,
@@ -385,6 +388,7 @@ def test_a_verdict_comes_back_whole() -> None:
         unchecked=("u",),
         stderr=("l",),
         project=("p",),
+        disagreement=("d",),
     )
     for one in (hint, finding, refusal, verdict):
         parts = [part.name for part in fields(one) if part.compare]

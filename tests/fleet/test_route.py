@@ -300,10 +300,11 @@ def test_predicted_only_it_says_what_it_assumed(stored: Path) -> None:
 def test_without_the_program_it_predicts_and_says_so(
     machines: Mapping[str, Profile], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    profile = replace(machines["10.0"], program=("/nonexistent/qemu",))
+    version = replace(machines["10.0"].version, micro=99)  # the lab has none of it
+    profile = replace(machines["10.0"], program=("/nonexistent/qemu",), version=version)
     found = put(read(machines["7.2"].stream), Host(name="h", profile=profile), onward=True)
     assert found.verdict.basis is Basis.PREDICTED
-    assert any("not on this machine" in text for text in found.verdict.unchecked)
+    assert any("neither in the lab nor on PATH" in text for text in found.verdict.unchecked)
     assert found.after_basis is Basis.PREDICTED
 
     def fails(*_: object, **__: object) -> None:
