@@ -117,7 +117,7 @@ def test_releases(lab: Lab) -> None:
     assert found.matrix.answer(1, hosts["10.0 → 10.0"]).state is not State.REFUSED
     ((left, why),) = found.left_out
     assert left == "vfio-pci"
-    assert why == "-device vfio-pci: pci-testdev, which keeps its slot and has no state"
+    assert why == "-device vfio-pci: No provided host device"
 
 
 def test_a_refusal_to_start_is_remembered_only_where_asked(lab: Lab) -> None:

@@ -331,9 +331,10 @@ def _checked(package: Package, file: Path) -> str:
     :raise LabError: When it is another.
     """
     kind, _, wanted = package.hash.partition(":")
+    kind = kind.lower().removesuffix("sum")  # apt writes MD5Sum
     with file.open("rb") as content:
-        if kind and kind != "SHA256" and kind.lower() in hashlib.algorithms_available:
-            other = hashlib.file_digest(content, kind.lower()).hexdigest()
+        if kind != "sha256" and kind in hashlib.algorithms_available:
+            other = hashlib.file_digest(content, kind).hexdigest()
             content.seek(0)
         else:
             other = ""
