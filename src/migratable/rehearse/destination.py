@@ -153,7 +153,7 @@ def try_destination(
                 quiet=quiet,
                 stream=prepared.stream,
                 load=None,
-                stderr=error.stderr,
+                stderr=quiet.as_given(error.stderr),
                 start_status=str(error).partition("; its own")[0],
                 facts=facts,
             )
