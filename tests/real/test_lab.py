@@ -108,7 +108,8 @@ def test_a_real_installation_survives_an_interruption(
     lab_programs = json.loads(listed.stdout)["programs"]
     assert [one for one in lab_programs if one["origin"] == "lab"] == []
 
-    done = subprocess.run([*install, "--keep-packages"], capture_output=True, text=True, check=False)
+    again = [*install, "--keep-packages"]
+    done = subprocess.run(again, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("QEMU 10.0.")
     assert {name: (partial / name).stat().st_ino for name in kept} == kept, "fetched only once"

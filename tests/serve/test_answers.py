@@ -288,7 +288,7 @@ def _lives(pid: int) -> bool:
 def test_a_worker_that_hangs_or_dies(data: Path, profiles: dict[str, Profile]) -> None:
     """What happens to a check's process is that check's answer alone."""
     body = profiles["10.0"].stream
-    with service(data, "--workers", "1", "--timeout", "2") as found:
+    with service(data, "--workers", "1", "--timeout", "10") as found:
         assert found.check(body, "host-7.2")[0] == 200
         (worker,) = found.children()
         os.kill(worker, signal.SIGSTOP)
