@@ -38,10 +38,10 @@ demo: $(VENV)/.program
 test: install lab lint docs tests
 
 quick: install lint
-	$(BIN)/python -m pytest -q -n $(JOBS) -m "not slow"
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup -m "not slow"
 
 tests: install
-	$(BIN)/python -m pytest -n $(JOBS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
 
 install: $(VENV)/.ready
 

@@ -19,7 +19,8 @@ from tests.conftest import Lab
 from tests.hosts.machines import Host, Network, network
 from tests.unit.hosts.test_old_python import old_pythons
 
-pytestmark = [pytest.mark.real]
+# One worker at a time: both files make network namespaces of the machine.
+pytestmark = [pytest.mark.real, pytest.mark.xdist_group("hosts")]
 GUEST = ("-machine", "pc-q35-7.2", "-m", "128", "-device", "virtio-rng-pci")
 
 

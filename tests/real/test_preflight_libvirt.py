@@ -12,7 +12,7 @@ from tests.conftest import Lab
 from tests.hosts.machines import Host, Network, network
 from tests.real.test_preflight import nothing_left, run
 
-pytestmark = [pytest.mark.real, pytest.mark.slow]
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.xdist_group("hosts")]
 DOMAIN = """
 <domain type='qemu'>
   <name>{name}</name>
