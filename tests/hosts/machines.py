@@ -173,7 +173,7 @@ class Host:
 
     def processes(self) -> list[str]:
         """What runs there, its own sshd, guests and libvirtd aside."""
-        out = self.run(["ps", "-e", "-o", "pid=,args="]).stdout.decode()
+        out = self.run(["ps", "-e", "-ww", "-o", "pid=,args="]).stdout.decode()
         known = {"sleep", "sshd:", "ps", "libvirtd", "dnsmasq", "/usr/sbin/libvirtd"}
         return [
             line.strip()
