@@ -35,8 +35,7 @@ def verdict(done: Rehearsed, *, source: dict[str, Any] | None = None) -> Verdict
     if doubts:
         outcome = Outcome.UNKNOWN
     findings = list(_findings(done, refusal, explanation))
-    said = (text.replace("the profile is taken", "rehearsed") for text in done.quiet.unchecked)
-    unchecked = (*doubts, *said, *done.unchecked)
+    unchecked = (*doubts, *done.quiet.unchecked, *done.unchecked)
     if not done.whole and done.load is not None:
         unchecked = (*unchecked, _MADE_UP)
     facts = {name: value for name, value in done.facts.items() if name != "ram_blocks"}
@@ -215,7 +214,7 @@ def _doubts(done: Rehearsed, refusal: Refusal) -> list[str]:
         doubts.append(
             "devices that cannot be started here were left out" + (f" ({names})" if names else "")
         )
-    if refusal.device == "cpu" and any("section 'cpu'" in one for one in quiet.unchecked):
+    if refusal.device == "cpu" and quiet.stand_in_cpu:
         doubts.append("the destination's processor could not be had here")
     poorer = quiet.assumed_backends.get((refusal.device or "").rpartition("/")[2])
     if poorer and refusal.rule in {"virtio-vnet-header", "virtio-features", "virtio-queues"}:

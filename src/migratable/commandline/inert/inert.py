@@ -51,6 +51,7 @@ class InertCommandLine:
     :ivar assumed_sizes: bytes that images got that are not here and whose size nothing says.
     :ivar assumed_blocks: RAM blocks whose size so is a guess, and why.
     :ivar assumed_sections: last parts of idstrs whose layout so is a guess, and why.
+    :ivar stand_in_cpu: another CPU model stands in for ``-cpu host``.
     :ivar without_kernel: a ``-kernel`` was left out; some boards do not start without one.
     :ivar assumed_backends: last parts of idstrs whose backend is poorer than the real one, and why.
     :ivar given: ``(as it is here, as the user wrote it)`` of options that were replaced by one.
@@ -77,6 +78,7 @@ class InertCommandLine:
     assumed_blocks: Mapping[str, str] = field(default_factory=dict)
     assumed_sections: Mapping[str, str] = field(default_factory=dict)
     without_kernel: bool = False
+    stand_in_cpu: bool = False
     assumed_backends: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -259,6 +261,7 @@ def inert(
         assumed_sections=work.assumed_sections,
         without_kernel=line.get("machine", "kernel") is not None
         or any(True for _ in line.all("kernel")),
+        stand_in_cpu=work.stand_in_cpu,
         assumed_backends=work.assumed_backends,
     )
 

@@ -43,7 +43,7 @@ def machine(work: Work, option: Option) -> list[Option]:
         raise option.error("SGX memory needs the host's own; no verdict")
     if is_on(fields.get("cap-nested-hv")) and work.line.wants_kvm and work.accel != "kvm":
         gone.append("cap-nested-hv")
-        work.skip("cap-nested-hv: only KVM has it, and the profile is taken under TCG")
+        work.skip("cap-nested-hv: only KVM has it, and the machine was started under TCG")
     if name == "microvm" and work.line.wants_kvm and work.accel != "kvm":
         fields = _microvm(work, option, fields)
     fields = fields.delete(*gone)
@@ -98,12 +98,12 @@ def cpu(work: Work, option: Option) -> list[Option]:
     if model == "host":
         if work.architecture.startswith("ppc"):
             work.note(option, "left out: the machine's own model under TCG")
-            work.skip("section 'cpu': -cpu host is the destination's own processor")
+            work.host_cpu()
             return []
         fields = fields.set("model", "max")
         gone += _HOST_ONLY
         work.note(option, "-cpu max, as host needs KVM")
-        work.skip("section 'cpu': -cpu host is the destination's own processor")
+        work.host_cpu()
     fields = fields.delete(*gone)
     for key in ("phys-bits", "phys_bits"):
         if fields.get(key) not in {None, "40"}:
@@ -155,7 +155,7 @@ def say_kvm(work: Work) -> None:
     clock = "TSC frequency, " if work.architecture in {"x86_64", "i386"} else ""
     work.skip(
         "the destination's KVM: registers and features that its kernel refuses to set, "
-        f"{clock}nested state (the profile is taken under {stands_for(work.accel)}{why})"
+        f"{clock}nested state (the machine was started under {stands_for(work.accel)}{why})"
     )
 
 
@@ -163,7 +163,7 @@ def say_foreign(work: Work) -> None:
     """What a profile under TCG cannot tell of a machine of another accelerator."""
     name = work.line.accelerator
     work.notes.append(f"accelerator {name}: {work.accel}")
-    work.skip(f"the destination's {name}: the profile is taken under {stands_for(work.accel)}")
+    work.skip(f"the destination's {name}: the machine was started under {stands_for(work.accel)}")
 
 
 def without_configuration(work: Work) -> bool:
