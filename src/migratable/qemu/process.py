@@ -294,7 +294,7 @@ class QemuProcess:
         return str(self.qmp("human-monitor-command", command_line=command))
 
     def accelerator(self) -> str:
-        """Under which accelerator it runs: ``kvm``, ``tcg`` or ``qtest`` (``kvm:tcg`` may fall back)."""
+        """Its accelerator: ``kvm``, ``tcg`` (``kvm:tcg`` may fall back) or ``qtest``."""
         if self.qmp("query-kvm").get("enabled"):
             return "kvm"
         return "qtest" if self._inert.accelerator == "qtest" else "tcg"
