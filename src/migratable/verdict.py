@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from migratable.problem_facts import Facts
+
 SCHEMA = "migratable.verdict/1"
 
 
@@ -90,6 +92,7 @@ class Finding:
     :ivar stderr: the lines QEMU prints for this finding alone, in the destination's wording,
         without the program's name. Empty when QEMU says nothing.
     :ivar facts: the rule's own values, for hints; not part of the contract.
+    :ivar aborts: the program ends at once: nothing follows its own words.
     """
 
     rule: str
@@ -102,7 +105,8 @@ class Finding:
     field: str | None = None
     stderr: tuple[str, ...] = ()
     hints: tuple[Hint, ...] = ()
-    facts: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False)
+    facts: Facts | None = dataclasses.field(default=None, compare=False)
+    aborts: bool = dataclasses.field(default=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """The finding as the JSON contract has it."""

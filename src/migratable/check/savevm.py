@@ -239,7 +239,7 @@ class Replay:
     def cpu_synchronize_all_post_init(self) -> None:
         """Hand the processors' registers to the accelerator, after a failed load too."""
         failed = self.refusal
-        ended = failed is not None and (not self._kept_before or failed.facts.get("aborts"))
+        ended = failed is not None and (not self._kept_before or failed.aborts)
         if not self._kept or ended:
             return
         event = events.RegistersPut(

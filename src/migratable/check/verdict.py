@@ -9,6 +9,7 @@ from migratable.check import events, kvm
 from migratable.check.baseline import Baseline
 from migratable.check.registry import look
 from migratable.check.savevm import Replay
+from migratable.problem_facts import StartFacts
 from migratable.profile.model import Profile
 from migratable.stream.model import Stream
 from migratable.verdict import Basis, Finding, Outcome, Refusal, Severity, Verdict
@@ -164,19 +165,20 @@ def not_started(
             ),
         )
     problem = next(iter(look(events.NotStarted(release=release, stderr=lines))))
-    message = problem.summary.removeprefix("the destination does not start: ") if lines else ""
+    said = problem.facts.said if isinstance(problem.facts, StartFacts) else ""
     return Verdict(
         outcome=Outcome.REFUSED,
         basis=Basis.PREDICTED,
         source=facts,
         destination=destination or {},
-        first_refusal=Refusal(rule=problem.rule, message=message, stderr=lines),
+        first_refusal=Refusal(rule=problem.rule, message=said, stderr=lines),
         findings=(
             Finding(
                 rule=problem.rule,
                 severity=Severity.REFUSES,
                 summary=problem.summary,
                 stderr=lines,
+                facts=problem.facts,
             ),
         ),
         stderr=lines,

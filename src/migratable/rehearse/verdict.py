@@ -35,8 +35,7 @@ def verdict(done: Rehearsed, *, source: dict[str, Any] | None = None) -> Verdict
     if doubts:
         outcome = Outcome.UNKNOWN
     findings = list(_findings(done, refusal, explanation))
-    said = (text.replace("the profile is taken", "rehearsed") for text in done.quiet.unchecked)
-    unchecked = (*doubts, *said, *done.unchecked)
+    unchecked = (*doubts, *done.quiet.unchecked, *done.unchecked)
     if not done.whole and done.load is not None:
         unchecked = (*unchecked, _MADE_UP)
     facts = {name: value for name, value in done.facts.items() if name != "ram_blocks"}
@@ -63,13 +62,14 @@ def _assumed(done: Rehearsed) -> list[str]:
 
 
 def _stand_in(done: Rehearsed) -> list[str]:
-    """TCG in the place of KVM proves nothing about the destination that loads it."""
+    """Another accelerator proves nothing about a destination under KVM that loads the guest."""
     if not done.quiet.stand_in:
         return []
     why = f" ({done.quiet.why_not_kvm})" if done.quiet.why_not_kvm else ""
+    name = {"tcg": "TCG"}.get(done.quiet.accelerator, done.quiet.accelerator)
     return [
-        f"the destination's KVM: it cannot be had here{why}. TCG, which stood in for it, loads the "
-        "guest; whether KVM starts this machine and takes its registers was not tried"
+        f"the destination's KVM: it cannot be had here{why}. {name}, which stood in for it, loads "
+        "the guest; whether KVM starts this machine and takes its registers was not tried"
     ]
 
 
@@ -202,8 +202,8 @@ def _doubts(done: Rehearsed, refusal: Refusal) -> list[str]:
     if refusal.rule == START:
         if may_start_under_kvm(quiet, done.stderr):
             doubts.append(
-                "the destination was started under TCG and did not start; under KVM, for which "
-                "its command line asks, it may"
+                "the destination was started under a stand-in and did not start; under KVM, for "
+                "which its command line asks, it may"
             )
         return doubts
     text = "\n".join(done.stderr[done.before :])
@@ -214,7 +214,7 @@ def _doubts(done: Rehearsed, refusal: Refusal) -> list[str]:
         doubts.append(
             "devices that cannot be started here were left out" + (f" ({names})" if names else "")
         )
-    if refusal.device == "cpu" and any("section 'cpu'" in one for one in quiet.unchecked):
+    if refusal.device == "cpu" and quiet.stand_in_cpu:
         doubts.append("the destination's processor could not be had here")
     poorer = quiet.assumed_backends.get((refusal.device or "").rpartition("/")[2])
     if poorer and refusal.rule in {"virtio-vnet-header", "virtio-features", "virtio-queues"}:
