@@ -1,4 +1,4 @@
-"""Make the reference pages that come from the program: commands, rules, JSON schemas.
+"""Make the reference pages that come from the program: commands, edits, rules, JSON schemas.
 
 A command's page is what ``--help`` says; a rule's page is the docstring of its file, which is
 Markdown already.
@@ -19,18 +19,27 @@ import click
 
 from migratable.check import rules
 from migratable.cli import cli
+from migratable.convert.proposals import PROPOSALS
+from migratable.convert.proposals.proposal import Proposal
 from migratable.hosts.checks import CHECKS, HostCheck, page
 from migratable.serve.schemas import schemas
 
 
 def write(reference: Path) -> None:
-    """Write ``commands/``, ``rules/`` and ``schemas/`` under *reference*, each with an index."""
+    """Write a folder of pages for each kind under *reference*, with an index."""
     commands = dict(_commands())
     _folder(
         reference / "commands",
         commands,
         "Commands",
         "What each command's `--help` says, made from the program.",
+    )
+    _folder(
+        reference / "edits",
+        {one.kind: _edit(one) for one in PROPOSALS},
+        "Edits of a stream",
+        "Kinds of edits that `migratable convert` makes, from the proposals themselves. "
+        "`migratable rule KIND` shows the same page in the terminal.",
     )
     documents = {module.__name__.rpartition(".")[2]: module for module in _rules()}
     _folder(
@@ -102,6 +111,12 @@ def _id(name: str, module: ModuleType) -> str:
 def _host_check(check: HostCheck) -> str:
     summary, _, rest = page(check).strip().partition("\n")
     return f"# {check.id}\n\n{summary}\n\nSeverity: **{check.severity}**\n\n{rest.strip()}\n"
+
+
+def _edit(proposal: Proposal) -> str:
+    summary, _, rest = inspect.cleandoc(proposal.page).partition("\n")
+    rules_of = ", ".join(f"[{one}](../rules/{one}.md)" for one in proposal.rules)
+    return f"# {proposal.kind}\n\n{summary}\n\nAnswers {rules_of}\n\n{rest.strip()}\n"
 
 
 def _rule(name: str, module: ModuleType) -> str:

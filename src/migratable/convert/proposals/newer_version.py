@@ -27,11 +27,13 @@ from migratable.convert.assumed import field as assumed
 from migratable.convert.model import Change, EditClass, StreamEdit
 from migratable.convert.proposals.proposal import Proposal
 from migratable.convert.situation import Answer, NoWay, Situation
-from migratable.profile.tables import Vmsd
+from migratable.profile.tables import Flag, VmField, Vmsd
 from migratable.stream import Section
 from migratable.stream.decoded import Body, Field
 from migratable.stream.fields import decode
 from migratable.stream.vmdesc import VmsdBody
+
+_MOST_LEFT_OUT = 8
 
 
 def propose(at: Situation) -> Iterator[Answer]:
@@ -103,6 +105,13 @@ def _together(  # noqa: PLR0917 -- both sides of one body
         return NoWay(
             reason=f"{what} version {vmsd.version} has {', '.join(missing)}, which version "
             f"{body.version} does not send: it cannot be made up"
+        )
+    unknown = [body.fields[one].name for one in extra]
+    if len(unknown) > _MOST_LEFT_OUT:
+        return NoWay(
+            reason=f"{what} version {body.version} has {len(unknown)} fields that version "
+            f"{vmsd.version} does not have ({', '.join(dict.fromkeys(unknown[:6]))} …): it is "
+            "another format"
         )
     version = replace(
         version,
@@ -181,14 +190,15 @@ def aligned(names: Sequence[str], vmsd: Vmsd) -> tuple[list[int], list[str]]:
         if place is None:
             extra.append(position)
             continue
-        missing += [one.name for one in wanted[at:place] if not _optional(one.test, one.flags)]
+        missing += [one.name for one in wanted[at:place] if not _optional(one)]
         at, last = place + 1, name
-    missing += [one.name for one in wanted[at:] if not _optional(one.test, one.flags)]
+    missing += [one.name for one in wanted[at:] if not _optional(one)]
     return extra, missing
 
 
-def _optional(test: int, flags: int) -> bool:
-    return bool(test) or bool(flags & 0x1000)
+def _optional(field: VmField) -> bool:
+    """A vmdesc has no entry for an array without elements."""
+    return bool(field.test) or bool(field.flags & Flag.MUST_EXIST) or field.counter is not None
 
 
 PROPOSAL = Proposal(
