@@ -158,8 +158,8 @@ def _started(
             if not may_start_under_kvm(quiet, ended.stderr):  # not in the user's own words
                 raise error from None
             raise DestinationStartError(
-                f"{error}\n(the machine was started under TCG; under KVM, for which the command "
-                "line asks, it may start)",
+                f"{error}\n(the machine was started under a stand-in; under KVM, for which the "
+                "command line asks, it may start)",
                 stderr=error.stderr,
                 kind=StartFailure.ONLY_KVM,
                 status=error.status,

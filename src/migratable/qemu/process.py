@@ -294,8 +294,10 @@ class QemuProcess:
         return str(self.qmp("human-monitor-command", command_line=command))
 
     def accelerator(self) -> str:
-        """The accelerator that it runs under: ``kvm`` or ``tcg`` (``kvm:tcg`` may fall back)."""
-        return "kvm" if self.qmp("query-kvm").get("enabled") else "tcg"
+        """Its accelerator: ``kvm``, ``tcg`` (``kvm:tcg`` may fall back) or ``qtest``."""
+        if self.qmp("query-kvm").get("enabled"):
+            return "kvm"
+        return "qtest" if self._inert.accelerator == "qtest" else "tcg"
 
     def send_fd(self, name: str, fd: int) -> None:
         """Hand a file descriptor over as *name* (``getfd``), for ``fd:NAME`` addresses."""

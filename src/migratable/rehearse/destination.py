@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from migratable.commandline import CommandLine, InertCommandLine, parse
+from migratable.commandline.kvm import X86
 from migratable.errors import CommandLineError, DestinationStartError, QemuError, StartFailure
 from migratable.profile import probe_options
 from migratable.qemu import stand_in
@@ -223,7 +224,8 @@ def _sent(
         bare = rewrite.complete(stream, str(facts.get("machine", "")), (memory.main_block, size))
         stream, unchecked = bare.stream, bare.unchecked
     without = []
-    if quiet.stand_in and quiet.kvmclock and stream.device("kvmclock") is not None:
+    clock = quiet.stand_in and quiet.kvmclock and facts["target"] in X86
+    if clock and stream.device("kvmclock") is not None:
         without.append("kvmclock")
         unchecked += ("section 'kvmclock', which only a machine under KVM has",)
     if whole:

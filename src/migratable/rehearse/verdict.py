@@ -66,13 +66,14 @@ def _assumed(done: Rehearsed) -> list[str]:
 
 
 def _stand_in(done: Rehearsed) -> list[str]:
-    """TCG in the place of KVM proves nothing about the destination that loads it."""
+    """Another accelerator proves nothing about a destination under KVM that loads the guest."""
     if not done.quiet.stand_in:
         return []
     why = f" ({done.quiet.why_not_kvm})" if done.quiet.why_not_kvm else ""
+    name = {"tcg": "TCG"}.get(done.quiet.accelerator, done.quiet.accelerator)
     return [
-        f"the destination's KVM: it cannot be had here{why}. TCG, which stood in for it, loads the "
-        "guest; whether KVM starts this machine and takes its registers was not tried"
+        f"the destination's KVM: it cannot be had here{why}. {name}, which stood in for it, loads "
+        "the guest; whether KVM starts this machine and takes its registers was not tried"
     ]
 
 
@@ -205,8 +206,8 @@ def _doubts(done: Rehearsed, refusal: Refusal) -> list[str]:
     if refusal.rule == START:
         if may_start_under_kvm(quiet, done.stderr):
             doubts.append(
-                "the destination was started under TCG and did not start; under KVM, for which "
-                "its command line asks, it may"
+                "the destination was started under a stand-in and did not start; under KVM, for "
+                "which its command line asks, it may"
             )
         return doubts
     text = "\n".join(done.stderr[done.before :])

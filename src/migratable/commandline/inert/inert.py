@@ -40,7 +40,7 @@ class InertCommandLine:
     :ivar reads: files and folders of the host that it will read, by their full names.
     :ivar helpers: commands to start first and to end with it (a stand-in TPM).
         Each makes the socket that is its last word.
-    :ivar accelerator: that it is started under, ``kvm`` or ``tcg``.
+    :ivar accelerator: that it is started under: ``kvm``, ``tcg`` or ``qtest``.
     :ivar why_not_kvm: why a line that asks for KVM is started under TCG, in words.
     :ivar kvm: did the line ask for KVM? Then an x86 machine of it has a section ``kvmclock``.
     :ivar kvmclock: will the real machine have that section?
@@ -83,8 +83,8 @@ class InertCommandLine:
 
     @property
     def stand_in(self) -> bool:
-        """Is TCG what stands in for the KVM that the line asks for?"""
-        return self.kvm and self.accelerator == "tcg"
+        """Does another accelerator stand in for the KVM that the line asks for?"""
+        return self.kvm and self.accelerator != "kvm"
 
     @property
     def argv(self) -> list[str]:
@@ -179,7 +179,8 @@ def inert(
     :param ram_sizes: RAM block names to bytes in the stream that will be loaded: sizes of flash
         and ROM files that are not here are taken from it.
     :param accel: ``kvm`` leaves a line that asks for KVM its own accelerator options; ``tcg`` puts
-        TCG in the place of every accelerator.
+        TCG in the place of every accelerator; ``qtest``, which runs no guest code, stands in where
+        the program has no TCG.
     :param why_not_kvm: why a line that asks for KVM gets TCG, in words.
     :param netns: may taps be made in a private namespace? Else they become hub ports.
     :param save_memory: back main memory of 1 GiB and more so that it takes none until it is used,
@@ -227,7 +228,7 @@ def inert(
         options.append(Option(name="machine", value="graphics=off"))
     argv = [word for option in options for word in option.words]
     qmp = private_dir / "qmp"
-    if accel == "tcg" or not line.named_accelerators:
+    if accel != "kvm" or not line.named_accelerators:
         argv += ["-accel", accel]
     argv += ["-S", "-display", "none"]
     kvm = line.wants_kvm
@@ -249,7 +250,7 @@ def inert(
         why_not_kvm=why_not_kvm,
         kvm=kvm,
         kvmclock=kvm
-        and work.architecture in X86
+        and work.architecture in {*X86, ""}  # a name that does not tell: the program will
         and has_kvmclock(line, line.machine or "", None if release is None else release.release),
         removed_devices=frozenset(work.removed_devices),
         removed_drivers=tuple(work.removed_drivers),
