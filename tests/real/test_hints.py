@@ -256,16 +256,73 @@ def test_check_shows_them(lab: Lab, tmp_path: Path) -> None:
     )
 
 
-def test_a_remedy_that_brings_a_device_says_so(lab: Lab, tmp_path: Path) -> None:
-    """The destination gets an HPET; what it then sends the source's program refuses."""
+def test_a_remedy_brings_no_device(lab: Lab, tmp_path: Path) -> None:
+    """``pit=off`` taken out would give the destination an HPET, which the source refuses."""
     there = "-M pc-q35-7.2,hpet=off -m 64"
     (tmp_path / "guest.mig").write_bytes(write(saved(lab, "7.2", there)))
+    home = tmp_path / "source.txt"
+    home.write_text(shlex.join(arguments(lab, "7.2", there)))
     line = arguments(lab, "10.0", "-M pc-q35-7.2,pit=off -m 64")
     source = [str(tmp_path / "guest.mig"), "--no-project", "--hint-seconds", "30"]
-    text = " ".join(CliRunner().invoke(check_command, [*source, "--", *line]).stdout.split())
-    assert "the destination then has hpet, which the stream lacks: there is no way back" in text
-    assert "unchanged" not in text
-    back = rehearse(saved(lab, "10.0", "-M pc-q35-7.2 -m 64"), arguments(lab, "7.2", there))
-    assert back.outcome is Outcome.REFUSED
-    assert back.first_refusal is not None
-    assert back.first_refusal.device == "hpet"
+    done = CliRunner().invoke(
+        check_command, [*source, "--back-to", str(home), "--json", "--", *line]
+    )
+    assert done.exit_code == 1
+    found = json.loads(done.stdout)
+    assert found["back"] is None
+    assert found["no_back"] == "the destination does not load the guest"
+    (hint, *_) = found["findings"][0]["hints"]
+    assert hint["verified"] == "rehearsed"
+    assert "changes" not in hint
+    assert hint["comes_back"] is True
+    words = shlex.split(hint["command"])
+    assert "pc-q35-7.2,hpet=off" in words
+    assert rehearse(saved_as(words), arguments(lab, "7.2", there)).outcome is Outcome.LOADS
+
+
+def saved_as(words: list[str]) -> Stream:
+    return read(collect(words, ram_sizes={}, vmstate=False).stream or b"")
+
+
+#: Machines of which the destination has more, and the words that take it away.
+MORE = {
+    "machine": (Q35.replace("5.2", "5.2,hpet=off"), Q35, "hpet=off"),
+    "pci": (Q35, f"{Q35} -device i6300esb,id=w,addr=7", "without -device i6300esb,id=w"),
+    "port": (
+        f"{Q35} -device pcie-root-port,id=p,addr=4",
+        f"{Q35} -device pcie-root-port,id=p,addr=4 -device e1000e,bus=p",
+        "without -device e1000e",
+    ),
+    "usb": (
+        f"{Q35} -device qemu-xhci,id=x,addr=5",
+        f"{Q35} -device qemu-xhci,id=x,addr=5 -device usb-tablet,bus=x.0",
+        "without -device usb-tablet",
+    ),
+    "isa": (Q35, f"{Q35} -device isa-ipmi-kcs,bmc=b -device ipmi-bmc-sim,id=b", "isa-ipmi-kcs"),
+    "cpu": (f"{Q35} -smp 1,maxcpus=2", f"{Q35} -smp 2", "-smp 1"),
+}
+
+
+@pytest.mark.parametrize("kind", MORE)
+def test_the_destination_has_more(lab: Lab, tmp_path: Path, kind: str) -> None:
+    """It loads, what it then sends is refused; the remedy comes back."""
+    there, here, fix = MORE[kind]
+    (tmp_path / "guest.mig").write_bytes(write(saved(lab, "5.2", there)))
+    home = tmp_path / "source.txt"
+    home.write_text(shlex.join(arguments(lab, "5.2", there)))
+    line = arguments(lab, "10.0", here)
+    source = [str(tmp_path / "guest.mig"), "--no-project", "--hint-seconds", "40"]
+    done = CliRunner().invoke(
+        check_command, [*source, "--back-to", str(home), "--json", "--", *line]
+    )
+    found = json.loads(done.stdout)
+    assert (found["verdict"], found["back"]["verdict"]) == ("loads", "refused")
+    assert found["back"]["basis"] == "rehearsed"
+    assert done.exit_code == 1
+    (warns,) = [one for one in found["findings"] if one["rule"] == "no-way-back"]
+    (hint, *_) = warns["hints"]
+    assert fix in hint["action"]
+    assert (hint["verified"], hint["comes_back"]) == ("rehearsed", True)
+    text = CliRunner().invoke(check_command, [*source, "--back-to", str(home), "--", *line]).stdout
+    assert "BACK        the guest does not come back, tried with the real QEMU: Unknown" in text
+    assert "comes back)" in " ".join(text.split())

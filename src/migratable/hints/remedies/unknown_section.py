@@ -21,7 +21,7 @@ from migratable.hints import (
 from migratable.hints.candidate import Candidate, Situation
 from migratable.verdict import Finding
 
-_BUILT_IN: dict[str, tuple[tuple[str, str], ...]] = {
+BUILT_IN: dict[str, tuple[tuple[str, str], ...]] = {
     "hpet": (("hpet", "on"),),
     "vmmouse": (("vmport", "on"), ("i8042", "on")),
     "pckbd": (("i8042", "on"),),
@@ -65,7 +65,7 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
         yield from network.slirp(at)
     yield from ccw.placed(at, idstr)
     yield from boards.switches(at, name)
-    for key, value in _BUILT_IN.get(name, ()):
+    for key, value in BUILT_IN.get(name, ()):
         yield from machine_options.machine(at, key, value)
     if name in {"spapr_pci", "PCIBUS", "spapr_iommu"} and at.pseries:
         yield from pseries.host_bridges(at)
