@@ -9,6 +9,7 @@ from migratable.commandline import CommandLine
 from migratable.hints import (
     boards,
     ccw,
+    cpu_places,
     cpus,
     devices,
     line_edits,
@@ -52,6 +53,7 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
         yield from pseries.controllers(at)
         yield from cpus.models(at)
     if name in _CPU or name in _XICS | {"xive-tctx"}:
+        yield from cpu_places.candidates(at)
         yield from machine_options.smp(at)
         yield from cpus.models(at)
     for option in _NO.get(name, ()):
