@@ -25,6 +25,7 @@ from migratable.hints.candidate import Candidate
 from migratable.hints.changes import changes
 from migratable.hints.search import NO_WAY_BACK, OutOfTimeError, Search, Solution, key, refusals
 from migratable.stream import Stream
+from migratable.unchecked import Code, Unchecked
 from migratable.verdict import Basis, Finding, Hint, Outcome, Severity, Verdict
 
 if TYPE_CHECKING:
@@ -109,12 +110,11 @@ def tried(
     solutions = _solutions(search, line, home, rehearse=rehearse, most=most)
     known = {key(one) for one in refusals(verdict)}
     findings = tuple(
-        _with_hints(one, solutions, search, most, known)
-        if one in asked
-        else one
+        _with_hints(one, solutions, search, most, known) if one in asked else one
         for one in verdict.findings
     )
-    unchecked = (*verdict.unchecked, *sorted(search.doubts))
+    doubts = (Unchecked(text, Code.REMEDIES) for text in sorted(search.doubts))
+    unchecked = (*verdict.unchecked, *doubts)
     return replace(verdict, findings=findings, unchecked=unchecked)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from migratable.check import way_back
@@ -52,17 +52,20 @@ def _more(search: Search, line: CommandLine) -> Iterator[str]:
 
 def _less(base: Situation, line: CommandLine) -> Iterator[str]:
     """Devices taken out of which a stream says nothing: the guest may have them."""
-    before, after = (Counter(name for _, name, _ in one.devices()) for one in (base.line, line))
-    if not before - after:
+    if not _drivers(base.line) - _drivers(line):
         return
     aliases = base.parts.aliases
-    before, after = (Counter(aliases.get(one, one) for one in of.elements()) for of in (before, after))
-    gone = [one for one in before - after if _silent(base, one)]
+    taken = _drivers(base.line, aliases) - _drivers(line, aliases)
+    gone = [one for one in taken if _silent(base, one)]
     if gone:
         yield (
             f"the destination then lacks {_some(gone)}, of which no stream says anything: the "
             "guest loses it if it has it"
         )
+
+
+def _drivers(line: CommandLine, aliases: Mapping[str, str] | None = None) -> Counter[str]:
+    return Counter((aliases or {}).get(name, name) for _, name, _ in line.devices())
 
 
 def _silent(base: Situation, driver: str) -> bool:

@@ -27,11 +27,13 @@ from migratable.rehearse.disagreement import joined
 from migratable.rehearse.resave import Resave, resaved
 from migratable.rehearse.verdict import verdict as rehearsed
 from migratable.stream import Stream, read
+from migratable.unchecked import Code, Unchecked
 from migratable.verdict import Outcome, Verdict
 
-NOT_SAVED = (
+NOT_SAVED = Unchecked(
     "the way back: the state that the destination would hold was put together from its profile's "
-    "own stream, not saved by its program"
+    "own stream, not saved by its program",
+    Code.REHEARSAL,
 )
 
 
@@ -126,22 +128,28 @@ def guessed(stream: Stream, destination: Profile, home: Home) -> Verdict | str:
     after, assumed = resaved(stream, read(destination.stream))
     found = check(after, home.profile)
     outcome = Outcome.REFUSED if found.outcome is Outcome.REFUSED else Outcome.UNKNOWN
+    guesses = (Unchecked(one, Code.ASSUMED) for one in assumed)
     return replace(
-        found, outcome=outcome, unchecked=(NOT_SAVED, *assumed, *found.unchecked), final=False
+        found, outcome=outcome, unchecked=(NOT_SAVED, *guesses, *found.unchecked), final=False
     )
 
 
 def _arrives(after: Stream, home: Home, timeout: float) -> Verdict:
     predicted = check(after, home.profile)
     if home.line is None:
-        return replace(predicted, unchecked=(*predicted.unchecked, f"not rehearsed: {home.why}"))
+        return _not_rehearsed(predicted, home.why)
     try:
         done = try_destination(
             after, Destination(command_line=home.line, release=home.release), timeout=timeout
         )
     except MigratableError as error:
-        return replace(predicted, unchecked=(*predicted.unchecked, f"not rehearsed: {error}"))
+        return _not_rehearsed(predicted, str(error))
     return joined(predicted, rehearsed(done))
+
+
+def _not_rehearsed(predicted: Verdict, why: str) -> Verdict:
+    reason = Unchecked(f"not rehearsed: {why}", Code.REHEARSAL)
+    return replace(predicted, unchecked=(*predicted.unchecked, reason))
 
 
 def said(found: Verdict | str) -> str:

@@ -19,6 +19,7 @@ from migratable.rehearse.disagreement import with_dangers
 from migratable.rehearse.resave import Resave, resaved
 from migratable.rehearse.verdict import verdict as rehearsed
 from migratable.stream import Stream, read
+from migratable.unchecked import Code, Unchecked
 from migratable.verdict import Basis, Outcome, Verdict
 
 
@@ -61,7 +62,7 @@ def put(
     """
     predicted = check(stream, host.profile)
     if predicted.outcome is Outcome.REFUSED or not rehearse:
-        return _predicted(stream, host, predicted, onward, "not rehearsed: not wanted")
+        return _predicted(stream, host, predicted, onward)
     program = at_hand(host.profile)
     if program.line is None:
         return _predicted(stream, host, predicted, onward, f"not rehearsed: {program.why}")
@@ -84,9 +85,9 @@ def put(
     return replace(hop, after=read(again.data), after_basis=Basis.REHEARSED)
 
 
-def _predicted(stream: Stream, host: Host, verdict: Verdict, onward: bool, why: str) -> Hop:
-    if why != "not rehearsed: not wanted":
-        verdict = replace(verdict, unchecked=(*verdict.unchecked, why))
+def _predicted(stream: Stream, host: Host, verdict: Verdict, onward: bool, why: str = "") -> Hop:
+    if why:
+        verdict = replace(verdict, unchecked=(*verdict.unchecked, Unchecked(why, Code.REHEARSAL)))
     hop = Hop(host=host.name, verdict=verdict)
     if verdict.outcome is Outcome.REFUSED or not onward:
         return hop
