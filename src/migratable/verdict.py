@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from migratable.problem_facts import Facts
+from migratable.unchecked import code_of
 
 SCHEMA = "migratable.verdict/1"
 
@@ -160,6 +161,7 @@ class Verdict:
     :ivar source: plain facts for reports: file, machine, QEMU release when known, sections, RAM.
     :ivar destination: plain facts: QEMU version, machine, CPU, accelerator.
     :ivar stderr: every line that the destination prints, also when it loads (warnings).
+    :ivar unchecked: what was not examined (:class:`~migratable.unchecked.Unchecked`).
     :ivar project: what a project file changed in the findings, and why.
     :ivar final: False for a prediction about a build whose code is not known: its tables were
         read, and the code behind them may refuse what they take. A rehearsal makes it final.
@@ -190,6 +192,7 @@ class Verdict:
             "first_refusal": None if self.first_refusal is None else self.first_refusal.to_json(),
             "findings": [finding.to_json() for finding in self.findings],
             "unchecked": list(self.unchecked),
+            "unchecked_codes": [str(code_of(text)) for text in self.unchecked],
             "stderr": list(self.stderr),
             "project": list(self.project),
             "final": self.final,
