@@ -12,6 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from migratable.problem_facts import Facts
+from migratable.unchecked import code_of
+
 SCHEMA = "migratable.verdict/1"
 
 
@@ -90,6 +93,7 @@ class Finding:
     :ivar stderr: the lines QEMU prints for this finding alone, in the destination's wording,
         without the program's name. Empty when QEMU says nothing.
     :ivar facts: the rule's own values, for hints; not part of the contract.
+    :ivar aborts: the program ends at once: nothing follows its own words.
     """
 
     rule: str
@@ -102,7 +106,8 @@ class Finding:
     field: str | None = None
     stderr: tuple[str, ...] = ()
     hints: tuple[Hint, ...] = ()
-    facts: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False)
+    facts: Facts | None = dataclasses.field(default=None, compare=False)
+    aborts: bool = dataclasses.field(default=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """The finding as the JSON contract has it."""
@@ -156,6 +161,7 @@ class Verdict:
     :ivar source: plain facts for reports: file, machine, QEMU release when known, sections, RAM.
     :ivar destination: plain facts: QEMU version, machine, CPU, accelerator.
     :ivar stderr: every line that the destination prints, also when it loads (warnings).
+    :ivar unchecked: what was not examined (:class:`~migratable.unchecked.Unchecked`).
     :ivar project: what a project file changed in the findings, and why.
     :ivar final: False for a prediction about a build whose code is not known: its tables were
         read, and the code behind them may refuse what they take. A rehearsal makes it final.
@@ -186,6 +192,7 @@ class Verdict:
             "first_refusal": None if self.first_refusal is None else self.first_refusal.to_json(),
             "findings": [finding.to_json() for finding in self.findings],
             "unchecked": list(self.unchecked),
+            "unchecked_codes": [str(code_of(text)) for text in self.unchecked],
             "stderr": list(self.stderr),
             "project": list(self.project),
             "final": self.final,

@@ -186,8 +186,8 @@ def _rehearsed(
     """Prove the prediction; where they contradict each other the rehearsal is right."""
     from dataclasses import replace
 
-    from migratable.check.verdict import CODE_UNKNOWN
     from migratable.rehearse.disagreement import both
+    from migratable.unchecked import Code, code_of
     from migratable.verdict import Basis, Outcome
 
     assert given is not None
@@ -209,7 +209,7 @@ def _rehearsed(
         basis=Basis.REHEARSED,
         stderr=rehearsed.stderr,
         final=True,
-        unchecked=tuple(one for one in predicted.unchecked if one != CODE_UNKNOWN),
+        unchecked=tuple(text for text in predicted.unchecked if code_of(text) is not Code.BUILD),
     )
 
 
@@ -232,11 +232,13 @@ def _made_final(
     from dataclasses import replace
 
     from migratable.errors import MigratableError
+    from migratable.unchecked import Code, Unchecked
 
     try:
         return _rehearsed(opened, given, release, timeout, predicted, profile)
     except MigratableError as error:
-        reason = f"the rehearsal that makes it final: {error}"
+        text = f"the rehearsal that makes it final: {error}"
+        reason = Unchecked(text, Code.REHEARSAL)
         return replace(predicted, unchecked=(reason, *predicted.unchecked))
 
 

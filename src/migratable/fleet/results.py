@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from migratable.errors import PlanError
+from migratable.unchecked import Code, Unchecked
 from migratable.verdict import (
     Basis,
     Finding,
@@ -171,12 +172,18 @@ def from_json(document: Mapping[str, Any]) -> Verdict:
             }
         ),
         findings=tuple(_finding(one) for one in document["findings"]),
-        unchecked=tuple(document["unchecked"]),
+        unchecked=_unchecked(document),
         stderr=tuple(document["stderr"]),
         project=tuple(document.get("project", ())),
         final=bool(document.get("final", True)),
         disagreement=tuple(document.get("disagreement", ())),
     )
+
+
+def _unchecked(document: Mapping[str, Any]) -> tuple[str, ...]:
+    texts = document["unchecked"]
+    codes = document.get("unchecked_codes") or [Code.OTHER] * len(texts)
+    return tuple(Unchecked(text, Code(code)) for text, code in zip(texts, codes, strict=True))
 
 
 def _finding(one: Mapping[str, Any]) -> Finding:

@@ -23,6 +23,7 @@ from migratable.errors import MigratableError
 from migratable.hints.candidate import Candidate
 from migratable.hints.search import OutOfTimeError, Search, Solution, key, refusals
 from migratable.stream import Stream
+from migratable.unchecked import Code, Unchecked
 from migratable.verdict import Basis, Finding, Hint, Outcome, Severity, Verdict
 
 __all__ = ["OutOfTimeError", "tried"]
@@ -78,7 +79,8 @@ def tried(
         else one
         for one in verdict.findings
     )
-    unchecked = (*verdict.unchecked, *sorted(search.doubts))
+    doubts = (Unchecked(text, Code.REMEDIES) for text in sorted(search.doubts))
+    unchecked = (*verdict.unchecked, *doubts)
     return replace(verdict, findings=findings, unchecked=unchecked)
 
 

@@ -19,6 +19,7 @@ from migratable.hints import (
     serial_ports,
 )
 from migratable.hints.candidate import Candidate, Situation
+from migratable.problem_facts import PortsFacts
 from migratable.verdict import Finding
 
 _ACPI = ("piix4_pm", "ICH9LPC", "acpi-ged")
@@ -41,7 +42,7 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
         yield from cpus.models(at)
         yield from cpus.without_features(at)
     yield from devices.asked(at, finding)
-    if "ports" in finding.facts:
+    if isinstance(finding.facts, PortsFacts):
         yield from serial_ports.numbered(at, finding)
     if at.guest.at(idstr) is not None:
         yield from property_probe.properties(at, idstr)

@@ -22,6 +22,7 @@ from migratable.hints.candidate import Candidate, Situation
 from migratable.hints.guest import Guest
 from migratable.hints.proposers import candidates
 from migratable.hints.start_error import said
+from migratable.problem_facts import BlockFacts, PciConfigFacts
 from migratable.profile.collect import collect
 from migratable.profile.model import Profile
 from migratable.stream import Stream
@@ -309,10 +310,11 @@ def applied(line: CommandLine, steps: Sequence[Step]) -> CommandLine | None:
 
 def key(finding: Finding) -> object:
     """What makes a finding the same one on another command line."""
-    block = finding.facts.get("block")
+    facts = finding.facts
+    block = facts.block if isinstance(facts, BlockFacts) else None
     detail: object = None
-    if finding.rule == "pci-config":
-        detail = tuple(finding.facts.get("bytes", ()))[:1]
+    if isinstance(facts, PciConfigFacts):
+        detail = facts.offsets[:1]
     elif finding.rule == START:
         detail = said(finding)
     return (

@@ -26,6 +26,7 @@ from migratable.rehearse.disagreement import differences
 from migratable.rehearse.resave import Resave
 from migratable.rehearse.verdict import verdict as rehearsed_verdict
 from migratable.stream import Stream
+from migratable.unchecked import Code, Unchecked
 from migratable.verdict import Outcome, Severity, Verdict
 
 Tell = Callable[[str], None]
@@ -71,9 +72,8 @@ def arrive(
             verdict = joined(predicted, rehearsed)
         except MigratableError as error:
             not_rehearsed = str(error)
-            verdict = replace(
-                predicted, unchecked=(*predicted.unchecked, f"not rehearsed: {not_rehearsed}")
-            )
+            reason = Unchecked(f"not rehearsed: {not_rehearsed}", Code.REHEARSAL)
+            verdict = replace(predicted, unchecked=(*predicted.unchecked, reason))
     if verdict.outcome is Outcome.REFUSED and hint_seconds:
         clock.step("remedies")
         verdict = _with_hints(verdict, stream, line, hint_seconds)
@@ -179,7 +179,8 @@ def _with_hints(verdict: Verdict, stream: Stream, line: CommandLine, seconds: fl
     try:
         return tried(verdict, stream, line, budget_seconds=seconds)
     except MigratableError as error:
-        return replace(verdict, unchecked=(*verdict.unchecked, f"no remedies tried: {error}"))
+        reason = Unchecked(f"no remedies tried: {error}", Code.REMEDIES)
+        return replace(verdict, unchecked=(*verdict.unchecked, reason))
 
 
 def command_line(

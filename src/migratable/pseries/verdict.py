@@ -7,6 +7,7 @@ from typing import Any
 
 from migratable.pseries.batch import Model, Pair
 from migratable.pseries.start import Started
+from migratable.unchecked import Code, Unchecked
 from migratable.verdict import Basis, Finding, Hint, Outcome, Refusal, Severity, Side, Verdict
 
 NOT_EXAMINED = (
@@ -36,12 +37,13 @@ def verdict(
 ) -> Verdict:
     """*pair* in the words that every command uses; hints were tried with *model*."""
     ours, theirs = _facts(source, pair.source), _facts(destination, pair.destination)
-    unchecked = NOT_EXAMINED + _interpolated(model, source, destination)
+    texts = (*NOT_EXAMINED, *_interpolated(model, source, destination))
+    unchecked = tuple(Unchecked(text, Code.MODEL) for text in texts)
     if pair.unknown:
         return Verdict(
             outcome=Outcome.UNKNOWN,
             basis=Basis.PREDICTED,
-            unchecked=(pair.unknown, *unchecked),
+            unchecked=(Unchecked(pair.unknown, Code.MODEL), *unchecked),
             source=ours,
             destination=theirs,
         )

@@ -20,6 +20,7 @@ from migratable.rehearse.resave import Resave
 from migratable.rehearse.verdict import verdict as rehearsed
 from migratable.stream import Section, SectionKind, Stream, VmDevice, VmField, VmsdBody, read
 from migratable.stream.edit import append_section, free_section_id, map_sections
+from migratable.unchecked import Code, Unchecked
 from migratable.verdict import Basis, Outcome, Severity, Verdict
 
 _NAMED = 6
@@ -64,7 +65,7 @@ def put(
     """
     predicted = check(stream, host.profile)
     if predicted.outcome is Outcome.REFUSED or not rehearse:
-        return _predicted(stream, host, predicted, onward, "not rehearsed: not wanted")
+        return _predicted(stream, host, predicted, onward)
     program = at_hand(host.profile)
     if program.line is None:
         return _predicted(stream, host, predicted, onward, f"not rehearsed: {program.why}")
@@ -97,9 +98,9 @@ def _with_dangers(verdict: Verdict, predicted: Verdict) -> Verdict:
     return replace(verdict, findings=(*verdict.findings, *later))
 
 
-def _predicted(stream: Stream, host: Host, verdict: Verdict, onward: bool, why: str) -> Hop:
-    if why != "not rehearsed: not wanted":
-        verdict = replace(verdict, unchecked=(*verdict.unchecked, why))
+def _predicted(stream: Stream, host: Host, verdict: Verdict, onward: bool, why: str = "") -> Hop:
+    if why:
+        verdict = replace(verdict, unchecked=(*verdict.unchecked, Unchecked(why, Code.REHEARSAL)))
     hop = Hop(host=host.name, verdict=verdict)
     if verdict.outcome is Outcome.REFUSED or not onward:
         return hop

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from migratable.unchecked import Code
 from migratable.verdict import SCHEMA, Basis, Outcome, Severity, Side
 
 ERROR = "migratable.error/1"
@@ -63,6 +64,7 @@ def schemas() -> dict[str, Any]:
         first_refusal={"oneOf": [{"type": "null"}, reference("Refusal")]},
         findings={"type": "array", "items": reference("Finding")},
         unchecked=_TEXTS,
+        unchecked_codes={"type": "array", "items": _enum(Code)},
         stderr=_TEXTS,
         project=_TEXTS,
     )

@@ -13,16 +13,19 @@ from migratable.commandline import CommandLine, parse
 from migratable.hints import line_edits
 from migratable.hints.candidate import Candidate, Situation
 from migratable.hints.search import Search, better, key, left
+from migratable.problem_facts import BlockFacts, Facts, StartFacts
 from migratable.profile.model import Profile
 from migratable.stream import Stream
 from migratable.verdict import Basis, Finding, Outcome, Severity, Side, Verdict
 from tests.unit.stream import tiny
 
 
-def cause(rule: str, device: str = "d", *, summary: str = "", **facts: object) -> Finding:
-    return Finding(
-        rule=rule, severity=Severity.REFUSES, summary=summary, device=device, facts=facts
-    )
+def cause(rule: str, device: str = "d", *, facts: Facts | None = None) -> Finding:
+    return Finding(rule=rule, severity=Severity.REFUSES, summary="", device=device, facts=facts)
+
+
+def ended(said: str) -> Finding:
+    return cause("destination-start", facts=StartFacts(said=said))
 
 
 def verdict(*findings: Finding, outcome: Outcome | None = None) -> Verdict:
@@ -135,7 +138,7 @@ def starts_with(**causes: int) -> Judge:
     def judge(line: CommandLine) -> Verdict:
         options = {option.name for option in line.options}
         if not options & causes.keys():
-            return verdict(cause("destination-start", summary="the destination does not start: z"))
+            return verdict(ended("z"))
         (name,) = options & causes.keys()
         return verdict(*(cause(f"cause-{number}") for number in range(causes[name])))
 
@@ -232,7 +235,7 @@ def test_edits_that_cannot_be_made_are_passed_over() -> None:
 
 
 def test_better() -> None:
-    a, b, start = cause("a"), cause("b"), cause("destination-start", summary="no")
+    a, b, start = cause("a"), cause("b"), ended("no")
     assert better(verdict(a), verdict(), a)
     assert better(verdict(a), verdict(b), a)
     assert better(verdict(a, b), verdict(b), a)
@@ -246,7 +249,7 @@ def test_better() -> None:
 
 
 def test_left() -> None:
-    a, b, start = cause("a"), cause("b"), cause("destination-start", summary="no")
+    a, b, start = cause("a"), cause("b"), ended("no")
     found = [left(verdict()), left(verdict(a)), left(verdict(a, b)), left(verdict(start))]
     assert found == sorted(found)
     assert left(verdict(a, a)) == left(verdict(a))
@@ -254,13 +257,16 @@ def test_left() -> None:
 
 
 def test_key() -> None:
-    def ended(text: str) -> object:
-        return key(cause("destination-start", summary=f"the destination does not start: {text}"))
+    def ended_key(text: str) -> object:
+        return key(ended(text))
 
-    assert ended("-device e,id=n,p=1: no bus") == ended("-device e,id=n: no bus")
-    assert ended("-device e,id=n: no bus") != ended("-device e,id=m: no bus")
-    assert ended("-device e,id=n: no bus") != ended("-device e,id=n: no slot")
-    blocks = [key(cause("ram-block-size", block=name)) for name in ("pc.ram", "vga.vram")]
+    assert ended_key("-device e,id=n,p=1: no bus") == ended_key("-device e,id=n: no bus")
+    assert ended_key("-device e,id=n: no bus") != ended_key("-device e,id=m: no bus")
+    assert ended_key("-device e,id=n: no bus") != ended_key("-device e,id=n: no slot")
+    blocks = [
+        key(cause("ram-block-size", facts=BlockFacts(block=name, size=1)))
+        for name in ("pc.ram", "vga.vram")
+    ]
     assert blocks[0] != blocks[1]
 
 
@@ -332,7 +338,7 @@ def test_a_hint_says_what_was_seen_only_later(monkeypatch: pytest.MonkeyPatch) -
     def judge(line: CommandLine) -> Verdict:
         have = {option.name for option in line.options}
         if "a" not in have:
-            return verdict(cause("destination-start", summary="the destination does not start: z"))
+            return verdict(ended("z"))
         return verdict() if "b" in have else verdict(cause("no-b"))
 
     made = search(judge, destination_start=[ADD["a"]], no_b=[ADD["b"]])

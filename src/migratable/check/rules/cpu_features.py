@@ -192,7 +192,6 @@ def _problem(
             ]
         ),
         device="cpu",
-        facts={"features": names},
     )
 
 

@@ -26,6 +26,7 @@ from collections.abc import Iterator
 from migratable.check.events import NotStarted
 from migratable.check.problem import Problem
 from migratable.check.rule import Rule, refuses
+from migratable.problem_facts import StartFacts
 from migratable.verdict import Severity
 
 _CONTINUED = (
@@ -57,6 +58,7 @@ def check(event: NotStarted) -> Iterator[Problem]:
     yield Problem(
         rule=RULE.id,
         summary=f"the destination does not start: {cause or 'it said nothing'}",
+        facts=StartFacts(said=cause),
     )
 
 

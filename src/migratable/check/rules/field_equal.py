@@ -55,7 +55,6 @@ def check(event: ValueRead) -> Iterator[Problem]:
             explanation=event.field.err_hint,
             words=tuple(words),
             field=event.field.name,
-            facts={"hint": event.field.err_hint},
         )
 
 

@@ -30,6 +30,7 @@ from collections.abc import Iterator
 from migratable.check.events import ConfigurationRead
 from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
+from migratable.problem_facts import MachineTypeFacts
 from migratable.stream.model import Configuration
 from migratable.verdict import Severity
 
@@ -45,7 +46,7 @@ def check(event: ConfigurationRead) -> Iterator[Problem]:
             summary=f"the guest's machine type is {received}, the destination's {event.machine}",
             explanation="QEMU compares the names before anything else.",
             words=(("machine-type", {"received": received, "local": event.machine}),),
-            facts={"received": received, "local": event.machine},
+            facts=MachineTypeFacts(received=received),
         )
 
 

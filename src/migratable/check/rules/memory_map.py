@@ -54,7 +54,6 @@ def check(event: StreamLoaded) -> Iterator[Problem]:
         explanation="A guest that has booted finds nothing where its pages were. "
         "-machine max-ram-below-4g= must be the source's.",
         device="mc146818rtc",
-        facts={"source": there.below, "destination": here.below},
         unexamined=tuple(_unexamined(event, there, here)),
     )
 

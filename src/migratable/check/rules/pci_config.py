@@ -31,6 +31,7 @@ from migratable.check.pci import place, register
 from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
 from migratable.facts import pci
+from migratable.problem_facts import PciConfigFacts
 from migratable.profile.tables import PciMasks
 from migratable.verdict import Severity
 
@@ -76,7 +77,7 @@ def check(event: PciConfigRead) -> Iterator[Problem]:
             ),
         ),
         field="config",
-        facts={"bytes": bytes_, "registers": names},
+        facts=PciConfigFacts(offsets=tuple(bytes_)),
     )
 
 

@@ -30,6 +30,7 @@ from collections.abc import Iterator
 from migratable.check.events import RamBlockRead
 from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
+from migratable.problem_facts import BlockFacts
 from migratable.stream.ram import RamBlock
 from migratable.verdict import Severity
 
@@ -46,7 +47,7 @@ def check(event: RamBlockRead) -> Iterator[Problem]:
     name = event.block.id
     resizable = maximum > used or name.startswith("/rom@etc/")
     summary = f"RAM block {name!r} has {wanted} bytes in the stream, {used} on the destination"
-    facts: dict[str, object] = {"block": name, "stream": wanted, "local": used}
+    facts = BlockFacts(block=name, size=wanted)
     if not resizable:
         yield Problem(
             rule=RULE.id,

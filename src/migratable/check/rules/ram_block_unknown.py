@@ -28,6 +28,7 @@ from collections.abc import Iterator
 from migratable.check.events import RamBlockRead
 from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
+from migratable.problem_facts import BlockFacts
 from migratable.stream.ram import RamBlock
 from migratable.verdict import Severity
 
@@ -40,7 +41,7 @@ def check(event: RamBlockRead) -> Iterator[Problem]:
             summary=f"the destination has no RAM block {event.block.id!r} "
             f"({event.block.used_length} bytes in the stream)",
             words=(("ram-block-unknown", {"block": event.block.id}),),
-            facts={"block": event.block.id, "size": event.block.used_length},
+            facts=BlockFacts(block=event.block.id, size=event.block.used_length),
         )
 
 

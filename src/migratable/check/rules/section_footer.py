@@ -44,21 +44,18 @@ def check(event: FooterRead) -> Iterator[Problem]:
     explanation = event.detail or (
         f"{difference} bytes are left over." if difference > 0 else f"{-difference} are missing."
     )
-    facts: dict[str, object] = {"difference": difference}
     if not event.wanted:
         yield Problem(
             rule=RULE.id,
             summary="the stream has footers behind its sections and the destination wants none",
             explanation="migration.send-section-footer is off on the destination alone.",
             words=(("unknown-section-type", {"type": _FOOTER}),),
-            facts=facts,
         )
     elif event.mark is None:
         yield Problem(
             rule="stream-broken",
             summary=f"the stream ends behind {event.idstr!r}",
             words=(("footer-read-failed", {"errno": -5}),),
-            facts=facts,
         )
     elif event.mark != _FOOTER:
         yield Problem(
@@ -66,7 +63,6 @@ def check(event: FooterRead) -> Iterator[Problem]:
             summary=what,
             explanation=explanation,
             words=(("footer-missing", {"device": event.idstr}),),
-            facts=facts,
         )
     elif event.read_id != event.section_id:
         yield Problem(
@@ -83,7 +79,6 @@ def check(event: FooterRead) -> Iterator[Problem]:
                     },
                 ),
             ),
-            facts=facts,
         )
 
 

@@ -57,7 +57,6 @@ def check(event: SectionFound | CommandMet) -> Iterator[Problem]:
                 {"version": event.version, "device": event.idstr, "local": event.handler.version},
             ),
         ),
-        facts={"version": event.version, "local": event.handler.version},
     )
 
 
@@ -70,7 +69,6 @@ def _command(event: CommandMet) -> Iterator[Problem]:
         summary=f"the stream has the command {event.kind:#x}, which QEMU {event.release[0]}."
         f"{event.release[1]} does not know",
         words=(("command-unknown", {"command": event.kind, "length": event.length}),),
-        facts={"command": event.kind},
     )
 
 

@@ -69,7 +69,6 @@ def check(event: StreamLoaded) -> Iterator[Problem]:
         explanation="QEMU says that the migration completed; the guest then stands still, or "
         "reports a hard lockup.",
         device="cpu_common",
-        facts={"asleep": asleep},
     )
 
 

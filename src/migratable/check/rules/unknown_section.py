@@ -43,7 +43,6 @@ def check(event: SectionFound) -> Iterator[Problem]:
             summary=f"the destination has no {event.idstr!r} instance {event.instance_id}",
             explanation=f"Of this kind it has: {near}." if near else "It has none of this kind.",
             words=(("unknown-section", {"device": event.idstr, "instance_id": event.instance_id}),),
-            facts={"near": event.near},
         )
 
 

@@ -44,7 +44,6 @@ def check(event: SubsectionMet) -> Iterator[Problem]:
         words=(("subsection-unknown", words),) if event.release >= CHAINED else (),
         errno=ENOENT,
         subsection=event.name,
-        facts=words,
     )
 
 

@@ -46,11 +46,6 @@ def check(event: BodyBegun) -> Iterator[Problem]:
             ),
         ),
         subsection=event.vmsd.name if "/" in event.vmsd.name else None,
-        facts={
-            "version": event.version,
-            "local": event.vmsd.version,
-            "minimum": event.vmsd.minimum,
-        },
     )
 
 

@@ -30,6 +30,7 @@ from collections.abc import Iterator
 from migratable.check.events import VirtioLoaded
 from migratable.check.problem import CHAINED, EPERM, Problem
 from migratable.check.rule import Rule, loads, refuses
+from migratable.problem_facts import VirtioFeaturesFacts
 from migratable.profile.tables import VirtioLive
 from migratable.stream.virtio import features as virtio_features
 from migratable.verdict import Severity
@@ -52,7 +53,7 @@ def check(event: VirtioLoaded) -> Iterator[Problem]:
         errno=EPERM,
         field="guest_features",
         of_backend=True,
-        facts={"missing": missing, "names": names, "kind": kind},
+        facts=VirtioFeaturesFacts(kind=kind, missing=missing, names=names),
     )
 
 

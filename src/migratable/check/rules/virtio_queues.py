@@ -31,6 +31,7 @@ from collections.abc import Iterator
 from migratable.check.events import VirtioQueues
 from migratable.check.problem import EPERM, Problem
 from migratable.check.rule import Rule, loads, refuses
+from migratable.problem_facts import QueueFacts
 from migratable.profile.tables import VirtioLive
 from migratable.verdict import Severity
 
@@ -69,7 +70,7 @@ def check(event: VirtioQueues) -> Iterator[Problem]:
                     ),
                 ),
                 errno=EPERM,
-                facts={"queue": number, "size": size, "allocated": allocated},
+                facts=QueueFacts(size=size),
             )
             return
 
