@@ -59,11 +59,7 @@ def suspicious(data: bytes, failures: list[Failure]) -> list[Line]:
             break
         soft = raw.endswith(b"=") and number < len(lines)  # a line break of quoted-printable
         for piece in pieces(raw[:-1] + lines[number] if soft else raw):
-            if (
-                HARMLESS.search(piece.text)
-                or _OPENS.fullmatch(piece.text)
-                or recognise(piece.text)
-            ):
+            if HARMLESS.search(piece.text) or _OPENS.fullmatch(piece.text) or recognise(piece.text):
                 continue
             words = without_prefix(piece.text)
             if (piece.qemu and len(words) > 3) or _ERROR_WORDS.search(words):
