@@ -23,6 +23,10 @@ TITLES = {
     "libvirt": "libvirt",
     "admission": "What libvirt and managers refuse before QEMU is asked",
     "managers": "Managers",
+    "proxmox": "Proxmox VE",
+    "lxd": "Incus and LXD",
+    "openstack": "OpenStack",
+    "clouds": "KubeVirt, oVirt, OpenNebula, CloudStack, UTM",
     "refusals": "Refusals and surroundings (libvirt and managers)",
     "around": "Around the migration: connections, definitions, helpers",
 }

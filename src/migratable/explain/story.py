@@ -557,8 +557,10 @@ def _fill(text: str, match: Match) -> str:
 
 def _trimmed(text: str) -> str:
     """*text* without the quotes and brackets that only close what a wrapper opened."""
-    while text and text[-1] in "'\")]}.":
+    while text and text[-1] in "'\")]}.,":
         last = text[-1]
+        if last == "," and text[-2:-1] not in ("'", '"'):
+            break
         opening = {")": "(", "]": "[", "}": "{"}.get(last, last)
         if last in "'\"" and text.count(last) % 2 == 0:
             break

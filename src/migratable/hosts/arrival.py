@@ -22,12 +22,12 @@ from migratable.hosts import guests
 from migratable.profile.collect import collect
 from migratable.profile.model import Profile
 from migratable.rehearse.destination import Destination, try_destination
-from migratable.rehearse.disagreement import differences
+from migratable.rehearse.disagreement import joined
 from migratable.rehearse.resave import Resave
 from migratable.rehearse.verdict import verdict as rehearsed_verdict
 from migratable.stream import Stream
 from migratable.unchecked import Code, Unchecked
-from migratable.verdict import Outcome, Severity, Verdict
+from migratable.verdict import Outcome, Verdict
 
 Tell = Callable[[str], None]
 _SAME_MACHINE_PATHS = ("/usr/bin", "/usr/libexec", "/usr/local/bin")
@@ -149,28 +149,6 @@ def _predicted(
         return None, not_started(error.stderr, stream=stream, only_kvm=error.only_kvm)
     clock.step("check")
     return profile, check(stream, profile, origin=origin)
-
-
-def joined(predicted: Verdict, rehearsed: Verdict) -> Verdict:
-    """What both say together; the real program is right where they differ."""
-    if predicted.outcome is Outcome.UNKNOWN:
-        return _with_dangers(rehearsed, predicted)
-    if rehearsed.outcome is Outcome.UNKNOWN:
-        return predicted
-    found = differences(predicted, rehearsed)
-    if found:
-        return replace(_with_dangers(rehearsed, predicted), disagreement=tuple(found))
-    return replace(predicted, basis=rehearsed.basis, stderr=rehearsed.stderr)
-
-
-def _with_dangers(verdict: Verdict, predicted: Verdict) -> Verdict:
-    """What a load does not show: what may break later."""
-    later = [
-        one
-        for one in predicted.findings
-        if one.severity in {Severity.ENDANGERS, Severity.LATENT} and one not in verdict.findings
-    ]
-    return replace(verdict, findings=(*verdict.findings, *later))
 
 
 def _with_hints(verdict: Verdict, stream: Stream, line: CommandLine, seconds: float) -> Verdict:

@@ -15,7 +15,11 @@ destination sends later has a section that the source has no device for: `Unknow
 ## How to fix it
 
 Start the destination without what it has more: the same devices, CPUs and machine switches
-(`-machine hpet=off`) as the source. Or give the source the same at its next start.
+(`-machine hpet=off`) as the source; `check` tries which. Or give the source the same at its next
+start.
+
+Other reasons why a guest does not come back (a newer section or subsection that the destination
+sends) are seen only when its program saves it: `check --and-back`.
 
 ## Source
 
