@@ -44,14 +44,14 @@ def _answer(done: Converted, out: str) -> tuple[str, str, str]:
         return "LOADS ALREADY", "bold green", f"{out} is a copy ({how})"
     if done.written:
         return "CONVERTED", "bold green", f"{out} is written ({how})"
+    if done.stuck:
+        return "NO WAY", "bold red", "no edit makes the destination load this stream"
     if done.needed:
         return (
             "NOT CONVERTED",
             "bold red",
             "only lossy edits make it load; accept them by their ids",
         )
-    if done.stuck:
-        return "NO WAY", "bold red", "no edit makes the destination load this stream"
     if done.verdict.outcome is Outcome.UNKNOWN:
         return "NOT KNOWN", "bold yellow", "whether the destination loads the result"
     return "NO WAY", "bold red", "the destination refuses the edited stream, too"
