@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from migratable.printable import printable, shown
-from migratable.report.rehearsal_text import size
+from migratable.units import size
 from migratable.verdict import Basis, Finding, Hint, Outcome, Severity, Verdict
 
 _STYLE = {Outcome.LOADS: "bold green", Outcome.REFUSED: "bold red", Outcome.UNKNOWN: "bold yellow"}
