@@ -1,4 +1,4 @@
-"""Command lines made from a program's own listings: every option, device, property, object, backend.
+"""Command lines made from a program's own listings: every option, device, property and backend.
 
 Nothing here says which of them is dangerous: whatever takes text is given names of files to
 destroy, scripts, sockets, hosts and FIFOs, in every form that the option has, with repeated keys,
@@ -12,7 +12,10 @@ import json
 import random
 import re
 import subprocess
+import tomllib
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 from tests.hostile import MACHINES, Place
 
@@ -30,7 +33,9 @@ def listing(command: tuple[str, ...], *words: str) -> str:
 
 def options(command: tuple[str, ...]) -> list[str]:
     """Names of all options of ``-help``."""
-    found = re.findall(r"^-([A-Za-z][\w-]*)(?:,-|/-(\w[\w-]*)| |$)", listing(command, "-help"), re.M)
+    found = re.findall(
+        r"^-([A-Za-z][\w-]*)(?:,-|/-(\w[\w-]*)| |$)", listing(command, "-help"), re.M
+    )
     return sorted({name for pair in found for name in pair if name} - {"h", "help", "version"})
 
 
@@ -51,50 +56,15 @@ def kinds(command: tuple[str, ...], option: str) -> list[str]:
     """Kinds of an option that lists them: ``-object help``, ``-netdev help``."""
     text = listing(command, f"-{option}", "help")
     found = re.findall(r"^\s*([a-z][\w-]*)\s*$", text, re.M)
-    return sorted({*found, *KNOWN.get(option, "").split()})
+    return sorted({*found, *POOLS["known"].get(option, ())})
 
 
-KNOWN = {
-    "chardev": "file pipe pty socket udp stdio ringbuf vc serial tty parport spicevmc dbus hub null",
-    "netdev": "tap bridge user socket stream dgram l2tpv3 vde vhost-user vhost-vdpa passt af-xdp",
-}
-"""Kinds that some programs do not list but have."""
-BLOCK = """
-blkdebug blklogwrites blkreplay blkverify bochs cloop compress copy-before-write copy-on-read dmg
-file ftp ftps gluster host_cdrom host_device http https io_uring iscsi luks nbd nfs null-aio null-co
-nvme nvme-io_uring parallels preallocate qcow qcow2 qed quorum raw rbd replication snapshot-access
-ssh throttle vdi vhdx virtio-blk-vhost-user virtio-blk-vhost-vdpa vmdk vpc vvfat
-""".split()
-URLS = """
-nbd://127.0.0.1:{p}/x nbd+unix:///x?socket={u} nbd:127.0.0.1:{p} nbd:unix:{u} http://127.0.0.1:{p}/x
-https://127.0.0.1:{p}/x ftp://127.0.0.1:{p}/x ssh://root@127.0.0.1:{p}{w} nfs://127.0.0.1:{p}/x
-iscsi://127.0.0.1:{p}/iqn.x:y/0 rbd:pool/image:conf={w} gluster://127.0.0.1:{p}/v/x
-gluster+unix:///v/x?socket={u} fat:rw:{d} fat:floppy:rw:{d} vvfat:rw:{d} file:{w} json:{json}
-blkdebug:{r}:{w} blkverify:{w}:{w} blklogwrites:{w} host_device:{w} sheepdog:127.0.0.1:{p}:x
-vxhs://127.0.0.1:{p}/x null-co:// //./PhysicalDrive0 /dev/fdset/1 /dev/stdin /proc/self/fd/3
-/proc/self/mem {w}.vmdk {folder}/chain.qcow2 {folder}/data.qcow2 {folder}/extent.vmdk ../../{w}
-""".split()
-JSON_FILES = (
-    '{"driver":"file","filename":"%s"}',
-    '{"driver":"raw","file":{"driver":"host_device","filename":"%s"}}',
-    '{"driver":"blkverify","test":{"driver":"file","filename":"%s"},"raw":"%s"}',
-    '{"file.driver":"nbd","file.server.path":"%s","file.server.type":"unix"}',
+POOLS: dict[str, Any] = tomllib.loads(
+    Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
 )
-CHARACTER = """
-file:{w} pipe:{f} pty unix:{u},server,nowait unix:{u} tcp:127.0.0.1:{p} tcp::0,server,nowait
-telnet:127.0.0.1:0,server,nowait websocket:127.0.0.1:0,server=on,wait=off udp:127.0.0.1:{p}@:0
-udp::{p} {w} /dev/tty /dev/fdset/1 COM1 msmouse braille vc:80Cx24C stdio mon:stdio mon:pty mon:file:{w}
-con: tty:{w} serial:{w} parport:{w} fdset:1 wctablet spicevmc testdev mon:mon:file:{w} mon:chardev:x
-""".split()
-AUDIO = "alsa coreaudio dbus dsound jack oss pa pipewire sdl sndio spice wav none".split()
-DISPLAYS = """
-gtk,show-cursor=on sdl,gl=on curses,charset=CP437 egl-headless,rendernode={w} spice-app,gl=on
-dbus,addr=unix:path={u} dbus,p2p=on,rendernode={w} vnc=unix:{u} vnc=127.0.0.1:9,password=on cocoa none
-""".split()
-MIGRATION = """
-exec:{x} unix:{u} tcp:127.0.0.1:0 rdma:127.0.0.1:1 fd:3 file:{w} file:{w},offset=1 defer vsock:1:1
-{{"channel-type":"main","addr":{{"transport":"exec","args":["{x}"]}}}} main,addr.transport=exec,addr.args.0={x}
-""".split()
+
+
+_KEYS = ("file", "path", "backend", "driver", "qom-type", "mem-path", "id", "logfile", "script")
 
 
 class Listed:
@@ -113,8 +83,16 @@ class Listed:
     def _fill(self, text: str) -> str:
         folder = self._place.folder
         choose = self._random.choice
-        w = choose([*(str(folder / name) for name in ("disk.img", "notes.txt", "vars.json")), "new",
-                    str(folder / "new-1"), "notes.txt", "./vars.json", f"{folder}/../named/rom.bin"])
+        w = choose(
+            [
+                *(str(folder / name) for name in ("disk.img", "notes.txt", "vars.json")),
+                "new",
+                str(folder / "new-1"),
+                "notes.txt",
+                "./vars.json",
+                f"{folder}/../named/rom.bin",
+            ]
+        )
         names = {
             "{w}": w,
             "{r}": str(folder / "rom.bin"),
@@ -125,7 +103,7 @@ class Listed:
             "{folder}": str(folder),
             "{p}": str(self._place.port),
             "{i}": self._id(),
-            "{json}": (choose(JSON_FILES).replace("%s", w)),
+            "{json}": (choose(POOLS["json_files"]).replace("%s", w)),
         }
         for name, value in names.items():
             text = text.replace(name, value)
@@ -137,16 +115,7 @@ class Listed:
 
     def _hostile(self) -> str:
         """A value for whatever takes text."""
-        return self._fill(
-            self._random.choice(
-                [
-                    *("{w}", "{w}", "{w}", "{f}", "{x}", "{u}", "{d}", "127.0.0.1:{p}", "127.0.0.1"),
-                    *("unix:{u}", "tcp:127.0.0.1:{p}", "exec:{x}", "file:{w}", "|{x}", "/dev/zero"),
-                    *("/dev/fdset/1", "3", "/proc/self/exe", "-daemonize", "@{w}", "{w},,x", "json:{json}"),
-                    *("../{w}", "$({x})", "`{x}`", "{w}\t", " {w}", "\"{w}\"", "%s%n", "a" * 3000),
-                ]
-            )
-        )
+        return self._fill(self._random.choice([*POOLS["hostile"], "a" * 3000]))
 
     # Options
 
@@ -163,8 +132,8 @@ class Listed:
     def _object(self) -> Words:
         kind = self._random.choice(kinds(self._command, "object") or ["secret"])
         words = [kind, f"id={self._id()}"]
-        for name in self._some(members(self._command, "object", kind), most=4):
-            words.append(f"{name}={self._escaped()}")
+        names = self._some(members(self._command, "object", kind), most=4)
+        words += [f"{name}={self._escaped()}" for name in names]
         if "memory" in kind:
             words.append("size=1M")
         if self._random.random() < 0.1:
@@ -191,63 +160,27 @@ class Listed:
 
     def _backend(self, option: str, names: Sequence[str]) -> Words:
         kind = self._random.choice(list(names) or ["null"])
-        known = {
-            "chardev": "path={w} path={u} host=127.0.0.1 port={p} server=on wait=off logfile={w} "
-            "logappend=on input-path={f} fd=3 telnet=on tls-creds=x mux=on append=on name={w} "
-            "abstract=on signal=off local-addr=127.0.0.1 local-port=0 websocket=on reconnect=1",
-            "netdev": "script={x} downscript={x} helper={x} ifname=t0 br=b sock={u} path={u} "
-            "hostfwd=tcp:127.0.0.1:0-:1 guestfwd=tcp:10.0.2.9:1-cmd:{x} smb={d} tftp={d} "
-            "listen=127.0.0.1:0 connect=127.0.0.1:{p} mcast=230.0.0.1:1 udp=127.0.0.1:{p} "
-            "localaddr=127.0.0.1:0 fd=3 vhostdev={w} server=on addr.type=unix addr.path={u} "
-            "addr.type=inet addr.host=127.0.0.1 addr.port={p} path={x} param=--log-file={w} "
-            "chardev=x src=127.0.0.1 dst=127.0.0.1 txsession=1 hubid=1 queues=2 remote.type=unix",
-            "audiodev": "path={w} server=unix:{u} out.dev={w} in.dev={w} try-mmap=on dsp-policy=1 "
-            "in.path={w} out.name={w} client-name={w} server-name={w}",
-            "tpmdev": "path={w} cancel-path={w} chardev=x",
-            "fsdev": "path={d} security_model=none socket={u} sock_fd=3 writeout=immediate",
-            "virtfs": "path={d} security_model=none mount_tag=x socket={u} sock_fd=3 readonly=off",
-        }[option].split()
+        known = POOLS["members"][option]
         words = [kind] + ([] if option == "virtfs" else [f"id={self._id()}"])
         words += [self._fill(one) for one in self._some(known, most=4)]
         return self._form(option, words)
 
     def _drive(self) -> Words:
         choose = self._random.choice
-        url = self._fill(choose(URLS)).replace(",", ",,")
-        deep = choose(
-            [
-                f"file={url}",
-                f"file={url},format={choose(BLOCK)}",
-                f"driver={choose(BLOCK)},file={url}",
-                f"file.filename={url},file.driver={choose(BLOCK)}",
-                f"driver={choose(BLOCK)},file.driver={choose(BLOCK)},file.filename={url}",
-                f"driver=qcow2,file={url},backing.driver=file,backing.filename={url}",
-                f"driver=qcow2,file.driver=null-co,data-file.driver=file,data-file.filename={url}",
-                f"driver=quorum,children.0.file.filename={url},vote-threshold=1",
-                f"driver=null-co,file={url}",
-                f"file=,file={url}",
-                f"driver=blkdebug,image.driver=null-co,config={url}",
-                f"driver=luks,key-secret=s,file.filename={url}",
-            ]
+        url = self._fill(choose(POOLS["urls"])).replace(",", ",,")
+        deep = choose(POOLS["drive"]).replace("{url}", url)
+        deep = deep.replace("{b}", choose(POOLS["block"])).replace("{c}", choose(POOLS["block"]))
+        rest = choose(
+            ["if=none", "if=virtio", "if=pflash", "if=sd", "if=floppy", "if=none,snapshot=on"]
         )
-        rest = choose(["if=none", "if=virtio", "if=pflash", "if=sd", "if=floppy", "if=none,snapshot=on"])
         return ["-drive", f"{deep},{rest},id={self._id()}"]
 
     def _blockdev(self) -> Words:
         choose = self._random.choice
         url = self._fill(choose(["{w}", "{d}", "{u}", "{f}"])).replace(",", ",,")
-        words = [choose(BLOCK), f"node-name={self._id()}"]
-        words += self._some(
-            [
-                f"filename={url}", f"file.driver=file,file.filename={url}", f"path={url}",
-                f"server.type=unix,server.path={url}", f"dir={url}", "rw=on", "force-share=on",
-                f"server.type=inet,server.host=127.0.0.1,server.port={self._place.port}",
-                f"backing.driver=file,backing.filename={url},backing.node-name={self._id()}",
-                f"config={url}", f"log.driver=file,log.filename={url}", f"url=http://127.0.0.1:{self._place.port}/",
-                f"data-file.driver=file,data-file.filename={url}", f"conf={url}", f"pr-manager={url}",
-            ],
-            most=4,
-        )
+        words = [choose(POOLS["block"]), f"node-name={self._id()}"]
+        some = self._some(POOLS["blockdev"], most=4)
+        words += [self._fill(one.replace("{url}", url)) for one in some]
         return self._form("blockdev", words)
 
     def _listed(self) -> Words:
@@ -263,27 +196,32 @@ class Listed:
 
     def _long(self) -> Words:
         choose = self._random.choice
+        name = choose(["serial", "parallel", "debugcon", "monitor", "qmp", "virtioconsole"])
+        file = self._fill(choose(["/dev/stdin", "{f}", "{d}", "/proc/self/cmdline"]))
         return choose(
             [
-                lambda: ["-incoming", self._fill(choose(MIGRATION))],
-                lambda: ["-display", self._fill(choose(DISPLAYS))],
-                lambda: [f"-{choose('serial parallel debugcon monitor qmp virtioconsole'.split())}",
-                         self._fill(choose(CHARACTER))],
-                lambda: ["-readconfig", self._config()],
-                lambda: ["-readconfig", self._fill(choose(["/dev/stdin", "{f}", "{d}", "/proc/self/cmdline"]))],
-                lambda: self._setting(),
+                ["-incoming", self._fill(choose(POOLS["migration"]))],
+                ["-display", self._fill(choose(POOLS["displays"]))],
+                [f"-{name}", self._fill(choose(POOLS["character"]))],
+                ["-readconfig", self._config()],
+                ["-readconfig", file],
+                self._setting(),
             ]
-        )()
+        )
 
     def _config(self) -> str:
         """A file whose groups are any option, with and without an id, nested and broken."""
         lines = []
         for _ in range(self._random.choice([1, 2, 3])):
-            group = self._random.choice([*self._options, "readconfig", "set", "-chardev", "acpi", "boot-opts"])
-            head = self._random.choice([f'[{group}]', f'[{group} "{self._id()}"]', f'[ {group} "x" ] ', f'[{group}'])
+            group = self._random.choice(
+                [*self._options, "readconfig", "set", "-chardev", "acpi", "boot-opts"]
+            )
+            head = self._random.choice(
+                [f"[{group}]", f'[{group} "{self._id()}"]', f'[ {group} "x" ] ', f"[{group}"]
+            )
             lines.append(head)
             for _ in range(2):
-                key = self._random.choice("file path backend driver qom-type mem-path id logfile script type".split())
+                key = self._random.choice(_KEYS)
                 lines.append(f'  {key} = "{self._hostile()}"')
         path = self._place.folder / f"config-listed-{self._id()}"
         path.write_text("\n".join(lines) + "\n")
@@ -324,7 +262,9 @@ class Listed:
                     if not isinstance(nested, dict):
                         break
                     at = nested
-                at[path[-1]] = self._random.choice([value, value, value, [value], {"type": "unix", "path": value}])
+                at[path[-1]] = self._random.choice(
+                    [value, value, value, [value], {"type": "unix", "path": value}]
+                )
         text = json.dumps(document)
         return [f"-{option}", self._random.choice(["", "", " "]) + text]
 
@@ -333,7 +273,7 @@ class Listed:
         backends = {
             "chardev": kinds(self._command, "chardev"),
             "netdev": kinds(self._command, "netdev"),
-            "audiodev": AUDIO,
+            "audiodev": POOLS["audio"],
             "tpmdev": ["passthrough", "emulator"],
             "fsdev": ["local", "proxy", "synth"],
             "virtfs": ["local", "proxy", "synth"],

@@ -132,7 +132,21 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
             yield from places(one, (*path, number))
 
 
-STRANGE = (None, True, -1, 1 << 70, 1e308, "", "x\x1b[8m\n", "A" * 100, [], [[]], [None], {}, {"a": 1})
+STRANGE: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    1 << 70,
+    1e308,
+    "",
+    "x\x1b[8m\n",
+    "A" * 100,
+    [],
+    [[]],
+    [None],
+    {},
+    {"a": 1},
+)
 
 
 def test_no_answer_is_a_bug() -> None:
@@ -167,7 +181,7 @@ def test_bombs_in_an_answer(data: bytes) -> None:
         answers.parsed(data)
 
 
-EVIL = '''
+EVIL = """
 import base64, json, os, re, sys
 first = base64.b64decode(sys.stdin.buffer.readline()).decode()
 header = json.loads(eval(re.match("HEADER = (.*)", first)[1]))
@@ -184,7 +198,7 @@ for line in sys.stdin.buffer:
     if MODE == "list": say(b'[]\\n7\\n"x"\\n{"id": [], "result": 1}\\nnot json\\n')
     if MODE == "error": say(b'{"id": %d, "error": {"a": "\\\\u001b[8m"}, "kind": []}\\n' % number)
     if MODE == "none": say(b'{"id": %d}\\n' % number)
-'''
+"""
 
 
 @pytest.mark.parametrize("mode", ["first", "deep", "shape", "list", "error", "none"])
