@@ -12,7 +12,8 @@
      │    ├── QmpError              it answered a command with an error (profile.qmp)
      │    └── QmpClosedError        its connection ended (profile.qmp)
      ├── LabError                   a QEMU release cannot be had
-     ├── PlanError                  a whatif plan, fleet file or batch line is wrong (file, place)
+     ├── PlanError                  a plan, fleet file or batch line is wrong (file, place)
+     ├── ConvertError               a stream cannot be rewritten, or is not the plan's
      ├── CaptureError               a running VM cannot be captured safely
      │    └── NoCopyError           no copy of it can be started to save itself first
      ├── HostError                  another host cannot be reached or used
@@ -121,6 +122,10 @@ class LabError(MigratableError):
 
 class PlanError(MigratableError):
     """A plan, fleet file, batch line or project file is wrong."""
+
+
+class ConvertError(MigratableError):
+    """A stream cannot be rewritten, or is not the one that the plan was made for."""
 
 
 class CaptureError(MigratableError):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from migratable.problem_facts import Facts
+from migratable.unchecked import Code, Unchecked
 
 MessageRef: TypeAlias = tuple[str, dict[str, "str | int"]]
 """A message id of :mod:`migratable.messages` and its parameters."""
@@ -105,3 +106,8 @@ class RefusedError(Exception):
 
 class UnexaminedError(Exception):
     """The loader does something here that we cannot follow; no verdict rests on it."""
+
+    def __init__(self, text: str, code: Code = Code.NOT_FOLLOWED) -> None:
+        """Keep the reason with its code."""
+        super().__init__(text)
+        self.reason = Unchecked(text, code)

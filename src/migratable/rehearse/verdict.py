@@ -13,6 +13,7 @@ from migratable.messages import Role, recognise
 from migratable.profile.collect import may_start_under_kvm
 from migratable.rehearse.alive import Guest
 from migratable.rehearse.destination import Rehearsed
+from migratable.unchecked import Code, Unchecked
 from migratable.verdict import Basis, Finding, Outcome, Refusal, Severity, Verdict
 
 START = "destination-start"
@@ -22,7 +23,7 @@ NOT_RECOGNISED = "unrecognised"
 _QUIET = re.compile(r"(?:-\S+ \S+: )?(?:warning|info): |char device redirected| is deprecated")
 _OF_TCG = "TCG doesn't support requested feature"
 _MANY = 400
-_MADE_UP = "contents of guest memory (the rehearsal leaves them out)"
+_MADE_UP = Unchecked("contents of guest memory (the rehearsal leaves them out)", Code.RAM_CONTENTS)
 
 
 def verdict(done: Rehearsed, *, source: dict[str, Any] | None = None) -> Verdict:
@@ -35,9 +36,12 @@ def verdict(done: Rehearsed, *, source: dict[str, Any] | None = None) -> Verdict
     if doubts:
         outcome = Outcome.UNKNOWN
     findings = list(_findings(done, refusal, explanation))
-    unchecked = (*doubts, *done.quiet.unchecked, *done.unchecked)
+    unchecked = [
+        *(Unchecked(text, Code.ASSUMED) for text in (*doubts, *done.quiet.unchecked)),
+        *(Unchecked(text, Code.REHEARSAL) for text in done.unchecked),
+    ]
     if not done.whole and done.load is not None:
-        unchecked = (*unchecked, _MADE_UP)
+        unchecked.append(_MADE_UP)
     facts = {name: value for name, value in done.facts.items() if name != "ram_blocks"}
     facts["command_line"] = list(done.command_line)
     if done.guest is not None:
@@ -133,7 +137,7 @@ def _findings(
                 grave = role is Role.CAUSE and not match.message.warning
                 findings.append(
                     Finding(
-                        rule=match.message.rule or match.message.id,
+                        rule=match.message.rule or NOT_RECOGNISED,
                         severity=Severity.ENDANGERS if grave else Severity.WARNS,
                         summary=text,
                         explanation=match.message.meaning,
