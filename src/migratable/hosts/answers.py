@@ -2,18 +2,22 @@
 
 A shape is a type; a tuple of shapes, any of which will do; a list of one shape; a dictionary of
 members (a name with ``?`` may be missing; others are not looked at), or ``{str: SHAPE}`` for any
-names; a set of the words that may stand there.
+names; a set of the words that may stand there; ``Verdict`` for what its ``to_json`` gives.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import json
 import math
+import types
+import typing
 from collections.abc import Mapping
 from typing import Any
 
 from migratable.errors import HostError, MigratableError, ProfileError
-from migratable.verdict import Basis, Outcome, Severity, Side
+from migratable.verdict import Verdict
 
 LONGEST = 512 << 20
 """Bytes of one answer: device state in base64, and a profile with its tables."""
@@ -27,47 +31,6 @@ class _Plain:
 
 
 _TEXTS = [str]
-_REFUSAL = {
-    "rule": str,
-    "device": (str, _NONE),
-    "instance_id": (int, _NONE),
-    "message": str,
-    "stderr": _TEXTS,
-    "unless?": _TEXTS,
-}
-_HINT = {
-    "action": str,
-    "command": (str, _NONE),
-    "side": set(map(str, Side)),
-    "needs_guest_restart": bool,
-    "verified": (_NONE, set(map(str, Basis))),
-    "changes?": str,
-}
-_FINDING = {
-    "rule": str,
-    "severity": set(map(str, Severity)),
-    "device": (str, _NONE),
-    "instance_id": (int, _NONE),
-    "subsection": (str, _NONE),
-    "field": (str, _NONE),
-    "summary": str,
-    "explanation": str,
-    "stderr": _TEXTS,
-    "hints": [_HINT],
-}
-_VERDICT = {
-    "verdict": set(map(str, Outcome)),
-    "basis": set(map(str, Basis)),
-    "source": {str: _Plain},
-    "destination": {str: _Plain},
-    "first_refusal": (_NONE, _REFUSAL),
-    "findings": [_FINDING],
-    "unchecked": _TEXTS,
-    "stderr": _TEXTS,
-    "project?": _TEXTS,
-    "final?": bool,
-    "disagreement?": _TEXTS,
-}
 _KINDS = {"libvirt", "qemu"}
 _LISTED = {"name": str, "kind": _KINDS, "pid": int, "qmp": str, "problem": str}
 _GUEST = {
@@ -97,9 +60,9 @@ _ARRIVED = {
     "command_line_from": {"libvirt", "live", "same"},
     "command_line_changes": _TEXTS,
     "libvirt_refused?": str,
-    "predicted": _VERDICT,
-    "rehearsed": (_NONE, _VERDICT),
-    "verdict": _VERDICT,
+    "predicted": Verdict,
+    "rehearsed": (_NONE, Verdict),
+    "verdict": Verdict,
     "after": (str, _NONE),
     "stuck": (str, _NONE),
     "not_rehearsed": str,
@@ -185,6 +148,8 @@ def _look(value: Any, shape: Any, where: str) -> None:
         return
     if shape is _Plain:
         _plain(value, where, 0)
+    elif shape is Verdict:
+        _verdict(value, where)
     elif isinstance(shape, tuple):
         _any_of(value, shape, where)
     elif isinstance(shape, list):
@@ -219,6 +184,45 @@ def _members(value: Any, shape: Mapping[Any, Any], where: str) -> None:
             _look(value[plain], inner, f"{where}, {plain}")
         elif plain == name:
             raise HostError(f"sent something else than was asked for: {where} has no {plain!r}")
+
+
+def _verdict(value: Any, where: str) -> None:
+    from migratable.fleet.results import from_json  # noqa: PLC0415 -- for these answers only
+
+    _is(value, dict, where)
+    try:
+        found = from_json(value)
+        _typed(found, Verdict, where)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise HostError(
+            f"sent something else than was asked for: {where} is no verdict ({error})"
+        ) from None
+
+
+def _typed(value: Any, wanted: Any, where: str) -> None:
+    """Is everything in a dataclass of the type that it is said to have?"""
+    inner = typing.get_args(wanted)
+    kind = typing.get_origin(wanted) or wanted
+    if kind in {typing.Union, types.UnionType}:
+        if value is not None or _NONE not in inner:
+            _typed(value, next(one for one in inner if one is not _NONE), where)
+    elif kind is Any:
+        _plain(value, where, 0)
+    elif not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
+        raise _strange(where, kind.__name__, value)
+    elif kind is Mapping:
+        _plain(value, where, 0)
+    elif kind is tuple:
+        for one in value:
+            _typed(one, inner[0], where)
+    elif isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        for name, hint in _hints(kind).items():
+            _typed(getattr(value, name), hint, f"{where}, {name}")
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
 
 
 def _is(value: Any, kind: type, where: str) -> None:
