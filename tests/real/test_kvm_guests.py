@@ -53,7 +53,7 @@ def _saved(release: str, lab: Lab, folder: Path) -> Path:
             running.save(folder / "guest.mig.gz")
             with gzip.open(folder / "guest.mig.gz") as packed, path.open("wb") as plain:
                 shutil.copyfileobj(packed, plain)
-            if USED <= _cpu_subsections(path):
+            if _cpu_subsections(path) >= USED:
                 break
             running.qmp("cont")
             running.goes_on(60)

@@ -19,8 +19,10 @@ TLS = (
 
 def wait_for_source(
     listener: socket.socket, stopped: Callable[[], bool], say: Callable[[str], None]
-) -> tuple[socket.socket, bytes]:
-    """Give the source's connection and its first bytes; others are sent away.
+) -> tuple[socket.socket, bytes, list[socket.socket]]:
+    """Give the source's connection, its first bytes, and those that have said nothing yet.
+
+    Multifd's channels may be among these. All others are sent away.
 
     :raise UnsupportedError: when what connects is a migration that cannot be relayed.
     :raise InterruptedRelayError: when the user wants an end.
@@ -50,7 +52,9 @@ def wait_for_source(
                     _drop(waiting, number)
                 elif first == MAGIC:
                     del waiting[number]
-                    return connection, first
+                    silent = [one for one, said in waiting.values() if not said]
+                    waiting = {n: one for n, one in waiting.items() if one[1]}
+                    return connection, first, silent
                 elif first.startswith(b"\x16\x03"):
                     raise UnsupportedError(TLS)
                 elif first == MULTIFD_MAGIC:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from migratable.relay.return_path import OUR_PING, Message, Splitter, shut
 
 _TICK = 0.1
+_MOST_STRANGERS = 64
 _TLS = b"\x16\x03"
 MULTIFD_MAGIC = b"\x11\x22\x33\x44"
 """First bytes of multifd's further connections (``migration/multifd.h``)."""
@@ -47,6 +48,7 @@ class Links:
     :ivar pong: the destination has come to our ping.
     :ivar shut: the destination's last message, None before it.
     :ivar received: bytes from the source.
+    :ivar strangers: connections that have not said yet what they are.
     """
 
     source: socket.socket
@@ -58,8 +60,8 @@ class Links:
     pong: bool = False
     shut: int | None = None
     received: int = 0
+    strangers: list[socket.socket] = field(default_factory=list)
     _splitter: Splitter = field(default_factory=Splitter)
-    _strangers: list[socket.socket] = field(default_factory=list)
 
     # -- waiting --------------------------------------------------------------------------------
 
@@ -73,7 +75,7 @@ class Links:
         if read:
             poll.register(self.source, select.POLLIN)
         poll.register(self.listener, select.POLLIN)
-        for stranger in self._strangers:
+        for stranger in self.strangers:
             poll.register(stranger, select.POLLIN)
         destination = self.destination
         if destination is not None:
@@ -85,7 +87,7 @@ class Links:
         there = 0 if destination is None else ready.get(destination.fileno(), 0)
         if there & ~select.POLLOUT:
             self._hear()
-        if self.listener.fileno() in ready or any(one.fileno() in ready for one in self._strangers):
+        if self.listener.fileno() in ready or any(one.fileno() in ready for one in self.strangers):
             self._look_at_strangers()
         return self.source.fileno() in ready, bool(there & select.POLLOUT)
 
@@ -120,16 +122,19 @@ class Links:
                 stranger, _ = self.listener.accept()
             except OSError:
                 break
+            if len(self.strangers) >= _MOST_STRANGERS:
+                stranger.close()
+                continue
             stranger.setblocking(False)
-            self._strangers.append(stranger)
-        for stranger in list(self._strangers):
+            self.strangers.append(stranger)
+        for stranger in list(self.strangers):
             try:
                 first = stranger.recv(4)
             except (BlockingIOError, InterruptedError):
                 continue
             except OSError:
                 first = b""
-            self._strangers.remove(stranger)
+            self.strangers.remove(stranger)
             stranger.close()
             if first == MULTIFD_MAGIC or first.startswith(_TLS):
                 raise SecondConnectionError
@@ -226,7 +231,7 @@ class Links:
         """
         if failed and self.return_path:
             self.tell_source(shut(1))
-        for one in (*self._strangers, self.source, self.destination):
+        for one in (*self.strangers, self.source, self.destination):
             if one is None:
                 continue
             with contextlib.suppress(OSError):

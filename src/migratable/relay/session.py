@@ -89,7 +89,7 @@ def run(
     :param say: told what the user should know at once.
     """
     try:
-        source, first = wait_for_source(settings.listener.socket, stopped, say)
+        source, first, others = wait_for_source(settings.listener.socket, stopped, say)
     except UnsupportedError as error:
         return Result(reason=Reason.UNSUPPORTED, message=_unsupported(error), guest=Guest.SOURCE)
     except InterruptedRelayError:
@@ -107,6 +107,7 @@ def run(
             stopped=stopped,
             tick=lambda: None,
             received=len(first),
+            strangers=others,
         ),
     ).run(first)
 

@@ -346,9 +346,7 @@ class RamWalker:
                 if len(stats.blocks) > MAX_BLOCKS:
                     raise cursor.error(f"pages of more than {MAX_BLOCKS} RAM blocks")
             elif count is None:
-                raise cursor.error(
-                    "RAM page continues a block, and none came before", offset=start
-                )
+                raise cursor.error("RAM page continues a block, and none came before", offset=start)
             assert block is not None
             self._judge(block, record & ~mask)
             if kind == _PAGE:
