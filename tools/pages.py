@@ -6,21 +6,18 @@ Markdown already.
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import json
-import pkgutil
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import click
 
-from migratable.check import rules
+from migratable.check.rules import RULES
 from migratable.cli import cli
-from migratable.hosts.checks import CHECKS, HostCheck, page
+from migratable.hosts.checks import CHECKS, page
 from migratable.serve.schemas import schemas
+from migratable.verdict import Severity
 
 
 def write(reference: Path) -> None:
@@ -32,12 +29,11 @@ def write(reference: Path) -> None:
         "Commands",
         "What each command's `--help` says, made from the program.",
     )
-    documents = {module.__name__.rpartition(".")[2]: module for module in _rules()}
     _folder(
         reference / "rules",
         {
-            **{_id(name, module): _rule(name, module) for name, module in documents.items()},
-            **{one.id: _host_check(one) for one in CHECKS},
+            **{rule.id: _page(rule.id, rule.page, rule.severity) for rule in RULES},
+            **{one.id: _page(one.id, page(one), one.severity) for one in CHECKS},
         },
         "Rules",
         "What `migratable check` knows, and what `migratable preflight` compares of two hosts "
@@ -88,24 +84,6 @@ def _help(command: click.Command, parent: click.Context, name: str) -> Iterator[
             yield from _help(found, context, sub)
 
 
-def _rules() -> Iterator[ModuleType]:
-    for found in pkgutil.iter_modules(rules.__path__):
-        if not found.name.startswith("_"):
-            yield importlib.import_module(f"{rules.__name__}.{found.name}")
-
-
-def _id(name: str, module: ModuleType) -> str:
-    """Name of a rule: its file's, with hyphens, as its RULE says itself."""
-    return str(getattr(getattr(module, "RULE", None), "id", name.replace("_", "-")))
-
-
-def _host_check(check: HostCheck) -> str:
-    summary, _, rest = page(check).strip().partition("\n")
-    return f"# {check.id}\n\n{summary}\n\nSeverity: **{check.severity}**\n\n{rest.strip()}\n"
-
-
-def _rule(name: str, module: ModuleType) -> str:
-    summary, _, rest = (inspect.getdoc(module) or "").partition("\n")
-    severity = getattr(getattr(module, "RULE", None), "severity", None)
-    facts = f"Severity: **{severity}**\n" if severity is not None else ""
-    return f"# {_id(name, module)}\n\n{summary}\n\n{facts}\n{rest.strip()}\n"
+def _page(name: str, text: str, severity: Severity) -> str:
+    summary, _, rest = text.strip().partition("\n")
+    return f"# {name}\n\n{summary}\n\nSeverity: **{severity}**\n\n{rest.strip()}\n"

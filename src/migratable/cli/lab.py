@@ -44,6 +44,11 @@ def command() -> None:
 )
 @click.option("--security", is_flag=True, help="Take the suite's security updates too.")
 @click.option(
+    "--allow-expired",
+    is_flag=True,
+    help="Take package lists that are past their date; signatures are still verified.",
+)
+@click.option(
     "--with",
     "extra",
     multiple=True,
@@ -58,6 +63,7 @@ def install_(
     mirror: str | None,
     keyring: Path | None,
     security: bool,
+    allow_expired: bool,
     extra: tuple[str, ...],
     missing: bool,
     keep_packages: bool,
@@ -95,6 +101,7 @@ def install_(
                     mirror=mirror,
                     keyring=keyring,
                     security=security,
+                    allow_expired=allow_expired,
                     extra=extra,
                     keep_packages=keep_packages,
                     progress=progress,
@@ -185,14 +192,20 @@ def path_(release: str, target: str) -> None:
 def run_(release: str, target: str, arguments: tuple[str, ...]) -> NoReturn:
     """Become a release's QEMU: lab run 10.0 ppc64 -- -M pseries -nographic.
 
-    The process id stays the same, and the exit status is QEMU's.
+    The process id stays the same, and the exit status is QEMU's. It runs as you write it, with
+    your rights; QEMU's own -sandbox is on where it can be (it starts no program), unless you give
+    -sandbox yourself.
     """
     from migratable.errors import LabError
     from migratable.lab import find
+    from migratable.qemu.program import SANDBOX, has_sandbox
 
     if arguments and arguments[0] == "--":
         arguments = arguments[1:]
-    words = [*find(release, target).command, *arguments]
+    command = find(release, target).command
+    own = any(word.lstrip("-") == "sandbox" for word in arguments if word.startswith("-"))
+    sandbox = () if own or not has_sandbox(command) else SANDBOX
+    words = [*command, *sandbox, *arguments]
     try:
         os.execv(words[0], words)  # noqa: S606 -- without a shell is the point
     except OSError as error:

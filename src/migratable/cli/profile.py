@@ -187,7 +187,8 @@ def _show(profile: Profile, form: str) -> None:
     pvr = "" if profile.pvr is None else f" (PVR {profile.pvr:#010x})"
     line("machine", f"{profile.machine}, {profile.cpu_model or 'no CPU'}{pvr}, {profile.target}")
     real = " in the place of KVM" if profile.stand_in else ""
-    line("taken", f"{profile.taken} under {profile.accelerator}{real}, Linux {profile.kernel}")
+    kernel = f", Linux {profile.kernel}" if profile.kernel else ""
+    line("taken", f"{profile.taken} under {profile.accelerator}{real}{kernel}".strip())
     line("RAM blocks", ", ".join(f"{name} {_size(s[0])}" for name, s in profile.ram_blocks.items()))
     if profile.stream:
         from migratable.stream import read

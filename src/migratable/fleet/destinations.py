@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from migratable import __version__
-from migratable.errors import DestinationStartError, MigratableError, ProfileError
+from migratable.errors import DestinationStartError, MigratableError, ProfileError, StartFailure
 from migratable.fleet.entities import Destination, Guest, Progress
 from migratable.fleet.model import Host
 
@@ -231,7 +231,8 @@ def collected(
         )
     except DestinationStartError as error:
         if remember_refusals:
-            _keep(path, b"!" + json.dumps([str(error), *error.stderr]).encode())
+            kept = [str(error), error.kind, error.status, error.doubt, *error.stderr]
+            _keep(path, b"!" + json.dumps(kept).encode())
         raise
     _keep(path, profile.dumps().encode())
     return profile
@@ -281,7 +282,10 @@ def _recall(path: Path) -> Profile | DestinationStartError | None:
         text = machine.decompress(path.read_bytes(), _LIMIT)
         if text[:1] == b"!":
             message, *lines = json.loads(text[1:])
-            return DestinationStartError(message, stderr=tuple(lines))
+            kind, status, doubt, *lines = lines
+            return DestinationStartError(
+                message, stderr=tuple(lines), kind=StartFailure(kind), status=status, doubt=doubt
+            )
         return Profile.loads(text, origin=str(path))
     except (OSError, ValueError, zlib.error, MigratableError):
         return None

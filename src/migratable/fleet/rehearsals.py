@@ -18,6 +18,7 @@ from migratable.rehearse.rewrite import prepare
 from migratable.stream import Stream, write
 from migratable.stream.edit import elide_ram
 from migratable.stream.model import Span, flatten
+from migratable.unchecked import Code, Unchecked
 from migratable.verdict import Basis, Outcome, Verdict
 
 if TYPE_CHECKING:
@@ -113,7 +114,8 @@ class _Plan:
         if result.verdict is None:
             raise QemuError(f"the rehearsal failed: {result.failure}")
         verdict = result.verdict
-        unchecked = (*verdict.unchecked, *self._sent(stream)[2])
+        sent = (Unchecked(text, Code.REHEARSAL) for text in self._sent(stream)[2])
+        unchecked = (*verdict.unchecked, *sent)
         return replace(verdict, unchecked=tuple(dict.fromkeys(unchecked)))
 
     def _job(self, stream: Stream, profile: Profile) -> Job | None:

@@ -22,11 +22,12 @@ from migratable.hosts import guests
 from migratable.profile.collect import collect
 from migratable.profile.model import Profile
 from migratable.rehearse.destination import Destination, try_destination
-from migratable.rehearse.disagreement import differences
+from migratable.rehearse.disagreement import joined
 from migratable.rehearse.resave import Resave
 from migratable.rehearse.verdict import verdict as rehearsed_verdict
 from migratable.stream import Stream
-from migratable.verdict import Outcome, Severity, Verdict
+from migratable.unchecked import Code, Unchecked
+from migratable.verdict import Outcome, Verdict
 
 Tell = Callable[[str], None]
 _SAME_MACHINE_PATHS = ("/usr/bin", "/usr/libexec", "/usr/local/bin")
@@ -71,9 +72,8 @@ def arrive(
             verdict = joined(predicted, rehearsed)
         except MigratableError as error:
             not_rehearsed = str(error)
-            verdict = replace(
-                predicted, unchecked=(*predicted.unchecked, f"not rehearsed: {not_rehearsed}")
-            )
+            reason = Unchecked(f"not rehearsed: {not_rehearsed}", Code.REHEARSAL)
+            verdict = replace(predicted, unchecked=(*predicted.unchecked, reason))
     if verdict.outcome is Outcome.REFUSED and hint_seconds:
         clock.step("remedies")
         verdict = _with_hints(verdict, stream, line, hint_seconds)
@@ -151,35 +151,14 @@ def _predicted(
     return profile, check(stream, profile, origin=origin)
 
 
-def joined(predicted: Verdict, rehearsed: Verdict) -> Verdict:
-    """What both say together; the real program is right where they differ."""
-    if predicted.outcome is Outcome.UNKNOWN:
-        return _with_dangers(rehearsed, predicted)
-    if rehearsed.outcome is Outcome.UNKNOWN:
-        return predicted
-    found = differences(predicted, rehearsed)
-    if found:
-        return replace(_with_dangers(rehearsed, predicted), disagreement=tuple(found))
-    return replace(predicted, basis=rehearsed.basis, stderr=rehearsed.stderr)
-
-
-def _with_dangers(verdict: Verdict, predicted: Verdict) -> Verdict:
-    """What a load does not show: what may break later."""
-    later = [
-        one
-        for one in predicted.findings
-        if one.severity in {Severity.ENDANGERS, Severity.LATENT} and one not in verdict.findings
-    ]
-    return replace(verdict, findings=(*verdict.findings, *later))
-
-
 def _with_hints(verdict: Verdict, stream: Stream, line: CommandLine, seconds: float) -> Verdict:
     from migratable.hints import tried  # noqa: PLC0415 -- for refusals only
 
     try:
         return tried(verdict, stream, line, budget_seconds=seconds)
     except MigratableError as error:
-        return replace(verdict, unchecked=(*verdict.unchecked, f"no remedies tried: {error}"))
+        reason = Unchecked(f"no remedies tried: {error}", Code.REMEDIES)
+        return replace(verdict, unchecked=(*verdict.unchecked, reason))
 
 
 def command_line(

@@ -17,6 +17,7 @@ from migratable.errors import (
     MigratableError,
     ProfileError,
     QemuError,
+    StartFailure,
     StreamError,
 )
 from migratable.profile import kvm, probe_options, self_test
@@ -28,6 +29,7 @@ from migratable.qemu.process import QemuProcess
 from migratable.qemu.program import Program, resolve
 from migratable.qemu.qmp import QmpError
 from migratable.qemu.start import inert_start
+from migratable.qemu.start_errors import not_started
 from migratable.releases import QemuVersion
 
 _BLOCK = re.compile(
@@ -156,10 +158,11 @@ def _started(
             if not may_start_under_kvm(quiet, ended.stderr):  # not in the user's own words
                 raise error from None
             raise DestinationStartError(
-                f"{error}\n(the profile is taken under TCG; under KVM, for which the command line "
-                "asks, it may start)",
+                f"{error}\n(the machine was started under a stand-in; under KVM, for which the "
+                "command line asks, it may start)",
                 stderr=error.stderr,
-                only_kvm=True,
+                kind=StartFailure.ONLY_KVM,
+                status=error.status,
             ) from None
 
 
@@ -183,7 +186,9 @@ def _with_doubt(error: DestinationStartError, quiet: InertCommandLine) -> Destin
         )
     if not doubt:
         return error
-    return DestinationStartError(f"{error}\n({doubt})", stderr=error.stderr, doubt=doubt)
+    return DestinationStartError(
+        f"{error}\n({doubt})", stderr=error.stderr, status=error.status, doubt=doubt
+    )
 
 
 _NO_TCG = re.compile(r"invalid accelerator tcg|No accelerator found")
@@ -207,9 +212,9 @@ def _drivers_exist(qemu: QemuProcess, quiet: InertCommandLine) -> None:
         except QmpError as error:
             if error.kind == "DeviceNotFound":
                 said = f"{given}: '{driver}' is not a valid device model name"
-                lines = (*qemu.stderr_lines(), said)
                 raise DestinationStartError(
-                    f"the destination's QEMU does not start; its own words:\n  {said}", stderr=lines
+                    f"{not_started('')}; its own words:\n  {said}",
+                    stderr=(*qemu.stderr_lines(), said),
                 ) from None
 
 
@@ -219,7 +224,7 @@ def _as_given(error: DestinationStartError, quiet: InertCommandLine) -> Destinat
     lines = quiet.as_given(error.stderr)
     for said, shown in zip(error.stderr, lines, strict=True):
         message = message.replace(said, shown)
-    return DestinationStartError(message, stderr=lines)
+    return DestinationStartError(message, stderr=lines, kind=error.kind, status=error.status)
 
 
 def _with_vmstate(profile: Profile, program: Program) -> Profile:

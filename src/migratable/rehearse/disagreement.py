@@ -14,7 +14,7 @@ from migratable.commandline import CommandLine
 from migratable.rehearse.destination import Destination, Rehearsed, try_destination
 from migratable.rehearse.verdict import verdict
 from migratable.stream import Stream, write
-from migratable.verdict import Outcome, Verdict
+from migratable.verdict import Outcome, Severity, Verdict
 
 if TYPE_CHECKING:
     from migratable.profile.model import Profile
@@ -33,6 +33,28 @@ def differences(predicted: Verdict, rehearsed: Verdict) -> list[str]:
     if one is None or other is None or one.message == other.message:
         return []
     return [f"predicted message: {one.message}", f"the real QEMU's:   {other.message}"]
+
+
+def joined(predicted: Verdict, rehearsed: Verdict) -> Verdict:
+    """What both say together; the real program is right where they differ."""
+    if predicted.outcome is Outcome.UNKNOWN:
+        return with_dangers(rehearsed, predicted)
+    if rehearsed.outcome is Outcome.UNKNOWN:
+        return predicted
+    found = differences(predicted, rehearsed)
+    if found:
+        return replace(with_dangers(rehearsed, predicted), disagreement=tuple(found))
+    return replace(predicted, basis=rehearsed.basis, stderr=rehearsed.stderr)
+
+
+def with_dangers(verdict: Verdict, predicted: Verdict) -> Verdict:
+    """What a load does not show: what may break later."""
+    later = [
+        one
+        for one in predicted.findings
+        if one.severity in {Severity.ENDANGERS, Severity.LATENT} and one not in verdict.findings
+    ]
+    return replace(verdict, findings=(*verdict.findings, *later))
 
 
 def both(

@@ -68,6 +68,8 @@ def _show(out: Console, verdict: Verdict, name: str, to: str, *, most: int) -> N
     out.print(Text(f"to {to}".ljust(width)) + Text(_destination(verdict.destination)))
     out.print()
     out.print(_headline(verdict))
+    if verdict.back is not None or verdict.no_back:
+        out.print(way_back(verdict))
     if verdict.disagreement:
         out.print(Text("  DISAGREEMENT with the prediction; the real QEMU is right:", "bold red"))
         for line in verdict.disagreement:
@@ -123,7 +125,8 @@ def _destination(facts: Any) -> str:
     parts = [f"QEMU {facts.get('qemu') or '?'}"]
     parts += [str(facts[key]) for key in ("machine", "cpu") if facts.get(key)]
     stand_in = " in the place of KVM" if facts.get("stand_in_for_kvm") else ""
-    parts.append(str(facts.get("accelerator", "tcg")).upper() + stand_in)
+    accelerator = str(facts.get("accelerator", "tcg"))
+    parts.append((accelerator if accelerator == "qtest" else accelerator.upper()) + stand_in)
     return ", ".join(parts)
 
 
@@ -151,6 +154,22 @@ def _headline(verdict: Verdict) -> Text:
     more = f" ({', '.join(words)})" if words else ""
     label = str(verdict.outcome).upper()
     return Text(f"{label:<12}", style=_STYLE[verdict.outcome]) + Text(says + more)
+
+
+def way_back(verdict: Verdict) -> Text:
+    """Does the guest come back?"""
+    back = verdict.back
+    if back is None:
+        return Text(f"{'BACK':<12}", "bold") + Text(f"not tried: {verdict.no_back}")
+    label = Text("BACK".ljust(12), style=_STYLE[back.outcome])
+    tried = ", tried with the real QEMU" if back.basis is Basis.REHEARSED else ""
+    if back.outcome is Outcome.LOADS:
+        return label + Text(f"the guest comes back: the source loads it again{tried}")
+    if back.outcome is Outcome.REFUSED:
+        from migratable.rehearse.way_back import said  # noqa: PLC0415 -- seldom asked
+
+        return label + Text(f"the guest does not come back{tried}: {said(back)}")
+    return label + Text(f"not known: {'; '.join(back.unchecked[:1])}")
 
 
 def _plural(word: str, count: int) -> str:
@@ -199,6 +218,12 @@ def _hint(hint: Hint, commands: set[str]) -> Iterator[Any]:
         goes_on = (
             f"the guest must restart; {hint.changes}" if hint.needs_guest_restart else hint.changes
         )
+    if hint.comes_back:
+        goes_on += ", comes back"
+    elif hint.comes_back is False:
+        goes_on += f", does not come back: {hint.way_back}"
+    elif hint.way_back:
+        goes_on += f", way back not known: {hint.way_back}"
     again = ", the same command" if hint.command in commands else ""
     yield _labelled(label, f"{hint.action}   ({where}, {goes_on}{again})")
     if hint.command and not again:

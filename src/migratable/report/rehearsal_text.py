@@ -51,7 +51,8 @@ def _one(out: Console, answer: Verdict, name: str) -> None:
     parts = [f"QEMU {facts.get('qemu') or '?'}"]
     parts += [str(facts[key]) for key in ("machine", "cpu") if facts.get(key)]
     stand_in = " in the place of KVM" if facts.get("stand_in_for_kvm") else ""
-    parts.append(str(facts.get("accelerator", "tcg")).upper() + stand_in)
+    accelerator = str(facts.get("accelerator", "tcg"))
+    parts.append((accelerator if accelerator == "qtest" else accelerator.upper()) + stand_in)
     out.print(Text(f"to {name}   {', '.join(parts)}"))
     label = str(answer.outcome).upper()
     out.print()

@@ -13,6 +13,7 @@ from migratable.check.events import BodyLoaded
 from migratable.check.problem import EPERM, Problem, UnexaminedError
 from migratable.check.state import LoadedState
 from migratable.facts import ppc
+from migratable.problem_facts import PvrFacts
 from migratable.profile.model import Profile
 
 _SPR_PVR = 0x11F
@@ -67,7 +68,7 @@ def processor(body: LoadedState, own: LoadedState | None, profile: Profile) -> P
         explanation=f"The destination's -cpu means {model}. A guest without a compatibility mode "
         "runs on just the processor that it was started with.",
         field="env.spr",
-        facts={"pvr": pvr, "local": here, "model": _model(pvr, release)},
+        facts=PvrFacts(pvr=pvr),
     )
 
 
@@ -128,11 +129,6 @@ def _compat(pvr: int, here: int, profile: Profile) -> Iterator[Problem]:
             words=(("start-compat", {"pvr": pvr}),),
             subsection="cpu/compat",
         )
-
-
-def _model(pvr: int, release: tuple[int, int]) -> str:
-    """Name of the release's model of this very PVR, empty without one."""
-    return next((model.name for model in ppc.models(release).values() if model.pvr == pvr), "")
 
 
 #: target/ppc/mmu-hash64.h: bits of a segment's entry.

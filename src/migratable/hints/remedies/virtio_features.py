@@ -12,6 +12,7 @@ from typing import Any
 from migratable.commandline import CommandLine
 from migratable.hints import devices, network, pci_placement, property_probe
 from migratable.hints.candidate import Candidate, Situation
+from migratable.problem_facts import VirtioFeaturesFacts
 from migratable.verdict import Finding, Side
 
 _INVERTED = {"disable-modern": "off"}
@@ -22,9 +23,10 @@ _OFFLOADS = frozenset(_OFFLOAD_NAMES.split())
 
 def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
     """``OPTION=on`` for all bits that are missing, then single properties, then the backend."""
-    idstr, kind = finding.device or "", str(finding.facts.get("kind", ""))
-    missing = int(finding.facts.get("missing", 0))
-    found = list(dict.fromkeys(options(kind, missing)))
+    facts, idstr = finding.facts, finding.device or ""
+    if not isinstance(facts, VirtioFeaturesFacts):
+        return
+    found = list(dict.fromkeys(options(facts.kind, facts.missing)))
     option, driver = devices.option_of(at, idstr)
     if found and driver:
         values = {name: _INVERTED.get(name, "on") for name in found}
@@ -53,14 +55,13 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
     yield from property_probe.properties(at, idstr)
     yield from devices.dropped(at, idstr)
     yield from pci_placement.exchanged(at, idstr)
-    if kind == "virtio-net" and option is not None and _OFFLOADS & set(found):
+    if facts.kind == "virtio-net" and option is not None and _OFFLOADS & set(found):
         netdev = option.fields.get("netdev")
         if netdev is not None:
             yield network.with_tap(netdev, "offloads need vnet_hdr")
-    names = str(finding.facts.get("names", "features"))
     yield Candidate(
-        action=f"turn {names} off at the source's device and restart the guest, or unload its "
-        "driver there while it is moved",
+        action=f"turn {facts.names} off at the source's device and restart the guest, or unload "
+        "its driver there while it is moved",
         side=Side.SOURCE,
         needs_guest_restart=True,
     )
