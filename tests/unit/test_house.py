@@ -290,3 +290,18 @@ def _circles(imported: dict[str, set[str]]) -> list[list[str]]:
         if module not in number:
             visit(module)
     return found
+
+
+def test_every_rule_id_is_one_of_the_rules() -> None:
+    """``explain``, ``rehearse``, ``caps`` and the messages use the rules' ids and no others."""
+    from migratable.check.registry import rules as known
+    from migratable.explain.cases import cases
+    from migratable.messages import messages
+    from migratable.rehearse.verdict import CRASH, NOT_RECOGNISED, START
+
+    used = {START, CRASH, NOT_RECOGNISED}
+    used |= {message.rule for message in messages()} | {case.rule for case in cases()}
+    for path in Path(migratable.cli.__file__).parents[1].rglob("*.py"):
+        used |= set(re.findall(r'\brule="([a-z][a-z0-9-]*)"', path.read_text(encoding="utf-8")))
+    assert len(used) > 40
+    assert used - {""} <= set(known())

@@ -137,7 +137,7 @@ def _findings(
                 grave = role is Role.CAUSE and not match.message.warning
                 findings.append(
                     Finding(
-                        rule=match.message.rule or match.message.id,
+                        rule=match.message.rule or NOT_RECOGNISED,
                         severity=Severity.ENDANGERS if grave else Severity.WARNS,
                         summary=text,
                         explanation=match.message.meaning,

@@ -29,6 +29,7 @@ from dataclasses import replace
 from migratable.check.events import BodyLoaded
 from migratable.check.example import PSERIES, body_loaded, loading
 from migratable.check.rule import Rule, loads, refuses
+from migratable.messages import Fault
 from migratable.verdict import Severity
 
 
@@ -43,5 +44,10 @@ def _point(pvr: int) -> BodyLoaded:
 RULE = Rule(
     id="cpu-identity",
     severity=Severity.REFUSES,
+    side=Fault.DESTINATION,
+    now="Give the destination the exact processor version of the guest (for example -cpu "
+    "power9_v2.0) or a compatibility mode (max-cpu-compat=power9).",
+    prevent="Name the processor with its version, or set max-cpu-compat, in the VM's definition.",
+    verify="check",
     examples=(refuses(_point(0x004E1200), "power9_v2.0"), loads(_point(0x004E1202))),
 )

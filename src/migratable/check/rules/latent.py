@@ -47,6 +47,7 @@ from migratable.check.events import StreamLoaded, VirtioQueues
 from migratable.check.problem import Problem, UnexaminedError
 from migratable.check.rule import Rule, loads, refuses
 from migratable.errors import StreamError
+from migratable.messages import Fault
 from migratable.profile.model import Profile
 from migratable.profile.tables import Handler, LoaderTables, VirtioLive, Vmsd
 from migratable.releases import QemuVersion
@@ -311,6 +312,11 @@ def _point(*subsections: str, origin: tuple[str, ...]) -> StreamLoaded:
 RULE = Rule(
     id="latent",
     severity=Severity.LATENT,
+    side=Fault.NEITHER,
+    now="Nothing: the guest loads now. Move it before it does what the finding names, or take a "
+    "destination of the same release.",
+    prevent="Migrate forward only, and test the pair of releases with the devices in use.",
+    verify="check",
     events=(StreamLoaded,),
     check=check,
     examples=(

@@ -34,6 +34,7 @@ from collections.abc import Iterator
 from migratable.check.events import StreamLoaded
 from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
+from migratable.messages import Fault
 from migratable.profile.model import Profile
 from migratable.releases import QemuVersion
 from migratable.verdict import Severity
@@ -58,6 +59,10 @@ def _point(more: str) -> StreamLoaded:
 RULE = Rule(
     id="no-way-back",
     severity=Severity.WARNS,
+    side=Fault.DESTINATION,
+    now="Start the destination without what it has more than the source.",
+    prevent="Use one definition of the VM for both sides.",
+    verify="check",
     events=(StreamLoaded,),
     check=check,
     examples=(
