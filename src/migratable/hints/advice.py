@@ -1,10 +1,11 @@
-"""What to do where nothing could be tried: the rule's own remedy (``messages/rules.toml``)."""
+"""What to do where nothing could be tried: the rule's own remedy, by its page."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from migratable.messages import rules
+from migratable.explain.advice import of_rule
+from migratable.messages.catalogue import Fault
 from migratable.problem_facts import StartFacts
 from migratable.qemu.start_errors import remedy
 from migratable.verdict import Finding, Hint, Severity, Side, Verdict
@@ -28,9 +29,8 @@ def general(finding: Finding) -> tuple[Hint, ...]:
         text = remedy([said] if said else list(finding.stderr))
         if text:
             return (Hint(action=text.rstrip(".")),)
-    common = rules().get(finding.rule, {})
-    text = str(common.get("now", ""))
-    if not text:
+    common = of_rule(finding.rule)
+    if not common.now:
         return ()
-    side = Side.SOURCE if common.get("side") == "source" else Side.DESTINATION
-    return (Hint(action=text.rstrip("."), side=side),)
+    side = Side.SOURCE if common.side is Fault.SOURCE else Side.DESTINATION
+    return (Hint(action=common.now.rstrip("."), side=side),)
