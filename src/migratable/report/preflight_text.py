@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from migratable.report.check_text import piped_width
 from migratable.report.check_text import show as show_verdict
+from migratable.report.hint_text import piped_width
 from migratable.verdict import Verdict
 
 Json = Mapping[str, Any]
