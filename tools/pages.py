@@ -1,4 +1,4 @@
-"""Make the reference pages that come from the program: commands, rules, JSON schemas.
+"""Make the reference pages that come from the program: commands, edits, rules, JSON schemas.
 
 A command's page is what ``--help`` says; a rule's page is the docstring of its file, which is
 Markdown already.
@@ -15,19 +15,28 @@ import click
 
 from migratable.check.rules import RULES
 from migratable.cli import cli
+from migratable.convert.proposals import PROPOSALS
+from migratable.convert.proposals.proposal import Proposal
 from migratable.hosts.checks import CHECKS, page
 from migratable.serve.schemas import schemas
 from migratable.verdict import Severity
 
 
 def write(reference: Path) -> None:
-    """Write ``commands/``, ``rules/`` and ``schemas/`` under *reference*, each with an index."""
+    """Write a folder of pages for each kind under *reference*, with an index."""
     commands = dict(_commands())
     _folder(
         reference / "commands",
         commands,
         "Commands",
         "What each command's `--help` says, made from the program.",
+    )
+    _folder(
+        reference / "edits",
+        {one.kind: _edit(one) for one in PROPOSALS},
+        "Edits of a stream",
+        "Kinds of edits that `migratable convert` makes, from the proposals themselves. "
+        "`migratable rule KIND` shows the same page in the terminal.",
     )
     _folder(
         reference / "rules",
@@ -82,6 +91,12 @@ def _help(command: click.Command, parent: click.Context, name: str) -> Iterator[
             assert found is not None
             yield f"## {context.command_path} {sub}\n"
             yield from _help(found, context, sub)
+
+
+def _edit(proposal: Proposal) -> str:
+    summary, _, rest = proposal.page.strip().partition("\n")
+    rules = ", ".join(f"[{one}](../rules/{one}.md)" for one in proposal.rules)
+    return f"# {proposal.kind}\n\n{summary}\n\nAnswers {rules}\n\n{rest.strip()}\n"
 
 
 def _page(name: str, text: str, severity: Severity) -> str:

@@ -20,12 +20,14 @@ class Page(NamedTuple):
 
 
 def pages() -> dict[str, Page]:
-    """Rules by id, then what ``preflight`` checks of the hosts."""
+    """Rules by id, what ``preflight`` checks of the hosts, and kinds of edits of ``convert``."""
     from migratable.check.registry import rules
+    from migratable.convert.proposals import PROPOSALS
     from migratable.hosts.checks import CHECKS, page
 
     found = {name: Page(name, str(rule.severity), rule.page) for name, rule in rules().items()}
-    return found | {one.id: Page(one.id, str(one.severity), page(one)) for one in CHECKS}
+    found |= {one.id: Page(one.id, str(one.severity), page(one)) for one in CHECKS}
+    return found | {one.kind: Page(one.kind, "edit", one.page) for one in PROPOSALS}
 
 
 @click.command("rule")

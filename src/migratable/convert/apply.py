@@ -67,6 +67,7 @@ def apply_to_stream(edits: Plan | Iterable[StreamEdit], stream: Stream) -> Strea
     :raise ConvertError: as :func:`apply`.
     """
     edits = tuple(_edits(edits))
+    trailer = stream.trailer
     configuration = apply_to_configuration(edits, stream.configuration)
     for edit in edits:
         if edit.operation is Operation.CONFIGURATION:
@@ -82,7 +83,7 @@ def apply_to_stream(edits: Plan | Iterable[StreamEdit], stream: Stream) -> Strea
     if start is not None and ram is not None and any(edit.section == "ram" for edit in edits):
         names = () if configuration is None else configuration.capabilities
         ram = read_start(start.cursor(), gpa="x-ignore-shared" in names)
-    return replace(stream, configuration=configuration, ram=ram)
+    return replace(stream, configuration=configuration, ram=ram, trailer=trailer)
 
 
 def configuration_bytes(configuration: Configuration) -> bytes:

@@ -19,6 +19,7 @@ from pathlib import Path
 from migratable import paths
 from migratable.errors import ProfileError
 from migratable.qemu.launch import answers
+from migratable.regular_file import is_regular
 
 _LIMIT = 64 << 20
 _MOST_NAMES = 500
@@ -41,7 +42,9 @@ def identity(command: Sequence[str]) -> str:
         with contextlib.suppress(OSError, ValueError):
             status = path.resolve().stat()
             digest.update(f"{path.resolve()} {status.st_size} {status.st_mtime_ns}\0".encode())
-            if status.st_size < 65536:  # a starter: the program that it names counts too
+            if status.st_size < 65536 and is_regular(
+                path
+            ):  # a starter: the program that it names counts too
                 for other in _named_in(path.read_bytes()):
                     with contextlib.suppress(OSError, ValueError):
                         there = other.stat()
