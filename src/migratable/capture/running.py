@@ -29,6 +29,7 @@ from migratable.capture.monitor import (
 )
 from migratable.capture.source import Confirm, Source
 from migratable.errors import CaptureError, NoCopyError
+from migratable.qemu.hmp import ram_blocks
 from migratable.qemu.qmp import QmpError
 from migratable.rehearse.memory_map import read_mtree
 from migratable.stream import read, write
@@ -39,10 +40,6 @@ if TYPE_CHECKING:
 
 SAVE_SECONDS = 120.0
 _PIECE = 4096
-_BLOCK = re.compile(
-    r"^\s*(?P<name>\S.*?)\s+(?P<psize>\d+) (?P<unit>[KMG]?i?B)\s+0x[0-9a-f]+\s+"
-    r"0x(?P<used>[0-9a-f]+)\s+0x(?P<total>[0-9a-f]+)"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +132,10 @@ def capture(
 ) -> Captured:
     """Capture over any :class:`~migratable.capture.monitor.Monitor`; see :func:`capture_socket`."""
     standing = examine(monitor)
-    blocks = ram_blocks(hmp(monitor, "info ramblock"))
+    blocks = {
+        block.name: (block.used, block.maximum)
+        for block in ram_blocks(hmp(monitor, "info ramblock"))
+    }
     memory = read_mtree(hmp(monitor, "info mtree -f"), blocks)
     machine = machine_facts(monitor, standing)
     copy, why = _copy(monitor, standing, blocks, untried=untried)
@@ -214,16 +214,6 @@ def _copy(
                 f"{error}. To capture it all the same say --untried: should QEMU crash, the VM ends"
             ) from None
         return None, f"whether its QEMU survives to save this VM was not tried first: {error}"
-
-
-def ram_blocks(text: str) -> dict[str, tuple[int, int]]:
-    """Names and (used, maximum) bytes from ``info ramblock``; nameless blocks do not migrate."""
-    found = {}
-    for line in text.splitlines():
-        match = _BLOCK.match(line)
-        if match:
-            found[match["name"]] = (int(match["used"], 16), int(match["total"], 16))
-    return found
 
 
 def _ask(monitor: Monitor, standing: Standing, confirm: Confirm | None, *, why: str = "") -> None:

@@ -31,7 +31,7 @@ def main_ram(line: CommandLine, command: Sequence[str]) -> str | None:
 
 def _default_ram_ids(command: Sequence[str]) -> dict[str, dict[str, object]]:
     """Machine types, their aliases too: ``{"ram": name or None, "default": bool}``."""
-    path = vmstate_dump.cache_folder() / f"{vmstate_dump.identity(command)}.machines"
+    path = vmstate_dump.fact_path(command, ".machines")
     with contextlib.suppress(OSError, ValueError):
         found = json.loads(path.read_bytes()[:_LIMIT])
         if isinstance(found, dict):

@@ -334,7 +334,7 @@ _CHECKS: dict[str, Callable[[Work, Option], list[Option]]] = {
     **dict.fromkeys(("action", "compat", "watchdog-action"), properties),
     **dict.fromkeys(("machine", "accel"), _accelerator),
     # Handlers made these, or their text is the guest's.
-    **dict.fromkeys(("fw_cfg", "smbios", "prom-env", "virtfs_synth", "uuid"), same),
+    **dict.fromkeys(("fw_cfg", "smbios", "prom-env", "uuid"), same),
     "object": _object,
     "chardev": _chardev,
     **dict.fromkeys(("serial", "parallel", "debugcon", "virtioconsole"), _character),
