@@ -254,11 +254,11 @@ class FolderExchange:
         try:
             with open_regular(self.path) as file:
                 data = file.read(MOST_STATE + 1)
-            if len(data) > MOST_STATE:
-                raise CaptureError(f"QEMU wrote more than {MOST_STATE} bytes of device state")
-            return data
         except OSError as error:
             raise CaptureError(f"what QEMU wrote cannot be read: {error}") from None
+        if len(data) > MOST_STATE:
+            raise CaptureError(f"QEMU wrote more than {MOST_STATE} bytes of device state")
+        return data
 
     def close(self) -> None:
         """Remove it."""
