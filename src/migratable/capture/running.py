@@ -20,6 +20,7 @@ from migratable.capture.facts import MachineFacts, machine_facts
 from migratable.capture.guard import SAVE, Standing, examine
 from migratable.capture.kept import Kept, put
 from migratable.capture.loader_pages import loader_pages
+from migratable.capture.model import Confirm, Source
 from migratable.capture.monitor import (
     Exchange,
     FolderExchange,
@@ -28,8 +29,8 @@ from migratable.capture.monitor import (
     hmp,
     keeps_descriptors,
 )
-from migratable.capture.source import Confirm, Source
 from migratable.errors import CaptureError, NoCopyError
+from migratable.qemu.hmp import ram_blocks
 from migratable.qemu.qmp import QmpError
 from migratable.rehearse.memory_map import read_mtree
 from migratable.stream import read, write
@@ -40,10 +41,6 @@ if TYPE_CHECKING:
 
 SAVE_SECONDS = 120.0
 _PIECE = 4096
-_BLOCK = re.compile(
-    r"^\s*(?P<name>\S.*?)\s+(?P<psize>\d+) (?P<unit>[KMG]?i?B)\s+0x[0-9a-f]+\s+"
-    r"0x(?P<used>[0-9a-f]+)\s+0x(?P<total>[0-9a-f]+)"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +134,10 @@ def capture(
     """Capture over any :class:`~migratable.capture.monitor.Monitor`; see :func:`capture_socket`."""
     with _answers_of(monitor):
         standing = examine(monitor)
-        blocks = ram_blocks(hmp(monitor, "info ramblock"))
+        blocks = {
+            block.name: (block.used, block.maximum)
+            for block in ram_blocks(hmp(monitor, "info ramblock"))
+        }
         memory = read_mtree(hmp(monitor, "info mtree -f"), blocks)
         machine = machine_facts(monitor, standing)
         profile = _profile(machine, standing, blocks)
@@ -242,16 +242,6 @@ def _copy(
                 f"{error}. To capture it all the same say --untried: should QEMU crash, the VM ends"
             ) from None
         return None, f"whether its QEMU survives to save this VM was not tried first: {error}"
-
-
-def ram_blocks(text: str) -> dict[str, tuple[int, int]]:
-    """Names and (used, maximum) bytes from ``info ramblock``; nameless blocks do not migrate."""
-    found = {}
-    for line in text.splitlines():
-        match = _BLOCK.match(line)
-        if match:
-            found[match["name"]] = (int(match["used"], 16), int(match["total"], 16))
-    return found
 
 
 def _ask(monitor: Monitor, standing: Standing, confirm: Confirm | None, *, why: str = "") -> None:

@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from migratable import paths
 from migratable.errors import ProfileError
 from migratable.qemu.launch import answers
 from migratable.regular_file import is_regular
@@ -25,14 +26,9 @@ _MOST_NAMES = 500
 _CLASS = re.compile(r"^  \"[^\"\n]+\": \{$", re.M)
 
 
-def cache_folder() -> Path:
-    """Give the folder of facts about programs."""
-    named = os.environ.get("MIGRATABLE_CACHE")
-    if named:
-        return Path(named) / "programs"
-    import platformdirs  # noqa: PLC0415 -- only needed without the variable
-
-    return Path(platformdirs.user_cache_dir("migratable")) / "programs"
+def fact_path(command: Sequence[str], ending: str) -> Path:
+    """Where a fact about a program is kept; the program is known by :func:`identity`."""
+    return paths.cache("programs") / f"{identity(command)}{ending}"
 
 
 def identity(command: Sequence[str]) -> str:
@@ -92,7 +88,7 @@ def load(command: Sequence[str], machine: str, *, timeout: float = 60.0) -> tupl
     :raise ProfileError: When the program gives none.
     """
     key = hashlib.sha256(machine.encode()).hexdigest()[:8]
-    path = cache_folder() / f"{identity(command)}-{key}.vmstate"
+    path = fact_path(command, f"-{key}.vmstate")
     try:
         data = path.read_bytes()
     except OSError:
