@@ -19,6 +19,7 @@ from migratable.capture.facts import machine_facts
 from migratable.capture.guard import SAVE, Standing, examine
 from migratable.capture.kept import Kept, put
 from migratable.capture.loader_pages import loader_pages
+from migratable.capture.model import Confirm, Source
 from migratable.capture.monitor import (
     Exchange,
     FolderExchange,
@@ -27,7 +28,6 @@ from migratable.capture.monitor import (
     hmp,
     keeps_descriptors,
 )
-from migratable.capture.source import Confirm, Source
 from migratable.errors import CaptureError, NoCopyError
 from migratable.qemu.hmp import ram_blocks
 from migratable.qemu.qmp import QmpError
