@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from migratable.commandline import CommandLine
 from migratable.hints import boards, devices, line_edits, machine_options, pci_placement
@@ -19,6 +20,8 @@ def candidates(at: Situation, handler: Handler) -> Iterator[Candidate]:
     """Ways to a machine without the device of a section that the stream lacks."""
     idstr = handler.idstr
     name = idstr.rpartition("/")[2]
+    if name == "apic" and not at.guest.count("apic") and at.line.cpu is not None:
+        yield Candidate(action="-cpu …,-apic", edit=_without_apic)
     if name in _CPUS:
         yield from machine_options.smp(at)
         return
@@ -66,6 +69,11 @@ def _on_pci(at: Situation, path: str, inner: str, name: str) -> Iterator[Candida
     for key, value in BUILT_IN.get(name, ()):
         if value == "on":
             yield line_edits.machine(key, "off")
+
+
+def _without_apic(line: CommandLine) -> CommandLine:
+    option = next(line.all("cpu"))
+    return line.replace(option, replace(option, value=f"{option.value},-apic"))
 
 
 def _none(name: str) -> Candidate:
