@@ -180,6 +180,9 @@ def moves(at: Situation) -> Iterator[Candidate]:
         list(missing_devices.ways(at, device, found.bus_at(at.tree, device.path)))
         for device in found.missing
     ]
+    kinds = {DEFAULT.get(node.driver) for node in found.fixed}
+    if kinds & {"vga", "nic"} and not any(True for _ in at.line.all("nodefaults")):
+        yield line_edits.appended("nodefaults")  # drives that leave no trace in a stream go too
     if found.moves or found.surplus or found.fixed or found.aside:
         yield Candidate(action=_said(found, ()), edit=lambda line: _moved(at, line, found))
     # every missing device in its most likely form, then other forms of one after another

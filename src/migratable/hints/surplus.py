@@ -13,6 +13,8 @@ from migratable.hints.remedies.unknown_section import BUILT_IN
 from migratable.profile.tables import Handler
 
 _CPUS = frozenset({"cpu_common", "cpu", "apic", "icp/server", "xive-tctx", "spapr_cpu"})
+_GLOBALS = {"kvm-tpr-opt": ("apic-common", "vapic", "off")}
+"""Switches of devices that are no machine's (``hw/intc/apic_common.c: apic_common_realize``)."""
 _PORTS = {"serial": "serial", "parallel_isa": "parallel"}
 
 
@@ -36,8 +38,14 @@ def candidates(at: Situation, handler: Handler) -> Iterator[Candidate]:
             yield line_edits.machine(key, "off")
     drivers = set(at.parts.drivers(name))
     for option, driver, _ in at.line.devices():
-        if at.parts.aliases.get(driver, driver) in drivers:
+        if at.parts.aliases.get(driver, driver) in {*drivers, name}:
             yield devices.surplus(at, option)
+    if name in _GLOBALS:
+        driver, key, value = _GLOBALS[name]
+        yield Candidate(
+            action=f"-global {driver}.{key}={value}",
+            edit=lambda line: line.with_global(driver, key, value),
+        )
     if name in _PORTS:
         yield _none(_PORTS[name])
     if not any(True for _ in at.line.all("nodefaults")):

@@ -128,7 +128,7 @@ def _globals(at: Situation, message: str) -> Iterator[Candidate]:
 def _members(option: Option, keys: Sequence[str]) -> Iterator[Candidate]:
     """The option without each of its members."""
     for key in keys:
-        if key in option.fields and key not in {"type", "model", "driver"}:
+        if key in option.fields and key not in {"type", "model", "driver", "accel"}:
             which = option.fields.get("id") or option.fields.get("driver") or ""
             said_so = " ".join(filter(None, [f"-{option.name}", which]))
             yield line_edits.changed(option, option.fields.delete(key), f"{said_so}: no {key}")
