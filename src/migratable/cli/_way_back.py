@@ -12,7 +12,7 @@ import click
 from migratable.cli import _complete, _options
 
 if TYPE_CHECKING:
-    from migratable.capture.source import Source
+    from migratable.capture.model import Source
     from migratable.commandline import CommandLine
     from migratable.profile.model import Profile
     from migratable.rehearse.way_back import Home

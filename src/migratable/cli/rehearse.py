@@ -13,7 +13,7 @@ from migratable.cli import _options, _way_back
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from migratable.capture.source import Source
+    from migratable.capture.model import Source
     from migratable.commandline import CommandLine
     from migratable.errors import MigratableError
     from migratable.rehearse import Destination

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from migratable import paths
 from migratable.commandline import CommandLine
 from migratable.rehearse.destination import Destination, Rehearsed, try_destination
 from migratable.rehearse.verdict import verdict
@@ -118,9 +119,7 @@ def both(
 
 def default_folder() -> Path:
     """Where bundles go: ``disagreements`` in the user's state folder of this program."""
-    import platformdirs  # noqa: PLC0415 -- seldom needed
-
-    return Path(platformdirs.user_state_path("migratable")) / "disagreements"
+    return paths.state() / "disagreements"
 
 
 def write_bundle(

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from migratable.printable import printable, shown
 from migratable.report.hint_text import hint_lines, labelled, piped_width, way_back
-from migratable.report.rehearsal_text import size
+from migratable.units import size
 from migratable.verdict import Basis, Finding, Outcome, Severity, Verdict
 
 _STYLE = {Outcome.LOADS: "bold green", Outcome.REFUSED: "bold red", Outcome.UNKNOWN: "bold yellow"}

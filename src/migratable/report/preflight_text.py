@@ -76,7 +76,7 @@ def guest_pause(document: Json) -> str:
     if "pause_ms" not in state or state.get("status") is None:
         return "was not paused: its state is that at power-on"
     if state["pause_ms"] is None:
-        return f"paused for {state['command_ms']:.1f} ms at most, and runs on"
+        return f"paused for {state.get('command_ms', 0.0):.1f} ms at most, and runs on"
     if state["status"] != "running":
         return f"was {state['status']} and is"
     return f"paused for {state['pause_ms']:.1f} ms, and runs on"

@@ -12,6 +12,7 @@ from migratable.errors import MigratableError
 from migratable.printable import printable, shown
 from migratable.report.hint_text import hint_lines, piped_width, way_back
 from migratable.stream import Stream
+from migratable.units import size
 from migratable.verdict import Outcome, Severity, Verdict
 
 _STYLE = {Outcome.LOADS: "bold green", Outcome.REFUSED: "bold red", Outcome.UNKNOWN: "bold yellow"}
@@ -107,12 +108,3 @@ def _one(out: Console, answer: Verdict, name: str) -> None:
     for text in answer.unchecked:
         out.print(Text(f"  Not examined: {text}", style="dim"))
     out.print()
-
-
-def size(number: float) -> str:
-    """Bytes in words, ``4 GiB``."""
-    units = ["B", "KiB", "MiB", "GiB", "TiB"]
-    while number >= 1024 and len(units) > 1:
-        number /= 1024
-        units.pop(0)
-    return f"{number:.4g} {units[0]}"
