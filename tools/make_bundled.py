@@ -106,6 +106,7 @@ def take(release: str, command: tuple[str, ...]) -> Profile:
         program=(command[0],),
         inert=(),
         kernel="",
+        host_kvm=None,
         pci_devices=(),
         virtio={},
         taken="",

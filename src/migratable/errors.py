@@ -12,11 +12,13 @@
      │    ├── QmpError              it answered a command with an error (profile.qmp)
      │    └── QmpClosedError        its connection ended (profile.qmp)
      ├── LabError                   a QEMU release cannot be had
-     ├── PlanError                  a whatif plan, fleet file or batch line is wrong (file, place)
+     ├── PlanError                  a plan, fleet file or batch line is wrong (file, place)
+     ├── ConvertError               a stream cannot be rewritten, or is not the plan's
      ├── CaptureError               a running VM cannot be captured safely
      │    └── NoCopyError           no copy of it can be started to save itself first
      ├── HostError                  another host cannot be reached or used
      │    └── LibvirtRefusedError   its libvirt takes no such definition (hosts.arrival)
+     ├── RelayError                 a migration cannot be relayed
      ├── ServiceError               the HTTP service or a Dask scheduler cannot be used
      └── KnowledgeError             the bundled data is inconsistent (a bug of ours)
 
@@ -25,6 +27,8 @@ traceback and ends with status 2, so that a failure of the tool never looks like
 """
 
 from __future__ import annotations
+
+import enum
 
 from migratable.printable import printable
 
@@ -64,11 +68,26 @@ class ProfileError(MigratableError):
     """A profile cannot be collected, stored, read or found."""
 
 
+class StartFailure(enum.StrEnum):
+    """How a destination's program came not to start."""
+
+    REFUSED = "refused"
+    """It ended by itself, with its own words."""
+    NOT_RUN = "not-run"
+    """The host could not run it: no such program, no right to."""
+    ENDED_FROM_OUTSIDE = "ended-from-outside"
+    """A signal that no program sends itself ended it."""
+    ONLY_KVM = "only-kvm"
+    """It refused under TCG; under KVM, for which its command line asks, it may start."""
+    DOUBTFUL = "doubtful"
+    """It refused what was put in a host resource's place; the real machine may start."""
+
+
 class DestinationStartError(ProfileError):
     """The destination's program refused to start.
 
     :ivar stderr: every line it printed, without the program's name.
-    :ivar only_kvm: it asks for KVM, was started under TCG, and may start under KVM.
+    :ivar status: how it ended (``exit status 1``); empty when it was only asked.
     :ivar doubt: why the real machine may start all the same, in words; empty without one.
     """
 
@@ -77,14 +96,21 @@ class DestinationStartError(ProfileError):
         message: str,
         *,
         stderr: tuple[str, ...] = (),
-        only_kvm: bool = False,
+        kind: StartFailure = StartFailure.REFUSED,
+        status: str = "",
         doubt: str = "",
     ) -> None:
         """Keep the program's own lines beside our message."""
         super().__init__(message)
         self.stderr = stderr
-        self.only_kvm = only_kvm
+        self.kind = StartFailure.DOUBTFUL if doubt else kind
+        self.status = status
         self.doubt = doubt
+
+    @property
+    def only_kvm(self) -> bool:
+        """Whether it may start under KVM, which was not tried."""
+        return self.kind is StartFailure.ONLY_KVM
 
 
 class QemuError(MigratableError):
@@ -99,6 +125,10 @@ class PlanError(MigratableError):
     """A plan, fleet file, batch line or project file is wrong."""
 
 
+class ConvertError(MigratableError):
+    """A stream cannot be rewritten, or is not the one that the plan was made for."""
+
+
 class CaptureError(MigratableError):
     """A running VM cannot be captured, or not safely."""
 
@@ -109,6 +139,10 @@ class NoCopyError(CaptureError):
 
 class HostError(MigratableError):
     """Another host cannot be reached, or cannot do what it was asked."""
+
+
+class RelayError(MigratableError):
+    """A migration cannot be relayed: an address, or a kind of migration."""
 
 
 class ServiceError(MigratableError):

@@ -12,6 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from migratable.problem_facts import Facts
+from migratable.unchecked import code_of
+
 SCHEMA = "migratable.verdict/1"
 
 
@@ -61,6 +64,8 @@ class Hint:
     """A remedy. ``verified`` says by what it was tried, None when it was not.
 
     :ivar changes: how the machine is then another one than the guest's, empty when it is not.
+    :ivar comes_back: does the source load the guest again afterwards? None: not known.
+    :ivar way_back: why it does not come back, or why that is not known; empty when not asked.
     """
 
     action: str
@@ -69,6 +74,8 @@ class Hint:
     needs_guest_restart: bool = False
     verified: Basis | None = None
     changes: str = ""
+    comes_back: bool | None = None
+    way_back: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The hint as the JSON contract has it."""
@@ -79,6 +86,11 @@ class Hint:
             "needs_guest_restart": self.needs_guest_restart,
             "verified": None if self.verified is None else str(self.verified),
             **({"changes": self.changes} if self.changes else {}),
+            **(
+                {"comes_back": self.comes_back, "way_back": self.way_back}
+                if self.comes_back is not None or self.way_back
+                else {}
+            ),
         }
 
 
@@ -90,6 +102,7 @@ class Finding:
     :ivar stderr: the lines QEMU prints for this finding alone, in the destination's wording,
         without the program's name. Empty when QEMU says nothing.
     :ivar facts: the rule's own values, for hints; not part of the contract.
+    :ivar aborts: the program ends at once: nothing follows its own words.
     """
 
     rule: str
@@ -102,7 +115,8 @@ class Finding:
     field: str | None = None
     stderr: tuple[str, ...] = ()
     hints: tuple[Hint, ...] = ()
-    facts: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False)
+    facts: Facts | None = dataclasses.field(default=None, compare=False)
+    aborts: bool = dataclasses.field(default=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """The finding as the JSON contract has it."""
@@ -156,9 +170,12 @@ class Verdict:
     :ivar source: plain facts for reports: file, machine, QEMU release when known, sections, RAM.
     :ivar destination: plain facts: QEMU version, machine, CPU, accelerator.
     :ivar stderr: every line that the destination prints, also when it loads (warnings).
+    :ivar unchecked: what was not examined (:class:`~migratable.unchecked.Unchecked`).
     :ivar project: what a project file changed in the findings, and why.
     :ivar final: False for a prediction about a build whose code is not known: its tables were
         read, and the code behind them may refuse what they take. A rehearsal makes it final.
+    :ivar back: the source's answer to the state that the destination would hold; None: not asked,
+        or :attr:`no_back` says why there is none.
     :ivar disagreement: how a prediction of the same pair differed, in words; the verdict is then
         the rehearsal's.
     """
@@ -174,6 +191,8 @@ class Verdict:
     project: tuple[str, ...] = ()
     final: bool = True
     disagreement: tuple[str, ...] = ()
+    back: Verdict | None = None
+    no_back: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """One object for a program, stable from release to release."""
@@ -186,8 +205,17 @@ class Verdict:
             "first_refusal": None if self.first_refusal is None else self.first_refusal.to_json(),
             "findings": [finding.to_json() for finding in self.findings],
             "unchecked": list(self.unchecked),
+            "unchecked_codes": [str(code_of(text)) for text in self.unchecked],
             "stderr": list(self.stderr),
             "project": list(self.project),
             "final": self.final,
             "disagreement": list(self.disagreement),
+            **(
+                {
+                    "back": None if self.back is None else self.back.to_json(),
+                    "no_back": self.no_back or None,
+                }
+                if self.back is not None or self.no_back
+                else {}
+            ),
         }

@@ -18,10 +18,11 @@ from migratable.errors import QemuError
 from migratable.profile.collect import collect
 from migratable.profile.model import Profile
 from migratable.profile.store import Store
+from migratable.rehearse.resave import resaved
 from migratable.releases import QemuVersion
 from migratable.route import hop as hops
 from migratable.route import search as routes
-from migratable.route.hop import Hop, Host, put, resaved
+from migratable.route.hop import Hop, Host, put
 from migratable.route.search import Route, find_route
 from migratable.serve.schemas import schemas
 from migratable.stream import Section, Stream, read

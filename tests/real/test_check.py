@@ -239,7 +239,7 @@ def test_features_that_the_destination_lacks(lab: Lab) -> None:
     assert verdict.outcome is Outcome.LOADS
     (danger,) = [one for one in verdict.findings if one.severity is Severity.ENDANGERS]
     assert danger.rule == "cpu-features"
-    assert {"avx", "avx2"} <= set(danger.facts["features"])
+    assert all(re.search(rf"\b{name}\b", danger.summary) for name in ("avx", "avx2"))
     back = check(read(here.stream), there, origin=here)
     assert all(one.severity is not Severity.ENDANGERS for one in back.findings)
 

@@ -47,13 +47,13 @@ def _saved(release: str, lab: Lab, folder: Path) -> Path:
     words = [*_line(), "-kernel", str(kernel)]
     with Running(lab(release).command, words) as running:
         running.await_count(2)
-        # KVM reads the deadline as 0 from the moment it passes until the guest has handled it; a busy
-        # machine may stop the guest just there.
+        # KVM reads the deadline as 0 from the moment it passes until the guest has handled it; a
+        # busy machine may stop the guest just there.
         for _ in range(20):
             running.save(folder / "guest.mig.gz")
             with gzip.open(folder / "guest.mig.gz") as packed, path.open("wb") as plain:
                 shutil.copyfileobj(packed, plain)
-            if USED <= _cpu_subsections(path):
+            if _cpu_subsections(path) >= USED:
                 break
             running.qmp("cont")
             running.goes_on(60)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from migratable.facts import targets
 from migratable.profile.model import Profile
+from migratable.unchecked import Code, Unchecked
 
 
-def accelerator(profile: Profile) -> tuple[str, ...]:
+def accelerator(profile: Profile) -> tuple[Unchecked, ...]:
     """Why no section is judged by this profile; empty where its accelerator stands for the real."""
     found = (
         targets.other_accelerator(
@@ -14,15 +15,16 @@ def accelerator(profile: Profile) -> tuple[str, ...]:
         ),
         targets.under_kvm(profile.target, profile.accelerator),
     )
-    return tuple(reason for reason in found if reason is not None)
+    return tuple(Unchecked(reason, Code.KVM) for reason in found if reason is not None)
 
 
-def whole(profile: Profile) -> tuple[str, ...]:
+def whole(profile: Profile) -> tuple[Unchecked, ...]:
     """Why nothing is said to load on this destination, whatever its tables say."""
     found = []
     if profile.refuses_itself:
         lines = "; ".join(profile.refuses_itself)
-        found.append(f"the destination refuses even its own stream: {lines}")
+        text = f"the destination refuses even its own stream: {lines}"
+        found.append(Unchecked(text, Code.PROFILE))
     if not targets.audited(profile.target):
-        found.append(targets.unaudited(profile.target))
+        found.append(Unchecked(targets.unaudited(profile.target), Code.TARGET))
     return tuple(found)

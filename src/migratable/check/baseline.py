@@ -195,7 +195,9 @@ class Baseline:
                 None,
                 None if description is None else description.body,
             )
-        except (RefusedError, UnexaminedError) as stopped:
+        except UnexaminedError as stopped:
+            own.unexamined = stopped.reason
+        except RefusedError as stopped:
             own.unexamined = str(stopped)
         except StreamEndError:
             own.unexamined = "the section is shorter than its tables"

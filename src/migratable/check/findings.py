@@ -54,5 +54,6 @@ def _finding(
         subsection=problem.subsection,
         field=problem.field,
         stderr=lines,
-        facts={**problem.facts, "aborts": True} if problem.aborts else problem.facts,
+        facts=problem.facts,
+        aborts=problem.aborts,
     )

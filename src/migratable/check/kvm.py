@@ -6,26 +6,29 @@ from functools import lru_cache
 
 from migratable.check import x86_features
 from migratable.commandline import CommandLine, parse
-from migratable.commandline.kvm import X86, CpuWords, irqchip
+from migratable.commandline.kvm import X86, CpuWords, cpu_is_open, irqchip
 from migratable.commandline.line import global_of
 from migratable.errors import CommandLineError
 from migratable.profile.model import Profile
+from migratable.unchecked import Code, Unchecked
 
-_OWN_CPU = "-cpu"
 _KERNELS = frozenset(
     {"cpu", "arm_gic", "arm_gicv3", "arm_gicv3_its", "icp", "ics", "xive", "s390-flic", "timebase"}
 )
 """Sections of targets that are no PC, for which KVM has devices of its own."""
 
 
-def undecided(profile: Profile, *, refused: bool, device: str | None) -> list[str]:
+def undecided(profile: Profile, *, refused: bool, device: str | None) -> list[Unchecked]:
     """Reasons, naming KVM, for which nothing can be said; none for a refusal that stands.
 
     :param refused, device: the first refusal, if there is one.
     """
     if refused and not doubtful(profile, device):
         return []
-    return [f"the destination's KVM, which was not at hand: {one}" for one in profile.kvm_decides]
+    return [
+        Unchecked(f"the destination's KVM, which was not at hand: {text}", Code.KVM)
+        for text in profile.kvm_decides
+    ]
 
 
 def doubtful(profile: Profile, device: str | None) -> bool:
@@ -37,7 +40,7 @@ def doubtful(profile: Profile, device: str | None) -> bool:
         return False
     if profile.target not in X86:
         return device.split("/")[0] in _KERNELS
-    return device == "cpu" and any(_OWN_CPU in one for one in profile.kvm_decides)
+    return device == "cpu" and cpu_is_open(_line(profile.command_line))
 
 
 def under_kvm(profile: Profile) -> bool:

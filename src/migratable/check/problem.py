@@ -7,10 +7,11 @@ line. A :class:`Refused` collects both forms as it unwinds; :mod:`.lines` render
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
+
+from migratable.problem_facts import Facts
+from migratable.unchecked import Code, Unchecked
 
 MessageRef: TypeAlias = tuple[str, dict[str, "str | int"]]
 """A message id of :mod:`migratable.messages` and its parameters."""
@@ -32,6 +33,7 @@ class Problem:
     :ivar device: idstr of the section that it is about, where the event is of no section.
     :ivar unexamined: what it makes impossible to tell: with these no verdict is ``loads``.
     :ivar aborts: the program ends at once: nothing follows its own words.
+    :ivar facts: the rule's own values, for remedies.
     :ivar unended: what follows the first line, which has no end of its own, before the next one.
     """
 
@@ -49,7 +51,7 @@ class Problem:
     unexamined: tuple[str, ...] = ()
     aborts: bool = False
     unended: str = ""
-    facts: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    facts: Facts | None = None
 
 
 class RefusedError(Exception):
@@ -104,3 +106,8 @@ class RefusedError(Exception):
 
 class UnexaminedError(Exception):
     """The loader does something here that we cannot follow; no verdict rests on it."""
+
+    def __init__(self, text: str, code: Code = Code.NOT_FOLLOWED) -> None:
+        """Keep the reason with its code."""
+        super().__init__(text)
+        self.reason = Unchecked(text, code)

@@ -32,6 +32,7 @@ from migratable.profile.tables import Handler
 from migratable.stream.cursor import Cursor
 from migratable.stream.model import Command, Section, Span, Stream
 from migratable.stream.wire_format import SectionKind
+from migratable.unchecked import Code, Unchecked
 from migratable.verdict import Finding, Severity
 
 _MOST_SECTIONS = 1 << 12
@@ -64,9 +65,9 @@ class Replay:
     findings: list[Finding] = field(default_factory=list)
     refusal: Finding | None = None
     stderr: list[str] = field(default_factory=list)
-    undecided: list[str] = field(default_factory=list)
-    unexamined: list[str] = field(default_factory=list)
-    unchecked: list[str] = field(default_factory=list)
+    undecided: list[Unchecked] = field(default_factory=list)
+    unexamined: list[Unchecked] = field(default_factory=list)
+    unchecked: list[Unchecked] = field(default_factory=list)
     _sections: tuple[Section, ...] = ()
     _kept: list[LoadedState] = field(default_factory=list)
     _kept_before: int = 0
@@ -87,7 +88,8 @@ class Replay:
                 self.refusal = finding
                 self._kept_before = len(self._kept)
 
-    def _cannot(self, reason: str) -> None:
+    def _cannot(self, text: str, code: Code = Code.NOT_FOLLOWED) -> None:
+        reason = Unchecked(text, code)
         self.unexamined.append(reason)
         if self.refusal is None:
             self.undecided.append(reason)
@@ -126,7 +128,8 @@ class Replay:
         self._load_begun()
         self.qemu_loadvm_state_header()
         if self._another_family():
-            self.unchecked.append("everything behind the machine type, which is of another family")
+            text = "everything after the machine-type check: the machine families differ"
+            self.unchecked.append(Unchecked(text, Code.OTHER_MACHINE))
             return self
         if self.tracker is None:
             self.tracker = Untracked(self.baseline)
@@ -239,7 +242,7 @@ class Replay:
     def cpu_synchronize_all_post_init(self) -> None:
         """Hand the processors' registers to the accelerator, after a failed load too."""
         failed = self.refusal
-        ended = failed is not None and (not self._kept_before or failed.facts.get("aborts"))
+        ended = failed is not None and (not self._kept_before or failed.aborts)
         if not self._kept or ended:
             return
         event = events.RegistersPut(
@@ -263,8 +266,8 @@ class Replay:
         try:
             for problem in self._met.judge(command):
                 self._note(finding_of(problem, self.release, None, None))
-        except UnexaminedError as reason:
-            self._cannot(str(reason))
+        except UnexaminedError as error:
+            self._cannot(error.reason)
 
     def _place_of_ram(self) -> int:
         return next(
@@ -286,7 +289,8 @@ class Replay:
             if assumed and local is not None and local[0] != block.used_length:
                 self._cannot(
                     f"RAM block {block.id!r} has {block.used_length} bytes in the stream; the "
-                    f"destination's size is not known: {assumed}"
+                    f"destination's size is not known: {assumed}",
+                    Code.ASSUMED,
                 )
                 continue
             self._ask(
@@ -309,15 +313,16 @@ class Replay:
         if start is None:
             return
         if ram_records.too_many(self.stream):
-            self.unchecked.append("the records of guest memory (more than 1 GiB of them)")
+            text = "the records of guest memory (more than 1 GiB of them)"
+            self.unchecked.append(Unchecked(text, Code.RAM_CONTENTS))
             return
         blocks = self.baseline.profile.ram_blocks
         links = stderr.part_links(self.release, _RAM, start.section_id, start.version_id)
         try:
             for problem in ram_records.examine(self.stream, version_id, blocks, self.release):
                 self._note(finding_of(problem, self.release, _RAM, 0, links))
-        except UnexaminedError as reason:
-            self._cannot(str(reason))
+        except UnexaminedError as error:
+            self._cannot(error.reason)
 
     def qemu_loadvm_section_start_full(
         self, section: Section, tracker: Tracker, following: Callable[[], bytes]
@@ -344,11 +349,12 @@ class Replay:
             return self._old_style(section, findings)
         assumed = self.baseline.profile.assumed_sections.get(se.idstr.rpartition("/")[2])
         if assumed:
-            reason = f"{se.idstr}: {assumed}"
+            reason = Unchecked(f"{se.idstr}: {assumed}", Code.ASSUMED)
             return SectionOutcome(findings=tuple(findings), unexamined=(reason,))
         own = self.baseline.section(se)
         if own.unexamined:
-            return self._not_understood(section, se, own.unexamined, findings)
+            reason = Unchecked(own.unexamined, Code.NOT_FOLLOWED)
+            return self._not_understood(section, se, reason, findings)
         loader = VMStateLoader(
             tables=self.baseline.tables,
             profile=self.baseline.profile,
@@ -372,7 +378,7 @@ class Replay:
         except RefusedError as error:
             poorer = self.baseline.profile.assumed_backends.get(se.idstr.rpartition("/")[2])
             if error.problem.of_backend and poorer:
-                stopped = UnexaminedError(poorer)
+                stopped = UnexaminedError(poorer, Code.ASSUMED)
             else:
                 refused = error
         except UnexaminedError as reason:
@@ -391,19 +397,20 @@ class Replay:
         reasons = list(dict.fromkeys(loader.unexamined))
         novel = self.baseline.novelties(se)
         if novel:
-            reasons.insert(0, f"code that no known build has ({'; '.join(novel[:3])})")
+            text = f"code that no known build has ({'; '.join(novel[:3])})"
+            reasons.insert(0, Unchecked(text, Code.BUILD))
         if stopped is not None:
-            reasons.append(str(stopped))
+            reasons.append(stopped.reason)
         return SectionOutcome(
             findings=tuple(findings),
-            unexamined=tuple(f"{idstr}: {reason}" for reason in reasons),
+            unexamined=tuple(reason.of(idstr) for reason in reasons),
             unchecked=tuple(loader.unchecked),
             consumed=consumed,
             state=state if idstr in events.KEPT else None,
         )
 
     def _not_understood(
-        self, section: Section, se: Handler, reason: str, findings: list[Finding]
+        self, section: Section, se: Handler, reason: Unchecked, findings: list[Finding]
     ) -> SectionOutcome:
         """The baseline's own section could not be followed; its version can be judged."""
         assert se.vmsd is not None
@@ -420,7 +427,7 @@ class Replay:
         refuses = any(finding.severity is Severity.REFUSES for finding in findings)
         return SectionOutcome(
             findings=tuple(findings),
-            unexamined=() if refuses else (f"{se.idstr}: {reason}",),
+            unexamined=() if refuses else (reason.of(se.idstr),),
         )
 
     def vmstate_load(
@@ -481,20 +488,22 @@ class Replay:
             instance_id=section.instance_id if wanted else None,
             links=stderr.footer_links(section.section_id) if wanted else (),
         )
-        self.unchecked.append("everything behind the first section, whose footer does not fit")
+        text = "everything after the first section, whose footer does not fit"
+        self.unchecked.append(Unchecked(text, Code.OTHER_MACHINE))
         return False
 
     def _old_style(self, section: Section, findings: list[Finding]) -> SectionOutcome:
         """A handler without tables (``load_state``): what its device's module knows of it."""
-        unexamined: list[str] = []
+        unexamined: list[Unchecked] = []
         load = devices.old_loader(section.idstr)
         if load is not None:
             try:
                 findings.extend(self.qemu_loadvm_section_part_end(section, load))
-            except UnexaminedError as reason:
-                unexamined.append(f"{section.idstr}: {reason}")
+            except UnexaminedError as error:
+                unexamined.append(error.reason.of(section.idstr))
         elif section.idstr != _RAM or section.kind is not SectionKind.START:
-            unexamined.append(f"{section.idstr}: its contents (a loader of its own)")
+            text = f"{section.idstr}: its contents (a loader of its own)"
+            unexamined.append(Unchecked(text, Code.NOT_FOLLOWED))
         return SectionOutcome(
             findings=tuple(findings),
             unexamined=tuple(unexamined),
@@ -544,7 +553,7 @@ class Replay:
                     return
                 cursor.skip(consumed)
         except StreamError as error:
-            self._cannot(str(error))
+            self._cannot(str(error), Code.STREAM)
             return
         if cursor.peek() not in {0, None}:
             problem = Problem(

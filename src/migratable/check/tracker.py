@@ -10,6 +10,7 @@ from migratable.check.baseline import Baseline
 from migratable.check.qemu_file import QemuFile, Reader
 from migratable.check.state import LoadedState, Memory
 from migratable.stream.model import Section
+from migratable.unchecked import Unchecked
 from migratable.verdict import Finding
 
 
@@ -26,8 +27,8 @@ class SectionOutcome:
     """
 
     findings: tuple[Finding, ...] = ()
-    unexamined: tuple[str, ...] = ()
-    unchecked: tuple[str, ...] = ()
+    unexamined: tuple[Unchecked, ...] = ()
+    unchecked: tuple[Unchecked, ...] = ()
     consumed: int | None = None
     state: LoadedState | None = None
     self_contained: bool = True

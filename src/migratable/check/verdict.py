@@ -9,17 +9,20 @@ from migratable.check import events, kvm
 from migratable.check.baseline import Baseline
 from migratable.check.registry import look
 from migratable.check.savevm import Replay
+from migratable.problem_facts import StartFacts
 from migratable.profile.model import Profile
 from migratable.stream.model import Stream
+from migratable.unchecked import Code, Unchecked
 from migratable.verdict import Basis, Finding, Outcome, Refusal, Severity, Verdict
 
 _DAMAGED = "the stream's own description of itself, which is damaged and which no loader reads ({})"
 
-
-CODE_UNKNOWN = (
+CODE_UNKNOWN = Unchecked(
     "the code of this build: its tables were read, what its own code refuses is not known "
-    "(a rehearsal tells)"
+    "(a rehearsal tells)",
+    Code.BUILD,
 )
+_RAM = Unchecked("the contents of RAM", Code.RAM_CONTENTS)
 
 
 def check(
@@ -54,8 +57,11 @@ def check(
             source=facts,
             destination=destination_facts(taken),
             unchecked=(
-                "everything: the profile has no loader's tables "
-                f"({'; '.join(taken.unchecked) or 'they were not read'}); take it again",
+                Unchecked(
+                    "everything: the profile has no loader's tables "
+                    f"({'; '.join(taken.unchecked) or 'they were not read'}); take it again",
+                    Code.PROFILE,
+                ),
             ),
         )
     replay = Replay(stream, baseline, origin).qemu_loadvm_state()
@@ -94,15 +100,15 @@ def verdict_of(replay: Replay, source: Mapping[str, Any], profile: Profile) -> V
                     *unknown,
                     *replay.unexamined,
                     *replay.unchecked,
-                    *profile.unchecked,
+                    *(Unchecked(text, Code.PROFILE) for text in profile.unchecked),
                     *(() if known else (CODE_UNKNOWN,)),
-                    *replay.baseline.tables.notes,
+                    *(Unchecked(text, Code.PROFILE) for text in replay.baseline.tables.notes),
                     *(
-                        [_DAMAGED.format(replay.stream.vmdesc_error)]
-                        if replay.stream.vmdesc_error
+                        [Unchecked(_DAMAGED.format(damage), Code.STREAM)]
+                        if (damage := replay.stream.vmdesc_error)
                         else ()
                     ),
-                    "the contents of RAM",
+                    _RAM,
                 ]
             )
         ),
@@ -158,25 +164,29 @@ def not_started(
             destination=destination or {},
             stderr=lines,
             unchecked=(
-                doubt
-                or "the destination asks for KVM and does not start under TCG: "
-                + (lines[-1] if lines else "it said nothing"),
+                Unchecked(
+                    doubt
+                    or "the destination asks for KVM and does not start under TCG: "
+                    + (lines[-1] if lines else "it said nothing"),
+                    Code.START,
+                ),
             ),
         )
     problem = next(iter(look(events.NotStarted(release=release, stderr=lines))))
-    message = problem.summary.removeprefix("the destination does not start: ") if lines else ""
+    said = problem.facts.said if isinstance(problem.facts, StartFacts) else ""
     return Verdict(
         outcome=Outcome.REFUSED,
         basis=Basis.PREDICTED,
         source=facts,
         destination=destination or {},
-        first_refusal=Refusal(rule=problem.rule, message=message, stderr=lines),
+        first_refusal=Refusal(rule=problem.rule, message=said, stderr=lines),
         findings=(
             Finding(
                 rule=problem.rule,
                 severity=Severity.REFUSES,
                 summary=problem.summary,
                 stderr=lines,
+                facts=problem.facts,
             ),
         ),
         stderr=lines,

@@ -30,6 +30,7 @@ from migratable.facts import targets
 from migratable.profile.model import Profile
 from migratable.profile.tables import LOAD_HOOKS, Flag, Handler, LoaderTables, VmField
 from migratable.stream.vmdesc import VmsdBody
+from migratable.unchecked import Code, Unchecked
 
 # Plain integers: operations on enum.IntFlag would take half of a replay's time.
 VMS_ALLOC = int(Flag.ALLOC)
@@ -77,9 +78,9 @@ class VMStateLoader:
     exists: dict[tuple[int, int], bool] = dataclasses.field(default_factory=dict)
     sizes: dict[tuple[int, str], int] = dataclasses.field(default_factory=dict)
     problems: list[Problem] = dataclasses.field(default_factory=list)
-    unchecked: list[str] = dataclasses.field(default_factory=list)
+    unchecked: list[Unchecked] = dataclasses.field(default_factory=list)
     trusted: bool = True
-    unexamined: list[str] = dataclasses.field(default_factory=list)
+    unexamined: list[Unchecked] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)
     depth: int = 0
     stated: int | None = None
@@ -121,7 +122,7 @@ class VMStateLoader:
         if field.flags & VMS_MUST_EXIST:
             return True  # a check that is not modelled counts as passed
         if guide.known:
-            self.unchecked.append(
+            self.not_examined(
                 f"whether {body.vmsd.name}:{field.name} is read was taken from the stream"
             )
             return guide.has(position)
@@ -135,7 +136,8 @@ class VMStateLoader:
     def null_pointer(self, body: LoadedState, field: VmField) -> None:
         """A pointer is null where something is to be loaded: the program aborts."""
         if self.profile.stand_in:
-            raise UnexaminedError(f"{body.vmsd.name}:{field.name} may be there under KVM only")
+            text = f"{body.vmsd.name}:{field.name} may be there under KVM only"
+            raise UnexaminedError(text, Code.KVM)
         raise RefusedError(
             Problem(
                 rule="layout",
@@ -154,7 +156,7 @@ class VMStateLoader:
 
     def not_examined(self, what: str) -> None:
         """Something was passed over that the destination may look at."""
-        self.unchecked.append(what)
+        self.unchecked.append(Unchecked(what, Code.NOT_FOLLOWED))
 
     def local(self, body: LoadedState, name: str, _sent: int) -> int | None:
         """The destination's own value of what no table has an address for."""
@@ -171,7 +173,7 @@ class VMStateLoader:
     def _examined(self, name: str) -> None:
         target = self.profile.target
         if not targets.examined(target, name):
-            self.unexamined.append(targets.unexamined(target, name))
+            self.unexamined.append(Unchecked(targets.unexamined(target, name), Code.TARGET))
 
     # -- errors ---------------------------------------------------------------------------------
 

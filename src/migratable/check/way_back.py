@@ -12,6 +12,10 @@ from migratable.stream.wire_format import SectionKind
 
 _WHOLE = frozenset({SectionKind.START, SectionKind.FULL})
 _MOST = 4
+_OF_CPUS = frozenset(
+    {"cpu_common", "cpu", "apic", "icp/server", "xive-tctx", "spapr_cpu", "kvm-tpr-opt"}
+)
+"""Sections of which each CPU has one."""
 
 
 def more_than(
@@ -51,7 +55,13 @@ def more_than(
 
 
 def names(handlers: Iterable[Handler]) -> str:
-    """Their names for a sentence, each once."""
-    found = list(dict.fromkeys(one.idstr for one in handlers))
-    more = f" and {len(found) - _MOST} more" if len(found) > _MOST else ""
-    return ", ".join(found[:_MOST]) + more
+    """Their names for a sentence, each once; the parts of a CPU as CPUs."""
+    found = [one.idstr for one in handlers]
+    cpus = found.count("cpu_common")
+    if cpus:
+        found = [one for one in found if one not in _OF_CPUS]
+    text = list(dict.fromkeys(found))
+    if cpus:
+        text.insert(0, "one CPU more" if cpus == 1 else f"{cpus} CPUs more")
+    more = f" and {len(text) - _MOST} more" if len(text) > _MOST else ""
+    return ", ".join(text[:_MOST]) + more

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from migratable.cli import _complete, _options
+from migratable.cli import _complete, _options, _way_back
 
 if TYPE_CHECKING:
-    from migratable.capture.source import Source
+    from migratable.capture.model import Source
     from migratable.commandline import CommandLine
     from migratable.profile.model import Profile
+    from migratable.rehearse.way_back import Home
     from migratable.verdict import Verdict
 
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     help="Load the device state into the real destination too, and compare.  [default: where the "
     "program is given and is a build whose code is not known]",
 )
+@_way_back.options
 @click.option(
     "--hints/--no-hints", default=True, help="Try remedies for what refuses.  [default: hints]"
 )
@@ -68,6 +70,8 @@ def command(
     release: str | None,
     program: str | None,
     rehearses: bool | None,
+    and_back: bool,
+    back_to: str | None,
     hints: bool,
     hint_seconds: float,
     project_file: Path | None,
@@ -85,10 +89,12 @@ def command(
     SOURCE is a stream file (raw, compressed, libvirt save image, qcow2 snapshot, mapped-ram), a
     profile, qmp:SOCKET or libvirt:DOMAIN.
 
-    Exit status: 0 loads, 1 refused, 3 unknown; 2 usage or failure of this tool.
+    Exit status: 0 loads, 1 refused, 3 unknown; 2 usage or failure of this tool. With --and-back
+    it is that of both ways.
 
     \b
     migratable check guest.mig --to host7
+    migratable check guest.mig --to host7 --and-back --back-to host3
     migratable check guest.mig -- qemu-system-ppc64 -M pseries-4.1 -cpu POWER9 -m 4G …
     migratable check captured.mig --release 10.0
     migratable check qmp:/run/guest.sock --from /var/log/libvirt/qemu/guest.log
@@ -110,13 +116,21 @@ def command(
     opened = open_source(source, confirm=asker(yes=yes))
     if to is None and given is None:
         given = started = _own_line(opened)
+    home = _way_back.home_of(opened, back_to, asked=and_back, timeout=timeout)
     profile, verdict = _predict(opened, to, given, release, timeout)
     if rehearses is None and to is None and profile is not None and not _code_known(profile):
         verdict = _made_final(opened, started, release, timeout, verdict, profile)
     elif rehearses:
         verdict = _rehearsed(opened, started, release, timeout, verdict, profile)
+    if home is not None:
+        line = started if to is None else _startable(to, program, release)
+        verdict = _way_back.with_way_back(
+            verdict, opened, line, profile, home, release=release, timeout=timeout
+        )
     if hints:
-        verdict = _with_hints(verdict, opened, to, started, release, program, form, hint_seconds)
+        verdict = _with_hints(
+            verdict, opened, to, started, release, program, form, hint_seconds, home
+        )
     verdict = _decided(verdict, None if no_project else project_file, look=not no_project)
     if form == "json":
         click.echo(json.dumps(verdict.to_json(), ensure_ascii=False))
@@ -124,7 +138,17 @@ def command(
         from migratable.report.check_text import show
 
         show(verdict, name=opened.name, to=to or "", latent=latent)
-    sys.exit(verdict.outcome.exit_status)
+    sys.exit(_way_back.exit_status(verdict, home))
+
+
+def _startable(to: str, program: str | None, release: str | None) -> CommandLine | None:
+    """A profile's command line where its program is here."""
+    try:
+        return _options.for_profile(to, program, release)
+    except click.UsageError:
+        if program is not None or release is not None:
+            raise
+        return None
 
 
 def _own_line(opened: Source) -> list[str]:
@@ -186,8 +210,8 @@ def _rehearsed(
     """Prove the prediction; where they contradict each other the rehearsal is right."""
     from dataclasses import replace
 
-    from migratable.check.verdict import CODE_UNKNOWN
     from migratable.rehearse.disagreement import both
+    from migratable.unchecked import Code, code_of
     from migratable.verdict import Basis, Outcome
 
     assert given is not None
@@ -209,7 +233,7 @@ def _rehearsed(
         basis=Basis.REHEARSED,
         stderr=rehearsed.stderr,
         final=True,
-        unchecked=tuple(one for one in predicted.unchecked if one != CODE_UNKNOWN),
+        unchecked=tuple(text for text in predicted.unchecked if code_of(text) is not Code.BUILD),
     )
 
 
@@ -232,11 +256,13 @@ def _made_final(
     from dataclasses import replace
 
     from migratable.errors import MigratableError
+    from migratable.unchecked import Code, Unchecked
 
     try:
         return _rehearsed(opened, given, release, timeout, predicted, profile)
     except MigratableError as error:
-        reason = f"the rehearsal that makes it final: {error}"
+        text = f"the rehearsal that makes it final: {error}"
+        reason = Unchecked(text, Code.REHEARSAL)
         return replace(predicted, unchecked=(reason, *predicted.unchecked))
 
 
@@ -249,13 +275,15 @@ def _with_hints(
     program: str | None,
     form: str,
     seconds: float,
+    home: Home | None,
 ) -> Verdict:
+    from migratable.errors import CommandLineError
+    from migratable.hints import NO_WAY_BACK, advised, tried
     from migratable.verdict import Outcome
 
-    if verdict.outcome is not Outcome.REFUSED:
+    rules = {one.rule for one in verdict.findings}
+    if verdict.outcome is not Outcome.REFUSED and NO_WAY_BACK not in rules:
         return verdict
-    from migratable.errors import CommandLineError
-    from migratable.hints import tried
     from migratable.profile.bundled import find
 
     found = verdict
@@ -267,18 +295,21 @@ def _with_hints(
                 given or _options.for_profile(to or "", program, release),
                 release=release,
                 budget_seconds=seconds,
+                home=home,
                 progress=progress,
             )
     except (CommandLineError, click.UsageError):
         if to is None:
             raise
-    if to is None or any(hint.verified for one in found.findings for hint in one.hints):
+    if verdict.outcome is not Outcome.REFUSED:
         return found
+    if to is None or any(hint.verified for one in found.findings for hint in one.hints):
+        return advised(found)
     from migratable.hints.offline import siblings
     from migratable.profile.bundled import names
 
     others = ((name, find(name)) for name in names() if name != to)
-    return siblings(found, opened.stream, find(to), others)
+    return advised(siblings(found, opened.stream, find(to), others))
 
 
 def _decided(verdict: Verdict, given: Path | None, *, look: bool) -> Verdict:

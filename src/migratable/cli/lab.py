@@ -44,6 +44,11 @@ def command() -> None:
 )
 @click.option("--security", is_flag=True, help="Take the suite's security updates too.")
 @click.option(
+    "--allow-expired",
+    is_flag=True,
+    help="Take package lists that are past their date; signatures are still verified.",
+)
+@click.option(
     "--with",
     "extra",
     multiple=True,
@@ -58,6 +63,7 @@ def install_(
     mirror: str | None,
     keyring: Path | None,
     security: bool,
+    allow_expired: bool,
     extra: tuple[str, ...],
     missing: bool,
     keep_packages: bool,
@@ -95,6 +101,7 @@ def install_(
                     mirror=mirror,
                     keyring=keyring,
                     security=security,
+                    allow_expired=allow_expired,
                     extra=extra,
                     keep_packages=keep_packages,
                     progress=progress,
@@ -185,14 +192,20 @@ def path_(release: str, target: str) -> None:
 def run_(release: str, target: str, arguments: tuple[str, ...]) -> NoReturn:
     """Become a release's QEMU: lab run 10.0 ppc64 -- -M pseries -nographic.
 
-    The process id stays the same, and the exit status is QEMU's.
+    The process id stays the same, and the exit status is QEMU's. It runs as you write it, with
+    your rights; QEMU's own -sandbox is on where it can be (it starts no program), unless you give
+    -sandbox yourself.
     """
     from migratable.errors import LabError
     from migratable.lab import find
+    from migratable.qemu.program import SANDBOX, has_sandbox
 
     if arguments and arguments[0] == "--":
         arguments = arguments[1:]
-    words = [*find(release, target).command, *arguments]
+    command = find(release, target).command
+    own = any(word.lstrip("-") == "sandbox" for word in arguments if word.startswith("-"))
+    sandbox = () if own or not has_sandbox(command) else SANDBOX
+    words = [*command, *sandbox, *arguments]
     try:
         os.execv(words[0], words)  # noqa: S606 -- without a shell is the point
     except OSError as error:
@@ -219,6 +232,12 @@ def run_(release: str, target: str, arguments: tuple[str, ...]) -> NoReturn:
     is_flag=True,
     help="Damage the streams of pairs that load, and count what is said to load and does not; "
     "--pairs is then how many damaged streams that are predicted to load.",
+)
+@click.option(
+    "--conversions",
+    is_flag=True,
+    help="Send each machine to the other releases as it is, and count the refusals that no "
+    "destination option cures and `migratable convert` does.",
 )
 @click.option("--held-out", is_flag=True, help="Use the kinds of devices that are held out.")
 @click.option(
@@ -252,6 +271,7 @@ def campaign_(
     archs: str | None,
     jobs: int,
     mutants: bool,
+    conversions: bool,
     held_out: bool,
     accel: str,
     details: bool,
@@ -293,6 +313,8 @@ def campaign_(
     )
     if mutants:
         _mutants(plan, form, most=most)
+    if conversions:
+        _conversions(plan)
     if case is not None:
         found = campaign.one_case(plan.folder, case)
     else:
@@ -319,6 +341,24 @@ def campaign_(
         console = Console(width=None if sys.stdout.isatty() else 1000, highlight=False)
         report.show(found, console, hidden=hidden, most=most, each=each)
     sys.exit(1 if any(one.grade is Grade.WRONG_LOADS for one in found) else 0)
+
+
+def _conversions(plan: Plan) -> NoReturn:
+    """Measure conversions; the exit status is 1 when a converted stream does not load."""
+    import json
+
+    from migratable.campaign import conversions
+
+    if not plan.releases:
+        raise click.UsageError("--conversions needs --releases")
+    with _progress("conversions") as progress:
+        tally = conversions.carry_out(
+            plan, lambda done: progress(min(1.0, done / plan.pairs), f"{done} pairs")
+        )
+    found = tally.to_json()
+    click.echo(json.dumps(found, indent=1))
+    done = found["results"].get("converted", 0)
+    sys.exit(0 if found["converted_and_loads"] == done else 1)
 
 
 def _mutants(plan: Plan, form: str, *, most: int) -> NoReturn:

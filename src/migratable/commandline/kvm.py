@@ -208,20 +208,34 @@ _CPU_DECIDES = {
 }
 
 
+def cpu_is_open(line: CommandLine) -> bool:
+    """Whether KVM's host decides which features and registers the CPU has."""
+    return _has_host_cpu(CpuWords.of(line)) or any(True for _ in _cpu_globals(line))
+
+
+def _has_host_cpu(cpu: CpuWords) -> bool:
+    return cpu.model in _HOST_MODELS
+
+
+def _cpu_globals(line: CommandLine) -> Iterator[str]:
+    for option in line.all("global"):
+        text = option.value or ""
+        if "-cpu." in text.replace("cpu,", "-cpu.") and "=" in text:
+            yield text
+
+
 def _decides(line: CommandLine, machine: str, cpus: int) -> Iterator[str]:
     """What a host may refuse at the start, or when registers are loaded."""
     cpu = CpuWords.of(line)
-    if cpu.model in _HOST_MODELS:
+    if _has_host_cpu(cpu):
         yield f"which features -cpu {cpu.model} has, and whether the guest's registers fit them"
     for name in cpu.named():
         if name in _CPU_DECIDES:
             yield _CPU_DECIDES[name]
         elif name.startswith("hv-"):
             yield "whether it has the Hyper-V features of the CPU (hv-…)"
-    for option in line.all("global"):
-        text = option.value or ""
-        if "-cpu." in text.replace("cpu,", "-cpu.") and "=" in text:
-            yield f"what becomes of the CPU by -global {text}"
+    for text in _cpu_globals(line):
+        yield f"how -global {text} changes the CPU"
     for option in line.options:
         if option.name == "machine":
             if is_on(option.fields.get("smm")):

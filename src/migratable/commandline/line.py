@@ -243,7 +243,7 @@ def target_of(line: CommandLine) -> str:
     family = MachineType.parse(line.machine or "").family
     if family.startswith("pseries"):
         return "ppc64"
-    if family in {"pc", "q35", "pc-q35", "pc-i440fx", "isapc"}:
+    if family in {"pc", "q35", "pc-q35", "pc-i440fx", "isapc", "microvm"}:
         return "x86_64"
     return ""
 

@@ -178,7 +178,7 @@ class Grouper:
             if candidate and (_repeats(candidate, line) or not candidate.has(*TELLING)):
                 return candidate
             return None
-        if not failure.closed or _repeats(failure, line):
+        if not failure.closed or _repeats(failure, line) or _echoes(failure, line):
             return failure
         return None
 
@@ -250,6 +250,15 @@ def _loads(line: Line) -> bool:
     return line.qemu and any(
         match.message.program == "QEMU" and match.message.group in _OF_THE_LOAD
         for match in line.matches
+    )
+
+
+def _echoes(failure: Failure, line: Line) -> bool:
+    """Is the line, right behind the closing one, another general word of the same rule?"""
+    own = {match.message.rule for _, match in failure.matches}
+    news = [match.message for match in line.matches if match.message.role in TELLING]
+    return line.number - failure.last <= 2 and all(
+        message.rank < 0 and message.rule in own for message in news
     )
 
 

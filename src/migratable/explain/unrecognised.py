@@ -18,9 +18,12 @@ MAX_LINES = 50
 
 _ERROR_WORDS = re.compile(
     r"\b(?:error|fail|failed|failure|unable|cannot|can't|couldn't|invalid|unsupported|refus\w*|"
-    r"mismatch|missing|unknown|abort\w*|assert\w*|not supported|incompatible)\b",
+    r"mismatch|missing|unknown|abort\w*|assert\w*|not supported|incompatible|could not|couldn't|"
+    r"denied|reject\w*|timed out|no such|not found|exception|panic)\b",
     re.IGNORECASE,
 )
+# A member of a JSON or Python object that only opens another one.
+_OPENS = re.compile(r"""[\s{[,]*["']?\w+["']?\s*[:=]\s*[{[(]*,?""")
 _OF_QEMU = re.compile(rb"(?:qemu-system-[a-z0-9_]+|qemu-kvm|QEMU\[\d+\]|/kvm): ")
 
 
@@ -56,7 +59,7 @@ def suspicious(data: bytes, failures: list[Failure]) -> list[Line]:
             break
         soft = raw.endswith(b"=") and number < len(lines)  # a line break of quoted-printable
         for piece in pieces(raw[:-1] + lines[number] if soft else raw):
-            if HARMLESS.search(piece.text) or recognise(piece.text):
+            if HARMLESS.search(piece.text) or _OPENS.fullmatch(piece.text) or recognise(piece.text):
                 continue
             words = without_prefix(piece.text)
             if (piece.qemu and len(words) > 3) or _ERROR_WORDS.search(words):

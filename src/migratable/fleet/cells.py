@@ -6,6 +6,7 @@ import enum
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
+from migratable.unchecked import Code, Unchecked
 from migratable.verdict import Basis, Outcome, Severity, Verdict
 
 
@@ -58,7 +59,11 @@ class Answer:
     @classmethod
     def failed(cls, reason: str) -> Answer:
         """Say why there is no answer."""
-        verdict = Verdict(outcome=Outcome.UNKNOWN, basis=Basis.PREDICTED, unchecked=(reason,))
+        verdict = Verdict(
+            outcome=Outcome.UNKNOWN,
+            basis=Basis.PREDICTED,
+            unchecked=(Unchecked(reason, Code.FAILED),),
+        )
         return cls(state=State.FAILED, verdict=verdict)
 
 

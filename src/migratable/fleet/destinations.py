@@ -20,8 +20,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from migratable import __version__
-from migratable.errors import DestinationStartError, MigratableError, ProfileError
+from migratable import __version__, paths
+from migratable.errors import DestinationStartError, MigratableError, ProfileError, StartFailure
 from migratable.fleet.entities import Destination, Guest, Progress
 from migratable.fleet.model import Host
 
@@ -231,7 +231,8 @@ def collected(
         )
     except DestinationStartError as error:
         if remember_refusals:
-            _keep(path, b"!" + json.dumps([str(error), *error.stderr]).encode())
+            kept = [str(error), error.kind, error.status, error.doubt, *error.stderr]
+            _keep(path, b"!" + json.dumps(kept).encode())
         raise
     _keep(path, profile.dumps().encode())
     return profile
@@ -239,9 +240,7 @@ def collected(
 
 def cache_folder() -> Path:
     """Give the folder of profiles that were taken for fleets; anybody may empty it."""
-    from migratable.qemu import vmstate_dump  # noqa: PLC0415 -- only for programs
-
-    return vmstate_dump.cache_folder().with_name("fleet")
+    return paths.cache("fleet")
 
 
 def _cache_path(
@@ -281,7 +280,10 @@ def _recall(path: Path) -> Profile | DestinationStartError | None:
         text = machine.decompress(path.read_bytes(), _LIMIT)
         if text[:1] == b"!":
             message, *lines = json.loads(text[1:])
-            return DestinationStartError(message, stderr=tuple(lines))
+            kind, status, doubt, *lines = lines
+            return DestinationStartError(
+                message, stderr=tuple(lines), kind=StartFailure(kind), status=status, doubt=doubt
+            )
         return Profile.loads(text, origin=str(path))
     except (OSError, ValueError, zlib.error, MigratableError):
         return None

@@ -16,12 +16,15 @@ from migratable.fleet.cells import Answer
 from migratable.fleet.entities import Destination, Guest
 from migratable.profile.model import Profile
 from migratable.stream import Stream
+from migratable.unchecked import Code, Unchecked
 from migratable.verdict import Verdict
 
 Check = Callable[..., Verdict]
 """:func:`migratable.check.check`, or what is called like it: ``check(stream, profile)``."""
 
-AT_POWER_ON = "what the guest's drivers do to its devices: this is its state at power-on"
+AT_POWER_ON = Unchecked(
+    "what the guest's drivers do to its devices: this is its state at power-on", Code.AT_POWER_ON
+)
 
 
 class Pairs:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from migratable import paths
 from migratable.errors import QemuError
 from migratable.fleet.distribute import Job, distribute
 from migratable.fleet.results import Result, Results
@@ -18,6 +19,7 @@ from migratable.rehearse.rewrite import prepare
 from migratable.stream import Stream, write
 from migratable.stream.edit import elide_ram
 from migratable.stream.model import Span, flatten
+from migratable.unchecked import Code, Unchecked
 from migratable.verdict import Basis, Outcome, Verdict
 
 if TYPE_CHECKING:
@@ -33,9 +35,7 @@ _WHOLE = 8 << 20
 
 def default_file() -> Path:
     """Where results are kept when the user names no file."""
-    from migratable.profile.store import data_folder  # noqa: PLC0415 -- only here
-
-    return data_folder() / "rehearsals.sqlite"
+    return paths.data() / "rehearsals.sqlite"
 
 
 def rehearsed(
@@ -113,7 +113,8 @@ class _Plan:
         if result.verdict is None:
             raise QemuError(f"the rehearsal failed: {result.failure}")
         verdict = result.verdict
-        unchecked = (*verdict.unchecked, *self._sent(stream)[2])
+        sent = (Unchecked(text, Code.REHEARSAL) for text in self._sent(stream)[2])
+        unchecked = (*verdict.unchecked, *sent)
         return replace(verdict, unchecked=tuple(dict.fromkeys(unchecked)))
 
     def _job(self, stream: Stream, profile: Profile) -> Job | None:

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from migratable.errors import PlanError
+from migratable.unchecked import Code, Unchecked
 from migratable.verdict import (
     Basis,
     Finding,
@@ -171,12 +172,20 @@ def from_json(document: Mapping[str, Any]) -> Verdict:
             }
         ),
         findings=tuple(_finding(one) for one in document["findings"]),
-        unchecked=tuple(document["unchecked"]),
+        unchecked=_unchecked(document),
         stderr=tuple(document["stderr"]),
         project=tuple(document.get("project", ())),
         final=bool(document.get("final", True)),
         disagreement=tuple(document.get("disagreement", ())),
+        back=from_json(document["back"]) if document.get("back") else None,
+        no_back=document.get("no_back") or "",
     )
+
+
+def _unchecked(document: Mapping[str, Any]) -> tuple[str, ...]:
+    texts = document["unchecked"]
+    codes = document.get("unchecked_codes") or [Code.OTHER] * len(texts)
+    return tuple(Unchecked(text, Code(code)) for text, code in zip(texts, codes, strict=True))
 
 
 def _finding(one: Mapping[str, Any]) -> Finding:
@@ -188,6 +197,8 @@ def _finding(one: Mapping[str, Any]) -> Finding:
             needs_guest_restart=hint["needs_guest_restart"],
             verified=None if hint["verified"] is None else Basis(hint["verified"]),
             changes=hint.get("changes", ""),
+            comes_back=hint.get("comes_back"),
+            way_back=hint.get("way_back", ""),
         )
         for hint in one["hints"]
     )

@@ -14,11 +14,13 @@ from migratable.hints import (
     line_edits,
     machine_options,
     pci_placement,
+    programs,
     property_probe,
     pseries,
     serial_ports,
 )
 from migratable.hints.candidate import Candidate, Situation
+from migratable.problem_facts import PortsFacts
 from migratable.verdict import Finding
 
 _ACPI = ("piix4_pm", "ICH9LPC", "acpi-ged")
@@ -38,10 +40,11 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
         yield from machine_options.smp(at)
         yield from pseries.controllers(at)
     if name in {"cpu", "spapr_cpu"} or idstr.startswith("cpu"):
+        yield from programs.candidates(at)
         yield from cpus.models(at)
         yield from cpus.without_features(at)
     yield from devices.asked(at, finding)
-    if "ports" in finding.facts:
+    if isinstance(finding.facts, PortsFacts):
         yield from serial_ports.numbered(at, finding)
     if at.guest.at(idstr) is not None:
         yield from property_probe.properties(at, idstr)

@@ -9,6 +9,7 @@ from migratable.commandline.line import global_of
 from migratable.hints import line_edits
 from migratable.hints.candidate import Candidate, Situation
 from migratable.hints.qtree import Node
+from migratable.problem_facts import PropertiesFacts
 from migratable.verdict import Finding
 
 #: Members that say what a device is and where, not how it behaves.
@@ -44,11 +45,11 @@ def with_property(at: Situation, idstr: str, key: str, value: str | None) -> Ite
 
 
 def asked(at: Situation, finding: Finding) -> Iterator[Candidate]:
-    """Properties of which the rule knows what they have to be (its fact ``properties``)."""
+    """Properties of which the rule knows what they have to be (:class:`.PropertiesFacts`)."""
     option, driver = option_of(at, finding.device or "")
-    if not driver:
+    if not driver or not isinstance(finding.facts, PropertiesFacts):
         return
-    for key, value in finding.facts.get("properties", {}).items():
+    for key, value in finding.facts.properties.items():
         yield set_on(at, option, driver, key, value)
 
 

@@ -92,7 +92,7 @@ def plan(at: Situation) -> Plan:
                 out.aside.append((option, place))
     if out.fixed:  # one of QEMU's own devices less, and its others move up: none of those either
         for node in free.values():
-            own = node.driver in _DEFAULT and all(one is not node for one in out.fixed)
+            own = node.driver in DEFAULT and all(one is not node for one in out.fixed)
             if own and at.tree.option(at.line, node, at.parts.aliases) is None:
                 out.fixed.append(node)
     return out
@@ -213,7 +213,7 @@ def _said(found: Plan, adds: tuple[missing_devices.Add, ...] | list[missing_devi
         for one, path in found.aside
     ]
     parts += [f"without -device {one.fields.get('driver')}" for one in found.surplus]
-    kinds = {_DEFAULT[one.driver] for one in found.fixed if one.driver in _DEFAULT}
+    kinds = {DEFAULT[one.driver] for one in found.fixed if one.driver in DEFAULT}
     parts += [
         "without -usb and what sits on it" if kind == "usb" else f"-{kind} none"
         for kind in sorted(kinds)
@@ -222,7 +222,7 @@ def _said(found: Plan, adds: tuple[missing_devices.Add, ...] | list[missing_devi
     return ", ".join(parts)
 
 
-_DEFAULT = {
+DEFAULT = {
     **dict.fromkeys(
         ("VGA", "cirrus-vga", "vmware-svga", "virtio-vga", "qxl-vga", "ati-vga"), "vga"
     ),
@@ -243,12 +243,12 @@ def _moved(at: Situation, line: CommandLine, found: Plan) -> CommandLine:
             )
     if found.surplus or found.fixed or found.aside:  # without them others would move up
         line = _pinned(at, line, found)
-    for node in (one for one in found.fixed if one.driver in _DEFAULT):
+    for node in (one for one in found.fixed if one.driver in DEFAULT):
         for below in node.below():
             on_it = at.tree.option(at.line, below, at.parts.aliases)
             if on_it is not None and any(one is on_it for one in line.options):
                 line = line.replace(on_it)
-        line = machine_options.no_default(line, _DEFAULT[node.driver])
+        line = machine_options.no_default(line, DEFAULT[node.driver])
     for option, device in found.moves:
         if all(one is not option for one in line.options):
             continue

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from migratable.commandline import CommandLine
 from migratable.hints import devices
 from migratable.hints.candidate import Candidate, Situation
+from migratable.problem_facts import PortsFacts
 from migratable.verdict import Finding
 
 
@@ -16,7 +17,8 @@ def numbered(at: Situation, finding: Finding) -> Iterator[Candidate]:
     Port 0 is kept for a console and always in the guest's map (hw/char/virtio-serial-bus.c:
     virtio_serial_device_realize).
     """
-    wanted = [number for number in finding.facts.get("ports", ()) if number]
+    ports_of_guest = finding.facts.ports if isinstance(finding.facts, PortsFacts) else ()
+    wanted = [number for number in ports_of_guest if number]
     option, _ = devices.option_of(at, finding.device or "")
     name = None if option is None else option.fields.get("id")
     ports = [

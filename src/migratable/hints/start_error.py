@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from migratable.problem_facts import StartFacts
 from migratable.verdict import Finding
 
 _ECHO = re.compile(r"(?P<option>-[a-z][a-z0-9-]*) (?P<value>\{.*\}|.*?): (?P<said>.*)", re.DOTALL)
@@ -17,7 +18,7 @@ def said(finding: Finding) -> tuple[str, str, str]:
     QEMU puts the option before its message as it was written; it would be another message for each
     change of the option.
     """
-    text = finding.summary.partition("does not start: ")[2] or finding.summary
+    text = finding.facts.said if isinstance(finding.facts, StartFacts) else finding.summary
     found = _ECHO.fullmatch(text)
     if found is None:
         bare = _BARE.fullmatch(text)

@@ -13,17 +13,19 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from migratable.errors import CaptureError, MigratableError
+from migratable.errors import CaptureError, HostError, MigratableError
 from migratable.fleet.results import from_json
 from migratable.hosts.checks import Pair, compare
 from migratable.hosts.connection import Connection
 from migratable.hosts.needs import Needs, needs_of
+from migratable.unchecked import Code, Unchecked, code_of
 from migratable.verdict import Finding, Outcome, Severity, Verdict
 
 SCHEMA = "migratable.preflight/1"
-AT_POWER_ON = (
+AT_POWER_ON = Unchecked(
     "what the guest's drivers did to its devices: the guest was not paused, this is its machine's "
-    "state at power-on"
+    "state at power-on",
+    Code.AT_POWER_ON,
 )
 
 Told = Callable[[str, str], None]
@@ -268,6 +270,9 @@ def _looked(host: Connection, question: Mapping[str, Any]) -> tuple[Mapping[str,
     """What a host has, and by how much its clock is ahead of ours."""
     before = time.time()
     found = host.request("host", needs=question)
+    missing = [path for path, _, _ in question["disks"] if path not in found["files"]]
+    if missing:
+        raise HostError(f"{host.name}: it did not look at {missing[0]}")
     return found, float(found["time"]) - (before + time.time()) / 2
 
 
@@ -289,7 +294,7 @@ def _result(
     outcome = there.outcome
     if any(one.severity is Severity.REFUSES for one in findings):
         outcome = Outcome.REFUSED
-    if outcome is Outcome.LOADS and AT_POWER_ON in unchecked:
+    if outcome is Outcome.LOADS and Code.AT_POWER_ON in map(code_of, unchecked):
         outcome = Outcome.UNKNOWN
     home = None if back is None else from_json(back["verdict"])
     guest = {name: taken.guest[name] for name in ("name", "kind", "pid")}

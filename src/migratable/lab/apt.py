@@ -80,12 +80,16 @@ class Apt:
     :param sources: text of a ``.sources`` file.
     :param lock: descriptor of the lab's lock, inherited by every apt that is started: should we be
         killed, the lock is held for as long as apt still writes.
+    :param allow_expired: take package lists that are past their date; a replayed old list would
+        then go unnoticed.
     """
 
-    def __init__(self, base: Path, sources: str, *, lock: int | None = None) -> None:
+    def __init__(
+        self, base: Path, sources: str, *, lock: int | None = None, allow_expired: bool = False
+    ) -> None:
         self._base = base
         self._lock = lock
-        self._waived = False
+        self._waived = allow_expired
         for folder in ("lists/partial", "archives/partial", "state", "cache", "log", "empty"):
             (base / folder).mkdir(parents=True, exist_ok=True)
         (base / "state/status").touch()
@@ -101,18 +105,21 @@ class Apt:
         """Fetch the suite's lists of packages.
 
         A suite that is not renewed (testing's metadata is good for a week) can be past its date
-        on a mirror that lags behind. If that is the *only* thing apt objects to, the lists are
-        fetched again without the check of the date; signatures are verified all the same.
+        on a mirror that lags behind. That is refused unless ``allow_expired`` waives the check of
+        the date; signatures are verified all the same.
 
         :return: the date until which the metadata was good, None when it still is. It is read from
             the metadata itself: the machine's configuration may waive apt's check.
         :raise LabError: when they cannot be had, with apt's reason and a remedy.
         """
         errors = self._get(["update", "--error-on=any"], progress)
-        if errors is not None and only_expired(errors):
-            self._waived = True
-            errors = self._get(["update", "--error-on=any"], progress)
         if errors is not None:
+            if only_expired(errors):
+                raise LabError(
+                    "the package lists are past their date: the mirror lags behind, or the suite "
+                    "is no longer renewed. To take them all the same (signatures are still "
+                    f"verified): --allow-expired.\n  apt says:\n  {errors.strip()}"
+                )
             raise LabError(explain(errors))
         for path in sorted((self._base / "lists").glob("*Release")):
             if expired := past_its_date(path.read_text(encoding="utf-8", errors="replace")):

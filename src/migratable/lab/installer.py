@@ -45,6 +45,7 @@ def install(
     mirror: str | None = None,
     keyring: Path | None = None,
     security: bool = False,
+    allow_expired: bool = False,
     extra: Sequence[str] = (),
     keep_packages: bool = False,
     progress: Progress = lambda share, words: None,
@@ -57,6 +58,7 @@ def install(
     :param mirror: a mirror with Debian's suites instead of the one that the machine's apt uses.
     :param keyring: keys to verify signatures with instead of the configured ones.
     :param security: also take the suite's security updates, from the machine's security mirror.
+    :param allow_expired: take package lists that are past their date, with a warning.
     :param extra: further packages to unpack (``qemu-system-modules-spice`` for ``qxl``).
     :param keep_packages: keep the package files after unpacking.
     :param progress: called with a share from 0 to 1 and words.
@@ -72,7 +74,7 @@ def install(
         base = lab / "apt" / release.name
         base.mkdir(parents=True, exist_ok=True)
         text, uri = _sources(release, base, mirror, keyring, security=security)
-        apt = Apt(base, text, lock=held)
+        apt = Apt(base, text, lock=held, allow_expired=allow_expired)
         progress(0.0, f"{release.suite}: package lists")
         if until := apt.update(lambda share, words: progress(share * 0.2, words)):
             warn(

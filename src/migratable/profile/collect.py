@@ -17,26 +17,25 @@ from migratable.errors import (
     MigratableError,
     ProfileError,
     QemuError,
+    StartFailure,
     StreamError,
 )
+from migratable.facts.ppc import SPR_PVR
 from migratable.profile import kvm, probe_options, self_test
 from migratable.profile.host_kvm import HostKvm
 from migratable.profile.model import Profile
 from migratable.profile.tables import LoaderTables
 from migratable.qemu import save, stand_in, vmstate_dump
+from migratable.qemu.hmp import ram_blocks
 from migratable.qemu.process import QemuProcess
 from migratable.qemu.program import Program, resolve
 from migratable.qemu.qmp import QmpError
 from migratable.qemu.start import inert_start
+from migratable.qemu.start_errors import not_started
 from migratable.releases import QemuVersion
 
-_BLOCK = re.compile(
-    r"^\s*(?P<name>\S.*?)\s+(?P<psize>\d+) (?P<unit>[KMG]?i?B)\s+0x[0-9a-f]+\s+"
-    r"0x(?P<used>[0-9a-f]+)\s+0x(?P<total>[0-9a-f]+)"
-)
 _NEEDS_KVM = re.compile(r"kernel|HyperV|Hyper-V|\bTCG\b|\bKVM\b", re.I)
 _OPTION = re.compile(r"^-[a-z][\w-]* \S+: ")  # the user's own words, which may well name KVM
-_UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
 
 def collect(
@@ -156,10 +155,11 @@ def _started(
             if not may_start_under_kvm(quiet, ended.stderr):  # not in the user's own words
                 raise error from None
             raise DestinationStartError(
-                f"{error}\n(the profile is taken under TCG; under KVM, for which the command line "
-                "asks, it may start)",
+                f"{error}\n(the machine was started under a stand-in; under KVM, for which the "
+                "command line asks, it may start)",
                 stderr=error.stderr,
-                only_kvm=True,
+                kind=StartFailure.ONLY_KVM,
+                status=error.status,
             ) from None
 
 
@@ -183,7 +183,9 @@ def _with_doubt(error: DestinationStartError, quiet: InertCommandLine) -> Destin
         )
     if not doubt:
         return error
-    return DestinationStartError(f"{error}\n({doubt})", stderr=error.stderr, doubt=doubt)
+    return DestinationStartError(
+        f"{error}\n({doubt})", stderr=error.stderr, status=error.status, doubt=doubt
+    )
 
 
 _NO_TCG = re.compile(r"invalid accelerator tcg|No accelerator found")
@@ -207,9 +209,9 @@ def _drivers_exist(qemu: QemuProcess, quiet: InertCommandLine) -> None:
         except QmpError as error:
             if error.kind == "DeviceNotFound":
                 said = f"{given}: '{driver}' is not a valid device model name"
-                lines = (*qemu.stderr_lines(), said)
                 raise DestinationStartError(
-                    f"the destination's QEMU does not start; its own words:\n  {said}", stderr=lines
+                    f"{not_started('')}; its own words:\n  {said}",
+                    stderr=(*qemu.stderr_lines(), said),
                 ) from None
 
 
@@ -219,7 +221,7 @@ def _as_given(error: DestinationStartError, quiet: InertCommandLine) -> Destinat
     lines = quiet.as_given(error.stderr)
     for said, shown in zip(error.stderr, lines, strict=True):
         message = message.replace(said, shown)
-    return DestinationStartError(message, stderr=lines)
+    return DestinationStartError(message, stderr=lines, kind=error.kind, status=error.status)
 
 
 def _with_vmstate(profile: Profile, program: Program) -> Profile:
@@ -346,15 +348,9 @@ class _Facts:
         return tuple(words or ())
 
     def _blocks(self) -> tuple[dict[str, tuple[int, int]], dict[str, int]]:
-        blocks: dict[str, tuple[int, int]] = {}
-        page_sizes: dict[str, int] = {}
-        for text in self._qemu.hmp("info ramblock").splitlines():
-            found = _BLOCK.match(text)
-            if found:
-                name = found["name"]
-                blocks[name] = (int(found["used"], 16), int(found["total"], 16))
-                page_sizes[name] = int(found["psize"]) * _UNITS.get(found["unit"], 1)
-        return blocks, page_sizes
+        found = list(ram_blocks(self._qemu.hmp("info ramblock")))
+        sizes = {block.name: (block.used, block.maximum) for block in found}
+        return sizes, {block.name: block.page_size for block in found}
 
     def _compat(self, version: QemuVersion, machine: str) -> tuple[Mapping[str, str], ...] | None:
         if version.release < (9, 1):
@@ -419,8 +415,6 @@ class _Facts:
 
 def _live_pvr(loader: LoaderTables | None) -> int | None:
     """The same from memory, for a machine that could not write its stream."""
-    from migratable.profile.memory import SPR_PVR  # noqa: PLC0415 -- ppc64 only
-
     for handler in () if loader is None else loader.handlers:
         if handler.idstr == "cpu" and handler.vmsd is not None and loader is not None:
             for item in loader.vmsds[handler.vmsd].fields:
@@ -431,7 +425,7 @@ def _live_pvr(loader: LoaderTables | None) -> int | None:
 
 
 def _pvr(stream: bytes) -> int | None:
-    """Processor version register of the first CPU (``env.spr[287]``, SPR_PVR)."""
+    """Processor version register of the first CPU (``env.spr``)."""
     if not stream:
         return None
     from migratable.stream import read  # noqa: PLC0415 -- ppc64 only
@@ -441,4 +435,6 @@ def _pvr(stream: bytes) -> int | None:
     if section is None:
         return None
     registers = decode(section).value("env.spr")
-    return registers[287] if isinstance(registers, tuple) and len(registers) > 287 else None
+    if isinstance(registers, tuple) and len(registers) > SPR_PVR:
+        return registers[SPR_PVR]
+    return None

@@ -76,4 +76,6 @@ def compare(
     """
     if not destination.runs:
         raise CommandLineError("the destination does not start: " + "; ".join(destination.stderr))
-    return compare_levels(levels_in_stream, destination)
+    found = compare_levels(levels_in_stream, destination)
+    names = [name for name, _ in found.differing]
+    return list(zip(names, found.lines, strict=True)), bool(found.higher)

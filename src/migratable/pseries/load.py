@@ -8,7 +8,7 @@ blockers outside the capabilities measured between 4.1, 4.2, 5.2, 7.2, 10.0 and 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from migratable.facts import ppc
 from migratable.pseries.build import Build, Machine
@@ -23,11 +23,22 @@ ADVICE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """How loading ends: None as ``rule`` means that it loads; ``lines`` may warn all the same."""
+    """How loading ends: None as ``rule`` means that it loads; ``lines`` may warn all the same.
+
+    :ivar differing: capabilities whose level in the stream is not the destination's, each with
+        whether it is higher; in the order of the first lines.
+    """
 
     rule: str | None
     lines: tuple[str, ...]
     device: str | None = None
+    subsection: str | None = None
+    differing: tuple[tuple[str, bool], ...] = ()
+
+    @property
+    def higher(self) -> list[str]:
+        """Capabilities that the source has at a higher level."""
+        return [name for name, higher in self.differing if higher]
 
     @property
     def refused(self) -> bool:
@@ -69,10 +80,8 @@ class Arriving:
     described: bool = True
 
 
-def compare_levels(
-    stream: Mapping[str, int], destination: Started
-) -> tuple[list[tuple[str, str]], bool]:
-    """``spapr_caps_post_migration``: (capability, line) for each difference, and whether refused.
+def compare_levels(stream: Mapping[str, int], destination: Started) -> Loaded:
+    """``spapr_caps_post_migration``: a line for each difference.
 
     :param stream: level by subsection (``spapr/cap/htm``), as the stream has them.
 
@@ -81,19 +90,19 @@ def compare_levels(
     """
     build = destination.build
     version = destination.machine.version if destination.machine is not None else (0, 0)
-    lines: list[tuple[str, str]] = []
-    refused = False
+    lines: list[str] = []
+    differing: list[tuple[str, bool]] = []
     for place, cap in enumerate(build.capabilities):
         ours = destination.levels[place]
         theirs = stream.get(cap.subsection, destination.defaults[place])
         if theirs == ours or not cap.compared(version):
             continue
         if theirs > ours:
-            lines.append((cap.name, cap.higher_line(theirs, ours)))
-            refused = True
+            lines.append(cap.higher_line(theirs, ours))
         else:
-            lines.append((cap.name, cap.lower_line(theirs, ours)))
-    return lines, refused
+            lines.append(cap.lower_line(theirs, ours))
+        differing.append((cap.name, theirs > ours))
+    return Loaded(rule=None, lines=tuple(lines), differing=tuple(differing))
 
 
 class Loader:
@@ -101,7 +110,7 @@ class Loader:
 
     def __init__(self) -> None:
         """Begin with nothing remembered."""
-        self._compared: dict[tuple[object, ...], tuple[tuple[str, ...], bool]] = {}
+        self._compared: dict[tuple[object, ...], Loaded] = {}
 
     def load(self, source: Started, destination: Started) -> Loaded:
         """What *destination* says of the stream that *source* writes, at once after its start."""
@@ -126,16 +135,17 @@ class Loader:
         unknown = next((name for name, _ in sent if name not in build.by_subsection), None)
         if unknown is not None:
             return unknown_subsection(build, unknown)
-        lines, refused = self._compare(sent, destination)
-        if not refused:
-            return Loaded(rule=None, lines=lines + last)
-        return Loaded(
+        compared = self._compare(sent, destination)
+        if not compared.higher:
+            return replace(compared, lines=compared.lines + last) if last else compared
+        return replace(
+            compared,
             rule="capability-higher",
             device="spapr",
-            lines=lines + post_load_failed(build, "spapr", 3, 1),
+            lines=compared.lines + post_load_failed(build, "spapr", 3, 1),
         )
 
-    def _compare(self, sent: Sent, destination: Started) -> tuple[tuple[str, ...], bool]:
+    def _compare(self, sent: Sent, destination: Started) -> Loaded:
         machine = destination.machine
         assert machine is not None
         key = (
@@ -143,8 +153,7 @@ class Loader:
         )  # fmt: skip
         found = self._compared.get(key)
         if found is None:
-            pairs, refused = compare_levels(dict(sent), destination)
-            found = tuple(line for _, line in pairs), refused
+            found = compare_levels(dict(sent), destination)
             if len(self._compared) > 65536:
                 self._compared.clear()
             self._compared[key] = found
@@ -291,7 +300,7 @@ def _other_ram(build: Build, theirs: int, ours: int) -> Loaded:
     cause = "error while loading state for instance 0x0 of device 'ram'"
     chained = f"{cause}: Failed to load vmstate version_id: 4, ret: -22"
     return Loaded(
-        rule="ram-size",
+        rule="ram-block-size",
         device="ram",
         lines=(
             f"Size mismatch: ppc_spapr.ram: 0x{theirs:x} != 0x{ours:x}: {INVALID}",
@@ -307,7 +316,7 @@ def _footer_missing(build: Build, device: str, section_id: int) -> Loaded:
     lines = load_failed(build, INVALID, line, chained=chained)
     if build.has("chained_load_errors"):
         lines = (line, *lines)
-    return Loaded(rule="section-length", device=device, lines=lines)
+    return Loaded(rule="section-footer", device=device, lines=lines)
 
 
 def _cpu_blocked(stream: Arriving, destination: Started) -> Loaded | None:
@@ -315,8 +324,9 @@ def _cpu_blocked(stream: Arriving, destination: Started) -> Loaded | None:
     assert destination.cpu is not None
     if stream.slb_version == 2 and not build.has("slb_version_2"):
         return Loaded(
-            rule="subsection-version",
+            rule="version-too-new",
             device="cpu",
+            subsection="cpu/slb",
             lines=(
                 "cpu/slb: incoming version_id 2 is too new for local version_id 1",
                 "error while loading state for instance 0x0 of device 'cpu'",
@@ -361,5 +371,8 @@ def _cpu_post_load(pvr: int, compat_pvr: int, destination: Started) -> Loaded | 
     else:
         line = f"Compatibility PVR 0x{mode_pvr:08x} not valid for CPU"
     return Loaded(
-        rule="cpu-compat", device="cpu", lines=(line, *post_load_failed(build, "cpu", 5, 5))
+        rule="cpu-identity",
+        device="cpu",
+        subsection="cpu/compat",
+        lines=(line, *post_load_failed(build, "cpu", 5, 5)),
     )

@@ -35,12 +35,21 @@ class Result(NamedTuple):
     it loads, nothing is said, and nothing is lost.
     """
 
-    verdict: str
-    stderr: tuple[str, ...]
+    loaded: Loaded
     regression: bool
     unsafe: bool
     justified: bool = False
     plain: bool = False
+
+    @property
+    def verdict(self) -> str:
+        """``loads`` or ``refused``."""
+        return "refused" if self.loaded.refused else "loads"
+
+    @property
+    def stderr(self) -> tuple[str, ...]:
+        """All that the destination says."""
+        return self.loaded.lines
 
     @property
     def warns(self) -> bool:
@@ -137,8 +146,13 @@ class Tally:
         if not parts:
             parts.append("breaks nothing")
         if self.false_warnings:
-            parts.append("warns about nothing")
+            parts.append("prints false warnings")
         return parts
+
+    @property
+    def faulty(self) -> bool:
+        """Does it break a migration, or load a guest that loses something?"""
+        return bool(self.directions or self.unsafe)
 
     @property
     def verdict(self) -> str:
@@ -239,8 +253,7 @@ class Enumeration:
         refused = loaded.rule is not None
         regression = refused and before is not None and before.rule is None
         return Result(
-            "refused" if refused else "loads",
-            loaded.lines,
+            loaded,
             regression,
             not refused and loses,
             regression and loses,

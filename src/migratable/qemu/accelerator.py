@@ -1,7 +1,8 @@
 """Under which accelerator a command line is started here: its own, where this machine has it.
 
 A line that asks for KVM is started under KVM when /dev/kvm can be used, so that the kernel's part
-of the answer is the real one. Else TCG stands in, and why is said.
+of the answer is the real one. Else TCG stands in, or qtest where
+the program has no TCG, and why is said.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from migratable.commandline import CommandLine
 from migratable.commandline.line import target_of
+from migratable.qemu.program import has_tcg
 
 DEVICE = "/dev/kvm"
 _GET_API_VERSION = 0xAE00
@@ -35,7 +37,7 @@ _TARGETS = {
 class Accelerator:
     """What a line is started under.
 
-    :ivar name: ``kvm`` or ``tcg``.
+    :ivar name: ``kvm``, ``tcg``, or ``qtest`` for a program that has no TCG.
     :ivar why: why it is not the line's own, in words; empty when it is.
     """
 
@@ -54,9 +56,11 @@ def choose(line: CommandLine, program: tuple[str, ...] = ()) -> Accelerator:
     target = target or target_of(line) or "x86_64"
     if not runs_here(target):
         why = f"this host ({platform.machine()}) has no KVM for {target}"
-        return Accelerator(name="tcg", why=why)
-    why = missing()
-    return Accelerator(name="tcg" if why else "kvm", why=why)
+    else:
+        why = missing()
+    if not why:
+        return Accelerator(name="kvm")
+    return Accelerator(name="tcg" if not program or has_tcg(program) else "qtest", why=why)
 
 
 def runs_here(target: str) -> bool:

@@ -32,7 +32,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from migratable.commandline.inert.inert import InertCommandLine
-from migratable.errors import DestinationStartError, QemuError
+from migratable.errors import DestinationStartError, QemuError, StartFailure
 from migratable.qemu.confinement import MARK, Confinement, needs_more, needs_programs
 from migratable.qemu.launch import launch
 from migratable.qemu.program import SANDBOX, has_sandbox
@@ -42,6 +42,7 @@ from migratable.qemu.start_errors import start_message
 _STDERR_LIMIT = 256 << 10
 _PREFIX = re.compile(r"^[^\s:]*(?:qemu|kvm)[^\s:]*: ")
 _NO_NAMESPACE = 125
+_FROM_OUTSIDE = frozenset({signal.SIGKILL, signal.SIGBUS, signal.SIGTERM})
 _MONITOR = "migratable-qmp"
 _OF_TCG = "TCG doesn't support requested feature"
 
@@ -293,8 +294,10 @@ class QemuProcess:
         return str(self.qmp("human-monitor-command", command_line=command))
 
     def accelerator(self) -> str:
-        """The accelerator that it runs under: ``kvm`` or ``tcg`` (``kvm:tcg`` may fall back)."""
-        return "kvm" if self.qmp("query-kvm").get("enabled") else "tcg"
+        """Its accelerator: ``kvm``, ``tcg`` (``kvm:tcg`` may fall back) or ``qtest``."""
+        if self.qmp("query-kvm").get("enabled"):
+            return "kvm"
+        return "qtest" if self._inert.accelerator == "qtest" else "tcg"
 
     def send_fd(self, name: str, fd: int) -> None:
         """Hand a file descriptor over as *name* (``getfd``), for ``fd:NAME`` addresses."""
@@ -339,11 +342,13 @@ class QemuProcess:
             text = launcher[0].removeprefix("migratable-launcher: ")
             if status == _NO_NAMESPACE:
                 return QemuError(text)
-            return DestinationStartError(f"cannot run the program {text}", stderr=())
+            message = f"cannot run the program {text}"
+            return DestinationStartError(message, kind=StartFailure.NOT_RUN)
         if status is None:
             return QemuError("QEMU closed its monitor and goes on running")
         how = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
-        return DestinationStartError(start_message(how, lines), stderr=lines)
+        kind = StartFailure.ENDED_FROM_OUTSIDE if -status in _FROM_OUTSIDE else StartFailure.REFUSED
+        return DestinationStartError(start_message(how, lines), stderr=lines, kind=kind, status=how)
 
     def _real_pid(self) -> int:
         """Our child, or the process at the end of its chain of only children (starter scripts)."""

@@ -84,7 +84,7 @@ def was_started(command: Sequence[str]) -> bool:
 
 
 def _kept_release(command: Sequence[str]) -> Path:
-    return vmstate_dump.cache_folder() / f"{vmstate_dump.identity(command)}.about"
+    return vmstate_dump.fact_path(command, ".about")
 
 
 def program_release(command: Sequence[str], *, timeout: float = 20.0) -> QemuVersion | None:
@@ -100,6 +100,25 @@ def program_release(command: Sequence[str], *, timeout: float = 20.0) -> QemuVer
 def has_sandbox(command: Sequence[str], *, timeout: float = 20.0) -> bool:
     """Was the program built with seccomp, for ``-sandbox``?"""
     return _about(tuple(command), timeout).endswith(_SANDBOXED)
+
+
+def has_tcg(command: Sequence[str], *, timeout: float = 20.0) -> bool:
+    """Was the program built with TCG? Fedora, RHEL and Debian have some that were not.
+
+    True for one that does not say, so that its own words at the start tell.
+    """
+    path = vmstate_dump.fact_path(command, ".accelerators")
+    with contextlib.suppress(OSError, ValueError):
+        return "tcg" in path.read_text(encoding="utf-8").split()
+    try:
+        said = answers([*command, "-accel", "help"], timeout=timeout, limit=4096)
+    except (OSError, ValueError):
+        return True
+    if said.status or "Accelerators" not in said.stdout:
+        return True
+    with contextlib.suppress(OSError):  # no cache is no failure
+        vmstate_dump.keep(path, said.stdout.encode())
+    return "tcg" in said.stdout.split()
 
 
 def _about(command: tuple[str, ...], timeout: float) -> str:

@@ -139,6 +139,12 @@ _GENERAL = (
 _REMARK = re.compile(r"warning: |Please configure -smp options")
 
 
+def not_started(how: str) -> str:
+    """That it does not start, and how it ended."""
+    way = f" ({how})" if how else ""
+    return f"the destination's QEMU does not start{way}"
+
+
 def start_message(how: str, lines: Sequence[str]) -> str:
     """Text of a :class:`~migratable.errors.DestinationStartError`.
 
@@ -148,8 +154,7 @@ def start_message(how: str, lines: Sequence[str]) -> str:
     errors = [line for line in lines if not _REMARK.match(line)]
     shown = errors[:_SHOWN] or list(lines[:_SHOWN])
     said = "\n  ".join(shown) or "it printed nothing"
-    way = f" ({how})" if how else ""
-    text = f"the destination's QEMU does not start{way}; its own words:\n  {said}"
+    text = f"{not_started(how)}; its own words:\n  {said}"
     warnings = len(lines) - len(errors)
     if errors and warnings:
         text += f"\n  (and {warnings} warning{'s' if warnings > 1 else ''})"

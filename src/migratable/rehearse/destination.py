@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import re
-import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from migratable.commandline import CommandLine, InertCommandLine, parse
-from migratable.errors import CommandLineError, DestinationStartError, QemuError
+from migratable.commandline.kvm import X86
+from migratable.errors import CommandLineError, DestinationStartError, QemuError, StartFailure
 from migratable.profile import probe_options
 from migratable.qemu import stand_in
+from migratable.qemu.hmp import ram_blocks
 from migratable.qemu.load import Load, ask, load
 from migratable.qemu.process import QemuProcess
 from migratable.qemu.program import resolve
 from migratable.qemu.start import inert_start
+from migratable.qemu.start_errors import not_started
 from migratable.rehearse import alive, rewrite
 from migratable.rehearse.alive import Guest
 from migratable.rehearse.guest_pages import keep
 from migratable.rehearse.memory_map import MemoryMap, read_mtree
 from migratable.stream import Stream
 
+#: Not the program's own refusal.
+_NO_ANSWER = frozenset({StartFailure.NOT_RUN, StartFailure.ENDED_FROM_OUTSIDE})
 _LAST_LINES = 8
-_BLOCK = re.compile(
-    r"^\s*(?P<name>\S.*?)\s+\d+ [KMG]?i?B\s+0x[0-9a-f]+\s+0x(?P<used>[0-9a-f]+)\s+0x"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +141,7 @@ def try_destination(
                     loaded(qemu, quiet)
         except (DestinationStartError, probe_options.HostOptionError) as ended:
             error = ended if isinstance(ended, DestinationStartError) else ended.error
-            if _cannot_run(error):
+            if error.kind in _NO_ANSWER:
                 raise QemuError(str(error)) from None
             if quiet.misses_kernel(error.stderr):
                 raise QemuError(
@@ -154,7 +154,7 @@ def try_destination(
                 stream=prepared.stream,
                 load=None,
                 stderr=quiet.as_given(error.stderr),
-                start_status=str(error).partition("; its own")[0],
+                start_status=not_started(error.status),
                 facts=facts,
             )
         except QemuError as error:
@@ -198,16 +198,6 @@ def _load(
     )
 
 
-def _cannot_run(error: DestinationStartError) -> bool:
-    """Is it not the program's own refusal: no such program, or ended from outside?"""
-    text = str(error)
-    return text.startswith("cannot run the program") or bool(
-        re.search(
-            rf"killed by signal ({signal.SIGKILL:d}|{signal.SIGBUS:d}|{signal.SIGTERM:d})\b", text
-        )
-    )
-
-
 def _with_lines(error: QemuError, process: QemuProcess) -> QemuError:
     """The error with the last lines that the destination printed."""
     lines = process.stderr_lines()[-_LAST_LINES:]
@@ -231,7 +221,8 @@ def _sent(
         bare = rewrite.complete(stream, str(facts.get("machine", "")), (memory.main_block, size))
         stream, unchecked = bare.stream, bare.unchecked
     without = []
-    if quiet.stand_in and quiet.kvmclock and stream.device("kvmclock") is not None:
+    clock = quiet.stand_in and quiet.kvmclock and facts["target"] in X86
+    if clock and stream.device("kvmclock") is not None:
         without.append("kvmclock")
         unchecked += ("section 'kvmclock', which only a machine under KVM has",)
     if whole:
@@ -253,7 +244,7 @@ def look(
     cpus: Any = ask(lambda: qemu.qmp("query-cpus-fast")) or []
     cpu = str(_type(qemu, cpus[0]["qom-path"])) if cpus else ""
     target = str(qemu.qmp("query-target").get("arch", ""))
-    blocks = _blocks(qemu.hmp("info ramblock"))
+    blocks = {block.name: block.used for block in ram_blocks(qemu.hmp("info ramblock"))}
     facts: dict[str, Any] = {
         "qemu": release,
         "package": version.get("package") or None,
@@ -271,9 +262,3 @@ def look(
 
 def _type(qemu: QemuProcess, path: str) -> str:
     return str(qemu.qmp("qom-get", path=path, property="type"))
-
-
-def _blocks(text: str) -> dict[str, int]:
-    """Names and used bytes of RAM blocks, from HMP ``info ramblock``."""
-    found = (_BLOCK.match(line) for line in text.splitlines())
-    return {one["name"]: int(one["used"], 16) for one in found if one}

@@ -13,7 +13,8 @@ from migratable.messages import Role, recognise
 from migratable.profile.collect import may_start_under_kvm
 from migratable.rehearse.alive import Guest
 from migratable.rehearse.destination import Rehearsed
-from migratable.verdict import Basis, Finding, Outcome, Refusal, Severity, Verdict
+from migratable.unchecked import Code, Unchecked
+from migratable.verdict import Basis, Finding, Hint, Outcome, Refusal, Severity, Verdict
 
 START = "destination-start"
 CRASH = "destination-crash"
@@ -22,7 +23,7 @@ NOT_RECOGNISED = "unrecognised"
 _QUIET = re.compile(r"(?:-\S+ \S+: )?(?:warning|info): |char device redirected| is deprecated")
 _OF_TCG = "TCG doesn't support requested feature"
 _MANY = 400
-_MADE_UP = "contents of guest memory (the rehearsal leaves them out)"
+_MADE_UP = Unchecked("contents of guest memory (the rehearsal leaves them out)", Code.RAM_CONTENTS)
 
 
 def verdict(done: Rehearsed, *, source: dict[str, Any] | None = None) -> Verdict:
@@ -35,10 +36,12 @@ def verdict(done: Rehearsed, *, source: dict[str, Any] | None = None) -> Verdict
     if doubts:
         outcome = Outcome.UNKNOWN
     findings = list(_findings(done, refusal, explanation))
-    said = (text.replace("the profile is taken", "rehearsed") for text in done.quiet.unchecked)
-    unchecked = (*doubts, *said, *done.unchecked)
+    unchecked = [
+        *(Unchecked(text, Code.ASSUMED) for text in (*doubts, *done.quiet.unchecked)),
+        *(Unchecked(text, Code.REHEARSAL) for text in done.unchecked),
+    ]
     if not done.whole and done.load is not None:
-        unchecked = (*unchecked, _MADE_UP)
+        unchecked.append(_MADE_UP)
     facts = {name: value for name, value in done.facts.items() if name != "ram_blocks"}
     facts["command_line"] = list(done.command_line)
     if done.guest is not None:
@@ -63,13 +66,14 @@ def _assumed(done: Rehearsed) -> list[str]:
 
 
 def _stand_in(done: Rehearsed) -> list[str]:
-    """TCG in the place of KVM proves nothing about the destination that loads it."""
+    """Another accelerator proves nothing about a destination under KVM that loads the guest."""
     if not done.quiet.stand_in:
         return []
     why = f" ({done.quiet.why_not_kvm})" if done.quiet.why_not_kvm else ""
+    name = {"tcg": "TCG"}.get(done.quiet.accelerator, done.quiet.accelerator)
     return [
-        f"the destination's KVM: it cannot be had here{why}. TCG, which stood in for it, loads the "
-        "guest; whether KVM starts this machine and takes its registers was not tried"
+        f"the destination's KVM: it cannot be had here{why}. {name}, which stood in for it, loads "
+        "the guest; whether KVM starts this machine and takes its registers was not tried"
     ]
 
 
@@ -133,7 +137,7 @@ def _findings(
                 grave = role is Role.CAUSE and not match.message.warning
                 findings.append(
                     Finding(
-                        rule=match.message.rule or match.message.id,
+                        rule=match.message.rule or NOT_RECOGNISED,
                         severity=Severity.ENDANGERS if grave else Severity.WARNS,
                         summary=text,
                         explanation=match.message.meaning,
@@ -180,15 +184,16 @@ def _refused(done: Rehearsed, refusal: Refusal, explanation: Explanation | None)
             stderr=done.stderr[done.before :],
         )
     known = explanation.status is not Status.UNKNOWN
-    parts = [*explanation.details, *([explanation.now] if known and explanation.now else [])]
+    now = (Hint(action=explanation.now.rstrip(".")),) if known and explanation.now else ()
     return Finding(
         rule=refusal.rule,
         severity=Severity.REFUSES,
         summary=explanation.meaning if known else refusal.message,
-        explanation="\n".join(parts),
+        explanation="\n".join(explanation.details),
         device=refusal.device,
         instance_id=refusal.instance_id,
         stderr=done.stderr[done.before :],
+        hints=now,
     )
 
 
@@ -202,8 +207,8 @@ def _doubts(done: Rehearsed, refusal: Refusal) -> list[str]:
     if refusal.rule == START:
         if may_start_under_kvm(quiet, done.stderr):
             doubts.append(
-                "the destination was started under TCG and did not start; under KVM, for which "
-                "its command line asks, it may"
+                "the destination was started under a stand-in and did not start; under KVM, for "
+                "which its command line asks, it may"
             )
         return doubts
     text = "\n".join(done.stderr[done.before :])
@@ -214,7 +219,7 @@ def _doubts(done: Rehearsed, refusal: Refusal) -> list[str]:
         doubts.append(
             "devices that cannot be started here were left out" + (f" ({names})" if names else "")
         )
-    if refusal.device == "cpu" and any("section 'cpu'" in one for one in quiet.unchecked):
+    if refusal.device == "cpu" and quiet.stand_in_cpu:
         doubts.append("the destination's processor could not be had here")
     poorer = quiet.assumed_backends.get((refusal.device or "").rpartition("/")[2])
     if poorer and refusal.rule in {"virtio-vnet-header", "virtio-features", "virtio-queues"}:

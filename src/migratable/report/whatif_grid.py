@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from migratable.pseries.load import Loaded
 from migratable.pseries.whatif import Case, RunReport
 
 MAX_DETAIL = 400
@@ -192,20 +193,18 @@ def command_line(report: RunReport, case: Case, *, source: bool) -> str:
 def outcome(case: Case) -> tuple[str, str]:
     """(kind, short text) of one case: ``refused``, ``warning``, ``unsafe``, ``ok``."""
     result = case.result
-    lines = result.stderr
-    if result.verdict == "refused":
-        cause = next(line for line in lines if not line.startswith("warning: "))
-        return ("broken" if case.broken else "refused"), _refused(cause)
+    if result.loaded.refused:
+        return ("broken" if case.broken else "refused"), _refused(result.loaded)
     if result.unsafe:
         return "unsafe", "loads, unsafe"
-    if lines:
-        return "warns", "warns " + ", ".join(line.split()[1].removeprefix("cap-") for line in lines)
+    if result.warns:
+        return "warns", f"warns {', '.join(name for name, _ in result.loaded.differing)}"
     return "fine", "ok"
 
 
-def _refused(line: str) -> str:
-    if line.startswith("cap-"):
-        return f"{line.split(maxsplit=1)[0].removeprefix('cap-')} higher"
-    if "section or instance" in line:
-        return f"no {line.partition(chr(39))[2].partition(chr(39))[0]}"
-    return "unknown subsection" if "device 'spapr'" in line else "refused"
+def _refused(loaded: Loaded) -> str:
+    if loaded.higher:
+        return f"{loaded.higher[0]} higher"
+    if loaded.rule == "unknown-section":
+        return f"no {loaded.device}"
+    return "unknown subsection" if loaded.rule == "unknown-subsection" else "refused"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import contextlib
@@ -217,7 +218,14 @@ class _Guard:
         except Problem as problem:
             await problem.response()(scope, exchange.receive, exchange.send)
             return
-        await self._inner(scope, exchange.receive, exchange.send)
+        try:
+            await self._inner(scope, exchange.receive, exchange.send)
+        except asyncio.CancelledError:  # uvicorn stops, and its grace is over
+            if exchange.begun:
+                raise
+            exchange.stop()
+            stopped = Problem(503, "stopping", "the service was stopped before it could answer")
+            await stopped.response()(scope, exchange.receive, exchange.send)
 
     def _admit(self, request: Request) -> None:
         token = self._settings.token

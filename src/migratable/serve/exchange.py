@@ -30,9 +30,15 @@ class Exchange:
         self._send = send
         self._limits = limits
         self._drop = scope["state"]["drop"]
+        self.begun = False
+        self._stopping = False
         self._more = b"transfer-encoding" in headers or length.strip(b"0") != b""
         # Who asked first has sent nothing yet and, told no, will not.
         self._asked_first = headers.get(b"expect", b"").lower() == b"100-continue"
+
+    def stop(self) -> None:
+        """Note that the service ends: the answer closes the connection, the rest is not awaited."""
+        self._stopping = True
 
     async def receive(self) -> Message:
         """Receive a piece of the body."""
@@ -46,7 +52,8 @@ class Exchange:
         """Send a piece of the answer."""
         if message["type"] == "http.response.start":
             headers = [*message.get("headers", []), (b"x-content-type-options", b"nosniff")]
-            if self._more:
+            self.begun = True
+            if self._more or self._stopping:
                 headers.append((b"connection", b"close"))
             message = {**message, "headers": headers}
             await self._send_in_time(message)
@@ -69,7 +76,7 @@ class Exchange:
             self._drop()
 
     async def _linger(self) -> None:
-        if self._asked_first:
+        if self._asked_first or self._stopping:
             return
         end = time.monotonic() + _LINGER_SECONDS
         size = 0

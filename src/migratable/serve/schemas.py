@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from migratable.unchecked import Code
 from migratable.verdict import SCHEMA, Basis, Outcome, Severity, Side
 
 ERROR = "migratable.error/1"
@@ -39,6 +40,8 @@ def schemas() -> dict[str, Any]:
         needs_guest_restart={"type": "boolean"},
         verified={"enum": [None, *(str(one) for one in Basis)]},
         changes=_TEXT,
+        comes_back={"enum": [None, True, False]},
+        way_back=_TEXT,
     )
     place = {"rule": _TEXT, "device": _TEXT_OR_NULL, "instance_id": _NUMBER_OR_NULL}
     finding = _object(
@@ -63,6 +66,7 @@ def schemas() -> dict[str, Any]:
         first_refusal={"oneOf": [{"type": "null"}, reference("Refusal")]},
         findings={"type": "array", "items": reference("Finding")},
         unchecked=_TEXTS,
+        unchecked_codes={"type": "array", "items": _enum(Code)},
         stderr=_TEXTS,
         project=_TEXTS,
     )

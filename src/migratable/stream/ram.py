@@ -40,6 +40,8 @@ _KINDS = int(
     | RamFlag.COMPRESS_PAGE
     | RamFlag.MULTIFD_FLUSH
 )
+_MOST_AHEAD = 8 + 1 + 255 + 8
+"""A u64 and an entry."""
 MAX_BLOCKS = 10_000
 """RAM blocks in a list; real machines have some tens, with memory hot-plug some hundreds."""
 
@@ -217,7 +219,7 @@ def _page_size_follows(cursor: Cursor, *, last: bool, gpa: bool) -> bool:
     so. A power of two between 4 KiB and 16 GiB begins with a zero byte; the next entry begins with
     the length of its name, which is never zero, and the record that ends the list is no such power.
     """
-    if cursor.remaining < 8:
+    if not cursor.has(8):
         return False
     value = int.from_bytes(cursor.data[cursor.pos : cursor.pos + 8], "big")
     if not 4096 <= value <= 1 << 34 or value & (value - 1):
@@ -225,6 +227,7 @@ def _page_size_follows(cursor: Cursor, *, last: bool, gpa: bool) -> bool:
     if not gpa:
         return True
     # With GPAs the u64 may be one itself: then what follows it is an entry or the list's end.
+    cursor.has(_MOST_AHEAD)
     after = Cursor(cursor.data, cursor.pos + 8, end=cursor.end)
     return not _entry_or_end(after, last=last)
 
@@ -323,7 +326,7 @@ class RamWalker:
         while True:
             if count is not None:
                 self._runs(cursor, count)
-            start = cursor.pos
+            start = cursor.offset  # a cursor over arriving data moves its buffer
             record = cursor.u64()
             flags = record & mask
             kind = flags & ~_CONTINUE
@@ -334,18 +337,16 @@ class RamWalker:
                 stats.fault(RamFault(kind="flush"))
                 continue
             if kind & ~_KINDS or kind & (kind - 1) or kind in (0, RamFlag.HOOK):
-                raise cursor.error(f"unknown RAM flags {flags:#x}", offset=cursor.base + start)
+                raise cursor.error(f"unknown RAM flags {flags:#x}", offset=start)
             if kind == RamFlag.MEM_SIZE:
-                raise cursor.error("RAM block list outside START", offset=cursor.base + start)
+                raise cursor.error("RAM block list outside START", offset=start)
             if not flags & _CONTINUE:
                 block = self._block = cursor.counted()
                 count = stats.count(block)
                 if len(stats.blocks) > MAX_BLOCKS:
                     raise cursor.error(f"pages of more than {MAX_BLOCKS} RAM blocks")
             elif count is None:
-                raise cursor.error(
-                    "RAM page continues a block, and none came before", offset=cursor.base + start
-                )
+                raise cursor.error("RAM page continues a block, and none came before", offset=start)
             assert block is not None
             self._judge(block, record & ~mask)
             if kind == _PAGE:
@@ -369,7 +370,7 @@ class RamWalker:
                 cursor.skip(cursor.u32())
                 stats.fault(RamFault(kind="compressed", block=block, offset=record & ~mask))
                 count.compressed += 1
-            count.bytes += cursor.pos - start
+            count.bytes += cursor.offset - start
 
     def _judge(self, block: str, offset: int) -> None:
         """Is the page in a block that was announced?"""

@@ -86,6 +86,19 @@ def read_rounds(span: Span, starts: Mapping[int, Section], page_size: int) -> It
     yield from reader.rounds()
 
 
+def read_configuration(data: Buffer) -> Configuration:
+    """Read a configuration section alone; *data* is all of it without its type byte.
+
+    :raise StreamError: when it is malformed, or bytes are left.
+    """
+    whole = bytes([layout.CONFIGURATION]) + bytes(data)
+    cursor = Cursor(whole)
+    found = _Reader(memoryview(whole), ram=False, page_size=None)._read_configuration(cursor, None)
+    if cursor.remaining:
+        raise cursor.error(f"{cursor.remaining} bytes behind the configuration section")
+    return found
+
+
 def walk_ram(stream: Stream) -> RamStatistics:
     """Walk the RAM records of a stream that was read without them.
 

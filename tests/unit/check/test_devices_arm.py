@@ -12,6 +12,7 @@ import pytest
 from migratable.check.devices.arm import name
 from migratable.check.problem import UnexaminedError
 from migratable.check.state import LoadedState
+from migratable.problem_facts import RegistersFacts
 from migratable.profile.model import Profile
 from migratable.profile.tables import LoaderTables
 from tests.unit.check.bodies import body, lines, loaded, profile
@@ -56,7 +57,7 @@ def test_guests_registers_may_differ() -> None:
 def test_another_processor() -> None:
     (problem,) = loaded(cpu({**BOTH, MIDR: 0x410F_D034}, BOTH), arm())
     assert (problem.rule, problem.errno) == ("cpu-identity", 1)
-    assert problem.facts["registers"] == [f"{MIDR:#x}"]
+    assert problem.facts == RegistersFacts(registers=(MIDR,))
 
 
 def test_a_register_that_only_the_stream_has() -> None:

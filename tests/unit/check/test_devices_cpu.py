@@ -6,6 +6,7 @@ import pytest
 
 from migratable.check.problem import UnexaminedError
 from migratable.check.state import LoadedState
+from migratable.problem_facts import PvrFacts
 from tests.unit.check.bodies import body, lines, loaded, profile
 
 V20, V22, V10 = 0x004E1200, 0x004E1202, 0x004E1100
@@ -67,7 +68,7 @@ def test_processors_are_named() -> None:
     (problem,) = loaded(ppc(V20, own=V22), profile("10.0.13", "ppc64", cpu_model="power9_v2.2"))
     assert "power9_v2.0 (PVR 0x004e1200)" in problem.summary
     assert "power9_v2.2 (PVR 0x004e1202)" in problem.summary
-    assert problem.facts["model"] == "power9_v2.0"
+    assert problem.facts == PvrFacts(pvr=0x004E_1200)
 
 
 @pytest.mark.parametrize(

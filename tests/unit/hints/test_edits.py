@@ -8,6 +8,7 @@ from migratable.commandline import CommandLine, parse
 from migratable.hints import line_edits, memory, removed_options
 from migratable.hints.remedies import capability_higher, destination_start
 from migratable.hints.start_error import said
+from migratable.problem_facts import StartFacts
 from migratable.qemu.start_errors import INSTEAD
 from migratable.verdict import Finding, Severity
 from tests.unit.stream import tiny
@@ -25,7 +26,8 @@ def start(message: str) -> Finding:
     return Finding(
         rule="destination-start",
         severity=Severity.REFUSES,
-        summary=f"the destination does not start: {message}",
+        summary="",
+        facts=StartFacts(said=message),
     )
 
 

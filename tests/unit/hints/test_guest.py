@@ -16,6 +16,13 @@ from migratable.hints.proposers import candidates, proposers
 from migratable.hints.qtree import Tree
 from migratable.hints.qtree import parse as parse_tree
 from migratable.hints.remedies import ram_block_unknown
+from migratable.problem_facts import (
+    BlockFacts,
+    CapabilitiesFacts,
+    Facts,
+    MachineTypeFacts,
+    PropertiesFacts,
+)
 from migratable.profile.model import Profile
 from migratable.releases import QemuVersion
 from migratable.stream import RamBlock, Stream, read, write
@@ -54,7 +61,7 @@ def golden(name: str) -> Stream:
     return read(tiny.golden(name))
 
 
-def refused(rule: str, device: str | None = None, **facts: object) -> Finding:
+def refused(rule: str, device: str | None = None, facts: Facts | None = None) -> Finding:
     return Finding(rule=rule, severity=Severity.REFUSES, summary="", device=device, facts=facts)
 
 
@@ -154,10 +161,11 @@ def test_drivers_of_a_device() -> None:
 
 def test_machine_type() -> None:
     at = situation(golden(Q35), "-machine pc-q35-9.2,usb=on", machine="pc-q35-9.2", parts=PARTS)
-    finding = refused("machine-type", received="pc-q35-10.0")
+    finding = refused("machine-type", facts=MachineTypeFacts(received="pc-q35-10.0"))
     assert lines(at, finding) == ["-machine pc-q35-10.0,usb=on"]
-    assert lines(at, refused("machine-type", received="pc-q35-11.1")) == []
-    (advice,) = candidates(at, refused("machine-type", received="pc-q35-11.1"))
+    newer = refused("machine-type", facts=MachineTypeFacts(received="pc-q35-11.1"))
+    assert lines(at, newer) == []
+    (advice,) = candidates(at, newer)
     assert advice.needs_guest_restart
 
 
@@ -172,7 +180,9 @@ def test_ic_mode() -> None:
 def test_capabilities() -> None:
     at = situation(golden(PSERIES), "-machine pseries-7.2,cap-large-decr=off")
     finding = refused(
-        "capability-higher", "spapr", capabilities=[("large-decr", 1, 0), ("cfpc", 2, 1)]
+        "capability-higher",
+        "spapr",
+        CapabilitiesFacts(higher=(("large-decr", 1, 0), ("cfpc", 2, 1))),
     )
     first, second, *_ = lines(at, finding)
     assert first == "-machine pseries-7.2,cap-large-decr=on,cap-cfpc=fixed"
@@ -181,7 +191,7 @@ def test_capabilities() -> None:
 
 def test_memory_size() -> None:
     at = situation(golden(Q35), "-m 1G")
-    finding = refused("ram-block-size", "ram", block="pc.ram", stream=64 << 20)
+    finding = refused("ram-block-size", "ram", BlockFacts(block="pc.ram", size=64 << 20))
     assert lines(at, finding) == ["-m 64M"]
 
 
@@ -211,7 +221,7 @@ def test_main_memory_of_backends() -> None:
     """Not a module beside the destination's own main memory."""
     stream = with_blocks(("node0", 1 << 28), ("node1", 1 << 28))
     at = situation(stream, "-m 1G", ram_blocks={"pc.ram": (1 << 30, 1 << 30)})
-    finding = refused("ram-block-unknown", "ram", block="node0", size=1 << 28)
+    finding = refused("ram-block-unknown", "ram", BlockFacts(block="node0", size=1 << 28))
     (only,) = lines(at, finding)
     assert only == (
         "-m 512M -object memory-backend-ram,id=node0,size=256M "
@@ -226,7 +236,7 @@ def test_main_memory_of_a_machine_that_has_a_backend() -> None:
         "-m 256M -machine memory-backend=mine -object memory-backend-ram,id=mine,size=256M",
         ram_blocks={"mine": (1 << 28, 1 << 28)},
     )
-    finding = refused("ram-block-unknown", "ram", block="ppc_spapr.ram", size=1 << 28)
+    finding = refused("ram-block-unknown", "ram", BlockFacts(block="ppc_spapr.ram", size=1 << 28))
     first, *rest = lines(at, finding)
     assert first == "-m 256M"
     assert not [one for one in rest if "dimm" in one]
@@ -235,7 +245,7 @@ def test_main_memory_of_a_machine_that_has_a_backend() -> None:
 def test_memory_module() -> None:
     stream = with_blocks(("pc.ram", 1 << 28), ("dimm", 1 << 28))
     at = situation(stream, "-m 256M", ram_blocks={"pc.ram": (1 << 28, 1 << 28)})
-    finding = refused("ram-block-unknown", "ram", block="dimm", size=1 << 28)
+    finding = refused("ram-block-unknown", "ram", BlockFacts(block="dimm", size=1 << 28))
     (only,) = lines(at, finding)
     assert only.endswith("-device pc-dimm,memdev=dimm")
     assert "slots=4" in only
@@ -245,7 +255,7 @@ def test_memory_module() -> None:
 def test_what_qemu_names_is_no_module(block: str) -> None:
     stream = with_blocks(("pc.ram", 1 << 28), (block, 4096))
     at = situation(stream, "-m 256M", ram_blocks={"pc.ram": (1 << 28, 1 << 28)})
-    finding = refused("ram-block-unknown", "ram", block=block, size=4096)
+    finding = refused("ram-block-unknown", "ram", BlockFacts(block=block, size=4096))
     assert not [one for one in ram_block_unknown.candidates(at, finding) if "dimm" in one.action]
 
 
@@ -258,7 +268,9 @@ def test_a_rule_without_a_module_has_remedies() -> None:
 def test_properties_that_a_rule_names() -> None:
     at = situation(golden(Q35), "-device e1000,id=nic", tree=TREE, parts=PARTS)
     at.guest.pci["0000:00:05.0"] = replace(at.guest.pci["0000:00:0b.0"], chain=("05.0",))
-    finding = refused("field-equal", "0000:00:05.0/e1000", properties={"mitigation": "off"})
+    finding = refused(
+        "field-equal", "0000:00:05.0/e1000", PropertiesFacts(properties={"mitigation": "off"})
+    )
     assert lines(at, finding, 1) == ["-device e1000,id=nic,mitigation=off"]
 
 

@@ -13,16 +13,22 @@ from migratable.commandline import CommandLine, parse
 from migratable.hints import line_edits
 from migratable.hints.candidate import Candidate, Situation
 from migratable.hints.search import Search, better, key, left
+from migratable.problem_facts import BlockFacts, Facts, StartFacts
 from migratable.profile.model import Profile
+from migratable.rehearse.resave import Resave
+from migratable.rehearse.way_back import Home
+from migratable.releases import QemuVersion
 from migratable.stream import Stream
-from migratable.verdict import Basis, Finding, Outcome, Severity, Side, Verdict
+from migratable.verdict import Basis, Finding, Outcome, Refusal, Severity, Side, Verdict
 from tests.unit.stream import tiny
 
 
-def cause(rule: str, device: str = "d", *, summary: str = "", **facts: object) -> Finding:
-    return Finding(
-        rule=rule, severity=Severity.REFUSES, summary=summary, device=device, facts=facts
-    )
+def cause(rule: str, device: str = "d", *, facts: Facts | None = None) -> Finding:
+    return Finding(rule=rule, severity=Severity.REFUSES, summary="", device=device, facts=facts)
+
+
+def ended(said: str) -> Finding:
+    return cause("destination-start", facts=StartFacts(said=said))
 
 
 def verdict(*findings: Finding, outcome: Outcome | None = None) -> Verdict:
@@ -135,7 +141,7 @@ def starts_with(**causes: int) -> Judge:
     def judge(line: CommandLine) -> Verdict:
         options = {option.name for option in line.options}
         if not options & causes.keys():
-            return verdict(cause("destination-start", summary="the destination does not start: z"))
+            return verdict(ended("z"))
         (name,) = options & causes.keys()
         return verdict(*(cause(f"cause-{number}") for number in range(causes[name])))
 
@@ -232,7 +238,7 @@ def test_edits_that_cannot_be_made_are_passed_over() -> None:
 
 
 def test_better() -> None:
-    a, b, start = cause("a"), cause("b"), cause("destination-start", summary="no")
+    a, b, start = cause("a"), cause("b"), ended("no")
     assert better(verdict(a), verdict(), a)
     assert better(verdict(a), verdict(b), a)
     assert better(verdict(a, b), verdict(b), a)
@@ -246,7 +252,7 @@ def test_better() -> None:
 
 
 def test_left() -> None:
-    a, b, start = cause("a"), cause("b"), cause("destination-start", summary="no")
+    a, b, start = cause("a"), cause("b"), ended("no")
     found = [left(verdict()), left(verdict(a)), left(verdict(a, b)), left(verdict(start))]
     assert found == sorted(found)
     assert left(verdict(a, a)) == left(verdict(a))
@@ -254,13 +260,16 @@ def test_left() -> None:
 
 
 def test_key() -> None:
-    def ended(text: str) -> object:
-        return key(cause("destination-start", summary=f"the destination does not start: {text}"))
+    def ended_key(text: str) -> object:
+        return key(ended(text))
 
-    assert ended("-device e,id=n,p=1: no bus") == ended("-device e,id=n: no bus")
-    assert ended("-device e,id=n: no bus") != ended("-device e,id=m: no bus")
-    assert ended("-device e,id=n: no bus") != ended("-device e,id=n: no slot")
-    blocks = [key(cause("ram-block-size", block=name)) for name in ("pc.ram", "vga.vram")]
+    assert ended_key("-device e,id=n,p=1: no bus") == ended_key("-device e,id=n: no bus")
+    assert ended_key("-device e,id=n: no bus") != ended_key("-device e,id=m: no bus")
+    assert ended_key("-device e,id=n: no bus") != ended_key("-device e,id=n: no slot")
+    blocks = [
+        key(cause("ram-block-size", facts=BlockFacts(block=name, size=1)))
+        for name in ("pc.ram", "vga.vram")
+    ]
     assert blocks[0] != blocks[1]
 
 
@@ -271,8 +280,8 @@ def shown(made: Made, monkeypatch: pytest.MonkeyPatch, *, rehearsed: Outcome | N
     """A verdict with hints; the rehearsal, if there is one, says *rehearsed*."""
     monkeypatch.setattr(hints, "Search", lambda **_: made)
     monkeypatch.setattr(
-        "migratable.rehearse.rehearse",
-        lambda *_, **__: verdict(cause("x"), outcome=rehearsed),
+        "migratable.rehearse.way_back.there",
+        lambda *_, **__: (verdict(cause("x"), outcome=rehearsed), Resave()),
     )
     line = parse("qemu -m 1G")
     found = made.judge(line)
@@ -315,13 +324,13 @@ def test_another_remedy_is_looked_for_when_one_is_refused(
     def judge(line: CommandLine) -> Verdict:
         return verdict() if len(line.options) > 1 else verdict(cause("no-a"))
 
-    def rehearsed(stream: Stream, line: CommandLine, **_: object) -> Verdict:
+    def rehearsed(stream: Stream, line: CommandLine, **_: object) -> tuple[Verdict, Resave]:
         del stream
-        return verdict(*([cause("layout")] if "-a" in line.argv else []))
+        return verdict(*([cause("layout")] if "-a" in line.argv else [])), Resave()
 
     made = search(judge, no_a=[ADD["a"], ADD["b"]])
     monkeypatch.setattr(hints, "Search", lambda **_: made)
-    monkeypatch.setattr("migratable.rehearse.rehearse", rehearsed)
+    monkeypatch.setattr("migratable.rehearse.way_back.there", rehearsed)
     line = parse("qemu -m 1G")
     (finding,) = hints.tried(judge(line), tiny.stream(), line, most=1).findings
     assert [one.command for one in finding.hints] == ["qemu -m 1G -b"]
@@ -332,7 +341,7 @@ def test_a_hint_says_what_was_seen_only_later(monkeypatch: pytest.MonkeyPatch) -
     def judge(line: CommandLine) -> Verdict:
         have = {option.name for option in line.options}
         if "a" not in have:
-            return verdict(cause("destination-start", summary="the destination does not start: z"))
+            return verdict(ended("z"))
         return verdict() if "b" in have else verdict(cause("no-b"))
 
     made = search(judge, destination_start=[ADD["a"]], no_b=[ADD["b"]])
@@ -351,6 +360,78 @@ def test_a_found_remedy_is_not_lost_when_time_is_up(monkeypatch: pytest.MonkeyPa
     made.judge = late
     (finding,) = shown(made, monkeypatch, rehearsed=None).findings
     assert finding.hints[0].command == "qemu -m 1G -a"
+
+
+HOME = Home(profile=Profile(version=QemuVersion.parse("7.2.0"), machine="pc"))
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "order", "comes", "why"),
+    [
+        ("Unknown section", "", ["-b", "-a"], [True, False], ["", "Unknown section"]),
+        ("", "", ["-a", "-b"], [True, True], ["", ""]),
+        ("?", "Unknown section", ["-a", "-b"], [None, False], ["?", "Unknown section"]),
+    ],
+)
+def test_what_comes_back_is_first(
+    monkeypatch: pytest.MonkeyPatch,
+    a: str,
+    b: str,
+    order: list[str],
+    comes: list[bool | None],
+    why: list[str],
+) -> None:
+    """Each remedy's own saved state is put to the source; ``?``: it could not be saved."""
+
+    def there(stream: Stream, line: CommandLine, **_: object) -> tuple[Verdict, Resave]:
+        del stream
+        return verdict(), Resave(data=line.argv[-1].encode())
+
+    def back(again: Resave, home: Home, **_: object) -> Verdict | str:
+        assert home is HOME
+        said = a if again.data == b"-a" else b
+        if said in {"", "?"}:
+            return said or verdict()
+        refusal = Refusal(rule="unknown-section", message=said)
+        return replace(verdict(cause("unknown-section")), first_refusal=refusal)
+
+    monkeypatch.setattr("migratable.rehearse.way_back.there", there)
+    monkeypatch.setattr("migratable.rehearse.way_back.back", back)
+    made = search(
+        lambda line: verdict() if len(line.options) > 1 else verdict(cause("no-a")),
+        no_a=[ADD["a"], ADD["b"]],
+    )
+    monkeypatch.setattr(hints, "Search", lambda **_: made)
+    line = parse("qemu -m 1G")
+    found = made.judge(line)
+    assert found is not None
+    (finding,) = hints.tried(found, tiny.stream(), line, home=HOME).findings
+    assert [one.action for one in finding.hints] == order
+    assert [one.comes_back for one in finding.hints] == comes
+    assert [one.way_back for one in finding.hints] == why
+    assert [one.to_json()["comes_back"] for one in finding.hints] == comes
+
+
+def test_the_way_back_is_not_said_where_it_was_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = search(needs("a"), no_a=[ADD["a"]])
+    (finding,) = shown(made, monkeypatch, rehearsed=Outcome.LOADS).findings
+    assert not {"comes_back", "way_back"} & finding.hints[0].to_json().keys()
+
+
+def test_a_remedy_that_keeps_the_machine_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that changes it is shown only where there is no other."""
+    made = search(
+        lambda line: verdict() if len(line.options) > 1 else verdict(cause("no-a")),
+        no_a=[ADD["a"], ADD["b"]],
+    )
+    monkeypatch.setattr(
+        hints, "changes", lambda _, __, one: "a device more" if "-a" in one.line.argv else ""
+    )
+    (finding,) = shown(made, monkeypatch, rehearsed=None).findings
+    assert [(one.action, one.changes) for one in finding.hints] == [("-b", "")]
+    monkeypatch.setattr(hints, "changes", lambda *_: "a device more")
+    (finding,) = shown(made, monkeypatch, rehearsed=None).findings
+    assert finding.hints[0].changes == "a device more"
 
 
 def test_what_loads_has_no_hints(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,9 +60,16 @@ def test_nothing_is_said_of_a_suite_within_its_date(fake: Path, tmp_path: Path) 
     assert "Check-Valid-Until" not in (fake / "log").read_text()
 
 
-def test_an_expired_suite_goes_on(fake: Path, tmp_path: Path) -> None:
+def test_an_expired_suite_is_refused(fake: Path, tmp_path: Path) -> None:
     (fake / "stderr").write_text(EXPIRED)
-    apt = Apt(tmp_path / "apt", "")
+    with pytest.raises(LabError, match=r"past their date(?s:.*)--allow-expired"):
+        Apt(tmp_path / "apt", "").update(lambda share, words: None)
+    assert "Check-Valid-Until=false" not in (fake / "log").read_text()
+
+
+def test_an_expired_suite_is_taken_when_that_is_allowed(fake: Path, tmp_path: Path) -> None:
+    (fake / "stderr").write_text(EXPIRED)
+    apt = Apt(tmp_path / "apt", "", allow_expired=True)
     (tmp_path / "apt/lists/x_InRelease").write_text("Valid-Until: Fri, 06 Nov 2020 08:08:01 UTC\n")
     assert apt.update(lambda share, words: None) == "Fri, 06 Nov 2020 08:08:01 UTC"
     assert "Check-Valid-Until=false" in (fake / "log").read_text()

@@ -11,6 +11,7 @@ from migratable.check.devices import beyond, post_load
 from migratable.check.events import BodyLoaded
 from migratable.check.problem import EPERM, MessageRef, Problem, UnexaminedError
 from migratable.check.state import LoadedState
+from migratable.problem_facts import RegistersFacts
 
 _NAMES_REGISTERS = (11, 0)
 _NON_SECURE = 1 << 29
@@ -54,7 +55,7 @@ def registers(at: BodyLoaded) -> Iterator[Problem]:
             ),
             errno=EPERM,
             words=words,
-            facts={"registers": [f"{one:#x}" for one in unknown]},
+            facts=RegistersFacts(registers=tuple(unknown)),
         )
         return
     if words:
@@ -85,7 +86,7 @@ def registers(at: BodyLoaded) -> Iterator[Problem]:
             summary=f"constants of another processor: {_names(wrong)}",
             explanation="The destination's processor is another model, or has other features.",
             errno=EPERM,
-            facts={"registers": [f"{one:#x}" for one in wrong]},
+            facts=RegistersFacts(registers=tuple(wrong)),
         )
         return
     values_of, before_of = (

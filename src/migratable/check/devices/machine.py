@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from migratable.check.devices import post_load, pre_load
 from migratable.check.events import BodyEntered, BodyLoaded
 from migratable.check.problem import Problem
+from migratable.problem_facts import PropertiesFacts
 
 _STATES = frozenset(
     [
@@ -58,5 +59,5 @@ def ivshmem(event: BodyEntered) -> Iterator[Problem]:
             rule="not-migratable",
             summary="the destination's ivshmem is a peer; only a master can migrate (master=on)",
             words=(("ivshmem-peer", {}),),
-            facts={"properties": {"master": "on"}},
+            facts=PropertiesFacts(properties={"master": "on"}),
         )

@@ -11,6 +11,7 @@ from migratable.check.devices import beyond, has_fixes_of_2026, post_load, prepa
 from migratable.check.events import BodyLoaded
 from migratable.check.problem import EPERM, Problem
 from migratable.check.state import LoadedState, Memory
+from migratable.problem_facts import PropertiesFacts
 from migratable.profile.model import Profile
 
 _QUEUES = 8
@@ -41,7 +42,9 @@ def e1000e(event: BodyLoaded) -> Iterator[Problem]:
             errno=EPERM,
             field="subsys",
             unended=f"qemu-system-{event.profile.target}: ",
-            facts={"properties": {name: hex(sent) for name, (sent, _) in differing.items()}},
+            facts=PropertiesFacts(
+                properties={name: hex(sent) for name, (sent, _) in differing.items()}
+            ),
         )
 
 

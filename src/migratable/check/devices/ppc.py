@@ -13,9 +13,9 @@ from migratable.check.events import BodyLoaded
 from migratable.check.problem import EPERM, Problem, UnexaminedError
 from migratable.check.state import LoadedState
 from migratable.facts import ppc
+from migratable.problem_facts import PvrFacts
 from migratable.profile.model import Profile
 
-_SPR_PVR = 0x11F
 _PRE_COMPAT_SECTION = (2, 9)
 
 
@@ -67,14 +67,14 @@ def processor(body: LoadedState, own: LoadedState | None, profile: Profile) -> P
         explanation=f"The destination's -cpu means {model}. A guest without a compatibility mode "
         "runs on just the processor that it was started with.",
         field="env.spr",
-        facts={"pvr": pvr, "local": here, "model": _model(pvr, release)},
+        facts=PvrFacts(pvr=pvr),
     )
 
 
 def _pvr(body: LoadedState | None) -> int | None:
     """The processor version register in a body."""
     sprs = None if body is None else body.numbers("env.spr", 8) or body.numbers("env.spr", 4)
-    return sprs[_SPR_PVR] & 0xFFFFFFFF if sprs is not None and len(sprs) > _SPR_PVR else None
+    return sprs[ppc.SPR_PVR] & 0xFFFFFFFF if sprs is not None and len(sprs) > ppc.SPR_PVR else None
 
 
 def _own_pvr(own: LoadedState | None, profile: Profile) -> int:
@@ -128,11 +128,6 @@ def _compat(pvr: int, here: int, profile: Profile) -> Iterator[Problem]:
             words=(("start-compat", {"pvr": pvr}),),
             subsection="cpu/compat",
         )
-
-
-def _model(pvr: int, release: tuple[int, int]) -> str:
-    """Name of the release's model of this very PVR, empty without one."""
-    return next((model.name for model in ppc.models(release).values() if model.pvr == pvr), "")
 
 
 #: target/ppc/mmu-hash64.h: bits of a segment's entry.

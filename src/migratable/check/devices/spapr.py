@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from migratable.check.devices import loads_old, post_load
 from migratable.check.events import BodyLoaded
 from migratable.check.problem import MessageRef, Problem, UnexaminedError
+from migratable.problem_facts import CapabilitiesFacts
 from migratable.profile.model import Profile
 from migratable.stream.iterable import read_htab, read_htab_start
 from migratable.stream.model import Section
@@ -64,7 +65,9 @@ def spapr_caps_post_migration(event: BodyLoaded) -> Iterator[Problem]:
             summary=f"the guest has capabilities at a higher level than the destination: {names}",
             words=tuple(words),
             subsection=f"{_CAPABILITY}{higher[0][0].wire}",
-            facts={"capabilities": [(cap.name, level, cap.effective) for cap, level in higher]},
+            facts=CapabilitiesFacts(
+                higher=tuple((cap.name, level, cap.effective) for cap, level in higher)
+            ),
         )
         return
     for (cap, level), line in zip(differing, words, strict=True):

@@ -7,7 +7,6 @@ device's own part is read and the whole afterwards, as the checks stand in the s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from migratable.check import events
@@ -15,6 +14,7 @@ from migratable.check.devices import reads
 from migratable.check.devices.pci import msix_entries
 from migratable.check.problem import EPERM, Problem, RefusedError, UnexaminedError
 from migratable.check.state import LoadedState
+from migratable.problem_facts import Facts, PortsFacts
 from migratable.profile.tables import VirtioLive
 
 if TYPE_CHECKING:
@@ -122,9 +122,9 @@ class _Virtio:
         *,
         rule: str = "field-validation",
         errno: int,
-        facts: Mapping[str, object] | None = None,
+        facts: Facts | None = None,
     ) -> RefusedError:
-        problem = Problem(rule=rule, summary=summary, errno=errno, facts=facts or {})
+        problem = Problem(rule=rule, summary=summary, errno=errno, facts=facts)
         return RefusedError(problem, self._loader.release)
 
     def _transport(self) -> None:
@@ -302,7 +302,9 @@ class _Virtio:
                     f"the guest's ports are {ports:#x}, the destination's {local or 0:#x}",
                     rule="field-equal",
                     errno=22,
-                    facts={"ports": [32 * word + bit for bit in range(32) if ports >> bit & 1]},
+                    facts=PortsFacts(
+                        ports=tuple(32 * word + bit for bit in range(32) if ports >> bit & 1)
+                    ),
                 )
         active = f.get_be(4)
         for _ in range(min(active, 1 << 16)):

@@ -41,6 +41,7 @@ from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
 from migratable.check.state import LoadedState
 from migratable.facts.kvm import SENT_MSRS
+from migratable.messages import Fault
 from migratable.profile.host_kvm import HostKvm
 from migratable.profile.model import Profile
 from migratable.profile.tables import Vmsd
@@ -60,9 +61,7 @@ def check(event: StreamLoaded) -> Iterator[Problem]:
     yield from _rate(event, host)
     most = host.extensions.get("MAX_VCPUS", 0)
     if most and len(event.cpus) > most:
-        yield _problem(
-            f"the guest has {len(event.cpus)} CPUs, the destination's KVM takes {most}", {}
-        )
+        yield _problem(f"the guest has {len(event.cpus)} CPUs, the destination's KVM takes {most}")
 
 
 def _msrs(event: StreamLoaded, host: HostKvm) -> Iterator[Problem]:
@@ -76,7 +75,6 @@ def _msrs(event: StreamLoaded, host: HostKvm) -> Iterator[Problem]:
         words = ", ".join(f"{number:#x}" for number in numbers)
         yield _problem(
             f"{subsection}: the destination's kernel ({host.kernel}) does not restore MSR {words}",
-            {"subsection": subsection, "msrs": list(numbers)},
             "QEMU sets no MSR that the kernel does not list: the guest's value is lost.",
         )
 
@@ -91,13 +89,12 @@ def _rate(event: StreamLoaded, host: HostKvm) -> Iterator[Problem]:
     yield _problem(
         f"the guest's time-stamp counter runs at {rate} kHz, the destination host's at "
         f"{host.tsc_khz} kHz, and it cannot be scaled",
-        {"stream": rate, "local": host.tsc_khz},
         "QEMU warns and goes on; a guest that keeps time by the counter runs at a wrong rate. With "
         "tsc-frequency= on its command line the destination does not start.",
     )
 
 
-def _problem(summary: str, facts: dict[str, object], explanation: str = "") -> Problem:
+def _problem(summary: str, explanation: str = "") -> Problem:
     return Problem(
         rule=RULE.id,
         refuses=False,
@@ -105,7 +102,6 @@ def _problem(summary: str, facts: dict[str, object], explanation: str = "") -> P
         summary=summary,
         explanation=explanation,
         device="cpu",
-        facts=facts,
     )
 
 
@@ -140,6 +136,12 @@ def _point(
 RULE = Rule(
     id="kvm-host",
     severity=Severity.ENDANGERS,
+    side=Fault.DESTINATION,
+    now="Take a destination host with a newer kernel, or with a time-stamp counter of the same "
+    "rate.",
+    prevent="Keep kernels of one line on all hosts, and give guests a CPU model and a clock that "
+    "all of them have.",
+    verify="check",
     events=(StreamLoaded,),
     check=check,
     examples=(

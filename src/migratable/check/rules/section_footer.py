@@ -32,6 +32,8 @@ from dataclasses import replace
 from migratable.check.events import FooterRead
 from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
+from migratable.messages import Fault
+from migratable.problem_facts import LayoutFacts
 from migratable.verdict import Severity
 
 _FOOTER = 0x7E
@@ -44,35 +46,33 @@ def check(event: FooterRead) -> Iterator[Problem]:
     explanation = event.detail or (
         f"{difference} bytes are left over." if difference > 0 else f"{-difference} are missing."
     )
-    facts: dict[str, object] = {"difference": difference}
     if not event.wanted:
         yield Problem(
             rule=RULE.id,
             summary="the stream has footers behind its sections and the destination wants none",
             explanation="migration.send-section-footer is off on the destination alone.",
             words=(("unknown-section-type", {"type": _FOOTER}),),
-            facts=facts,
         )
     elif event.mark is None:
         yield Problem(
             rule="stream-broken",
             summary=f"the stream ends behind {event.idstr!r}",
             words=(("footer-read-failed", {"errno": -5}),),
-            facts=facts,
         )
     elif event.mark != _FOOTER:
         yield Problem(
             rule=RULE.id,
             summary=what,
             explanation=explanation,
+            facts=LayoutFacts(size=event.size, consumed=event.consumed),
             words=(("footer-missing", {"device": event.idstr}),),
-            facts=facts,
         )
     elif event.read_id != event.section_id:
         yield Problem(
             rule=RULE.id,
             summary=what,
             explanation=explanation,
+            facts=LayoutFacts(size=event.size, consumed=event.consumed),
             words=(
                 (
                     "footer-mismatch",
@@ -83,7 +83,6 @@ def check(event: FooterRead) -> Iterator[Problem]:
                     },
                 ),
             ),
-            facts=facts,
         )
 
 
@@ -93,6 +92,13 @@ _POINT = FooterRead(
 RULE = Rule(
     id="section-footer",
     severity=Severity.REFUSES,
+    side=Fault.CANNOT_TELL,
+    now="Compare the definition of the named device on both sides (number of CPUs, queues, "
+    "ports); if it is equal, the two programs disagree about the format: find the fault for this "
+    "pair of releases.",
+    prevent="Test the pair of releases with the machine type and devices in use before rolling it "
+    "out.",
+    verify="check",
     events=(FooterRead,),
     check=check,
     examples=(

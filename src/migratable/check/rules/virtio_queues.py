@@ -31,6 +31,8 @@ from collections.abc import Iterator
 from migratable.check.events import VirtioQueues
 from migratable.check.problem import EPERM, Problem
 from migratable.check.rule import Rule, loads, refuses
+from migratable.messages import Fault
+from migratable.problem_facts import QueueFacts
 from migratable.profile.tables import VirtioLive
 from migratable.verdict import Severity
 
@@ -69,7 +71,7 @@ def check(event: VirtioQueues) -> Iterator[Problem]:
                     ),
                 ),
                 errno=EPERM,
-                facts={"queue": number, "size": size, "allocated": allocated},
+                facts=QueueFacts(size=size),
             )
             return
 
@@ -87,6 +89,11 @@ def _point(size: int) -> VirtioQueues:
 RULE = Rule(
     id="virtio-queues",
     severity=Severity.REFUSES,
+    side=Fault.DESTINATION,
+    now="Give the device the same number and size of queues on both sides (queue-size=, "
+    "num-queues=, mq=).",
+    prevent="Write queue numbers and sizes into the VM's definition.",
+    verify="check",
     events=(VirtioQueues,),
     check=check,
     examples=(refuses(_point(1024), "allocated 8"), loads(_point(8))),

@@ -40,7 +40,7 @@ class InertCommandLine:
     :ivar reads: files and folders of the host that it will read, by their full names.
     :ivar helpers: commands to start first and to end with it (a stand-in TPM).
         Each makes the socket that is its last word.
-    :ivar accelerator: that it is started under, ``kvm`` or ``tcg``.
+    :ivar accelerator: that it is started under: ``kvm``, ``tcg`` or ``qtest``.
     :ivar why_not_kvm: why a line that asks for KVM is started under TCG, in words.
     :ivar kvm: did the line ask for KVM? Then an x86 machine of it has a section ``kvmclock``.
     :ivar kvmclock: will the real machine have that section?
@@ -51,6 +51,7 @@ class InertCommandLine:
     :ivar assumed_sizes: bytes that images got that are not here and whose size nothing says.
     :ivar assumed_blocks: RAM blocks whose size so is a guess, and why.
     :ivar assumed_sections: last parts of idstrs whose layout so is a guess, and why.
+    :ivar stand_in_cpu: another CPU model stands in for ``-cpu host``.
     :ivar without_kernel: a ``-kernel`` was left out; some boards do not start without one.
     :ivar assumed_backends: last parts of idstrs whose backend is poorer than the real one, and why.
     :ivar given: ``(as it is here, as the user wrote it)`` of options that were replaced by one.
@@ -77,12 +78,13 @@ class InertCommandLine:
     assumed_blocks: Mapping[str, str] = field(default_factory=dict)
     assumed_sections: Mapping[str, str] = field(default_factory=dict)
     without_kernel: bool = False
+    stand_in_cpu: bool = False
     assumed_backends: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def stand_in(self) -> bool:
-        """Is TCG what stands in for the KVM that the line asks for?"""
-        return self.kvm and self.accelerator == "tcg"
+        """Does another accelerator stand in for the KVM that the line asks for?"""
+        return self.kvm and self.accelerator != "kvm"
 
     @property
     def argv(self) -> list[str]:
@@ -177,7 +179,8 @@ def inert(
     :param ram_sizes: RAM block names to bytes in the stream that will be loaded: sizes of flash
         and ROM files that are not here are taken from it.
     :param accel: ``kvm`` leaves a line that asks for KVM its own accelerator options; ``tcg`` puts
-        TCG in the place of every accelerator.
+        TCG in the place of every accelerator; ``qtest``, which runs no guest code, stands in where
+        the program has no TCG.
     :param why_not_kvm: why a line that asks for KVM gets TCG, in words.
     :param netns: may taps be made in a private namespace? Else they become hub ports.
     :param save_memory: back main memory of 1 GiB and more so that it takes none until it is used,
@@ -225,7 +228,7 @@ def inert(
         options.append(Option(name="machine", value="graphics=off"))
     argv = [word for option in options for word in option.words]
     qmp = private_dir / "qmp"
-    if accel == "tcg" or not line.named_accelerators:
+    if accel != "kvm" or not line.named_accelerators:
         argv += ["-accel", accel]
     argv += ["-S", "-display", "none"]
     kvm = line.wants_kvm
@@ -247,7 +250,7 @@ def inert(
         why_not_kvm=why_not_kvm,
         kvm=kvm,
         kvmclock=kvm
-        and work.architecture in X86
+        and work.architecture in {*X86, ""}  # a name that does not tell: the program will
         and has_kvmclock(line, line.machine or "", None if release is None else release.release),
         removed_devices=frozenset(work.removed_devices),
         removed_drivers=tuple(work.removed_drivers),
@@ -258,6 +261,7 @@ def inert(
         assumed_sections=work.assumed_sections,
         without_kernel=line.get("machine", "kernel") is not None
         or any(True for _ in line.all("kernel")),
+        stand_in_cpu=work.stand_in_cpu,
         assumed_backends=work.assumed_backends,
     )
 

@@ -32,7 +32,7 @@ def machine(work: Work, option: Option) -> list[Option]:
         work.skip("whether a Proxmox stream carries the machine type's +pve suffix")
     gone = ["dumpdtb", "kernel", "initrd", "append", "dtb", "shim"]
     # Both at once QEMU refuses itself.
-    if work.accel == "tcg" and not any(True for _ in work.line.all("accel")):
+    if work.accel != "kvm" and not any(True for _ in work.line.all("accel")):
         gone.append("accel")
     if is_on(fields.get("igd-passthru")):
         gone.append("igd-passthru")
@@ -41,10 +41,10 @@ def machine(work: Work, option: Option) -> list[Option]:
         fields = fields.set("firmware", _firmware(work, option, firmware))
     if fields.get("sgx-epc.0.memdev"):
         raise option.error("SGX memory needs the host's own; no verdict")
-    if is_on(fields.get("cap-nested-hv")) and work.line.wants_kvm and work.accel == "tcg":
+    if is_on(fields.get("cap-nested-hv")) and work.line.wants_kvm and work.accel != "kvm":
         gone.append("cap-nested-hv")
-        work.skip("cap-nested-hv: only KVM has it, and the profile is taken under TCG")
-    if name == "microvm" and work.line.wants_kvm and work.accel == "tcg":
+        work.skip("cap-nested-hv: only KVM has it, and the machine was started under TCG")
+    if name == "microvm" and work.line.wants_kvm and work.accel != "kvm":
         fields = _microvm(work, option, fields)
     fields = fields.delete(*gone)
     return [] if fields.is_empty() else [option.with_fields(fields)]
@@ -68,7 +68,7 @@ def accel(work: Work, option: Option) -> list[Option]:
                 work.note(option, f"{key} left out; it names a file or a socket of the host")
                 work.skip(f"-accel kvm,{key}=…: the host's own file or socket")
         return [option.with_fields(fields)] if fields != option.fields else [option]
-    return [option] if fields.get("accel") == "tcg" else []
+    return [option] if fields.get("accel") == work.accel == "tcg" else []
 
 
 _OF_THE_HOST = ("device", "rapl", "rapl-helper-socket")
@@ -98,12 +98,12 @@ def cpu(work: Work, option: Option) -> list[Option]:
     if model == "host":
         if work.architecture.startswith("ppc"):
             work.note(option, "left out: the machine's own model under TCG")
-            work.skip("section 'cpu': -cpu host is the destination's own processor")
+            work.host_cpu()
             return []
         fields = fields.set("model", "max")
         gone += _HOST_ONLY
         work.note(option, "-cpu max, as host needs KVM")
-        work.skip("section 'cpu': -cpu host is the destination's own processor")
+        work.host_cpu()
     fields = fields.delete(*gone)
     for key in ("phys-bits", "phys_bits"):
         if fields.get(key) not in {None, "40"}:
@@ -143,22 +143,27 @@ def smp(work: Work, option: Option) -> list[Option]:
     return [option.with_fields(fields)]
 
 
+def stands_for(accel: str) -> str:
+    """The name, for people, of an accelerator that stands in for another."""
+    return "TCG" if accel == "tcg" else "qtest, as this program has no TCG"
+
+
 def say_kvm(work: Work) -> None:
     """What a profile under TCG cannot tell of a machine that will run under KVM."""
     why = f", as {work.why_not_kvm}" if work.why_not_kvm else ""
-    work.notes.append(f"accelerator kvm: tcg{why}")
+    work.notes.append(f"accelerator kvm: {work.accel}{why}")
     clock = "TSC frequency, " if work.architecture in {"x86_64", "i386"} else ""
     work.skip(
         "the destination's KVM: registers and features that its kernel refuses to set, "
-        f"{clock}nested state (the profile is taken under TCG{why})"
+        f"{clock}nested state (the machine was started under {stands_for(work.accel)}{why})"
     )
 
 
 def say_foreign(work: Work) -> None:
     """What a profile under TCG cannot tell of a machine of another accelerator."""
     name = work.line.accelerator
-    work.notes.append(f"accelerator {name}: tcg")
-    work.skip(f"the destination's {name}: the profile is taken under TCG")
+    work.notes.append(f"accelerator {name}: {work.accel}")
+    work.skip(f"the destination's {name}: the machine was started under {stands_for(work.accel)}")
 
 
 def without_configuration(work: Work) -> bool:

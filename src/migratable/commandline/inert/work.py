@@ -28,6 +28,7 @@ class Work:
     :ivar assumed_blocks: RAM blocks whose size so is a guess, and why.
     :ivar assumed_sections: last parts of idstrs whose layout so is a guess, and why.
     :ivar assumed_backends: last parts of idstrs whose backend is poorer than the real one, and why.
+    :ivar stand_in_cpu: another CPU model stands in for ``-cpu host``.
     """
 
     line: CommandLine
@@ -41,6 +42,7 @@ class Work:
     main_ram: str | None = None
     strict: bool = False
     stays: bool = False
+    stand_in_cpu: bool = False
     notes: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
     files: dict[Path, int] = field(default_factory=dict)
@@ -71,6 +73,11 @@ class Work:
         value = option.value or ""
         short = value if len(value) <= 60 else value[:60] + "…"
         self.notes.append(f"-{option.name} {short}".rstrip() + f": {text}")
+
+    def host_cpu(self) -> None:
+        """Say that another CPU stands in for the destination's own (``-cpu host``)."""
+        self.stand_in_cpu = True
+        self.skip("section 'cpu': -cpu host is the destination's own processor")
 
     def skip(self, text: str) -> None:
         """Say what cannot be examined now; every text once."""

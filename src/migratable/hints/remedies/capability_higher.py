@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from migratable.commandline import CommandLine
 from migratable.hints import cpus
 from migratable.hints.candidate import Candidate, Situation
+from migratable.problem_facts import CapabilitiesFacts
 from migratable.verdict import Finding
 
 _LEVELS = {
@@ -18,10 +19,9 @@ _LEVELS = {
 
 def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
     """``cap-NAME=LEVEL`` for all that are higher; the machine's own when the line sets them."""
-    found = [(str(n), int(s), int(h)) for n, s, h in finding.facts.get("capabilities", ())]
-    if not found:
+    if not isinstance(finding.facts, CapabilitiesFacts):
         return
-    values = {f"cap-{name}": value(name, level) for name, level, _ in found}
+    values = {f"cap-{name}": value(name, level) for name, level, _ in finding.facts.higher}
     said = ",".join(f"{key}={text}" for key, text in values.items())
 
     def edit(line: CommandLine) -> CommandLine:

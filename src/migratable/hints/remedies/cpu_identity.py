@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from migratable.hints import cpus, line_edits, machine_options
 from migratable.hints.candidate import Candidate, Situation
+from migratable.problem_facts import PvrFacts, RegistersFacts
 from migratable.verdict import Finding, Side
 
 
@@ -16,12 +17,12 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
     yield from cpus.families(at)
     if at.line.get("machine", "max-cpu-compat") is not None:
         yield line_edits.machine("max-cpu-compat", None)
-    if "registers" in finding.facts:
+    if isinstance(finding.facts, RegistersFacts):
         yield Candidate(
             action="a destination with the source's QEMU release and CPU model; under TCG nearly "
             "every release gives an Arm processor other registers"
         )
-    if finding.facts.get("pvr") is not None:
+    if isinstance(finding.facts, PvrFacts):
         yield Candidate(
             action="start the guest with max-cpu-compat= of a mode that both processors have; then "
             "it moves between versions of the processor",

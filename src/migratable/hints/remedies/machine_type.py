@@ -6,14 +6,15 @@ from collections.abc import Iterator
 
 from migratable.hints import line_edits
 from migratable.hints.candidate import Candidate, Situation
+from migratable.problem_facts import MachineTypeFacts
 from migratable.verdict import Finding, Side
 
 
 def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
     """``-machine`` with the received type."""
-    received = str(finding.facts.get("received", ""))
-    if not received:
+    if not isinstance(finding.facts, MachineTypeFacts):
         return
+    received = finding.facts.received
     if received in at.parts.machines:
         yield line_edits.machine("type", received)
         return

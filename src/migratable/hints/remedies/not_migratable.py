@@ -12,7 +12,7 @@ from migratable.verdict import Finding, Side
 
 def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
     """Take it out of the line; if the guest has one, the stream would not be there."""
-    idstr = str(finding.facts.get("device") or finding.device or "")
+    idstr = finding.device or ""
     yield from devices.asked(at, finding)
     name = idstr.rpartition("/")[2]
     where = place(idstr)

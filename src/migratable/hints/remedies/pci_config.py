@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from migratable.hints import devices, machine_options, pci_placement, property_probe
 from migratable.hints.candidate import Candidate, Situation
+from migratable.problem_facts import PciConfigFacts
 from migratable.verdict import Finding
 
 _HEADER_TYPE = 0x0E
@@ -14,13 +15,13 @@ _HEADER_TYPE = 0x0E
 def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
     """Places first when it is another device; else properties, given ones dropped first."""
     idstr = finding.device or ""
-    registers = list(finding.facts.get("bytes", ()))
-    if registers and registers[0] < 4:
+    offsets = finding.facts.offsets if isinstance(finding.facts, PciConfigFacts) else ()
+    if offsets and offsets[0] < 4:
         yield from pci_placement.arranged(at, idstr)
     if idstr.rpartition("/")[2].startswith("virtio"):
         yield from machine_options.other_cpus(at)
     node = devices.node_of(at, idstr)
-    if registers == [_HEADER_TYPE] and node is not None:
+    if offsets == (_HEADER_TYPE,) and node is not None:
         several = "off" if node.prop("multifunction") == "true" else "on"
         yield from devices.with_property(at, idstr, "multifunction", several)
     yield from devices.behind(at, idstr)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from migratable.hints import devices, memory, pci_placement
 from migratable.hints.candidate import Candidate, Situation
+from migratable.problem_facts import BlockFacts
 from migratable.verdict import Finding
 
 _MIB = 1 << 20
@@ -13,7 +14,9 @@ _MIB = 1 << 20
 
 def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
     """By what the block is."""
-    block, size = str(finding.facts.get("block", "")), int(finding.facts.get("stream", 0))
+    if not isinstance(finding.facts, BlockFacts):
+        return
+    block, size = finding.facts.block, finding.facts.size
     name = block.rpartition("/")[2]
     if memory.backend(at.line, name) is not None:
         yield Candidate(

@@ -16,12 +16,15 @@ from migratable.hints import (
     pci_placement,
 )
 from migratable.hints.candidate import Candidate, Situation
+from migratable.problem_facts import BlockFacts
 from migratable.verdict import Finding
 
 
 def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
     """By what the block is."""
-    block, size = str(finding.facts.get("block", "")), int(finding.facts.get("size", 0))
+    if not isinstance(finding.facts, BlockFacts):
+        return
+    block, size = finding.facts.block, finding.facts.size
     yield from boards.switches(at, block)
     device = at.guest.at(block)
     if device is not None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
-import tomllib
 from collections.abc import Iterator
-from functools import cache
-from importlib import resources
-from typing import Any
 
 from migratable.commandline import CommandLine
+from migratable.facts import virtio
 from migratable.hints import devices, network, pci_placement, property_probe
 from migratable.hints.candidate import Candidate, Situation
+from migratable.problem_facts import VirtioFeaturesFacts
 from migratable.verdict import Finding, Side
 
 _INVERTED = {"disable-modern": "off"}
@@ -22,9 +19,10 @@ _OFFLOADS = frozenset(_OFFLOAD_NAMES.split())
 
 def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
     """``OPTION=on`` for all bits that are missing, then single properties, then the backend."""
-    idstr, kind = finding.device or "", str(finding.facts.get("kind", ""))
-    missing = int(finding.facts.get("missing", 0))
-    found = list(dict.fromkeys(options(kind, missing)))
+    facts, idstr = finding.facts, finding.device or ""
+    if not isinstance(facts, VirtioFeaturesFacts):
+        return
+    found = list(dict.fromkeys(virtio.options(facts.kind, facts.missing)))
     option, driver = devices.option_of(at, idstr)
     if found and driver:
         values = {name: _INVERTED.get(name, "on") for name in found}
@@ -53,31 +51,13 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
     yield from property_probe.properties(at, idstr)
     yield from devices.dropped(at, idstr)
     yield from pci_placement.exchanged(at, idstr)
-    if kind == "virtio-net" and option is not None and _OFFLOADS & set(found):
+    if facts.kind == "virtio-net" and option is not None and _OFFLOADS & set(found):
         netdev = option.fields.get("netdev")
         if netdev is not None:
             yield network.with_tap(netdev, "offloads need vnet_hdr")
-    names = str(finding.facts.get("names", "features"))
     yield Candidate(
-        action=f"turn {names} off at the source's device and restart the guest, or unload its "
-        "driver there while it is moved",
+        action=f"turn {facts.names} off at the source's device and restart the guest, or unload "
+        "its driver there while it is moved",
         side=Side.SOURCE,
         needs_guest_restart=True,
     )
-
-
-def options(kind: str, bits: int) -> Iterator[str]:
-    """Properties that offer bits of a kind of device (``virtio-net``)."""
-    table = _table()
-    own = table.get(re.sub("^virtio-", "", kind), {})
-    for bit in range(bits.bit_length()):
-        if bits >> bit & 1:
-            known: dict[str, Any] = own.get(str(bit)) or table["common"].get(str(bit)) or {}
-            if "option" in known:
-                yield str(known["option"])
-
-
-@cache
-def _table() -> dict[str, Any]:
-    text = resources.files("migratable.facts").joinpath("virtio.toml").read_text("utf-8")
-    return tomllib.loads(text)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from migratable.hints import devices, machine_options, pci_placement, property_probe
 from migratable.hints.candidate import Candidate, Situation
+from migratable.problem_facts import QueueFacts
 from migratable.verdict import Finding, Side
 
 _ANY_SIZE = 1024
@@ -14,7 +15,7 @@ _ANY_SIZE = 1024
 def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
     """Properties with the numbers of the stream."""
     idstr = finding.device or ""
-    size = int(finding.facts.get("size", 0))
+    size = finding.facts.size if isinstance(finding.facts, QueueFacts) else 0
     if size != _ANY_SIZE:
         yield from machine_options.other_cpus(at)
         yield from property_probe.properties(at, idstr)
