@@ -168,13 +168,13 @@ def test_a_finding_of_a_problem() -> None:
     grave = finding_of(PROBLEM, (10, 1), "timer", 3, (DEVICE,))
     assert (grave.severity, grave.device, grave.instance_id) == (Severity.REFUSES, "timer", 3)
     assert len(grave.stderr) == 3
-    assert "aborts" not in grave.facts
+    assert not grave.aborts
     warning = Problem(
         rule="no-way-back", summary="s", refuses=False, words=(FOOTER,), device="cpu", aborts=True
     )
     mild = finding_of(warning, (10, 1), None, None)
     assert mild.severity is not Severity.REFUSES
     assert (mild.device, mild.stderr) == ("cpu", ("Missing section footer for timer",))
-    assert mild.facts["aborts"] is True
+    assert mild.aborts
     chosen = Problem(rule="no-way-back", summary="s", refuses=False, severity="info")
     assert finding_of(chosen, (10, 1), "x", None).severity is Severity.INFO
