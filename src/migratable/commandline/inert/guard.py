@@ -98,7 +98,8 @@ def properties(work: Work, option: Option) -> list[Option]:
         if host or _is_strange(kind, value):
             raise option.error(f"{key} names something of the host")
     if fields.json is not None:
-        fields = Fields(json=fields.json)  # written again: what we read is what QEMU reads
+        # Written again: what we read is what QEMU reads.
+        fields = Fields(json=fields.json, spaced=fields.spaced)
     return [] if fields.is_empty() else [option.with_fields(fields)]
 
 
@@ -173,7 +174,7 @@ def _bare(option: Option, first: str, more: tuple[str, ...] = ()) -> Option:
         if value is not None and (key == first or "/" not in value):
             kept[key] = value
     if fields.json is not None:
-        return option.with_fields(Fields(json=kept))
+        return option.with_fields(Fields(json=kept, spaced=fields.spaced))
     head = kept.pop(first, "")
     return option.with_fields(Fields.of(head, option=option.name, **kept))
 
