@@ -89,7 +89,7 @@ def run(
     :param say: told what the user should know at once.
     """
     try:
-        source, first, others = wait_for_source(settings.listener.socket, stopped, say)
+        source, first, silent, channels = wait_for_source(settings.listener.socket, stopped, say)
     except UnsupportedError as error:
         return Result(reason=Reason.UNSUPPORTED, message=_unsupported(error), guest=Guest.SOURCE)
     except InterruptedRelayError:
@@ -107,7 +107,8 @@ def run(
             stopped=stopped,
             tick=lambda: None,
             received=len(first),
-            strangers=others,
+            strangers=silent,
+            channels=channels,
         ),
     ).run(first)
 
@@ -220,6 +221,8 @@ class _Session:
     # -- the steps ------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        if self.links.channels:
+            raise SecondConnectionError
         cursor = self.parser.cursor
         self.parser.run()
         self.times.held = time.monotonic()
