@@ -40,7 +40,7 @@ def _stored() -> Iterable[str]:
 
 
 def _rules() -> Iterable[str]:
-    from migratable.cli.rule import pages
+    from migratable.cli._pages import pages
 
     yield from sorted(pages())
 

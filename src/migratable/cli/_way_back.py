@@ -12,10 +12,11 @@ import click
 from migratable.cli import _complete, _options
 
 if TYPE_CHECKING:
-    from migratable.capture.source import Source
+    from migratable.capture.model import Source
     from migratable.commandline import CommandLine
     from migratable.profile.model import Profile
     from migratable.rehearse.way_back import Home
+    from migratable.stream import Stream
     from migratable.verdict import Verdict
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -111,6 +112,23 @@ def with_way_back(
     if isinstance(found, Found):
         return replace(verdict, back=found)
     return replace(verdict, no_back=found)
+
+
+def predicted(stream: Stream, line: CommandLine, release: str | None, timeout: float) -> Verdict:
+    """What check says of a destination that can be started.
+
+    :raise MigratableError: when it cannot be described.
+    """
+    from migratable.check import check, not_started
+    from migratable.errors import DestinationStartError
+    from migratable.profile.collect import collect
+
+    sizes = {block.id: block.used_length for block in stream.ram_blocks}
+    try:
+        profile = collect(line, release=release, ram_sizes=sizes, vmstate=False, timeout=timeout)
+    except DestinationStartError as error:
+        return not_started(error.stderr, stream=stream)
+    return check(stream, profile)
 
 
 def exit_status(verdict: Verdict, home: Home | None) -> int:

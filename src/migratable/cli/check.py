@@ -13,7 +13,7 @@ import click
 from migratable.cli import _complete, _options, _way_back
 
 if TYPE_CHECKING:
-    from migratable.capture.source import Source
+    from migratable.capture.model import Source
     from migratable.commandline import CommandLine
     from migratable.profile.model import Profile
     from migratable.rehearse.way_back import Home
@@ -278,7 +278,7 @@ def _with_hints(
     home: Home | None,
 ) -> Verdict:
     from migratable.errors import CommandLineError
-    from migratable.hints import NO_WAY_BACK, tried
+    from migratable.hints import NO_WAY_BACK, advised, tried
     from migratable.verdict import Outcome
 
     rules = {one.rule for one in verdict.findings}
@@ -304,12 +304,12 @@ def _with_hints(
     if verdict.outcome is not Outcome.REFUSED:
         return found
     if to is None or any(hint.verified for one in found.findings for hint in one.hints):
-        return found
+        return advised(found)
     from migratable.hints.offline import siblings
     from migratable.profile.bundled import names
 
     others = ((name, find(name)) for name in names() if name != to)
-    return siblings(found, opened.stream, find(to), others)
+    return advised(siblings(found, opened.stream, find(to), others))
 
 
 def _decided(verdict: Verdict, given: Path | None, *, look: bool) -> Verdict:

@@ -96,7 +96,7 @@ def field(  # noqa: PLR0917 -- a fact may need the whole situation
     return fact(data, section, body, at) if fact is not None else ""
 
 
-def _def_win(data: bytes, section: Section, body: Body, _at: Situation) -> str:
+def _def_win(data: bytes, section: Section, body: Body, at: Situation) -> str:
     """``hw/ppc/spapr_rtas_ddw.c: rtas_ibm_remove_pe_dma_window``: the only reader of ``def_win``.
 
     From 6.2 on the removal of the last window restores the default one, unless it was the default
@@ -112,14 +112,32 @@ def _def_win(data: bytes, section: Section, body: Body, _at: Situation) -> str:
         return "the table has no entries: there is no window to remove"
     if section.instance_id & 0xFFFFFFFF < _PHB_LIOBN:
         return "it is the table of a VIO device, which has no DMA windows to remove"
+    default = at.stream.device("spapr_iommu", section.instance_id & ~_WINDOWS)
+    if default is not section and default is not None and _entries(default):
+        return (
+            "the bridge's default DMA window is there, so this one is not the last; 5.2 differs "
+            "only when a guest removes the default window first and this one after it"
+        )
     return ""
+
+
+def _entries(table: Section) -> int:
+    """``mig_nb_table``: the second number, behind the LIOBN; all versions."""
+    return int.from_bytes(table.body[4:8], "big")
 
 
 #: include/hw/ppc/spapr.h: SPAPR_PCI_LIOBN; VIO devices have numbers below.
 _PHB_LIOBN = 0x80000000
+#: Bits of a LIOBN that number the windows of a bridge; 0 is the default window's table.
+_WINDOWS = 0xFF
 
 _FIELDS: dict[tuple[str, str], Callable[[bytes, Section, Body, Situation], str]] = {
     ("spapr_iommu", "def_win"): _def_win,
+    # hw/ipmi/ipmi_bmc_sim.c of 11.x ("Support getting fake LAN channel config", January 2026): the
+    # commands read it, none writes it; channel 0 is none, and they answer as before.
+    ("ipmi-bmc-sim", "lan"): lambda data, *_: (
+        "" if data[0] else "no LAN channel is configured, as in a BMC that knows none"
+    ),
 }
 
 

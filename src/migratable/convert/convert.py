@@ -118,7 +118,7 @@ def convert(
         if hopeless:
             return _result(found, found.verdict)
         done = _written(found.plan, original, source, file, proof, found.verdict, progress)
-        if done.outcome is not Outcome.LOADS:
+        if done.outcome is not Outcome.LOADS or guest_stops(done):
             return _result(found, done)
         file.keep(force=force)
         return _result(found, done, written=True)
@@ -147,10 +147,18 @@ def carry_out(
         if needed:
             return Converted(plan=plan, verdict=predicted, needed=needed)
         verdict = _written(plan, original, source, file, proof, predicted, progress)
-        written = verdict.outcome is Outcome.LOADS
+        written = verdict.outcome is Outcome.LOADS and not guest_stops(verdict)
         if written:
             file.keep(force=force)
         return Converted(plan=plan, verdict=verdict, written=written)
+
+
+def guest_stops(verdict: Verdict) -> tuple[str, ...]:
+    """Why the guest did not go on when it was watched; empty when it did or was not watched."""
+    guest = verdict.destination.get("guest")
+    if not isinstance(guest, dict) or guest.get("state") == "runs":
+        return ()
+    return tuple(map(str, guest.get("reasons") or (guest.get("state"),)))
 
 
 def _written(  # noqa: PLR0917 -- what is written, from where, to where

@@ -7,7 +7,7 @@ it loads or nothing is left. Nothing is tried that no proposal can give a reason
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from migratable.convert.apply import apply_to_stream
 from migratable.convert.model import EditClass, Plan, StreamEdit, not_accepted
@@ -107,7 +107,7 @@ class _Search:
                 reasons.append(f"{edits[0].id}: {error}")
                 continue
             if key(finding) not in {key(one) for one in refusals(after)}:
-                return edits, ()
+                return tuple(replace(one, rule=finding.rule) for one in edits), ()
             reasons.append(f"{edits[0].summary}: the destination refuses it all the same")
         return None, tuple(reasons)
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from migratable import __version__
+from migratable import __version__, paths
 from migratable.errors import DestinationStartError, MigratableError, ProfileError, StartFailure
 from migratable.fleet.entities import Destination, Guest, Progress
 from migratable.fleet.model import Host
@@ -240,9 +240,7 @@ def collected(
 
 def cache_folder() -> Path:
     """Give the folder of profiles that were taken for fleets; anybody may empty it."""
-    from migratable.qemu import vmstate_dump  # noqa: PLC0415 -- only for programs
-
-    return vmstate_dump.cache_folder().with_name("fleet")
+    return paths.cache("fleet")
 
 
 def _cache_path(

@@ -76,7 +76,7 @@ def program(word: str, arch: str) -> Program:
     version = program_release(command)
     if version is None:
         raise PlanError(f"--releases {word}: the program does not say its version")
-    kept = vmstate_dump.cache_folder() / f"{vmstate_dump.identity(command)}.devices-{_FORM}"
+    kept = vmstate_dump.fact_path(command, f".devices-{_FORM}")
     try:
         found = json.loads(kept.read_text("utf-8"))
     except (OSError, ValueError):

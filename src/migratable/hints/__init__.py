@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from migratable.commandline import CommandLine, parse
 from migratable.errors import MigratableError
+from migratable.hints.advice import advised
 from migratable.hints.candidate import Candidate
 from migratable.hints.changes import changes
 from migratable.hints.search import NO_WAY_BACK, OutOfTimeError, Search, Solution, key, refusals
@@ -31,7 +32,7 @@ from migratable.verdict import Basis, Finding, Hint, Outcome, Severity, Verdict
 if TYPE_CHECKING:
     from migratable.rehearse.way_back import Home
 
-__all__ = ["NO_WAY_BACK", "OutOfTimeError", "tried"]
+__all__ = ["NO_WAY_BACK", "OutOfTimeError", "advised", "tried"]
 
 _LEAST = 0.5
 _ATTEMPTS = 3
@@ -115,7 +116,7 @@ def tried(
     )
     doubts = (Unchecked(text, Code.REMEDIES) for text in sorted(search.doubts))
     unchecked = (*verdict.unchecked, *doubts)
-    return replace(verdict, findings=findings, unchecked=unchecked)
+    return advised(replace(verdict, findings=findings, unchecked=unchecked))
 
 
 def _asked(verdict: Verdict) -> list[Finding]:

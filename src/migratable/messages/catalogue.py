@@ -17,8 +17,7 @@ from typing import Any
 
 from migratable.errors import KnowledgeError
 from migratable.messages.template import Template, Value
-
-Release = tuple[int, int]
+from migratable.releases import Release, release_of
 
 OLDEST: Release = (4, 1)
 NEWEST: Release = (11, 1)
@@ -123,17 +122,6 @@ class Message:
         return any(text.holds(known) for text in self.texts)
 
 
-def parse_release(text: str) -> Release:
-    """``"10.2"`` as ``(10, 2)``.
-
-    :raise KnowledgeError: for anything else.
-    """
-    major, _, minor = text.partition(".")
-    if not (major.isdigit() and minor.isdigit()):
-        raise KnowledgeError(f"{text!r} is no release; expected something like 10.2")
-    return int(major), int(minor)
-
-
 def _folder(name: str) -> Path:
     return Path(__file__).parent.parent / name  # importlib.resources imports much
 
@@ -215,8 +203,8 @@ def _text(text: dict[str, Any], entry: dict[str, Any]) -> Text:
     prefix = "warning: " if entry.get("warning") else ""
     return Text(
         template=Template(prefix + text["text"]),
-        first=parse_release(text.get("from", "4.1")),
-        last=parse_release(text.get("to", "11.1")),
+        first=release_of(text.get("from", "4.1")),
+        last=release_of(text.get("to", "11.1")),
         chained=bool(text.get("chained", False)),
         checked=tuple(text.get("checked", ())),
     )

@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from migratable.messages.catalogue import Release, message, text
+from migratable.messages.catalogue import message, text
 from migratable.messages.template import Value
+from migratable.releases import Release
 
 CHAINED_SINCE: Release = (10, 2)
 

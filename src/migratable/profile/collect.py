@@ -20,11 +20,13 @@ from migratable.errors import (
     StartFailure,
     StreamError,
 )
+from migratable.facts.ppc import SPR_PVR
 from migratable.profile import kvm, probe_options, self_test
 from migratable.profile.host_kvm import HostKvm
 from migratable.profile.model import Profile
 from migratable.profile.tables import LoaderTables
 from migratable.qemu import save, stand_in, vmstate_dump
+from migratable.qemu.hmp import ram_blocks
 from migratable.qemu.process import QemuProcess
 from migratable.qemu.program import Program, resolve
 from migratable.qemu.qmp import QmpError
@@ -32,13 +34,8 @@ from migratable.qemu.start import inert_start
 from migratable.qemu.start_errors import not_started
 from migratable.releases import QemuVersion
 
-_BLOCK = re.compile(
-    r"^\s*(?P<name>\S.*?)\s+(?P<psize>\d+) (?P<unit>[KMG]?i?B)\s+0x[0-9a-f]+\s+"
-    r"0x(?P<used>[0-9a-f]+)\s+0x(?P<total>[0-9a-f]+)"
-)
 _NEEDS_KVM = re.compile(r"kernel|HyperV|Hyper-V|\bTCG\b|\bKVM\b", re.I)
 _OPTION = re.compile(r"^-[a-z][\w-]* \S+: ")  # the user's own words, which may well name KVM
-_UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
 
 def collect(
@@ -351,15 +348,9 @@ class _Facts:
         return tuple(words or ())
 
     def _blocks(self) -> tuple[dict[str, tuple[int, int]], dict[str, int]]:
-        blocks: dict[str, tuple[int, int]] = {}
-        page_sizes: dict[str, int] = {}
-        for text in self._qemu.hmp("info ramblock").splitlines():
-            found = _BLOCK.match(text)
-            if found:
-                name = found["name"]
-                blocks[name] = (int(found["used"], 16), int(found["total"], 16))
-                page_sizes[name] = int(found["psize"]) * _UNITS.get(found["unit"], 1)
-        return blocks, page_sizes
+        found = list(ram_blocks(self._qemu.hmp("info ramblock")))
+        sizes = {block.name: (block.used, block.maximum) for block in found}
+        return sizes, {block.name: block.page_size for block in found}
 
     def _compat(self, version: QemuVersion, machine: str) -> tuple[Mapping[str, str], ...] | None:
         if version.release < (9, 1):
@@ -424,8 +415,6 @@ class _Facts:
 
 def _live_pvr(loader: LoaderTables | None) -> int | None:
     """The same from memory, for a machine that could not write its stream."""
-    from migratable.profile.memory import SPR_PVR  # noqa: PLC0415 -- ppc64 only
-
     for handler in () if loader is None else loader.handlers:
         if handler.idstr == "cpu" and handler.vmsd is not None and loader is not None:
             for item in loader.vmsds[handler.vmsd].fields:
@@ -436,7 +425,7 @@ def _live_pvr(loader: LoaderTables | None) -> int | None:
 
 
 def _pvr(stream: bytes) -> int | None:
-    """Processor version register of the first CPU (``env.spr[287]``, SPR_PVR)."""
+    """Processor version register of the first CPU (``env.spr``)."""
     if not stream:
         return None
     from migratable.stream import read  # noqa: PLC0415 -- ppc64 only
@@ -446,4 +435,6 @@ def _pvr(stream: bytes) -> int | None:
     if section is None:
         return None
     registers = decode(section).value("env.spr")
-    return registers[287] if isinstance(registers, tuple) and len(registers) > 287 else None
+    if isinstance(registers, tuple) and len(registers) > SPR_PVR:
+        return registers[SPR_PVR]
+    return None

@@ -32,7 +32,7 @@ def models(
     """
     facts = repr((machine, host.kernel, host.cpuid, host.feature_msrs)).encode()
     key = hashlib.sha256(facts).hexdigest()[:16]
-    path = vmstate_dump.cache_folder() / f"{vmstate_dump.identity(command)}-{key}.models"
+    path = vmstate_dump.fact_path(command, f"-{key}.models")
     with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
         return {name: _of_json(one) for name, one in json.loads(path.read_bytes()).items()}
     try:

@@ -84,7 +84,7 @@ def was_started(command: Sequence[str]) -> bool:
 
 
 def _kept_release(command: Sequence[str]) -> Path:
-    return vmstate_dump.cache_folder() / f"{vmstate_dump.identity(command)}.about"
+    return vmstate_dump.fact_path(command, ".about")
 
 
 def program_release(command: Sequence[str], *, timeout: float = 20.0) -> QemuVersion | None:
@@ -107,7 +107,7 @@ def has_tcg(command: Sequence[str], *, timeout: float = 20.0) -> bool:
 
     True for one that does not say, so that its own words at the start tell.
     """
-    path = vmstate_dump.cache_folder() / f"{vmstate_dump.identity(command)}.accelerators"
+    path = vmstate_dump.fact_path(command, ".accelerators")
     with contextlib.suppress(OSError, ValueError):
         return "tcg" in path.read_text(encoding="utf-8").split()
     try:

@@ -16,22 +16,19 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from migratable import paths
 from migratable.errors import ProfileError
 from migratable.qemu.launch import answers
+from migratable.regular_file import is_regular
 
 _LIMIT = 64 << 20
 _MOST_NAMES = 500
 _CLASS = re.compile(r"^  \"[^\"\n]+\": \{$", re.M)
 
 
-def cache_folder() -> Path:
-    """Give the folder of facts about programs."""
-    named = os.environ.get("MIGRATABLE_CACHE")
-    if named:
-        return Path(named) / "programs"
-    import platformdirs  # noqa: PLC0415 -- only needed without the variable
-
-    return Path(platformdirs.user_cache_dir("migratable")) / "programs"
+def fact_path(command: Sequence[str], ending: str) -> Path:
+    """Where a fact about a program is kept; the program is known by :func:`identity`."""
+    return paths.cache("programs") / f"{identity(command)}{ending}"
 
 
 def identity(command: Sequence[str]) -> str:
@@ -45,7 +42,9 @@ def identity(command: Sequence[str]) -> str:
         with contextlib.suppress(OSError, ValueError):
             status = path.resolve().stat()
             digest.update(f"{path.resolve()} {status.st_size} {status.st_mtime_ns}\0".encode())
-            if status.st_size < 65536:  # a starter: the program that it names counts too
+            if status.st_size < 65536 and is_regular(
+                path
+            ):  # a starter: the program that it names counts too
                 for other in _named_in(path.read_bytes()):
                     with contextlib.suppress(OSError, ValueError):
                         there = other.stat()
@@ -89,7 +88,7 @@ def load(command: Sequence[str], machine: str, *, timeout: float = 60.0) -> tupl
     :raise ProfileError: When the program gives none.
     """
     key = hashlib.sha256(machine.encode()).hexdigest()[:8]
-    path = cache_folder() / f"{identity(command)}-{key}.vmstate"
+    path = fact_path(command, f"-{key}.vmstate")
     try:
         data = path.read_bytes()
     except OSError:

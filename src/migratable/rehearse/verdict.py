@@ -14,7 +14,7 @@ from migratable.profile.collect import may_start_under_kvm
 from migratable.rehearse.alive import Guest
 from migratable.rehearse.destination import Rehearsed
 from migratable.unchecked import Code, Unchecked
-from migratable.verdict import Basis, Finding, Outcome, Refusal, Severity, Verdict
+from migratable.verdict import Basis, Finding, Hint, Outcome, Refusal, Severity, Verdict
 
 START = "destination-start"
 CRASH = "destination-crash"
@@ -184,15 +184,16 @@ def _refused(done: Rehearsed, refusal: Refusal, explanation: Explanation | None)
             stderr=done.stderr[done.before :],
         )
     known = explanation.status is not Status.UNKNOWN
-    parts = [*explanation.details, *([explanation.now] if known and explanation.now else [])]
+    now = (Hint(action=explanation.now.rstrip(".")),) if known and explanation.now else ()
     return Finding(
         rule=refusal.rule,
         severity=Severity.REFUSES,
         summary=explanation.meaning if known else refusal.message,
-        explanation="\n".join(parts),
+        explanation="\n".join(explanation.details),
         device=refusal.device,
         instance_id=refusal.instance_id,
         stderr=done.stderr[done.before :],
+        hints=now,
     )
 
 

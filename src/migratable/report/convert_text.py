@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.text import Text
 
-from migratable.convert.convert import Converted
+from migratable.convert.convert import Converted, guest_stops
 from migratable.convert.model import Change, EditClass, Operation, StreamEdit
 from migratable.printable import printable, shown
 from migratable.verdict import Basis, Outcome
@@ -39,7 +39,10 @@ def show(
 
 
 def _answer(done: Converted, out: str) -> tuple[str, str, str]:
+    guest = done.verdict.destination.get("guest")
     how = "the real destination loads it" if _proven(done) else "predicted to load, not rehearsed"
+    if isinstance(guest, dict):
+        how += f", the guest {guest.get('state')}"
     if done.already:
         return "LOADS ALREADY", "bold green", f"{out} is a copy ({how})"
     if done.written:
@@ -52,6 +55,8 @@ def _answer(done: Converted, out: str) -> tuple[str, str, str]:
             "bold red",
             "only lossy edits make it load; accept them by their ids",
         )
+    if stops := guest_stops(done.verdict):
+        return "NO WAY", "bold red", f"it loads, and the guest does not go on: {'; '.join(stops)}"
     if done.verdict.outcome is Outcome.UNKNOWN:
         return "NOT KNOWN", "bold yellow", "whether the destination loads the result"
     return "NO WAY", "bold red", "the destination refuses the edited stream, too"

@@ -18,6 +18,7 @@ from typing import Any
 import jinja2
 
 from migratable import __version__
+from migratable.units import size
 
 STATES = (
     ("refused", "refused", "the destination will not load it"),
@@ -190,12 +191,7 @@ def _lines(lines: Sequence[Mapping[str, Any]], groups: _Table, facts: _Table) ->
 
 def _shown(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 1 << 20:
-        size, units = float(value), ["MiB", "GiB", "TiB"]
-        size /= 1 << 20
-        while size >= 1024 and len(units) > 1:
-            size /= 1024
-            units.pop(0)
-        return f"{size:.4g} {units[0]}"
+        return size(value)
     return str(value)
 
 

@@ -50,6 +50,7 @@ def test_converted_without_loss_and_back(
     assert {each.kind for each in one.plan.edits} == kinds
     assert max(each.edit_class.rank for each in one.plan.edits) == worst.rank
     assert all(each.why and each.summary and not each.risk for each in one.plan.edits)
+    assert {each.rule for each in one.plan.edits} <= {each.rule for each in one.before.findings}
     converted = read(write(one.stream))
     assert check(converted, recorded.profile(destination)).outcome is Outcome.LOADS
     assert all(

@@ -15,6 +15,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from typing import NewType
 
+from migratable.facts.ppc import SPR_PVR
 from migratable.profile.model import Profile
 from migratable.profile.tables import LoaderTables
 from migratable.stream.cursor import Buffer
@@ -29,8 +30,6 @@ Kind = NewType("Kind", bytes)
 
 _CONTENT_ONLY = frozenset({"ram", "block", "dirty-bitmap"})
 """Iterated sections whose rounds carry contents of memory and disks."""
-_PVR = 287
-"""Place of the processor version register in ``env.spr`` (target/ppc/cpu.h: SPR_PVR)."""
 _CLOCKS: Mapping[str, frozenset[str]] = {
     "mc146818rtc": frozenset(
         [
@@ -158,10 +157,10 @@ def _without_clocks(section: Section) -> Buffer:
     for path, field in decode(section).walk():
         if path[-1] in wanted:
             at = field.offset - start
-            kept = bytes(body[at + 8 * _PVR : at + 8 * _PVR + 8])
+            kept = bytes(body[at + 8 * SPR_PVR : at + 8 * SPR_PVR + 8])
             body[at : at + field.size] = bytes(field.size)
             if path[-1] == "env.spr":
-                body[at + 8 * _PVR : at + 8 * _PVR + 8] = kept
+                body[at + 8 * SPR_PVR : at + 8 * SPR_PVR + 8] = kept
     return bytes(body)
 
 

@@ -129,8 +129,8 @@ def _device(
     event: StreamLoaded, section: Section, here: VirtioLive, there: VirtioLive | None
 ) -> Iterator[Problem]:
     from migratable.check.rules import virtio_queues  # noqa: PLC0415 -- rules are found by name
+    from migratable.facts import virtio as virtio_facts  # noqa: PLC0415 -- virtio only
     from migratable.stream.non_vmstate import virtio_of  # noqa: PLC0415
-    from migratable.stream.virtio import features as virtio_features  # noqa: PLC0415 -- virtio only
 
     try:
         sent = virtio_of(section)
@@ -144,7 +144,7 @@ def _device(
     more = offered & ~here.host_features & ~sent.guest_features
     if more:
         kind = section.idstr.rpartition("/")[2]
-        names = ", ".join(virtio_features.names(kind, more))
+        names = ", ".join(virtio_facts.names(kind, more))
         yield _problem(
             f"the source offers what the destination does not: {names}; a driver that takes it "
             "is refused",

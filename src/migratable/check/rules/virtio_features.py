@@ -30,10 +30,10 @@ from collections.abc import Iterator
 from migratable.check.events import VirtioLoaded
 from migratable.check.problem import CHAINED, EPERM, Problem
 from migratable.check.rule import Rule, loads, refuses
+from migratable.facts import virtio as virtio_facts
 from migratable.messages import Fault
 from migratable.problem_facts import VirtioFeaturesFacts
 from migratable.profile.tables import VirtioLive
-from migratable.stream.virtio import features as virtio_features
 from migratable.verdict import Severity
 
 
@@ -43,7 +43,7 @@ def check(event: VirtioLoaded) -> Iterator[Problem]:
     if not missing:
         return
     kind = event.idstr.rpartition("/")[2]
-    names = ", ".join(virtio_features.names(kind, missing))
+    names = ", ".join(virtio_facts.names(kind, missing))
     shown = (
         event.features & event.live.host_features if event.release >= CHAINED else event.features
     )
