@@ -39,13 +39,13 @@ def arguments(lab: Lab, release: str, text: str) -> list[str]:
 
 def saved(lab: Lab, release: str, text: str) -> Stream:
     """The stream of a machine that has not run."""
-    return read(collect(arguments(lab, release, text), ram_sizes={}, vmstate=False).stream or b"")
+    return read(collect(arguments(lab, release, text), ram_sizes={}).stream or b"")
 
 
 def judged(stream: Stream, line: list[str]) -> Verdict:
     sizes = {one.id: one.used_length for one in stream.ram_blocks}
     try:
-        return check(stream, collect(line, ram_sizes=sizes, vmstate=False))
+        return check(stream, collect(line, ram_sizes=sizes))
     except DestinationStartError as error:
         return not_started(error.stderr, stream=stream)
 
@@ -358,7 +358,7 @@ def test_a_remedy_brings_no_device(lab: Lab, tmp_path: Path) -> None:
 
 
 def saved_as(words: list[str]) -> Stream:
-    return read(collect(words, ram_sizes={}, vmstate=False).stream or b"")
+    return read(collect(words, ram_sizes={}).stream or b"")
 
 
 #: Machines of which the destination has more, and the words that take it away.

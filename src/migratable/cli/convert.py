@@ -226,7 +226,6 @@ def _destination(
         given,
         release=release,
         ram_sizes={block.id: block.used_length for block in read(source).ram_blocks},
-        vmstate=False,
         timeout=timeout,
     )
     return of_profile(profile, others=_at_hand)

@@ -137,7 +137,7 @@ def _profile(
     from migratable.profile.collect import collect
 
     assert given is not None
-    return collect(given, release=release, vmstate=False, timeout=timeout)
+    return collect(given, release=release, timeout=timeout)
 
 
 def _show(result: Result, name: str, to: str) -> None:

@@ -133,6 +133,10 @@ _WINDOWS = 0xFF
 
 _FIELDS: dict[tuple[str, str], Callable[[bytes, Section, Body, Situation], str]] = {
     ("spapr_iommu", "def_win"): _def_win,
+    # hw/scsi/esp.c of 10.2 and later, esp_cmd_is_valid: the only reader, which refuses commands.
+    ("esp", "asc_mode"): lambda *_: (
+        "the mode only says which commands the controller takes; an older one takes all in any mode"
+    ),
     # hw/ipmi/ipmi_bmc_sim.c of 11.x ("Support getting fake LAN channel config", January 2026): the
     # commands read it, none writes it; channel 0 is none, and they answer as before.
     ("ipmi-bmc-sim", "lan"): lambda data, *_: (

@@ -172,11 +172,10 @@ def _text(text: str) -> bytes:
 def kind(profile: Profile) -> Kind:
     """Reduce a destination to what rules can see of it."""
     document = profile.to_json()
-    for name in ("program", "inert", "notes", "taken", "loader", "vmstate"):
+    for name in ("program", "inert", "notes", "taken", "loader"):
         document.pop(name, None)
     document["command_line"] = list(_looked_at(profile.command_line))
     document["stream"] = shape_of_bytes(profile.stream)
-    document["vmstate"] = hashlib.blake2b(profile.vmstate).hexdigest()
     document["loader"] = None if profile.loader is None else _loader(profile.loader)
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), default=str)
     return Kind(hashlib.blake2b(text.encode(), digest_size=20).digest())
