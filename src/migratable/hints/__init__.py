@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from migratable.commandline import CommandLine, parse
 from migratable.errors import MigratableError
+from migratable.hints import line_edits
 from migratable.hints.advice import advised
 from migratable.hints.candidate import Candidate
 from migratable.hints.changes import changes
@@ -144,6 +145,9 @@ def _solutions(
             for one in map(search.lean, itertools.chain([solution], others)):
                 if not one.steps:  # it loads as it is, and nothing makes it less
                     return found
+                if any(_is_more(line, one, earlier) for earlier in found):
+                    search.refused.add(tuple(one.line.argv))
+                    continue
                 other = changes(search, base, one)
                 proved = (
                     _proved(search, one, other, home)
@@ -162,6 +166,12 @@ def _solutions(
         pass
     same = [one for one in found if not one.changes]  # the others are no longer of use
     return sorted(same or found, key=lambda one: one.order)
+
+
+def _is_more(line: CommandLine, one: Solution, earlier: _Found) -> bool:
+    """Does it change what an earlier one does, and more?"""
+    before = line_edits.differences(line, earlier.solution.line)
+    return line_edits.differences(line, one.line) > before
 
 
 def _proved(search: Search, solution: Solution, other: str, home: Home | None) -> _Found | None:

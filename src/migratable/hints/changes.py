@@ -15,6 +15,7 @@ from migratable.hints.guest import Guest
 from migratable.profile.model import Profile
 from migratable.stream import read
 from migratable.stream.virtio import pci_capabilities
+from migratable.verdict import Severity
 
 if TYPE_CHECKING:
     from migratable.hints.search import Search, Solution
@@ -39,6 +40,7 @@ def changes(search: Search, base: Situation, solution: Solution) -> str:
         *_processor(base, solution.line, profile),
         *_memory(base.line, solution.line),
         *_capabilities(base, profile),
+        *(() if seen is None else _dangers(base, seen)),
     ]
     return "; ".join(dict.fromkeys(found))
 
@@ -128,6 +130,14 @@ def _capabilities(base: Situation, profile: Profile | None) -> Iterator[str]:
             known = (pci.EXTENDED if where >= pci.EXTENDED_FROM else pci.CAPABILITIES).get(number)
             name = f"{number:#x}" if known is None else known.name
             yield f"{path} then lacks the capability {name}, which the guest sees"
+
+
+def _dangers(base: Situation, seen: Situation) -> Iterator[str]:
+    """What QEMU loads and the guest may not survive, with the remedy only."""
+    known = {(one.rule, one.device) for one in base.verdict.findings}
+    for one in seen.verdict.findings:
+        if one.severity is Severity.ENDANGERS and (one.rule, one.device) not in known:
+            yield f"the guest may break afterwards ({one.rule}): {one.summary}"
 
 
 def _configs(profile: Profile | None) -> dict[str, bytes]:
