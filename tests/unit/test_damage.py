@@ -8,7 +8,7 @@ import random
 from migratable.campaign.damage import _KINDS, damage
 from migratable.profile import bundled
 from migratable.stream import read
-from migratable.stream.model import SectionKind
+from migratable.stream.wire_format import SectionKind
 
 
 def test_every_kind_changes_the_bytes() -> None:
