@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import total_ordering
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 Release: TypeAlias = tuple[int, int]
 """Major and minor number of a release, or of a machine type."""
@@ -48,6 +48,23 @@ class QemuVersion:
             raise ValueError(f"no QEMU version in {text!r}; expected something like 10.0 or 7.2.22")
         package = re.search(r"\(([^)]*)\)", text)
         return cls(int(found[1]), int(found[2]), int(found[3] or 0), package[1] if package else "")
+
+    @classmethod
+    def of_qmp(cls, found: Any) -> QemuVersion:
+        """Read QMP's ``VersionInfo`` (``query-version``, the greeting).
+
+        :raise ValueError: when it is none.
+        """
+        try:
+            number = found["qemu"]
+            return cls(
+                int(number["major"]),
+                int(number["minor"]),
+                int(number["micro"]),
+                str(found.get("package", "")),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"no QEMU version in {str(found)[:100]}") from error
 
     @property
     def release(self) -> Release:

@@ -199,8 +199,7 @@ def test_a_worker_is_killed_in_the_middle_of_a_load(
     """With real QEMUs: the killed worker's dies too, and every pair has its right verdict, once."""
     line = "-M pc-q35-7.2 -m 64M -nodefaults -device virtio-rng-pci"
     streams = {
-        name: collect(f"qemu-system-x86_64 {line}", release=name, vmstate=False).stream
-        for name in ("7.2", "10.0")
+        name: collect(f"qemu-system-x86_64 {line}", release=name).stream for name in ("7.2", "10.0")
     }
     wanted = {
         (source, to, copy): Job(

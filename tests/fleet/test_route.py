@@ -185,7 +185,7 @@ def machines(lab: Lab) -> Mapping[str, Profile]:
     found = {}
     for release in ("5.2", "7.2", "10.0", "11.1"):
         lab(release)
-        found[release] = collect(f"qemu-system-x86_64 {line}", release=release, vmstate=False)
+        found[release] = collect(f"qemu-system-x86_64 {line}", release=release)
     return found
 
 
@@ -234,7 +234,7 @@ def stored(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ):
         lab(release, "ppc64")
         words = f"qemu-system-ppc64 {LINE.format(option)}"
-        Store(folder).save(name, collect(words, release=release, vmstate=False))
+        Store(folder).save(name, collect(words, release=release))
     return folder
 
 

@@ -41,7 +41,7 @@ def profiles(lab: Lab) -> dict[str, Profile]:
     found = {}
     for release in ("7.2", "10.0", "11.1"):
         lab(release)
-        found[release] = collect(f"qemu-system-x86_64 {LINE}", release=release, vmstate=False)
+        found[release] = collect(f"qemu-system-x86_64 {LINE}", release=release)
     return found
 
 

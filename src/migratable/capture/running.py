@@ -189,7 +189,6 @@ def capture(
             profile,
             stream=data,
             loader=None if copy is None else copy.profile.loader,
-            virtio={} if copy is None else copy.profile.virtio,
         ),
         unchecked=tuple(doubts),
         domain_xml=domain_xml,

@@ -125,7 +125,7 @@ def predicted(stream: Stream, line: CommandLine, release: str | None, timeout: f
 
     sizes = {block.id: block.used_length for block in stream.ram_blocks}
     try:
-        profile = collect(line, release=release, ram_sizes=sizes, vmstate=False, timeout=timeout)
+        profile = collect(line, release=release, ram_sizes=sizes, timeout=timeout)
     except DestinationStartError as error:
         return not_started(error.stderr, stream=stream)
     return check(stream, profile)

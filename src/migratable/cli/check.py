@@ -184,7 +184,6 @@ def _predict(
                 given,
                 release=release,
                 ram_sizes={block.id: block.used_length for block in opened.stream.ram_blocks},
-                vmstate=False,
                 timeout=timeout,
             )
         except DestinationStartError as error:

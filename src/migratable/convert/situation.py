@@ -101,6 +101,41 @@ class Situation:
                         return where
         return ""
 
+    def fresh_field(self, body: str, field: str, data: bytes) -> str:
+        """Name a just started machine whose stream has the field with these bytes.
+
+        Only where every such machine says the same: then it is no setting of the machine.
+        """
+        if self.section is None:
+            return ""
+        kind = self.section.idstr.rpartition("/")[2]
+        first = ""
+        for where, stream in self.destination.at_hand():
+            for section in stream.devices:
+                if section.idstr.rpartition("/")[2] != kind:
+                    continue
+                for found in fields(section, body, field):
+                    if found != data:
+                        return ""
+                    first = first or where
+        return first
+
+
+def fields(section: Section, body: str, name: str) -> Iterator[bytes]:
+    """Bytes of a field in all bodies of that name; none when it cannot be decoded."""
+    try:
+        waiting = [decode(section)]
+    except StreamError:
+        return
+    while waiting:
+        one = waiting.pop()
+        for item in one.fields:
+            waiting += item.children
+            if one.name == body and item.name == name:
+                start = item.offset - (section.body_offset or 0)
+                yield bytes(section.body[start : start + item.size])
+        waiting += one.subsections
+
 
 def subsections(section: Section, name: str) -> Iterator[bytes]:
     """Bodies of all subsections of that name in a section; none when it cannot be decoded."""

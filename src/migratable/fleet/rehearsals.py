@@ -134,7 +134,7 @@ class _Plan:
         return self._programs[id(profile)][1]
 
     def _identity(self, program: tuple[str, ...]) -> str:
-        from migratable.qemu.vmstate_dump import identity  # noqa: PLC0415
+        from migratable.qemu.program_facts import identity  # noqa: PLC0415
 
         if program not in self._identities:
             self._identities[program] = identity(program)

@@ -169,7 +169,6 @@ class Search:
                 line,
                 release=self.release,
                 ram_sizes=sizes,
-                vmstate=False,
                 timeout=max(0.5, self.remaining),
             )
         except DestinationStartError as error:

@@ -139,7 +139,7 @@ class _Clock:
 
 def _without_stream(profile: Profile) -> dict[str, Any]:
     """The profile as the other side needs it to compare: no tables, no stream."""
-    document = replace(profile, stream=b"", loader=None, vmstate=b"").to_json()
+    document = replace(profile, stream=b"", loader=None).to_json()
     return {**document, "pci_devices": []}
 
 
@@ -148,7 +148,7 @@ def _predicted(
 ) -> tuple[Profile | None, Verdict]:
     sizes = {block.id: block.used_length for block in stream.ram_blocks}
     try:
-        profile = collect(line, ram_sizes=sizes, vmstate=False, timeout=timeout)
+        profile = collect(line, ram_sizes=sizes, timeout=timeout)
     except DestinationStartError as error:
         return None, not_started(error.stderr, stream=stream, only_kvm=error.only_kvm)
     clock.step("check")

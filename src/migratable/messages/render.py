@@ -14,8 +14,6 @@ from migratable.messages.catalogue import message, text
 from migratable.messages.template import Value
 from migratable.releases import Release
 
-CHAINED_SINCE: Release = (10, 2)
-
 # glibc's texts; os.strerror follows the host's C library, and the destination's is glibc.
 STRERROR = {
     1: "Operation not permitted",

@@ -15,7 +15,6 @@ from migratable.commandline.kvm import X86, Outlook, has_kvmclock
 from migratable.errors import (
     DestinationStartError,
     MigratableError,
-    ProfileError,
     QemuError,
     StartFailure,
     StreamError,
@@ -25,7 +24,7 @@ from migratable.profile import kvm, probe_options, self_test
 from migratable.profile.host_kvm import HostKvm
 from migratable.profile.model import Profile
 from migratable.profile.tables import LoaderTables
-from migratable.qemu import save, stand_in, vmstate_dump
+from migratable.qemu import save, stand_in
 from migratable.qemu.hmp import ram_blocks
 from migratable.qemu.process import QemuProcess
 from migratable.qemu.program import Program, resolve
@@ -43,7 +42,6 @@ def collect(
     *,
     release: str | None = None,
     ram_sizes: Mapping[str, int] | None = None,
-    vmstate: bool = True,
     timeout: float = 60.0,
     program: Sequence[str] | None = None,
     then: Callable[[QemuProcess], None] | None = None,
@@ -54,7 +52,6 @@ def collect(
     :param release: a lab release to use in the place of the line's program.
     :param ram_sizes: RAM block sizes of the stream that is to be checked; see
         :func:`~migratable.commandline.inert`.
-    :param vmstate: take ``-dump-vmstate`` too (cached for each program).
     :param timeout: seconds for the start and for each step.
     :param program: words that start the program, in the place of the line's own.
     :param then: called with the started machine when its profile has been taken.
@@ -82,10 +79,7 @@ def collect(
                 text += "\nand without what is the host's part in that:\n" + "\n".join(own.stderr)
             raise DestinationStartError(text, stderr=refused.error.stderr) from None
     take = partial(_started, program=found, ram_sizes=ram_sizes, timeout=timeout, strict=False)
-    profile = _with_blocked_stream(profile, line, take)
-    if not vmstate:
-        return profile
-    return _with_vmstate(profile, found)
+    return _with_blocked_stream(profile, line, take)
 
 
 _BLOCKERS = {
@@ -224,19 +218,6 @@ def _as_given(error: DestinationStartError, quiet: InertCommandLine) -> Destinat
     return DestinationStartError(message, stderr=lines, kind=error.kind, status=error.status)
 
 
-def _with_vmstate(profile: Profile, program: Program) -> Profile:
-    from dataclasses import replace  # noqa: PLC0415 -- a shallow helper
-
-    try:
-        packed, mended = vmstate_dump.load(program.command, profile.machine)
-    except ProfileError as error:
-        return replace(profile, unchecked=(*profile.unchecked, str(error)))
-    notes = profile.notes
-    if mended:
-        notes = (*notes, "-dump-vmstate: the program died while writing it; mended")
-    return replace(profile, vmstate=packed, notes=notes)
-
-
 class _Facts:
     """Questions to one running machine."""
 
@@ -244,7 +225,6 @@ class _Facts:
         self._qemu = qemu
         self._quiet = quiet
         self._unchecked = list(quiet.unchecked)
-        self._start_lines = qemu.stderr_lines()
 
     def profile(self, line: CommandLine, program: Program) -> Profile:
         qemu = self._qemu
@@ -255,13 +235,10 @@ class _Facts:
         cpu_type, cpu_path = self._cpu()
         features = self._features(cpu_path) if target in {"x86_64", "i386"} else ()
         blocks, page_sizes = self._blocks()
-        pci = tuple(self._ask("query-pci") or ())
-        compat = self._compat(version, machine)
         known = stand_in.ask(qemu, line) if self._quiet.stand_in else Outlook()
         clock = self._quiet.stand_in and has_kvmclock(line, machine, version.release)
         clock = clock and target in X86
         loader = self._loader(machine if clock else "")
-        virtio = self._virtio(version)
         lines = qemu.stderr_lines()
         host = self._host_kvm(program, machine, target) if accelerator == "kvm" else None
         suppressed = self._suppressed()
@@ -282,9 +259,6 @@ class _Facts:
             ram_blocks=blocks,
             block_page_sizes=page_sizes,
             cpu_features=features,
-            compat_properties=compat,
-            pci_devices=pci,
-            virtio=virtio,
             loader=loader,
             kernel=os.uname().release,
             accelerator=accelerator,
@@ -325,15 +299,9 @@ class _Facts:
 
     def _version(self) -> QemuVersion:
         found = self._qemu.greeting.get("version", {})
-        number = found.get("qemu", {})
         try:
-            return QemuVersion(
-                int(number["major"]),
-                int(number["minor"]),
-                int(number["micro"]),
-                str(found.get("package", "")),
-            )
-        except (KeyError, TypeError, ValueError):
+            return QemuVersion.of_qmp(found)
+        except ValueError:
             raise QemuError(f"QMP greeting without a version: {str(found)[:100]}") from None
 
     def _cpu(self) -> tuple[str, str]:
@@ -351,29 +319,6 @@ class _Facts:
         found = list(ram_blocks(self._qemu.hmp("info ramblock")))
         sizes = {block.name: (block.used, block.maximum) for block in found}
         return sizes, {block.name: block.page_size for block in found}
-
-    def _compat(self, version: QemuVersion, machine: str) -> tuple[Mapping[str, str], ...] | None:
-        if version.release < (9, 1):
-            return None
-        for one in self._ask("query-machines", compat_props=True) or ():
-            if one.get("name") == machine:
-                return tuple(one.get("compat-props") or ())
-        return None
-
-    def _virtio(self, version: QemuVersion) -> dict[str, Any]:
-        if not (7, 2) <= version.release < (11, 0):  # 11.1.2 aborts on x-query-virtio-status
-            return {}
-        out: dict[str, Any] = {}
-        for device in self._ask("x-query-virtio") or ():
-            path = str(device.get("path", ""))
-            status = self._ask("x-query-virtio-status", path=path)
-            if status:
-                out[path] = {
-                    "name": device.get("name"),
-                    "host_features": status.get("host-features"),
-                    "num_vqs": status.get("num-vqs"),
-                }
-        return out
 
     def _loader(self, clock_of: str = "") -> LoaderTables | None:
         from migratable.profile.memory import introspect  # noqa: PLC0415 -- for live programs only

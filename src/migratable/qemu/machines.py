@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from migratable.commandline import CommandLine
 from migratable.commandline.inert.machine import needs_main_ram
 from migratable.errors import MigratableError
-from migratable.qemu import vmstate_dump
+from migratable.qemu import program_facts
 
 _LIMIT = 1 << 20
 
@@ -38,7 +38,7 @@ def _default_ram_ids(
     command: Sequence[str], ask: Callable[[Sequence[str]], Rows]
 ) -> dict[str, dict[str, object]]:
     """Machine types, their aliases too: ``{"ram": name or None, "default": bool}``."""
-    path = vmstate_dump.fact_path(command, ".machines")
+    path = program_facts.path(command, ".machines")
     with contextlib.suppress(OSError, ValueError):
         found = json.loads(path.read_bytes()[:_LIMIT])
         if isinstance(found, dict):
@@ -54,5 +54,5 @@ def _default_ram_ids(
             if isinstance(name, str):
                 out[name] = told
     with contextlib.suppress(OSError):  # no cache is no failure
-        vmstate_dump.keep(path, json.dumps(out).encode())
+        program_facts.keep(path, json.dumps(out).encode())
     return out

@@ -90,9 +90,7 @@ class Home:
             if isinstance(command_line, CommandLine)
             else parse(command_line, need_program=release is None)
         )
-        profile = collect(
-            line, release=release, ram_sizes=dict(ram_sizes or {}), vmstate=False, timeout=timeout
-        )
+        profile = collect(line, release=release, ram_sizes=dict(ram_sizes or {}), timeout=timeout)
         return cls(profile=profile, line=line, release=release)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from migratable.printable import printable
+from migratable.relay.planned import shown
 from migratable.relay.result import Guest, Reason, Result
 
 _GUEST = {
@@ -20,6 +21,8 @@ def lines(result: Result) -> Iterator[str]:
     label = "MIGRATED" if result.reason is Reason.MIGRATED else "BROKEN OFF"
     yield f"{label:<12}{printable(result.message)}"
     yield f"{'':<12}{_GUEST[result.guest]}"
+    for line in shown(result.edits):
+        yield f"{'':<12}{printable(line)}"
     if result.bytes:
         rate = result.bytes / max(1e-3, result.seconds) / 1e6
         yield (

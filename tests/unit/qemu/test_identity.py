@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from migratable.qemu.confinement import specification
-from migratable.qemu.vmstate_dump import identity
+from migratable.qemu.program_facts import identity
 
 
 def put(path: Path, text: str) -> Path:

@@ -33,6 +33,7 @@ from migratable.check.events import FooterRead
 from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
 from migratable.messages import Fault
+from migratable.problem_facts import LayoutFacts
 from migratable.verdict import Severity
 
 _FOOTER = 0x7E
@@ -63,6 +64,7 @@ def check(event: FooterRead) -> Iterator[Problem]:
             rule=RULE.id,
             summary=what,
             explanation=explanation,
+            facts=LayoutFacts(size=event.size, consumed=event.consumed),
             words=(("footer-missing", {"device": event.idstr}),),
         )
     elif event.read_id != event.section_id:
@@ -70,6 +72,7 @@ def check(event: FooterRead) -> Iterator[Problem]:
             rule=RULE.id,
             summary=what,
             explanation=explanation,
+            facts=LayoutFacts(size=event.size, consumed=event.consumed),
             words=(
                 (
                     "footer-mismatch",

@@ -15,6 +15,7 @@ from migratable.convert.proposals import (
     capability_level,
     machine_name,
     newer_version,
+    section_layout,
     unknown_section,
     unknown_subsection,
     virtio_queue_size,
@@ -28,6 +29,7 @@ PROPOSALS: tuple[Proposal, ...] = (
     unknown_subsection.PROPOSAL,
     capability_level.PROPOSAL,
     newer_version.PROPOSAL,
+    section_layout.PROPOSAL,
     machine_name.PROPOSAL,
     unknown_section.PROPOSAL,
 )

@@ -19,19 +19,18 @@ field that only machines before 3.0 sent).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
-from migratable.convert import described, make
-from migratable.convert.assumed import field as assumed
+from migratable.convert import make
+from migratable.convert.fields import compared, left_out
 from migratable.convert.model import Change, EditClass, StreamEdit
 from migratable.convert.proposals.proposal import Proposal
 from migratable.convert.situation import Answer, NoWay, Situation
-from migratable.profile.tables import Flag, VmField, Vmsd
+from migratable.profile.tables import Vmsd
 from migratable.stream import Section
-from migratable.stream.decoded import Body, Field
+from migratable.stream.decoded import Body
 from migratable.stream.fields import decode
-from migratable.stream.vmdesc import VmsdBody
 
 _MOST_LEFT_OUT = 8
 
@@ -99,14 +98,15 @@ def _together(  # noqa: PLR0917 -- both sides of one body
     vmsd: Vmsd,
     path: tuple[str, ...],
 ) -> Answer:
-    extra, missing = aligned([one.name for one in body.fields], vmsd)
+    assert at.destination.tables is not None
+    extra, missing = compared(body, vmsd, at.destination.tables, path)
     what = vmsd.name
     if missing:
         return NoWay(
             reason=f"{what} version {vmsd.version} has {', '.join(missing)}, which version "
             f"{body.version} does not send: it cannot be made up"
         )
-    unknown = [body.fields[one].name for one in extra]
+    unknown = [one.field.name for one in extra]
     if len(unknown) > _MOST_LEFT_OUT:
         return NoWay(
             reason=f"{what} version {body.version} has {len(unknown)} fields that version "
@@ -119,86 +119,12 @@ def _together(  # noqa: PLR0917 -- both sides of one body
         why=f"version {vmsd.version} has the same fields in the same order"
         + (", without those that are left out" if extra else ""),
     )
-    edits = [version]
-    for number in reversed(extra):  # from the end, so that offsets stay
-        one = body.fields[number]
-        edits.append(_dropped(at, section, body, one, path))
+    last_first = sorted(extra, key=lambda each: -each.field.offset)  # so that offsets stay
+    edits = [version, *(left_out(at, section, one, PROPOSAL.kind) for one in last_first)]
     if any(edit.edit_class is EditClass.LOSSY for edit in edits):
         risk = next(edit.risk for edit in edits if edit.risk)
         edits[0] = replace(version, edit_class=EditClass.LOSSY, risk=risk)
     return tuple(edits)
-
-
-def _dropped(
-    at: Situation, section: Section, body: Body, one: Field, path: tuple[str, ...]
-) -> StreamEdit:
-    start = one.offset - (section.body_offset or 0)
-    data = bytes(section.body[start : start + one.size])
-    why = assumed(body.name, one.name, data, section, body, at)
-    edit = make.edit(
-        section,
-        PROPOSAL.kind,
-        EditClass.EQUIVALENT if why else EditClass.LOSSY,
-        changes=(Change(old=data, new=b"", offset=start, name=one.name),),
-        path=(*path, one.name),
-    )
-    return replace(
-        edit,
-        described=_description(section, body.name, one.name),
-        summary=f"{body.name}: {one.name} left out",
-        why=why or "the destination has no place for it",
-        risk=""
-        if why
-        else f"the guest loses {one.name} of {body.name} ({data[:8].hex(' ')}): the destination "
-        "goes on with what its older code does",
-    )
-
-
-def _description(section: Section, body: str, field: str) -> str:
-    """The field's own description, for the way back."""
-
-    def within(one: VmsdBody) -> str:
-        if one.name == body:
-            for item in one.fields:
-                if item.name == field:
-                    return described.dump(replace(one, fields=(item,), subsections=()))
-        for sub in one.subsections:
-            if found := within(sub):
-                return found
-        return ""
-
-    known = section.description
-    return "" if known is None else within(known.body)
-
-
-def aligned(names: Sequence[str], vmsd: Vmsd) -> tuple[list[int], list[str]]:
-    """Compare the fields of a body with a description, in order.
-
-    :param names: of the body's fields as vmdesc has them: an array may be several entries.
-    :return: positions of fields that the description does not have, and names of fields that it
-        always has and the body does not.
-    """
-    wanted = [one for one in vmsd.fields if one.version <= vmsd.version]
-    extra: list[int] = []
-    missing: list[str] = []
-    at = 0
-    last = ""
-    for position, name in enumerate(names):
-        if name == last:
-            continue
-        place = next((n for n in range(at, len(wanted)) if wanted[n].name == name), None)
-        if place is None:
-            extra.append(position)
-            continue
-        missing += [one.name for one in wanted[at:place] if not _optional(one)]
-        at, last = place + 1, name
-    missing += [one.name for one in wanted[at:] if not _optional(one)]
-    return extra, missing
-
-
-def _optional(field: VmField) -> bool:
-    """A vmdesc has no entry for an array without elements."""
-    return bool(field.test) or bool(field.flags & Flag.MUST_EXIST) or field.counter is not None
 
 
 PROPOSAL = Proposal(
