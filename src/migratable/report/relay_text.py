@@ -12,7 +12,7 @@ _GUEST = {
     Guest.DESTINATION: "the guest is on the destination",
     Guest.SOURCE: "the source goes on running the guest",
     Guest.SOURCE_STOPPED: "the guest stands still on the source: `cont` there starts it again",
-    Guest.NOWHERE_SEEN: "where the guest is cannot be told: look at the source",
+    Guest.NOWHERE_SEEN: "the guest's place is not known: look at the source",
 }
 
 
