@@ -6,17 +6,20 @@ import json
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from migratable.check import check, not_started
 from migratable.cli.check import command as check_command
+from migratable.cli.rehearse import command as rehearse_command
 from migratable.commandline import CommandLine, parse
 from migratable.errors import DestinationStartError
 from migratable.hints import tried
 from migratable.profile.collect import collect
 from migratable.rehearse import rehearse
+from migratable.rehearse.way_back import Home
 from migratable.stream import Stream, read, write
 from migratable.verdict import Basis, Finding, Outcome, Severity, Side, Verdict
 from tests.conftest import Lab
@@ -222,6 +225,18 @@ CASES = {
         rule="ram-block-unknown",
         fix="-device pc-dimm,memdev=hp_mem0",
     ),
+    "mac": Case(  # e1000e makes its serial number of it
+        source=("5.2", f"{Q35} -device e1000e,addr=5,mac=52:54:00:12:34:99"),
+        destination=("10.0", f"{Q35} -device e1000e,addr=5"),
+        rule="pci-config",
+        fix="mac=52:54:00:12:34:99",
+    ),
+    "another-driver-elsewhere": Case(  # of balloons a machine takes one
+        source=("5.2", f"{Q35} -device virtio-balloon-pci,id=b,addr=3"),
+        destination=("10.0", f"{Q35} -device virtio-balloon-pci-non-transitional,id=b,addr=9"),
+        rule="unknown-section",
+        fix="-device virtio-balloon-pci,id=b,addr=0x3",
+    ),
     "start": Case(
         source=("5.2", f"{Q35} -device qemu-xhci,id=x -device usb-kbd,bus=x.0"),
         destination=("10.0", f"{Q35} -device usb-kbd,bus=x.0 -device qemu-xhci,id=x"),
@@ -374,6 +389,13 @@ MORE = {
     ),
     "isa": (Q35, f"{Q35} -chardev null,id=c -device isa-serial,chardev=c", "isa-serial"),
     "cpu": (f"{Q35} -smp 1,maxcpus=2", f"{Q35} -smp 2", "-smp 1"),
+    "bmc": (Q35, f"{Q35} -device ipmi-bmc-sim,id=b", "without -device ipmi-bmc-sim,id=b"),
+    "global": (f"{Q35} -global apic-common.vapic=off", Q35, "-global apic-common.vapic=off"),
+    "bridge": (
+        f"{Q35} -device pci-bridge,id=b,chassis_nr=1,addr=4",
+        f"{Q35} -device pci-bridge,id=b,chassis_nr=1,addr=4 -device virtio-rng-pci,bus=b,addr=1",
+        "without -device virtio-rng-pci",
+    ),
 }
 
 
@@ -400,3 +422,99 @@ def test_the_destination_has_more(lab: Lab, tmp_path: Path, kind: str) -> None:
     text = CliRunner().invoke(check_command, [*source, "--back-to", str(home), "--", *line]).stdout
     assert "BACK        the guest does not come back, tried with the real QEMU: Unknown" in text
     assert "comes back)" in " ".join(text.split())
+
+
+#: Differences that a guest does not meet before its next boot: it comes back.
+SAME = {
+    "features": ("virtio-net-pci,mrg_rxbuf=off,addr=4", "virtio-net-pci,addr=4"),
+    "queues": ("virtio-scsi-pci,addr=4", "virtio-scsi-pci,addr=4,max_sectors=512"),
+}
+
+
+@pytest.mark.parametrize("kind", SAME)
+def test_what_comes_back(lab: Lab, tmp_path: Path, kind: str) -> None:
+    there, here = SAME[kind]
+    (tmp_path / "guest.mig").write_bytes(write(saved(lab, "7.2", f"{Q35} -device {there}")))
+    home = tmp_path / "source.txt"
+    home.write_text(shlex.join(arguments(lab, "7.2", f"{Q35} -device {there}")))
+    line = arguments(lab, "11.1", f"{Q35} -device {here}")
+    words = [str(tmp_path / "guest.mig"), "--no-project", "--back-to", str(home)]
+    done = CliRunner().invoke(check_command, [*words, "--", *line])
+    assert done.exit_code == 0, done.output
+    assert "BACK        the guest comes back: the source loads it again" in done.stdout
+
+
+def test_a_newer_section_does_not_come_back(lab: Lab, tmp_path: Path) -> None:
+    """No device more, but another release's form: only what its program saves shows it."""
+    text = f"{PSERIES} -cpu power9_v2.0"
+    (tmp_path / "guest.mig").write_bytes(write(saved(lab, "5.2", text)))
+    home = tmp_path / "source.txt"
+    home.write_text(shlex.join(arguments(lab, "5.2", text)))
+    line = arguments(lab, "11.1", text)
+    words = [str(tmp_path / "guest.mig"), "--no-project", "--back-to", str(home)]
+    done = CliRunner().invoke(check_command, [*words, "--json", "--", *line])
+    found = json.loads(done.stdout)
+    assert (found["verdict"], found["back"]["verdict"], done.exit_code) == ("loads", "refused", 1)
+    assert all(one["rule"] != "no-way-back" for one in found["findings"])
+    assert "too new" in found["back"]["first_refusal"]["message"]
+    real = rehearse_command_of([*words, "--json", "--", *line])
+    assert real["back"]["first_refusal"] == found["back"]["first_refusal"]
+
+
+def rehearse_command_of(words: list[str]) -> Any:
+    words = [one for one in words if one != "--no-project"]
+    return json.loads(CliRunner().invoke(rehearse_command, words).stdout)
+
+
+def test_the_way_back_needs_the_source(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "guest.mig").write_bytes(write(saved(lab, "7.2", Q35)))
+    line = arguments(lab, "10.0", Q35)
+    done = CliRunner().invoke(
+        check_command, [str(tmp_path / "guest.mig"), "--and-back", "--", *line]
+    )
+    assert done.exit_code == 2
+    assert "--back-to NAME, a profile of it, or a file with its command line" in done.stderr
+
+
+def test_rehearse_gives_the_remedies_of_check(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "guest.mig").write_bytes(write(saved(lab, "5.2", f"{PSERIES} -cpu POWER9")))
+    line = arguments(lab, "10.0", f"{PSERIES} -cpu POWER9")
+    words = [str(tmp_path / "guest.mig"), "--hint-seconds", "30", "--json", "--", *line]
+    checked = json.loads(CliRunner().invoke(check_command, ["--no-project", *words]).stdout)
+    real = json.loads(CliRunner().invoke(rehearse_command, words).stdout)
+    one, other = checked["findings"][0], real["findings"][0]
+    assert one["rule"] == other["rule"] == real["first_refusal"]["rule"] == "cpu-identity"
+    assert one["summary"] == other["summary"]
+    assert one["hints"] == other["hints"]
+    assert one["hints"][0]["verified"] == "rehearsed"
+
+
+KVM = "-M pc-q35-7.2 -m 64 -accel kvm"
+KVM_CASES = {
+    "machine-checks": (
+        f"{KVM} -cpu qemu64",
+        f"{KVM} -cpu qemu64,-mce",
+        "kvm-registers",
+        "-cpu qemu64 ",
+    ),
+    "interrupts": (KVM, f"{KVM},kernel-irqchip=off", "destination-start", "-accel kvm "),
+    "accelerator": (KVM, "-M pc-q35-7.2 -m 64", "unknown-section", "-accel kvm"),
+}
+
+
+@pytest.mark.parametrize("kind", KVM_CASES)
+def test_remedies_under_kvm(lab: Lab, kvm: None, kind: str) -> None:
+    there, here, rule, fix = KVM_CASES[kind]
+    stream, line = saved(lab, "7.2", there), arguments(lab, "10.0", here)
+    verdict = judged(stream, line)
+    if kind == "interrupts" and verdict.outcome is Outcome.LOADS:
+        pytest.skip("this host's KVM takes an interrupt controller in QEMU")
+    assert verdict.first_refusal is not None
+    assert verdict.first_refusal.rule == rule
+    home = Home.started(arguments(lab, "7.2", there))
+    found = tried(verdict, stream, line, budget_seconds=SECONDS, home=home)
+    hint = refusals(found)[0].hints[0]
+    assert (hint.verified, hint.comes_back) == (Basis.REHEARSED, True)
+    assert fix in f"{hint.command} "
+    assert "kernel-irqchip=off" not in (hint.command or "")
+    assert rehearse(stream, shlex.split(hint.command or "")).outcome is Outcome.LOADS

@@ -53,9 +53,9 @@ class Replay:
     :ivar findings: in the order of the stream.
     :ivar refusal: the first finding that stops QEMU.
     :ivar stderr: the lines that the destination prints up to there.
-    :ivar undecided: why it cannot be told whether the destination gets there, or to the end.
-    :ivar unexamined: all that could not be followed, also behind the refusal.
-    :ivar unchecked: what was not examined and is not decisive.
+    :ivar undecided: reasons for which no prediction is possible up to there, or to the end.
+    :ivar unexamined: everything that could not be followed, also after the refusal.
+    :ivar unchecked: parts that were not examined and are not decisive.
     """
 
     stream: Stream
@@ -152,8 +152,8 @@ class Replay:
 
     def _more(self) -> str:
         """What the destination has more than a stream that it loads."""
-        found = way_back.more_than(self.baseline, self._sections, self.origin)
-        return way_back.names(found) if found else ""
+        surplus = way_back.more_than(self.baseline, self._sections, self.origin)
+        return way_back.names(surplus) if surplus else ""
 
     def _load_begun(self) -> None:
         tables = self.baseline.tables

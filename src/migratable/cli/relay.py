@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,9 +15,12 @@ import click
 from migratable.cli import _complete, _options
 
 if TYPE_CHECKING:
+    from migratable.convert.model import Plan
     from migratable.profile.model import Profile
     from migratable.relay.result import Result
     from migratable.relay.session import Progress
+
+_PRIORITY = -10
 
 
 @click.command()
@@ -39,6 +45,14 @@ if TYPE_CHECKING:
 )
 @_options.from_file
 @_options.release
+@click.option(
+    "--plan",
+    "plan_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Carry out these edits of the device state (migratable convert … --plan FILE).",
+)
+@click.option("--accept", metavar="ID", multiple=True, help="Make this lossy edit of the plan.")
 @click.option("--strict", is_flag=True, help="Break off what is not known to load, too.")
 @click.option(
     "--need-return-path",
@@ -54,6 +68,8 @@ def command(
     profile: str | None,
     command_file: Any,
     release: str | None,
+    plan_file: Path | None,
+    accept: tuple[str, ...],
     strict: bool,
     need_return_path: bool,
     timeout: float,
@@ -89,6 +105,7 @@ def command(
     from migratable.relay.address import parse
 
     here, there = parse(listen), parse(to)
+    plan = _plan(plan_file, accept)
     described = _profile(profile, given, release, timeout)
     from migratable.relay import Judge, Settings, run
 
@@ -100,6 +117,8 @@ def command(
     asked: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda got, _: asked.append(got))
+    with contextlib.suppress(OSError):  # a guest stands still for us; only root may
+        os.setpriority(os.PRIO_PROCESS, 0, _PRIORITY)
     listener = open_listener(here)
     shown = _Shown(form)
     try:
@@ -111,6 +130,7 @@ def command(
                 judge=judge,
                 strict=strict,
                 need_return_path=need_return_path,
+                plan=plan,
                 timeout=timeout,
             ),
             stopped=lambda: bool(asked),
@@ -125,6 +145,19 @@ def command(
     else:
         _show(result, str(here), profile or str(there))
     sys.exit(result.exit_status)
+
+
+def _plan(path: Path | None, accept: tuple[str, ...]) -> Plan | None:
+    if path is None:
+        if accept:
+            raise click.UsageError("--accept goes with --plan")
+        return None
+    from migratable.convert.model import Plan
+    from migratable.relay.planned import usable
+
+    plan = Plan.loads(path.read_bytes(), name=str(path))
+    usable(plan, accept)
+    return plan
 
 
 def _profile(

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 
 from migratable.commandline import CommandLine, parse
 from migratable.errors import MigratableError
+from migratable.hints import changes, line_edits
 from migratable.hints.advice import advised
 from migratable.hints.candidate import Candidate
-from migratable.hints.changes import changes
 from migratable.hints.search import NO_WAY_BACK, OutOfTimeError, Search, Solution, key, refusals
 from migratable.stream import Stream
 from migratable.unchecked import Code, Unchecked
@@ -144,7 +144,10 @@ def _solutions(
             for one in map(search.lean, itertools.chain([solution], others)):
                 if not one.steps:  # it loads as it is, and nothing makes it less
                     return found
-                other = changes(search, base, one)
+                if any(_is_more(line, one, earlier) for earlier in found):
+                    search.refused.add(tuple(one.line.argv))
+                    continue
+                other = changes.of_solution(search, base, one)
                 proved = (
                     _proved(search, one, other, home)
                     if rehearse
@@ -162,6 +165,12 @@ def _solutions(
         pass
     same = [one for one in found if not one.changes]  # the others are no longer of use
     return sorted(same or found, key=lambda one: one.order)
+
+
+def _is_more(line: CommandLine, one: Solution, earlier: _Found) -> bool:
+    """Does it change what an earlier one does, and more?"""
+    before = line_edits.differences(line, earlier.solution.line)
+    return line_edits.differences(line, one.line) > before
 
 
 def _proved(search: Search, solution: Solution, other: str, home: Home | None) -> _Found | None:

@@ -6,26 +6,33 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from migratable.check import way_back
+from migratable.check import way_back, x86_features
+from migratable.check.baseline import Baseline
 from migratable.commandline import CommandLine
 from migratable.facts import pci
 from migratable.hints import devices, line_edits
 from migratable.hints.candidate import Situation
 from migratable.hints.guest import Guest
 from migratable.profile.model import Profile
-from migratable.stream import read
+from migratable.stream import Stream, read
 from migratable.stream.virtio import pci_capabilities
+from migratable.verdict import Severity
 
 if TYPE_CHECKING:
     from migratable.hints.search import Search, Solution
 
 _MOST = 4
+_MORE = "the destination then has {}, which the stream lacks"
 _BY_IDENTITY = frozenset({"ppc64", "ppc", "aarch64", "arm"})
 """Targets whose stream holds the processor's identity, so that another one is refused."""
+_PROCESSOR = (
+    "another processor than the command line's, of whose features the stream says little: the "
+    "guest loses those that it lacks"
+)
 _SEEN_BY_GUESTS = frozenset({"device", "machine", "global"})
 
 
-def changes(search: Search, base: Situation, solution: Solution) -> str:
+def of_solution(search: Search, base: Situation, solution: Solution) -> str:
     """What the guest would find otherwise, several things joined by ``; ``; empty: nothing known.
 
     :param base: the command line that was refused, before the remedy.
@@ -36,18 +43,31 @@ def changes(search: Search, base: Situation, solution: Solution) -> str:
         *_more(search, solution.line),
         *_less(base, solution.line),
         *_left_out(base, solution.line),
-        *_processor(base, solution.line, profile),
+        *_processor(search, base, solution.line, profile),
         *_memory(base.line, solution.line),
         *_capabilities(base, profile),
+        *(() if seen is None else _dangers(base, seen)),
     ]
     return "; ".join(dict.fromkeys(found))
+
+
+def of_profile(stream: Stream, old: Profile, new: Profile) -> str:
+    """The same of a profile in another's place, whose command lines are data only."""
+    found: list[str] = []
+    if new.loader is not None:
+        more = way_back.more_than(Baseline(new, new.loader), stream.sections)
+        if more:
+            found.append(_MORE.format(way_back.names(more)) + ": there is no way back")
+    if new.target not in _BY_IDENTITY and old.cpu_model != new.cpu_model:
+        found.append(_PROCESSOR)
+    return "; ".join(found)
 
 
 def _more(search: Search, line: CommandLine) -> Iterator[str]:
     more = search.more(line)
     if more:
         back = ": there is no way back" if search.origin is None else ""  # else it is tried
-        yield f"the destination then has {way_back.names(more)}, which the stream lacks{back}"
+        yield _MORE.format(way_back.names(more)) + back
 
 
 def _less(base: Situation, line: CommandLine) -> Iterator[str]:
@@ -92,14 +112,24 @@ def _left_out(base: Situation, line: CommandLine) -> Iterator[str]:
         yield f"without {_some(gone)} the guest may find another machine than it has"
 
 
-def _processor(base: Situation, line: CommandLine, profile: Profile | None) -> Iterator[str]:
+def _processor(
+    search: Search, base: Situation, line: CommandLine, profile: Profile | None
+) -> Iterator[str]:
+    """Another ``-cpu``: features of the source's processor, else of the command line's, that go."""
     if profile is not None and profile.target in _BY_IDENTITY:
         return
-    if _cpu(base.line) != _cpu(line):
-        yield (
-            "another processor than the command line's, of whose features the stream says little: "
-            "the guest loses those that it lacks"
-        )
+    if _cpu(base.line) == _cpu(line):
+        return
+    known = search.origin or base.profile
+    if known is None or profile is None or not known.cpu_features or not profile.cpu_features:
+        yield _PROCESSOR
+        return
+    if known.cpu_model != profile.cpu_model:
+        yield f"the processor is then {profile.cpu_model}, not {known.cpu_model}"
+    lost = x86_features.features(known.cpu_features) - x86_features.features(profile.cpu_features)
+    if lost:
+        has = "which the guest has" if search.origin is not None else "which the guest may have"
+        yield f"the processor then lacks {_some(sorted(lost))}, {has}"
 
 
 def _cpu(line: CommandLine) -> list[dict[str, str]]:
@@ -128,6 +158,14 @@ def _capabilities(base: Situation, profile: Profile | None) -> Iterator[str]:
             known = (pci.EXTENDED if where >= pci.EXTENDED_FROM else pci.CAPABILITIES).get(number)
             name = f"{number:#x}" if known is None else known.name
             yield f"{path} then lacks the capability {name}, which the guest sees"
+
+
+def _dangers(base: Situation, seen: Situation) -> Iterator[str]:
+    """What QEMU loads and the guest may not survive, with the remedy only."""
+    known = {(one.rule, one.device) for one in base.verdict.findings}
+    for one in seen.verdict.findings:
+        if one.severity is Severity.ENDANGERS and (one.rule, one.device) not in known:
+            yield f"the guest may break afterwards ({one.rule}): {one.summary}"
 
 
 def _configs(profile: Profile | None) -> dict[str, bytes]:

@@ -173,12 +173,16 @@ def displays(at: Situation) -> Iterator[Candidate]:
 def moves(at: Situation) -> Iterator[Candidate]:
     """Candidates that set the guest's addresses, with what is missing added."""
     found = plan(at)
+    yield from _replaced(at, found)
     if not (found.moves or found.missing or found.surplus or found.fixed or found.aside):
         return
     ways = [
         list(missing_devices.ways(at, device, found.bus_at(at.tree, device.path)))
         for device in found.missing
     ]
+    kinds = {DEFAULT.get(node.driver) for node in found.fixed}
+    if kinds & {"vga", "nic"} and not any(True for _ in at.line.all("nodefaults")):
+        yield line_edits.appended("nodefaults")  # drives that leave no trace in a stream go too
     if found.moves or found.surplus or found.fixed or found.aside:
         yield Candidate(action=_said(found, ()), edit=lambda line: _moved(at, line, found))
     # every missing device in its most likely form, then other forms of one after another
@@ -191,6 +195,31 @@ def moves(at: Situation) -> Iterator[Candidate]:
             at_index = sum(1 for other in ways[:number] if other)
             chosen[at_index] = way
             yield _all(at, found, chosen)
+
+
+def _replaced(at: Situation, found: Plan) -> Iterator[Candidate]:
+    """A device of the guest's kind at another place and of another driver: both set.
+
+    Its proxy has another PCI id (``virtio-balloon-pci-non-transitional``); of some kinds a machine
+    takes only one, so that the guest's cannot be added beside it.
+    """
+    used = {id(node) for node in found.nodes.values()}
+    local = _local(at)
+    for device in found.missing:
+        for path, node in at.tree.pci().items():
+            own = local.get(path)
+            if id(node) in used or own is None or not device.names or own.names != device.names:
+                continue
+            option = at.tree.option(at.line, node, at.parts.aliases)
+            if option is None:
+                continue
+            for driver in missing_devices.drivers(at, device):
+                if driver == node.driver:
+                    continue
+                fields = option.fields.set("driver", driver).set("addr", device.addr)
+                which = option.fields.get("id") or node.driver
+                said = f"-device {driver} for {which}, at addr={device.addr}"
+                yield line_edits.changed(option, fields, said)
 
 
 def _all(at: Situation, found: Plan, adds: list[missing_devices.Add]) -> Candidate:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from migratable.commandline import CommandLine
 from migratable.hints import boards, devices, line_edits, machine_options, pci_placement
@@ -12,6 +13,8 @@ from migratable.hints.remedies.unknown_section import BUILT_IN
 from migratable.profile.tables import Handler
 
 _CPUS = frozenset({"cpu_common", "cpu", "apic", "icp/server", "xive-tctx", "spapr_cpu"})
+_GLOBALS = {"kvm-tpr-opt": ("apic-common", "vapic", "off")}
+"""Switches of devices that are no machine's (``hw/intc/apic_common.c: apic_common_realize``)."""
 _PORTS = {"serial": "serial", "parallel_isa": "parallel"}
 
 
@@ -19,6 +22,8 @@ def candidates(at: Situation, handler: Handler) -> Iterator[Candidate]:
     """Ways to a machine without the device of a section that the stream lacks."""
     idstr = handler.idstr
     name = idstr.rpartition("/")[2]
+    if name == "apic" and not at.guest.count("apic") and at.line.cpu is not None:
+        yield Candidate(action="-cpu …,-apic", edit=_without_apic)
     if name in _CPUS:
         yield from machine_options.smp(at)
         return
@@ -33,12 +38,18 @@ def candidates(at: Situation, handler: Handler) -> Iterator[Candidate]:
             yield line_edits.machine(key, "off")
     drivers = set(at.parts.drivers(name))
     for option, driver, _ in at.line.devices():
-        if at.parts.aliases.get(driver, driver) in drivers:
+        if at.parts.aliases.get(driver, driver) in {*drivers, name}:
             yield devices.surplus(at, option)
+    if name in _GLOBALS:
+        driver, key, value = _GLOBALS[name]
+        yield Candidate(
+            action=f"-global {driver}.{key}={value}",
+            edit=lambda line: line.with_global(driver, key, value),
+        )
+    if not any(True for _ in at.line.all("nodefaults")):
+        yield line_edits.appended("nodefaults")  # first: empty drives of QEMU's own go with it
     if name in _PORTS:
         yield _none(_PORTS[name])
-    if not any(True for _ in at.line.all("nodefaults")):
-        yield line_edits.appended("nodefaults")
 
 
 def _on_pci(at: Situation, path: str, inner: str, name: str) -> Iterator[Candidate]:
@@ -66,6 +77,11 @@ def _on_pci(at: Situation, path: str, inner: str, name: str) -> Iterator[Candida
     for key, value in BUILT_IN.get(name, ()):
         if value == "on":
             yield line_edits.machine(key, "off")
+
+
+def _without_apic(line: CommandLine) -> CommandLine:
+    option = next(line.all("cpu"))
+    return line.replace(option, replace(option, value=f"{option.value},-apic"))
 
 
 def _none(name: str) -> Candidate:

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable
 
 from migratable.relay.links import MAGIC, MULTIFD_MAGIC, InterruptedRelayError
-from migratable.relay.parse import MULTIFD, UnsupportedError
+from migratable.relay.parse import UnsupportedError
 
 _TICK = 100
 _MOST = 64
@@ -19,15 +19,16 @@ TLS = (
 
 def wait_for_source(
     listener: socket.socket, stopped: Callable[[], bool], say: Callable[[str], None]
-) -> tuple[socket.socket, bytes, list[socket.socket]]:
-    """Give the source's connection, its first bytes, and those that have said nothing yet.
+) -> tuple[socket.socket, bytes, list[socket.socket], list[socket.socket]]:
+    """Give the source's connection, its first bytes, those that are silent yet, multifd's channels.
 
-    Multifd's channels may be among these. All others are sent away.
+    All others are sent away.
 
     :raise UnsupportedError: when what connects is a migration that cannot be relayed.
     :raise InterruptedRelayError: when the user wants an end.
     """
     waiting: dict[int, tuple[socket.socket, bytes]] = {}
+    channels: list[socket.socket] = []
     try:
         while True:
             poll = select.poll()
@@ -54,18 +55,19 @@ def wait_for_source(
                     del waiting[number]
                     silent = [one for one, said in waiting.values() if not said]
                     waiting = {n: one for n, one in waiting.items() if one[1]}
-                    return connection, first, silent
+                    found, channels = channels, []
+                    return connection, first, silent, found
                 elif first.startswith(b"\x16\x03"):
                     raise UnsupportedError(TLS)
-                elif first == MULTIFD_MAGIC:
-                    raise UnsupportedError(MULTIFD)
+                elif first == MULTIFD_MAGIC:  # its main connection is on its way
+                    channels.append(waiting.pop(number)[0])
                 elif len(first) == 4:
                     say(f"a connection was closed: it begins with {first!r}, not with 'QEVM'")
                     _drop(waiting, number)
                 else:
                     waiting[number] = connection, first
     finally:
-        for connection, _ in waiting.values():
+        for connection in (*channels, *(one for one, _ in waiting.values())):
             connection.close()
 
 

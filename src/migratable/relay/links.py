@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from migratable.relay.return_path import OUR_PING, Message, Splitter, shut
 
 _TICK = 0.1
+_FAREWELL = 5.0
 _MOST_STRANGERS = 64
 _TLS = b"\x16\x03"
 MULTIFD_MAGIC = b"\x11\x22\x33\x44"
@@ -49,6 +50,7 @@ class Links:
     :ivar shut: the destination's last message, None before it.
     :ivar received: bytes from the source.
     :ivar strangers: connections that have not said yet what they are.
+    :ivar channels: multifd's.
     """
 
     source: socket.socket
@@ -61,6 +63,7 @@ class Links:
     shut: int | None = None
     received: int = 0
     strangers: list[socket.socket] = field(default_factory=list)
+    channels: list[socket.socket] = field(default_factory=list)
     _splitter: Splitter = field(default_factory=Splitter)
 
     # -- waiting --------------------------------------------------------------------------------
@@ -135,9 +138,10 @@ class Links:
             except OSError:
                 first = b""
             self.strangers.remove(stranger)
-            stranger.close()
             if first == MULTIFD_MAGIC or first.startswith(_TLS):
+                self.channels.append(stranger)
                 raise SecondConnectionError
+            stranger.close()
 
     # -- the source -----------------------------------------------------------------------------
 
@@ -231,9 +235,40 @@ class Links:
         """
         if failed and self.return_path:
             self.tell_source(shut(1))
-        for one in (*self.strangers, self.source, self.destination):
-            if one is None:
-                continue
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
+        _end(self.source)
+        if self.channels:
+            self._let_channels_end()
+        for one in (*self.strangers, *self.channels, self.destination):
+            if one is not None:
+                _end(one)
+
+    def _let_channels_end(self) -> None:
+        """Leave multifd's channels to the source, which ends them once its main connection is gone.
+
+        A source of 5.2 whose channels end first hangs with its monitor and its guest
+        (``migration/multifd.c: multifd_send_sync_main`` waits for a thread that is gone).
+        """
+        until = time.monotonic() + _FAREWELL
+        while self.channels and time.monotonic() < until:
+            poll = select.poll()
+            for one in (self.listener, *self.strangers, *self.channels):
+                poll.register(one, select.POLLIN)
+            poll.poll(_TICK * 1000)
+            with contextlib.suppress(SecondConnectionError):
+                self._look_at_strangers()
+            for one in list(self.channels):
+                try:
+                    ended = not one.recv(1 << 16)
+                except (BlockingIOError, InterruptedError):
+                    continue
+                except OSError:
+                    ended = True
+                if ended:
+                    self.channels.remove(one)
+                    one.close()
+
+
+def _end(one: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        one.shutdown(socket.SHUT_RDWR)
+    one.close()

@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import Any
 
+from migratable.convert.model import StreamEdit
 from migratable.verdict import Verdict
 
 SCHEMA = "migratable.relay/1"
@@ -24,6 +25,7 @@ class Reason(enum.StrEnum):
     DESTINATION_ENDED = "destination-ended"
     UNREACHABLE = "unreachable"
     INTERRUPTED = "interrupted"
+    PLAN = "plan"
     NO_RETURN_PATH = "no-return-path"
 
     @property
@@ -101,7 +103,7 @@ class Result:
     rounds: int = 0
     device_bytes: int = 0
     times: Times = field(default_factory=Times)
-    edits: tuple[dict[str, Any], ...] = ()
+    edits: tuple[StreamEdit, ...] = ()
 
     @property
     def exit_status(self) -> int:
@@ -121,6 +123,6 @@ class Result:
             "ram_rounds": self.rounds,
             "device_bytes": self.device_bytes,
             "times": self.times.to_json(),
-            "edits": list(self.edits),
+            "edits": [edit.to_json() for edit in self.edits],
             "verdict": None if self.verdict is None else self.verdict.to_json(),
         }

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from migratable.errors import RelayError, StreamError
+from migratable.convert.model import Plan
+from migratable.errors import ConvertError, RelayError, StreamError
+from migratable.relay import planned
 from migratable.relay.address import Address, Listener, connect, prepare
 from migratable.relay.arrival import wait_for_source
 from migratable.relay.arriving import ArrivingCursor, SourceEndedError
@@ -42,6 +45,7 @@ class Settings:
 
     :ivar strict: break off what is not known to load, too.
     :ivar need_return_path: break off a source without one, before RAM has moved.
+    :ivar plan: edits that are carried out on the way.
     :ivar timeout: seconds for the destination's connection.
     """
 
@@ -50,6 +54,7 @@ class Settings:
     judge: Judge
     strict: bool = False
     need_return_path: bool = False
+    plan: Plan | None = None
     timeout: float = 10.0
 
 
@@ -89,7 +94,7 @@ def run(
     :param say: told what the user should know at once.
     """
     try:
-        source, first, others = wait_for_source(settings.listener.socket, stopped, say)
+        source, first, silent, channels = wait_for_source(settings.listener.socket, stopped, say)
     except UnsupportedError as error:
         return Result(reason=Reason.UNSUPPORTED, message=_unsupported(error), guest=Guest.SOURCE)
     except InterruptedRelayError:
@@ -107,7 +112,8 @@ def run(
             stopped=stopped,
             tick=lambda: None,
             received=len(first),
-            strangers=others,
+            strangers=silent,
+            channels=channels,
         ),
     ).run(first)
 
@@ -128,6 +134,7 @@ class _Session:
     verdict: Verdict | None = None
     tail: Tail = field(default_factory=Tail)
     _parser: Parser | None = None
+    _edited: planned.Edited | None = None
     _told: float = 0.0
     _moving: bool = False
 
@@ -195,7 +202,7 @@ class _Session:
         )
 
     def _ended(self, reason: Reason, message: str, guest: Guest | None = None) -> Result:
-        links, times = self.links, self.times
+        links, times, plan = self.links, self.times, self.settings.plan
         if guest is None:
             stopped = times.held and not links.return_path
             guest = Guest.SOURCE_STOPPED if stopped else Guest.SOURCE
@@ -215,11 +222,14 @@ class _Session:
             rounds=self.parser.rounds,
             device_bytes=len(self.tail.data),
             times=times,
+            edits=() if self._edited is None or plan is None else plan.edits,
         )
 
     # -- the steps ------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        if self.links.channels:
+            raise SecondConnectionError
         cursor = self.parser.cursor
         self.parser.run()
         self.times.held = time.monotonic()
@@ -228,7 +238,15 @@ class _Session:
         self._receive_tail()
         self.times.whole = time.monotonic()
         self._judge()
-        commit(self.links, self.tail.sections, self.tail.rest, self.times)
+        state = self._edited or self.tail
+        commit(self.links, state.sections, state.rest, self.times)
+
+    @contextlib.contextmanager
+    def _plan_fits(self) -> Iterator[None]:
+        try:
+            yield
+        except ConvertError as error:
+            raise _BreakOffError(Reason.PLAN, f"the plan cannot be carried out: {error}") from None
 
     def _keep_head(self, data: memoryview) -> None:
         self.head += data
@@ -248,6 +266,13 @@ class _Session:
 
     def _at_ram(self) -> None:
         """The head is whole: what it tells is judged, then it goes to the destination."""
+        if self.settings.plan is not None:
+            stream = assemble(bytes(self.head), self.parser, None)
+            with self._plan_fits():
+                edited, self.first_element = planned.edited_head(
+                    self.settings.plan, bytes(self.head), self.first_element, stream
+                )
+            self.head = bytearray(edited)
         refused = self.settings.judge.check_head(assemble(bytes(self.head), self.parser, None))
         if refused is not None:
             self.verdict = refused
@@ -277,6 +302,11 @@ class _Session:
 
     def _judge(self) -> None:
         stream = assemble(bytes(self.head), self.parser, self.tail.data)
+        plan = self.settings.plan
+        if plan is not None:
+            with self._plan_fits():
+                self._edited = planned.edited(plan, stream)
+            stream = self._edited.stream
         self.verdict = verdict = self.settings.judge.check(stream)
         self.times.checked = time.monotonic()
         if verdict.outcome is Outcome.REFUSED:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from migratable.printable import printable
+from migratable.relay.planned import shown
 from migratable.relay.result import Guest, Reason, Result
 
 _GUEST = {
     Guest.DESTINATION: "the guest is on the destination",
     Guest.SOURCE: "the source goes on running the guest",
     Guest.SOURCE_STOPPED: "the guest stands still on the source: `cont` there starts it again",
-    Guest.NOWHERE_SEEN: "where the guest is cannot be told: look at the source",
+    Guest.NOWHERE_SEEN: "the guest's place is not known: look at the source",
 }
 
 
@@ -20,6 +21,8 @@ def lines(result: Result) -> Iterator[str]:
     label = "MIGRATED" if result.reason is Reason.MIGRATED else "BROKEN OFF"
     yield f"{label:<12}{printable(result.message)}"
     yield f"{'':<12}{_GUEST[result.guest]}"
+    for line in shown(result.edits):
+        yield f"{'':<12}{printable(line)}"
     if result.bytes:
         rate = result.bytes / max(1e-3, result.seconds) / 1e6
         yield (

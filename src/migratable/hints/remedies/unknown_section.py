@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from migratable.commandline import CommandLine
 from migratable.hints import (
+    accelerators,
     boards,
     ccw,
     cpu_places,
@@ -69,6 +70,8 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
     yield from boards.switches(at, name)
     for key, value in BUILT_IN.get(name, ()):
         yield from machine_options.machine(at, key, value)
+    if name == "kvmclock" and not at.line.wants_kvm:
+        yield accelerators.kvm()
     if name in {"spapr_pci", "PCIBUS", "spapr_iommu"} and at.pseries:
         yield from pseries.host_bridges(at)
     if device is None:
