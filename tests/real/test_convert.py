@@ -111,6 +111,24 @@ def test_pseries_to_5_2_keeps_every_register(lab: Lab, tmp_path: Path, release: 
     assert differing <= {*clocks, ("cpu_common", "interrupt_request")}
 
 
+def test_fields_that_the_destination_lacks(lab: Lab, tmp_path: Path) -> None:
+    """11.1 sends the mode of an ESP controller without a version, and a BMC's LAN with one."""
+    arguments = (
+        "-machine pc-i440fx-5.2 -m 64 -nodefaults -display none -serial null -device am53c974 "
+        "-device ipmi-bmc-sim,id=bmc -device isa-ipmi-kcs,bmc=bmc"
+    )
+    source = side(lab, "11.1", "x86_64", arguments, run=1.0)
+    to = side(lab, "10.0", "x86_64", arguments)
+    before, after = tmp_path / "before", tmp_path / "after"
+    assert save(source, before)[0]["status"] == "saved"
+    assert load("", source, to, before).status == "refused"
+    found = convert(str(before), "-o", str(after), *line(to))
+    edits = found["plan"]["edits"]  # type: ignore[index]
+    assert [one["class"] for one in edits] == ["equivalent"] * 3
+    assert {one["kind"] for one in edits} == {"section-layout", "newer-version"}
+    assert load("", source, to, after).status == "loads"
+
+
 @pytest.mark.parametrize(
     ("name", "source", "destination"),
     [("x86-firmware", "10.0", "11.1"), ("ppc-linux", "7.2", "5.2")],

@@ -48,7 +48,9 @@ class Conversion:
         ``failed``: our program failed.
     :ivar loads: what the real program did with the converted stream: ``loads``, ``refused`` …
     :ivar edits: class and kind of each edit.
-    :ivar differs: what the destination saved again and was not in the stream, in words.
+    :ivar differs: what the destination saved again otherwise than it was sent, in words, of
+        sections that were edited.
+    :ivar elsewhere: the same of other sections: what the devices' own code does after a load.
     :ivar reasons: what is left, in words.
     """
 
@@ -61,6 +63,7 @@ class Conversion:
     loads: str = ""
     edits: tuple[tuple[str, str], ...] = ()
     differs: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -192,30 +195,31 @@ def _tried(
             file.keep(force=False)
         real = load(outcome.label, outcome.source, outcome.destination, after)
         lines = errors(real.lines)
+        base = replace(base, result="converted", loads=real.status, reasons=lines[:1])
+        if real.status != "loads":
+            return base
+        edited = {one.section for one in found.plan.edits}
+        try:
+            seen = list(_differences(read(after), outcome.destination, profile))
+        except MigratableError as error:
+            return replace(base, differs=(f"it could not be saved again: {error}",))
         return replace(
             base,
-            result="converted",
-            loads=real.status,
-            reasons=lines[:1],
-            differs=tuple(_differences(read(after), outcome.destination, profile))
-            if real.status == "loads"
-            else (),
+            differs=tuple(_words(one) for one in seen if one.section in edited),
+            elsewhere=tuple(_words(one) for one in seen if one.section not in edited),
         )
 
 
-def _differences(stream: Stream, side: Side, profile: Profile) -> Iterator[str]:
+def _differences(stream: Stream, side: Side, profile: Profile) -> Iterator[Difference]:
     """What the destination saves again otherwise than it was sent.
 
     Clocks go on, and some devices work values out when they are loaded: what differs just so when
     the destination loads its own stream does not count.
     """
-    try:
-        usual = {_place(one) for one in _again(read(profile.stream), side)}
-        for one in _again(stream, side):
-            if _place(one) not in usual:
-                yield _words(one)
-    except MigratableError as error:
-        yield f"it could not be saved again: {error}"
+    usual = {_place(one) for one in _again(read(profile.stream), side)}
+    for one in _again(stream, side):
+        if _place(one) not in usual:
+            yield one
 
 
 def _again(stream: Stream, side: Side) -> Iterator[Difference]:

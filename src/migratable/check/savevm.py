@@ -152,8 +152,8 @@ class Replay:
 
     def _more(self) -> str:
         """What the destination has more than a stream that it loads."""
-        found = way_back.more_than(self.baseline, self._sections, self.origin)
-        return way_back.names(found) if found else ""
+        surplus = way_back.more_than(self.baseline, self._sections, self.origin)
+        return way_back.names(surplus) if surplus else ""
 
     def _load_begun(self) -> None:
         tables = self.baseline.tables

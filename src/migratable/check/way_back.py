@@ -41,26 +41,26 @@ def more_than(
             if handler is not None:
                 met.add((handler.idstr, handler.instance_id))
     if origin is not None and origin.loader is not None:
-        met.update((one.idstr, one.instance_id) for one in origin.loader.handlers)
-    sent = {(one.idstr, one.instance_id) for one in baseline.stream.sections}
+        met.update((handler.idstr, handler.instance_id) for handler in origin.loader.handlers)
+    sent = {(handler.idstr, handler.instance_id) for handler in baseline.stream.sections}
     tables = baseline.tables
     return tuple(
-        one
-        for one in tables.handlers
-        if (one.idstr, one.instance_id) in sent - met
-        and one.vmsd is not None
-        and "needed" not in tables.vmsds[one.vmsd].hooks
-        and (tables.vmsds[one.vmsd].fields or tables.vmsds[one.vmsd].subsections)
+        handler
+        for handler in tables.handlers
+        if (handler.idstr, handler.instance_id) in sent - met
+        and handler.vmsd is not None
+        and "needed" not in tables.vmsds[handler.vmsd].hooks
+        and (tables.vmsds[handler.vmsd].fields or tables.vmsds[handler.vmsd].subsections)
     )
 
 
 def names(handlers: Iterable[Handler]) -> str:
     """Their names for a sentence, each once; the parts of a CPU as CPUs."""
-    found = [one.idstr for one in handlers]
-    cpus = found.count("cpu_common")
+    idstrs = [name.idstr for name in handlers]
+    cpus = idstrs.count("cpu_common")
     if cpus:
-        found = [one for one in found if one not in _OF_CPUS]
-    text = list(dict.fromkeys(found))
+        idstrs = [name for name in idstrs if name not in _OF_CPUS]
+    text = list(dict.fromkeys(idstrs))
     if cpus:
         text.insert(0, "one CPU more" if cpus == 1 else f"{cpus} CPUs more")
     more = f" and {len(text) - _MOST} more" if len(text) > _MOST else ""

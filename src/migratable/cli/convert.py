@@ -263,7 +263,7 @@ def _done(
         )
     from migratable.convert.model import Plan
 
-    plan = Plan.loads(plan_file.read_bytes(), name=str(plan_file))
+    plan = Plan.load(plan_file)
     if undo_file is not None:
         plan = plan.inverse()
         accept = tuple(edit.id for edit in plan.edits)  # nothing is lost by taking them back
@@ -282,5 +282,5 @@ def _done(
 def _write_plan(path: Path, plan: Plan, *, force: bool) -> None:
     from migratable.capture.output import write_private
 
-    text = json.dumps(plan.to_json(), indent=1, ensure_ascii=False) + "\n"
-    write_private(path, text.encode("utf-8", "surrogatepass"), replace=force)
+    text = json.dumps(plan.to_json(), indent=1) + "\n"  # ASCII: names are any bytes
+    write_private(path, text.encode("ascii"), replace=force)

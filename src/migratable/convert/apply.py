@@ -68,6 +68,8 @@ def apply_to_stream(edits: Plan | Iterable[StreamEdit], stream: Stream) -> Strea
     """
     edits = tuple(_edits(edits))
     trailer = stream.trailer
+    if any(one.mapped for one in stream.ram_blocks) and any(one.section == "ram" for one in edits):
+        raise ConvertError("the block list of a mapped-ram file has the pages inside and stays")
     configuration = apply_to_configuration(edits, stream.configuration)
     for edit in edits:
         if edit.operation is Operation.CONFIGURATION:
@@ -176,7 +178,7 @@ def _changed(edit: StreamEdit, data: Buffer) -> bytes:
     for change in last:
         start = len(data) - len(change.old) if change.offset is None else change.offset + delta
         there = bytes(data[start : start + len(change.old)]) if start >= at else b""
-        if start < at or there != change.old:
+        if not at <= start <= len(data) or there != change.old:
             raise _other_bytes(edit, change, there)
         out += [data[at:start], change.new]
         at = start + len(change.old)

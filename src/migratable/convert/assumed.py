@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from migratable.stream import Section
 from migratable.stream.decoded import Body
+from migratable.stream.fields import decode
 
 if TYPE_CHECKING:
     from migratable.convert.situation import Situation
@@ -165,4 +166,25 @@ def _slirp(section: Section, at: Situation) -> str:
     return ""
 
 
-_SECTIONS: dict[str, Callable[[Section, Situation], str]] = {"slirp": _slirp}
+def _kvm_tpr_opt(section: Section, _at: Situation) -> str:
+    """``hw/i386/vapic.c: vapic_report_tpr_access``: patches the guest's code, then ACTIVE (1)."""
+    if decode(section).value("state") in (0, 2):
+        return "no instruction of the guest was replaced (inactive or standby); nothing calls it"
+    return ""
+
+
+def _kvmclock(_section: Section, at: Situation) -> str:
+    """``hw/i386/kvm/clock.c``: the time that guests read from the page that they gave KVM."""
+    places = [
+        decode(one).value("env.system_time_msr") for one in at.stream.devices if one.idstr == "cpu"
+    ]
+    if places and all(one == 0 for one in places):
+        return "no processor of the guest has asked for the clock (MSR_KVM_SYSTEM_TIME is 0)"
+    return ""
+
+
+_SECTIONS: dict[str, Callable[[Section, Situation], str]] = {
+    "slirp": _slirp,
+    "kvm-tpr-opt": _kvm_tpr_opt,
+    "kvmclock": _kvmclock,
+}

@@ -101,14 +101,29 @@ def compared(
                 more, less = compared(child, inner, tables, (*path, one.name))
                 extra += more
                 missing += less
-        elif item.vmsd is None and item.info and one.type not in (item.info, _PACKED):
+        elif item.vmsd is None and item.info and not _same_type(one, item.info):
             missing.append(f"{one.name} as {item.info}")
     missing += [item.name for item in wanted[at:] if not _optional(item)]
     return extra, missing
 
 
-#: What `virtio_device_info` is called in a vmdesc and in tables alike is compared elsewhere.
-_PACKED = "virtio"
+def _same_type(field: Field, info: str) -> bool:
+    """Whether the destination reads the same value from the same bytes."""
+    if field.type == info:
+        return True
+    if info == "bool":
+        return _WIDTHS.get(field.type) == 1 and field.value in (0, 1)
+    return field.type in _WIDTHS and _WIDTHS[field.type] == _WIDTHS.get(info)
+
+
+_WIDTHS = {
+    "bool": 1,
+    **{f"{sign}int{8 * width}": width for sign in ("", "u") for width in (1, 2, 4, 8)},
+    **{f"uint{8 * width} equal": width for width in (1, 2, 4, 8)},
+    "int32 equal": 4,
+    "int32 le": 4,
+    "timer": 8,
+}
 _INDEX = re.compile(r"\[\d+\]$")
 
 

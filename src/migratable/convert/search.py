@@ -64,16 +64,19 @@ class _Search:
 
     def step(self, stream: Stream, verdict: Verdict) -> tuple[Stream, Verdict] | list[Stuck]:
         """Answer the refusals of one verdict, or say why none can be answered."""
+        found = refusals(verdict)
+        if len(found) > 1 and (quick := self._all_at_once(stream, found)) is not None:
+            return quick
         stuck: list[Stuck] = []
         changed = stream
         done: list[StreamEdit] = []
-        for finding in refusals(verdict):
-            found, reasons = self._answer(changed, finding)
-            if found is None:
+        for finding in found:
+            edits, reasons = self._answer(changed, finding)
+            if edits is None:
                 stuck.append(Stuck(finding=finding, reasons=reasons))
                 continue
-            changed = apply_to_stream(found, changed)
-            done += found
+            changed = apply_to_stream(edits, changed)
+            done += edits
         if not done:
             return stuck
         after = self.destination.judge(changed)
@@ -82,10 +85,30 @@ class _Search:
         self.edits += done
         return changed, after
 
-    def _answer(
+    def _all_at_once(self, stream: Stream, found: list[Finding]) -> tuple[Stream, Verdict] | None:
+        """Carry out the smallest answer to each finding; None unless all of them help."""
+        done: list[StreamEdit] = []
+        for finding in found:
+            candidates, _ = self._candidates(stream, finding)
+            if not candidates:
+                return None
+            edits = _for_rule(candidates[0], finding)
+            try:
+                stream = apply_to_stream(edits, stream)
+            except (ConvertError, StreamError):
+                return None
+            done += edits
+        self.progress(f"{len(done)} edits")
+        after = self.destination.judge(stream)
+        if {key(one) for one in found} & {key(one) for one in refusals(after)}:
+            return None
+        self.edits += done
+        return stream, after
+
+    def _candidates(
         self, stream: Stream, finding: Finding
-    ) -> tuple[tuple[StreamEdit, ...] | None, tuple[str, ...]]:
-        """The smallest edits that remove a finding, else the reasons why there are none."""
+    ) -> tuple[list[tuple[StreamEdit, ...]], list[str]]:
+        """Edits that are proposed, smallest first; and why there are no others."""
         at = Situation(
             stream=stream,
             finding=finding,
@@ -99,7 +122,14 @@ class _Search:
                 reasons.append(answer.reason)
             elif answer:
                 candidates.append(answer)
-        for edits in sorted(candidates, key=self._size):
+        return sorted(candidates, key=self._size), reasons
+
+    def _answer(
+        self, stream: Stream, finding: Finding
+    ) -> tuple[tuple[StreamEdit, ...] | None, tuple[str, ...]]:
+        """The smallest edits that remove a finding, else the reasons why there are none."""
+        candidates, reasons = self._candidates(stream, finding)
+        for edits in candidates:
             self.progress(edits[0].summary or edits[0].id)
             try:
                 after = self.destination.judge(apply_to_stream(edits, stream))
@@ -107,7 +137,7 @@ class _Search:
                 reasons.append(f"{edits[0].id}: {error}")
                 continue
             if key(finding) not in {key(one) for one in refusals(after)}:
-                return tuple(replace(one, rule=finding.rule) for one in edits), ()
+                return _for_rule(edits, finding), ()
             reasons.append(f"{edits[0].summary}: the destination refuses it all the same")
         return None, tuple(reasons)
 
@@ -155,6 +185,10 @@ def search(
         stuck=tuple(stuck),
         needed=not_accepted(edits, accept),
     )
+
+
+def _for_rule(edits: tuple[StreamEdit, ...], finding: Finding) -> tuple[StreamEdit, ...]:
+    return tuple(replace(one, rule=finding.rule) for one in edits)
 
 
 def refusals(verdict: Verdict) -> list[Finding]:

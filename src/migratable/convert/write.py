@@ -295,7 +295,7 @@ def _write_mapped(  # noqa: PLR0917 -- source, result, and how far it moved
         out.write(head)
         at = header.bitmap_offset - start
         out.write(section.body[at : at + bitmap])
-        out.write(bytes(gap - moved))
+        out.seek(gap - moved, os.SEEK_CUR)  # stays a hole
         _copy(source, out, origin + header.pages_offset, end - header.pages_offset)
     if section.footer:
         out.write(b"\x7e" + section.section_id.to_bytes(4, "big"))

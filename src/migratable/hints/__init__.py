@@ -21,10 +21,9 @@ from typing import TYPE_CHECKING
 
 from migratable.commandline import CommandLine, parse
 from migratable.errors import MigratableError
-from migratable.hints import line_edits
+from migratable.hints import changes, line_edits
 from migratable.hints.advice import advised
 from migratable.hints.candidate import Candidate
-from migratable.hints.changes import changes
 from migratable.hints.search import NO_WAY_BACK, OutOfTimeError, Search, Solution, key, refusals
 from migratable.stream import Stream
 from migratable.unchecked import Code, Unchecked
@@ -148,7 +147,7 @@ def _solutions(
                 if any(_is_more(line, one, earlier) for earlier in found):
                     search.refused.add(tuple(one.line.argv))
                     continue
-                other = changes(search, base, one)
+                other = changes.of_solution(search, base, one)
                 proved = (
                     _proved(search, one, other, home)
                     if rehearse

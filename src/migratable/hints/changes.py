@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from migratable.check import way_back
+from migratable.check.baseline import Baseline
 from migratable.commandline import CommandLine
 from migratable.facts import pci
 from migratable.hints import devices, line_edits
 from migratable.hints.candidate import Situation
 from migratable.hints.guest import Guest
 from migratable.profile.model import Profile
-from migratable.stream import read
+from migratable.stream import Stream, read
 from migratable.stream.virtio import pci_capabilities
 from migratable.verdict import Severity
 
@@ -21,12 +22,17 @@ if TYPE_CHECKING:
     from migratable.hints.search import Search, Solution
 
 _MOST = 4
+_MORE = "the destination then has {}, which the stream lacks"
 _BY_IDENTITY = frozenset({"ppc64", "ppc", "aarch64", "arm"})
 """Targets whose stream holds the processor's identity, so that another one is refused."""
+_PROCESSOR = (
+    "another processor than the command line's, of whose features the stream says little: the "
+    "guest loses those that it lacks"
+)
 _SEEN_BY_GUESTS = frozenset({"device", "machine", "global"})
 
 
-def changes(search: Search, base: Situation, solution: Solution) -> str:
+def of_solution(search: Search, base: Situation, solution: Solution) -> str:
     """What the guest would find otherwise, several things joined by ``; ``; empty: nothing known.
 
     :param base: the command line that was refused, before the remedy.
@@ -45,11 +51,23 @@ def changes(search: Search, base: Situation, solution: Solution) -> str:
     return "; ".join(dict.fromkeys(found))
 
 
+def of_profile(stream: Stream, old: Profile, new: Profile) -> str:
+    """The same of a profile in another's place, whose command lines are data only."""
+    found: list[str] = []
+    if new.loader is not None:
+        more = way_back.more_than(Baseline(new, new.loader), stream.sections)
+        if more:
+            found.append(_MORE.format(way_back.names(more)) + ": there is no way back")
+    if new.target not in _BY_IDENTITY and old.cpu_model != new.cpu_model:
+        found.append(_PROCESSOR)
+    return "; ".join(found)
+
+
 def _more(search: Search, line: CommandLine) -> Iterator[str]:
     more = search.more(line)
     if more:
         back = ": there is no way back" if search.origin is None else ""  # else it is tried
-        yield f"the destination then has {way_back.names(more)}, which the stream lacks{back}"
+        yield _MORE.format(way_back.names(more)) + back
 
 
 def _less(base: Situation, line: CommandLine) -> Iterator[str]:
@@ -98,10 +116,7 @@ def _processor(base: Situation, line: CommandLine, profile: Profile | None) -> I
     if profile is not None and profile.target in _BY_IDENTITY:
         return
     if _cpu(base.line) != _cpu(line):
-        yield (
-            "another processor than the command line's, of whose features the stream says little: "
-            "the guest loses those that it lacks"
-        )
+        yield _PROCESSOR
 
 
 def _cpu(line: CommandLine) -> list[dict[str, str]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from rich.console import Console
 from rich.text import Text
 
@@ -32,7 +34,7 @@ def show(
         title = "Edits" if done.written else "Edits that were found; nothing was written"
         to.print(Text(f"\n  {title}", style="bold"))
     for edit in done.plan.edits:
-        _edit(to, edit)
+        _edit(to, edit, needed=edit in done.needed)
     _in_the_way(to, done)
     for line in done.verdict.stderr:
         to.print(Text(f"  QEMU prints   {line}", style="dim"))
@@ -66,7 +68,7 @@ def _proven(done: Converted) -> bool:
     return done.verdict.basis is Basis.REHEARSED
 
 
-def _edit(to: Console, edit: StreamEdit) -> None:
+def _edit(to: Console, edit: StreamEdit, *, needed: bool) -> None:
     head = Text(f"    {edit.edit_class!s:<11}", style=_STYLE[edit.edit_class])
     to.print(head + Text(edit.summary or edit.id))
     where = "configuration section" if edit.section is None else f"section {edit.section!r}"
@@ -80,7 +82,8 @@ def _edit(to: Console, edit: StreamEdit) -> None:
         to.print(Text(f"      Why  {edit.why}"))
     if edit.risk:
         to.print(Text(f"      Risk {edit.risk}", style="red"))
-        to.print(Text(f"      Make it with   --accept {edit.id}"))
+    if needed:
+        to.print(Text(f"      Make it with   --accept {shlex.quote(edit.id)}"))
 
 
 def _bytes(edit: StreamEdit, change: Change) -> str:

@@ -11,8 +11,10 @@ import datetime
 import hashlib
 import itertools
 import json
+import textwrap
 from collections.abc import Hashable, Mapping, Sequence
 from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import Any
 
 import jinja2
@@ -53,10 +55,21 @@ def _now() -> str:
     return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
+_SCRIPTS = (
+    "data", "shown", "geometry", "drawing", "moving", "panel", "wiring", "printing", "start",
+)  # fmt: skip
+"""Files of the page's script, in order; they share one scope."""
+
+
+def _script(folder: Traversable) -> str:
+    parts = [folder.joinpath(f"{name}.js").read_text("utf-8") for name in _SCRIPTS]
+    return '"use strict";\n(() => {\n' + textwrap.indent("\n".join(parts), "  ") + "})();\n"
+
+
 def render(document: Mapping[str, Any]) -> str:
     """The page of a ``migratable.matrix/1`` document."""
     folder = resources.files("migratable.report").joinpath("templates")
-    script = folder.joinpath("matrix.js").read_text("utf-8")
+    script = _script(folder.joinpath("matrix"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined

@@ -141,7 +141,7 @@ class RamStatistics:
     def fault(self, fault: RamFault) -> None:
         """Keep the first faults of each kind and block."""
         if len(self.faults) < _MOST_FAULTS and not any(
-            (one.kind, one.block) == (fault.kind, fault.block) for one in self.faults
+            (known.kind, known.block) == (fault.kind, fault.block) for known in self.faults
         ):
             self.faults.append(fault)
 
@@ -298,20 +298,22 @@ class RamWalker:
         self.statistics = RamStatistics(page_size=page_size)
         self._page_size = page_size
         self._block: str | None = None
-        self._lengths = None if blocks is None else {one.id: one.used_length for one in blocks}
+        self._lengths = (
+            None if blocks is None else {block.id: block.used_length for block in blocks}
+        )
         self._patterns: dict[int | None, re.Pattern[bytes]] = {}
 
     def _run(self, block: str | None) -> re.Pattern[bytes]:
         """The pattern of a run of plain and zero pages inside the block."""
         length = None if self._lengths is None else self._lengths.get(block or "", 0)
-        found = self._patterns.get(length)
-        if found is None:
+        pattern = self._patterns.get(length)
+        if pattern is None:
             size = self._page_size
             run = max(1, (size + 7) // 9)
-            found = self._patterns[length] = re.compile(
+            pattern = self._patterns[length] = re.compile(
                 b"(?s:(?:%s)(?:\\x28.{%d}|\\x22\\x00)){1,%d}" % (_offsets(length, size), size, run)
             )
-        return found
+        return pattern
 
     def section(self, cursor: Cursor) -> None:
         """Walk one PART or END body; leaves the cursor after its EOS.
@@ -393,13 +395,13 @@ class RamWalker:
             if self._window is not None:
                 data, start, end = self._window.at(pos, page_record)
                 end = min(end, cursor.end)
-            found = match(data, pos - start, end - start)
-            if found is None:
+            run = match(data, pos - start, end - start)
+            if run is None:
                 break
-            pages, rest = divmod(found.end() - found.start(), page_record)
+            pages, rest = divmod(run.end() - run.start(), page_record)
             normal += pages
             zero += rest // 9
-            pos = start + found.end()
+            pos = start + run.end()
         count.normal += normal
         count.zero += zero
         count.bytes += pos - cursor.pos

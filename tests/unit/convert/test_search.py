@@ -37,6 +37,7 @@ CONVERTIBLE = [
     ("pseries-10.0", "pseries-11.1", {"virtio-queue-size"}, EditClass.LOSSLESS),
     ("pseries-10.0", "pseries-5.2", {"newer-version"}, EditClass.EQUIVALENT),
     ("pseries-11.1", "pseries-5.2", {"newer-version"}, EditClass.EQUIVALENT),
+    ("i440fx-11.1", "i440fx-10.0", {"section-layout"}, EditClass.EQUIVALENT),
 ]
 
 
@@ -114,6 +115,15 @@ def test_a_device_more_is_lossy_and_only_left_out_when_accepted() -> None:
     again = search(one, to, accept=["unknown-section:0000:00:1e.0/foo"])
     assert again.loads
     assert write(read(write(again.stream))) == write(stream)
+
+
+def test_another_format_is_no_version_to_be_changed() -> None:
+    """ESP's FIFOs of 10.0 are other fields than 5.2's buffers: nothing is made up."""
+    one = found("i440fx-10.0", "i440fx-5.2")
+    assert not one.loads and not one.plan.edits
+    (stuck,) = one.stuck
+    assert stuck.finding.rule == "section-version"
+    assert any("ti_buf" in each and "cannot be made up" in each for each in stuck.reasons)
 
 
 def test_what_no_edit_answers_is_named_with_its_reason() -> None:

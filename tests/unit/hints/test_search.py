@@ -425,11 +425,12 @@ def test_a_remedy_that_keeps_the_machine_is_alone(monkeypatch: pytest.MonkeyPatc
         no_a=[ADD["a"], ADD["b"]],
     )
     monkeypatch.setattr(
-        hints, "changes", lambda _, __, one: "a device more" if "-a" in one.line.argv else ""
+        "migratable.hints.changes.of_solution",
+        lambda _, __, one: "a device more" if "-a" in one.line.argv else "",
     )
     (finding,) = shown(made, monkeypatch, rehearsed=None).findings
     assert [(one.action, one.changes) for one in finding.hints] == [("-b", "")]
-    monkeypatch.setattr(hints, "changes", lambda *_: "a device more")
+    monkeypatch.setattr("migratable.hints.changes.of_solution", lambda *_: "a device more")
     (finding,) = shown(made, monkeypatch, rehearsed=None).findings
     assert finding.hints[0].changes == "a device more"
 

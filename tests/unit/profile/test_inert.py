@@ -358,6 +358,13 @@ def test_errors_name_the_users_own_option() -> None:
     )
 
 
+def test_errors_name_the_users_own_driver() -> None:
+    assert as_given(
+        "qemu-system-x86_64 -device scsi-block,drive=d",
+        "-device scsi-hd,drive=d: No 'SCSI' bus found for device 'scsi-hd'",
+    ) == ("-device scsi-block,drive=d: No 'SCSI' bus found for device 'scsi-block'",)
+
+
 def test_errors_name_options_without_an_identifier() -> None:
     assert as_given(
         "qemu-system-x86_64 -M pc-1.0,accel=tcg,usb=on -machine smm=off",

@@ -16,7 +16,8 @@ whatever the device asked for, so none of its freshly started guests with a virt
 
 A guest whose driver has set all queues to their own size, or that came to 10.0 from an older
 release, has other sizes. Else the destination must allocate at least as much (`queue-size=` where
-the device has it), or another route is needed.
+the device has it), or another route is needed. `migratable convert` rewrites a saved guest whose
+queues are not in use.
 
 ## Source
 

@@ -10,12 +10,14 @@ The destination has no such device: the guest's driver finds it gone. This is *l
 when it is accepted by its id. It is right where the section is of something that the guest does not
 see or has stopped using.
 
-It is *lossless* where the section is of a back end and says what a just started one says: `slirp`
-(user network) without leases and connections.
+It is *lossless* where the section holds nothing of the guest's: `slirp` (user network) that says
+what a just started one says, `kvm-tpr-opt` that has not replaced any of the guest's instructions,
+`kvmclock` that no processor has asked for.
 
 ## Source
 
-`migration/savevm.c: qemu_loadvm_section_start_full`; `net/slirp.c`.
+`migration/savevm.c: qemu_loadvm_section_start_full`; `net/slirp.c`, `hw/i386/vapic.c`,
+`hw/i386/kvm/clock.c`.
 """
 
 from __future__ import annotations
