@@ -11,7 +11,7 @@ from migratable.relay.result import Guest, Reason, Result
 _GUEST = {
     Guest.DESTINATION: "the guest is on the destination",
     Guest.SOURCE: "the source goes on running the guest",
-    Guest.NOWHERE_SEEN: "where the guest is cannot be told: look at the source",
+    Guest.NOWHERE_SEEN: "the guest's place is not known: look at the source",
 }
 
 
