@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from migratable.errors import DestinationStartError
 from migratable.hints import tried
 from migratable.profile.collect import collect
 from migratable.rehearse import rehearse
+from migratable.rehearse.way_back import Home
 from migratable.stream import Stream, read, write
 from migratable.verdict import Basis, Finding, Outcome, Severity, Side, Verdict
 from tests.conftest import Lab
@@ -313,9 +313,7 @@ def test_no_time_no_hints(lab: Lab) -> None:
     stream = saved(lab, "5.2", "-M pc-q35-5.2 -m 96")
     line = arguments(lab, "10.0", Q35)
     verdict = judged(stream, line)
-    began = time.monotonic()
     found = tried(verdict, stream, line, budget_seconds=0.0)
-    assert time.monotonic() - began < 1.0
     assert [one.hints for one in found.findings] == [one.hints for one in verdict.findings]
 
 
@@ -489,3 +487,34 @@ def test_rehearse_gives_the_remedies_of_check(lab: Lab, tmp_path: Path) -> None:
     assert one["summary"] == other["summary"]
     assert one["hints"] == other["hints"]
     assert one["hints"][0]["verified"] == "rehearsed"
+
+
+KVM = "-M pc-q35-7.2 -m 64 -accel kvm"
+KVM_CASES = {
+    "machine-checks": (
+        f"{KVM} -cpu qemu64",
+        f"{KVM} -cpu qemu64,-mce",
+        "kvm-registers",
+        "-cpu qemu64 ",
+    ),
+    "interrupts": (KVM, f"{KVM},kernel-irqchip=off", "destination-start", "-accel kvm "),
+    "accelerator": (KVM, "-M pc-q35-7.2 -m 64", "unknown-section", "-accel kvm"),
+}
+
+
+@pytest.mark.parametrize("kind", KVM_CASES)
+def test_remedies_under_kvm(lab: Lab, kvm: None, kind: str) -> None:
+    there, here, rule, fix = KVM_CASES[kind]
+    stream, line = saved(lab, "7.2", there), arguments(lab, "10.0", here)
+    verdict = judged(stream, line)
+    if kind == "interrupts" and verdict.outcome is Outcome.LOADS:
+        pytest.skip("this host's KVM takes an interrupt controller in QEMU")
+    assert verdict.first_refusal is not None
+    assert verdict.first_refusal.rule == rule
+    home = Home.started(arguments(lab, "7.2", there))
+    found = tried(verdict, stream, line, budget_seconds=SECONDS, home=home)
+    hint = refusals(found)[0].hints[0]
+    assert (hint.verified, hint.comes_back) == (Basis.REHEARSED, True)
+    assert fix in f"{hint.command} "
+    assert "kernel-irqchip=off" not in (hint.command or "")
+    assert rehearse(stream, shlex.split(hint.command or "")).outcome is Outcome.LOADS

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from migratable.check import way_back
+from migratable.check import way_back, x86_features
 from migratable.check.baseline import Baseline
 from migratable.commandline import CommandLine
 from migratable.facts import pci
@@ -43,7 +43,7 @@ def of_solution(search: Search, base: Situation, solution: Solution) -> str:
         *_more(search, solution.line),
         *_less(base, solution.line),
         *_left_out(base, solution.line),
-        *_processor(base, solution.line, profile),
+        *_processor(search, base, solution.line, profile),
         *_memory(base.line, solution.line),
         *_capabilities(base, profile),
         *(() if seen is None else _dangers(base, seen)),
@@ -112,11 +112,24 @@ def _left_out(base: Situation, line: CommandLine) -> Iterator[str]:
         yield f"without {_some(gone)} the guest may find another machine than it has"
 
 
-def _processor(base: Situation, line: CommandLine, profile: Profile | None) -> Iterator[str]:
+def _processor(
+    search: Search, base: Situation, line: CommandLine, profile: Profile | None
+) -> Iterator[str]:
+    """Another ``-cpu``: features of the source's processor, else of the command line's, that go."""
     if profile is not None and profile.target in _BY_IDENTITY:
         return
-    if _cpu(base.line) != _cpu(line):
+    if _cpu(base.line) == _cpu(line):
+        return
+    known = search.origin or base.profile
+    if known is None or profile is None or not known.cpu_features or not profile.cpu_features:
         yield _PROCESSOR
+        return
+    if known.cpu_model != profile.cpu_model:
+        yield f"the processor is then {profile.cpu_model}, not {known.cpu_model}"
+    lost = x86_features.features(known.cpu_features) - x86_features.features(profile.cpu_features)
+    if lost:
+        has = "which the guest has" if search.origin is not None else "which the guest may have"
+        yield f"the processor then lacks {_some(sorted(lost))}, {has}"
 
 
 def _cpu(line: CommandLine) -> list[dict[str, str]]:

@@ -46,10 +46,10 @@ def candidates(at: Situation, handler: Handler) -> Iterator[Candidate]:
             action=f"-global {driver}.{key}={value}",
             edit=lambda line: line.with_global(driver, key, value),
         )
+    if not any(True for _ in at.line.all("nodefaults")):
+        yield line_edits.appended("nodefaults")  # first: empty drives of QEMU's own go with it
     if name in _PORTS:
         yield _none(_PORTS[name])
-    if not any(True for _ in at.line.all("nodefaults")):
-        yield line_edits.appended("nodefaults")
 
 
 def _on_pci(at: Situation, path: str, inner: str, name: str) -> Iterator[Candidate]:

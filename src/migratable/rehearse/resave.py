@@ -22,10 +22,12 @@ class Resave:
 
     :ivar data: the stream, empty when nothing was loaded or it could not be saved.
     :ivar why: why it could not be saved, or empty.
+    :ivar blocked: the program itself refuses to save it; :attr:`why` are its words.
     """
 
     data: bytes = field(default=b"", repr=False)
     why: str = ""
+    blocked: bool = False
 
     def __call__(self, qemu: QemuProcess, quiet: InertCommandLine) -> None:
         """Save the loaded machine again, as a profile's own stream is taken."""
@@ -33,7 +35,7 @@ class Resave:
         try:
             self.data = save.plain(save.take(qemu, ignore_shared=shared))
         except QmpError as error:
-            self.why = error.description
+            self.why, self.blocked = error.description, True
         except (QemuError, StreamError) as error:
             self.why = str(error)
 

@@ -28,7 +28,7 @@ from migratable.rehearse.resave import Resave, resaved
 from migratable.rehearse.verdict import verdict as rehearsed
 from migratable.stream import Stream, read
 from migratable.unchecked import Code, Unchecked
-from migratable.verdict import Outcome, Verdict
+from migratable.verdict import Basis, Outcome, Refusal, Verdict
 
 NOT_SAVED = Unchecked(
     "the way back: the state that the destination would hold was put together from its profile's "
@@ -114,6 +114,14 @@ def there(
 
 def back(again: Resave, home: Home, *, timeout: float = 60.0) -> Verdict | str:
     """Put what the destination saved to the source; a string: why that cannot be done."""
+    if again.blocked:
+        return Verdict(
+            outcome=Outcome.REFUSED,
+            basis=Basis.REHEARSED,
+            first_refusal=Refusal(
+                rule="not-migratable", message=f"it cannot leave the destination: {again.why}"
+            ),
+        )
     if not again.data:
         return again.why or "the destination was not rehearsed"
     return _arrives(read(again.data), home, timeout)

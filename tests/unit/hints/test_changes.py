@@ -121,11 +121,36 @@ def test_what_a_program_that_does_not_start_is_given_no_more(
 
 def test_another_processor() -> None:
     text = "another processor than the command line's"
-    assert said(f"{LINE} -cpu Haswell,+avx", f"{LINE} -cpu Haswell").startswith(text)
+    pair = f"{LINE} -cpu Haswell,+avx", f"{LINE} -cpu Haswell"
+    assert said(*pair, started=False).startswith(text)
+    bare = replace(recorded.profile("q35-10.0"), cpu_features=())
+    assert said(*pair, profile=bare).startswith(text)
     assert said(f"{LINE} -cpu Haswell", f"{LINE} -cpu Haswell -smp 2") == ""
     power = recorded.profile("pseries-10.0")  # its processor's identity is in the stream
     stream = recorded.source("pseries-10.0")
     assert said(f"{LINE} -cpu a", f"{LINE} -cpu b", stream=stream, profile=power) == ""
+
+
+def word(bits: int) -> tuple[dict[str, object], ...]:
+    """CPUID leaf 1, register ECX."""
+    return ({"cpuid-input-eax": 1, "cpuid-register": "ECX", "features": bits},)
+
+
+@pytest.mark.parametrize(
+    ("source", "model", "words"),
+    [
+        (0b1, "qemu64", ""),
+        (0b11, "qemu64", "the processor then lacks pclmulqdq, which the guest has"),
+        (0b1, "EPYC", "the processor is then qemu64, not EPYC"),
+    ],
+)
+def test_a_processor_beside_the_source_s(source: int, model: str, words: str) -> None:
+    """pni is bit 0, pclmulqdq bit 1 (``target/i386/cpu.c: feature_word_info``)."""
+    here = replace(recorded.profile("q35-10.0"), cpu_features=word(0b1), cpu_model="qemu64")
+    there = replace(here, cpu_features=word(source), cpu_model=model)
+    pair = f"{LINE} -cpu a,-pni", f"{LINE} -cpu a"
+    assert said(*pair, profile=here, origin=there) == words
+    assert said(*pair, profile=here) == ""  # it loses none of the command line's
 
 
 def test_a_limit_of_memory_is_a_guess() -> None:

@@ -41,7 +41,11 @@ def test_a_newer_form_does_not_come_back() -> None:
 
 
 def test_a_state_that_could_not_be_saved() -> None:
-    assert back(Resave(why="State blocked by nvme"), home("q35-10.0")) == "State blocked by nvme"
+    assert back(Resave(why="it hangs"), home("q35-10.0")) == "it hangs"
+    found = back(Resave(why="State blocked by nvme", blocked=True), home("q35-10.0"))
+    assert isinstance(found, Verdict)
+    assert (found.outcome, found.basis) == (Outcome.REFUSED, Basis.REHEARSED)
+    assert said(found) == "it cannot leave the destination: State blocked by nvme"
     assert back(Resave(), home("q35-10.0")) == "the destination was not rehearsed"
 
 
