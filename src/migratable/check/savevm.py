@@ -53,9 +53,9 @@ class Replay:
     :ivar findings: in the order of the stream.
     :ivar refusal: the first finding that stops QEMU.
     :ivar stderr: the lines that the destination prints up to there.
-    :ivar undecided: why it cannot be told whether the destination gets there, or to the end.
-    :ivar unexamined: all that could not be followed, also behind the refusal.
-    :ivar unchecked: what was not examined and is not decisive.
+    :ivar undecided: reasons for which no prediction is possible up to there, or to the end.
+    :ivar unexamined: everything that could not be followed, also after the refusal.
+    :ivar unchecked: parts that were not examined and are not decisive.
     """
 
     stream: Stream

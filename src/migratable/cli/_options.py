@@ -29,7 +29,7 @@ release = click.option(
     "--release",
     metavar="X.Y",
     shell_complete=_complete.releases,
-    help="Use this lab release in the place of the program.",
+    help="Use this lab release instead of the program.",
 )
 program = click.option(
     "--program",
@@ -64,7 +64,7 @@ def output(**forms: str) -> Callable[[Function], Function]:
         "--output",
         metavar="FILE",
         type=click.Path(path_type=Path, dir_okay=False),
-        help=f"Write the result here; the name's ending says how ({endings}).",
+        help=f"Write the result to FILE; its ending selects the form ({endings}).",
     )
 
 

@@ -29,12 +29,12 @@ def options(function: Function) -> Function:
         metavar="NAME",
         shell_complete=_complete.profiles,
         help="The source for --and-back: a profile, or a file with its command line.  [default: "
-        "what SOURCE keeps of its VM]",
+        "the VM that SOURCE describes]",
     )
     asked = click.option(
         "--and-back",
         is_flag=True,
-        help="Check the way back too: does the source load what the destination would then send?",
+        help="Check the way back too: would the source load the destination's stream?",
     )
     return asked(to(function))
 

@@ -41,21 +41,21 @@ if TYPE_CHECKING:
 )
 @_way_back.options
 @click.option(
-    "--hints/--no-hints", default=True, help="Try remedies for what refuses.  [default: hints]"
+    "--hints/--no-hints", default=True, help="Try remedies for each refusal.  [default: hints]"
 )
 @click.option(
     "--hint-seconds",
     type=click.FloatRange(min=0.0),
     default=4.0,
     show_default=True,
-    help="How long to look for remedies.",
+    help="Seconds to search for remedies.",
 )
 @click.option(
     "--project",
     "project_file",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="Decisions about single rules.  [default: migratable.toml here or above]",
+    help="Decisions about single rules.  [default: migratable.toml in this folder or above]",
 )
 @click.option("--no-project", is_flag=True, help="Do not look for a project file.")
 @_options.timeout("Seconds for the destination to start, and for each step.")

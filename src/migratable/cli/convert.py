@@ -102,7 +102,7 @@ def command(
     timeout: float,
     form: str,
 ) -> None:
-    r"""Rewrite SOURCE so that a destination loads it that refuses it now.
+    r"""Rewrite SOURCE for a destination that refuses it.
 
     The smallest set of edits of the device state is found, each with its reason: lossless (it says
     what the destination assumes anyway), equivalent (another form of the same state), or lossy

@@ -39,7 +39,7 @@ class _Side:
     metavar="NAME[/INSTANCE]",
     help="Compare these sections only; * and ? are wild, repeatable.",
 )
-@click.option("--layout", is_flag=True, help="Leave values out: what is there, versions, sizes.")
+@click.option("--layout", is_flag=True, help="Compare names, versions and sizes, not values.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 def command(
@@ -53,9 +53,9 @@ def command(
 ) -> None:
     """Compare two streams or profiles by section and field.
 
-    A and B are stream files (whatever is around the stream), profile files, or names of stored or
+    A and B are stream files (in any container), profile files, or names of stored or
     bundled profiles; of a profile its own stream is compared. Exit status: 0 the same, 1 they
-    differ, 2 trouble.
+    differ, 2 usage or tool failure.
     """
     from migratable.stream.compare import Difference, Kind, compare
 

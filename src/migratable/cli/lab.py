@@ -55,7 +55,7 @@ def command() -> None:
     metavar="PACKAGE",
     help="Unpack a further package too (repeatable), such as qemu-system-modules-spice for qxl.",
 )
-@click.option("--missing", is_flag=True, help="Skip releases that are there with all targets.")
+@click.option("--missing", is_flag=True, help="Skip releases that are installed with all targets.")
 @click.option("--keep-packages", is_flag=True, help="Keep the package files after unpacking.")
 def install_(
     releases: tuple[str, ...],
@@ -127,7 +127,7 @@ def install_(
 @command.command("list")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
 def list_(form: str) -> None:
-    """List the QEMU programs that are there, this machine's own too."""
+    """List the installed QEMU programs, this machine's own too."""
     from migratable.lab import folder, installed
 
     found = installed()

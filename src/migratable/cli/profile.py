@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @_options.from_file
 @_options.release
 @click.option(
-    "--inert", "inert_only", is_flag=True, help="Only show the inert command line; start nothing."
+    "--inert", "inert_only", is_flag=True, help="Show the inert command line; start nothing."
 )
 @_options.timeout("Seconds for QEMU to start, and for each step.")
 @_options.text_or_json

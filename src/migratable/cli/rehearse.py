@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     "releases",
     metavar="X.Y",
     multiple=True,
-    help="Try this lab release in the place of the command line's program; may be repeated.",
+    help="Try this lab release instead of the command line's program; may be repeated.",
 )
 @_options.program
 @click.option(
@@ -50,17 +50,17 @@ if TYPE_CHECKING:
 )
 @_way_back.options
 @click.option(
-    "--hints/--no-hints", default=True, help="Try remedies for what refuses.  [default: hints]"
+    "--hints/--no-hints", default=True, help="Try remedies for each refusal.  [default: hints]"
 )
 @click.option(
     "--hint-seconds",
     type=click.FloatRange(min=0.0),
     default=4.0,
     show_default=True,
-    help="How long to look for remedies, for each destination.",
+    help="Seconds to search for remedies, for each destination.",
 )
 @_options.timeout("Seconds for each destination to start and load.", least=0.1)
-@click.option("--jobs", type=click.IntRange(min=1), help="Destinations that run at once.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Destinations that run at the same time.")
 @_options.yes
 @_options.text_or_json
 def command(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from migratable.relay.session import Progress
 
 _PRIORITY = -10
+_SOURCE = "the source"
 
 
 @click.command()
@@ -109,10 +110,10 @@ def command(
     described = _profile(profile, given, release, timeout)
     from migratable.relay import Judge, Settings, run
 
-    judge = Judge(described, source={"name": str(here)})
+    judge = Judge(described, source={"name": _SOURCE})
     not_started = judge.refused_anyhow()
     if not_started is not None:
-        _show_verdict(not_started, str(here), profile or str(there), form)
+        _show_verdict(not_started, _SOURCE, profile or str(there), form)
         sys.exit(not_started.outcome.exit_status)
     asked: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -143,7 +144,7 @@ def command(
     if form == "json":
         click.echo(json.dumps(result.to_json(), ensure_ascii=False))
     else:
-        _show(result, str(here), profile or str(there))
+        _show(result, _SOURCE, profile or str(there))
     sys.exit(result.exit_status)
 
 
@@ -207,14 +208,17 @@ class _Shown:
         sys.stderr.flush()
 
     def progress(self, now: Progress) -> None:
-        if not self._counts:
+        if not self._counts or now.phase == "waiting":
             return
         seconds, count = self._last
         if now.seconds - seconds < 0.5 and now.phase == "ram":
             return
         rate = (now.bytes - count) / max(1e-3, now.seconds - seconds)
         self._last = now.seconds, now.bytes
-        text = f"{now.phase}: {now.bytes / 1e6:,.0f} MB, {rate / 1e6:,.0f} MB/s"
+        text = (
+            f"{now.phase}: {now.bytes / 1e6:,.0f} MB of {now.total / 1e6:,.0f} MB and changes, "
+            f"{rate / 1e6:,.0f} MB/s"
+        )
         click.echo("\r" + text.ljust(len(self._line)), err=True, nl=False)
         self._line = text
 

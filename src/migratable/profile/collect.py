@@ -76,7 +76,7 @@ def collect(
         except DestinationStartError as own:
             text = f"{refused.error}"
             if own.stderr[-1:] != refused.error.stderr[-1:]:
-                text += "\nand without what is the host's part in that:\n" + "\n".join(own.stderr)
+                text += "\nwith the host-side options removed:\n" + "\n".join(own.stderr)
             raise DestinationStartError(text, stderr=refused.error.stderr) from None
     take = partial(_started, program=found, ram_sizes=ram_sizes, timeout=timeout, strict=False)
     return _with_blocked_stream(profile, line, take)

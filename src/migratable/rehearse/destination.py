@@ -119,7 +119,7 @@ def try_destination(
         if watch is not None:
             if start.inert.stand_in:
                 raise CommandLineError(
-                    "--alive: the command line asks for KVM, which cannot be had here "
+                    "--alive: the command line asks for KVM, which this machine does not have "
                     f"({start.inert.why_not_kvm}); what a guest does under TCG says nothing about "
                     "KVM. Run this on the destination's host, or rehearse without --alive"
                 )

@@ -151,8 +151,12 @@ class _Session:
         self._parser = Parser(
             cursor=cursor, page_size=own, at_first=self._at_first, at_ram=self._at_ram
         )
-        result = self._result(self._run)
-        self.links.close(failed=result.reason is not Reason.MIGRATED)
+        migrated = False
+        try:
+            result = self._result(self._run)
+            migrated = result.reason is Reason.MIGRATED
+        finally:
+            self.links.close(failed=not migrated)
         return result
 
     def _result(self, run: Callable[[], None]) -> Result:

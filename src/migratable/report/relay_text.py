@@ -11,8 +11,7 @@ from migratable.relay.result import Guest, Reason, Result
 _GUEST = {
     Guest.DESTINATION: "the guest is on the destination",
     Guest.SOURCE: "the source goes on running the guest",
-    Guest.SOURCE_STOPPED: "the guest stands still on the source: `cont` there starts it again",
-    Guest.NOWHERE_SEEN: "where the guest is cannot be told: look at the source",
+    Guest.NOWHERE_SEEN: "the guest's place is not known: look at the source",
 }
 
 
@@ -20,7 +19,8 @@ def lines(result: Result) -> Iterator[str]:
     """Give the lines."""
     label = "MIGRATED" if result.reason is Reason.MIGRATED else "BROKEN OFF"
     yield f"{label:<12}{printable(result.message)}"
-    yield f"{'':<12}{_GUEST[result.guest]}"
+    if result.guest in _GUEST:  # of one that stands still the message says what to do
+        yield f"{'':<12}{_GUEST[result.guest]}"
     for line in shown(result.edits):
         yield f"{'':<12}{printable(line)}"
     if result.bytes:
