@@ -6,12 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from migratable.check import command_line, kvm, pci
+from migratable.check import command_line, kvm, pci, x86_features
+from migratable.check.events import StreamLoaded
 from migratable.check.following import following_bytes
+from migratable.check.problem import Problem
+from migratable.check.rules import kvm_host
+from migratable.profile.host_kvm import HostKvm
 from migratable.profile.model import Profile
 from migratable.stream.edit import make_stream
 from tests import recorded
-from tests.unit.check.bodies import profile
+from tests.unit.check.bodies import body, profile
 
 
 def line(words: str, target: str = "x86_64", wants: bool = True, **more: object) -> Profile:
@@ -157,3 +161,50 @@ def test_behind_the_last_section_are_its_end_and_its_description() -> None:
     found = following_bytes(stream, sections, len(sections) - 1)
     assert found == b"\0\x06" + len(raw).to_bytes(4, "big") + raw
     assert following_bytes(make_stream(None, []), (), 0) == b"\0"
+
+
+# features of x86 processors
+
+
+def words(value: int, **more: object) -> tuple[dict[str, object], ...]:
+    """A word as ``query feature-words`` has it: CPUID leaf 1, ECX."""
+    word = {"cpuid-input-eax": 1, "cpuid-register": "ECX", "features": value, **more}
+    return ({"features": "no number"}, word)
+
+
+def test_features_of_cpuid_words() -> None:
+    assert x86_features.features(words(1 << 21)) == {"x2apic"}
+    assert x86_features.features(words(1)) == {"pni"} & x86_features.names()
+    assert x86_features.features(words(0)) == frozenset()
+    assert x86_features.features(words(1 << 21, **{"cpuid-register": "EDX"})) != {"x2apic"}
+
+
+def test_features_whose_loss_a_guest_notices() -> None:
+    assert x86_features.decisive(["x2apic", "avx512f", "mds-no"]) == ("avx512f", "x2apic")
+
+
+# kvm-host
+
+CPU = body("cpu", subsections=[body("cpu/tsc_khz", {"env.tsc_khz": 4_000_000})])
+
+
+@pytest.mark.parametrize(
+    ("cpus", "host", "said"),
+    [
+        (2, HostKvm(extensions={"MAX_VCPUS": 2}), 0),
+        (3, HostKvm(extensions={"MAX_VCPUS": 2}), 1),
+        (3, HostKvm(), 0),
+        (1, HostKvm(tsc_khz=4_001_000), 0),  # 250 parts in a million
+        (1, HostKvm(tsc_khz=4_001_001), 1),
+        (1, HostKvm(tsc_khz=4_001_001, extensions={"TSC_CONTROL": 1}), 0),
+        (1, HostKvm(tsc_khz=3_998_999), 1),
+    ],
+)
+def test_what_the_hosts_kvm_takes(cpus: int, host: HostKvm, said: int) -> None:
+    def of(accelerator: str) -> list[Problem]:
+        to = profile("10.0.13", "x86_64", accelerator=accelerator, host_kvm=host)
+        return list(kvm_host.check(StreamLoaded(release=(10, 0), profile=to, cpus=[CPU] * cpus)))
+
+    assert len(of("kvm")) == said
+    assert not any(problem.refuses for problem in of("kvm"))
+    assert of("tcg") == []
