@@ -209,8 +209,8 @@ def _with_hints(
         step = search.partly[key(finding)]
         hints.append(Hint(action=f"{step.action} (removes this cause; others remain)"))
     advice: list[Candidate] = search.advice_for(finding)
-    helped = bool(hints)
-    hints += [one.advice() for one in advice if not (helped and one.last_resort)]
+    helped = any(not found.changes for found in solutions) or bool(hints and not solutions)
+    hints += [one.advice() for one in advice if not (one.last_resort and helped)]
     return replace(finding, hints=tuple(dict.fromkeys(hints))[:most])
 
 

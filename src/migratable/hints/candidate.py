@@ -34,7 +34,7 @@ class Candidate:
     :ivar action: what to do, in words: an option as it must be, or a sentence.
     :ivar edit: the same on a command line; None for advice that cannot be tried here (the source
         side, another release).
-    :ivar last_resort: advice that holds only where nothing helped that was tried.
+    :ivar last_resort: advice for where nothing on the destination helps: said only then.
     :ivar sole: when it helps, other ways to the same end are wrong: they are not looked for.
     """
 
