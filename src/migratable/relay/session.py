@@ -27,8 +27,8 @@ from migratable.relay.return_path import OPEN
 from migratable.relay.tail import Tail, assemble
 from migratable.verdict import Outcome, Verdict
 
-_QUIET = 0.2
-"""Seconds without data after which a stream without description is looked at."""
+_QUIET = 0.02
+"""Seconds without data after which a stream that may end here, without description, is looked at."""
 SWITCH_ON = (
     'migrate-set-capabilities {"capabilities": [{"capability": "return-path", "state": true}]}'
 )
