@@ -67,7 +67,7 @@ class Judge:
 
     def __init__(self, chosen: Sequence[Mutant], covered: suite.Coverage, jobs: int) -> None:
         # Those outside of functions first, as they take longest.
-        self._chosen = sorted(chosen, key=lambda one: one.inside)
+        self._chosen = sorted(chosen, key=covered.inside)
         self._covered = covered
         self._jobs = jobs
         self._next = multiprocessing.get_context("fork").Value("i", 0)
@@ -92,7 +92,7 @@ class Judge:
         try:
             found: list[tuple[Mutant, int]] = []
             mutant = self._take()
-            while mutant is not None and not mutant.inside:
+            while mutant is not None and not self._covered.inside(mutant):
                 tests = self._covered.tests(mutant)
                 limit = self._covered.limit(tests)
                 self._note(found, mutant, suite.judge_outside(mutant, tests, limit))

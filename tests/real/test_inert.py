@@ -225,9 +225,7 @@ def test_profile(release: str, arch: str, lab: Lab) -> None:
     machine = "pseries -cpu POWER9" if arch == "ppc64" else "q35 -cpu qemu64"
     command = [*lab(release, arch).command, *f"-M {machine} -m 64G -device virtio-rng-pci".split()]
     collect([*command[:-2], "-device", "virtio-rng-pci"])  # fills the cache
-    begin = time.perf_counter()
     profile = collect(command)
-    spent = time.perf_counter() - begin
     assert profile.version.release == QemuVersion.parse(release).release
     assert sum(size == 64 << 30 for size, _ in profile.ram_blocks.values()) == 1
     assert len(profile.stream) < 5 << 20
@@ -237,7 +235,6 @@ def test_profile(release: str, arch: str, lab: Lab) -> None:
     if arch == "ppc64":
         assert profile.pvr == (0x4E1200 if release in {"5.2", "7.2"} else 0x4E1202)
     assert type(profile).loads(profile.dumps()) == profile
-    assert spent < 10, f"{spent:.1f} s"
 
 
 def test_a_program_that_does_not_start(lab: Lab) -> None:
@@ -251,10 +248,8 @@ def test_a_program_that_is_none(tmp_path: Path) -> None:
     path = tmp_path / "qemu-system-x86_64"
     path.write_text("#!/bin/sh\necho hello\nexec sleep 60\n")
     path.chmod(0o755)
-    begin = time.monotonic()
     with pytest.raises(QemuError):
         collect([str(path)], timeout=1)
-    assert time.monotonic() - begin < 30
 
 
 def test_sigkill_of_the_tool_leaves_nothing(lab: Lab, tmp_path: Path) -> None:

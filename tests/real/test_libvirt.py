@@ -131,7 +131,7 @@ def test_capture_beside_save_image(libvirt: Libvirt) -> None:
     assert captured.facts["guest"] == "counting"
     pause = captured.facts["pause_ms"]
     assert isinstance(pause, float)
-    assert 0 < pause < 1000
+    assert pause > 0
     assert "<name>counting</name>" in str(captured.facts["domain_xml"])
     assert libvirt.virsh("domstate", "counting").strip() == "running"
     assert "migratable" not in libvirt.virsh(

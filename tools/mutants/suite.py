@@ -53,18 +53,24 @@ class Coverage:
     """What each test runs.
 
     :ivar lines: the tests by file below ``check/`` and line.
+    :ivar imported: lines of functions that run when the tests are collected.
     :ivar seconds: of the processor's time that each test takes.
     :ivar budget: how many of them a mutant may cost, with the quickest tests, when not all.
     """
 
     lines: dict[tuple[str, int], set[str]] = field(default_factory=dict)
+    imported: set[tuple[str, int]] = field(default_factory=set)
     seconds: dict[str, float] = field(default_factory=dict)
     budget: float | None = None
+
+    def inside(self, mutant: Mutant) -> bool:
+        """Whether only tests run the changed statement, and no import."""
+        return mutant.inside and (f"{mutant.module}.py", mutant.statement) not in self.imported
 
     def tests(self, mutant: Mutant) -> list[str]:
         """The tests that run the changed statement, the quickest first."""
         file = f"{mutant.module}.py"
-        if mutant.inside:
+        if self.inside(mutant):
             found = [self.lines.get((file, mutant.statement), set())]
         else:
             found = [tests for (name, _), tests in self.lines.items() if name == file]
@@ -228,15 +234,23 @@ def _trace(tests: Sequence[str], result: Path) -> int:
 
     sys.meta_path.insert(0, _Finder(_noted))
 
+    def take() -> list[tuple[str, int]]:
+        taken = [(file, line) for file, lines in _LINES.items() for line in lines]
+        for lines in _LINES.values():
+            lines.clear()
+        return taken
+
     def then(session: Session) -> None:
+        found.imported.update(take())
+        caches = _caches()
         for name, passed, seconds in session.run(list(session.items)):
             found.seconds[name] = seconds
             if not passed:
                 failed.append(name)
-            for file, lines in _LINES.items():
-                for line in lines:
-                    found.lines.setdefault((file, line), set()).add(name)
-                lines.clear()
+            for place in take():
+                found.lines.setdefault(place, set()).add(name)
+            for cache in caches:
+                cache.cache_clear()
 
     collect(then, tests)
     result.write_bytes(pickle.dumps((found, failed)))
@@ -255,18 +269,26 @@ def _noted(path: Path, module: ModuleType) -> CodeType:
 # changes inside functions
 
 
+def _caches() -> list[Any]:
+    """What the engine's functions keep of earlier calls."""
+    return [
+        one
+        for one in gc.get_objects()
+        if isinstance(one, functools._lru_cache_wrapper)
+        and getattr(one, "__module__", "").startswith("migratable.check")
+    ]
+
+
 class Functions:
     """The engine's functions of this process, by file."""
 
     def __init__(self) -> None:
         gc.collect()
         self._found: dict[str, list[FunctionType]] = {}
-        self._caches = []
+        self._caches = _caches()
         for one in gc.get_objects():
             if isinstance(one, FunctionType) and one.__code__.co_filename.startswith(_TRACED):
                 self._found.setdefault(one.__code__.co_filename, []).append(one)
-            elif isinstance(one, functools._lru_cache_wrapper):
-                self._caches.append(one)
 
     def change(self, mutant: Mutant) -> bool:
         """Swap the changed code in; False when that needs a new import."""
@@ -284,8 +306,7 @@ class Functions:
                 function.__code__ = new[0]
                 swapped = True
         for cache in self._caches:
-            if getattr(cache, "__module__", "").startswith("migratable.check"):
-                cache.cache_clear()
+            cache.cache_clear()
         return swapped
 
 

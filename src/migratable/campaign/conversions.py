@@ -228,7 +228,9 @@ def _again(stream: Stream, side: Side) -> Iterator[Difference]:
     if not again.data:
         raise StreamError(again.why or "the destination did not load it")
     for one in compare(stream, read(again.data)):
-        if one.kind is Kind.VALUE and one.a is not None and one.b is not None:
+        # Each release sends the length of its own virtio configuration, and takes any.
+        length = one.path[-1:] == ("config_len",)
+        if one.kind is Kind.VALUE and not length and None not in (one.a, one.b):
             yield one
 
 

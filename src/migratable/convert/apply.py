@@ -15,10 +15,11 @@ from migratable.convert.model import Change, Operation, Plan, StreamEdit
 from migratable.errors import ConvertError, StreamError
 from migratable.stream import wire_format as layout
 from migratable.stream.cursor import Buffer, counted, raw
-from migratable.stream.edit import map_sections, with_elements
+from migratable.stream.edit import describe, map_sections, with_elements
 from migratable.stream.model import Command, Configuration, Element, Section, Stream
 from migratable.stream.ram import read_start
 from migratable.stream.reader import read_configuration
+from migratable.stream.vmdesc_text import spliced
 from migratable.stream.wire_format import SectionKind
 
 _WHOLE = frozenset({SectionKind.START, SectionKind.FULL})
@@ -70,7 +71,11 @@ def apply_to_stream(edits: Plan | Iterable[StreamEdit], stream: Stream) -> Strea
     trailer = stream.trailer
     if any(one.mapped for one in stream.ram_blocks) and any(one.section == "ram" for one in edits):
         raise ConvertError("the block list of a mapped-ram file has the pages inside and stays")
+    found = stream.vmdesc
+    if not edits:
+        return stream
     configuration = apply_to_configuration(edits, stream.configuration)
+    stream = replace(stream, vmdesc=None)
     for edit in edits:
         if edit.operation is Operation.CONFIGURATION:
             continue
@@ -85,6 +90,9 @@ def apply_to_stream(edits: Plan | Iterable[StreamEdit], stream: Stream) -> Strea
     if start is not None and ram is not None and any(edit.section == "ram" for edit in edits):
         names = () if configuration is None else configuration.capabilities
         ram = read_start(start.cursor(), gpa="x-ignore-shared" in names)
+    if found is not None:
+        devices = describe(stream.elements, found.page_size).devices
+        stream = replace(stream, vmdesc=spliced(found, devices))
     return replace(stream, configuration=configuration, ram=ram, trailer=trailer)
 
 

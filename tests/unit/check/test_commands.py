@@ -10,8 +10,8 @@ from migratable.check import ram
 from migratable.check.commands import Commands, by_place
 from migratable.check.problem import UnexaminedError
 from migratable.stream.edit import make_stream
-from migratable.stream.model import Command, Section
-from migratable.stream.ram import RamFault
+from migratable.stream.model import Command, Section, Span, Stream
+from migratable.stream.ram import RamFault, RamStatistics
 from migratable.stream.wire_format import CommandKind, SectionKind
 
 OPEN, PING, ADVISE = CommandKind.OPEN_RETURN_PATH, CommandKind.PING, CommandKind.POSTCOPY_ADVISE
@@ -168,3 +168,38 @@ def test_another_version_of_the_section() -> None:
     with pytest.raises(UnexaminedError, match="version 3"):
         list(ram.examine(make_stream("pc", []), 3, BLOCKS, (10, 0)))
     assert list(ram.examine(make_stream("pc", []), 4, BLOCKS, (10, 0))) == []
+
+
+def spans(size: int, *, walked: bool) -> Stream:
+    stream = replace(make_stream("pc", []), elements=(Span(data=Sized(size)),))  # type: ignore[arg-type]
+    return replace(stream, ram_statistics=RamStatistics(page_size=4096)) if walked else stream
+
+
+class Sized:
+    """As long as a guest's memory, and empty."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __len__(self) -> int:
+        return self.size
+
+
+def test_more_than_a_gibibyte_is_not_walked() -> None:
+    assert ram.too_many(spans((1 << 30) + 1, walked=False))
+    assert not ram.too_many(spans(1 << 30, walked=False))
+    assert not ram.too_many(spans((1 << 30) + 1, walked=True))
+
+
+def test_records_that_cannot_be_read() -> None:
+    section = Section(
+        kind=SectionKind.PART,
+        section_id=1,
+        idstr="ram",
+        instance_id=0,
+        version_id=4,
+        body=b"\xff" * 9,
+    )
+    stream = replace(make_stream("pc", []), elements=(section,))
+    with pytest.raises(UnexaminedError, match="RAM records cannot be read"):
+        list(ram.examine(stream, 4, BLOCKS, (10, 0)))

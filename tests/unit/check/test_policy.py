@@ -139,3 +139,22 @@ def test_raised_to_a_refusal(tmp_path: Path) -> None:
     unknown = policy.apply(verdict(finding(), outcome=Outcome.UNKNOWN), decided, today=TODAY)
     assert unknown.outcome is Outcome.UNKNOWN
     assert unknown.first_refusal is None
+
+
+def test_every_decision_is_looked_at(tmp_path: Path) -> None:
+    """One that ended, one for a finding that stays: the others are applied all the same."""
+    ended = ENTRY.format("silent").replace("2026", "2025")
+    decided = project(tmp_path, ended, ENTRY.format("warns").replace("latent", "layout"))
+    grave = Finding(rule="layout", severity=Severity.REFUSES, summary="s", stderr=("l",))
+    mild = Finding(rule="layout", severity=Severity.LATENT, summary="s")
+    found = policy.apply(verdict(grave, mild), decided, today=TODAY)
+    assert [one.severity for one in found.findings] == [Severity.REFUSES, Severity.WARNS]
+    assert len(found.project) == 3
+
+
+def test_roots_file_decides_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can make a file of root's")
+    (tmp_path / policy.NAME).touch()
+    monkeypatch.setattr(os, "geteuid", lambda: 4242)
+    assert policy.find(tmp_path) == tmp_path / policy.NAME

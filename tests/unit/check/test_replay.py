@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from migratable.check import check
 from migratable.check.baseline import Baseline
 from migratable.check.savevm import Replay
 from migratable.check.tracker import Untracked
@@ -13,8 +14,10 @@ from migratable.profile.tables import Flag, Handler, LoaderTables, VmField, Vmsd
 from migratable.stream.edit import make_stream
 from migratable.stream.model import Command, Element, Section, Span, Stream
 from migratable.stream.ram import RamBlock, RamStart
+from migratable.stream.vmdesc import VmDevice, VmsdBody
+from migratable.stream.vmdesc import VmField as Entry
 from migratable.stream.wire_format import CommandKind, SectionKind
-from migratable.verdict import Severity
+from migratable.verdict import Outcome, Severity
 from tests.unit.check.bodies import profile
 
 MACHINE = "pc-q35-10.0"
@@ -358,3 +361,91 @@ def test_the_tables_end_elsewhere() -> None:
 def test_a_section_of_old_style_ends_at_the_next_header() -> None:
     replay = rest(header(2, b"old") + b"??????" + header(3, b"other") + b"\0")
     assert rules(replay) == ["unknown-section"]
+
+
+# what a replay keeps
+
+
+def test_what_is_not_decisive_is_kept() -> None:
+    skipped = VmField(name="t", info="psw", size=8, flags=int(Flag.SINGLE))
+    table = Vmsd(name="dev", version=1, minimum=1, fields=(skipped,))
+    body = VmsdBody(name="dev", version=1, fields=(Entry(name="t", type="psw", size=4),))
+    described = VmDevice(idstr="dev", instance_id=0, body=body)
+    replay = loaded(section(description=described), to=destination(handler(), vmsds=(table,)))
+    assert [str(reason) for reason in replay.unchecked] == ["dev: the contents of t"]
+    assert replay.undecided == []
+
+
+def test_only_processors_are_kept() -> None:
+    to = destination(handler("cpu"), handler())
+    assert len(loaded(section("cpu"), section(number=4), to=to)._kept) == 1
+    assert to.section(to.tables.handlers[0]).state is None
+
+
+def test_a_poorer_backend_leaves_it_open() -> None:
+    """What another backend of the device may take is not refused; all else is."""
+    to = destination(
+        handler("a/virtio-net"), words={}, assumed_backends={"virtio-net": "a hub port for a tap"}
+    )
+    short = section("a/virtio-net", b"\0\0\0\7\0")
+    assert rules(loaded(short, to=to)) == ["section-footer"]
+    assert loaded(section("a/virtio-net"), to=to).undecided == []
+
+
+def test_the_first_section_without_a_follower() -> None:
+    own = (section(footer=True),)
+    ram = section("ram", b"", number=2, version=4, kind=SectionKind.START, footer=False)
+    to = destination(handler(), handler("ram", vmsd=None), own=own)
+    assert rules(loaded(ram, to=to)) == ["section-footer"]
+    assert "everything after the first section" in loaded(ram, to=to).unchecked[-1]
+
+
+def test_code_that_is_new_is_the_first_reason() -> None:
+    hooked = replace(
+        PLAIN,
+        name="tomorrow",
+        hooks=frozenset({"post_load"}),
+        fields=(NUMBER, replace(NUMBER, name="x", info="of-tomorrow")),
+    )
+    to = destination(handler(), vmsds=(hooked,))
+    to = Baseline(to.profile, replace(to.tables, build_id="00"))
+    first, second = loaded(section(body=bytes(8)), to=to).undecided
+    assert "code that no known build has" in first
+    assert "unknown type" in second
+    assert to.novelties(to.tables.handlers[0])
+    assert Baseline(to.profile, replace(to.tables, build_id=None)).novelties(handler()) == ()
+    assert to.novelties(handler("old", vmsd=None)) == ()
+
+
+def test_descriptions_that_lead_to_each_other() -> None:
+    loop = Vmsd(name="a", version=1, minimum=1, fields=(replace(NUMBER, vmsd=1),))
+    back = Vmsd(name="b", version=1, minimum=1, fields=(replace(NUMBER, vmsd=0),), subsections=(2,))
+    last = Vmsd(name="c", version=1, minimum=1)
+    to = destination(handler(), vmsds=(loop, back, last, PLAIN))
+    assert to._reachable([0]) == [0, 1, 2]
+    assert to._reachable([1, 2, 2, 3]) == [0, 1, 2, 3]
+
+
+def test_a_damaged_own_stream_is_understood_nowhere() -> None:
+    to = Baseline(profile(stream=b"QEVMjunk"), destination().tables)
+    assert [text.partition(":")[0] for text in to.not_understood()] == ["dev", "strict"]
+    assert to.section(handler()).unexamined
+
+
+def test_no_vmdesc_follows() -> None:
+    """qemu_loadvm_state: a line when the machine expects one."""
+    stream = make_stream(MACHINE, [section()])
+    assert check(stream, destination()).stderr[-1:] == (
+        "Expected vmdescription section, but got 0",
+    )
+    assert check(stream, destination(suppress_vmdesc=True)).stderr == ()
+    damaged = check(replace(stream, vmdesc_error="not JSON"), destination())
+    assert damaged.stderr == ()
+    assert any("(not JSON)" in reason for reason in damaged.unchecked)
+
+
+def test_under_kvm_it_may_be_refused_elsewhere() -> None:
+    to = destination(wants_kvm=True, kvm_decides=("the CPU",))
+    assert to.profile.stand_in
+    verdict = check(make_stream(MACHINE, [section()]), to)
+    assert verdict.outcome is Outcome.UNKNOWN

@@ -6,7 +6,7 @@ import pytest
 
 from migratable.check import stderr
 from migratable.check.findings import finding_of
-from migratable.check.problem import MessageRef, Problem, RefusedError
+from migratable.check.problem import MessageRef, Problem, RefusedError, UnexaminedError
 from migratable.check.state import Memory
 from migratable.verdict import Severity
 from tests.unit.check.bodies import body
@@ -178,3 +178,13 @@ def test_a_finding_of_a_problem() -> None:
     assert mild.aborts
     chosen = Problem(rule="no-way-back", summary="s", refuses=False, severity="info")
     assert finding_of(chosen, (10, 1), "x", None).severity is Severity.INFO
+
+
+def test_an_error_says_what_is_the_matter() -> None:
+    assert str(RefusedError(PROBLEM, (10, 0))) == "s"
+    assert str(UnexaminedError("because")) == "because"
+
+
+@pytest.mark.parametrize(("value", "width", "signed"), [(0x40, 1, 0x40), (0xFF, 1, -1)])
+def test_two_complement(value: int, width: int, signed: int) -> None:
+    assert body("d", {"n": value}).signed("n", width) == signed

@@ -26,7 +26,7 @@ from migratable.stream.edit import full_section
 from migratable.stream.fields import decode
 from tests.unit.stream import tiny
 
-NAMES = [name for name in tiny.NAMES if "4.1" not in name and "4.2" not in name]
+NAMES = tiny.NAMES
 
 
 def random_edit(stream: Stream, rng: random.Random, number: int) -> StreamEdit | None:
