@@ -361,6 +361,8 @@ def test_a_verdict_comes_back_whole() -> None:
         needs_guest_restart=True,
         verified=Basis.PREDICTED,
         changes="c",
+        comes_back=True,
+        way_back="w",
     )
     finding = Finding(
         rule="r",
@@ -388,6 +390,8 @@ def test_a_verdict_comes_back_whole() -> None:
         stderr=("l",),
         project=("p",),
         disagreement=("d",),
+        back=Verdict(outcome=Outcome.LOADS, basis=Basis.REHEARSED, findings=(finding,)),
+        no_back="n",
     )
     for one in (hint, finding, refusal, verdict):
         parts = [part.name for part in fields(one) if part.compare]

@@ -282,3 +282,33 @@ def test_a_stream_that_shrinks_while_it_is_read(tmp_path: Path) -> None:
         assert one.returncode == 2
         assert one.stderr.startswith(b"migratable: ")
         assert b"Traceback" not in one.stderr
+
+
+TOML_BOMBS = {
+    "lists": "a = " + "[" * 20_000 + "]" * 20_000,
+    "tables": "a = " + "{a=" * 5_000 + "1" + "}" * 5_000,
+    "a number": "a = " + "9" * 100_000,
+    "a key": ".".join("a" * 20_000) + " = 1\n",
+    "a table's name": "[" + ".".join("a" * 20_000) + "]\n",
+    "no text": "a=\x00",
+}
+
+
+@pytest.mark.parametrize("name", [*TOML_BOMBS, "fifo", "zero"])
+def test_tables_of_somebody_else(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "t.toml"
+    if name == "fifo":
+        os.mkfifo(path)
+    elif name == "zero":
+        path.symlink_to("/dev/zero")
+    else:
+        path.write_text(TOML_BOMBS[name])
+    for words in (
+        ["check", names()[0], "--to", names()[0], "--project", str(path)],
+        ["matrix", str(path)],
+        ["whatif", str(path)],
+    ):
+        done = _run(*words, stdout=subprocess.DEVNULL)
+        assert done.returncode == 2, words
+        assert b"Traceback" not in done.stderr, words
+        assert str(path).encode() in done.stderr, words

@@ -209,7 +209,8 @@ def _with_hints(
         step = search.partly[key(finding)]
         hints.append(Hint(action=f"{step.action} (removes this cause; others remain)"))
     advice: list[Candidate] = search.advice_for(finding)
-    hints += [one.advice() for one in advice]
+    helped = any(not found.changes for found in solutions)
+    hints += [one.advice() for one in advice if not (one.last_resort and helped)]
     return replace(finding, hints=tuple(dict.fromkeys(hints))[:most])
 
 

@@ -106,12 +106,13 @@ def _with_blocked_stream(
         other = take(line.with_cpu(**{name: value}))
     except MigratableError:
         return profile
-    blocked = f"the destination's own stream: {profile.no_stream}"
     return replace(
         profile,
         stream=other.stream,
         notes=(*profile.notes, f"own stream: without {name}, which blocks saving"),
-        unchecked=tuple(one for one in profile.unchecked if one != blocked),
+        unchecked=tuple(
+            text for text in profile.unchecked if text != _no_stream(profile.no_stream)
+        ),
     )
 
 
@@ -354,8 +355,12 @@ class _Facts:
             reason = error.description
         except (QemuError, StreamError) as error:
             reason = str(error)
-        self._unchecked.append(f"the destination's own stream: {reason}")
+        self._unchecked.append(_no_stream(reason))
         return b"", reason
+
+
+def _no_stream(reason: str) -> str:
+    return f"the destination's own stream: {reason}"
 
 
 def _live_pvr(loader: LoaderTables | None) -> int | None:

@@ -31,4 +31,5 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
             "(migratable convert), go to a release before 11.0, or unload the guest's driver (or "
             "unplug the device) at the source while it is moved",
             side=Side.SOURCE,
+            last_resort=True,
         )
