@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from migratable.check import check
-from migratable.commandline import InertCommandLine, inert, parse
+from migratable.commandline import parse
+from migratable.commandline.inert.inert import InertCommandLine, inert
 from migratable.errors import DestinationStartError, MigratableError, QemuError
 from migratable.profile.collect import collect
 from migratable.profile.model import Profile

@@ -10,7 +10,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from migratable.commandline import CommandLine, InertCommandLine, parse
+from migratable.commandline import CommandLine, parse
+from migratable.commandline.inert.inert import InertCommandLine
 from migratable.commandline.kvm import X86, Outlook, has_kvmclock
 from migratable.errors import (
     DestinationStartError,

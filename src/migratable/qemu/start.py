@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from migratable.commandline import CommandLine, InertCommandLine, Option, inert
+from migratable.commandline import CommandLine, Option
+from migratable.commandline.inert.inert import InertCommandLine, inert
 from migratable.qemu import machines
 from migratable.qemu.accelerator import Accelerator, choose
 from migratable.qemu.launch import namespaces_work

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from migratable.commandline import CommandLine, InertCommandLine, parse
+from migratable.commandline import CommandLine, parse
+from migratable.commandline.inert.inert import InertCommandLine
 from migratable.commandline.kvm import X86
 from migratable.errors import CommandLineError, DestinationStartError, QemuError, StartFailure
 from migratable.profile import probe_options

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from migratable.commandline import InertCommandLine
+from migratable.commandline.inert.inert import InertCommandLine
 from migratable.errors import QemuError, StreamError
 from migratable.qemu import save
 from migratable.qemu.process import QemuProcess

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migratable.commandline import InertCommandLine, inert, parse
-from migratable.commandline.inert.inert import _HANDLERS
+from migratable.commandline import parse
+from migratable.commandline.inert.inert import _HANDLERS, InertCommandLine, inert
 from migratable.errors import CommandLineError
 from migratable.releases import QemuVersion
 
