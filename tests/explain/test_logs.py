@@ -311,3 +311,12 @@ def test_html_of_every_status() -> None:
     )
     assert "&lt;log&gt;" in page
     assert "the cause is unknown" in page
+
+
+def test_a_deep_or_endless_line_is_searched_once() -> None:
+    """Each quote and colon begins a search for the program's name, which must end soon."""
+    deep = b'{"a":' * 13_000
+    found = list(pieces(deep + b" qemu-kvm: load of migration failed: Invalid argument"))
+    assert [piece.qemu for piece in found] == [False]  # cut off before
+    short = b'{"a":' * 1_000 + b" qemu-kvm: load of migration failed: Invalid argument"
+    assert [piece.qemu for piece in pieces(short)] == [True]

@@ -15,7 +15,8 @@ import re
 
 from migratable.errors import CommandLineError
 
-_NAME = r"(?:\S*/)?(?:qemu-system-[a-z0-9_]+|qemu-kvm|kvm-spice|kvm)(?:\.real|\.bin|\.exe)?"
+_PROGRAM = r"(?:qemu-system-[a-z0-9_]+|qemu-kvm|kvm-spice|kvm)(?:\.real|\.bin|\.exe)?"
+_NAME = rf"(?:\S{{0,1024}}/)?{_PROGRAM}"
 _STRING = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'")
 _LIST = re.compile(rf"[\[{{(]\s*[urb]?([\"']){_NAME}\1\s*,")
 _MEMBERS = ("msg", "log", "MESSAGE", "message", "line")
@@ -29,7 +30,7 @@ _MULTIPASS = re.compile(
 _END = re.compile(
     r"\s*(?:\[?[\w.-]+@[\w.-]+[^$#]{0,60}[$#](?:\s|$)"  # user@host:~$
     r"|[$#>]\s+\S|\(qemu\)|QEMU \d"
-    r"|(?:\S*/)?(?:qemu-system-[a-z0-9_]+|qemu-kvm|kvm)(?:\[\d+\])?: "
+    r"|(?:\S{0,1024}/)?(?:qemu-system-[a-z0-9_]+|qemu-kvm|kvm)(?:\[\d+\])?: "
     r"|\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d )"
 )
 
@@ -71,7 +72,7 @@ def from_json(text: str) -> str:
     found = text
     for line in text.splitlines():
         start = line.find("{")
-        if start < 0 or not re.search(rf"{_NAME}\W", line):
+        if start < 0 or not re.search(rf"{_PROGRAM}\W", line):
             continue
         try:
             document = json.loads(line[start:])

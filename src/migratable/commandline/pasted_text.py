@@ -31,7 +31,7 @@ from migratable.errors import CommandLineError
 from migratable.facts.options import BLANKS_IN_VALUE, FLAGS, KNOWN
 
 PROGRAM = re.compile(
-    r"(?:[^\s'\"=]*[/\\])?(?:qemu-system-[a-z0-9_]+|qemu-kvm|qemu-kiwi|kvm-spice|kvm|qemu)"
+    r"(?:[^\s'\"=]{0,1024}[/\\])?(?:qemu-system-[a-z0-9_]+|qemu-kvm|qemu-kiwi|kvm-spice|kvm|qemu)"
     r"(?:\.real|\.bin|w?\.exe)?"
 )
 _WINDOWS_PROGRAM = re.compile(r"""(["'])[A-Za-z]:\\[^"'\n]*\\(qemu-system-[a-z0-9_]+\.exe)\1""")
