@@ -4,6 +4,7 @@
 #   make test    install, fetch real QEMU releases, run every check and test
 #
 #   make quick   the checks and tests that take less than two minutes
+#   make mutants changes the engine in one place at a time and sees whether a test notices
 #   make lint    ruff, mypy --strict, import contracts
 #   make docs    build the web pages, with all their links checked
 #   make bench   how fast it is, each beside what it is compared with
@@ -27,7 +28,7 @@ SOURCES := src tests tools benchmarks docs
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: demo test quick install lint style format types imports tests lab docs bench dist lock ppc64le clean help
+.PHONY: demo test quick mutants install lint style format types imports tests lab docs bench dist lock ppc64le clean help
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -39,6 +40,10 @@ test: install lab lint docs tests
 
 quick: install lint
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup -m "not slow"
+
+# MUTANTS=--each 20: a sample. Takes a quarter of an hour; no part of `make test`.
+mutants: install
+	$(BIN)/python tools/mutate.py --jobs $(JOBS) $(MUTANTS)
 
 tests: install
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from benchmarks import PROGRAM, Row, best, peak_memory, seconds
 from migratable.check import check
@@ -15,20 +16,28 @@ ANSWERS = (0, 1, 3)
 
 
 def rows() -> Iterator[Row]:
-    """Check the bundled example against each bundled profile: time and memory."""
-    (example,) = bundled.FOLDER.glob("*.mig*")
-    for name in bundled.names():
-        plain = [*PROGRAM, "check", str(example), "--to", name, "--format", "json", "--no-hints"]
-        value = seconds(plain, statuses=ANSWERS)
-        yield Row(what=f"check {example.name} --to {name}", value=value, limit=0.25)
-        memory = peak_memory(plain, statuses=ANSWERS)
-        yield Row(what="  resident memory", value=memory, unit="MB", limit=120)
-        if check(read(example), bundled.load(name)).outcome is Outcome.REFUSED:
-            value = seconds(plain[:-1], times=3, statuses=ANSWERS)
-            yield Row(what="  with remedies tried", value=value, note="a QEMU is started for some")
-    stream, profile = read(example), bundled.load("pseries-7.2")
+    """Check the bundled examples against the bundled profiles of their board: time and memory."""
+    begin = seconds([*PROGRAM, "--version"])
+    for example in sorted(bundled.FOLDER.glob("guest-*.mig*")):
+        board = example.name.removeprefix("guest-").partition(".")[0]
+        for name in bundled.names():
+            if name.partition("-")[0] == board:
+                yield from _pair(example, name, begin)
+    stream, profile = read(bundled.FOLDER / "guest-q35.mig.gz"), bundled.load("q35-10.0")
     value = best(lambda: _timed(lambda: check(stream, profile)))
     yield Row(what="  the replay alone", value=value, note="in a program that runs already")
+
+
+def _pair(example: Path, name: str, begin: float) -> Iterator[Row]:
+    plain = [*PROGRAM, "check", str(example), "--to", name, "--format", "json", "--no-hints"]
+    value = seconds(plain, statuses=ANSWERS)
+    yield Row(what=f"check {example.name} --to {name}", value=value)
+    yield Row(what="  beside --version", value=value / begin, unit="times", limit=6)
+    memory = peak_memory(plain, statuses=ANSWERS)
+    yield Row(what="  resident memory", value=memory, unit="MB", limit=120)
+    if check(read(example), bundled.load(name)).outcome is Outcome.REFUSED:
+        value = seconds(plain[:-1], times=3, statuses=ANSWERS)
+        yield Row(what="  with remedies tried", value=value, note="a QEMU is started for some")
 
 
 def _timed(work: Callable[[], object]) -> float:

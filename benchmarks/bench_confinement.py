@@ -25,7 +25,7 @@ def rows() -> Iterator[Row]:
         find("10.0", "x86_64")
     except LabError:
         return
-    stream = read(collect(_LINE, release="10.0", vmstate=False).stream)
+    stream = read(collect(_LINE, release="10.0").stream)
     times: dict[bool, list[float]] = {False: [], True: []}
     for _ in range(_TIMES + 1):
         for confined, taken in times.items():

@@ -15,7 +15,8 @@ import re
 import sys
 from pathlib import Path
 
-from migratable.messages.catalogue import Message, Text, messages, parse_release
+from migratable.messages.catalogue import Message, Text, messages
+from migratable.releases import release_of
 
 FOLDERS: tuple[str, ...] = (
     *("migration", "hw", "softmmu", "system", "target", "net", "backends", "accel", "io", "util"),
@@ -81,9 +82,9 @@ def main(arguments: list[str]) -> int:
         pattern, literal = needle(text), text.template.literal.strip()
         literal = re.sub(r"^0x|0x$|^[a-z_0-9]{8,}: |: Invalid argument$|:$", "", literal).strip()
         held = [n for n, tree in trees.items() if literal in tree and pattern.search(tree)]
-        found[(message.id, number)] = [n for n in held if text.holds(parse_release(n))]
-        missing = [n for n in trees if text.holds(parse_release(n)) and n not in held]
-        extra = [n for n in held if not text.holds(parse_release(n))]
+        found[(message.id, number)] = [n for n in held if text.holds(release_of(n))]
+        missing = [n for n in trees if text.holds(release_of(n)) and n not in held]
+        extra = [n for n in held if not text.holds(release_of(n))]
         if not held or missing or extra:
             doubtful += 1
             print(

@@ -98,7 +98,7 @@ _ADDR_NO_RANDOMIZE = 0x0040000  # <sys/personality.h>
 
 def take(release: str, command: tuple[str, ...]) -> Profile:
     """Take a release's profile of the command line, without what is of this machine."""
-    found = collect(command, release=release, vmstate=False)
+    found = collect(command, release=release)
     if found.wants_kvm and found.accelerator != "kvm":
         sys.exit("make_bundled: no KVM on this machine; the example is of a guest under KVM")
     return replace(
@@ -107,8 +107,6 @@ def take(release: str, command: tuple[str, ...]) -> Profile:
         inert=(),
         kernel="",
         host_kvm=None,
-        pci_devices=(),
-        virtio={},
         taken="",
         stderr=tuple(line for line in found.stderr if "host doesn't support" not in line),
     )

@@ -109,14 +109,11 @@ def take_profiles(names: Sequence[str]) -> None:
         if names and name not in names:
             continue
         taken = replace(
-            collect(line, release=release, vmstate=False),
+            collect(line, release=release),
             program=(line[0],),
             inert=(),
             kernel="",
-            pci_devices=(),
-            virtio={},
             taken="",
-            compat_properties=None,
         )
         path = recorded.FOLDER / f"{name}{recorded.SUFFIX}"
         path.write_bytes(lzma.compress(taken.dumps().encode(), preset=9 | lzma.PRESET_EXTREME))

@@ -1,4 +1,4 @@
-"""Make the reference pages that come from the program: commands, rules, JSON schemas.
+"""Make the reference pages that come from the program: commands, edits, rules, JSON schemas.
 
 A command's page is what ``--help`` says; a rule's page is the docstring of its file, which is
 Markdown already.
@@ -6,25 +6,24 @@ Markdown already.
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import json
-import pkgutil
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import click
 
-from migratable.check import rules
+from migratable.check.rules import RULES
 from migratable.cli import cli
-from migratable.hosts.checks import CHECKS, HostCheck, page
+from migratable.convert.proposals import PROPOSALS
+from migratable.convert.proposals.proposal import Proposal
+from migratable.hosts.checks import CHECKS, page
 from migratable.serve.schemas import schemas
+from migratable.verdict import Severity
 
 
 def write(reference: Path) -> None:
-    """Write ``commands/``, ``rules/`` and ``schemas/`` under *reference*, each with an index."""
+    """Write a folder of pages for each kind under *reference*, with an index."""
     commands = dict(_commands())
     _folder(
         reference / "commands",
@@ -32,12 +31,18 @@ def write(reference: Path) -> None:
         "Commands",
         "What each command's `--help` says, made from the program.",
     )
-    documents = {module.__name__.rpartition(".")[2]: module for module in _rules()}
+    _folder(
+        reference / "edits",
+        {one.kind: _edit(one) for one in PROPOSALS},
+        "Edits of a stream",
+        "Kinds of edits that `migratable convert` makes, from the proposals themselves. "
+        "`migratable rule KIND` shows the same page in the terminal.",
+    )
     _folder(
         reference / "rules",
         {
-            **{_id(name, module): _rule(name, module) for name, module in documents.items()},
-            **{one.id: _host_check(one) for one in CHECKS},
+            **{rule.id: _page(rule.id, rule.page, rule.severity) for rule in RULES},
+            **{one.id: _page(one.id, page(one), one.severity) for one in CHECKS},
         },
         "Rules",
         "What `migratable check` knows, and what `migratable preflight` compares of two hosts "
@@ -88,24 +93,12 @@ def _help(command: click.Command, parent: click.Context, name: str) -> Iterator[
             yield from _help(found, context, sub)
 
 
-def _rules() -> Iterator[ModuleType]:
-    for found in pkgutil.iter_modules(rules.__path__):
-        if not found.name.startswith("_"):
-            yield importlib.import_module(f"{rules.__name__}.{found.name}")
+def _edit(proposal: Proposal) -> str:
+    summary, _, rest = proposal.page.strip().partition("\n")
+    rules = ", ".join(f"[{one}](../rules/{one}.md)" for one in proposal.rules)
+    return f"# {proposal.kind}\n\n{summary}\n\nAnswers {rules}\n\n{rest.strip()}\n"
 
 
-def _id(name: str, module: ModuleType) -> str:
-    """Name of a rule: its file's, with hyphens, as its RULE says itself."""
-    return str(getattr(getattr(module, "RULE", None), "id", name.replace("_", "-")))
-
-
-def _host_check(check: HostCheck) -> str:
-    summary, _, rest = page(check).strip().partition("\n")
-    return f"# {check.id}\n\n{summary}\n\nSeverity: **{check.severity}**\n\n{rest.strip()}\n"
-
-
-def _rule(name: str, module: ModuleType) -> str:
-    summary, _, rest = (inspect.getdoc(module) or "").partition("\n")
-    severity = getattr(getattr(module, "RULE", None), "severity", None)
-    facts = f"Severity: **{severity}**\n" if severity is not None else ""
-    return f"# {_id(name, module)}\n\n{summary}\n\n{facts}\n{rest.strip()}\n"
+def _page(name: str, text: str, severity: Severity) -> str:
+    summary, _, rest = text.strip().partition("\n")
+    return f"# {name}\n\n{summary}\n\nSeverity: **{severity}**\n\n{rest.strip()}\n"

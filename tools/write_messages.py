@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from migratable.explain import advice
 from migratable.explain.cases import cases
-from migratable.messages.catalogue import NEWEST, OLDEST, Message, Text, messages, origins, rules
+from migratable.messages.catalogue import NEWEST, OLDEST, Message, Text, messages, origins
 
 PAGE = Path(__file__).parents[1] / "docs/reference/messages.md"
 TITLES = {
@@ -74,10 +75,10 @@ def entry(message: Message) -> str:
     if message.also:
         lines += ["Also:", ""]
         lines += [*(f"    {text.template.text}" for text in message.also), ""]
-    fault = f"At fault: {message.fault}. " if message.role == "cause" else ""
+    fault = f"At fault: {advice.of_message(message).side}. " if message.role == "cause" else ""
     rule = f"Rule `{message.rule}`. " if message.rule else ""
     lines.append(f"{message.meaning} {fault}{rule}".strip())
-    if message.now and message.now != rules().get(message.rule, {}).get("now"):
+    if message.now:
         lines += ["", f"What to do: {message.now}"]
     known = origins().get(message.id, {})
     if known.get("origin"):

@@ -84,7 +84,7 @@ def taken(
         place = f"bus=p{number}" if bus == "PCIe" else f"addr={number + 3:#x}"
         words += ["-device", f"{device},{place}"]
     try:
-        profile = collect(words, release=release, vmstate=False)
+        profile = collect(words, release=release)
     except MigratableError as error:
         if len(devices) == 1:
             print(f"{release}: {devices[0]}: {str(error).splitlines()[0][:110]}", file=sys.stderr)

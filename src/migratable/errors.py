@@ -18,6 +18,7 @@
      │    └── NoCopyError           no copy of it can be started to save itself first
      ├── HostError                  another host cannot be reached or used
      │    └── LibvirtRefusedError   its libvirt takes no such definition (hosts.arrival)
+     ├── RelayError                 a migration cannot be relayed
      ├── ServiceError               the HTTP service or a Dask scheduler cannot be used
      └── KnowledgeError             the bundled data is inconsistent (a bug of ours)
 
@@ -138,6 +139,10 @@ class NoCopyError(CaptureError):
 
 class HostError(MigratableError):
     """Another host cannot be reached, or cannot do what it was asked."""
+
+
+class RelayError(MigratableError):
+    """A migration cannot be relayed: an address, or a kind of migration."""
 
 
 class ServiceError(MigratableError):

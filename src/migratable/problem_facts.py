@@ -100,3 +100,11 @@ class RegistersFacts(Facts):
     """Registers of an Arm processor that do not fit, as QEMU numbers them."""
 
     registers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayoutFacts(Facts):
+    """Bytes of a section in the stream, and how many of them the destination reads."""
+
+    size: int
+    consumed: int

@@ -8,8 +8,20 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import total_ordering
+from typing import Any, TypeAlias
+
+Release: TypeAlias = tuple[int, int]
+"""Major and minor number of a release, or of a machine type."""
 
 _VERSION = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
+
+
+def release_of(text: str) -> Release:
+    """``"10.2"`` as ``(10, 2)``; what follows the second number is passed over.
+
+    :raise ValueError: when *text* has no such number.
+    """
+    return QemuVersion.parse(text).release
 
 
 @total_ordering
@@ -37,8 +49,25 @@ class QemuVersion:
         package = re.search(r"\(([^)]*)\)", text)
         return cls(int(found[1]), int(found[2]), int(found[3] or 0), package[1] if package else "")
 
+    @classmethod
+    def of_qmp(cls, found: Any) -> QemuVersion:
+        """Read QMP's ``VersionInfo`` (``query-version``, the greeting).
+
+        :raise ValueError: when it is none.
+        """
+        try:
+            number = found["qemu"]
+            return cls(
+                int(number["major"]),
+                int(number["minor"]),
+                int(number["micro"]),
+                str(found.get("package", "")),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"no QEMU version in {str(found)[:100]}") from error
+
     @property
-    def release(self) -> tuple[int, int]:
+    def release(self) -> Release:
         """Major and minor number, by which QEMU's behaviour is dated."""
         return (self.major, self.minor)
 
@@ -66,7 +95,7 @@ class MachineType:
 
     name: str
     family: str
-    version: tuple[int, int] | None
+    version: Release | None
 
     @classmethod
     def parse(cls, name: str) -> MachineType:

@@ -64,6 +64,8 @@ class Hint:
     """A remedy. ``verified`` says by what it was tried, None when it was not.
 
     :ivar changes: how the machine is then another one than the guest's, empty when it is not.
+    :ivar comes_back: does the source load the guest again afterwards? None: not known.
+    :ivar way_back: why it does not come back, or why that is not known; empty when not asked.
     """
 
     action: str
@@ -72,6 +74,8 @@ class Hint:
     needs_guest_restart: bool = False
     verified: Basis | None = None
     changes: str = ""
+    comes_back: bool | None = None
+    way_back: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The hint as the JSON contract has it."""
@@ -82,6 +86,11 @@ class Hint:
             "needs_guest_restart": self.needs_guest_restart,
             "verified": None if self.verified is None else str(self.verified),
             **({"changes": self.changes} if self.changes else {}),
+            **(
+                {"comes_back": self.comes_back, "way_back": self.way_back}
+                if self.comes_back is not None or self.way_back
+                else {}
+            ),
         }
 
 
@@ -165,6 +174,8 @@ class Verdict:
     :ivar project: what a project file changed in the findings, and why.
     :ivar final: False for a prediction about a build whose code is not known: its tables were
         read, and the code behind them may refuse what they take. A rehearsal makes it final.
+    :ivar back: the source's answer to the state that the destination would hold; None: not asked,
+        or :attr:`no_back` says why there is none.
     :ivar disagreement: how a prediction of the same pair differed, in words; the verdict is then
         the rehearsal's.
     """
@@ -180,6 +191,8 @@ class Verdict:
     project: tuple[str, ...] = ()
     final: bool = True
     disagreement: tuple[str, ...] = ()
+    back: Verdict | None = None
+    no_back: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """One object for a program, stable from release to release."""
@@ -197,4 +210,12 @@ class Verdict:
             "project": list(self.project),
             "final": self.final,
             "disagreement": list(self.disagreement),
+            **(
+                {
+                    "back": None if self.back is None else self.back.to_json(),
+                    "no_back": self.no_back or None,
+                }
+                if self.back is not None or self.no_back
+                else {}
+            ),
         }

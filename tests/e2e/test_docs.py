@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from migratable.cli import cli
 
@@ -108,3 +109,17 @@ def test_there_is_something_to_test() -> None:
         taken(["check", "--nonsense"])
     with pytest.raises(AssertionError, match="no command"):
         taken(["nonsense"])
+
+
+def test_the_readme_shows_the_real_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(DOCS.parent)
+    monkeypatch.setenv("COLUMNS", "100")
+    text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    _, _, after = text.partition("$ migratable check ")
+    block, _, _ = after.partition("```")
+    typed, _, shown = block.partition("\n")
+    shown, dots, _ = shown.partition("  …")
+    assert dots
+    done = CliRunner().invoke(cli, ["check", "--hint-seconds", "0", *shlex.split(typed)])
+    assert done.exit_code == 1
+    assert done.stdout[: len(shown)] == shown

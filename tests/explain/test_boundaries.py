@@ -116,7 +116,8 @@ def both(tmp_path: Path, source: str, destination: str, *options: str) -> Result
     (tmp_path / "src.log").write_text(source)
     (tmp_path / "dst.log").write_text(destination)
     names = [str(tmp_path / "src.log"), str(tmp_path / "dst.log")]
-    return CliRunner().invoke(command, [*names, *options])
+    # As wide as no folder's name: a name that is folded is not found in the text.
+    return CliRunner(env={"COLUMNS": "1000"}).invoke(command, [*names, *options])
 
 
 def test_logs_of_both_sides_are_one_story(tmp_path: Path) -> None:

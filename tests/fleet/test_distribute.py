@@ -199,8 +199,7 @@ def test_a_worker_is_killed_in_the_middle_of_a_load(
     """With real QEMUs: the killed worker's dies too, and every pair has its right verdict, once."""
     line = "-M pc-q35-7.2 -m 64M -nodefaults -device virtio-rng-pci"
     streams = {
-        name: collect(f"qemu-system-x86_64 {line}", release=name, vmstate=False).stream
-        for name in ("7.2", "10.0")
+        name: collect(f"qemu-system-x86_64 {line}", release=name).stream for name in ("7.2", "10.0")
     }
     wanted = {
         (source, to, copy): Job(
@@ -362,6 +361,8 @@ def test_a_verdict_comes_back_whole() -> None:
         needs_guest_restart=True,
         verified=Basis.PREDICTED,
         changes="c",
+        comes_back=True,
+        way_back="w",
     )
     finding = Finding(
         rule="r",
@@ -389,6 +390,8 @@ def test_a_verdict_comes_back_whole() -> None:
         stderr=("l",),
         project=("p",),
         disagreement=("d",),
+        back=Verdict(outcome=Outcome.LOADS, basis=Basis.REHEARSED, findings=(finding,)),
+        no_back="n",
     )
     for one in (hint, finding, refusal, verdict):
         parts = [part.name for part in fields(one) if part.compare]

@@ -18,10 +18,11 @@ from migratable.errors import QemuError
 from migratable.profile.collect import collect
 from migratable.profile.model import Profile
 from migratable.profile.store import Store
+from migratable.rehearse.resave import resaved
 from migratable.releases import QemuVersion
 from migratable.route import hop as hops
 from migratable.route import search as routes
-from migratable.route.hop import Hop, Host, put, resaved
+from migratable.route.hop import Hop, Host, put
 from migratable.route.search import Route, find_route
 from migratable.serve.schemas import schemas
 from migratable.stream import Section, Stream, read
@@ -184,7 +185,7 @@ def machines(lab: Lab) -> Mapping[str, Profile]:
     found = {}
     for release in ("5.2", "7.2", "10.0", "11.1"):
         lab(release)
-        found[release] = collect(f"qemu-system-x86_64 {line}", release=release, vmstate=False)
+        found[release] = collect(f"qemu-system-x86_64 {line}", release=release)
     return found
 
 
@@ -233,7 +234,7 @@ def stored(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ):
         lab(release, "ppc64")
         words = f"qemu-system-ppc64 {LINE.format(option)}"
-        Store(folder).save(name, collect(words, release=release, vmstate=False))
+        Store(folder).save(name, collect(words, release=release))
     return folder
 
 

@@ -107,7 +107,7 @@ def test_same_answer_as_full_migration(
         line = [*lab(release, guest.target).command, *guest.command_line(guest.disk(tmp_path))]
         line += ["-serial", "null"]
         loads, said = real
-        predicted = check(ours, collect(line, vmstate=False))
+        predicted = check(ours, collect(line))
         for verdict in (predicted, rehearse(ours, line)):
             assert (verdict.outcome is Outcome.LOADS) == loads, release
             if verdict.first_refusal is not None:

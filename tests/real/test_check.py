@@ -33,7 +33,7 @@ def profile(lab: Lab, release: str, line: list[str], stream: Stream | None = Non
     """Take a lab release's profile; the test is skipped by its name without the release."""
     arch = line[0].removeprefix("qemu-system-")
     sizes = {} if stream is None else {one.id: one.used_length for one in stream.ram_blocks}
-    return collect([*lab(release, arch).command, *line[1:]], ram_sizes=sizes, vmstate=False)
+    return collect([*lab(release, arch).command, *line[1:]], ram_sizes=sizes)
 
 
 # A machine's own stream is the one that it must take, and to the byte

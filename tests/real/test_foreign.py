@@ -95,7 +95,7 @@ def test_a_patched_hook_is_never_a_final_loads(stream: Path, patched: Path) -> N
 
 
 def test_the_name_of_the_program_does_not_matter(stream: Path, patched: Path) -> None:
-    profile = collect([str(patched), *LINE, "-device", "virtio-rng-pci"], vmstate=False)
+    profile = collect([str(patched), *LINE, "-device", "virtio-rng-pci"])
     assert profile.loader is not None
     assert profile.loader.notes == ()
     assert [name.rpartition("/")[2] for name in profile.loader.virtio] == ["virtio-rng"]
@@ -112,7 +112,7 @@ def test_ubuntus_build(machine: str, tmp_path: Path) -> None:
     side = Side(release="8.2", arch="x86_64", argv=argv)
     path = tmp_path / "stream"
     assert save(side, path)[0]["status"] == "saved"
-    profile = collect(["lab:8.2/x86_64", *argv], vmstate=False)
+    profile = collect(["lab:8.2/x86_64", *argv])
     assert profile.loader is not None
     destination = Baseline(profile, profile.loader)
     assert not destination.code_known

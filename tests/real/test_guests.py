@@ -129,7 +129,7 @@ def test_pseries_that_sleeps_never_wakes_on_11_1(
     asleep = decode(cpu).value("halted") == 1
     line = guest.command_line(guest.disk(tmp_path))
     command = lab("11.1", "ppc64").command
-    verdict = check(read(stream), collect([*command, *line, "-serial", "null"], vmstate=False))
+    verdict = check(read(stream), collect([*command, *line, "-serial", "null"]))
     assert verdict.outcome is Outcome.LOADS
     assert ("sleeping-cpu" in {finding.rule for finding in verdict.findings}) == asleep
     with Running(command, [*line, "-incoming", "defer"]) as destination:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import shlex
-import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from migratable.check import check, not_started
 from migratable.cli.check import command as check_command
+from migratable.cli.rehearse import command as rehearse_command
 from migratable.commandline import CommandLine, parse
 from migratable.errors import DestinationStartError
 from migratable.hints import tried
 from migratable.profile.collect import collect
 from migratable.rehearse import rehearse
+from migratable.rehearse.way_back import Home
 from migratable.stream import Stream, read, write
 from migratable.verdict import Basis, Finding, Outcome, Severity, Side, Verdict
 from tests.conftest import Lab
@@ -28,18 +30,24 @@ SECONDS = 30.0  # the machine has other work; what is tested is not how fast it 
 
 def arguments(lab: Lab, release: str, text: str) -> list[str]:
     arch = "ppc64" if "pseries" in text else "x86_64"
-    return [*lab(release, arch).command, *text.split(), "-nodefaults", "-display", "none"]
+    (program,) = lab(release, arch).command
+    words = text.split()
+    if not words[0].startswith("-"):
+        program = str(Path(program).with_name(words.pop(0)))
+        if not Path(program).exists():
+            pytest.skip(f"no {program}")
+    return [program, *words, "-nodefaults", "-display", "none"]
 
 
 def saved(lab: Lab, release: str, text: str) -> Stream:
     """The stream of a machine that has not run."""
-    return read(collect(arguments(lab, release, text), ram_sizes={}, vmstate=False).stream or b"")
+    return read(collect(arguments(lab, release, text), ram_sizes={}).stream or b"")
 
 
 def judged(stream: Stream, line: list[str]) -> Verdict:
     sizes = {one.id: one.used_length for one in stream.ram_blocks}
     try:
-        return check(stream, collect(line, ram_sizes=sizes, vmstate=False))
+        return check(stream, collect(line, ram_sizes=sizes))
     except DestinationStartError as error:
         return not_started(error.stderr, stream=stream)
 
@@ -61,6 +69,8 @@ class Case:
 
 Q35, PC = "-M pc-q35-5.2 -m 64", "-M pc-i440fx-5.2 -m 64"
 PSERIES = "-M pseries-5.2 -m 256"
+PORT = "-M pc-q35-5.1 -m 64 -device pcie-root-port,id=p,addr=4"
+SOCKETS, CORE = "-smp 1,sockets=4,maxcpus=4", "core-id=0,thread-id=0"
 CASES = {
     "no-hpet": Case(
         source=("7.2", "-M pc-q35-7.2 -m 64 -no-hpet"),
@@ -146,6 +156,87 @@ CASES = {
         rule="ram-block-size",
         without="romsize",
     ),
+    "ats": Case(  # 5.2 sets the bit for every machine type (QEMU d83f46d189)
+        source=("5.2", f"{PORT} -device virtio-net-pci,bus=p,ats=on"),
+        destination=("10.0", f"{PORT} -device virtio-net-pci,bus=p,ats=on"),
+        rule="pci-config",
+        fix="x-ats-page-aligned=on",
+    ),
+    "old-msi-address": Case(
+        source=("5.2", f"{PC} -device ich9-intel-hda,addr=5,old_msi_addr=on"),
+        destination=("10.0", f"{PC} -device ich9-intel-hda,addr=5"),
+        rule="pci-config",
+        fix="old_msi_addr=on",
+    ),
+    "maxcpus-q35": Case(
+        source=("11.1", "-M pc-q35-10.0 -m 64 -smp 2,maxcpus=8"),
+        destination=("11.1", "-M pc-q35-10.0 -m 64 -smp 2"),
+        rule="section-footer",
+        fix="-smp 2,maxcpus=8",
+    ),
+    "maxcpus-pc": Case(
+        source=("11.1", "-M pc-i440fx-10.0 -m 64 -smp 2"),
+        destination=("11.1", "-M pc-i440fx-10.0 -m 64 -smp 2,maxcpus=4"),
+        rule="section-footer",
+        without="maxcpus",
+    ),
+    "maxcpus-pseries": Case(
+        source=("5.2", f"{PSERIES} -smp 1,maxcpus=4 -cpu power9_v2.0"),
+        destination=("10.0", f"{PSERIES} -smp 1 -cpu power9_v2.0"),
+        rule="section-footer",
+        fix="-smp 1,maxcpus=4",
+    ),
+    "plugged-cpu-q35": Case(
+        source=("5.2", f"{Q35} {SOCKETS} -device qemu64-x86_64-cpu,socket-id=2,{CORE}"),
+        destination=("10.0", f"{Q35} {SOCKETS}"),
+        rule="unknown-section",
+        fix="-device qemu64-x86_64-cpu,core-id=0,thread-id=0,socket-id=2",
+    ),
+    "plugged-cpus-pseries": Case(  # the order counts: xive-tctx is numbered as they come
+        source=(
+            "5.2",
+            f"{PSERIES} -smp 2,maxcpus=8 -cpu power9_v2.0"
+            " -device power9_v2.0-spapr-cpu-core,core-id=5"
+            " -device power9_v2.0-spapr-cpu-core,core-id=3",
+        ),
+        destination=("10.0", f"{PSERIES} -smp 2,maxcpus=8 -cpu power9_v2.0"),
+        rule="unknown-section",
+        fix="core-id=5 -device power9_v2.0-spapr-cpu-core,core-id=3",
+    ),
+    "program-of-32-bits": Case(
+        source=("7.2", "qemu-system-i386 -M pc-q35-7.2 -m 64"),
+        destination=("7.2", "-M pc-q35-7.2 -m 64"),
+        rule="section-footer",
+        fix="qemu-system-i386",
+    ),
+    "program-of-64-bits": Case(
+        source=("7.2", "-M pc-q35-7.2 -m 64"),
+        destination=("10.0", "qemu-system-i386 -M pc-q35-7.2 -m 64"),
+        rule="section-footer",
+        fix="qemu-system-x86_64",
+    ),
+    "plugged-memory": Case(
+        source=(
+            "5.2",
+            f"{Q35},slots=2,maxmem=1G -object memory-backend-ram,id=hp_mem0,size=64M"
+            " -device pc-dimm,memdev=hp_mem0",
+        ),
+        destination=("10.0", f"{Q35},slots=2,maxmem=1G"),
+        rule="ram-block-unknown",
+        fix="-device pc-dimm,memdev=hp_mem0",
+    ),
+    "mac": Case(  # e1000e makes its serial number of it
+        source=("5.2", f"{Q35} -device e1000e,addr=5,mac=52:54:00:12:34:99"),
+        destination=("10.0", f"{Q35} -device e1000e,addr=5"),
+        rule="pci-config",
+        fix="mac=52:54:00:12:34:99",
+    ),
+    "another-driver-elsewhere": Case(  # of balloons a machine takes one
+        source=("5.2", f"{Q35} -device virtio-balloon-pci,id=b,addr=3"),
+        destination=("10.0", f"{Q35} -device virtio-balloon-pci-non-transitional,id=b,addr=9"),
+        rule="unknown-section",
+        fix="-device virtio-balloon-pci,id=b,addr=0x3",
+    ),
     "start": Case(
         source=("5.2", f"{Q35} -device qemu-xhci,id=x -device usb-kbd,bus=x.0"),
         destination=("10.0", f"{Q35} -device usb-kbd,bus=x.0 -device qemu-xhci,id=x"),
@@ -222,9 +313,7 @@ def test_no_time_no_hints(lab: Lab) -> None:
     stream = saved(lab, "5.2", "-M pc-q35-5.2 -m 96")
     line = arguments(lab, "10.0", Q35)
     verdict = judged(stream, line)
-    began = time.monotonic()
     found = tried(verdict, stream, line, budget_seconds=0.0)
-    assert time.monotonic() - began < 1.0
     assert [one.hints for one in found.findings] == [one.hints for one in verdict.findings]
 
 
@@ -256,16 +345,176 @@ def test_check_shows_them(lab: Lab, tmp_path: Path) -> None:
     )
 
 
-def test_a_remedy_that_brings_a_device_says_so(lab: Lab, tmp_path: Path) -> None:
-    """The destination gets an HPET; what it then sends the source's program refuses."""
+def test_a_remedy_brings_no_device(lab: Lab, tmp_path: Path) -> None:
+    """``pit=off`` taken out would give the destination an HPET, which the source refuses."""
     there = "-M pc-q35-7.2,hpet=off -m 64"
     (tmp_path / "guest.mig").write_bytes(write(saved(lab, "7.2", there)))
+    home = tmp_path / "source.txt"
+    home.write_text(shlex.join(arguments(lab, "7.2", there)))
     line = arguments(lab, "10.0", "-M pc-q35-7.2,pit=off -m 64")
     source = [str(tmp_path / "guest.mig"), "--no-project", "--hint-seconds", "30"]
-    text = " ".join(CliRunner().invoke(check_command, [*source, "--", *line]).stdout.split())
-    assert "the destination then has hpet, which the stream lacks: there is no way back" in text
-    assert "unchanged" not in text
-    back = rehearse(saved(lab, "10.0", "-M pc-q35-7.2 -m 64"), arguments(lab, "7.2", there))
-    assert back.outcome is Outcome.REFUSED
-    assert back.first_refusal is not None
-    assert back.first_refusal.device == "hpet"
+    done = CliRunner().invoke(
+        check_command, [*source, "--back-to", str(home), "--json", "--", *line]
+    )
+    assert done.exit_code == 1
+    found = json.loads(done.stdout)
+    assert found["back"] is None
+    assert found["no_back"] == "the destination does not load the guest"
+    (hint, *_) = found["findings"][0]["hints"]
+    assert hint["verified"] == "rehearsed"
+    assert "changes" not in hint
+    assert hint["comes_back"] is True
+    words = shlex.split(hint["command"])
+    assert "pc-q35-7.2,hpet=off" in words
+    assert rehearse(saved_as(words), arguments(lab, "7.2", there)).outcome is Outcome.LOADS
+
+
+def saved_as(words: list[str]) -> Stream:
+    return read(collect(words, ram_sizes={}).stream or b"")
+
+
+#: Machines of which the destination has more, and the words that take it away.
+MORE = {
+    "machine": (Q35.replace("5.2", "5.2,hpet=off"), Q35, "hpet=off"),
+    "pci": (Q35, f"{Q35} -device i6300esb,id=w,addr=7", "without -device i6300esb,id=w"),
+    "port": (
+        f"{Q35} -device pcie-root-port,id=p,addr=4",
+        f"{Q35} -device pcie-root-port,id=p,addr=4 -device e1000e,bus=p",
+        "without -device e1000e",
+    ),
+    "usb": (
+        f"{Q35} -device qemu-xhci,id=x,addr=5",
+        f"{Q35} -device qemu-xhci,id=x,addr=5 -device usb-tablet,bus=x.0",
+        "without -device usb-tablet",
+    ),
+    "isa": (Q35, f"{Q35} -chardev null,id=c -device isa-serial,chardev=c", "isa-serial"),
+    "cpu": (f"{Q35} -smp 1,maxcpus=2", f"{Q35} -smp 2", "-smp 1"),
+    "bmc": (Q35, f"{Q35} -device ipmi-bmc-sim,id=b", "without -device ipmi-bmc-sim,id=b"),
+    "global": (f"{Q35} -global apic-common.vapic=off", Q35, "-global apic-common.vapic=off"),
+    "bridge": (
+        f"{Q35} -device pci-bridge,id=b,chassis_nr=1,addr=4",
+        f"{Q35} -device pci-bridge,id=b,chassis_nr=1,addr=4 -device virtio-rng-pci,bus=b,addr=1",
+        "without -device virtio-rng-pci",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", MORE)
+def test_the_destination_has_more(lab: Lab, tmp_path: Path, kind: str) -> None:
+    """It loads, what it then sends is refused; the remedy comes back."""
+    there, here, fix = MORE[kind]
+    (tmp_path / "guest.mig").write_bytes(write(saved(lab, "5.2", there)))
+    home = tmp_path / "source.txt"
+    home.write_text(shlex.join(arguments(lab, "5.2", there)))
+    line = arguments(lab, "10.0", here)
+    source = [str(tmp_path / "guest.mig"), "--no-project", "--hint-seconds", "40"]
+    done = CliRunner().invoke(
+        check_command, [*source, "--back-to", str(home), "--json", "--", *line]
+    )
+    found = json.loads(done.stdout)
+    assert (found["verdict"], found["back"]["verdict"]) == ("loads", "refused")
+    assert found["back"]["basis"] == "rehearsed"
+    assert done.exit_code == 1
+    (warns,) = [one for one in found["findings"] if one["rule"] == "no-way-back"]
+    (hint, *_) = warns["hints"]
+    assert fix in hint["action"]
+    assert (hint["verified"], hint["comes_back"]) == ("rehearsed", True)
+    text = CliRunner().invoke(check_command, [*source, "--back-to", str(home), "--", *line]).stdout
+    assert "BACK        the guest does not come back, tried with the real QEMU: Unknown" in text
+    assert "comes back)" in " ".join(text.split())
+
+
+#: Differences that a guest does not meet before its next boot: it comes back.
+SAME = {
+    "features": ("virtio-net-pci,mrg_rxbuf=off,addr=4", "virtio-net-pci,addr=4"),
+    "queues": ("virtio-scsi-pci,addr=4", "virtio-scsi-pci,addr=4,max_sectors=512"),
+}
+
+
+@pytest.mark.parametrize("kind", SAME)
+def test_what_comes_back(lab: Lab, tmp_path: Path, kind: str) -> None:
+    there, here = SAME[kind]
+    (tmp_path / "guest.mig").write_bytes(write(saved(lab, "7.2", f"{Q35} -device {there}")))
+    home = tmp_path / "source.txt"
+    home.write_text(shlex.join(arguments(lab, "7.2", f"{Q35} -device {there}")))
+    line = arguments(lab, "11.1", f"{Q35} -device {here}")
+    words = [str(tmp_path / "guest.mig"), "--no-project", "--back-to", str(home)]
+    done = CliRunner().invoke(check_command, [*words, "--", *line])
+    assert done.exit_code == 0, done.output
+    assert "BACK        the guest comes back: the source loads it again" in done.stdout
+
+
+def test_a_newer_section_does_not_come_back(lab: Lab, tmp_path: Path) -> None:
+    """No device more, but another release's form: only what its program saves shows it."""
+    text = f"{PSERIES} -cpu power9_v2.0"
+    (tmp_path / "guest.mig").write_bytes(write(saved(lab, "5.2", text)))
+    home = tmp_path / "source.txt"
+    home.write_text(shlex.join(arguments(lab, "5.2", text)))
+    line = arguments(lab, "11.1", text)
+    words = [str(tmp_path / "guest.mig"), "--no-project", "--back-to", str(home)]
+    done = CliRunner().invoke(check_command, [*words, "--json", "--", *line])
+    found = json.loads(done.stdout)
+    assert (found["verdict"], found["back"]["verdict"], done.exit_code) == ("loads", "refused", 1)
+    assert all(one["rule"] != "no-way-back" for one in found["findings"])
+    assert "too new" in found["back"]["first_refusal"]["message"]
+    real = rehearse_command_of([*words, "--json", "--", *line])
+    assert real["back"]["first_refusal"] == found["back"]["first_refusal"]
+
+
+def rehearse_command_of(words: list[str]) -> Any:
+    words = [one for one in words if one != "--no-project"]
+    return json.loads(CliRunner().invoke(rehearse_command, words).stdout)
+
+
+def test_the_way_back_needs_the_source(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "guest.mig").write_bytes(write(saved(lab, "7.2", Q35)))
+    line = arguments(lab, "10.0", Q35)
+    done = CliRunner().invoke(
+        check_command, [str(tmp_path / "guest.mig"), "--and-back", "--", *line]
+    )
+    assert done.exit_code == 2
+    assert "--back-to NAME, a profile of it, or a file with its command line" in done.stderr
+
+
+def test_rehearse_gives_the_remedies_of_check(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "guest.mig").write_bytes(write(saved(lab, "5.2", f"{PSERIES} -cpu POWER9")))
+    line = arguments(lab, "10.0", f"{PSERIES} -cpu POWER9")
+    words = [str(tmp_path / "guest.mig"), "--hint-seconds", "30", "--json", "--", *line]
+    checked = json.loads(CliRunner().invoke(check_command, ["--no-project", *words]).stdout)
+    real = json.loads(CliRunner().invoke(rehearse_command, words).stdout)
+    one, other = checked["findings"][0], real["findings"][0]
+    assert one["rule"] == other["rule"] == real["first_refusal"]["rule"] == "cpu-identity"
+    assert one["summary"] == other["summary"]
+    assert one["hints"] == other["hints"]
+    assert one["hints"][0]["verified"] == "rehearsed"
+
+
+KVM = "-M pc-q35-7.2 -m 64 -accel kvm"
+KVM_CASES = {
+    "machine-checks": (
+        f"{KVM} -cpu qemu64",
+        f"{KVM} -cpu qemu64,-mce",
+        "kvm-registers",
+        "-cpu qemu64 ",
+    ),
+    "interrupts": (KVM, f"{KVM},kernel-irqchip=off", "destination-start", "-accel kvm "),
+    "accelerator": (KVM, "-M pc-q35-7.2 -m 64", "unknown-section", "-accel kvm"),
+}
+
+
+@pytest.mark.parametrize("kind", KVM_CASES)
+def test_remedies_under_kvm(lab: Lab, kvm: None, kind: str) -> None:
+    there, here, rule, fix = KVM_CASES[kind]
+    stream, line = saved(lab, "7.2", there), arguments(lab, "10.0", here)
+    verdict = judged(stream, line)
+    if kind == "interrupts" and verdict.outcome is Outcome.LOADS:
+        pytest.skip("this host's KVM takes an interrupt controller in QEMU")
+    assert verdict.first_refusal is not None
+    assert verdict.first_refusal.rule == rule
+    home = Home.started(arguments(lab, "7.2", there))
+    found = tried(verdict, stream, line, budget_seconds=SECONDS, home=home)
+    hint = refusals(found)[0].hints[0]
+    assert (hint.verified, hint.comes_back) == (Basis.REHEARSED, True)
+    assert fix in f"{hint.command} "
+    assert "kernel-irqchip=off" not in (hint.command or "")
+    assert rehearse(stream, shlex.split(hint.command or "")).outcome is Outcome.LOADS

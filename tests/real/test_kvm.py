@@ -38,7 +38,7 @@ def line(lab: Lab, release: str, options: str) -> CommandLine:
 
 def profile(lab: Lab, release: str, options: str) -> Profile:
     """Its profile."""
-    return collect(line(lab, release, options), vmstate=False)
+    return collect(line(lab, release, options))
 
 
 def answers(source: Profile, lab: Lab, release: str, options: str) -> tuple[Verdict, Verdict]:
@@ -46,7 +46,7 @@ def answers(source: Profile, lab: Lab, release: str, options: str) -> tuple[Verd
     stream = read(source.stream)
     to = line(lab, release, options)
     try:
-        predicted = check(stream, collect(to, vmstate=False))
+        predicted = check(stream, collect(to))
     except DestinationStartError as error:
         predicted = not_started(error.stderr, stream=stream, only_kvm=error.only_kvm)
     return predicted, rehearse(stream, to)
@@ -228,9 +228,9 @@ def test_registers_that_kvm_does_not_take(
     stream = change(read(profile(lab, release, "-accel kvm -cpu qemu64").stream))
     to = line(lab, release, f"-accel kvm {options}")
     real = rehearse(stream, to)
-    predicted = check(stream, collect(to, vmstate=False))
+    predicted = check(stream, collect(to))
     without_kvm(monkeypatch)
-    stood_in = check(stream, collect(to, vmstate=False))
+    stood_in = check(stream, collect(to))
     for seen in (predicted, stood_in):
         assert seen.outcome is real.outcome
         if seen.first_refusal is not None and real.first_refusal is not None:

@@ -84,7 +84,7 @@ def test_moves_and_goes_on(
     assert stream.device("kvmclock") is not None
     program = lab(destination).command
     line = [*program, *_line(), "-serial", "null"]
-    predicted, rehearsed = check(stream, collect(line, vmstate=False)), rehearse(stream, line)
+    predicted, rehearsed = check(stream, collect(line)), rehearse(stream, line)
     assert predicted.outcome is rehearsed.outcome is Outcome.LOADS
     assert not [one for one in predicted.findings if one.severity is Severity.ENDANGERS]
     with Running(program, [*_line(), "-incoming", "defer"]) as running:
@@ -113,7 +113,7 @@ def test_capture_and_diff(lab: Lab, kvm: None, tmp_path: Path) -> None:
     changed = {one.section for one in differences if "ram" not in str(one.section)}
     assert changed <= {"timer", "globalstate", "kvmclock", "mc146818rtc"}
     line = [*lab("11.1").command, *_line(), "-serial", "null"]
-    assert check(ours, collect(line, vmstate=False)).outcome is Outcome.LOADS
+    assert check(ours, collect(line)).outcome is Outcome.LOADS
 
 
 def test_hot_plug_that_the_guest_has_switched_on(lab: Lab, tmp_path: Path) -> None:
@@ -124,8 +124,8 @@ def test_hot_plug_that_the_guest_has_switched_on(lab: Lab, tmp_path: Path) -> No
     with Running(program, [*here, "-kernel", str(kernel)]) as running:
         running.await_count(1)
         running.save(tmp_path / "guest.mig.gz")
-    source = collect([*program, *here, "-serial", "null"], vmstate=False)
-    destination = collect([*program, *there, "-serial", "null"], vmstate=False)
+    source = collect([*program, *here, "-serial", "null"])
+    destination = collect([*program, *there, "-serial", "null"])
     unbooted = check(read(source.stream), destination, origin=source)
     assert unbooted.outcome is Outcome.LOADS
     (found,) = [one for one in unbooted.findings if "cpuhp" in one.summary]

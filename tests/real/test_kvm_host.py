@@ -16,7 +16,7 @@ pytestmark = pytest.mark.real
 def test_facts_of_the_host(release: str, lab: Lab, kvm: None) -> None:
     """What the kernel says is what QEMU works with: no feature is seen that KVM has not."""
     line = [*lab(release).command, "-M", "q35,accel=kvm", "-cpu", "qemu64", "-nodefaults"]
-    profile = collect(line, vmstate=False)
+    profile = collect(line)
     host = profile.host_kvm
     assert host is not None
     assert host.kernel == profile.kernel
@@ -34,5 +34,5 @@ def test_facts_of_the_host(release: str, lab: Lab, kvm: None) -> None:
         lacking = {feature for feature in one.unavailable if feature in x86_features.names()}
         assert not lacking & has, name
     assert Profile.loads(profile.dumps()).host_kvm == host
-    tcg = collect([*lab(release).command, "-M", "q35", "-nodefaults"], vmstate=False)
+    tcg = collect([*lab(release).command, "-M", "q35", "-nodefaults"])
     assert tcg.host_kvm is None

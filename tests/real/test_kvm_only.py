@@ -44,7 +44,7 @@ def no_kvm(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_qtest_stands_in(lab: Lab, release: str, options: str, tmp_path: Path) -> None:
     line = _line(lab, release, tmp_path, options)
     assert not has_tcg(line.program)
-    profile = collect(line, vmstate=False)
+    profile = collect(line)
     assert profile.accelerator == "qtest"
     assert profile.stand_in
     assert check(read(profile.stream), profile).outcome is Outcome.LOADS
@@ -55,10 +55,10 @@ def test_qtest_stands_in(lab: Lab, release: str, options: str, tmp_path: Path) -
 
 @pytest.mark.usefixtures("no_kvm")
 def test_a_refusal_is_seen_under_it(lab: Lab, tmp_path: Path) -> None:
-    source = collect(_line(lab, "10.0", tmp_path, "-device virtio-rng-device"), vmstate=False)
+    source = collect(_line(lab, "10.0", tmp_path, "-device virtio-rng-device"))
     line = _line(lab, "11.1", tmp_path, "-device virtio-rng-device")
     stream = read(source.stream)
-    for verdict in (check(stream, collect(line, vmstate=False)), rehearse(stream, line)):
+    for verdict in (check(stream, collect(line)), rehearse(stream, line)):
         assert verdict.outcome is Outcome.REFUSED
         assert verdict.findings[0].rule == "virtio-queues"
 

@@ -131,7 +131,7 @@ def test_capture_beside_save_image(libvirt: Libvirt) -> None:
     assert captured.facts["guest"] == "counting"
     pause = captured.facts["pause_ms"]
     assert isinstance(pause, float)
-    assert 0 < pause < 1000
+    assert pause > 0
     assert "<name>counting</name>" in str(captured.facts["domain_xml"])
     assert libvirt.virsh("domstate", "counting").strip() == "running"
     assert "migratable" not in libvirt.virsh(
@@ -144,7 +144,7 @@ def test_capture_beside_save_image(libvirt: Libvirt) -> None:
     assert captured.stream.machine == full.machine == "pc-q35-7.2"
     assert captured.stream.ram_blocks == full.ram_blocks
     assert [one.name for one in captured.stream.devices] == [one.name for one in full.devices]
-    profile = collect(line, release="7.2", vmstate=False)
+    profile = collect(line, release="7.2")
     ours, theirs = check(captured.stream, profile), check(full, profile)
     assert (ours.outcome, ours.first_refusal) == (theirs.outcome, theirs.first_refusal)
     libvirt.virsh("restore", str(libvirt.folder / "counting.save"))

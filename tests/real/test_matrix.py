@@ -47,9 +47,9 @@ def test_a_destination_is_the_same_however_often_it_is_taken(
     """Addresses, clocks and names differ from one start to the next; the key does not."""
     program = " ".join(lab("10.0", target).command)
     words = f"{program} -M {machine} -m 256M -nodefaults"
-    one, two = (collect(f"{words} -name {name}", vmstate=False) for name in ("a", "b"))
+    one, two = (collect(f"{words} -name {name}") for name in ("a", "b"))
     assert kind(one) == kind(two)
-    other = collect(f"{words} -device virtio-rng-pci", vmstate=False)
+    other = collect(f"{words} -device virtio-rng-pci")
     assert kind(other) != kind(one)
     assert shape(read(one.stream)) != shape(read(other.stream))
 
@@ -160,7 +160,7 @@ def test_what_is_remembered_is_what_a_replay_says(lab: Lab, target: str) -> None
         "-blockdev driver=null-co,node-name=d -device spapr-vlan",
     }
     profiles = [
-        collect(f"{' '.join(lab(release, target).command)} {lines[target]}", vmstate=False)
+        collect(f"{' '.join(lab(release, target).command)} {lines[target]}")
         for release in ("7.2", "11.1")
     ]
     streams = [read(one.stream) for one in profiles]

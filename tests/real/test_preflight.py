@@ -105,7 +105,7 @@ def test_there_and_back(net: Network, source: Host, destination: Host, lab: Lab)
     assert found["guest"]["host"] == "node-a"
     assert found["guest"]["ram_bytes"] > 128 << 20
     assert found["guest"]["state"]["release"].startswith("7.2")
-    assert 0 < found["guest"]["state"]["pause_ms"] < 1000
+    assert found["guest"]["state"]["pause_ms"] > 0
     assert found["there"]["verdict"] == "loads"
     assert found["there"]["basis"] == "rehearsed"
     assert found["there"]["destination"]["qemu"].startswith("10.0")

@@ -234,7 +234,7 @@ def test_64_gib(target: str, lab: Lab) -> None:
     lab("10.0", target)
     streams = {}
     for memory in ("256", "64G"):
-        data = collect(machine(target, memory), release="10.0", vmstate=False).stream
+        data = collect(machine(target, memory), release="10.0").stream
         streams[memory] = read(data)
         assert streams[memory].ram is not None
     best = {"256": 99.0, "64G": 99.0}
@@ -292,7 +292,7 @@ def never_ran(lab: Lab) -> Callable[[str], Stream]:
     def one(target: str) -> Stream:
         if target not in streams:
             lab("7.2", target)
-            data = collect(marked(machine(target)), release="7.2", vmstate=False).stream
+            data = collect(marked(machine(target)), release="7.2").stream
             streams[target] = read(data)
         return streams[target]
 
@@ -352,7 +352,7 @@ def test_killed_at_any_moment(memory: str, lab: Lab, private_temporary: Path) ->
     lab("7.2")
     line = marked(machine("x86_64", memory))
     source = private_temporary.parent / "source.mig"
-    source.write_bytes(collect(line, release="7.2", vmstate=False).stream)
+    source.write_bytes(collect(line, release="7.2").stream)
     command = [sys.executable, "-m", "migratable", "rehearse", str(source), "--release", "7.2"]
     command += ["--release", "7.2", "--jobs", "2", "--", *line]
     random.seed(4)
@@ -378,7 +378,7 @@ def test_refusal_for_a_device_that_was_left_out(
 ) -> None:
     lab("7.2")
     device = ["-device", "virtio-rng-pci,id=r0"]
-    source = collect([*machine("x86_64"), *device], release="7.2", vmstate=False).stream
+    source = collect([*machine("x86_64"), *device], release="7.2").stream
     passed = [*machine("x86_64"), "-device", "vfio-pci,host=00:03.0"]
     answer = rehearse(read(source), passed, release="7.2")
     assert answer.outcome is Outcome.UNKNOWN

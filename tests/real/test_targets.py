@@ -55,7 +55,7 @@ MACHINES = {
 def taken(lab: Lab, release: str, arch: str, text: str, stream: Stream | None = None) -> Profile:
     sizes = {} if stream is None else {one.id: one.used_length for one in stream.ram_blocks}
     words = [*lab(release, arch).command, *text.split(), "-nodefaults", "-display", "none"]
-    return collect(words, ram_sizes=sizes, vmstate=False)
+    return collect(words, ram_sizes=sizes)
 
 
 @pytest.mark.parametrize("release", RELEASES)

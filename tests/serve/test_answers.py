@@ -8,7 +8,6 @@ import os
 import random
 import re
 import signal
-import statistics
 import subprocess
 import sys
 import threading
@@ -41,7 +40,7 @@ def profiles(lab: Lab) -> dict[str, Profile]:
     found = {}
     for release in ("7.2", "10.0", "11.1"):
         lab(release)
-        found[release] = collect(f"qemu-system-x86_64 {LINE}", release=release, vmstate=False)
+        found[release] = collect(f"qemu-system-x86_64 {LINE}", release=release)
     return found
 
 
@@ -171,13 +170,6 @@ def test_many_at_once(running: Service, profiles: dict[str, Profile]) -> None:
     with ThreadPoolExecutor(16) as threads:
         found = list(threads.map(ask, pairs))
     assert found == [ask(pair) for pair in pairs[:9]] * 6
-    # In a process that is warm an answer takes tens of milliseconds; this is no benchmark.
-    times = []
-    for _ in range(10):
-        begun = time.perf_counter()
-        ask(("7.2", "10.0"))
-        times.append(time.perf_counter() - begun)
-    assert statistics.median(times) < 2.0
 
 
 @pytest.mark.real

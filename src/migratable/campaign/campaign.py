@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+from migratable import paths
 from migratable.campaign import corpus, inventory
 from migratable.campaign.cache import Cache, Outcome, source_key
 from migratable.campaign.cases import USUAL, Group, groups
@@ -52,9 +53,7 @@ class Plan:
 
 def default_folder() -> Path:
     """The user's cache folder for campaigns."""
-    from platformdirs import user_cache_path  # noqa: PLC0415 -- slow to load
-
-    return user_cache_path("migratable", appauthor=False) / "campaign"
+    return paths.large_cache("campaign")
 
 
 def carry_out(plan: Plan, progress: Progress = lambda pairs: None) -> list[Judgement]:

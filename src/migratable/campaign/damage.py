@@ -46,6 +46,8 @@ class Damage:
 
 def damage(rng: random.Random, data: bytes, stream: Stream) -> Damage | None:
     """One random change; None when the stream has no such place, or nothing would change."""
+    if not _devices(stream):  # of a machine that saves only its memory
+        return None
     kind = rng.choices(list(_KINDS), [weight for weight, _ in _KINDS.values()])[0]
     found = _KINDS[kind][1](rng, data, stream)
     if found is None:

@@ -252,7 +252,7 @@ def profile_of(side: Side, cache: Cache, stream: Stream) -> Profile:
     if path.is_file():
         return Profile.loads(gzip.decompress(path.read_bytes()))
     line = [f"lab:{side.release}/{side.arch}", *side.argv]
-    profile = collect(line, ram_sizes=sizes, vmstate=False)
+    profile = collect(line, ram_sizes=sizes)
     write_atomically(path, gzip.compress(profile.dumps().encode(), 1, mtime=0))
     return profile
 

@@ -188,7 +188,6 @@ def _copy(
             parse(list(found.argv)),
             program=found.command,
             ram_sizes={name: used for name, (used, _) in blocks.items()},
-            vmstate=False,
             timeout=COPY_SECONDS,
             then=then,
         )

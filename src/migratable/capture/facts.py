@@ -27,7 +27,6 @@ class MachineFacts:
     uuid: bytes | None = None
     cpu_type: str = ""
     cpu_features: tuple[Mapping[str, Any], ...] = ()
-    pci_devices: tuple[Any, ...] = ()
     kvm: bool = False
 
     def profile(
@@ -45,7 +44,6 @@ class MachineFacts:
             stream=stream,
             ram_blocks=blocks,
             cpu_features=self.cpu_features,
-            pci_devices=self.pci_devices,
             accelerator="kvm" if self.kvm else "tcg",
             wants_kvm=self.kvm,
             notes=("taken from a running VM",),
@@ -72,6 +70,5 @@ def machine_facts(monitor: Monitor, standing: Standing) -> MachineFacts:
         uuid=UUID(uuid).bytes if re.fullmatch(r"[0-9a-fA-F-]{36}", uuid) else None,
         cpu_type=str(ask("qom-get", path=path, property="type") or "") if path else "",
         cpu_features=words,
-        pci_devices=tuple(ask("query-pci") or ()),
         kvm=bool((ask("query-kvm") or {}).get("enabled")),
     )

@@ -118,14 +118,8 @@ def examine(monitor: Monitor) -> Standing:
 def _version(monitor: Monitor) -> QemuVersion:
     found = monitor.execute("query-version")
     try:
-        number = found["qemu"]
-        return QemuVersion(
-            int(number["major"]),
-            int(number["minor"]),
-            int(number["micro"]),
-            str(found.get("package", "")),
-        )
-    except (KeyError, TypeError, ValueError):
+        return QemuVersion.of_qmp(found)
+    except ValueError:
         raise CaptureError(f"{monitor.name}: query-version answers {str(found)[:100]}") from None
 
 

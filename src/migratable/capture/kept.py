@@ -22,7 +22,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from migratable.commandline import redact
 from migratable.errors import StreamError
 from migratable.releases import QemuVersion
 from migratable.stream import Stream, vmdesc
@@ -62,6 +61,8 @@ def put(stream: Stream, kept: Kept) -> Stream:
     if stream.vmdesc is None:
         return stream
     profile = kept.profile
+    from migratable.commandline import redact  # noqa: PLC0415 -- who reads needs none of it
+
     argv = list(redact.words(profile.command_line))
     if argv:
         argv[0] = argv[0].rpartition("/")[2]

@@ -21,8 +21,11 @@ from typing import Any, Protocol
 from migratable.errors import CaptureError, QemuError
 from migratable.qemu.process import private_path
 from migratable.qemu.qmp import Qmp, QmpClosedError, QmpError
+from migratable.regular_file import open_regular
 
 GREETING_SECONDS = 5.0
+MOST_STATE = 1 << 30
+"""Bytes: device state has no RAM, and the largest that was ever seen has some ten MiB."""
 _MARK = "migratable"
 
 
@@ -177,8 +180,16 @@ class Exchange:
         self.plain_path = f"/proc/self/fd/{int(answer['fd'])}"
 
     def read(self) -> bytes:
-        """All that is in the file now."""
+        """All that is in the file now.
+
+        :raise CaptureError: When that is more than any device state has.
+        """
         size = os.fstat(self._memory).st_size
+        if size > MOST_STATE:
+            raise CaptureError(
+                f"{self._monitor.name}: wrote {size} bytes, more than the {MOST_STATE} that are "
+                "read of a device state"
+            )
         with open(self._memory, "rb", closefd=False, buffering=0) as file:
             file.seek(0)
             data = bytearray()
@@ -241,9 +252,13 @@ class FolderExchange:
     def read(self) -> bytes:
         """All that is in the file now."""
         try:
-            return Path(self.path).read_bytes()
+            with open_regular(self.path) as file:
+                data = file.read(MOST_STATE + 1)
         except OSError as error:
             raise CaptureError(f"what QEMU wrote cannot be read: {error}") from None
+        if len(data) > MOST_STATE:
+            raise CaptureError(f"QEMU wrote more than {MOST_STATE} bytes of device state")
+        return data
 
     def close(self) -> None:
         """Remove it."""

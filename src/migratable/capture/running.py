@@ -9,16 +9,18 @@ from __future__ import annotations
 import contextlib
 import re
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from migratable.capture.assemble import device_state, full_stream
 from migratable.capture.copy import Copy, copy_of
-from migratable.capture.facts import machine_facts
+from migratable.capture.facts import MachineFacts, machine_facts
 from migratable.capture.guard import SAVE, Standing, examine
 from migratable.capture.kept import Kept, put
 from migratable.capture.loader_pages import loader_pages
+from migratable.capture.model import Confirm, Source
 from migratable.capture.monitor import (
     Exchange,
     FolderExchange,
@@ -27,8 +29,8 @@ from migratable.capture.monitor import (
     hmp,
     keeps_descriptors,
 )
-from migratable.capture.source import Confirm, Source
 from migratable.errors import CaptureError, NoCopyError
+from migratable.qemu.hmp import ram_blocks
 from migratable.qemu.qmp import QmpError
 from migratable.rehearse.memory_map import read_mtree
 from migratable.stream import read, write
@@ -39,10 +41,6 @@ if TYPE_CHECKING:
 
 SAVE_SECONDS = 120.0
 _PIECE = 4096
-_BLOCK = re.compile(
-    r"^\s*(?P<name>\S.*?)\s+(?P<psize>\d+) (?P<unit>[KMG]?i?B)\s+0x[0-9a-f]+\s+"
-    r"0x(?P<used>[0-9a-f]+)\s+0x(?P<total>[0-9a-f]+)"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,16 +132,22 @@ def capture(
     domain_xml: str = "",
 ) -> Captured:
     """Capture over any :class:`~migratable.capture.monitor.Monitor`; see :func:`capture_socket`."""
-    standing = examine(monitor)
-    blocks = ram_blocks(hmp(monitor, "info ramblock"))
-    memory = read_mtree(hmp(monitor, "info mtree -f"), blocks)
-    machine = machine_facts(monitor, standing)
+    with _answers_of(monitor):
+        standing = examine(monitor)
+        blocks = {
+            block.name: (block.used, block.maximum)
+            for block in ram_blocks(hmp(monitor, "info ramblock"))
+        }
+        memory = read_mtree(hmp(monitor, "info mtree -f"), blocks)
+        machine = machine_facts(monitor, standing)
+        profile = _profile(machine, standing, blocks)
     copy, why = _copy(monitor, standing, blocks, untried=untried)
     _ask(monitor, standing, confirm, why=why)
-    raw, pause, seconds = _save(monitor, standing)
+    with _answers_of(monitor):
+        raw, pause, seconds = _save(monitor, standing)
     state = device_state(raw)
     announced = [RamBlock(id=name, used_length=used) for name, (used, _) in blocks.items()]
-    with contextlib.closing(_Memory(monitor, standing)) as reader:
+    with _answers_of(monitor), contextlib.closing(_Memory(monitor, standing)) as reader:
         kept = loader_pages(state, announced, memory, reader.read)
     stream = full_stream(
         state,
@@ -156,7 +160,6 @@ def capture(
     )
     doubts = [*standing.unchecked, *kept.doubts, *([why] if why else ())]
     undescribed: tuple[str, ...] = ()
-    profile = machine.profile(standing, b"", blocks)
     if copy is not None:
         from migratable.check.describe import describe  # noqa: PLC0415 -- the whole engine
 
@@ -186,12 +189,36 @@ def capture(
             profile,
             stream=data,
             loader=None if copy is None else copy.profile.loader,
-            virtio={} if copy is None else copy.profile.virtio,
         ),
         unchecked=tuple(doubts),
         domain_xml=domain_xml,
         undescribed=undescribed,
     )
+
+
+@contextlib.contextmanager
+def _answers_of(monitor: Monitor) -> Iterator[None]:
+    """Whoever serves a socket may answer anything: what no QEMU does is an error with its name.
+
+    :raise CaptureError: in the place of what our code makes of such an answer.
+    """
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise CaptureError(
+            f"{monitor.name}: its monitor gives an answer that is no QEMU's "
+            f"({type(error).__name__}: {error})"
+        ) from error
+
+
+def _profile(
+    machine: MachineFacts, standing: Standing, blocks: dict[str, tuple[int, int]]
+) -> Profile:
+    """What the VM says of its machine, read again as a file of somebody else is."""
+    from migratable.profile.model import Profile  # noqa: PLC0415 -- json and zlib
+
+    document = machine.profile(standing, b"", blocks).to_json()
+    return Profile.from_json(document, origin="the VM's monitor")
 
 
 def _copy(
@@ -214,16 +241,6 @@ def _copy(
                 f"{error}. To capture it all the same say --untried: should QEMU crash, the VM ends"
             ) from None
         return None, f"whether its QEMU survives to save this VM was not tried first: {error}"
-
-
-def ram_blocks(text: str) -> dict[str, tuple[int, int]]:
-    """Names and (used, maximum) bytes from ``info ramblock``; nameless blocks do not migrate."""
-    found = {}
-    for line in text.splitlines():
-        match = _BLOCK.match(line)
-        if match:
-            found[match["name"]] = (int(match["used"], 16), int(match["total"], 16))
-    return found
 
 
 def _ask(monitor: Monitor, standing: Standing, confirm: Confirm | None, *, why: str = "") -> None:

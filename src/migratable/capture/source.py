@@ -14,39 +14,14 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from migratable.capture.kept import kept_in
+from migratable.capture.model import Confirm, Source
 from migratable.errors import ProfileError
-from migratable.stream import Stream, read
-
-if TYPE_CHECKING:
-    from migratable.profile.model import Profile
-
-Confirm = Callable[[str], bool]
-"""Asked before a VM is paused; gets what will be done, in words."""
+from migratable.stream import read
 
 LIVE = ("qmp:", "libvirt:")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """A VM that is to be moved.
-
-    :ivar name: what the user called it.
-    :ivar stream: its state.
-    :ivar profile: what else is known of its machine; None for a bare stream.
-    :ivar facts: for reports: ``kind`` (``stream``, ``profile``, ``qmp``, ``libvirt``), ``file``,
-        ``container``, ``release`` (the QEMU that wrote it, where that is known), ``pause_ms``.
-    """
-
-    name: str
-    stream: Stream
-    profile: Profile | None = None
-    facts: Mapping[str, object] = field(default_factory=dict)
 
 
 def is_live(text: str) -> bool:

@@ -9,22 +9,22 @@ from migratable.unchecked import Code, Unchecked
 
 def accelerator(profile: Profile) -> tuple[Unchecked, ...]:
     """Why no section is judged by this profile; empty where its accelerator stands for the real."""
-    found = (
+    reasons = (
         targets.other_accelerator(
             profile.target, wants_kvm=profile.wants_kvm, accelerator=profile.accelerator
         ),
         targets.under_kvm(profile.target, profile.accelerator),
     )
-    return tuple(Unchecked(reason, Code.KVM) for reason in found if reason is not None)
+    return tuple(Unchecked(reason, Code.KVM) for reason in reasons if reason is not None)
 
 
 def whole(profile: Profile) -> tuple[Unchecked, ...]:
     """Why nothing is said to load on this destination, whatever its tables say."""
-    found = []
+    reasons = []
     if profile.refuses_itself:
         lines = "; ".join(profile.refuses_itself)
         text = f"the destination refuses even its own stream: {lines}"
-        found.append(Unchecked(text, Code.PROFILE))
+        reasons.append(Unchecked(text, Code.PROFILE))
     if not targets.audited(profile.target):
-        found.append(Unchecked(targets.unaudited(profile.target), Code.TARGET))
-    return tuple(found)
+        reasons.append(Unchecked(targets.unaudited(profile.target), Code.TARGET))
+    return tuple(reasons)

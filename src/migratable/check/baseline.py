@@ -221,14 +221,14 @@ class Baseline:
         """
         if self.tables.build_id is None or self.code_known or handler.vmsd is None:
             return ()
-        found = self._novel.get(handler.vmsd)
-        if found is None:
+        novel = self._novel.get(handler.vmsd)
+        if novel is None:
             roots = [handler.vmsd]
             live = self.tables.virtio.get(handler.idstr)
             if live is not None:
                 roots += [*live.vmsds.values(), *self.tables.extra.values()]
             known = code()
-            found = self._novel[handler.vmsd] = tuple(
+            novel = self._novel[handler.vmsd] = tuple(
                 text
                 for index in self._reachable(roots)
                 for text in known.novelties(
@@ -238,21 +238,21 @@ class Baseline:
                     self.release,
                 )
             )
-        return found
+        return novel
 
     def _reachable(self, roots: list[int]) -> list[int]:
         """Descriptions that these lead to, themselves included."""
-        found: dict[int, None] = {}
+        reached: dict[int, None] = {}
         waiting = list(roots)
         while waiting:
             index = waiting.pop()
-            if index in found:
+            if index in reached:
                 continue
-            found[index] = None
+            reached[index] = None
             vmsd = self.tables.vmsds[index]
             waiting += [item.vmsd for item in vmsd.fields if item.vmsd is not None]
             waiting += vmsd.subsections
-        return sorted(found)
+        return sorted(reached)
 
     def not_understood(self) -> tuple[str, ...]:
         """Load the destination's own stream; the sections that its own tables do not take whole.

@@ -45,11 +45,13 @@ def describe(stream: Stream, profile: Profile) -> Described:
 
     :param profile: of the same program and command line; with its loader's tables.
     """
-    if all(_named(one) for one in stream.devices):
+    if all(_named(section) for section in stream.devices):
         return Described(stream=stream)
     if profile.loader is None:
         why = "; ".join(profile.unchecked) or "the program's tables were not read"
-        return Described(stream=stream, undescribed=tuple((one, why) for one in stream.devices))
+        return Described(
+            stream=stream, undescribed=tuple((section, why) for section in stream.devices)
+        )
     writer = Baseline(profile, profile.loader)
     memory = Memory(profile.loader.words)
     missing: list[tuple[Section, str]] = []
@@ -158,9 +160,9 @@ class _Recorder(VMStateLoader):
         return body
 
     def vmstate_n_elems(self, body: LoadedState, item: VmField) -> int:
-        found = VMStateLoader.vmstate_n_elems(self, body, item)
-        self.frames[-1].count = found
-        return found
+        n_elems = VMStateLoader.vmstate_n_elems(self, body, item)
+        self.frames[-1].count = n_elems
+        return n_elems
 
     def get_nullptr(self, body: LoadedState, item: VmField) -> None:
         VMStateLoader.get_nullptr(self, body, item)
@@ -185,21 +187,28 @@ class _Recorder(VMStateLoader):
         self.frames.append(frame)
         VMStateLoader.vmstate_subsection_load(self, body, description)
         self.frames.pop()
-        made = tuple(one for one, _ in frame.bodies if one is not None)
+        made = tuple(element for element, _ in frame.bodies if element is not None)
         self.records[-1].subsections = made
 
     def _entries(self, name: str, item: VmField, frame: _Frame, size: int) -> list[Entry]:
         """A field's entries: one, one for an array that can be compressed, or one an element."""
         count = frame.count
         kind = _type(item)
-        if any(one is None for one, _ in frame.bodies):
+        if any(element is None for element, _ in frame.bodies):
             return [
-                _entry(name, item, kind if one is not None else "nullptr", bytes_, one, index=index)
-                for index, (one, bytes_) in enumerate(frame.bodies)
+                _entry(
+                    name,
+                    item,
+                    kind if element is not None else "nullptr",
+                    bytes_,
+                    element,
+                    index=index,
+                )
+                for index, (element, bytes_) in enumerate(frame.bodies)
             ]
-        inside = [one for one, _ in frame.bodies]
+        inside = [element for element, _ in frame.bodies]
         if item.info in _NESTED and not item.flags & (Flag.STRUCT | Flag.VSTRUCT):
-            elements = tuple(one for one in inside if one is not None)
+            elements = tuple(element for element in inside if element is not None)
             return [Entry(name=name, type=kind, size=size, elements=elements)]
         if count == 1 or _compressible(item, self.tables):
             first = inside[0] if inside else _static(item, self.tables)
@@ -207,8 +216,8 @@ class _Recorder(VMStateLoader):
             return [_entry(name, item, kind, size // count, first, array_len=length)]
         if frame.bodies:
             return [
-                _entry(name, item, kind, bytes_, one, index=index)
-                for index, (one, bytes_) in enumerate(frame.bodies)
+                _entry(name, item, kind, bytes_, element, index=index)
+                for index, (element, bytes_) in enumerate(frame.bodies)
             ]
         first = _static(item, self.tables)
         return [
@@ -254,7 +263,7 @@ def _compressible(item: VmField, tables: LoaderTables) -> bool:
         inner = tables.vmsds[item.vmsd]
         if inner.subsections:
             return False
-        return all(_compressible(one, tables) for one in inner.fields)
+        return all(_compressible(field, tables) for field in inner.fields)
     return True
 
 
@@ -264,8 +273,8 @@ def _static(item: VmField, tables: LoaderTables) -> VmsdBody | None:
         return None
     inner: Vmsd = tables.vmsds[item.vmsd]
     fields = []
-    for name, one in zip(described_names(inner.fields), inner.fields, strict=True):
-        width = PLAIN.get(one.info, one.size)
-        length = one.num if one.flags & Flag.ARRAY and one.num > 1 else None
-        fields.append(Entry(name=name, type=one.info, size=width, array_len=length))
+    for name, inside in zip(described_names(inner.fields), inner.fields, strict=True):
+        width = PLAIN.get(inside.info, inside.size)
+        length = inside.num if inside.flags & Flag.ARRAY and inside.num > 1 else None
+        fields.append(Entry(name=name, type=inside.info, size=width, array_len=length))
     return VmsdBody(name=inner.name, version=inner.version, fields=tuple(fields))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from migratable.check.state import LoadedState
 from migratable.profile.tables import Handler, PciMasks, VirtioLive, VmField, Vmsd
+from migratable.releases import Release
 from migratable.stream.model import Configuration
 from migratable.stream.ram import RamBlock
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from migratable.profile.model import Profile
     from migratable.stream.model import Section
 
-Release = tuple[int, int]
 
 #: Sections whose state is kept for the rules at the stream's end.
 KEPT = frozenset({"cpu"})

@@ -28,7 +28,7 @@ _OLD_EEPROM_VERSION = 20_061_112
 
 
 @dataclass(frozen=True, slots=True)
-class _At:
+class _State:
     """What a test may look at."""
 
     body: LoadedState
@@ -37,19 +37,19 @@ class _At:
     memory: Memory | None
 
 
-Test = Callable[[_At], bool | None]
+Test = Callable[[_State], bool | None]
 
 
 def _version(test: Callable[[int], bool]) -> Test:
-    return lambda at: test(at.body.version)
+    return lambda state: test(state.body.version)
 
 
 def _nonzero(name: str) -> Test:
     """The loaded field *name* is not 0."""
 
-    def test(at: _At) -> bool | None:
-        found = at.body.number(name)
-        return None if found is None else found != 0
+    def test(state: _State) -> bool | None:
+        value = state.body.number(name)
+        return None if value is None else value != 0
 
     return test
 
@@ -60,49 +60,49 @@ def _esp(test: Callable[[int], bool]) -> Test:
     A container of version 1 does not have it, and a device that was just started has 0 there.
     """
 
-    def wrapped(at: _At) -> bool | None:
-        parent = at.body.parent
+    def wrapped(state: _State) -> bool | None:
+        parent = state.body.parent
         if parent is None:
             return None
         sent = parent.number("esp.mig_version_id")
-        return test(min(at.body.version, sent or 0))
+        return test(min(state.body.version, sent or 0))
 
     return wrapped
 
 
-def _mac_table_fits(at: _At) -> bool | None:
-    in_use = at.body.number("mac_table.in_use")
+def _mac_table_fits(state: _State) -> bool | None:
+    in_use = state.body.number("mac_table.in_use")
     return None if in_use is None else in_use <= _MAC_TABLE_ENTRIES
 
 
-def _mac_table_does_not_fit(at: _At) -> bool | None:
-    if at.item.name != "unused":
+def _mac_table_does_not_fit(state: _State) -> bool | None:
+    if state.item.name != "unused":
         return None
-    fits = _mac_table_fits(at)
+    fits = _mac_table_fits(state)
     return None if fits is None else not fits
 
 
-def _several_queue_pairs(at: _At) -> bool | None:
+def _several_queue_pairs(state: _State) -> bool | None:
     """hw/net/virtio-net.c: max_queue_pairs_gt_1 (up to 5.2 max_queues_gt_1), a property."""
-    if at.memory is None:
+    if state.memory is None:
         return None
-    for item in at.body.vmsd.fields:
+    for item in state.body.vmsd.fields:
         if item.name in {"max_queue_pairs", "max_queues"}:
-            here = at.memory.was(at.body.opaque + item.offset, 2)
-            return None if here is None else here > 1
+            local = state.memory.was(state.body.opaque + item.offset, 2)
+            return None if local is None else local > 1
     return None
 
 
-def _ctrl_guest_offloads(at: _At) -> bool | None:
+def _ctrl_guest_offloads(state: _State) -> bool | None:
     """hw/net/virtio-net.c: has_ctrl_guest_offloads; ``virtio_load`` has set the low features."""
-    parent = at.body.parent
+    parent = state.body.parent
     features = parent.number("guest_features") if parent is not None else None
     return None if features is None else bool(features >> _CTRL_GUEST_OFFLOADS & 1)
 
 
-def _not_early(at: _At) -> bool | None:
+def _not_early(state: _State) -> bool | None:
     """hw/virtio/virtio-mem.c: with the property ``x-early-migration`` there is a second handler."""
-    tables = at.profile.loader
+    tables = state.profile.loader
     if tables is None:
         return None
     return not any(
@@ -111,30 +111,30 @@ def _not_early(at: _At) -> bool | None:
     )
 
 
-def _hpet_timers(at: _At) -> bool | None:
+def _hpet_timers(state: _State) -> bool | None:
     """hw/timer/hpet.c: hpet_validate_num_timers; 10.0 and later want the destination's number."""
-    sent = at.body.number("num_timers_save")
+    sent = state.body.number("num_timers_save")
     if sent is None:
-        sent = at.body.number("num_timers")
+        sent = state.body.number("num_timers")
         return None if sent is None else 3 <= sent <= 32
-    here = at.body.owned("num_timers_save")
-    return None if here is None else sent == here
+    local = state.body.owned("num_timers_save")
+    return None if local is None else sent == local
 
 
-def _aer_log(at: _At) -> bool | None:
+def _aer_log(state: _State) -> bool | None:
     """hw/pci/pcie_aer.c: pcie_aer_state_log_num_valid."""
-    number, most = at.body.number("log_num"), at.body.number("log_max")
+    number, most = state.body.number("log_num"), state.body.number("log_max")
     return None if number is None or most is None else number <= most
 
 
 def _within(**limits: int) -> Test:
     """Each of these loaded fields is below its limit."""
 
-    def test(at: _At) -> bool | None:
-        found = [(at.body.number(name), limit) for name, limit in limits.items()]
-        if any(value is None for value, _ in found):
+    def test(state: _State) -> bool | None:
+        values = [(state.body.number(name), limit) for name, limit in limits.items()]
+        if any(value is None for value, _ in values):
             return None
-        return all(value < limit for value, limit in found if value is not None)
+        return all(value < limit for value, limit in values if value is not None)
 
     return test
 
@@ -147,23 +147,25 @@ def _region(number: str, regions: str) -> Test:
     """
     subsection, _, field = number.rpartition(":")
 
-    def test(at: _At) -> bool | None:
-        parent = at.body.parent
-        place = at.body if not subsection else parent and parent.subsections.get(subsection)
-        found = None if not place else place.number(field)
-        item = next((one for one in at.body.vmsd.fields if one.name == regions), None)
-        if found is None or item is None or item.counter is None or at.memory is None:
+    def test(state: _State) -> bool | None:
+        parent = state.body.parent
+        place = state.body if not subsection else parent and parent.subsections.get(subsection)
+        number = None if not place else place.number(field)
+        item = next(
+            (candidate for candidate in state.body.vmsd.fields if candidate.name == regions), None
+        )
+        if number is None or item is None or item.counter is None or state.memory is None:
             return None
         offset, width = item.counter
-        count = at.memory.get(at.body.opaque + offset, width)
-        return None if count is None else found < count
+        count = state.memory.get(state.body.opaque + offset, width)
+        return None if count is None else number < count
 
     return test
 
 
-def _cache_selection(at: _At) -> bool | None:
+def _cache_selection(state: _State) -> bool | None:
     """target/arm/machine.c: csselr_vmstate_validate; R_V7M_CSSELR_INDEX_MASK."""
-    banks = at.body.numbers("env.v7m.csselr", 4)
+    banks = state.body.numbers("env.v7m.csselr", 4)
     return None if banks is None else all(bank <= 0xF for bank in banks)
 
 
@@ -258,7 +260,7 @@ def field_exists(
         if masks is not None:  # hw/pci/pci.c: migrate_is_pcie, migrate_is_not_pcie
             return field.size == len(masks.config)
     test = TESTS.get((body.vmsd.name, field.name))
-    told = None if test is None else test(_At(body, field, profile, memory))
+    told = None if test is None else test(_State(body, field, profile, memory))
     if told is None and field.flags & Flag.MUST_EXIST:
         return True
     return told

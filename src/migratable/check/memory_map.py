@@ -39,7 +39,7 @@ class PcMemory:
 
 def pc_memory(sections: Iterable[Section]) -> PcMemory | None:
     """Read it from a stream's clock chip; None when there is none."""
-    section = next((one for one in sections if one.idstr == CLOCK), None)
+    section = next((section for section in sections if section.idstr == CLOCK), None)
     return None if section is None else _pc_memory(bytes(section.body[:128]))
 
 
@@ -57,10 +57,10 @@ def of_profile(profile: Profile) -> PcMemory | None:
     if profile.target not in {"x86_64", "i386"}:
         return None
     name = CLOCK.encode()
-    at = profile.stream.find(bytes((len(name),)) + name)
-    if at < 5 or profile.stream[at - 5] != int(SectionKind.FULL):
+    place = profile.stream.find(bytes((len(name),)) + name)
+    if place < 5 or profile.stream[place - 5] != int(SectionKind.FULL):
         return None
-    body = at + 1 + len(name) + 8  # behind the instance and the version
+    body = place + 1 + len(name) + 8  # behind the instance and the version
     return _pc_memory(profile.stream[body : body + 128])
 
 
@@ -78,7 +78,7 @@ def rings_agree(section: Section, there: PcMemory | None, here: PcMemory | None)
         queues = parse(section.body, idstr=section.idstr).queues
     except StreamError:
         return False
-    used = [one for one in queues if one.desc]
+    used = [queue for queue in queues if queue.desc]
     if there is None or here is None:
         return not used
     common = min(there.below, here.below)

@@ -21,5 +21,5 @@ def place(config: bytes, offset: int) -> pci.Place | None:
 
 def register(config: bytes, offset: int) -> str:
     """Name the register that holds byte *offset* of a configuration space."""
-    found = place(config, offset)
-    return str(found) if found is not None else f"register {offset:#x}"
+    register = place(config, offset)
+    return str(register) if register is not None else f"register {offset:#x}"

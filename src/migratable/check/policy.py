@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import datetime
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -27,7 +26,7 @@ from typing import Any
 
 from migratable.check.registry import rules
 from migratable.errors import PlanError
-from migratable.regular_file import open_regular
+from migratable.toml_file import read_toml
 from migratable.verdict import Finding, Outcome, Refusal, Severity, Verdict
 
 NAME = "migratable.toml"
@@ -72,15 +71,7 @@ def load(path: Path) -> Project:
 
     :raise PlanError: when it cannot be read or is wrong, with the entry's number.
     """
-    try:
-        if path.stat().st_size > _LIMIT:
-            raise PlanError(f"{path}: more than {_LIMIT} bytes are too many for a project file")
-        with open_regular(path) as file:
-            document = tomllib.loads(file.read(_LIMIT).decode("utf-8"))
-    except OSError as error:
-        raise PlanError(f"cannot read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise PlanError(f"{path}: {error}") from None
+    document = read_toml(path, limit=_LIMIT, what="a project file")
     unknown = sorted(set(document) - {"rule"})
     if unknown:
         raise PlanError(f"{path}: {unknown[0]!r} is not known; entries are [[rule]]")

@@ -27,7 +27,7 @@ _COMPRESSION_GONE = (9, 1)
 
 def too_many(stream: Stream) -> bool:
     """Whether the records were not walked and are more than a check walks."""
-    size = sum(len(one.data) for one in stream.elements if isinstance(one, Span))
+    size = sum(len(element.data) for element in stream.elements if isinstance(element, Span))
     return stream.ram_statistics is None and size > MOST
 
 

@@ -24,10 +24,10 @@ _asked: dict[type, tuple[Rule, ...]] = {}
 
 def rules_for(event: type) -> tuple[Rule, ...]:
     """The rules that are asked about a kind of event."""
-    found = _asked.get(event)
-    if found is None:
-        found = _asked[event] = tuple(rule for rule in RULES if event in rule.events)
-    return found
+    asked = _asked.get(event)
+    if asked is None:
+        asked = _asked[event] = tuple(rule for rule in RULES if event in rule.events)
+    return asked
 
 
 def look(event: Any) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import Any
 
 from migratable.check.problem import Problem
+from migratable.messages import Fault
 from migratable.verdict import Severity
 
 Check = Callable[[Any], Iterator[Problem]]
@@ -46,17 +47,30 @@ class Rule:
 
     :ivar id: stem of its file with hyphens; never reused.
     :ivar severity: of its findings, when the problem does not say otherwise.
+    :ivar side: which side is at fault, as far as the rule alone tells.
+    :ivar now: what gets this guest moved.
+    :ivar prevent: what keeps the next one from failing.
+    :ivar verify: the command of migratable that shows it without a migration; empty where none
+        does.
     :ivar events: types of the events that it is asked about (:mod:`migratable.check.events`).
     """
 
     id: str
     severity: Severity
+    side: Fault
+    now: str
+    prevent: str
+    verify: str = ""
     events: tuple[type, ...] = ()
     check: Check = _nothing
     examples: tuple[Example, ...] = ()
 
     @property
     def page(self) -> str:
-        """Its page, Markdown: the docstring of its file."""
+        """Its page, Markdown: the docstring of its file, with the members that say what helps."""
         module = import_module(f"migratable.check.rules.{self.id.replace('-', '_')}")
-        return module.__doc__ or ""
+        lines = [f"At fault: {self.side}.", f"Fix now: {self.now}", f"Prevent: {self.prevent}"]
+        if self.verify:
+            lines.append(f"Verify: `migratable {self.verify}`.")
+        members = "".join(f"\n- {line}" for line in lines)
+        return (module.__doc__ or "").replace("\n\n## Source", f"\n{members}\n\n## Source")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
-from migratable.check import audit, command_line, devices, events, stderr, way_back
+from migratable.check import audit, command_line, devices, events, stderr, undelimited, way_back
 from migratable.check import ram as ram_records
 from migratable.check.baseline import Baseline
 from migratable.check.commands import Commands, by_place
@@ -25,23 +25,17 @@ from migratable.check.registry import look
 from migratable.check.state import LoadedState
 from migratable.check.tracker import SectionOutcome, Tracker, Untracked
 from migratable.check.vmstate import VMStateLoader
-from migratable.errors import StreamError
 from migratable.facts import targets
 from migratable.profile.model import Profile
 from migratable.profile.tables import Handler
-from migratable.stream.cursor import Cursor
 from migratable.stream.model import Command, Section, Span, Stream
 from migratable.stream.wire_format import SectionKind
 from migratable.unchecked import Code, Unchecked
 from migratable.verdict import Finding, Severity
 
-_MOST_SECTIONS = 1 << 12
 _FOOTER_SIZE = 5
 _RAM = "ram"
 _WHOLE = frozenset({SectionKind.START, SectionKind.FULL})
-#: Type, number and length of the name of a section, and what names are made of.
-_HEADER = re.compile(rb"\x04(?P<id>\x00\x00..)(?P<length>[\x03-\xff])", re.DOTALL)
-_IDSTR = re.compile(rb"[A-Za-z0-9][\w@:./+ -]*", re.ASCII)
 _VERSION = re.compile(r"-?\d+\.\d.*")
 
 
@@ -53,9 +47,9 @@ class Replay:
     :ivar findings: in the order of the stream.
     :ivar refusal: the first finding that stops QEMU.
     :ivar stderr: the lines that the destination prints up to there.
-    :ivar undecided: why it cannot be told whether the destination gets there, or to the end.
-    :ivar unexamined: all that could not be followed, also behind the refusal.
-    :ivar unchecked: what was not examined and is not decisive.
+    :ivar undecided: reasons for which no prediction is possible up to there, or to the end.
+    :ivar unexamined: everything that could not be followed, also after the refusal.
+    :ivar unchecked: parts that were not examined and are not decisive.
     """
 
     stream: Stream
@@ -80,7 +74,8 @@ class Replay:
 
     # -- what is found --------------------------------------------------------------------------
 
-    def _note(self, finding: Finding) -> None:
+    def note(self, finding: Finding) -> None:
+        """Keep a finding; the first that refuses is the refusal."""
         self.findings.append(finding)
         if self.refusal is None:
             self.stderr.extend(finding.stderr)
@@ -88,17 +83,19 @@ class Replay:
                 self.refusal = finding
                 self._kept_before = len(self._kept)
 
-    def _cannot(self, text: str, code: Code = Code.NOT_FOLLOWED) -> None:
+    def cannot(self, text: str, code: Code = Code.NOT_FOLLOWED) -> None:
+        """Keep a reason for which the verdict cannot be ``loads``."""
         reason = Unchecked(text, code)
         self.unexamined.append(reason)
         if self.refusal is None:
             self.undecided.append(reason)
 
-    def _take(self, outcome: SectionOutcome) -> None:
+    def take(self, outcome: SectionOutcome) -> None:
+        """Keep the outcome of a section."""
         for finding in outcome.findings:
-            self._note(finding)
+            self.note(finding)
         for reason in outcome.unexamined:
-            self._cannot(reason)
+            self.cannot(reason)
         self.unchecked.extend(outcome.unchecked)
         if outcome.state is not None:
             self._kept.append(outcome.state)
@@ -114,10 +111,10 @@ class Replay:
         """Ask the rules about an event of the main loop; whether one refuses."""
         refused = False
         for problem in look(event):
-            self._note(finding_of(problem, self.release, device, instance_id, links))
+            self.note(finding_of(problem, self.release, device, instance_id, links))
             refused |= problem.refuses
             for reason in problem.unexamined:
-                self._cannot(reason)
+                self.cannot(reason)
         return refused
 
     # -- migration/savevm.c ---------------------------------------------------------------------
@@ -152,8 +149,8 @@ class Replay:
 
     def _more(self) -> str:
         """What the destination has more than a stream that it loads."""
-        found = way_back.more_than(self.baseline, self._sections, self.origin)
-        return way_back.names(found) if found else ""
+        surplus = way_back.more_than(self.baseline, self._sections, self.origin)
+        return way_back.names(surplus) if surplus else ""
 
     def _load_begun(self) -> None:
         tables = self.baseline.tables
@@ -209,7 +206,7 @@ class Replay:
         commands = by_place(self.stream)
         foreign = audit.accelerator(self.baseline.profile)
         for reason in foreign:
-            self._cannot(reason)
+            self.cannot(reason)
         seen: Counter[str] = Counter()
         for number, section in enumerate(self._sections):
             for command in commands.get(number, ()):
@@ -221,22 +218,22 @@ class Replay:
                 seen[section.idstr] += 1
                 # A handler loads into what was just started, once.
                 if seen[section.idstr] > len(self.baseline.names.get(section.idstr, ())) > 0:
-                    self._cannot(f"{section.idstr}: its section comes too often")
+                    self.cannot(f"{section.idstr}: its section comes too often")
             if number == ram:  # behind what is set up early (virtio-mem)
                 self.ram_block_list()
             if not foreign and section.kind in _WHOLE:
                 following = partial(following_bytes, self.stream, self._sections, number)
                 load = partial(self.qemu_loadvm_section_start_full, section, tracker, following)
-                self._take(tracker.outcome(section, load))
+                self.take(tracker.outcome(section, load))
             if number == 0 and not self._footers_agree(section):
                 return False
         for command in commands.get(len(self._sections), ()):
             self.loadvm_process_command(command)
         for element in self.stream.elements:
             if isinstance(element, Span) and element.undelimited:
-                self._undelimited(bytes(element.data), tracker)
+                undelimited.load(self, bytes(element.data), tracker)
         for reason in audit.whole(self.baseline.profile):
-            self._cannot(reason)
+            self.cannot(reason)
         return True
 
     def cpu_synchronize_all_post_init(self) -> None:
@@ -265,9 +262,9 @@ class Replay:
             return
         try:
             for problem in self._met.judge(command):
-                self._note(finding_of(problem, self.release, None, None))
+                self.note(finding_of(problem, self.release, None, None))
         except UnexaminedError as error:
-            self._cannot(error.reason)
+            self.cannot(error.reason)
 
     def _place_of_ram(self) -> int:
         return next(
@@ -287,7 +284,7 @@ class Replay:
             local = profile.ram_blocks.get(block.id)
             assumed = profile.assumed_blocks.get(block.id)
             if assumed and local is not None and local[0] != block.used_length:
-                self._cannot(
+                self.cannot(
                     f"RAM block {block.id!r} has {block.used_length} bytes in the stream; the "
                     f"destination's size is not known: {assumed}",
                     Code.ASSUMED,
@@ -320,9 +317,9 @@ class Replay:
         links = stderr.part_links(self.release, _RAM, start.section_id, start.version_id)
         try:
             for problem in ram_records.examine(self.stream, version_id, blocks, self.release):
-                self._note(finding_of(problem, self.release, _RAM, 0, links))
+                self.note(finding_of(problem, self.release, _RAM, 0, links))
         except UnexaminedError as error:
-            self._cannot(error.reason)
+            self.cannot(error.reason)
 
     def qemu_loadvm_section_start_full(
         self, section: Section, tracker: Tracker, following: Callable[[], bytes]
@@ -526,56 +523,6 @@ class Replay:
         links = stderr.part_links(self.release, start.idstr, start.section_id, start.version_id)
         for problem in load(start, parts, self.baseline.profile):
             yield finding_of(problem, self.release, start.idstr, start.instance_id, links)
-
-    # -- streams whose sections have no ends ----------------------------------------------------
-
-    def _undelimited(self, data: bytes, tracker: Tracker) -> None:
-        """Load the rest of a stream whose sections have no ends but those of the tables."""
-        cursor = Cursor(data)
-        try:
-            while cursor.peek() in _WHOLE:
-                kind = SectionKind(cursor.u8())
-                section = Section(
-                    kind=kind,
-                    section_id=cursor.u32(),
-                    idstr=cursor.counted(),
-                    instance_id=cursor.u32(),
-                    version_id=cursor.u32(),
-                    body=data[cursor.pos :],
-                    footer=False,
-                )
-                outcome = self.qemu_loadvm_section_start_full(section, tracker, lambda: b"")
-                self._take(outcome)
-                consumed = outcome.consumed
-                if consumed is None:
-                    consumed = self._next_header(section, data, cursor.pos)
-                if consumed is None:
-                    return
-                cursor.skip(consumed)
-        except StreamError as error:
-            self._cannot(str(error), Code.STREAM)
-            return
-        if cursor.peek() not in {0, None}:
-            problem = Problem(
-                rule="layout",
-                summary="the destination's tables end where the stream's sections do not",
-                words=(("unknown-section-type", {"type": cursor.peek() or 0}),),
-            )
-            self._note(finding_of(problem, self.release, None, None))
-
-    def _next_header(self, section: Section, data: bytes, begin: int) -> int | None:
-        """Bytes of a section of old style: up to what can only be the next one's header."""
-        se = self.baseline.find_se(section.idstr, section.instance_id)
-        if se is None or se.vmsd is not None:
-            return None
-        for header in _HEADER.finditer(data, begin):
-            name = data[header.end() : header.end() + header["length"][0]]
-            number = int.from_bytes(header["id"], "big")
-            later = 0 < number - section.section_id < _MOST_SECTIONS
-            if later and len(name) == header["length"][0] and _IDSTR.fullmatch(name):
-                return header.start() - begin
-        self._cannot(f"{section.idstr}: where its section ends")
-        return None
 
     # -- for rules ------------------------------------------------------------------------------
 

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from migratable.check.problem import CHAINED, EINVAL, MessageRef, RefusedError
 from migratable.messages import strerror, text
-
-Release = tuple[int, int]
+from migratable.releases import Release
 
 #: Where ``assert(first_elem || !n_elems || !size)`` stands in Debian's builds (11.1: not measured).
 _POINTER_ASSERTIONS = {

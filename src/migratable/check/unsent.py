@@ -48,7 +48,9 @@ def differences(
     if source.loader is None or destination.loader is None:
         return
     walk = _Walk(_Side(source, source.loader), _Side(destination, destination.loader), arrived)
-    known = {(one.idstr, one.instance_id): one for one in destination.loader.handlers}
+    known = {
+        (handler.idstr, handler.instance_id): handler for handler in destination.loader.handlers
+    }
     for handler in source.loader.handlers:
         other = known.get((handler.idstr, handler.instance_id))
         if handler.vmsd is None or other is None or other.vmsd is None:
@@ -89,7 +91,7 @@ class _Walk:
         if depth > _DEEPEST:
             return
         source, destination = self._source.vmsds[theirs], self._destination.vmsds[ours]
-        named = {self._destination.vmsds[one].name: one for one in destination.subsections}
+        named = {self._destination.vmsds[vmsd].name: vmsd for vmsd in destination.subsections}
         for index in source.subsections:
             name = self._source.vmsds[index].name
             if name not in named or (not subsection and self._arrived(self.idstr, name)):
@@ -139,13 +141,13 @@ class _Walk:
         )
 
     def _first(self, side: _Side, item: VmField, base: int) -> int:
-        at = base + item.offset
-        return (side.memory.get(at, 8) or 0) if item.flags & Flag.POINTER else at
+        address = base + item.offset
+        return (side.memory.get(address, 8) or 0) if item.flags & Flag.POINTER else address
 
 
 def _common(source: Vmsd, destination: Vmsd) -> Iterator[tuple[VmField, VmField]]:
     """Fields of the same name that always are there, on both sides."""
-    named = {one.name: one for one in destination.fields if not one.test}
+    named = {field.name: field for field in destination.fields if not field.test}
     for item in source.fields:
         other = named.get(item.name)
         if other is not None and not item.test:

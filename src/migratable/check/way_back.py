@@ -12,6 +12,10 @@ from migratable.stream.wire_format import SectionKind
 
 _WHOLE = frozenset({SectionKind.START, SectionKind.FULL})
 _MOST = 4
+_OF_CPUS = frozenset(
+    {"cpu_common", "cpu", "apic", "icp/server", "xive-tctx", "spapr_cpu", "kvm-tpr-opt"}
+)
+"""Sections of which each CPU has one."""
 
 
 def more_than(
@@ -37,21 +41,27 @@ def more_than(
             if handler is not None:
                 met.add((handler.idstr, handler.instance_id))
     if origin is not None and origin.loader is not None:
-        met.update((one.idstr, one.instance_id) for one in origin.loader.handlers)
-    sent = {(one.idstr, one.instance_id) for one in baseline.stream.sections}
+        met.update((handler.idstr, handler.instance_id) for handler in origin.loader.handlers)
+    sent = {(handler.idstr, handler.instance_id) for handler in baseline.stream.sections}
     tables = baseline.tables
     return tuple(
-        one
-        for one in tables.handlers
-        if (one.idstr, one.instance_id) in sent - met
-        and one.vmsd is not None
-        and "needed" not in tables.vmsds[one.vmsd].hooks
-        and (tables.vmsds[one.vmsd].fields or tables.vmsds[one.vmsd].subsections)
+        handler
+        for handler in tables.handlers
+        if (handler.idstr, handler.instance_id) in sent - met
+        and handler.vmsd is not None
+        and "needed" not in tables.vmsds[handler.vmsd].hooks
+        and (tables.vmsds[handler.vmsd].fields or tables.vmsds[handler.vmsd].subsections)
     )
 
 
 def names(handlers: Iterable[Handler]) -> str:
-    """Their names for a sentence, each once."""
-    found = list(dict.fromkeys(one.idstr for one in handlers))
-    more = f" and {len(found) - _MOST} more" if len(found) > _MOST else ""
-    return ", ".join(found[:_MOST]) + more
+    """Their names for a sentence, each once; the parts of a CPU as CPUs."""
+    idstrs = [name.idstr for name in handlers]
+    cpus = idstrs.count("cpu_common")
+    if cpus:
+        idstrs = [name for name in idstrs if name not in _OF_CPUS]
+    text = list(dict.fromkeys(idstrs))
+    if cpus:
+        text.insert(0, "one CPU more" if cpus == 1 else f"{cpus} CPUs more")
+    more = f" and {len(text) - _MOST} more" if len(text) > _MOST else ""
+    return ", ".join(text[:_MOST]) + more

@@ -116,16 +116,16 @@ SENT_FOR: Mapping[str, str] = {
 @cache
 def _bits() -> dict[str, list[tuple[Word, int]]]:
     """Where each name is; ``kvmclock`` has two bits."""
-    found: dict[str, list[tuple[Word, int]]] = {}
+    bits: dict[str, list[tuple[Word, int]]] = {}
     for word, text in _NAMES.items():
         bit = 0
         for name in text.split():
             if name[0] == "-":
                 bit += int(name[1:])
                 continue
-            found.setdefault(name, []).append((word, bit))
+            bits.setdefault(name, []).append((word, bit))
             bit += 1
-    return found
+    return bits
 
 
 def features(words: Iterable[Mapping[str, Any]]) -> frozenset[str]:

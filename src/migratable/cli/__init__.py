@@ -127,9 +127,11 @@ def main() -> None:
     A bug of ours has a traceback and status 2 too: it must not look like an answer.
     """
     _standard_streams()
-    # A mapped file that somebody shortens ends us by SIGBUS: not without a word.
     import faulthandler
 
+    from migratable import shrinking
+
+    shrinking.wanted = True
     with contextlib.suppress(OSError, ValueError, AttributeError):
         faulthandler.enable()
     try:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 import click
-from click.shell_completion import CompletionItem
 
-Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+Complete = Callable[[click.Context, click.Parameter, str], "list[CompletionItem]"]
 
 
 def _from(names: Callable[[], Iterable[str]], *, files: bool = False) -> Complete:
     def complete(ctx: click.Context, param: click.Parameter, text: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
         from migratable.errors import MigratableError
 
         try:
@@ -40,7 +45,7 @@ def _stored() -> Iterable[str]:
 
 
 def _rules() -> Iterable[str]:
-    from migratable.cli.rule import pages
+    from migratable.cli._pages import pages
 
     yield from sorted(pages())
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from migratable.cli._tree import Tree, escape
 from migratable.errors import StreamError
+from migratable.facts.virtio import names
 from migratable.stream import RamBlock, Section, Span, Stream, VmsdBody
 from migratable.stream.decoded import Body, Field, Value
 from migratable.stream.fields import decode
@@ -15,26 +16,13 @@ from migratable.stream.model import flatten
 from migratable.stream.non_vmstate import virtio_of
 from migratable.stream.summary import collapse, count_parts, mapped_pages, spapr_capabilities
 from migratable.stream.virtio import Virtio
-from migratable.stream.virtio.features import names
 from migratable.stream.wire_format import SectionKind
+from migratable.units import size
 
-_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
 _T = TypeVar("_T")
 _SHOWN_BYTES = 32
 _SHOWN_NUMBERS = 16
 _SHOWN_ELEMENTS = 24
-
-
-def size(count: int) -> str:
-    """Bytes for a person: ``256 MiB``, ``1.5 KiB``, ``24 bytes``."""
-    if count == 1:
-        return "1 byte"
-    value = float(count)
-    for unit in _UNITS:
-        if value < 1024 or unit == _UNITS[-1]:
-            return f"{value:.1f}".removesuffix(".0") + f" {unit}"
-        value /= 1024
-    raise AssertionError
 
 
 def label(section: Section) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,7 +29,7 @@ release = click.option(
     "--release",
     metavar="X.Y",
     shell_complete=_complete.releases,
-    help="Use this lab release in the place of the program.",
+    help="Use this lab release instead of the program.",
 )
 program = click.option(
     "--program",
@@ -65,7 +64,7 @@ def output(**forms: str) -> Callable[[Function], Function]:
         "--output",
         metavar="FILE",
         type=click.Path(path_type=Path, dir_okay=False),
-        help=f"Write the result here; the name's ending says how ({endings}).",
+        help=f"Write the result to FILE; its ending selects the form ({endings}).",
     )
 
 
@@ -116,6 +115,7 @@ def _look_at_program(text: str) -> None:
     """
     from migratable.commandline import parse
     from migratable.errors import CommandLineError
+    from migratable.qemu.ownership import changeable
 
     try:
         words = parse(text, need_program=False).program
@@ -124,13 +124,11 @@ def _look_at_program(text: str) -> None:
     path = Path(words[0]) if words else Path()
     if not words or "/" not in words[0] or not path.exists():
         return  # looked for in the lab and on PATH
-    found = path.resolve().stat()
-    safe = found.st_uid in {0, os.geteuid()} and not found.st_mode & 0o002
-    if not safe or not _QEMU.search(path.name):
+    why = changeable(path) or ("" if _QEMU.search(path.name) else f"{path} is no QEMU")
+    if why:
         raise click.UsageError(
-            f"the file names the program {words[0]}, which is "
-            + ("no QEMU" if safe else "another user's to change")
-            + "; if you trust it, give the command line after --"
+            f"the file names the program {words[0]}, which is not started: {why}; if you trust it, "
+            "give the command line after --"
         )
 
 

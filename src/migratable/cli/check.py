@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from migratable.cli import _complete, _options
+from migratable.cli import _complete, _options, _way_back
 
 if TYPE_CHECKING:
-    from migratable.capture.source import Source
+    from migratable.capture.model import Source
     from migratable.commandline import CommandLine
     from migratable.profile.model import Profile
+    from migratable.rehearse.way_back import Home
     from migratable.verdict import Verdict
 
 
@@ -38,22 +39,23 @@ if TYPE_CHECKING:
     help="Load the device state into the real destination too, and compare.  [default: where the "
     "program is given and is a build whose code is not known]",
 )
+@_way_back.options
 @click.option(
-    "--hints/--no-hints", default=True, help="Try remedies for what refuses.  [default: hints]"
+    "--hints/--no-hints", default=True, help="Try remedies for each refusal.  [default: hints]"
 )
 @click.option(
     "--hint-seconds",
     type=click.FloatRange(min=0.0),
     default=4.0,
     show_default=True,
-    help="How long to look for remedies.",
+    help="Seconds to search for remedies.",
 )
 @click.option(
     "--project",
     "project_file",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="Decisions about single rules.  [default: migratable.toml here or above]",
+    help="Decisions about single rules.  [default: migratable.toml in this folder or above]",
 )
 @click.option("--no-project", is_flag=True, help="Do not look for a project file.")
 @_options.timeout("Seconds for the destination to start, and for each step.")
@@ -68,6 +70,8 @@ def command(
     release: str | None,
     program: str | None,
     rehearses: bool | None,
+    and_back: bool,
+    back_to: str | None,
     hints: bool,
     hint_seconds: float,
     project_file: Path | None,
@@ -85,10 +89,12 @@ def command(
     SOURCE is a stream file (raw, compressed, libvirt save image, qcow2 snapshot, mapped-ram), a
     profile, qmp:SOCKET or libvirt:DOMAIN.
 
-    Exit status: 0 loads, 1 refused, 3 unknown; 2 usage or failure of this tool.
+    Exit status: 0 loads, 1 refused, 3 unknown; 2 usage or failure of this tool. With --and-back
+    it is that of both ways.
 
     \b
     migratable check guest.mig --to host7
+    migratable check guest.mig --to host7 --and-back --back-to host3
     migratable check guest.mig -- qemu-system-ppc64 -M pseries-4.1 -cpu POWER9 -m 4G …
     migratable check captured.mig --release 10.0
     migratable check qmp:/run/guest.sock --from /var/log/libvirt/qemu/guest.log
@@ -110,13 +116,21 @@ def command(
     opened = open_source(source, confirm=asker(yes=yes))
     if to is None and given is None:
         given = started = _own_line(opened)
+    home = _way_back.home_of(opened, back_to, asked=and_back, timeout=timeout)
     profile, verdict = _predict(opened, to, given, release, timeout)
     if rehearses is None and to is None and profile is not None and not _code_known(profile):
         verdict = _made_final(opened, started, release, timeout, verdict, profile)
     elif rehearses:
         verdict = _rehearsed(opened, started, release, timeout, verdict, profile)
+    if home is not None:
+        line = started if to is None else _startable(to, program, release)
+        verdict = _way_back.with_way_back(
+            verdict, opened, line, profile, home, release=release, timeout=timeout
+        )
     if hints:
-        verdict = _with_hints(verdict, opened, to, started, release, program, form, hint_seconds)
+        verdict = _with_hints(
+            verdict, opened, to, started, release, program, form, hint_seconds, home
+        )
     verdict = _decided(verdict, None if no_project else project_file, look=not no_project)
     if form == "json":
         click.echo(json.dumps(verdict.to_json(), ensure_ascii=False))
@@ -124,7 +138,17 @@ def command(
         from migratable.report.check_text import show
 
         show(verdict, name=opened.name, to=to or "", latent=latent)
-    sys.exit(verdict.outcome.exit_status)
+    sys.exit(_way_back.exit_status(verdict, home))
+
+
+def _startable(to: str, program: str | None, release: str | None) -> CommandLine | None:
+    """A profile's command line where its program is here."""
+    try:
+        return _options.for_profile(to, program, release)
+    except click.UsageError:
+        if program is not None or release is not None:
+            raise
+        return None
 
 
 def _own_line(opened: Source) -> list[str]:
@@ -160,7 +184,6 @@ def _predict(
                 given,
                 release=release,
                 ram_sizes={block.id: block.used_length for block in opened.stream.ram_blocks},
-                vmstate=False,
                 timeout=timeout,
             )
         except DestinationStartError as error:
@@ -251,13 +274,15 @@ def _with_hints(
     program: str | None,
     form: str,
     seconds: float,
+    home: Home | None,
 ) -> Verdict:
+    from migratable.errors import CommandLineError
+    from migratable.hints import NO_WAY_BACK, advised, tried
     from migratable.verdict import Outcome
 
-    if verdict.outcome is not Outcome.REFUSED:
+    rules = {one.rule for one in verdict.findings}
+    if verdict.outcome is not Outcome.REFUSED and NO_WAY_BACK not in rules:
         return verdict
-    from migratable.errors import CommandLineError
-    from migratable.hints import tried
     from migratable.profile.bundled import find
 
     found = verdict
@@ -269,18 +294,21 @@ def _with_hints(
                 given or _options.for_profile(to or "", program, release),
                 release=release,
                 budget_seconds=seconds,
+                home=home,
                 progress=progress,
             )
     except (CommandLineError, click.UsageError):
         if to is None:
             raise
-    if to is None or any(hint.verified for one in found.findings for hint in one.hints):
+    if verdict.outcome is not Outcome.REFUSED:
         return found
+    if to is None or any(hint.verified for one in found.findings for hint in one.hints):
+        return advised(found)
     from migratable.hints.offline import siblings
     from migratable.profile.bundled import names
 
     others = ((name, find(name)) for name in names() if name != to)
-    return siblings(found, opened.stream, find(to), others)
+    return advised(siblings(found, opened.stream, find(to), others))
 
 
 def _decided(verdict: Verdict, given: Path | None, *, look: bool) -> Verdict:

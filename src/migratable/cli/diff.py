@@ -39,7 +39,7 @@ class _Side:
     metavar="NAME[/INSTANCE]",
     help="Compare these sections only; * and ? are wild, repeatable.",
 )
-@click.option("--layout", is_flag=True, help="Leave values out: what is there, versions, sizes.")
+@click.option("--layout", is_flag=True, help="Compare names, versions and sizes, not values.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 def command(
@@ -53,9 +53,9 @@ def command(
 ) -> None:
     """Compare two streams or profiles by section and field.
 
-    A and B are stream files (whatever is around the stream), profile files, or names of stored
-    profiles; of a profile its own stream is compared. Exit status: 0 the same, 1 they differ,
-    2 trouble.
+    A and B are stream files (in any container), profile files, or names of stored or
+    bundled profiles; of a profile its own stream is compared. Exit status: 0 the same, 1 they
+    differ, 2 usage or tool failure.
     """
     from migratable.stream.compare import Difference, Kind, compare
 
@@ -83,14 +83,10 @@ def _side(name: str) -> _Side:
     path = Path(name)
     if path.exists() and not _is_json(path):
         return _Side(name=name, stream=read(path), facts={})
-    if path.exists():
-        from migratable.profile.store import load_file
+    if path.exists() or "/" not in name:
+        from migratable.profile.bundled import find
 
-        return _from_profile(name, load_file(path))
-    if "/" not in name:
-        from migratable.profile.store import Store
-
-        return _from_profile(name, Store().load(name))
+        return _from_profile(name, find(name))
     return _Side(name=name, stream=read(path), facts={})  # says that there is no such file
 
 

@@ -36,7 +36,7 @@ _FORMS = ("text", "json", "html")
     "--html",
     "page",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write an HTML page to this file, besides.",
+    help="Write an HTML page to this file too.",
 )
 def command(
     logs: tuple[str, ...], form: str | None, output: Path | None, page: Path | None

@@ -55,7 +55,7 @@ def command() -> None:
     metavar="PACKAGE",
     help="Unpack a further package too (repeatable), such as qemu-system-modules-spice for qxl.",
 )
-@click.option("--missing", is_flag=True, help="Skip releases that are there with all targets.")
+@click.option("--missing", is_flag=True, help="Skip releases that are installed with all targets.")
 @click.option("--keep-packages", is_flag=True, help="Keep the package files after unpacking.")
 def install_(
     releases: tuple[str, ...],
@@ -127,7 +127,7 @@ def install_(
 @command.command("list")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
 def list_(form: str) -> None:
-    """List the QEMU programs that are there, this machine's own too."""
+    """List the installed QEMU programs, this machine's own too."""
     from migratable.lab import folder, installed
 
     found = installed()
@@ -233,6 +233,12 @@ def run_(release: str, target: str, arguments: tuple[str, ...]) -> NoReturn:
     help="Damage the streams of pairs that load, and count what is said to load and does not; "
     "--pairs is then how many damaged streams that are predicted to load.",
 )
+@click.option(
+    "--conversions",
+    is_flag=True,
+    help="Send each machine to the other releases as it is, and count the refusals that no "
+    "destination option cures and `migratable convert` does.",
+)
 @click.option("--held-out", is_flag=True, help="Use the kinds of devices that are held out.")
 @click.option(
     "--accel",
@@ -265,6 +271,7 @@ def campaign_(
     archs: str | None,
     jobs: int,
     mutants: bool,
+    conversions: bool,
     held_out: bool,
     accel: str,
     details: bool,
@@ -306,6 +313,8 @@ def campaign_(
     )
     if mutants:
         _mutants(plan, form, most=most)
+    if conversions:
+        _conversions(plan)
     if case is not None:
         found = campaign.one_case(plan.folder, case)
     else:
@@ -332,6 +341,24 @@ def campaign_(
         console = Console(width=None if sys.stdout.isatty() else 1000, highlight=False)
         report.show(found, console, hidden=hidden, most=most, each=each)
     sys.exit(1 if any(one.grade is Grade.WRONG_LOADS for one in found) else 0)
+
+
+def _conversions(plan: Plan) -> NoReturn:
+    """Measure conversions; the exit status is 1 when a converted stream does not load."""
+    import json
+
+    from migratable.campaign import conversions
+
+    if not plan.releases:
+        raise click.UsageError("--conversions needs --releases")
+    with _progress("conversions") as progress:
+        tally = conversions.carry_out(
+            plan, lambda done: progress(min(1.0, done / plan.pairs), f"{done} pairs")
+        )
+    found = tally.to_json()
+    click.echo(json.dumps(found, indent=1))
+    done = found["results"].get("converted", 0)
+    sys.exit(0 if found["converted_and_loads"] == done else 1)
 
 
 def _mutants(plan: Plan, form: str, *, most: int) -> NoReturn:

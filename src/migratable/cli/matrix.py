@@ -74,7 +74,7 @@ class _Lists(click.Command):
     type=click.FloatRange(min=0.0),
     default=20.0,
     show_default=True,
-    help="How long to look for remedies for the causes; 0 for none.",
+    help="Seconds to search for remedies; 0: do not search.",
 )
 @click.option(
     "--project",
@@ -82,7 +82,7 @@ class _Lists(click.Command):
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Project file that lowers, raises or silences rules.  [default: migratable.toml, "
-    "here or in a folder above]",
+    "in this folder or above]",
 )
 @click.option("--no-project", is_flag=True, help="Do not look for a project file.")
 @click.option("--releases", metavar="X.Y …", help="Compare QEMU releases with one another.")
@@ -109,10 +109,10 @@ class _Lists(click.Command):
     "--results",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="With --rehearse: where results are kept as they come.  [default: in the data folder]",
+    help="With --rehearse: file that each result is written to.  [default: in the data folder]",
 )
 @click.option(
-    "--resume", is_flag=True, help="With --rehearse: do not repeat what the results have already."
+    "--resume", is_flag=True, help="With --rehearse: do not repeat pairs that have a result."
 )
 @click.pass_context
 def command(

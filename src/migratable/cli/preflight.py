@@ -46,7 +46,7 @@ class _Command(click.Command):
     required=True,
     metavar="HOST…",
     shell_complete=_complete.hosts,
-    help="Where it is to move.",
+    help="The destination host.",
 )
 @_options.yes
 @click.option(
@@ -79,22 +79,22 @@ class _Command(click.Command):
     "--results",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write each pair's result here at once.",
+    help="Write each pair's result to FILE when it is known.",
 )
-@click.option("--resume", is_flag=True, help="Take from --results what is there already.")
+@click.option("--resume", is_flag=True, help="Do not repeat pairs that --results has.")
 @click.option(
     "--jobs",
     type=click.IntRange(1, 64),
     default=8,
     show_default=True,
-    help="Pairs that are tried at once.",
+    help="Pairs tried at the same time.",
 )
 @click.option(
     "--hint-seconds",
     type=click.FloatRange(min=0.0),
     default=4.0,
     show_default=True,
-    help="How long to look for remedies.",
+    help="Seconds to search for remedies.",
 )
 @_options.timeout("Seconds for a QEMU to start, and for each step.")
 @click.option("--format", "form", type=click.Choice(_FORMS))

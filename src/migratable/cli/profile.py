@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from migratable.cli import _complete, _options
+from migratable.units import size
 
 if TYPE_CHECKING:
     from migratable.profile.model import Profile
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 @_options.from_file
 @_options.release
 @click.option(
-    "--inert", "inert_only", is_flag=True, help="Only show the inert command line; start nothing."
+    "--inert", "inert_only", is_flag=True, help="Show the inert command line; start nothing."
 )
 @_options.timeout("Seconds for QEMU to start, and for each step.")
 @_options.text_or_json
@@ -189,12 +190,12 @@ def _show(profile: Profile, form: str) -> None:
     real = " in the place of KVM" if profile.stand_in else ""
     kernel = f", Linux {profile.kernel}" if profile.kernel else ""
     line("taken", f"{profile.taken} under {profile.accelerator}{real}{kernel}".strip())
-    line("RAM blocks", ", ".join(f"{name} {_size(s[0])}" for name, s in profile.ram_blocks.items()))
+    line("RAM blocks", ", ".join(f"{name} {size(s[0])}" for name, s in profile.ram_blocks.items()))
     if profile.stream:
         from migratable.stream import read
 
         devices = read(profile.stream).devices
-        line("own stream", f"{len(devices)} device sections, {_size(len(profile.stream))}")
+        line("own stream", f"{len(devices)} device sections, {size(len(profile.stream))}")
     else:
         line("own stream", f"none: {profile.no_stream}", "yellow")
     if profile.loader is not None:
@@ -213,11 +214,3 @@ def _show(profile: Profile, form: str) -> None:
         line("replaced", text)
     for text in profile.unchecked:
         line("not examined", text, "yellow")
-
-
-def _size(size: int) -> str:
-    number, units = float(size), ["B", "KiB", "MiB", "GiB", "TiB"]
-    while number >= 1024 and len(units) > 1:
-        number /= 1024
-        units.pop(0)
-    return f"{number:.4g} {units[0]}"

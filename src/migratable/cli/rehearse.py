@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from migratable.cli import _options
+from migratable.cli import _options, _way_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from migratable.capture.model import Source
     from migratable.commandline import CommandLine
     from migratable.errors import MigratableError
     from migratable.rehearse import Destination
+    from migratable.rehearse.way_back import Home
     from migratable.verdict import Verdict
 
 
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     "releases",
     metavar="X.Y",
     multiple=True,
-    help="Try this lab release in the place of the command line's program; may be repeated.",
+    help="Try this lab release instead of the command line's program; may be repeated.",
 )
 @_options.program
 @click.option(
@@ -46,8 +48,19 @@ if TYPE_CHECKING:
     metavar="SECONDS",
     help="With --alive: how long to watch the guest.  [default: 20]",
 )
+@_way_back.options
+@click.option(
+    "--hints/--no-hints", default=True, help="Try remedies for each refusal.  [default: hints]"
+)
+@click.option(
+    "--hint-seconds",
+    type=click.FloatRange(min=0.0),
+    default=4.0,
+    show_default=True,
+    help="Seconds to search for remedies, for each destination.",
+)
 @_options.timeout("Seconds for each destination to start and load.", least=0.1)
-@click.option("--jobs", type=click.IntRange(min=1), help="Destinations that run at once.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Destinations that run at the same time.")
 @_options.yes
 @_options.text_or_json
 def command(
@@ -59,6 +72,10 @@ def command(
     program: str | None,
     alive: bool,
     watch: float | None,
+    and_back: bool,
+    back_to: str | None,
+    hints: bool,
+    hint_seconds: float,
     timeout: float,
     jobs: int | None,
     yes: bool,
@@ -67,8 +84,8 @@ def command(
     r"""Load SOURCE's device state into real destinations, guest memory left out.
 
     Each destination is started paused and inert: nothing of the host is opened or listened on. Its
-    verdict and every line that it prints are taken down and explained. Cost and memory do not
-    depend on the guest's RAM.
+    verdict and every line that it prints are taken down and explained, with the remedies that check
+    would give. Cost and memory do not depend on the guest's RAM.
 
     SOURCE is a stream file, a profile, qmp:SOCKET or libvirt:DOMAIN.
 
@@ -82,6 +99,7 @@ def command(
         raise click.UsageError("--watch goes with --alive")
     from migratable.capture.source import is_live, open_source
     from migratable.cli._confirm import asker
+    from migratable.errors import MigratableError
 
     destinations = _destinations(command_lines, profiles, command_file, releases, program)
     if is_live(source):
@@ -91,14 +109,57 @@ def command(
             one.program()  # no VM is paused for a destination that is not there
     opened = open_source(source, confirm=asker(yes=yes))
     facts = {**opened.facts, "name": opened.name}
+    home = _way_back.home_of(opened, back_to, asked=and_back, timeout=timeout)
     answers = _answers(opened.stream, destinations, facts, alive, watch, timeout, jobs)
+    seconds = hint_seconds if hints else None
+    answers = [
+        answer
+        if isinstance(answer, MigratableError)
+        else _more(answer, opened, one, home, seconds, timeout)
+        for answer, one in zip(answers, destinations, strict=True)
+    ]
     if form == "json":
         _print_json(answers, destinations)
     else:
         from migratable.report.rehearsal_text import show
 
         show(opened.name, opened.stream, answers, [one.name for one in destinations])
-    sys.exit(_status(answers))
+    sys.exit(_status(answers, home))
+
+
+def _more(
+    verdict: Verdict,
+    opened: Source,
+    destination: Destination,
+    home: Home | None,
+    seconds: float | None,
+    timeout: float,
+) -> Verdict:
+    """The way back, the cause by its name, and remedies.
+
+    :param seconds: for remedies; None: none are wanted.
+    """
+    from migratable.errors import MigratableError
+    from migratable.hints import advised, tried
+    from migratable.rehearse.disagreement import named
+    from migratable.verdict import Outcome
+
+    line, release = destination.line(), destination.release
+    if home is not None:
+        verdict = _way_back.with_way_back(
+            verdict, opened, line, None, home, release=release, timeout=timeout
+        )
+    if verdict.outcome is not Outcome.REFUSED:
+        return verdict
+    try:
+        verdict = named(verdict, _way_back.predicted(opened.stream, line, release, timeout))
+        if seconds is not None:
+            verdict = tried(
+                verdict, opened.stream, line, release=release, budget_seconds=seconds, home=home
+            )
+    except MigratableError:
+        pass  # the answer does not depend on it
+    return verdict if seconds is None else advised(verdict)
 
 
 def _answers(
@@ -200,9 +261,12 @@ def _print_json(
     click.echo(json.dumps({"schema": "migratable.rehearsals/1", "rehearsals": rows}, default=str))
 
 
-def _status(answers: Sequence[Verdict | MigratableError]) -> int:
+def _status(answers: Sequence[Verdict | MigratableError], home: Home | None) -> int:
     """The gravest: a failure of ours, refused, unknown, loads."""
     from migratable.errors import MigratableError
 
-    found = {2 if isinstance(one, MigratableError) else one.outcome.exit_status for one in answers}
+    found = {
+        2 if isinstance(one, MigratableError) else _way_back.exit_status(one, home)
+        for one in answers
+    }
     return next(status for status in (2, 1, 3, 0) if status in found)

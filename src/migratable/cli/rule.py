@@ -4,28 +4,11 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import NamedTuple
 
 import click
 
 from migratable.cli import _complete
-
-
-class Page(NamedTuple):
-    """What is shown of a rule or a host check."""
-
-    id: str
-    severity: str
-    page: str
-
-
-def pages() -> dict[str, Page]:
-    """Rules by id, then what ``preflight`` checks of the hosts."""
-    from migratable.check.registry import rules
-    from migratable.hosts.checks import CHECKS, page
-
-    found = {name: Page(name, str(rule.severity), rule.page) for name, rule in rules().items()}
-    return found | {one.id: Page(one.id, str(one.severity), page(one)) for one in CHECKS}
+from migratable.cli._pages import pages
 
 
 @click.command("rule")

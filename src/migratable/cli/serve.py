@@ -49,7 +49,7 @@ _SECONDS = click.FloatRange(min=1.0)
     show_default=True,
     help="Seconds that a client may pause in a request or in taking its answer.",
 )
-@click.option("--workers", type=_SIZE, help="Checks at once.  [default: one a processor]")
+@click.option("--workers", type=_SIZE, help="Checks at the same time.  [default: one a processor]")
 @click.option(
     "--temporary",
     type=click.Path(path_type=Path, file_okay=False, exists=True),

@@ -26,6 +26,12 @@ def _piped_width() -> int:
 @click.option("--format", "form", type=click.Choice(_FORMS))
 @click.option("--json", "form", flag_value="json", help="The same as --format json.")
 @_options.output(text=".txt", json=".json", html=".html")
+@click.option(
+    "--policy",
+    metavar="NAME",
+    help="A gate: end with 1 when this policy breaks a migration or loads a guest that loses "
+    "something.",
+)
 @click.option("--list", "listed", is_flag=True, help="List the bundled plans.")
 @click.pass_context
 def command(
@@ -33,11 +39,14 @@ def command(
     plan: str | None,
     form: str | None,
     output: Path | None,
+    policy: str | None,
     listed: bool,
 ) -> None:
     """Try a planned change of pseries capabilities on all releases, machine types and options.
 
     PLAN is a TOML file or a bundled plan (--list). Example: migratable whatif intc-capabilities
+
+    Exit status: 0, whatever the policies break; with --policy 1 when that one does.
     """
     from migratable.errors import PlanError
     from migratable.pseries.plan import bundled, read_plan
@@ -53,7 +62,11 @@ def command(
     from migratable.pseries.whatif import report, to_json
 
     read = read_plan(plan)
+    names = [one.name for one in read.policies]
+    if policy is not None and policy not in names:
+        raise PlanError(f"{read.name}: no policy {policy!r}; it has {', '.join(names)}")
     found = [report(read, run) for run in read.runs]
+    status = 0 if policy is None else int(any(one.tallies[policy].faulty for one in found))
     if form == "json":
         text = json.dumps(to_json(read, found), indent=1) + "\n"
     elif form == "html":
@@ -65,13 +78,13 @@ def command(
     if output is None:
         if text:
             click.echo(text, nl=False)
-            return
+            sys.exit(status)
         from rich.console import Console
 
         from migratable.report.whatif_text import show
 
         show(Console(width=None if sys.stdout.isatty() else _piped_width()), read, found)
-        return
+        sys.exit(status)
     if not text:
         import io
 
@@ -86,3 +99,4 @@ def command(
         output.write_text(text, "utf-8")
     except OSError as error:
         raise PlanError(f"cannot write {output}: {error.strerror}") from None
+    sys.exit(status)

@@ -8,13 +8,12 @@
     quiet = inert(line, release=QemuVersion(10, 0), private_dir=folder)
     quiet.argv                          # arguments after the program
 
-:func:`parse` never looks at files; :func:`inert` reads what the line itself is made of
+:func:`parse` never looks at files; :func:`.inert.inert.inert` reads what the line itself is made of
 (``-readconfig`` files, sizes of firmware images) and opens nothing for writing.
 """
 
 from __future__ import annotations
 
-from migratable.commandline.inert.inert import InertCommandLine, inert
 from migratable.commandline.line import CommandLine, Option
 from migratable.commandline.option import Fields, is_on, parse_size
 from migratable.commandline.parse import parse
@@ -22,9 +21,7 @@ from migratable.commandline.parse import parse
 __all__ = [
     "CommandLine",
     "Fields",
-    "InertCommandLine",
     "Option",
-    "inert",
     "is_on",
     "parse",
     "parse_size",

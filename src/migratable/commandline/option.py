@@ -116,11 +116,14 @@ class Fields:
     :ivar pairs: key and value in order; value None is a flag. Empty for JSON.
     :ivar json: the object of the JSON form, None for the plain form.
     :ivar implied: the key whose value stands first without its name, None when none does.
+    :ivar spaced: has the JSON form blanks behind its colons? Releases before 6.2 take it for a
+        plain form, and quote it in their errors.
     """
 
     pairs: tuple[Pair, ...] = ()
     json: dict[str, Any] | None = None
     implied: str | None = None
+    spaced: bool = False
 
     @classmethod
     def parse(cls, text: str, *, option: str = "") -> Fields:
@@ -138,7 +141,7 @@ class Fields:
                 ) from None
             if not isinstance(value, dict):
                 raise CommandLineError(f"-{option} {_short(text)}: not a JSON object")
-            return cls(json=value)
+            return cls(json=value, spaced=re.search(r'":\s', text) is not None)
         implied = IMPLIED_KEY.get(option)
         pairs: list[Pair] = []
         stands_first = None
@@ -161,7 +164,7 @@ class Fields:
     def text(self) -> str:
         """The text as QEMU takes it."""
         if self.json is not None:
-            return json.dumps(self.json, separators=(",", ":"))
+            return json.dumps(self.json, separators=(", ", ": ") if self.spaced else (",", ":"))
         parts: list[str] = []
         for number, (key, value) in enumerate(self.pairs):
             if value is None:

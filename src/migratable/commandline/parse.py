@@ -28,6 +28,10 @@ _TARGETS = frozenset(
 )
 
 
+MOST_WORDS = 10_000
+"""A machine with hundreds of disks has some two thousand."""
+
+
 def parse(argv_or_text: Sequence[str] | str, *, need_program: bool = True) -> CommandLine:
     """Read a QEMU command line.
 
@@ -45,6 +49,8 @@ def parse(argv_or_text: Sequence[str] | str, *, need_program: bool = True) -> Co
             argv = text_forms.words(argv[0])
         else:
             argv = text_forms.join_torn(argv)
+    if len(argv) > MOST_WORDS:
+        raise CommandLineError(f"{len(argv)} words are too many for a QEMU command line")
     argv = text_forms.drop_environment(argv)
     if not argv:
         raise CommandLineError(

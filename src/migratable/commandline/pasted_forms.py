@@ -15,22 +15,23 @@ import re
 
 from migratable.errors import CommandLineError
 
-_PROGRAM = r"(?:qemu-system-[a-z0-9_]+|qemu-kvm|kvm-spice|kvm)(?:\.real|\.bin|\.exe)?"
-_NAME = rf"(?:\S{{0,1024}}/)?{_PROGRAM}"
+_BASE = r"(?:qemu-system-[a-z0-9_]+|qemu-kvm|kvm-spice|kvm)(?:\.real|\.bin|\.exe)?"
+_NAME = r"(?:[^\s\"']*/)?" + _BASE
 _STRING = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'")
 _LIST = re.compile(rf"[\[{{(]\s*[urb]?([\"']){_NAME}\1\s*,")
 _MEMBERS = ("msg", "log", "MESSAGE", "message", "line")
+_NAMED = re.compile(rf"{_BASE}\W")
+_STARTED = re.compile(rf"{_BASE}\s{{1,99}}\\*\s{{0,99}}\\?-")
 # ps -ef and ps aux: user, pid, …, the processor time, the command.
 _ROW_HEAD = r"\s*\S+\s+\d+\s+(?:\S+\s+){2,9}?(?:\d+-)?\d+:\d\d(?::\d\d)?(?:\.\d+)?\s+"
 _ROW = re.compile(rf"^{_ROW_HEAD}(?={_NAME}\s+-)")
 _OTHER_ROW = re.compile(rf"^{_ROW_HEAD}\S")
-_MULTIPASS = re.compile(
-    r"process program '([^']+)'.*?process arguments '(.*?)'(?=\s*(?:$|\n))", re.DOTALL
-)
+_MULTIPASS_PROGRAM, _MULTIPASS_ARGUMENTS = "process program '", "process arguments '"
+_MULTIPASS_END = re.compile(r"'(?=[^\S\n]{0,200}(?:\n|\Z))")
 _END = re.compile(
     r"\s*(?:\[?[\w.-]+@[\w.-]+[^$#]{0,60}[$#](?:\s|$)"  # user@host:~$
     r"|[$#>]\s+\S|\(qemu\)|QEMU \d"
-    r"|(?:\S{0,1024}/)?(?:qemu-system-[a-z0-9_]+|qemu-kvm|kvm)(?:\[\d+\])?: "
+    r"|(?:\S*/)?(?:qemu-system-[a-z0-9_]+|qemu-kvm|kvm)(?:\[\d+\])?: "
     r"|\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d )"
 )
 
@@ -60,11 +61,14 @@ def from_list(text: str) -> list[str] | None:
 
 def from_multipass(text: str) -> list[str] | None:
     """The words that Multipass's daemon logs (its last start); None for other text."""
-    starts = list(_MULTIPASS.finditer(text))
-    if not starts:
+    arguments = text.rfind(_MULTIPASS_ARGUMENTS)
+    program = text.rfind(_MULTIPASS_PROGRAM, 0, max(arguments, 0))
+    if program < 0:
         return None
-    program, arguments = starts[-1].groups()
-    return [program, *arguments.split(", ")]
+    name = text[program + len(_MULTIPASS_PROGRAM) :].partition("'")[0]
+    rest = text[arguments + len(_MULTIPASS_ARGUMENTS) :]
+    end = _MULTIPASS_END.search(rest)
+    return None if end is None or not name else [name, *rest[: end.start()].split(", ")]
 
 
 def from_json(text: str) -> str:
@@ -72,7 +76,7 @@ def from_json(text: str) -> str:
     found = text
     for line in text.splitlines():
         start = line.find("{")
-        if start < 0 or not re.search(rf"{_PROGRAM}\W", line):
+        if start < 0 or not _NAMED.search(line):
             continue
         try:
             document = json.loads(line[start:])
@@ -82,7 +86,7 @@ def from_json(text: str) -> str:
             continue
         for member in _MEMBERS:
             value = document.get(member)
-            if isinstance(value, str) and re.search(rf"{_NAME}\s+\\*\s*\\?-", value):
+            if isinstance(value, str) and _STARTED.search(value):
                 # libvirt's log, whose line breaks KubeVirt takes away and whose "\" it keeps.
                 found = re.sub(r"\s\\(?=[-/A-Z])", " \\\n", value)
     return found

@@ -30,16 +30,14 @@ from migratable.commandline.pasted_forms import (
 from migratable.errors import CommandLineError
 from migratable.facts.options import BLANKS_IN_VALUE, FLAGS, KNOWN
 
-PROGRAM = re.compile(
-    r"(?:[^\s'\"=]{0,1024}[/\\])?(?:qemu-system-[a-z0-9_]+|qemu-kvm|qemu-kiwi|kvm-spice|kvm|qemu)"
-    r"(?:\.real|\.bin|w?\.exe)?"
-)
+_BASE = r"(?:qemu-system-[a-z0-9_]+|qemu-kvm|qemu-kiwi|kvm-spice|kvm|qemu)(?:\.real|\.bin|w?\.exe)?"
+PROGRAM = re.compile(r"(?:[^\s'\"=]*[/\\])?" + _BASE)
 _WINDOWS_PROGRAM = re.compile(r"""(["'])[A-Za-z]:\\[^"'\n]*\\(qemu-system-[a-z0-9_]+\.exe)\1""")
-_PROGRAM_IN_TEXT = re.compile(
-    r"(?<![^\s'\"|`=-])" + PROGRAM.pattern + r"(?:,\d+)?(?=['\"]?(?:\s|$))"
-)
+_BASE_IN_TEXT = re.compile(_BASE + r"(?:,\d{1,20})?(?=['\"]?(?:\s|$))")
+_BEFORE_PATH = re.compile(r"[\s'\"=]")
 _ENVIRONMENT = re.compile(r"[A-Za-z_]\w*=.*", re.S)
-_LONGEST = 4 << 20
+_LONGEST = 1 << 20
+"""Characters. Whatever is done with them takes a time that grows with their number alone."""
 _TYPOGRAPHY = str.maketrans(
     {"‘": "'", "’": "'", "“": '"', "”": '"', "\u00a0": " ", "\u200b": None, "\ufeff": None}
 )
@@ -52,6 +50,9 @@ def words(text: str) -> list[str]:
 
     :raise CommandLineError: When there is no QEMU command line in it, or its quotes do not close.
     """
+    if len(text) > _LONGEST and (last := text.rfind(": starting up")) >= 0:  # a libvirt log
+        last = text.rfind("\n", 0, last) + 1
+        text = text[last : last + _LONGEST]
     if len(text) > _LONGEST:
         raise CommandLineError(f"{len(text)} characters are too long for a QEMU command line")
     if "\0" in text:
@@ -66,9 +67,9 @@ def words(text: str) -> list[str]:
         # Between single quotes (a quoted one is none) it never quotes, and stays as it is.
         text = re.sub(r"(\"'\"|'[^'\n]*')|\\(?!\n)", lambda found: found[1] or r"\\", text)
     text = _from_libvirt_log(text)
-    start = _PROGRAM_IN_TEXT.search(text)
-    lab = re.match(r"\s*(?:lab:\S+|\S*/\S+(?: [a-z0-9_]+)?\s+-)", text)  # or any path, options next
-    if lab is not None and (start is None or start.start() >= lab.end() - 1):
+    start = _program_at(text)
+    lab = _LAB.match(text)
+    if lab is not None and (start is None or start >= lab.end() - 1):
         text = text.strip()
     elif start is None:
         raise CommandLineError(
@@ -76,9 +77,9 @@ def words(text: str) -> list[str]:
             "qemu-system-x86_64, qemu-system-ppc64, qemu-kvm or /usr/bin/kvm"
         )
     else:
-        text = ended(_from_quoted_command(text, start.start()))
+        text = ended(_from_quoted_command(text, start))
     if _is_unquoted(text):
-        return _bare_words(_SHELL_END.sub("", _unwrap(text)))
+        return _bare_words(_without_redirections(_unwrap(text)))
     if "\\\n" not in text:
         text = _unwrap(text)
     try:
@@ -91,7 +92,34 @@ def words(text: str) -> list[str]:
     return _before_shell_syntax(found)
 
 
-_SHELL_END = re.compile(r"(?:\s+(?:\d?>>?\s*\S+|&))+\s*$")
+def _program_at(text: str) -> int | None:
+    """Where the first word begins that names a QEMU program, with its path."""
+    for found in _BASE_IN_TEXT.finditer(text):
+        at = found.start()
+        before = text[at - 1 : at]
+        if before in {"/", "\\"}:
+            word = re.split(_BEFORE_PATH, text[max(0, at - _LONGEST_PATH) : at])[-1]
+            if len(word) < _LONGEST_PATH:
+                return at - len(word)
+        elif not before or before.isspace() or before in "'\"|`=-":
+            return at
+    return None
+
+
+_LONGEST_PATH = 4096
+_LAB = re.compile(r"\s*(?:lab:\S+|(?=\S*/\S)\S+(?: [a-z0-9_]+)?\s+-)")  # or any path, options next
+_SHELL_END = re.compile(r"(?<!\s)\s+(?:\d?>>?\s*\S+|&)\s*$")
+_MOST_REDIRECTIONS = 10
+
+
+def _without_redirections(text: str) -> str:
+    for _ in range(_MOST_REDIRECTIONS):
+        text, count = _SHELL_END.subn("", text)
+        if not count:
+            break
+    return text
+
+
 _SHELL_SYNTAX = re.compile(r"&|&&|\|\|?|;|\d?>>?(?:&\d|\S*)|<\S*|#")
 
 
@@ -134,17 +162,19 @@ def _from_libvirt_log(text: str) -> str:
     if starts:
         text = text[starts[-1].end() :].lstrip("\n")
     lines = text.split("\n")
-    for number, line in enumerate(lines):
-        if not line.rstrip().endswith("\\"):
-            continue
+    number = 0
+    while number < len(lines):
         last = number
         while last < len(lines) and lines[last].rstrip().endswith("\\"):
             last += 1
-        if _PROGRAM_IN_TEXT.search("\n".join(lines[number : last + 1])):
-            return "\n".join(lines[number : last + 1])
+        if last > number:
+            block = "\n".join(lines[number : last + 1])
+            if _program_at(block) is not None:
+                return block
+        number = last + 1
     if starts:  # libvirt before 6.0 writes one line
         for line in lines:
-            if _PROGRAM_IN_TEXT.search(line):
+            if _program_at(line) is not None:
                 return line
     return text
 
@@ -187,7 +217,7 @@ def _unwrap(text: str) -> str:
         cut_within_word = (
             out.endswith((",", "=", ":"))
             or stripped.startswith((",", "="))
-            or bool(re.search(r"\w-$", out))
+            or bool(re.search(r"\w-$", out[-2:]))
             or (fixed and full[number])
         )
         if cut_within_word and not re.match(r"-[A-Za-z]", stripped):
@@ -199,47 +229,64 @@ def _unwrap(text: str) -> str:
     return out
 
 
+class _Value:
+    """A word that may get more pieces; what is asked of it costs the same however long it is."""
+
+    __slots__ = ("_is_json", "_open", "pieces")
+
+    def __init__(self, word: str) -> None:
+        self.pieces = [word]
+        self._is_json = word.startswith("{")
+        self._open = word.count("{") - word.count("}")
+
+    def add(self, glue: str, word: str) -> None:
+        self.pieces += [glue, word]
+        self._open += word.count("{") - word.count("}")
+
+    def is_open_json(self) -> bool:
+        return self._is_json and self._open > 0
+
+    def text(self) -> str:
+        return "".join(self.pieces)
+
+
 def _bare_words(text: str) -> list[str]:
     """Split ``ps`` output: a word that is no option belongs to the value before it."""
-    out: list[str] = []
+    out: list[_Value] = []
     pieces = re.findall(r"(\s*)(\S+)", text.strip())
     takes_value = False
     option = ""
     for number, (gap, word) in enumerate(pieces):
         name = word.lstrip("-") if word.startswith("-") and len(word) > 1 else ""
         if number == 0 or takes_value:
-            out.append(word)
+            out.append(_Value(word))
             takes_value = False
         elif name in KNOWN or (name and not option):
-            out.append(word)
+            out.append(_Value(word))
             option = name
             takes_value = name not in FLAGS
         elif option and _belongs_to(option, out[-1], word):
             glue = "" if "\n" in gap and option not in {"append", "name", "smbios"} else " "
-            out[-1] += glue + word
+            out[-1].add(glue, word)
         else:
-            out.append(word)
+            out.append(_Value(word))
             if name:
                 option, takes_value = name, False
-    return out
+    return [one.text() for one in out]
 
 
 _IMAGE = re.compile(r"\.(?:img|iso|qcow2?|raw|vmdk|vdi|vhdx?|qed|dsk)$", re.I)
 
 
-def _belongs_to(option: str, value: str, word: str) -> bool:
+def _belongs_to(option: str, value: _Value, word: str) -> bool:
     """Is *word* a piece of *value*, torn off at a blank, rather than a disk image's name?"""
     if option in FLAGS:
         return False
-    if _is_open_json(value) or word.startswith(",") or value.endswith((",", "=")):
+    if value.is_open_json() or word.startswith(",") or value.pieces[-1].endswith((",", "=")):
         return True
     if option in BLANKS_IN_VALUE:
         return not (_IMAGE.search(word) and "=" not in word and option not in {"append", "smbios"})
     return "=" in word or "," in word
-
-
-def _is_open_json(value: str) -> bool:
-    return value.startswith("{") and value.count("{") > value.count("}")
 
 
 def join_torn(argv: list[str]) -> list[str]:
@@ -248,7 +295,7 @@ def join_torn(argv: list[str]) -> list[str]:
     Only where the word cannot be anything else: it holds a comma and an equals sign, or the value
     before it is open JSON, and no option or file name stands there.
     """
-    out: list[str] = []
+    out: list[_Value] = []
     option = ""
     takes_value = False
     for word in argv:
@@ -260,12 +307,12 @@ def join_torn(argv: list[str]) -> list[str]:
         elif (
             out
             and option in BLANKS_IN_VALUE | {"object"}
-            and (_is_open_json(out[-1]) or ("," in word and "=" in word))
+            and (out[-1].is_open_json() or ("," in word and "=" in word))
         ):
-            out[-1] += " " + word
+            out[-1].add(" ", word)
             continue
-        out.append(word)
-    return out
+        out.append(_Value(word))
+    return [one.text() for one in out]
 
 
 _WRAPPERS = re.compile(

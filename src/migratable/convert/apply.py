@@ -15,10 +15,11 @@ from migratable.convert.model import Change, Operation, Plan, StreamEdit
 from migratable.errors import ConvertError, StreamError
 from migratable.stream import wire_format as layout
 from migratable.stream.cursor import Buffer, counted, raw
-from migratable.stream.edit import map_sections, with_elements
+from migratable.stream.edit import describe, map_sections, with_elements
 from migratable.stream.model import Command, Configuration, Element, Section, Stream
 from migratable.stream.ram import read_start
 from migratable.stream.reader import read_configuration
+from migratable.stream.vmdesc_text import spliced
 from migratable.stream.wire_format import SectionKind
 
 _WHOLE = frozenset({SectionKind.START, SectionKind.FULL})
@@ -67,7 +68,14 @@ def apply_to_stream(edits: Plan | Iterable[StreamEdit], stream: Stream) -> Strea
     :raise ConvertError: as :func:`apply`.
     """
     edits = tuple(_edits(edits))
+    trailer = stream.trailer
+    if any(one.mapped for one in stream.ram_blocks) and any(one.section == "ram" for one in edits):
+        raise ConvertError("the block list of a mapped-ram file has the pages inside and stays")
+    found = stream.vmdesc
+    if not edits:
+        return stream
     configuration = apply_to_configuration(edits, stream.configuration)
+    stream = replace(stream, vmdesc=None)
     for edit in edits:
         if edit.operation is Operation.CONFIGURATION:
             continue
@@ -82,7 +90,10 @@ def apply_to_stream(edits: Plan | Iterable[StreamEdit], stream: Stream) -> Strea
     if start is not None and ram is not None and any(edit.section == "ram" for edit in edits):
         names = () if configuration is None else configuration.capabilities
         ram = read_start(start.cursor(), gpa="x-ignore-shared" in names)
-    return replace(stream, configuration=configuration, ram=ram)
+    if found is not None:
+        devices = describe(stream.elements, found.page_size).devices
+        stream = replace(stream, vmdesc=spliced(found, devices))
+    return replace(stream, configuration=configuration, ram=ram, trailer=trailer)
 
 
 def configuration_bytes(configuration: Configuration) -> bytes:
@@ -175,7 +186,7 @@ def _changed(edit: StreamEdit, data: Buffer) -> bytes:
     for change in last:
         start = len(data) - len(change.old) if change.offset is None else change.offset + delta
         there = bytes(data[start : start + len(change.old)]) if start >= at else b""
-        if start < at or there != change.old:
+        if not at <= start <= len(data) or there != change.old:
             raise _other_bytes(edit, change, there)
         out += [data[at:start], change.new]
         at = start + len(change.old)

@@ -46,6 +46,10 @@ def after(known: VmDevice | None, edit: StreamEdit, before: Buffer) -> VmDevice 
         return None
     if edit.operation is not Operation.BODY:
         return known
+    if known.opaque:
+        grown = sum(len(one.new) - len(one.old) for one in edit.changes)
+        data = VmField(name="data", type="buffer", size=len(before) + grown)
+        return replace(known, body=replace(known.body, fields=(data,)))
     body: VmsdBody | None = known.body
     shift = 0
     for change in edit.changes:

@@ -10,9 +10,11 @@ import enum
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, NoReturn
 
 from migratable.errors import PlanError
+from migratable.regular_file import open_regular
 
 SCHEMA = "migratable.plan/1"
 _MOST_EDITS = 10_000
@@ -237,6 +239,19 @@ class Plan:
                 reader.fail("edits", f"the id {edit.id!r} comes twice")
             seen.add(edit.id)
         return plan
+
+    @classmethod
+    def load(cls, path: Path) -> Plan:
+        """Read a plan's file.
+
+        :raise PlanError: when it cannot be read, or is no plan.
+        """
+        try:
+            with open_regular(path) as file:
+                text = file.read(_MOST_BYTES + 1)
+        except OSError as error:
+            raise PlanError(f"{path} cannot be read: {error.strerror}") from None
+        return cls.loads(text, name=str(path))
 
     @classmethod
     def loads(cls, text: str | bytes, *, name: str = "the plan") -> Plan:

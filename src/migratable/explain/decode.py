@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
-from migratable.facts import pci
+from migratable.facts import pci, virtio
 from migratable.messages.catalogue import load_toml
 
 _BRIDGES = re.compile(r"root-port|bridge|ioh-3240|xio3130|/rp$|pcie-pci")
@@ -96,19 +95,13 @@ class FeatureBit:
     note: str = ""
 
 
-@cache
-def _virtio() -> dict[str, dict[str, dict[str, Any]]]:
-    table: dict[str, dict[str, dict[str, Any]]] = load_toml("facts", "virtio.toml")
-    return table
-
-
 def virtio_kind(device: str) -> str:
     """``net`` for ``0000:00:01.0/virtio-net`` and the like; "" when it cannot be told."""
     name = device.rsplit("/", 1)[-1].removeprefix("vhost-user-").removeprefix("virtio-")
     name = name.removeprefix("vhost_").removeprefix("vhost-").removesuffix("-device")
     aliases = {"serial": "console", "blk-pci": "blk", "net-pci": "net", "user-fs": "fs"}
     name = aliases.get(name, name)
-    for kind in _virtio():
+    for kind in virtio.table():
         if kind != "common" and (name == kind or name.startswith(f"{kind}-")):
             return kind
     return ""
@@ -119,7 +112,7 @@ def virtio_kind_of(mask: int) -> str:
 
     Bits that belong to the transport say nothing.
     """
-    table = _virtio()
+    table = virtio.table()
     own = [str(bit) for bit in range(mask.bit_length()) if mask >> bit & 1]
     own = [bit for bit in own if bit not in table["common"]]
     kinds = [
@@ -132,15 +125,9 @@ def virtio_kind_of(mask: int) -> str:
 
 def feature_bits(mask: int, kind: str) -> list[FeatureBit]:
     """The bits set in *mask*, for a device of *kind* (see :func:`virtio_kind`)."""
-    table = _virtio()
-    own, common = table.get(kind, {}), table["common"]
     found = []
-    for bit in range(mask.bit_length()):
-        if not mask >> bit & 1:
-            continue
-        # Bits 24 to 40 belong to the transport, whatever the device.
-        entry = common.get(str(bit)) or own.get(str(bit))
-        if entry is None:
+    for bit, entry in virtio.entries(kind, mask):
+        if not entry:
             found.append(FeatureBit(bit=bit, name=f"bit {bit}"))
             continue
         since = []

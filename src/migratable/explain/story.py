@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
-from migratable.explain import decode
+from migratable.explain import advice, decode
 from migratable.explain.cases import Case, matching
 from migratable.explain.failures import Scan, scan
 from migratable.explain.grouping import Failure, Line
@@ -20,7 +20,7 @@ from migratable.explain.logs import without_prefix
 from migratable.explain.together import Log, joined
 from migratable.explain.verify import Reproducible, command
 from migratable.facts import pci
-from migratable.messages.catalogue import Fault, Message, Role, message, origins, rules
+from migratable.messages.catalogue import Fault, Message, Role, message, origins
 from migratable.messages.recognise import Match
 
 SCHEMA = "migratable.explain/1"
@@ -257,16 +257,16 @@ def explain_failure(failure: Failure) -> Explanation:
     derived = _derived(main, errno, subject) if deciding is None else None
     text = main.message
     rule = (deciding and deciding.rule) or (derived and derived.rule) or text.rule or None
-    side = Fault((deciding and deciding.side) or (derived and derived.fault) or text.fault)
-    common = rules().get(rule or "", {})
+    own, common = advice.of_message(text), advice.of_rule(rule)
+    if derived is not None:
+        own = replace(advice.of_message(derived), verify=own.verify)
+    side = Fault((deciding and deciding.side) or own.side)
     if deciding is not None and deciding.rule and deciding.rule != text.rule:
-        now, ever = common.get("now", ""), common.get("ever", "")
+        now, ever = common.now, common.ever
         if not deciding.side:
-            side = Fault(common.get("side", side))
-    elif derived is not None:
-        now, ever = derived.now, derived.ever
+            side = common.side
     else:
-        now, ever = text.now, text.ever
+        now, ever = own.now, own.ever
     status = Status.EXPLAINED
     if text.role is Role.WARNING and not (
         text.id in _SOMETIMES_FATAL and failure.has(Role.WHERE, Role.CLOSING)
@@ -301,7 +301,7 @@ def explain_failure(failure: Failure) -> Explanation:
         references=tuple(references),
         now=_fill((deciding and deciding.now) or now, main),
         ever=_fill((deciding and deciding.ever) or ever, main),
-        verify=text.verify if not (deciding and deciding.rule) else common.get("verify", ""),
+        verify=own.verify if not (deciding and deciding.rule) else common.verify,
         device=subject,
         instance_id=number,
         errno=errno,

@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import Any, Protocol
 
 #: Hooks that run while a description is loaded, by the name that a fact has; two forms are one.
@@ -93,7 +93,7 @@ class Code:
 @cache
 def code() -> Code:
     """Read the manifest; kept."""
-    text = resources.files("migratable.facts").joinpath("code.json").read_text(encoding="utf-8")
+    text = Path(__file__).with_name("code.json").read_text("utf-8")
     document = json.loads(text)
     pairs = (one.split(".") for one in document["releases"])
     return Code(
@@ -118,7 +118,7 @@ class Build:
 
 @cache
 def _document() -> Mapping[str, Any]:
-    text = resources.files("migratable.facts").joinpath("builds.toml").read_text(encoding="utf-8")
+    text = Path(__file__).with_name("builds.toml").read_text("utf-8")
     return tomllib.loads(text)
 
 

@@ -195,7 +195,7 @@ uuid                    text  keep
 version                 flag  keep
 vga                     text  keep
 virtfs                  text* stand-in
-virtfs_synth            text  keep
+virtfs_synth            flag  keep     4.1 and 4.2 alone
 virtioconsole           text  stand-in
 vnc                     text* drop     listens
 watchdog                text  keep

@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
+from pathlib import Path
 
 EXTENDED_FROM = 0x100
 _MSI, _MSIX, _VENDOR, _EXPRESS = 0x05, 0x11, 0x09, 0x10
@@ -293,7 +293,7 @@ class Layout:
 @cache
 def layouts() -> tuple[Layout, ...]:
     """The layouts of QEMU's devices."""
-    text = (resources.files(__package__) / "pci_layouts.toml").read_text(encoding="utf-8")
+    text = Path(__file__).with_name("pci_layouts.toml").read_text("utf-8")
     return tuple(
         Layout(
             section=entry["section"],

@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-Release = tuple[int, int]
+from migratable.releases import Release, release_of
+
+SPR_PVR = 287
+"""The processor version register's place in ``env.spr`` (target/ppc/cpu.h)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,19 +55,14 @@ def data() -> dict[str, Any]:
     return tomllib.loads(Path(__file__).with_name("ppc_cpus.toml").read_text("utf-8"))
 
 
-def _release(text: str) -> Release:
-    major, minor = text.split(".")
-    return int(major), int(minor)
-
-
 def within(release: Release, first: str, last: str) -> bool:
     """Whether a release is in a range; an empty bound is open."""
-    return (not first or release >= _release(first)) and (not last or release <= _release(last))
+    return (not first or release >= release_of(first)) and (not last or release <= release_of(last))
 
 
 def has(switch: str, release: Release) -> bool:
     """Whether a release has a behaviour of ``[since]``."""
-    return release >= _release(data()["since"][switch])
+    return release >= release_of(data()["since"][switch])
 
 
 @functools.cache

@@ -12,13 +12,13 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 
 @cache
 def _document() -> Mapping[str, Any]:
-    text = (resources.files(__package__) / "targets.toml").read_text(encoding="utf-8")
+    text = Path(__file__).with_name("targets.toml").read_text("utf-8")
     return tomllib.loads(text)
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from migratable import __version__
+from migratable import __version__, paths
 from migratable.errors import DestinationStartError, MigratableError, ProfileError, StartFailure
 from migratable.fleet.entities import Destination, Guest, Progress
 from migratable.fleet.model import Host
@@ -226,9 +226,7 @@ def collected(
     elif known is not None:
         return known
     try:
-        profile = collect(
-            line, release=release, ram_sizes=ram_sizes, vmstate=False, timeout=timeout
-        )
+        profile = collect(line, release=release, ram_sizes=ram_sizes, timeout=timeout)
     except DestinationStartError as error:
         if remember_refusals:
             kept = [str(error), error.kind, error.status, error.doubt, *error.stderr]
@@ -240,9 +238,7 @@ def collected(
 
 def cache_folder() -> Path:
     """Give the folder of profiles that were taken for fleets; anybody may empty it."""
-    from migratable.qemu import vmstate_dump  # noqa: PLC0415 -- only for programs
-
-    return vmstate_dump.cache_folder().with_name("fleet")
+    return paths.cache("fleet")
 
 
 def _cache_path(
@@ -250,7 +246,7 @@ def _cache_path(
 ) -> Path:
     from migratable.profile import probe_options  # noqa: PLC0415
     from migratable.profile.model import SCHEMA  # noqa: PLC0415
-    from migratable.qemu import vmstate_dump  # noqa: PLC0415
+    from migratable.qemu import program_facts  # noqa: PLC0415
     from migratable.qemu.accelerator import choose  # noqa: PLC0415
     from migratable.qemu.program import program_release, resolve  # noqa: PLC0415
     from migratable.qemu.start import inert_line  # noqa: PLC0415
@@ -270,7 +266,7 @@ def _cache_path(
     )  # what the kernel says is kept too
     seen = (__version__, SCHEMA, words, files, kvm, quiet.helpers, dated)
     digest = hashlib.blake2b(repr(seen).encode("utf-8", "surrogateescape"), digest_size=16)
-    return cache_folder() / f"{vmstate_dump.identity(program.command)}-{digest.hexdigest()}"
+    return cache_folder() / f"{program_facts.identity(program.command)}-{digest.hexdigest()}"
 
 
 def _recall(path: Path) -> Profile | DestinationStartError | None:
@@ -292,7 +288,7 @@ def _recall(path: Path) -> Profile | DestinationStartError | None:
 
 
 def _keep(path: Path, text: bytes) -> None:
-    from migratable.qemu import vmstate_dump  # noqa: PLC0415
+    from migratable.qemu import program_facts  # noqa: PLC0415
 
     with contextlib.suppress(OSError):  # no cache is no failure
-        vmstate_dump.keep(path, zlib.compress(text, 3))
+        program_facts.keep(path, zlib.compress(text, 3))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from migratable import paths
 from migratable.errors import QemuError
 from migratable.fleet.distribute import Job, distribute
 from migratable.fleet.results import Result, Results
@@ -34,9 +35,7 @@ _WHOLE = 8 << 20
 
 def default_file() -> Path:
     """Where results are kept when the user names no file."""
-    from migratable.profile.store import data_folder  # noqa: PLC0415 -- only here
-
-    return data_folder() / "rehearsals.sqlite"
+    return paths.data() / "rehearsals.sqlite"
 
 
 def rehearsed(
@@ -135,7 +134,7 @@ class _Plan:
         return self._programs[id(profile)][1]
 
     def _identity(self, program: tuple[str, ...]) -> str:
-        from migratable.qemu.vmstate_dump import identity  # noqa: PLC0415
+        from migratable.qemu.program_facts import identity  # noqa: PLC0415
 
         if program not in self._identities:
             self._identities[program] = identity(program)

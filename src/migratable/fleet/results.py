@@ -177,6 +177,8 @@ def from_json(document: Mapping[str, Any]) -> Verdict:
         project=tuple(document.get("project", ())),
         final=bool(document.get("final", True)),
         disagreement=tuple(document.get("disagreement", ())),
+        back=from_json(document["back"]) if document.get("back") else None,
+        no_back=document.get("no_back") or "",
     )
 
 
@@ -195,6 +197,8 @@ def _finding(one: Mapping[str, Any]) -> Finding:
             needs_guest_restart=hint["needs_guest_restart"],
             verified=None if hint["verified"] is None else Basis(hint["verified"]),
             changes=hint.get("changes", ""),
+            comes_back=hint.get("comes_back"),
+            way_back=hint.get("way_back", ""),
         )
         for hint in one["hints"]
     )

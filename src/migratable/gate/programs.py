@@ -12,7 +12,7 @@ from typing import Any
 
 from migratable.commandline import parse
 from migratable.errors import PlanError, QemuError
-from migratable.qemu import vmstate_dump
+from migratable.qemu import program_facts
 from migratable.qemu.launch import answers
 from migratable.qemu.program import Program as StartedProgram
 from migratable.qemu.program import program_release
@@ -76,13 +76,13 @@ def program(word: str, arch: str) -> Program:
     version = program_release(command)
     if version is None:
         raise PlanError(f"--releases {word}: the program does not say its version")
-    kept = vmstate_dump.cache_folder() / f"{vmstate_dump.identity(command)}.devices-{_FORM}"
+    kept = program_facts.path(command, f".devices-{_FORM}")
     try:
         found = json.loads(kept.read_text("utf-8"))
     except (OSError, ValueError):
         found = _ask(command)
         with contextlib.suppress(OSError):  # no cache is no failure
-            vmstate_dump.keep(kept, json.dumps(found).encode())
+            program_facts.keep(kept, json.dumps(found).encode())
     return Program(
         label=label if equals or not path else str(version),
         command=command,

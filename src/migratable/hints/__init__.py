@@ -16,21 +16,54 @@ import itertools
 import shlex
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from migratable.commandline import CommandLine, parse
 from migratable.errors import MigratableError
+from migratable.hints import changes, line_edits
+from migratable.hints.advice import advised
 from migratable.hints.candidate import Candidate
-from migratable.hints.search import OutOfTimeError, Search, Solution, key, refusals
+from migratable.hints.search import NO_WAY_BACK, OutOfTimeError, Search, Solution, key, refusals
 from migratable.stream import Stream
 from migratable.unchecked import Code, Unchecked
 from migratable.verdict import Basis, Finding, Hint, Outcome, Severity, Verdict
 
-__all__ = ["OutOfTimeError", "tried"]
+if TYPE_CHECKING:
+    from migratable.rehearse.way_back import Home
+
+__all__ = ["NO_WAY_BACK", "OutOfTimeError", "advised", "tried"]
 
 _LEAST = 0.5
 _ATTEMPTS = 3
 """How often another remedy is looked for when the program refuses what was predicted to load."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """A solution, and what was seen of it.
+
+    :ivar changes: how it gives another machine than the guest's.
+    :ivar back: the source's answer to what the destination then sends, or why there is none; None:
+        not asked.
+    """
+
+    solution: Solution
+    basis: Basis
+    changes: str
+    back: Verdict | str | None = None
+
+    @property
+    def comes_back(self) -> bool | None:
+        """Does the guest come back? None: not known."""
+        if not isinstance(self.back, Verdict) or self.back.outcome is Outcome.UNKNOWN:
+            return None
+        return self.back.outcome is Outcome.LOADS
+
+    @property
+    def order(self) -> int:
+        """What comes back first."""
+        return [True, None, False].index(self.comes_back)
 
 
 def tried(
@@ -42,6 +75,7 @@ def tried(
     rehearse: bool = True,
     budget_seconds: float = 10.0,
     most: int = 3,
+    home: Home | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Verdict:
     """Give the verdict with hints for the findings that refuse.
@@ -55,10 +89,12 @@ def tried(
         refuses are dropped.
     :param budget_seconds: for everything together.
     :param most: hints for a finding.
+    :param home: the source; each remedy is then tried for the way back too (*rehearse*).
     :param progress: told what is tried now.
     :raise CommandLineError: When the command line cannot be read.
     """
-    if verdict.outcome is not Outcome.REFUSED:
+    asked = _asked(verdict)
+    if not asked:
         return verdict
     line = (
         command_line
@@ -70,24 +106,32 @@ def tried(
         release=release,
         deadline=time.monotonic() + budget_seconds,
         progress=progress,
+        origin=None if home is None else home.profile,
     )
-    solutions = _solutions(search, line, rehearse=rehearse, most=most)
+    solutions = _solutions(search, line, home, rehearse=rehearse, most=most)
     known = {key(one) for one in refusals(verdict)}
     findings = tuple(
-        _with_hints(one, solutions, search, most, known)
-        if one.severity is Severity.REFUSES
-        else one
+        _with_hints(one, solutions, search, most, known) if one in asked else one
         for one in verdict.findings
     )
     doubts = (Unchecked(text, Code.REMEDIES) for text in sorted(search.doubts))
     unchecked = (*verdict.unchecked, *doubts)
-    return replace(verdict, findings=findings, unchecked=unchecked)
+    return advised(replace(verdict, findings=findings, unchecked=unchecked))
+
+
+def _asked(verdict: Verdict) -> list[Finding]:
+    """Findings that want a remedy: what refuses; where it loads, what has no way back."""
+    if verdict.outcome is Outcome.REFUSED:
+        return [one for one in verdict.findings if one.severity is Severity.REFUSES]
+    if verdict.outcome is Outcome.LOADS:
+        return [one for one in verdict.findings if one.rule == NO_WAY_BACK]
+    return []
 
 
 def _solutions(
-    search: Search, line: CommandLine, *, rehearse: bool, most: int
-) -> list[tuple[Solution, Basis]]:
-    found: list[tuple[Solution, Basis]] = []
+    search: Search, line: CommandLine, home: Home | None, *, rehearse: bool, most: int
+) -> list[_Found]:
+    found: list[_Found] = []
     try:
         base = search.situation(line)
         if base is None:
@@ -96,59 +140,85 @@ def _solutions(
             solution = search.solve(base)
             if solution is None:
                 break
-            for one in itertools.chain([solution], search.alternatives(base, solution, most - 1)):
-                basis = _proved(search, one) if rehearse else Basis.PREDICTED
-                if basis is None:
+            others = search.alternatives(base, solution, most - 1)
+            for one in map(search.lean, itertools.chain([solution], others)):
+                if not one.steps:  # it loads as it is, and nothing makes it less
+                    return found
+                if any(_is_more(line, one, earlier) for earlier in found):
+                    search.refused.add(tuple(one.line.argv))
+                    continue
+                other = changes.of_solution(search, base, one)
+                proved = (
+                    _proved(search, one, other, home)
+                    if rehearse
+                    else _Found(solution=one, basis=Basis.PREDICTED, changes=other)
+                )
+                if proved is None:
                     search.refused.add(tuple(one.line.argv))
                 else:
-                    found.append((one, basis))
-            if found:
+                    found.append(proved)
+            if any(not one.changes for one in found):
                 break
+            # all give another machine: is there one that does not?
+            search.refused.update(tuple(one.solution.line.argv) for one in found)
     except OutOfTimeError:
         pass
-    return found
+    same = [one for one in found if not one.changes]  # the others are no longer of use
+    return sorted(same or found, key=lambda one: one.order)
 
 
-def _proved(search: Search, solution: Solution) -> Basis | None:
-    """Rehearse: the remedy's basis, None when the real program refuses it."""
-    from migratable.rehearse import rehearse  # noqa: PLC0415 -- that package imports nothing of us
+def _is_more(line: CommandLine, one: Solution, earlier: _Found) -> bool:
+    """Does it change what an earlier one does, and more?"""
+    before = line_edits.differences(line, earlier.solution.line)
+    return line_edits.differences(line, one.line) > before
 
+
+def _proved(search: Search, solution: Solution, other: str, home: Home | None) -> _Found | None:
+    """Rehearse, and back where there is a home; None when the real program refuses it."""
+    from migratable.rehearse import way_back  # noqa: PLC0415 -- that package imports nothing of us
+
+    asked = None if home is None else "no time was left for it"
+    predicted = _Found(solution=solution, basis=Basis.PREDICTED, changes=other, back=asked)
     if search.remaining < _LEAST:
-        return Basis.PREDICTED
+        return predicted
     try:
-        seen = rehearse(
+        seen, again = way_back.there(
             search.stream, solution.line, release=search.release, timeout=search.remaining
         )
-    except MigratableError:
-        return Basis.PREDICTED
+    except MigratableError as error:
+        return replace(predicted, back=None if home is None else str(error))
     if seen.outcome is Outcome.UNKNOWN:  # a device that cannot be started here, KVM
-        return Basis.PREDICTED
-    return Basis.REHEARSED if seen.outcome is Outcome.LOADS else None
+        why = "; ".join(seen.unchecked[:1])
+        return replace(predicted, back=None if home is None else why)
+    if seen.outcome is not Outcome.LOADS:
+        return None
+    loads = replace(predicted, basis=Basis.REHEARSED)
+    if home is None or search.remaining < _LEAST:
+        return loads
+    try:
+        return replace(loads, back=way_back.back(again, home, timeout=search.remaining))
+    except MigratableError as error:
+        return replace(loads, back=str(error))
 
 
 def _with_hints(
-    finding: Finding,
-    solutions: list[tuple[Solution, Basis]],
-    search: Search,
-    most: int,
-    known: set[object],
+    finding: Finding, solutions: list[_Found], search: Search, most: int, known: set[object]
 ) -> Finding:
-    hints = [
-        _hint(finding, solution, basis, known, search.changes(solution.line))
-        for solution, basis in solutions
-    ]
+    hints = [_hint(finding, found, known) for found in solutions]
     if not hints and key(finding) in search.partly:
         step = search.partly[key(finding)]
         hints.append(Hint(action=f"{step.action} (removes this cause; others remain)"))
-    advice: list[Candidate] = search.advice.get(key(finding), [])
-    hints += [one.advice() for one in advice]
+    advice: list[Candidate] = search.advice_for(finding)
+    helped = any(not found.changes for found in solutions)
+    hints += [one.advice() for one in advice if not (one.last_resort and helped)]
     return replace(finding, hints=tuple(dict.fromkeys(hints))[:most])
 
 
-def _hint(
-    finding: Finding, solution: Solution, basis: Basis, known: set[object], changes: str
-) -> Hint:
+def _hint(finding: Finding, found: _Found, known: set[object]) -> Hint:
     """What was done about this finding, and about what was seen only after it."""
+    from migratable.rehearse import way_back  # noqa: PLC0415 -- that package imports nothing of us
+
+    solution = found.solution
     own = [one for one in solution.steps if key(one.finding) == key(finding)]
     if own:
         own = [one for one in solution.steps if one in own or key(one.finding) not in known]
@@ -157,6 +227,8 @@ def _hint(
         action="; ".join(actions),
         command=shlex.join(solution.line.argv),
         needs_guest_restart=any(one.candidate.needs_guest_restart for one in solution.steps),
-        verified=basis,
-        changes=changes,
+        verified=found.basis,
+        changes=found.changes,
+        comes_back=found.comes_back,
+        way_back="" if found.back is None else way_back.said(found.back),
     )

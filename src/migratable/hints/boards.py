@@ -9,7 +9,7 @@ from migratable.hints import line_edits
 from migratable.hints.candidate import Candidate, Situation
 
 #: hw/arm/virt.c, hw/riscv/virt.c: properties of the machine by section or RAM block.
-_SWITCHES: dict[str, tuple[tuple[str, str], ...]] = {
+SWITCHES: dict[str, tuple[tuple[str, str], ...]] = {
     "arm_gic": (("gic-version", "2"),),
     "arm_gicv3": (("gic-version", "3"),),
     "arm_gicv3_its": (("its", "on"), ("gic-version", "3")),
@@ -38,7 +38,7 @@ _MODELS = (
 
 def switches(at: Situation, name: str) -> Iterator[Candidate]:
     """Properties of the machine with which it has the section or block."""
-    for key, value in _SWITCHES.get(name, ()):
+    for key, value in SWITCHES.get(name, ()):
         now = at.line.get("machine", key)
         if now == value:
             continue

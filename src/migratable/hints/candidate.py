@@ -34,6 +34,7 @@ class Candidate:
     :ivar action: what to do, in words: an option as it must be, or a sentence.
     :ivar edit: the same on a command line; None for advice that cannot be tried here (the source
         side, another release).
+    :ivar last_resort: advice for where nothing on the destination helps: said only then.
     :ivar sole: when it helps, other ways to the same end are wrong: they are not looked for.
     """
 
@@ -42,6 +43,7 @@ class Candidate:
     side: Side = Side.DESTINATION
     needs_guest_restart: bool = False
     sole: bool = False
+    last_resort: bool = False
 
     def advice(self) -> Hint:
         """As a hint that was not tried."""

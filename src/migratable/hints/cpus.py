@@ -6,12 +6,11 @@ from collections.abc import Iterator
 
 from migratable.commandline import CommandLine
 from migratable.errors import CommandLineError, StreamError
+from migratable.facts.ppc import SPR_PVR
 from migratable.hints import boards
 from migratable.hints.candidate import Candidate, Situation
 from migratable.problem_facts import PvrFacts
 from migratable.stream.fields import decode
-
-_SPR_PVR = 0x11F
 
 
 def pvr(at: Situation) -> int | None:
@@ -27,8 +26,8 @@ def pvr(at: Situation) -> int | None:
     except StreamError as error:
         at.doubts.add(f"remedies by the guest's processor: {error}")
         return None
-    if isinstance(registers, tuple) and len(registers) > _SPR_PVR:
-        return int(registers[_SPR_PVR]) & 0xFFFFFFFF
+    if isinstance(registers, tuple) and len(registers) > SPR_PVR:
+        return int(registers[SPR_PVR]) & 0xFFFFFFFF
     return None
 
 

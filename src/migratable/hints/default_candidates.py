@@ -14,6 +14,7 @@ from migratable.hints import (
     line_edits,
     machine_options,
     pci_placement,
+    programs,
     property_probe,
     pseries,
     serial_ports,
@@ -39,6 +40,7 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
         yield from machine_options.smp(at)
         yield from pseries.controllers(at)
     if name in {"cpu", "spapr_cpu"} or idstr.startswith("cpu"):
+        yield from programs.candidates(at)
         yield from cpus.models(at)
         yield from cpus.without_features(at)
     yield from devices.asked(at, finding)

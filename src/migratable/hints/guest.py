@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 from migratable.errors import StreamError
+from migratable.facts import pci
 from migratable.stream import SectionKind, Stream, virtio
 from migratable.stream.fields import decode
 from migratable.stream.model import Section
@@ -16,6 +17,7 @@ _PCI = re.compile(
 )
 _EXPRESS = 0x10
 _HAS_SLOT = 0x100
+_SERIAL = 3
 
 
 def place(idstr: str) -> tuple[str, tuple[str, ...], str, str] | None:
@@ -81,6 +83,16 @@ class PciDevice:
         """A port's own number: PCI Express link capabilities, bits 24 to 31."""
         at = self.capability(_EXPRESS)
         return None if at is None else self.register(at + 0x0C, 4) >> 24
+
+    @property
+    def serial_number(self) -> bytes:
+        """The device's serial number of PCI Express, eight bytes as the register has them."""
+        if len(self.config) <= pci.EXTENDED_FROM:
+            return b""
+        for kind, at in pci.extended_capabilities(self.config):
+            if kind == _SERIAL:
+                return self.config[at + 4 : at + 12]
+        return b""
 
     def capability(self, number: int) -> int | None:
         """Offset of a PCI capability."""

@@ -103,6 +103,14 @@ def differences(old: CommandLine, new: CommandLine) -> frozenset[Place]:
     return frozenset(one for one in every if before.get(one) != after.get(one))
 
 
+def gone(old: CommandLine, new: CommandLine) -> frozenset[Place]:
+    """Members that an option has lost which is still there."""
+    before, after = _members(old), _members(new)
+    return frozenset(
+        one for one in before.keys() - after.keys() if one[2] and (one[0], one[1], "") in after
+    ) | frozenset(one for one in before.keys() - after.keys() if one[0] == "global")
+
+
 def _members(line: CommandLine) -> dict[Place, str]:
     found: dict[Place, str] = {}
     count: Counter[tuple[str, str]] = Counter()

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from migratable.check import check
+from migratable.hints.changes import of_profile
 from migratable.profile.model import Profile
 from migratable.stream import Stream
 from migratable.verdict import Basis, Hint, Outcome, Severity, Verdict
@@ -36,6 +37,7 @@ def siblings(
                     action=f"{changed} (profile {name})",
                     command=shlex.join(other.command_line),
                     verified=Basis.PREDICTED,
+                    changes=of_profile(stream, profile, other),
                 )
             )
     if not hints:

@@ -92,7 +92,7 @@ def plan(at: Situation) -> Plan:
                 out.aside.append((option, place))
     if out.fixed:  # one of QEMU's own devices less, and its others move up: none of those either
         for node in free.values():
-            own = node.driver in _DEFAULT and all(one is not node for one in out.fixed)
+            own = node.driver in DEFAULT and all(one is not node for one in out.fixed)
             if own and at.tree.option(at.line, node, at.parts.aliases) is None:
                 out.fixed.append(node)
     return out
@@ -173,12 +173,16 @@ def displays(at: Situation) -> Iterator[Candidate]:
 def moves(at: Situation) -> Iterator[Candidate]:
     """Candidates that set the guest's addresses, with what is missing added."""
     found = plan(at)
+    yield from _replaced(at, found)
     if not (found.moves or found.missing or found.surplus or found.fixed or found.aside):
         return
     ways = [
         list(missing_devices.ways(at, device, found.bus_at(at.tree, device.path)))
         for device in found.missing
     ]
+    kinds = {DEFAULT.get(node.driver) for node in found.fixed}
+    if kinds & {"vga", "nic"} and not any(True for _ in at.line.all("nodefaults")):
+        yield line_edits.appended("nodefaults")  # drives that leave no trace in a stream go too
     if found.moves or found.surplus or found.fixed or found.aside:
         yield Candidate(action=_said(found, ()), edit=lambda line: _moved(at, line, found))
     # every missing device in its most likely form, then other forms of one after another
@@ -191,6 +195,31 @@ def moves(at: Situation) -> Iterator[Candidate]:
             at_index = sum(1 for other in ways[:number] if other)
             chosen[at_index] = way
             yield _all(at, found, chosen)
+
+
+def _replaced(at: Situation, found: Plan) -> Iterator[Candidate]:
+    """A device of the guest's kind at another place and of another driver: both set.
+
+    Its proxy has another PCI id (``virtio-balloon-pci-non-transitional``); of some kinds a machine
+    takes only one, so that the guest's cannot be added beside it.
+    """
+    used = {id(node) for node in found.nodes.values()}
+    local = _local(at)
+    for device in found.missing:
+        for path, node in at.tree.pci().items():
+            own = local.get(path)
+            if id(node) in used or own is None or not device.names or own.names != device.names:
+                continue
+            option = at.tree.option(at.line, node, at.parts.aliases)
+            if option is None:
+                continue
+            for driver in missing_devices.drivers(at, device):
+                if driver == node.driver:
+                    continue
+                fields = option.fields.set("driver", driver).set("addr", device.addr)
+                which = option.fields.get("id") or node.driver
+                said = f"-device {driver} for {which}, at addr={device.addr}"
+                yield line_edits.changed(option, fields, said)
 
 
 def _all(at: Situation, found: Plan, adds: list[missing_devices.Add]) -> Candidate:
@@ -213,7 +242,7 @@ def _said(found: Plan, adds: tuple[missing_devices.Add, ...] | list[missing_devi
         for one, path in found.aside
     ]
     parts += [f"without -device {one.fields.get('driver')}" for one in found.surplus]
-    kinds = {_DEFAULT[one.driver] for one in found.fixed if one.driver in _DEFAULT}
+    kinds = {DEFAULT[one.driver] for one in found.fixed if one.driver in DEFAULT}
     parts += [
         "without -usb and what sits on it" if kind == "usb" else f"-{kind} none"
         for kind in sorted(kinds)
@@ -222,7 +251,7 @@ def _said(found: Plan, adds: tuple[missing_devices.Add, ...] | list[missing_devi
     return ", ".join(parts)
 
 
-_DEFAULT = {
+DEFAULT = {
     **dict.fromkeys(
         ("VGA", "cirrus-vga", "vmware-svga", "virtio-vga", "qxl-vga", "ati-vga"), "vga"
     ),
@@ -243,12 +272,12 @@ def _moved(at: Situation, line: CommandLine, found: Plan) -> CommandLine:
             )
     if found.surplus or found.fixed or found.aside:  # without them others would move up
         line = _pinned(at, line, found)
-    for node in (one for one in found.fixed if one.driver in _DEFAULT):
+    for node in (one for one in found.fixed if one.driver in DEFAULT):
         for below in node.below():
             on_it = at.tree.option(at.line, below, at.parts.aliases)
             if on_it is not None and any(one is on_it for one in line.options):
                 line = line.replace(on_it)
-        line = machine_options.no_default(line, _DEFAULT[node.driver])
+        line = machine_options.no_default(line, DEFAULT[node.driver])
     for option, device in found.moves:
         if all(one is not option for one in line.options):
             continue

@@ -8,6 +8,7 @@ end every step that turns out not to be needed is taken back.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,13 +23,16 @@ from migratable.hints.candidate import Candidate, Situation
 from migratable.hints.guest import Guest
 from migratable.hints.proposers import candidates
 from migratable.hints.start_error import said
+from migratable.hints.surplus import candidates as less
 from migratable.problem_facts import BlockFacts, PciConfigFacts
 from migratable.profile.collect import collect
 from migratable.profile.model import Profile
+from migratable.profile.tables import Handler
 from migratable.stream import Stream
 from migratable.verdict import Finding, Outcome, Severity, Verdict
 
 START = "destination-start"
+NO_WAY_BACK = "no-way-back"
 _MOST_STEPS = 16
 _LOOKS_FURTHER = 5
 """Candidates that are tried after one that may only have exchanged a cause for another."""
@@ -59,6 +63,7 @@ class Search:
     """One search.
 
     :ivar deadline: ``time.monotonic()`` at which to give up.
+    :ivar origin: the source's profile, where it is known.
     :ivar tried: how many command lines were tried.
     :ivar partly: what removed a cause and brought no other, by the finding's key.
     :ivar refused: lines that were predicted to load and that the program refused.
@@ -70,6 +75,7 @@ class Search:
     release: str | None
     deadline: float
     progress: Callable[[str], None] | None = None
+    origin: Profile | None = None
     tried: int = 0
     refused: set[tuple[str, ...]] = field(default_factory=set)
     partly: dict[object, Candidate] = field(default_factory=dict)
@@ -108,17 +114,26 @@ class Search:
             self._known[key] = self._look(line)
         return self._known[key]
 
-    def changes(self, line: CommandLine) -> str:
-        """How a line that was tried gives another machine than the guest's; empty when not so."""
-        found = self._known.get(tuple(line.argv))
+    def known(self, line: CommandLine) -> Situation | None:
+        """What was seen of a command line that was tried."""
+        return self._known.get(tuple(line.argv))
+
+    def more(self, line: CommandLine) -> tuple[Handler, ...]:
+        """What a command line that was tried has and the stream has not."""
+        found = self.known(line)
         profile = None if found is None else found.profile
         if profile is None or profile.loader is None:
-            return ""
-        more = way_back.more_than(Baseline(profile, profile.loader), self.stream.sections)
-        if not more:
-            return ""
-        names = way_back.names(more)
-        return f"the destination then has {names}, which the stream lacks: there is no way back"
+            return ()
+        baseline = Baseline(profile, profile.loader)
+        return way_back.more_than(baseline, self.stream.sections, self.origin)
+
+    def advice_for(self, finding: Finding) -> list[Candidate]:
+        """Hints that cannot be tried; a rehearsal's finding has those of its rule and device."""
+        found = self.advice.get(key(finding))
+        if found is not None or finding.facts:
+            return found or []
+        place = (finding.rule, finding.device)
+        return next((one for at, one in self.advice.items() if _place(at) == place), [])
 
     def _look(self, line: CommandLine) -> Situation | None:
         self.tried += 1
@@ -154,7 +169,6 @@ class Search:
                 line,
                 release=self.release,
                 ram_sizes=sizes,
-                vmstate=False,
                 timeout=max(0.5, self.remaining),
             )
         except DestinationStartError as error:
@@ -237,6 +251,39 @@ class Search:
         except OutOfTimeError:
             pass
         return solution
+
+    def lean(self, solution: Solution) -> Solution:
+        """The same without what the destination then has more than the stream, if it can be.
+
+        :param solution: one that loads, without steps where the command line does.
+        """
+        try:
+            for _ in range(_MOST_STEPS):
+                more = self.more(solution.line)
+                at = self.known(solution.line)
+                if not more or at is None:
+                    break
+                step = self._leaner(at, more)
+                if step is None:
+                    break
+                found, line = step
+                solution = Solution([*solution.steps, found], line)
+        except OutOfTimeError:
+            pass
+        return solution
+
+    def _leaner(self, at: Situation, more: Sequence[Handler]) -> tuple[Step, CommandLine] | None:
+        for handler in more:
+            finding = Finding(
+                rule=NO_WAY_BACK, severity=Severity.WARNS, summary="", device=handler.idstr
+            )
+            for candidate in itertools.islice(less(at, handler), _LOOKS_FURTHER):
+                new = self.attempt(at, candidate)
+                if new is None or new.verdict.outcome is not Outcome.LOADS:
+                    continue
+                if len(self.more(new.line)) < len(more):
+                    return Step(finding, candidate), new.line
+        return None
 
     def candidates(self, at: Situation, finding: Finding) -> Iterator[Candidate]:
         """Candidates that can be tried; the others are kept as advice."""
@@ -326,6 +373,11 @@ def key(finding: Finding) -> object:
         block,
         detail,
     )
+
+
+def _place(at: object) -> object:
+    """Rule and device of a finding's key."""
+    return at[:2] if isinstance(at, tuple) else None
 
 
 def left(verdict: Verdict) -> float:

@@ -2,7 +2,7 @@
 
 ==============================  ==================================================================
 ``libvirt:web1``                a guest of this host's libvirt
-``qmp:/run/web1.sock``          a guest of this host by its QMP socket
+``qmp:/run/web1.sock``          a guest of this host by its QMP socket; a path may be relative
 ``ssh://user@node1:22/web1``    a guest of another host, by libvirt's name or QEMU's ``-name``
 ``ssh://node1``                 that host; all of its guests, where guests are wanted
 ``node1``                       the same
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from migratable.errors import HostError
@@ -62,7 +63,7 @@ class Address:
         if colon and kind in {"libvirt", "qmp"}:
             if not rest:
                 raise HostError(f"{text!r} names no guest; give it after the colon")
-            return cls(guest=rest)
+            return cls(guest=str(Path(rest).absolute()) if kind == "qmp" else rest)
         if "://" in text:
             return _url(text)
         if colon and rest.startswith("/"):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import os
 import shlex
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+from xml.etree import ElementTree as ET
 
 from migratable.check import check, not_started
 from migratable.commandline import CommandLine, parse
@@ -21,15 +23,17 @@ from migratable.errors import (
 from migratable.hosts import guests
 from migratable.profile.collect import collect
 from migratable.profile.model import Profile
+from migratable.qemu.ownership import changeable
 from migratable.rehearse.destination import Destination, try_destination
-from migratable.rehearse.disagreement import differences
+from migratable.rehearse.disagreement import joined
 from migratable.rehearse.resave import Resave
 from migratable.rehearse.verdict import verdict as rehearsed_verdict
 from migratable.stream import Stream
 from migratable.unchecked import Code, Unchecked
-from migratable.verdict import Outcome, Severity, Verdict
+from migratable.verdict import Outcome, Verdict
 
 Tell = Callable[[str], None]
+_MOST_XML = 4 << 20
 _SAME_MACHINE_PATHS = ("/usr/bin", "/usr/libexec", "/usr/local/bin")
 
 
@@ -135,7 +139,7 @@ class _Clock:
 
 def _without_stream(profile: Profile) -> dict[str, Any]:
     """The profile as the other side needs it to compare: no tables, no stream."""
-    document = replace(profile, stream=b"", loader=None, vmstate=b"").to_json()
+    document = replace(profile, stream=b"", loader=None).to_json()
     return {**document, "pci_devices": []}
 
 
@@ -144,33 +148,11 @@ def _predicted(
 ) -> tuple[Profile | None, Verdict]:
     sizes = {block.id: block.used_length for block in stream.ram_blocks}
     try:
-        profile = collect(line, ram_sizes=sizes, vmstate=False, timeout=timeout)
+        profile = collect(line, ram_sizes=sizes, timeout=timeout)
     except DestinationStartError as error:
         return None, not_started(error.stderr, stream=stream, only_kvm=error.only_kvm)
     clock.step("check")
     return profile, check(stream, profile, origin=origin)
-
-
-def joined(predicted: Verdict, rehearsed: Verdict) -> Verdict:
-    """What both say together; the real program is right where they differ."""
-    if predicted.outcome is Outcome.UNKNOWN:
-        return _with_dangers(rehearsed, predicted)
-    if rehearsed.outcome is Outcome.UNKNOWN:
-        return predicted
-    found = differences(predicted, rehearsed)
-    if found:
-        return replace(_with_dangers(rehearsed, predicted), disagreement=tuple(found))
-    return replace(predicted, basis=rehearsed.basis, stderr=rehearsed.stderr)
-
-
-def _with_dangers(verdict: Verdict, predicted: Verdict) -> Verdict:
-    """What a load does not show: what may break later."""
-    later = [
-        one
-        for one in predicted.findings
-        if one.severity in {Severity.ENDANGERS, Severity.LATENT} and one not in verdict.findings
-    ]
-    return replace(verdict, findings=(*verdict.findings, *later))
 
 
 def _with_hints(verdict: Verdict, stream: Stream, line: CommandLine, seconds: float) -> Verdict:
@@ -210,6 +192,9 @@ def command_line(
 
 
 def _libvirts(xml: str, program: str, uri: str) -> CommandLine:
+    for path in _emulators(xml):  # libvirt starts it to ask it for its capabilities
+        if os.path.lexists(path) and (why := changeable(path)):
+            raise HostError(f"the guest's definition names a program that is not started: {why}")
     uri = uri or guests.URIS[0]
     guests.virsh(uri, "uri")  # that it cannot be asked is no refusal
     words = ("domxml-to-native", "--format", "qemu-argv", "--xml", "/dev/stdin")
@@ -224,8 +209,22 @@ def _libvirts(xml: str, program: str, uri: str) -> CommandLine:
     return replace(line, program=(program,)) if program else line
 
 
+def _emulators(xml: str) -> list[str]:
+    """Programs that another host's definition names.
+
+    :raise HostError: when it is no XML that libvirt could have written.
+    """
+    if len(xml) > _MOST_XML or "<!DOCTYPE" in xml:
+        raise HostError("the guest's definition is not libvirt's")
+    try:
+        document = ET.fromstring(xml)  # noqa: S314 -- no document type, so no entities
+    except ET.ParseError as error:
+        raise HostError(f"the guest's definition cannot be read: {error}") from None
+    return ["".join(one.itertext()).strip() for one in document.iter("emulator")]
+
+
 def _program_here(words: Sequence[str]) -> tuple[str, ...]:
-    """Find the program of the same name on this host."""
+    """Find the program of the same name on this host; the name is another host's word."""
     path = words[-1] if len(words) > 1 and words[-1].startswith("/") else words[0]
     base = path.rpartition("/")[2]
     names = [path, base]
@@ -234,14 +233,20 @@ def _program_here(words: Sequence[str]) -> tuple[str, ...]:
     elif base.startswith("qemu-system-"):
         names += [f"{folder}/{base}" for folder in _SAME_MACHINE_PATHS]
         names += ["/usr/libexec/qemu-kvm"]
-    for name in names:
+    why = ""
+    for name in names if guests.is_program(base) else ():
         if len(words) > 1 and name == path:
             continue  # a starter's inner program does not run by itself
         found = shutil.which(name)
-        if found is not None:
+        if found is None:
+            continue
+        problem = changeable(found)
+        if not problem:
             return (found,)
+        why = why or problem
     raise HostError(
-        f"no program {base!r} on this host; install QEMU there, or name it: --program PATH"
+        f"no program {base!r} on this host{f' that may be started: {why}' if why else ''}; "
+        "install QEMU there, or name it: --program PATH"
     )
 
 

@@ -22,7 +22,16 @@ _LEFT_OUT = frozenset(
 """Folders that no operation of a host imports."""
 _ASKING = frozenset(
     f"migratable/hosts/{name}.py"
-    for name in ("address", "bootstrap", "bundle", "connection", "fleet", "needs", "preflight")
+    for name in (
+        "address",
+        "answers",
+        "bootstrap",
+        "bundle",
+        "connection",
+        "fleet",
+        "needs",
+        "preflight",
+    )
 )
 """The side that asks."""
 _KEPT = (".py", ".toml", ".txt", ".json")

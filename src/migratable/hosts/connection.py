@@ -18,20 +18,25 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from importlib import resources
 from typing import Any, Self
 
 from migratable.errors import CaptureError, HostError, MigratableError, QemuError
+from migratable.hosts import answers as shapes
 from migratable.hosts.address import Address
 from migratable.hosts.bundle import bundle
 
 CONNECT_SECONDS = 60.0
+SILENT_SECONDS = 600.0
+"""A host that works tells its steps; each has limits of its own that are far below this."""
 _PING_SECONDS = 10.0
 _FIRST = 'import base64;exec(base64.b64decode(open(0,\\"rb\\",0,closefd=False).readline()))'
 _NEEDS = "import sys; sys.exit(sys.version_info < (3, 9))"
 _PYTHONS = "python3 python3.13 python3.12 python3.11 python3.10 python3.9"
+_LONGEST_ERROR = 16 << 10
 _ERRORS: dict[str, type[MigratableError]] = {"CaptureError": CaptureError, "QemuError": QemuError}
 
 Tell = Callable[[str], None]
@@ -95,7 +100,7 @@ class Connection:
 
         :param tell: told each step.
         :raise MigratableError: as the operation raised it there; the host's name is in front.
-        :raise HostError: when the connection ends before.
+        :raise HostError: when the connection ends before, or the answer is not the operation's.
         """
         number = next(self._numbers)
         answers: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
@@ -105,7 +110,7 @@ class Connection:
             while True:
                 answer = self._answer(answers)
                 if "step" not in answer:
-                    return self._result(answer)
+                    return self._result(operation, answer)
                 if tell is not None:
                     tell(str(answer["step"]))
         except BaseException as error:
@@ -116,11 +121,17 @@ class Connection:
         finally:
             self._answers.pop(number, None)
 
-    def _result(self, answer: dict[str, Any]) -> Any:
+    def _result(self, operation: str, answer: dict[str, Any]) -> Any:
         if "error" in answer:
             kind = _ERRORS.get(str(answer.get("kind")), HostError)
-            raise kind(f"{self.name}: {answer['error']}")
-        return answer["result"]
+            raise kind(f"{self.name}: {str(answer['error'])[:_LONGEST_ERROR]}")
+        return self._checked(operation, answer.get("result"))
+
+    def _checked(self, what: str, answer: Any) -> Any:
+        try:
+            return shapes.checked(what, answer)
+        except HostError as error:
+            raise HostError(f"{self.name}: {error}") from None
 
     def close(self) -> None:
         """End the program on the host and wait until it has tidied up."""
@@ -166,7 +177,7 @@ class Connection:
         try:
             if not local:
                 self._send_program(nonce)
-            self.facts = json.loads(self._await(nonce, "ready"))
+            self.facts = self._checked("ready", self._first(self._await(nonce, "ready")))
         finally:
             timer.cancel()
         threading.Thread(target=self._read, daemon=True).start()
@@ -238,6 +249,12 @@ class Connection:
                 return text or what
         raise self._failure("the program could not be started there")
 
+    def _first(self, text: str) -> Any:
+        try:
+            return shapes.parsed(text.encode())
+        except ValueError as error:
+            raise HostError(f"{self.name}: its first words are not understood ({error})") from None
+
     def _failure(self, what: str) -> HostError:
         assert self._process is not None
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -276,7 +293,8 @@ class Connection:
         self._write(json.dumps(request, separators=(",", ":")).encode() + b"\n")
 
     def _answer(self, answers: queue.SimpleQueue[dict[str, Any]]) -> dict[str, Any]:
-        while True:
+        deadline = time.monotonic() + SILENT_SECONDS
+        while time.monotonic() < deadline:
             try:
                 answer = answers.get(timeout=1.0)
             except queue.Empty:
@@ -284,28 +302,33 @@ class Connection:
                     raise self._failure("the connection ended") from None
                 continue
             if "ended" in answer:
-                raise self._failure("the connection ended")
+                raise self._failure(str(answer["ended"]))
             return answer
+        raise HostError(f"{self.name}: not a word in {SILENT_SECONDS:g} s")
 
     def _read(self) -> None:
         assert self._process is not None
         assert self._process.stdout is not None
-        with contextlib.suppress(OSError, ValueError):
-            for line in self._process.stdout:
+        why = "the connection ended"
+        with contextlib.suppress(OSError, ValueError):  # it was closed
+            while line := self._process.stdout.readline(shapes.LONGEST + 1):
                 try:
-                    answer = json.loads(line)
-                    self._answers[answer["id"]].put(answer)
-                except (ValueError, KeyError, TypeError):
-                    continue
+                    answer = shapes.parsed(line)
+                except ValueError as error:
+                    why = f"its answer is not understood ({error})"
+                    break
+                waiting = self._answers.get(_number(answer))
+                if waiting is not None:
+                    waiting.put(answer)
         self._ended.set()
         for one in list(self._answers.values()):
-            one.put({"ended": True})
+            one.put({"ended": why})
 
     def _read_errors(self) -> None:
         assert self._process is not None
         assert self._process.stderr is not None
         with contextlib.suppress(OSError, ValueError):
-            for line in self._process.stderr:
+            while line := self._process.stderr.readline(1 << 16):
                 self._stderr.append(line.decode("utf-8", "replace").rstrip()[:500])
 
     def _ping(self) -> None:
@@ -314,6 +337,11 @@ class Connection:
                 self._send({"op": "ping"})
             except HostError:
                 return
+
+
+def _number(answer: Any) -> int:
+    number = answer.get("id") if isinstance(answer, dict) else None
+    return number if isinstance(number, int) else 0
 
 
 def binary(data: bytes) -> str:

@@ -157,6 +157,11 @@ def program_of(argv: Sequence[str]) -> tuple[str, ...]:
     return tuple(argv[:1])
 
 
+def is_program(name: str) -> bool:
+    """Is it what a program of QEMU is called?"""
+    return _PROGRAM.fullmatch(name) is not None
+
+
 def line_of(argv: Sequence[str]) -> CommandLine:
     """A process's command line; its starter is the program's first words.
 

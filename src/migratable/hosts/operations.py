@@ -96,7 +96,7 @@ def power_on(tell: Tell, *, guest: Mapping[str, Any], timeout: float) -> dict[st
     line = host_guests.line_of(argv)
     with private_folder() as folder:
         words = _own_program(guest, folder)
-        profile = collect(line, program=words, vmstate=False, timeout=timeout)
+        profile = collect(line, program=words, timeout=timeout)
     if not profile.stream:
         raise HostError(f"{guest['name']}: its machine does not save itself: {profile.no_stream}")
     facts = {"release": str(profile.version), "machine": profile.machine, "pause_ms": None}

@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from migratable.errors import CaptureError, MigratableError
+from migratable.errors import CaptureError, HostError, MigratableError
 from migratable.fleet.results import from_json
 from migratable.hosts.checks import Pair, compare
 from migratable.hosts.connection import Connection
@@ -270,6 +270,9 @@ def _looked(host: Connection, question: Mapping[str, Any]) -> tuple[Mapping[str,
     """What a host has, and by how much its clock is ahead of ours."""
     before = time.time()
     found = host.request("host", needs=question)
+    missing = [path for path, _, _ in question["disks"] if path not in found["files"]]
+    if missing:
+        raise HostError(f"{host.name}: it did not look at {missing[0]}")
     return found, float(found["time"]) - (before + time.time()) / 2
 
 

@@ -25,9 +25,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from migratable import paths
 from migratable.errors import LabError
 from migratable.lab.releases import is_release
-from migratable.releases import QemuVersion
+from migratable.releases import QemuVersion, release_of
 
 SCHEMA = "migratable.lab/1"
 SYSTEM = "system"
@@ -56,13 +57,7 @@ class Installed:
         return Path(self.command[0])
 
 
-def folder() -> Path:
-    """Name the lab's folder, which need not exist: ``MIGRATABLE_LAB``, or in the user's cache."""
-    if named := os.environ.get("MIGRATABLE_LAB"):
-        return Path(named).absolute()
-    from platformdirs import user_cache_path  # noqa: PLC0415 -- 10 ms that few commands need
-
-    return user_cache_path("migratable", appauthor=False) / "lab"
+folder = paths.lab
 
 
 def manifest(release: str, *, lab: Path | None = None) -> dict[str, Any] | None:
@@ -97,7 +92,7 @@ def names(*, lab: Path | None = None) -> list[str]:
     """Names of the releases in the lab, oldest first."""
     base = (lab or folder()) / "releases"
     found = [path.parent.name for path in base.glob("*/manifest.json")]
-    return sorted(filter(is_release, found), key=_number)
+    return sorted(filter(is_release, found), key=release_of)
 
 
 def installed(*, arch: str | None = None, system: bool = True) -> list[Installed]:
@@ -114,7 +109,7 @@ def installed(*, arch: str | None = None, system: bool = True) -> list[Installed
     if system:
         found += [_system(path) for path in _system_programs()]
     kept = [one for one in found if one is not None and arch in (None, one.arch)]
-    return sorted(kept, key=lambda one: (_number(one.release), one.origin))
+    return sorted(kept, key=lambda one: (release_of(one.release), one.origin))
 
 
 def find(release: str, arch: str = "x86_64") -> Installed:
@@ -160,10 +155,6 @@ def _in_lab(release: str, arch: str) -> Installed | None:
         version=replace(QemuVersion.parse(data["version"]), package=data.get("package", "")),
         command=[str(Path(data["folder"]) / data["programs"][arch])],
     )
-
-
-def _number(release: str) -> tuple[int, int]:
-    return QemuVersion.parse(release).release
 
 
 def _system_programs() -> list[Path]:

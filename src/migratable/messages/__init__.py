@@ -17,7 +17,6 @@ from migratable.messages.catalogue import (
     chained,
     message,
     messages,
-    rules,
     text,
 )
 from migratable.messages.recognise import Match, recognise
@@ -34,7 +33,6 @@ __all__ = [
     "message",
     "messages",
     "recognise",
-    "rules",
     "strerror",
     "text",
 ]

@@ -1,8 +1,8 @@
 """The catalogue of messages, read from ``messages/*.toml``.
 
 A message has an id, one text for each range of releases, what it means, which side is at fault,
-the rule that it belongs to, and what to do. What is the same for all messages of a rule stands in
-``messages/rules.toml`` once.
+the rule that it belongs to, and what to do. What is the same for all messages of a rule is in the
+rule (:mod:`migratable.check.rule`); :mod:`migratable.explain.advice` puts both together.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from typing import Any
 
 from migratable.errors import KnowledgeError
 from migratable.messages.template import Template, Value
-
-Release = tuple[int, int]
+from migratable.releases import Release, release_of
 
 OLDEST: Release = (4, 1)
 NEWEST: Release = (11, 1)
@@ -77,8 +76,8 @@ class Message:
 
     ``meaning``, ``now`` and ``ever`` may contain parameters of the template in braces.
 
-    :ivar verify: the command of migratable that shows the cause again; "" when none sees it.
-
+    :ivar fault, now, ever, verify: its own; None where those of its rule hold
+        (:class:`migratable.check.rule.Rule`).
     :ivar unless: regular expression; a line that it finds is not this message (harmless variants).
     :ivar also: further texts that mean the same; they are recognised, never rendered.
     """
@@ -88,11 +87,11 @@ class Message:
     program: str
     role: Role
     rule: str
-    fault: Fault
+    fault: Fault | None
     meaning: str
-    now: str
-    ever: str
-    verify: str
+    now: str | None
+    ever: str | None
+    verify: str | None
     references: tuple[str, ...]
     texts: tuple[Text, ...]
     rank: int = 0
@@ -123,17 +122,6 @@ class Message:
         return any(text.holds(known) for text in self.texts)
 
 
-def parse_release(text: str) -> Release:
-    """``"10.2"`` as ``(10, 2)``.
-
-    :raise KnowledgeError: for anything else.
-    """
-    major, _, minor = text.partition(".")
-    if not (major.isdigit() and minor.isdigit()):
-        raise KnowledgeError(f"{text!r} is no release; expected something like 10.2")
-    return int(major), int(minor)
-
-
 def _folder(name: str) -> Path:
     return Path(__file__).parent.parent / name  # importlib.resources imports much
 
@@ -152,13 +140,6 @@ def load_toml(folder: str, name: str) -> dict[str, Any]:
 def data_files(folder: str) -> list[str]:
     """Names of the TOML files in a data folder, sorted."""
     return sorted(item.name for item in _folder(folder).iterdir() if item.name.endswith(".toml"))
-
-
-@cache
-def rules() -> Mapping[str, Mapping[str, Any]]:
-    """What all messages of a rule have in common, by rule id."""
-    table: dict[str, Any] = load_toml("messages", "rules.toml")["rule"]
-    return table
 
 
 @cache
@@ -185,14 +166,13 @@ def _group(name: str) -> dict[str, Message]:
 
 def _message(entry: dict[str, Any], group: dict[str, Any], name: str) -> Message:
     try:
-        rule = entry.get("rule", group.get("rule", ""))
-        common = rules().get(rule, {})
-        if rule and not common:
-            raise KnowledgeError(f"messages/{name}: {entry['id']!r} has the unknown rule {rule!r}")
+
+        def own(key: str) -> str | None:
+            value: str | None = entry.get(key, group.get(key))
+            return None if value is None else value.strip()
 
         def member(key: str, default: str = "") -> str:
-            value: str = entry.get(key, group.get(key, common.get(key, default)))
-            return value.strip()
+            return own(key) or default
 
         role = Role(member("role", "cause"))
         warning = bool(entry.get("warning", False))
@@ -202,12 +182,12 @@ def _message(entry: dict[str, Any], group: dict[str, Any], name: str) -> Message
             group=name.removesuffix(".toml"),
             program=member("program", "QEMU"),
             role=role,
-            rule=rule,
-            fault=Fault(member("side", "cannot tell")),
+            rule=member("rule"),
+            fault=Fault(side) if (side := own("side")) else None,
             meaning=member("meaning"),
-            now=member("now"),
-            ever=member("ever"),
-            verify=member("verify"),
+            now=own("now"),
+            ever=own("ever"),
+            verify=own("verify"),
             references=tuple(entry.get("references", ())),
             rank=int(entry.get("rank", 0)),
             warning=warning,
@@ -223,8 +203,8 @@ def _text(text: dict[str, Any], entry: dict[str, Any]) -> Text:
     prefix = "warning: " if entry.get("warning") else ""
     return Text(
         template=Template(prefix + text["text"]),
-        first=parse_release(text.get("from", "4.1")),
-        last=parse_release(text.get("to", "11.1")),
+        first=release_of(text.get("from", "4.1")),
+        last=release_of(text.get("to", "11.1")),
         chained=bool(text.get("chained", False)),
         checked=tuple(text.get("checked", ())),
     )
@@ -232,7 +212,7 @@ def _text(text: dict[str, Any], entry: dict[str, Any]) -> Text:
 
 def groups() -> list[str]:
     """Names of the message files, the loader's own first."""
-    names = [name for name in data_files("messages") if name not in ("rules.toml", "origins.toml")]
+    names = [name for name in data_files("messages") if name != "origins.toml"]
     return sorted(names, key=lambda name: (name != "loader.toml", name))
 
 

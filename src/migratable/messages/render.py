@@ -10,10 +10,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from migratable.messages.catalogue import Release, message, text
+from migratable.messages.catalogue import message, text
 from migratable.messages.template import Value
-
-CHAINED_SINCE: Release = (10, 2)
+from migratable.releases import Release
 
 # glibc's texts; os.strerror follows the host's C library, and the destination's is glibc.
 STRERROR = {

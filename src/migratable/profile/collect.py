@@ -10,21 +10,23 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from migratable.commandline import CommandLine, InertCommandLine, parse
+from migratable.commandline import CommandLine, parse
+from migratable.commandline.inert.inert import InertCommandLine
 from migratable.commandline.kvm import X86, Outlook, has_kvmclock
 from migratable.errors import (
     DestinationStartError,
     MigratableError,
-    ProfileError,
     QemuError,
     StartFailure,
     StreamError,
 )
+from migratable.facts.ppc import SPR_PVR
 from migratable.profile import kvm, probe_options, self_test
 from migratable.profile.host_kvm import HostKvm
 from migratable.profile.model import Profile
 from migratable.profile.tables import LoaderTables
-from migratable.qemu import save, stand_in, vmstate_dump
+from migratable.qemu import save, stand_in
+from migratable.qemu.hmp import ram_blocks
 from migratable.qemu.process import QemuProcess
 from migratable.qemu.program import Program, resolve
 from migratable.qemu.qmp import QmpError
@@ -32,13 +34,8 @@ from migratable.qemu.start import inert_start
 from migratable.qemu.start_errors import not_started
 from migratable.releases import QemuVersion
 
-_BLOCK = re.compile(
-    r"^\s*(?P<name>\S.*?)\s+(?P<psize>\d+) (?P<unit>[KMG]?i?B)\s+0x[0-9a-f]+\s+"
-    r"0x(?P<used>[0-9a-f]+)\s+0x(?P<total>[0-9a-f]+)"
-)
 _NEEDS_KVM = re.compile(r"kernel|HyperV|Hyper-V|\bTCG\b|\bKVM\b", re.I)
 _OPTION = re.compile(r"^-[a-z][\w-]* \S+: ")  # the user's own words, which may well name KVM
-_UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
 
 def collect(
@@ -46,7 +43,6 @@ def collect(
     *,
     release: str | None = None,
     ram_sizes: Mapping[str, int] | None = None,
-    vmstate: bool = True,
     timeout: float = 60.0,
     program: Sequence[str] | None = None,
     then: Callable[[QemuProcess], None] | None = None,
@@ -57,7 +53,6 @@ def collect(
     :param release: a lab release to use in the place of the line's program.
     :param ram_sizes: RAM block sizes of the stream that is to be checked; see
         :func:`~migratable.commandline.inert`.
-    :param vmstate: take ``-dump-vmstate`` too (cached for each program).
     :param timeout: seconds for the start and for each step.
     :param program: words that start the program, in the place of the line's own.
     :param then: called with the started machine when its profile has been taken.
@@ -82,13 +77,10 @@ def collect(
         except DestinationStartError as own:
             text = f"{refused.error}"
             if own.stderr[-1:] != refused.error.stderr[-1:]:
-                text += "\nand without what is the host's part in that:\n" + "\n".join(own.stderr)
+                text += "\nwith the host-side options removed:\n" + "\n".join(own.stderr)
             raise DestinationStartError(text, stderr=refused.error.stderr) from None
     take = partial(_started, program=found, ram_sizes=ram_sizes, timeout=timeout, strict=False)
-    profile = _with_blocked_stream(profile, line, take)
-    if not vmstate:
-        return profile
-    return _with_vmstate(profile, found)
+    return _with_blocked_stream(profile, line, take)
 
 
 _BLOCKERS = {
@@ -115,12 +107,13 @@ def _with_blocked_stream(
         other = take(line.with_cpu(**{name: value}))
     except MigratableError:
         return profile
-    blocked = f"the destination's own stream: {profile.no_stream}"
     return replace(
         profile,
         stream=other.stream,
         notes=(*profile.notes, f"own stream: without {name}, which blocks saving"),
-        unchecked=tuple(one for one in profile.unchecked if one != blocked),
+        unchecked=tuple(
+            text for text in profile.unchecked if text != _no_stream(profile.no_stream)
+        ),
     )
 
 
@@ -227,19 +220,6 @@ def _as_given(error: DestinationStartError, quiet: InertCommandLine) -> Destinat
     return DestinationStartError(message, stderr=lines, kind=error.kind, status=error.status)
 
 
-def _with_vmstate(profile: Profile, program: Program) -> Profile:
-    from dataclasses import replace  # noqa: PLC0415 -- a shallow helper
-
-    try:
-        packed, mended = vmstate_dump.load(program.command, profile.machine)
-    except ProfileError as error:
-        return replace(profile, unchecked=(*profile.unchecked, str(error)))
-    notes = profile.notes
-    if mended:
-        notes = (*notes, "-dump-vmstate: the program died while writing it; mended")
-    return replace(profile, vmstate=packed, notes=notes)
-
-
 class _Facts:
     """Questions to one running machine."""
 
@@ -247,7 +227,6 @@ class _Facts:
         self._qemu = qemu
         self._quiet = quiet
         self._unchecked = list(quiet.unchecked)
-        self._start_lines = qemu.stderr_lines()
 
     def profile(self, line: CommandLine, program: Program) -> Profile:
         qemu = self._qemu
@@ -258,13 +237,10 @@ class _Facts:
         cpu_type, cpu_path = self._cpu()
         features = self._features(cpu_path) if target in {"x86_64", "i386"} else ()
         blocks, page_sizes = self._blocks()
-        pci = tuple(self._ask("query-pci") or ())
-        compat = self._compat(version, machine)
         known = stand_in.ask(qemu, line) if self._quiet.stand_in else Outlook()
         clock = self._quiet.stand_in and has_kvmclock(line, machine, version.release)
         clock = clock and target in X86
         loader = self._loader(machine if clock else "")
-        virtio = self._virtio(version)
         lines = qemu.stderr_lines()
         host = self._host_kvm(program, machine, target) if accelerator == "kvm" else None
         suppressed = self._suppressed()
@@ -285,9 +261,6 @@ class _Facts:
             ram_blocks=blocks,
             block_page_sizes=page_sizes,
             cpu_features=features,
-            compat_properties=compat,
-            pci_devices=pci,
-            virtio=virtio,
             loader=loader,
             kernel=os.uname().release,
             accelerator=accelerator,
@@ -328,15 +301,9 @@ class _Facts:
 
     def _version(self) -> QemuVersion:
         found = self._qemu.greeting.get("version", {})
-        number = found.get("qemu", {})
         try:
-            return QemuVersion(
-                int(number["major"]),
-                int(number["minor"]),
-                int(number["micro"]),
-                str(found.get("package", "")),
-            )
-        except (KeyError, TypeError, ValueError):
+            return QemuVersion.of_qmp(found)
+        except ValueError:
             raise QemuError(f"QMP greeting without a version: {str(found)[:100]}") from None
 
     def _cpu(self) -> tuple[str, str]:
@@ -351,38 +318,9 @@ class _Facts:
         return tuple(words or ())
 
     def _blocks(self) -> tuple[dict[str, tuple[int, int]], dict[str, int]]:
-        blocks: dict[str, tuple[int, int]] = {}
-        page_sizes: dict[str, int] = {}
-        for text in self._qemu.hmp("info ramblock").splitlines():
-            found = _BLOCK.match(text)
-            if found:
-                name = found["name"]
-                blocks[name] = (int(found["used"], 16), int(found["total"], 16))
-                page_sizes[name] = int(found["psize"]) * _UNITS.get(found["unit"], 1)
-        return blocks, page_sizes
-
-    def _compat(self, version: QemuVersion, machine: str) -> tuple[Mapping[str, str], ...] | None:
-        if version.release < (9, 1):
-            return None
-        for one in self._ask("query-machines", compat_props=True) or ():
-            if one.get("name") == machine:
-                return tuple(one.get("compat-props") or ())
-        return None
-
-    def _virtio(self, version: QemuVersion) -> dict[str, Any]:
-        if not (7, 2) <= version.release < (11, 0):  # 11.1.2 aborts on x-query-virtio-status
-            return {}
-        out: dict[str, Any] = {}
-        for device in self._ask("x-query-virtio") or ():
-            path = str(device.get("path", ""))
-            status = self._ask("x-query-virtio-status", path=path)
-            if status:
-                out[path] = {
-                    "name": device.get("name"),
-                    "host_features": status.get("host-features"),
-                    "num_vqs": status.get("num-vqs"),
-                }
-        return out
+        found = list(ram_blocks(self._qemu.hmp("info ramblock")))
+        sizes = {block.name: (block.used, block.maximum) for block in found}
+        return sizes, {block.name: block.page_size for block in found}
 
     def _loader(self, clock_of: str = "") -> LoaderTables | None:
         from migratable.profile.memory import introspect  # noqa: PLC0415 -- for live programs only
@@ -418,14 +356,16 @@ class _Facts:
             reason = error.description
         except (QemuError, StreamError) as error:
             reason = str(error)
-        self._unchecked.append(f"the destination's own stream: {reason}")
+        self._unchecked.append(_no_stream(reason))
         return b"", reason
+
+
+def _no_stream(reason: str) -> str:
+    return f"the destination's own stream: {reason}"
 
 
 def _live_pvr(loader: LoaderTables | None) -> int | None:
     """The same from memory, for a machine that could not write its stream."""
-    from migratable.profile.memory import SPR_PVR  # noqa: PLC0415 -- ppc64 only
-
     for handler in () if loader is None else loader.handlers:
         if handler.idstr == "cpu" and handler.vmsd is not None and loader is not None:
             for item in loader.vmsds[handler.vmsd].fields:
@@ -436,7 +376,7 @@ def _live_pvr(loader: LoaderTables | None) -> int | None:
 
 
 def _pvr(stream: bytes) -> int | None:
-    """Processor version register of the first CPU (``env.spr[287]``, SPR_PVR)."""
+    """Processor version register of the first CPU (``env.spr``)."""
     if not stream:
         return None
     from migratable.stream import read  # noqa: PLC0415 -- ppc64 only
@@ -446,4 +386,6 @@ def _pvr(stream: bytes) -> int | None:
     if section is None:
         return None
     registers = decode(section).value("env.spr")
-    return registers[287] if isinstance(registers, tuple) and len(registers) > 287 else None
+    if isinstance(registers, tuple) and len(registers) > SPR_PVR:
+        return registers[SPR_PVR]
+    return None

@@ -14,7 +14,7 @@ from typing import Any
 
 from migratable.errors import QemuError
 from migratable.profile.host_kvm import CpuModel, HostKvm
-from migratable.qemu import vmstate_dump
+from migratable.qemu import program_facts
 from migratable.qemu.process import QemuProcess
 from migratable.qemu.qmp import QmpError
 
@@ -32,7 +32,7 @@ def models(
     """
     facts = repr((machine, host.kernel, host.cpuid, host.feature_msrs)).encode()
     key = hashlib.sha256(facts).hexdigest()[:16]
-    path = vmstate_dump.cache_folder() / f"{vmstate_dump.identity(command)}-{key}.models"
+    path = program_facts.path(command, f"-{key}.models")
     with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
         return {name: _of_json(one) for name, one in json.loads(path.read_bytes()).items()}
     try:
@@ -44,7 +44,7 @@ def models(
         for name, one in found.items()
     }
     with contextlib.suppress(OSError):  # no cache is no failure
-        vmstate_dump.keep(path, json.dumps(document).encode())
+        program_facts.keep(path, json.dumps(document).encode())
     return found
 
 

@@ -13,7 +13,6 @@ import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 from migratable.errors import ProfileError
@@ -23,7 +22,6 @@ from migratable.releases import QemuVersion
 
 SCHEMA = "migratable.profile/1"
 _STREAM_LIMIT = 256 << 20
-_DUMP_LIMIT = 64 << 20
 _FILE_LIMIT = 256 << 20
 _MOST_VALUES = 4_000_000
 """JSON values of a profile; real ones have some ten thousand, and each takes 60 bytes or more."""
@@ -48,12 +46,7 @@ class Profile:
     :ivar ram_blocks: block name to (used, maximum) bytes, in the destination's order.
     :ivar block_page_sizes: block name to the page size of its backing, bytes.
     :ivar cpu_features: x86: CPUID words that the guest sees, as ``query feature-words`` has them.
-    :ivar compat_properties: of the machine type, from 9.1 on; None before.
-    :ivar pci_devices: ``query-pci`` as it was answered.
-    :ivar virtio: virtio devices by QOM path: name, features and status by ``x-query-virtio-status``
-        (7.2 to 10.x; other releases have it from the loader's tables alone).
     :ivar loader: the loader's own tables, None when they were not read.
-    :ivar vmstate: ``-dump-vmstate`` as JSON text, compressed; empty when not asked for.
     :ivar kernel: release of the host's kernel on which the profile was taken.
     :ivar accelerator: under which it was taken.
     :ivar wants_kvm: did the command line ask for KVM?
@@ -89,11 +82,7 @@ class Profile:
     ram_blocks: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     block_page_sizes: Mapping[str, int] = field(default_factory=dict)
     cpu_features: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
-    compat_properties: tuple[Mapping[str, str], ...] | None = field(default=None, repr=False)
-    pci_devices: tuple[Any, ...] = field(default=(), repr=False)
-    virtio: Mapping[str, Any] = field(default_factory=dict, repr=False)
     loader: LoaderTables | None = field(default=None, repr=False)
-    vmstate: bytes = field(default=b"", repr=False)
     kernel: str = ""
     accelerator: str = "tcg"
     wants_kvm: bool = False
@@ -117,24 +106,6 @@ class Profile:
         """Was it taken under TCG in the place of the KVM that the command line asks for?"""
         return self.wants_kvm and self.accelerator != "kvm"
 
-    @cached_property
-    def dump_vmstate(self) -> Mapping[str, Any]:
-        """``-dump-vmstate`` taken apart; empty when the profile has none.
-
-        :raise ProfileError: When it is damaged.
-        """
-        if not self.vmstate:
-            return {}
-        try:
-            text = _inflate(self.vmstate, _DUMP_LIMIT, "vmstate")
-            _count_values(text, "profile: vmstate")
-            found = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise ProfileError(f"profile: vmstate: not JSON ({error})") from None
-        if not isinstance(found, dict):
-            raise ProfileError("profile: vmstate: not an object")
-        return found
-
     def to_json(self) -> dict[str, Any]:
         """One object for a file."""
         return {
@@ -154,13 +125,7 @@ class Profile:
             "ram_blocks": [[name, *sizes] for name, sizes in self.ram_blocks.items()],
             "block_page_sizes": dict(self.block_page_sizes),
             "cpu_features": [dict(word) for word in self.cpu_features],
-            "compat_properties": None
-            if self.compat_properties is None
-            else [dict(one) for one in self.compat_properties],
-            "pci_devices": list(self.pci_devices),
-            "virtio": dict(self.virtio),
             "loader": None if self.loader is None else self.loader.to_json(),
-            "vmstate": _packed(self.vmstate) if self.vmstate else None,
             "kernel": self.kernel,
             "accelerator": self.accelerator,
             "wants_kvm": self.wants_kvm,
@@ -178,6 +143,11 @@ class Profile:
             "notes": list(self.notes),
             "unchecked": list(self.unchecked),
             "taken": self.taken,
+            # Were never read; a program may expect the members.
+            "compat_properties": None,
+            "pci_devices": [],
+            "virtio": {},
+            "vmstate": None,
         }
 
     def dumps(self) -> str:
@@ -219,7 +189,6 @@ class Profile:
             raise ProfileError(f"{origin}: version: {error}") from None
         stream = take.binary("stream")
         loader = take.optional_mapping("loader")
-        compat = take.optional_list("compat_properties")
         return cls(
             version=QemuVersion(
                 version.major, version.minor, version.micro, str(number.get("package", ""))
@@ -235,11 +204,7 @@ class Profile:
             ram_blocks=take.blocks("ram_blocks"),
             block_page_sizes=take.integers("block_page_sizes"),
             cpu_features=take.mappings("cpu_features"),
-            compat_properties=None if compat is None else take.mappings("compat_properties"),
-            pci_devices=tuple(take.list("pci_devices")),
-            virtio=take.mapping("virtio"),
             loader=None if loader is None else LoaderTables.from_json(loader),
-            vmstate=take.binary("vmstate"),
             kernel=take.text("kernel"),
             accelerator=take.text("accelerator"),
             wants_kvm=take.boolean("wants_kvm"),

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from migratable import paths
 from migratable.commandline import redact
 from migratable.errors import ProfileError
 from migratable.profile.model import Profile
@@ -45,16 +46,6 @@ class Entry:
     taken: str
 
 
-def data_folder() -> Path:
-    """Give the folder of the user's data."""
-    named = os.environ.get("MIGRATABLE_DATA")
-    if named:
-        return Path(named)
-    import platformdirs  # noqa: PLC0415 -- only needed without the variable
-
-    return Path(platformdirs.user_data_dir("migratable"))
-
-
 def check_name(name: str) -> str:
     """Give *name* back when a profile may be called so.
 
@@ -75,8 +66,8 @@ class Store:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        """Use *folder*, by default :func:`data_folder`; nothing is opened yet."""
-        self.path = (folder or data_folder()) / "profiles.sqlite"
+        """Use *folder*, by default :func:`migratable.paths.data`; nothing is opened yet."""
+        self.path = (folder or paths.data()) / "profiles.sqlite"
 
     @contextlib.contextmanager
     def _open(self, *, write: bool) -> Iterator[sqlite3.Connection | None]:

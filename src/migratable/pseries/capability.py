@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from migratable.errors import CommandLineError
+from migratable.releases import Release
 
-Version = tuple[int, int]
-"""Major and minor of a release or of a machine type."""
+Version: TypeAlias = Release
 
 
 def parse_version(text: str) -> Version:

@@ -32,6 +32,7 @@ class Loaded:
     rule: str | None
     lines: tuple[str, ...]
     device: str | None = None
+    subsection: str | None = None
     differing: tuple[tuple[str, bool], ...] = ()
 
     @property
@@ -299,7 +300,7 @@ def _other_ram(build: Build, theirs: int, ours: int) -> Loaded:
     cause = "error while loading state for instance 0x0 of device 'ram'"
     chained = f"{cause}: Failed to load vmstate version_id: 4, ret: -22"
     return Loaded(
-        rule="ram-size",
+        rule="ram-block-size",
         device="ram",
         lines=(
             f"Size mismatch: ppc_spapr.ram: 0x{theirs:x} != 0x{ours:x}: {INVALID}",
@@ -315,7 +316,7 @@ def _footer_missing(build: Build, device: str, section_id: int) -> Loaded:
     lines = load_failed(build, INVALID, line, chained=chained)
     if build.has("chained_load_errors"):
         lines = (line, *lines)
-    return Loaded(rule="section-length", device=device, lines=lines)
+    return Loaded(rule="section-footer", device=device, lines=lines)
 
 
 def _cpu_blocked(stream: Arriving, destination: Started) -> Loaded | None:
@@ -323,8 +324,9 @@ def _cpu_blocked(stream: Arriving, destination: Started) -> Loaded | None:
     assert destination.cpu is not None
     if stream.slb_version == 2 and not build.has("slb_version_2"):
         return Loaded(
-            rule="subsection-version",
+            rule="version-too-new",
             device="cpu",
+            subsection="cpu/slb",
             lines=(
                 "cpu/slb: incoming version_id 2 is too new for local version_id 1",
                 "error while loading state for instance 0x0 of device 'cpu'",
@@ -369,5 +371,8 @@ def _cpu_post_load(pvr: int, compat_pvr: int, destination: Started) -> Loaded | 
     else:
         line = f"Compatibility PVR 0x{mode_pvr:08x} not valid for CPU"
     return Loaded(
-        rule="cpu-compat", device="cpu", lines=(line, *post_load_failed(build, "cpu", 5, 5))
+        rule="cpu-identity",
+        device="cpu",
+        subsection="cpu/compat",
+        lines=(line, *post_load_failed(build, "cpu", 5, 5)),
     )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from migratable.errors import CommandLineError, PlanError
 from migratable.pseries.capability import Version, parse_version
+from migratable.toml_file import parse_toml, read_toml
 
 T = TypeVar("T")
+_LIMIT = 16 << 20
 
 
 class Table:
@@ -93,10 +94,8 @@ def read_table(path: Path, *, text: str | None = None, name: str = "") -> Table:
     :raise PlanError: When it cannot be read or is no TOML.
     """
     name = name or str(path)
-    try:
-        raw = tomllib.loads(path.read_text("utf-8") if text is None else text)
-    except OSError as error:
-        raise PlanError(f"{name}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise PlanError(f"{name}: no TOML: {error}") from None
+    if text is None:
+        raw = read_toml(path, limit=_LIMIT, what="a fleet or a plan")
+    else:
+        raw = parse_toml(text, name=name)
     return Table(raw, name)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from migratable.pseries.batch import Model, Pair
+from migratable.pseries.load import Loaded
 from migratable.pseries.start import Started
 from migratable.unchecked import Code, Unchecked
 from migratable.verdict import Basis, Finding, Hint, Outcome, Refusal, Severity, Side, Verdict
@@ -112,17 +113,19 @@ def _findings(
         return (_not_started("destination", pair.destination),)
     loaded = pair.loaded
     assert loaded is not None
-    if loaded.rule not in (None, "capability-higher"):
+    if loaded.rule is not None and loaded.rule != "capability-higher":
+        summary, explanation = _TEXTS[loaded.rule, loaded.subsection]
         return (
             Finding(
-                rule=str(loaded.rule),
+                rule=loaded.rule,
                 severity=Severity.REFUSES,
                 device=loaded.device,
                 instance_id=0,
-                summary=_SUMMARY[str(loaded.rule)],
-                explanation=_EXPLANATION[str(loaded.rule)],
+                subsection=loaded.subsection,
+                summary=summary,
+                explanation=explanation,
                 stderr=loaded.lines,
-                hints=_device_hints(model, pair, str(loaded.rule), source, destination),
+                hints=_device_hints(model, pair, loaded, source, destination),
             ),
         )
     return tuple(_capability_findings(model, pair, source, destination))
@@ -130,7 +133,7 @@ def _findings(
 
 def _not_started(side: str, started: Started) -> Finding:
     return Finding(
-        rule=f"{side}-does-not-start",
+        rule=f"{side}-start",
         severity=Severity.REFUSES,
         summary=f"QEMU {started.build.name} ends at start on the {side}",
         explanation="The machine's options are refused before there is anything to migrate.",
@@ -138,37 +141,48 @@ def _not_started(side: str, started: Started) -> Finding:
     )
 
 
-_SUMMARY = {
-    "machine-type": "the machine types differ",
-    "unknown-section": "the destination has no device for a section of the stream",
-    "subsection-version": "the destination is too old for the processor's section",
-    "section-version": "the destination is too old for a section's version",
-    "ram-size": "the two sides have different RAM sizes",
-    "section-length": "the two sides have different numbers of processors",
-    "cpu-compat": "the destination's processor cannot run the guest's compat mode",
-    "cpu-identity": "the destination's processor is another model than the guest's",
-}
-_EXPLANATION = {
-    "machine-type": "A stream loads only into the machine type that wrote it.",
-    "unknown-section": (
+_TEXTS = {
+    ("machine-type", None): (
+        "the machine types differ",
+        "A stream loads only into the machine type that wrote it.",
+    ),
+    ("unknown-section", None): (
+        "the destination has no device for a section of the stream",
         "ic-mode decides which interrupt controllers exist; the stream brings one that the "
-        "destination's mode does not have."
+        "destination's mode does not have.",
     ),
-    "subsection-version": (
-        "cpu/slb has version 2 in newer releases; releases up to 7.2 read version 1 only."
+    ("unknown-subsection", None): (
+        "the destination does not know a capability of the stream",
+        "The source's release sends a capability that the destination's does not have.",
     ),
-    "section-version": "spapr_iommu has version 3 from 7.1 on; older releases read version 2.",
-    "ram-size": "The RAM block ppc_spapr.ram has a fixed size: -m must be the same.",
-    "section-length": (
+    ("version-too-new", "cpu/slb"): (
+        "the destination is too old for the processor's section",
+        "cpu/slb has version 2 in newer releases; releases up to 7.2 read version 1 only.",
+    ),
+    ("section-version", None): (
+        "the destination is too old for a section's version",
+        "spapr_iommu has version 3 from 7.1 on; older releases read version 2.",
+    ),
+    ("ram-block-size", None): (
+        "the two sides have different RAM sizes",
+        "The RAM block ppc_spapr.ram has a fixed size: -m must be the same.",
+    ),
+    ("section-footer", None): (
+        "the two sides have different numbers of processors",
         "XIVE's tables have a row for each processor that can be: -smp must be the same, with "
-        "maxcpus and threads."
+        "maxcpus and threads.",
     ),
-    "cpu-compat": "max-cpu-compat puts the guest into a mode that this processor does not have.",
-    "cpu-identity": (
+    ("cpu-identity", "cpu/compat"): (
+        "the destination's processor cannot run the guest's compat mode",
+        "max-cpu-compat puts the guest into a mode that this processor does not have.",
+    ),
+    ("cpu-identity", None): (
+        "the destination's processor is another model than the guest's",
         "Without a compat mode pseries takes no other processor version register. A name like "
-        "POWER9 means another model in another release."
+        "POWER9 means another model in another release.",
     ),
 }
+"""Summary and explanation, by rule and subsection."""
 
 
 def _tried(
@@ -185,13 +199,14 @@ def _tried(
 def _device_hints(
     model: Model,
     pair: Pair,
-    rule: str,
+    loaded: Loaded,
     source: tuple[str, Sequence[str]],
     destination: tuple[str, Sequence[str]],
 ) -> tuple[Hint, ...]:
     assert pair.source is not None
     ours = pair.source
     candidates: list[tuple[str, list[str]]] = []
+    rule = loaded.rule
     if rule == "unknown-section":
         candidates.append(
             (
@@ -199,7 +214,7 @@ def _device_hints(
                 ["-machine", f"ic-mode={ours.ic_mode}"],
             )
         )
-    elif rule == "cpu-identity" and ours.cpu is not None:
+    elif rule == "cpu-identity" and loaded.subsection is None and ours.cpu is not None:
         candidates.append(("name the source's processor model", ["-cpu", ours.cpu.name]))
     elif rule == "machine-type" and ours.machine is not None:
         candidates.append(("use the source's machine type", ["-machine", ours.machine.name]))

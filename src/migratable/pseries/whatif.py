@@ -146,8 +146,13 @@ class Tally:
         if not parts:
             parts.append("breaks nothing")
         if self.false_warnings:
-            parts.append("warns about nothing")
+            parts.append("prints false warnings")
         return parts
+
+    @property
+    def faulty(self) -> bool:
+        """Does it break a migration, or load a guest that loses something?"""
+        return bool(self.directions or self.unsafe)
 
     @property
     def verdict(self) -> str:

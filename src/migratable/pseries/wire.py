@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from migratable.errors import CommandLineError, StreamError
+from migratable.facts.ppc import SPR_PVR
 from migratable.pseries.load import Arriving, Loaded, Loader, has_configuration
 from migratable.pseries.start import Started
 from migratable.pseries.wire_description import description
@@ -191,10 +192,10 @@ def _xive_first(stream: Stream) -> bool:
 
 
 def _pvr(body: Body) -> int | None:
-    """SPR 287 of ``env.spr``."""
+    """The processor version register of ``env.spr``."""
     for field in body.fields:
         if field.name == "env.spr" and isinstance(field.value, tuple):
-            return field.value[287]
+            return field.value[SPR_PVR]
     return None
 
 

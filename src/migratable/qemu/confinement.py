@@ -18,6 +18,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from migratable.regular_file import open_regular
+
 _SYSTEM = (
     *("/usr", "/lib", "/lib32", "/lib64", "/libx32", "/bin", "/sbin"),
     *("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives"),
@@ -212,7 +214,7 @@ def _chain(path: str, run: dict[str, None], depth: int) -> None:
         return
     real = os.path.realpath(path)
     try:
-        with open(real, "rb") as file:
+        with open_regular(real) as file:
             head = file.read(_HEAD)
     except OSError:
         return

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from migratable.commandline import CommandLine
 from migratable.errors import CommandLineError
-from migratable.qemu import vmstate_dump
+from migratable.qemu import program_facts
 from migratable.qemu.launch import answers
 from migratable.releases import QemuVersion
 
@@ -84,7 +84,7 @@ def was_started(command: Sequence[str]) -> bool:
 
 
 def _kept_release(command: Sequence[str]) -> Path:
-    return vmstate_dump.cache_folder() / f"{vmstate_dump.identity(command)}.about"
+    return program_facts.path(command, ".about")
 
 
 def program_release(command: Sequence[str], *, timeout: float = 20.0) -> QemuVersion | None:
@@ -107,7 +107,7 @@ def has_tcg(command: Sequence[str], *, timeout: float = 20.0) -> bool:
 
     True for one that does not say, so that its own words at the start tell.
     """
-    path = vmstate_dump.cache_folder() / f"{vmstate_dump.identity(command)}.accelerators"
+    path = program_facts.path(command, ".accelerators")
     with contextlib.suppress(OSError, ValueError):
         return "tcg" in path.read_text(encoding="utf-8").split()
     try:
@@ -117,7 +117,7 @@ def has_tcg(command: Sequence[str], *, timeout: float = 20.0) -> bool:
     if said.status or "Accelerators" not in said.stdout:
         return True
     with contextlib.suppress(OSError):  # no cache is no failure
-        vmstate_dump.keep(path, said.stdout.encode())
+        program_facts.keep(path, said.stdout.encode())
     return "tcg" in said.stdout.split()
 
 
@@ -139,5 +139,5 @@ def _about(command: tuple[str, ...], timeout: float) -> str:
         return ""
     text = said.stdout.splitlines()[0] + more
     with contextlib.suppress(OSError):  # no cache is no failure
-        vmstate_dump.keep(path, text.encode())
+        program_facts.keep(path, text.encode())
     return text

@@ -16,6 +16,7 @@ from typing import Any
 from migratable.errors import QemuError
 
 _REPLY_LIMIT = 64 << 20
+_EVENTS, _LONGEST_EVENT = 2000, 16 << 10
 
 
 class QmpError(QemuError):
@@ -40,7 +41,7 @@ class Qmp:
     """A QMP connection; not for several threads.
 
     :ivar greeting: the ``QMP`` member of the greeting.
-    :ivar events: events in the order in which they came; the last 10,000.
+    :ivar events: events in the order in which they came; the last 2,000, none of more than 16 KiB.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -48,7 +49,7 @@ class Qmp:
         self._socket = sock
         self._buffer = bytearray()
         self.greeting: dict[str, Any] = {}
-        self.events: deque[dict[str, Any]] = deque(maxlen=10_000)
+        self.events: deque[dict[str, Any]] = deque(maxlen=_EVENTS)
 
     def negotiate(self, timeout: float) -> None:
         """Read the greeting and leave the negotiation mode.
@@ -98,6 +99,8 @@ class Qmp:
                 return message["return"]
             if "error" in message:
                 problem = message["error"]
+                if not isinstance(problem, dict):
+                    raise QemuError(f"QMP {command}: an error that is none: {str(problem)[:200]}")
                 raise QmpError(command, str(problem.get("class")), str(problem.get("desc")))
 
     def wait_event(self, *names: str, timeout: float) -> dict[str, Any]:
@@ -115,9 +118,16 @@ class Qmp:
         self._socket.close()
 
     def _receive(self, deadline: float, what: str = "greeting") -> dict[str, Any]:
+        searched = 0
         while True:
-            end = self._buffer.find(b"\n")
+            # Also between two messages that are here: events may come faster than we read them.
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                raise QemuError(f"QMP {what}: no answer in time; the program hangs")
+            end = self._buffer.find(b"\n", searched)
+            searched = len(self._buffer)
             if end >= 0:
+                searched = 0
                 line = bytes(self._buffer[:end])
                 del self._buffer[: end + 1]
                 if not line.strip():
@@ -125,9 +135,6 @@ class Qmp:
                 return self._message(line)
             if len(self._buffer) > _REPLY_LIMIT:
                 raise QemuError(f"QMP {what}: an answer of more than {_REPLY_LIMIT} bytes")
-            remaining = deadline - time.monotonic()
-            if remaining <= 0:
-                raise QemuError(f"QMP {what}: no answer in time; the program hangs")
             self._socket.settimeout(remaining)
             try:
                 data = self._socket.recv(1 << 18)
@@ -146,6 +153,6 @@ class Qmp:
             raise QemuError(f"QMP: not JSON ({error}): {line[:200]!r}") from None
         if not isinstance(message, dict):
             raise QemuError(f"QMP: not an object: {line[:200]!r}")
-        if "event" in message:
+        if "event" in message and len(line) <= _LONGEST_EVENT:
             self.events.append(message)
         return message

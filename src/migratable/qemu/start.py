@@ -19,10 +19,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from migratable.commandline import CommandLine, InertCommandLine, inert
+from migratable.commandline import CommandLine, Option
+from migratable.commandline.inert.inert import InertCommandLine, inert
+from migratable.qemu import machines
 from migratable.qemu.accelerator import Accelerator, choose
 from migratable.qemu.launch import namespaces_work
-from migratable.qemu.machines import main_ram
 from migratable.qemu.process import QemuProcess, private_folder
 from migratable.qemu.program import Program, program_release, resolve
 from migratable.releases import QemuVersion
@@ -80,7 +81,7 @@ def inert_start(
             private_dir=folder,
             ram_sizes=ram_sizes,
             accelerator=accelerator or choose(line, found.command),
-            main_ram=main_ram(line, found.command),
+            main_ram=machines.main_ram(line, found.command, _query_machines),
             strict=strict,
         )
         yield InertStart(program=found, release=number, inert=quiet)
@@ -116,3 +117,15 @@ def inert_line(
     )
     quiet = make()
     return make(netns=False) if quiet.needs_netns and not namespaces_work() else quiet
+
+
+def _query_machines(command: Sequence[str]) -> machines.Rows:
+    """Ask a program for its machine types."""
+    none = Option(name="machine", value="none", index=1)
+    line = CommandLine(program=(command[-1],), options=(none,))
+    with (
+        inert_start(line, program=Program(command=tuple(command))) as start,
+        start.process(timeout=20.0) as qemu,
+    ):
+        found = qemu.qmp("query-machines")
+    return list(found) if isinstance(found, list) else []

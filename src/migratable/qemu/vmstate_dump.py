@@ -11,57 +11,15 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 import zlib
 from collections.abc import Sequence
-from pathlib import Path
 
 from migratable.errors import ProfileError
+from migratable.qemu import program_facts
 from migratable.qemu.launch import answers
 
 _LIMIT = 64 << 20
-_MOST_NAMES = 500
 _CLASS = re.compile(r"^  \"[^\"\n]+\": \{$", re.M)
-
-
-def cache_folder() -> Path:
-    """Give the folder of facts about programs."""
-    named = os.environ.get("MIGRATABLE_CACHE")
-    if named:
-        return Path(named) / "programs"
-    import platformdirs  # noqa: PLC0415 -- only needed without the variable
-
-    return Path(platformdirs.user_cache_dir("migratable")) / "programs"
-
-
-def identity(command: Sequence[str]) -> str:
-    """Name a program by the path, size and time of every file in its starting words."""
-    import shutil  # noqa: PLC0415 -- only here
-
-    digest = hashlib.sha256()
-    for word in command:
-        digest.update(word.encode("utf-8", "surrogateescape") + b"\0")
-        path = Path(shutil.which(word) or word)
-        with contextlib.suppress(OSError, ValueError):
-            status = path.resolve().stat()
-            digest.update(f"{path.resolve()} {status.st_size} {status.st_mtime_ns}\0".encode())
-            if status.st_size < 65536:  # a starter: the program that it names counts too
-                for other in _named_in(path.read_bytes()):
-                    with contextlib.suppress(OSError, ValueError):
-                        there = other.stat()
-                        digest.update(f"{other} {there.st_size} {there.st_mtime_ns}\0".encode())
-    return digest.hexdigest()[:32]
-
-
-def _named_in(script: bytes) -> list[Path]:
-    """Files that a starter may run: by their paths, or by names that ``PATH`` resolves."""
-    import shutil  # noqa: PLC0415 -- only here
-
-    found = [Path(os.fsdecode(one)) for one in set(re.findall(rb"/[^\s\"':$]+", script))]
-    names = set(re.findall(rb"(?<![\w./-])[a-z][\w.+-]*", script))
-    resolved = (shutil.which(os.fsdecode(name)) for name in sorted(names)[:_MOST_NAMES])
-    found += [Path(path).resolve() for path in resolved if path]
-    return sorted(found)
 
 
 def mend(text: str) -> tuple[str, bool]:
@@ -89,7 +47,7 @@ def load(command: Sequence[str], machine: str, *, timeout: float = 60.0) -> tupl
     :raise ProfileError: When the program gives none.
     """
     key = hashlib.sha256(machine.encode()).hexdigest()[:8]
-    path = cache_folder() / f"{identity(command)}-{key}.vmstate"
+    path = program_facts.path(command, f"-{key}.vmstate")
     try:
         data = path.read_bytes()
     except OSError:
@@ -99,19 +57,8 @@ def load(command: Sequence[str], machine: str, *, timeout: float = 60.0) -> tupl
     text, mended = _make(command, machine, timeout)
     packed = zlib.compress(text.encode(), 6)
     with contextlib.suppress(OSError):  # no cache is no failure
-        keep(path, (b"1" if mended else b"0") + packed)
+        program_facts.keep(path, (b"1" if mended else b"0") + packed)
     return packed, mended
-
-
-def keep(path: Path, data: bytes) -> None:
-    """Write a file of the cache, whole or not at all.
-
-    :raise OSError: When it cannot be written.
-    """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as stream:
-        stream.write(data)
-    Path(stream.name).replace(path)
 
 
 def _make(command: Sequence[str], machine: str, timeout: float) -> tuple[str, bool]:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from migratable.commandline import InertCommandLine
+from migratable.commandline.inert.inert import InertCommandLine
 from migratable.errors import QemuError
 from migratable.qemu.process import QemuProcess
 from migratable.qemu.qmp import QmpClosedError, QmpError

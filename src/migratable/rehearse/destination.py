@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from migratable.commandline import CommandLine, InertCommandLine, parse
+from migratable.commandline import CommandLine, parse
+from migratable.commandline.inert.inert import InertCommandLine
 from migratable.commandline.kvm import X86
 from migratable.errors import CommandLineError, DestinationStartError, QemuError, StartFailure
 from migratable.profile import probe_options
 from migratable.qemu import stand_in
+from migratable.qemu.hmp import ram_blocks
 from migratable.qemu.load import Load, ask, load
 from migratable.qemu.process import QemuProcess
 from migratable.qemu.program import resolve
@@ -27,9 +28,6 @@ from migratable.stream import Stream
 #: Not the program's own refusal.
 _NO_ANSWER = frozenset({StartFailure.NOT_RUN, StartFailure.ENDED_FROM_OUTSIDE})
 _LAST_LINES = 8
-_BLOCK = re.compile(
-    r"^\s*(?P<name>\S.*?)\s+\d+ [KMG]?i?B\s+0x[0-9a-f]+\s+0x(?P<used>[0-9a-f]+)\s+0x"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +120,7 @@ def try_destination(
         if watch is not None:
             if start.inert.stand_in:
                 raise CommandLineError(
-                    "--alive: the command line asks for KVM, which cannot be had here "
+                    "--alive: the command line asks for KVM, which this machine does not have "
                     f"({start.inert.why_not_kvm}); what a guest does under TCG says nothing about "
                     "KVM. Run this on the destination's host, or rehearse without --alive"
                 )
@@ -247,7 +245,7 @@ def look(
     cpus: Any = ask(lambda: qemu.qmp("query-cpus-fast")) or []
     cpu = str(_type(qemu, cpus[0]["qom-path"])) if cpus else ""
     target = str(qemu.qmp("query-target").get("arch", ""))
-    blocks = _blocks(qemu.hmp("info ramblock"))
+    blocks = {block.name: block.used for block in ram_blocks(qemu.hmp("info ramblock"))}
     facts: dict[str, Any] = {
         "qemu": release,
         "package": version.get("package") or None,
@@ -265,9 +263,3 @@ def look(
 
 def _type(qemu: QemuProcess, path: str) -> str:
     return str(qemu.qmp("qom-get", path=path, property="type"))
-
-
-def _blocks(text: str) -> dict[str, int]:
-    """Names and used bytes of RAM blocks, from HMP ``info ramblock``."""
-    found = (_BLOCK.match(line) for line in text.splitlines())
-    return {one["name"]: int(one["used"], 16) for one in found if one}

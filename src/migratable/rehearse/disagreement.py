@@ -10,11 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from migratable import paths
 from migratable.commandline import CommandLine
 from migratable.rehearse.destination import Destination, Rehearsed, try_destination
 from migratable.rehearse.verdict import verdict
 from migratable.stream import Stream, write
-from migratable.verdict import Outcome, Verdict
+from migratable.verdict import Finding, Outcome, Severity, Verdict
 
 if TYPE_CHECKING:
     from migratable.profile.model import Profile
@@ -33,6 +34,51 @@ def differences(predicted: Verdict, rehearsed: Verdict) -> list[str]:
     if one is None or other is None or one.message == other.message:
         return []
     return [f"predicted message: {one.message}", f"the real QEMU's:   {other.message}"]
+
+
+def named(rehearsed: Verdict, predicted: Verdict) -> Verdict:
+    """The rehearsal's refusal by the cause that the prediction found for the same line.
+
+    A line alone may stand for several causes (``error while loading state … of device 'cpu'``).
+    """
+    one, other = rehearsed.first_refusal, predicted.first_refusal
+    if one is None or other is None or one.message != other.message:
+        return rehearsed
+    cause = next((found for found in predicted.findings if _refuses(found)), None)
+    if cause is None or (cause.rule, cause.device) != (other.rule, other.device):
+        return rehearsed
+    findings = tuple(
+        replace(cause, stderr=found.stderr) if _refuses(found) else found
+        for found in rehearsed.findings
+    )
+    refusal = replace(one, rule=other.rule, device=other.device, instance_id=other.instance_id)
+    return replace(rehearsed, findings=findings, first_refusal=refusal)
+
+
+def _refuses(finding: Finding) -> bool:
+    return finding.severity is Severity.REFUSES
+
+
+def joined(predicted: Verdict, rehearsed: Verdict) -> Verdict:
+    """What both say together; the real program is right where they differ."""
+    if predicted.outcome is Outcome.UNKNOWN:
+        return with_dangers(rehearsed, predicted)
+    if rehearsed.outcome is Outcome.UNKNOWN:
+        return predicted
+    found = differences(predicted, rehearsed)
+    if found:
+        return replace(with_dangers(rehearsed, predicted), disagreement=tuple(found))
+    return replace(predicted, basis=rehearsed.basis, stderr=rehearsed.stderr)
+
+
+def with_dangers(verdict: Verdict, predicted: Verdict) -> Verdict:
+    """What a load does not show: what may break later."""
+    later = [
+        one
+        for one in predicted.findings
+        if one.severity in {Severity.ENDANGERS, Severity.LATENT} and one not in verdict.findings
+    ]
+    return replace(verdict, findings=(*verdict.findings, *later))
 
 
 def both(
@@ -73,9 +119,7 @@ def both(
 
 def default_folder() -> Path:
     """Where bundles go: ``disagreements`` in the user's state folder of this program."""
-    import platformdirs  # noqa: PLC0415 -- seldom needed
-
-    return Path(platformdirs.user_state_path("migratable")) / "disagreements"
+    return paths.state() / "disagreements"
 
 
 def write_bundle(

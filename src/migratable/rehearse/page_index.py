@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 
 from migratable.errors import StreamError
-from migratable.stream import RamFlag, Section, SectionKind, Span, Stream
-from migratable.stream.model import flatten
-from migratable.stream.pages import find_pages
-from migratable.stream.reader import read_rounds
+from migratable.stream import RamFlag, Stream
+from migratable.stream.pages import find_pages, ram_bodies
 
 _HEAD = struct.Struct(">Q").unpack_from
 _BODY_SHIFT = 44
@@ -76,7 +74,8 @@ class PageIndex:
         for block in self._stream.ram_blocks:
             self._places[block.id] = array("Q", bytes(8 * -(-block.used_length // size)))
         name: str | None = None
-        for body in _ram_bodies(self._stream):
+        for section in ram_bodies(self._stream):
+            body = memoryview(section.body)
             self._bodies.append(body)
             try:
                 known, name = self._walk(body, (len(self._bodies) - 1) << _BODY_SHIFT, name)
@@ -116,20 +115,3 @@ class PageIndex:
             else:
                 places[page] = base | (2 * at + 2)
                 at += 1
-
-
-def _ram_bodies(stream: Stream) -> Iterator[memoryview]:
-    """Bodies of ram PART and END sections, those inside spans too."""
-    starts = {one.section_id: one for one in stream.sections if one.kind is SectionKind.START}
-    for element in flatten(stream.elements):
-        inner = read_rounds(element, starts, stream.page_size) if isinstance(element, Span) else ()
-        for section in (element, *inner):
-            if (
-                isinstance(section, Section)
-                and section.idstr == "ram"
-                and section.kind in (SectionKind.PART, SectionKind.END)
-            ):
-                yield memoryview(section.body)
-
-
-__all__ = ["PageIndex"]

@@ -14,7 +14,7 @@ from migratable.profile.collect import may_start_under_kvm
 from migratable.rehearse.alive import Guest
 from migratable.rehearse.destination import Rehearsed
 from migratable.unchecked import Code, Unchecked
-from migratable.verdict import Basis, Finding, Outcome, Refusal, Severity, Verdict
+from migratable.verdict import Basis, Finding, Hint, Outcome, Refusal, Severity, Verdict
 
 START = "destination-start"
 CRASH = "destination-crash"
@@ -72,8 +72,8 @@ def _stand_in(done: Rehearsed) -> list[str]:
     why = f" ({done.quiet.why_not_kvm})" if done.quiet.why_not_kvm else ""
     name = {"tcg": "TCG"}.get(done.quiet.accelerator, done.quiet.accelerator)
     return [
-        f"the destination's KVM: it cannot be had here{why}. {name}, which stood in for it, loads "
-        "the guest; whether KVM starts this machine and takes its registers was not tried"
+        f"the destination's KVM: this machine does not have it{why}. {name} stood in for it "
+        "and loads the guest; whether KVM starts this machine and takes its registers was not tried"
     ]
 
 
@@ -137,7 +137,7 @@ def _findings(
                 grave = role is Role.CAUSE and not match.message.warning
                 findings.append(
                     Finding(
-                        rule=match.message.rule or match.message.id,
+                        rule=match.message.rule or NOT_RECOGNISED,
                         severity=Severity.ENDANGERS if grave else Severity.WARNS,
                         summary=text,
                         explanation=match.message.meaning,
@@ -184,15 +184,16 @@ def _refused(done: Rehearsed, refusal: Refusal, explanation: Explanation | None)
             stderr=done.stderr[done.before :],
         )
     known = explanation.status is not Status.UNKNOWN
-    parts = [*explanation.details, *([explanation.now] if known and explanation.now else [])]
+    now = (Hint(action=explanation.now.rstrip(".")),) if known and explanation.now else ()
     return Finding(
         rule=refusal.rule,
         severity=Severity.REFUSES,
         summary=explanation.meaning if known else refusal.message,
-        explanation="\n".join(parts),
+        explanation="\n".join(explanation.details),
         device=refusal.device,
         instance_id=refusal.instance_id,
         stderr=done.stderr[done.before :],
+        hints=now,
     )
 
 
@@ -202,7 +203,7 @@ def _doubts(done: Rehearsed, refusal: Refusal) -> list[str]:
     doubts: list[str] = []
     size = quiet.assumed_size_in(done.stderr)
     if size is not None:
-        doubts.append(f"an image is not here; {size} bytes were put in its place")
+        doubts.append(f"an image is not on this machine; {size} bytes were put in its place")
     if refusal.rule == START:
         if may_start_under_kvm(quiet, done.stderr):
             doubts.append(
@@ -216,10 +217,11 @@ def _doubts(done: Rehearsed, refusal: Refusal) -> list[str]:
     if quiet.removed_devices and refusal.rule in {"unknown-section", "ram-block-unknown"}:
         names = ", ".join(filter(None, sorted(quiet.removed_devices)))
         doubts.append(
-            "devices that cannot be started here were left out" + (f" ({names})" if names else "")
+            "devices that cannot be started on this machine were left out"
+            + (f" ({names})" if names else "")
         )
     if refusal.device == "cpu" and quiet.stand_in_cpu:
-        doubts.append("the destination's processor could not be had here")
+        doubts.append("this machine does not have the destination's processor")
     poorer = quiet.assumed_backends.get((refusal.device or "").rpartition("/")[2])
     if poorer and refusal.rule in {"virtio-vnet-header", "virtio-features", "virtio-queues"}:
         doubts.append(f"{refusal.device}: {poorer}")

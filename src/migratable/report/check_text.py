@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,8 +10,9 @@ from rich.padding import Padding
 from rich.text import Text
 
 from migratable.printable import printable, shown
-from migratable.report.rehearsal_text import size
-from migratable.verdict import Basis, Finding, Hint, Outcome, Severity, Verdict
+from migratable.report.hint_text import hint_lines, labelled, piped_width, way_back
+from migratable.units import size
+from migratable.verdict import Basis, Finding, Outcome, Severity, Verdict
 
 _STYLE = {Outcome.LOADS: "bold green", Outcome.REFUSED: "bold red", Outcome.UNKNOWN: "bold yellow"}
 _SAYS = {
@@ -28,7 +28,6 @@ _SEVERITY = {
     Severity.INFO: "dim",
 }
 _ORDER = list(Severity)
-_NARROW = 100
 #: Findings that a person is shown.
 _MOST = 12
 _FEW = 3
@@ -56,18 +55,14 @@ def show(
         out.file.write(line.rstrip() + "\n")  # rich fills wrapped lines up with spaces
 
 
-def piped_width() -> int:
-    """Columns of text that goes to no terminal: ``COLUMNS``, else 100."""
-    text = os.environ.get("COLUMNS", "")
-    return max(40, int(text)) if text.isdigit() else _NARROW
-
-
 def _show(out: Console, verdict: Verdict, name: str, to: str, *, most: int) -> None:
     width = max(len(name), len(f"to {to}")) + 3
     out.print(Text(name.ljust(width), style="bold") + Text(_source(verdict.source)))
     out.print(Text(f"to {to}".ljust(width)) + Text(_destination(verdict.destination)))
     out.print()
     out.print(_headline(verdict))
+    if verdict.back is not None or verdict.no_back:
+        out.print(way_back(verdict))
     if verdict.disagreement:
         out.print(Text("  DISAGREEMENT with the prediction; the real QEMU is right:", "bold red"))
         for line in verdict.disagreement:
@@ -85,7 +80,7 @@ def _show(out: Console, verdict: Verdict, name: str, to: str, *, most: int) -> N
         if number == 0:
             for reason in unless:
                 before = f"QEMU stops before, at what was not examined: {reason}"
-                out.print(_labelled("Unless", before))
+                out.print(labelled("Unless", before))
     if len(others) > _MOST:
         out.print(Text(f"\n  {len(others) - _MOST} more findings: --format json"))
     if len(latent) > most:
@@ -184,37 +179,11 @@ def _finding(finding: Finding, commands: set[str], *, whole: bool) -> Iterator[A
         yield Padding(Text(line), (0, 0, 0, 4), expand=False)
     if finding.severity is Severity.REFUSES and finding.stderr:
         # QEMU stops at the first cause; it would print the others only once that one is gone.
-        yield _labelled("QEMU will print" if whole else "It would print", finding.stderr[0])
+        yield labelled("QEMU will print" if whole else "It would print", finding.stderr[0])
         for line in finding.stderr[1:] if whole else ():
-            yield _labelled("", line)
+            yield labelled("", line)
     for hint in finding.hints:
-        yield from _hint(hint, commands)
-
-
-def _hint(hint: Hint, commands: set[str]) -> Iterator[Any]:
-    tried = {None: "not tried", Basis.PREDICTED: "checked", Basis.REHEARSED: "rehearsed"}
-    label = f"Fix ({tried[hint.verified]})"
-    where = f"{hint.side} only" if str(hint.side) == "destination" else f"on the {hint.side}"
-    goes_on = "the guest must restart" if hint.needs_guest_restart else "no guest restart needed"
-    if hint.changes:
-        goes_on = (
-            f"the guest must restart; {hint.changes}" if hint.needs_guest_restart else hint.changes
-        )
-    again = ", the same command" if hint.command in commands else ""
-    yield _labelled(label, f"{hint.action}   ({where}, {goes_on}{again})")
-    if hint.command and not again:
-        commands.add(hint.command)
-        yield _labelled("", hint.command)
-
-
-def _labelled(label: str, text: str) -> Padding:
-    from rich.table import Table  # noqa: PLC0415 -- findings only
-
-    table = Table.grid(padding=(0, 2))
-    table.add_column(width=16, no_wrap=True)
-    table.add_column(overflow="fold")
-    table.add_row(Text(label, style="bold"), Text(text))
-    return Padding(table, (0, 0, 0, 4), expand=False)
+        yield from hint_lines(hint, commands)
 
 
 def _unchecked(verdict: Verdict) -> Iterator[str]:

@@ -11,13 +11,16 @@ import datetime
 import hashlib
 import itertools
 import json
+import textwrap
 from collections.abc import Hashable, Mapping, Sequence
 from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import Any
 
 import jinja2
 
 from migratable import __version__
+from migratable.units import size
 
 STATES = (
     ("refused", "refused", "the destination will not load it"),
@@ -52,10 +55,21 @@ def _now() -> str:
     return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
+_SCRIPTS = (
+    "data", "shown", "geometry", "drawing", "moving", "panel", "wiring", "printing", "start",
+)  # fmt: skip
+"""Files of the page's script, in order; they share one scope."""
+
+
+def _script(folder: Traversable) -> str:
+    parts = [folder.joinpath(f"{name}.js").read_text("utf-8") for name in _SCRIPTS]
+    return '"use strict";\n(() => {\n' + textwrap.indent("\n".join(parts), "  ") + "})();\n"
+
+
 def render(document: Mapping[str, Any]) -> str:
     """The page of a ``migratable.matrix/1`` document."""
     folder = resources.files("migratable.report").joinpath("templates")
-    script = folder.joinpath("matrix.js").read_text("utf-8")
+    script = _script(folder.joinpath("matrix"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
@@ -190,12 +204,7 @@ def _lines(lines: Sequence[Mapping[str, Any]], groups: _Table, facts: _Table) ->
 
 def _shown(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 1 << 20:
-        size, units = float(value), ["MiB", "GiB", "TiB"]
-        size /= 1 << 20
-        while size >= 1024 and len(units) > 1:
-            size /= 1024
-            units.pop(0)
-        return f"{size:.4g} {units[0]}"
+        return size(value)
     return str(value)
 
 

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from migratable.report.check_text import piped_width
 from migratable.report.check_text import show as show_verdict
+from migratable.report.hint_text import piped_width
 from migratable.verdict import Verdict
 
 Json = Mapping[str, Any]
@@ -76,7 +76,7 @@ def guest_pause(document: Json) -> str:
     if "pause_ms" not in state or state.get("status") is None:
         return "was not paused: its state is that at power-on"
     if state["pause_ms"] is None:
-        return f"paused for {state['command_ms']:.1f} ms at most, and runs on"
+        return f"paused for {state.get('command_ms', 0.0):.1f} ms at most, and runs on"
     if state["status"] != "running":
         return f"was {state['status']} and is"
     return f"paused for {state['pause_ms']:.1f} ms, and runs on"

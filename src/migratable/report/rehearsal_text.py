@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeGuard
 
 from rich.console import Console
 from rich.text import Text
 
 from migratable.errors import MigratableError
 from migratable.printable import printable, shown
+from migratable.report.hint_text import hint_lines, piped_width, way_back
 from migratable.stream import Stream
+from migratable.units import size
 from migratable.verdict import Outcome, Severity, Verdict
 
 _STYLE = {Outcome.LOADS: "bold green", Outcome.REFUSED: "bold red", Outcome.UNKNOWN: "bold yellow"}
@@ -35,15 +38,36 @@ def show(
     answers = [one if isinstance(one, MigratableError) else shown(one) for one in answers]
     name, names = printable(name), shown(list(names))
     out = console or Console(highlight=False, soft_wrap=True)
+    if console is None and not out.is_terminal:
+        out = Console(highlight=False, soft_wrap=True, width=piped_width())
+    with out.capture() as captured:
+        _show(out, name, stream, answers, names)
+    for line in captured.get().splitlines():
+        out.file.write(line.rstrip() + "\n")  # rich fills the columns of tables up with spaces
+
+
+def _show(
+    out: Console,
+    name: str,
+    stream: Stream,
+    answers: Sequence[Verdict | MigratableError],
+    names: Sequence[str],
+) -> None:
     ram = sum(block.used_length for block in stream.ram_blocks)
     machine = stream.machine or "no machine type"
-    out.print(Text(f"{name}   {machine}, {size(ram)}, {len(stream.devices)} sections"))
+    counts = [one.source["sections"] for one in answers if _counted(one)]
+    sections = counts[0] if counts else len(stream.devices)
+    out.print(Text(f"{name}   {machine}, {size(ram)}, {sections} sections"))
     for answer, destination in zip(answers, names, strict=True):
         if isinstance(answer, MigratableError):
             out.print(Text(f"to {destination}"))
             out.print(Text(f"FAILED      no answer: {answer}", style="bold magenta"))
         else:
             _one(out, answer, destination)
+
+
+def _counted(answer: Verdict | MigratableError) -> TypeGuard[Verdict]:
+    return isinstance(answer, Verdict) and "sections" in answer.source
 
 
 def _one(out: Console, answer: Verdict, name: str) -> None:
@@ -57,6 +81,9 @@ def _one(out: Console, answer: Verdict, name: str) -> None:
     label = str(answer.outcome).upper()
     out.print()
     out.print(Text(f"{label:<12}", style=_STYLE[answer.outcome]) + Text(_SAYS[answer.outcome]))
+    commands: set[str] = set()
+    if answer.back is not None or answer.no_back:
+        out.print(way_back(answer))
     for finding in answer.findings:
         grave = finding.severity is Severity.REFUSES
         if not grave and finding.rule == "cpu-features":
@@ -69,6 +96,9 @@ def _one(out: Console, answer: Verdict, name: str) -> None:
         for text in (finding.summary, *finding.explanation.splitlines()):
             if text:
                 out.print(Text(f"    {text}"))
+        for hint in finding.hints:
+            for part in hint_lines(hint, commands):
+                out.print(part)
     if answer.stderr:
         out.print(Text("\n  QEMU printed", style="bold"))
         for line in answer.stderr[:_LINES]:
@@ -78,12 +108,3 @@ def _one(out: Console, answer: Verdict, name: str) -> None:
     for text in answer.unchecked:
         out.print(Text(f"  Not examined: {text}", style="dim"))
     out.print()
-
-
-def size(number: float) -> str:
-    """Bytes in words, ``4 GiB``."""
-    units = ["B", "KiB", "MiB", "GiB", "TiB"]
-    while number >= 1024 and len(units) > 1:
-        number /= 1024
-        units.pop(0)
-    return f"{number:.4g} {units[0]}"

@@ -7,7 +7,6 @@ are the VM's wherever a section has the same form on both sides, and what was as
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from migratable.check import check
@@ -16,14 +15,12 @@ from migratable.profile.at_hand import at_hand
 from migratable.profile.model import Profile
 from migratable.rehearse import Destination
 from migratable.rehearse.destination import try_destination
-from migratable.rehearse.resave import Resave
+from migratable.rehearse.disagreement import with_dangers
+from migratable.rehearse.resave import Resave, resaved
 from migratable.rehearse.verdict import verdict as rehearsed
-from migratable.stream import Section, SectionKind, Stream, VmDevice, VmField, VmsdBody, read
-from migratable.stream.edit import append_section, free_section_id, map_sections
+from migratable.stream import Stream, read
 from migratable.unchecked import Code, Unchecked
-from migratable.verdict import Basis, Outcome, Severity, Verdict
-
-_NAMED = 6
+from migratable.verdict import Basis, Outcome, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +72,9 @@ def put(
         done = try_destination(
             stream, destination, timeout=timeout, loaded=again if onward else None
         )
-        verdict = _with_dangers(rehearsed(done), predicted)
+        verdict = rehearsed(done)
+        if verdict.outcome is Outcome.LOADS:  # what a load does not show: what may break later
+            verdict = with_dangers(verdict, predicted)
     except MigratableError as error:
         return _predicted(stream, host, predicted, onward, f"the rehearsal failed: {error}")
     hop = Hop(host=host.name, verdict=verdict)
@@ -84,18 +83,6 @@ def put(
     if not again.data:
         return replace(hop, stuck=again.why or "it was not saved again")
     return replace(hop, after=read(again.data), after_basis=Basis.REHEARSED)
-
-
-def _with_dangers(verdict: Verdict, predicted: Verdict) -> Verdict:
-    """What a load does not show: what may break later."""
-    if verdict.outcome is not Outcome.LOADS:
-        return verdict
-    later = [
-        one
-        for one in predicted.findings
-        if one.severity in (Severity.ENDANGERS, Severity.LATENT) and one not in verdict.findings
-    ]
-    return replace(verdict, findings=(*verdict.findings, *later))
 
 
 def _predicted(stream: Stream, host: Host, verdict: Verdict, onward: bool, why: str = "") -> Hop:
@@ -108,68 +95,3 @@ def _predicted(stream: Stream, host: Host, verdict: Verdict, onward: bool, why: 
         return replace(hop, stuck=host.profile.no_stream or "the profile has no stream of its own")
     after, assumed = resaved(stream, read(host.profile.stream))
     return replace(hop, after=after, after_basis=Basis.PREDICTED, assumed=assumed)
-
-
-def resaved(stream: Stream, own: Stream) -> tuple[Stream, tuple[str, ...]]:
-    """What a machine would send on that has loaded *stream*, by form *own*.
-
-    :param own: what the same machine sends at power-on.
-    :return: the stream, and what was assumed.
-    """
-    twins = {
-        (one.idstr, one.instance_id): one for one in stream.devices if one.kind is SectionKind.FULL
-    }
-    reset: list[str] = []
-
-    def carried(section: Section) -> Section:
-        if section.kind is not SectionKind.FULL:
-            return section
-        twin = twins.pop((section.idstr, section.instance_id), None)
-        if twin is None:
-            return section
-        if not _same_form(section, twin):
-            reset.append(section.name)
-            return section
-        return replace(section, body=twin.body, description=twin.description)
-
-    out = map_sections(own, carried)
-    for twin in twins.values():  # loaded, so the machine knows it, and has it to send
-        out = append_section(out, replace(twin, section_id=free_section_id(out)))
-    assumed = ["device state is sent on as it came, wherever its form is the same"]
-    if reset:
-        assumed.append(
-            f"power-on state of {_some(reset)}, whose form is another on this host: what the guest "
-            "had there is not carried on"
-        )
-    if twins:
-        names = [one.name for one in twins.values()]
-        assumed.append(f"{_some(names)}, which the machine does not send at power-on, goes on")
-    return out, tuple(assumed)
-
-
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
-def _same_form(one: Section, other: Section) -> bool:
-    if one.version_id != other.version_id:
-        return False
-    first, second = one.description, other.description
-    if first is None or second is None:
-        return first is second and len(one.body) == len(other.body)
-    return _form(first) == _form(second)
-
-
-def _form(device: VmDevice) -> object:
-    """Fields and their nested versions; subsections and lengths change as a guest runs."""
-    body = device.body
-    return None if body is None else _body_form(body)
-
-
-def _body_form(body: VmsdBody) -> object:
-    return (body.version, tuple(_field_form(one) for one in body.fields))
-
-
-def _field_form(one: VmField) -> object:
-    return (one.name, one.type, None if one.struct is None else _body_form(one.struct))

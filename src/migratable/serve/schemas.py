@@ -40,6 +40,8 @@ def schemas() -> dict[str, Any]:
         needs_guest_restart={"type": "boolean"},
         verified={"enum": [None, *(str(one) for one in Basis)]},
         changes=_TEXT,
+        comes_back={"enum": [None, True, False]},
+        way_back=_TEXT,
     )
     place = {"rule": _TEXT, "device": _TEXT_OR_NULL, "instance_id": _NUMBER_OR_NULL}
     finding = _object(

@@ -54,6 +54,10 @@ class Cursor:
         """Bytes left."""
         return self.end - self.pos
 
+    def has(self, count: int) -> bool:
+        """Whether *count* bytes are left; a cursor over arriving data waits for them."""
+        return self.remaining >= count
+
     @contextmanager
     def within(self, name: str) -> Iterator[None]:
         """Name the part that is being read; errors inside carry it."""

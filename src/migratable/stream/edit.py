@@ -53,10 +53,10 @@ def full_section(
 def with_elements(stream: Stream, elements: Iterable[Element]) -> Stream:
     """Give the stream with other elements; its vmdesc, if it has one, is made to fit them."""
     elements = tuple(elements)
-    found = stream.vmdesc
-    if found is not None:
-        found = describe(elements, found.page_size, found.configuration)
-    return replace(stream, elements=elements, vmdesc=found, trailer=b"")
+    vmdesc = stream.vmdesc
+    if vmdesc is not None:
+        vmdesc = describe(elements, vmdesc.page_size, vmdesc.configuration)
+    return replace(stream, elements=elements, vmdesc=vmdesc, trailer=b"")
 
 
 def without_vmdesc(stream: Stream) -> Stream:
@@ -113,7 +113,9 @@ def elide_ram(stream: Stream, pages: Iterable[tuple[str, int, bytes]] = ()) -> S
     """
     out: list[Element] = []
     end: Section | None = None
-    spans = any(isinstance(one, Span) and not one.undelimited for one in stream.elements)
+    spans = any(
+        isinstance(element, Span) and not element.undelimited for element in stream.elements
+    )
     for element in stream.elements:
         if isinstance(element, Span):
             if element.undelimited:  # device state, to the stream's end
@@ -150,7 +152,7 @@ def elide_ram(stream: Stream, pages: Iterable[tuple[str, int, bytes]] = ()) -> S
 
 def without_capability(configuration: Configuration, name: str) -> Configuration:
     """Give the configuration without one of its capabilities."""
-    left = [one for one in configuration.capabilities if one != name]
+    left = [capability for capability in configuration.capabilities if capability != name]
     body = len(left).to_bytes(4, "big") + b"".join(map(counted, left))
     subsections = tuple(
         replace(sub, body=body) if sub.name == "configuration/capabilities" else sub
@@ -164,7 +166,7 @@ def describe(
     elements: Sequence[Element], page_size: int, configuration: VmsdBody | None = None
 ) -> VmDescription:
     """Make a vmdesc for these sections; a body that no longer fits it becomes opaque bytes."""
-    found = VmDescription(
+    description = VmDescription(
         page_size=page_size,
         devices=tuple(
             _described(element)
@@ -173,7 +175,7 @@ def describe(
         ),
         configuration=configuration,
     )
-    return replace(found, raw=vmdesc.dump(found))
+    return replace(description, raw=vmdesc.dump(description))
 
 
 def _described(section: Section) -> VmDevice:

@@ -202,7 +202,7 @@ class Stream:
     @property
     def devices(self) -> tuple[Section, ...]:
         """The FULL sections: state of devices, machine, CPUs."""
-        return tuple(one for one in self.sections if one.kind is SectionKind.FULL)
+        return tuple(section for section in self.sections if section.kind is SectionKind.FULL)
 
     @property
     def commands(self) -> tuple[Command, ...]:

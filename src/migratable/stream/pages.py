@@ -40,7 +40,8 @@ def records(stream: Stream) -> Iterator[PageRecord]:
     :raise StreamError: when a record is of no known kind or the stream ends inside one.
     """
     block: str | None = None
-    for cursor in _ram_bodies(stream):
+    for section in ram_bodies(stream):
+        cursor = section.cursor()
         block = yield from _records(cursor, block, stream.page_size)
 
 
@@ -74,8 +75,8 @@ def _records(
         yield PageRecord(block=block, page=head & ~mask, kind=RamFlag(kind), data=data)
 
 
-def _ram_bodies(stream: Stream) -> Iterator[Cursor]:
-    """Cursors over the bodies of ram PART and END sections, those inside spans too."""
+def ram_bodies(stream: Stream) -> Iterator[Section]:
+    """RAM PART and END sections of ram PART and END sections, those inside spans too."""
     starts = {one.section_id: one for one in stream.sections if one.kind is SectionKind.START}
     for element in flatten(stream.elements):
         inner = read_rounds(element, starts, stream.page_size) if isinstance(element, Span) else ()
@@ -85,7 +86,7 @@ def _ram_bodies(stream: Stream) -> Iterator[Cursor]:
                 and section.idstr == "ram"
                 and section.kind in (SectionKind.PART, SectionKind.END)
             ):
-                yield section.cursor()
+                yield section
 
 
 def find_pages(

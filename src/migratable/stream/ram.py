@@ -40,6 +40,8 @@ _KINDS = int(
     | RamFlag.COMPRESS_PAGE
     | RamFlag.MULTIFD_FLUSH
 )
+_MOST_AHEAD = 8 + 1 + 255 + 8
+"""A u64 and an entry."""
 MAX_BLOCKS = 10_000
 """RAM blocks in a list; real machines have some tens, with memory hot-plug some hundreds."""
 
@@ -139,7 +141,7 @@ class RamStatistics:
     def fault(self, fault: RamFault) -> None:
         """Keep the first faults of each kind and block."""
         if len(self.faults) < _MOST_FAULTS and not any(
-            (one.kind, one.block) == (fault.kind, fault.block) for one in self.faults
+            (known.kind, known.block) == (fault.kind, fault.block) for known in self.faults
         ):
             self.faults.append(fault)
 
@@ -217,7 +219,7 @@ def _page_size_follows(cursor: Cursor, *, last: bool, gpa: bool) -> bool:
     so. A power of two between 4 KiB and 16 GiB begins with a zero byte; the next entry begins with
     the length of its name, which is never zero, and the record that ends the list is no such power.
     """
-    if cursor.remaining < 8:
+    if not cursor.has(8):
         return False
     value = int.from_bytes(cursor.data[cursor.pos : cursor.pos + 8], "big")
     if not 4096 <= value <= 1 << 34 or value & (value - 1):
@@ -225,6 +227,7 @@ def _page_size_follows(cursor: Cursor, *, last: bool, gpa: bool) -> bool:
     if not gpa:
         return True
     # With GPAs the u64 may be one itself: then what follows it is an entry or the list's end.
+    cursor.has(_MOST_AHEAD)
     after = Cursor(cursor.data, cursor.pos + 8, end=cursor.end)
     return not _entry_or_end(after, last=last)
 
@@ -295,20 +298,22 @@ class RamWalker:
         self.statistics = RamStatistics(page_size=page_size)
         self._page_size = page_size
         self._block: str | None = None
-        self._lengths = None if blocks is None else {one.id: one.used_length for one in blocks}
+        self._lengths = (
+            None if blocks is None else {block.id: block.used_length for block in blocks}
+        )
         self._patterns: dict[int | None, re.Pattern[bytes]] = {}
 
     def _run(self, block: str | None) -> re.Pattern[bytes]:
         """The pattern of a run of plain and zero pages inside the block."""
         length = None if self._lengths is None else self._lengths.get(block or "", 0)
-        found = self._patterns.get(length)
-        if found is None:
+        pattern = self._patterns.get(length)
+        if pattern is None:
             size = self._page_size
             run = max(1, (size + 7) // 9)
-            found = self._patterns[length] = re.compile(
+            pattern = self._patterns[length] = re.compile(
                 b"(?s:(?:%s)(?:\\x28.{%d}|\\x22\\x00)){1,%d}" % (_offsets(length, size), size, run)
             )
-        return found
+        return pattern
 
     def section(self, cursor: Cursor) -> None:
         """Walk one PART or END body; leaves the cursor after its EOS.
@@ -323,7 +328,7 @@ class RamWalker:
         while True:
             if count is not None:
                 self._runs(cursor, count)
-            start = cursor.pos
+            start = cursor.offset  # a cursor over arriving data moves its buffer
             record = cursor.u64()
             flags = record & mask
             kind = flags & ~_CONTINUE
@@ -334,18 +339,16 @@ class RamWalker:
                 stats.fault(RamFault(kind="flush"))
                 continue
             if kind & ~_KINDS or kind & (kind - 1) or kind in (0, RamFlag.HOOK):
-                raise cursor.error(f"unknown RAM flags {flags:#x}", offset=cursor.base + start)
+                raise cursor.error(f"unknown RAM flags {flags:#x}", offset=start)
             if kind == RamFlag.MEM_SIZE:
-                raise cursor.error("RAM block list outside START", offset=cursor.base + start)
+                raise cursor.error("RAM block list outside START", offset=start)
             if not flags & _CONTINUE:
                 block = self._block = cursor.counted()
                 count = stats.count(block)
                 if len(stats.blocks) > MAX_BLOCKS:
                     raise cursor.error(f"pages of more than {MAX_BLOCKS} RAM blocks")
             elif count is None:
-                raise cursor.error(
-                    "RAM page continues a block, and none came before", offset=cursor.base + start
-                )
+                raise cursor.error("RAM page continues a block, and none came before", offset=start)
             assert block is not None
             self._judge(block, record & ~mask)
             if kind == _PAGE:
@@ -369,7 +372,7 @@ class RamWalker:
                 cursor.skip(cursor.u32())
                 stats.fault(RamFault(kind="compressed", block=block, offset=record & ~mask))
                 count.compressed += 1
-            count.bytes += cursor.pos - start
+            count.bytes += cursor.offset - start
 
     def _judge(self, block: str, offset: int) -> None:
         """Is the page in a block that was announced?"""
@@ -392,13 +395,13 @@ class RamWalker:
             if self._window is not None:
                 data, start, end = self._window.at(pos, page_record)
                 end = min(end, cursor.end)
-            found = match(data, pos - start, end - start)
-            if found is None:
+            run = match(data, pos - start, end - start)
+            if run is None:
                 break
-            pages, rest = divmod(found.end() - found.start(), page_record)
+            pages, rest = divmod(run.end() - run.start(), page_record)
             normal += pages
             zero += rest // 9
-            pos = start + found.end()
+            pos = start + run.end()
         count.normal += normal
         count.zero += zero
         count.bytes += pos - cursor.pos

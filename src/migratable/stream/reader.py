@@ -93,10 +93,12 @@ def read_configuration(data: Buffer) -> Configuration:
     """
     whole = bytes([layout.CONFIGURATION]) + bytes(data)
     cursor = Cursor(whole)
-    found = _Reader(memoryview(whole), ram=False, page_size=None)._read_configuration(cursor, None)
+    configuration = _Reader(memoryview(whole), ram=False, page_size=None)._read_configuration(
+        cursor, None
+    )
     if cursor.remaining:
         raise cursor.error(f"{cursor.remaining} bytes behind the configuration section")
-    return found
+    return configuration
 
 
 def walk_ram(stream: Stream) -> RamStatistics:
@@ -104,7 +106,11 @@ def walk_ram(stream: Stream) -> RamStatistics:
 
     :raise StreamError: when a record is of no known kind, or they end inside one.
     """
-    starts = {one.section_id: one for one in stream.sections if one.kind is SectionKind.START}
+    starts = {
+        section.section_id: section
+        for section in stream.sections
+        if section.kind is SectionKind.START
+    }
     reader = _Reader(memoryview(b""), ram=True, page_size=stream.page_size)
     walker = RamWalker(stream.page_size, blocks=stream.ram_blocks)
     for element in stream.elements:
@@ -169,16 +175,16 @@ class _Reader:
         end = strip_padding(data)
         damaged = ""
         try:
-            found = find_vmdesc(data, end)
+            vmdesc = find_vmdesc(data, end)
         except StreamError as error:  # a loader passes over it
-            found, damaged = None, str(error)
+            vmdesc, damaged = None, str(error)
         if cursor.peek() == layout.CONFIGURATION:
-            described = None if found is None else found.configuration
+            described = None if vmdesc is None else vmdesc.configuration
             self._configuration = self._read_configuration(cursor, described)
         if self._page_size is None:
-            self._page_size = self._known_page_size(found)
-        if found is not None:
-            elements, eof = self._with_vmdesc(cursor, found), True
+            self._page_size = self._known_page_size(vmdesc)
+        if vmdesc is not None:
+            elements, eof = self._with_vmdesc(cursor, vmdesc), True
             trailer = data[end:]
             self._kept = 0
         else:
@@ -188,8 +194,8 @@ class _Reader:
             if cursor.peek() == layout.VMDESCRIPTION:
                 begin = cursor.pos
                 try:
-                    found = self._late_vmdesc(cursor)
-                    elements = _attach(elements, found)
+                    vmdesc = self._late_vmdesc(cursor)
+                    elements = _attach(elements, vmdesc)
                 except StreamError as error:  # kept as it is, in the trailer
                     damaged, cursor.pos = damaged or str(error), begin
             trailer = data[cursor.pos :]
@@ -199,7 +205,7 @@ class _Reader:
             configuration=self._configuration,
             elements=tuple(elements),
             eof=eof,
-            vmdesc=found,
+            vmdesc=vmdesc,
             vmdesc_error=damaged,
             trailer=trailer,
             ram=self._ram_start,
@@ -237,14 +243,14 @@ class _Reader:
             while cursor.peek() == layout.SUBSECTION:
                 if len(subsections) >= layout.MAX_NESTING:
                     raise cursor.error("too many subsections")
-                at = cursor.offset
+                offset = cursor.offset
                 cursor.skip(1)
                 name = cursor.counted()
                 version = cursor.u32()
                 with cursor.within(name):
                     body = self._configuration_body(cursor, name, described)
                 subsections.append(
-                    ConfigurationSubsection(name=name, version=version, body=body, offset=at)
+                    ConfigurationSubsection(name=name, version=version, body=body, offset=offset)
                 )
         return Configuration(machine=machine, subsections=tuple(subsections), offset=offset)
 
@@ -278,17 +284,17 @@ class _Reader:
     def _end_of_unknown_subsection(self, cursor: Cursor) -> int:
         """Up to the next subsection, ``ram`` or a plausible command: nothing else can follow."""
         window = cursor.data[cursor.pos : min(cursor.end, cursor.pos + 4096)]
-        found = re.search(
+        footer = re.search(
             rb"(?s)\x01.{4}\x03ram\x00{4}\x00\x00\x00\x04|\x08\x00[\x01-\x0b]\x00"
             rb"|\x05[\x0e-\xff]configuration/",
             window,
         )
-        if found is None:
+        if footer is None:
             raise cursor.error("end of an unknown configuration subsection is not to be found")
-        return cursor.pos + found.start()
+        return cursor.pos + footer.start()
 
-    def _known_page_size(self, found: VmDescription | None) -> int | None:
-        size = found.page_size if found is not None else None
+    def _known_page_size(self, vmdesc: VmDescription | None) -> int | None:
+        size = vmdesc.page_size if vmdesc is not None else None
         if size is None and self._configuration is not None:
             bits = self._configuration.target_page_bits
             size = None if bits is None else 1 << bits
@@ -300,12 +306,12 @@ class _Reader:
 
     # The two ways through the elements
 
-    def _with_vmdesc(self, cursor: Cursor, found: VmDescription) -> list[Element]:
-        assert found.offset is not None
-        if not found.devices:  # of a capture: it names none, so all is walked forward
+    def _with_vmdesc(self, cursor: Cursor, vmdesc: VmDescription) -> list[Element]:
+        assert vmdesc.offset is not None
+        if not vmdesc.devices:  # of a capture: it names none, so all is walked forward
             self._ram = True
-        first, devices, self._footers = peel_devices(self._data, found, cursor.pos)
-        left = found.devices[: len(found.devices) - len(devices)]
+        first, devices, self._footers = peel_devices(self._data, vmdesc, cursor.pos)
+        left = vmdesc.devices[: len(vmdesc.devices) - len(devices)]
         for device in reversed(left):
             self._described.setdefault((device.idstr, device.instance_id), []).append(device)
         elements = self._forward(cursor, first)
@@ -492,10 +498,10 @@ class _Reader:
                 raise cursor.error("stream ends early: section footer expected")
             raise cursor.error(f"section footer expected, got byte {cursor.peek():#x}")
         cursor.skip(1)
-        found = cursor.u32()
-        if found != section_id:
+        number = cursor.u32()
+        if number != section_id:
             raise cursor.error(
-                f"section footer has id {found}, its section {section_id}",
+                f"section footer has id {number}, its section {section_id}",
                 offset=cursor.offset - 4,
             )
         return True
@@ -505,13 +511,13 @@ class _Reader:
         if self._footers is False:
             raise _UndelimitedError
         pattern = re.compile(re.escape(b"\x7e" + section_id.to_bytes(4, "big")))
-        at = cursor.pos
-        while (found := pattern.search(cursor.data, at, cursor.end)) is not None:
-            if plausible_element(cursor.data, found.end(), cursor.end, self._starts):
-                cursor.pos = found.start()
+        begin = cursor.pos
+        while (header := pattern.search(cursor.data, begin, cursor.end)) is not None:
+            if plausible_element(cursor.data, header.end(), cursor.end, self._starts):
+                cursor.pos = header.start()
                 self._footers = True
                 return
-            at = found.start() + 1
+            begin = header.start() + 1
         raise cursor.error(f"stream ends early: footer of section id {section_id} is missing")
 
     def _command(self, cursor: Cursor, depth: int) -> Command:
@@ -541,10 +547,10 @@ class _Reader:
         )
 
 
-def _attach(elements: list[Element], found: VmDescription) -> list[Element]:
+def _attach(elements: list[Element], vmdesc: VmDescription) -> list[Element]:
     """Give sections that were found forward their descriptions, where the sizes agree."""
     waiting: dict[tuple[str, int], list[VmDevice]] = {}
-    for device in reversed(found.devices):
+    for device in reversed(vmdesc.devices):
         waiting.setdefault((device.idstr, device.instance_id), []).append(device)
 
     def attached(element: Element) -> Element:

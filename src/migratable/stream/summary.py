@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from migratable.errors import StreamError
+from migratable.facts import virtio as virtio_facts
 from migratable.stream.decoded import Body, Field, Value
 from migratable.stream.fields import decode
 from migratable.stream.iterable import read_htab_start
@@ -14,7 +15,6 @@ from migratable.stream.model import Command, Section, Span, Stream, flatten
 from migratable.stream.non_vmstate import virtio_of
 from migratable.stream.ram import RamBlock
 from migratable.stream.virtio import Virtio
-from migratable.stream.virtio import features as virtio_features
 from migratable.stream.wire_format import SectionKind
 
 SCHEMA = "migratable.stream/1"
@@ -200,7 +200,7 @@ def virtio_json(section: Section, found: Virtio) -> dict[str, Any]:
         "transport": found.transport,
         "status": found.status,
         "guest_features": f"{found.guest_features:#x}",
-        "guest_feature_names": list(virtio_features.names(kind, found.guest_features)),
+        "guest_feature_names": list(virtio_facts.names(kind, found.guest_features)),
         "config_length": len(found.config),
         "msix_entries": found.msix_entries,
         "queues": [

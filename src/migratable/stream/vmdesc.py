@@ -75,7 +75,7 @@ class VmsdBody:
     @property
     def size(self) -> int:
         """Bytes on the wire (without a subsection's own header)."""
-        return sum(one.total_size for one in self.fields) + sum(
+        return sum(field.total_size for field in self.fields) + sum(
             6 + len(sub.name.encode("utf-8", "surrogateescape")) + sub.size
             for sub in self.subsections
         )
@@ -173,39 +173,39 @@ class _Reader:
         """Read the outermost object; devices one at a time, so that no more than one is JSON."""
         members: dict[str, Any] = {}
         devices: list[VmDevice] | None = None
-        at = self._expect(text, 0, "{")
+        position = self._expect(text, 0, "{")
         while True:
-            key, at = _DECODER.raw_decode(text, _skip(text, at))
-            at = _skip(text, self._expect(text, at, ":"))
+            key, position = _DECODER.raw_decode(text, _skip(text, position))
+            position = _skip(text, self._expect(text, position, ":"))
             if key == "devices" and devices is None:
                 devices = []
-                at = self._expect(text, at, "[")
-                while text[at : at + 1] != "]":
-                    value, at = _DECODER.raw_decode(text, at)
+                position = self._expect(text, position, "[")
+                while text[position : position + 1] != "]":
+                    value, position = _DECODER.raw_decode(text, position)
                     devices.append(self._device(value, f".devices[{len(devices)}]"))
-                    at = _skip(text, at)
-                    if text[at : at + 1] != "]":
-                        at = self._expect(text, at, ",")
-                at = _skip(text, at + 1)
+                    position = _skip(text, position)
+                    if text[position : position + 1] != "]":
+                        position = self._expect(text, position, ",")
+                position = _skip(text, position + 1)
             else:
-                value, at = _DECODER.raw_decode(text, at)
+                value, position = _DECODER.raw_decode(text, position)
                 members.setdefault(key, value)
-            at = _skip(text, at)
-            if text[at : at + 1] == "}":
+            position = _skip(text, position)
+            if text[position : position + 1] == "}":
                 break
-            at = self._expect(text, at, ",")
-        if _skip(text, at + 1) != len(text):
+            position = self._expect(text, position, ",")
+        if _skip(text, position + 1) != len(text):
             self._fail("something follows the object", "")
         if devices is None:
             self._fail("list expected, got nothing", ".devices")
         return members, tuple(devices)
 
-    def _expect(self, text: str, at: int, what: str) -> int:
+    def _expect(self, text: str, position: int, what: str) -> int:
         """Skip one character and the blanks around it."""
-        at = _skip(text, at)
-        if text[at : at + 1] != what:
-            self._fail(f"vmdesc is not JSON that QEMU writes: {what!r} expected at {at}", "")
-        return _skip(text, at + 1)
+        position = _skip(text, position)
+        if text[position : position + 1] != what:
+            self._fail(f"vmdesc is not JSON that QEMU writes: {what!r} expected at {position}", "")
+        return _skip(text, position + 1)
 
     def _device(self, value: Any, where: str) -> VmDevice:
         members = self._object(value, where)
@@ -321,21 +321,23 @@ _DECODER = json.JSONDecoder(
 _BLANKS = re.compile(r"[ \t\r\n]*")
 
 
-def _skip(text: str, at: int) -> int:
+def _skip(text: str, position: int) -> int:
     """Skip blanks."""
-    found = _BLANKS.match(text, at)
-    assert found is not None
-    return found.end()
+    blanks = _BLANKS.match(text, position)
+    assert blanks is not None
+    return blanks.end()
 
 
-def dump(found: VmDescription) -> bytes:
+def dump(vmdesc: VmDescription) -> bytes:
     """JSON of a description, in the compact form of QEMU 6 and later."""
     parts: list[str] = ["{"]
-    if found.configuration is not None:
-        parts.append(f'"configuration": {{{_dump_body(found.configuration)}}}, ')
-    devices = ", ".join(_dump_device(device) for device in found.devices)
-    extra = "".join(f", {json.dumps(key)}: {json.dumps(one)}" for key, one in found.extra.items())
-    parts.append(f'"page_size": {found.page_size}, "devices": [{devices}]{extra}}}')
+    if vmdesc.configuration is not None:
+        parts.append(f'"configuration": {{{_dump_body(vmdesc.configuration)}}}, ')
+    devices = ", ".join(_dump_device(device) for device in vmdesc.devices)
+    extra = "".join(
+        f", {json.dumps(key)}: {json.dumps(value)}" for key, value in vmdesc.extra.items()
+    )
+    parts.append(f'"page_size": {vmdesc.page_size}, "devices": [{devices}]{extra}}}')
     return "".join(parts).encode("ascii")
 
 
@@ -355,15 +357,15 @@ def _dump_body(body: VmsdBody) -> str:
     return out
 
 
-def _dump_field(one: VmField) -> str:
-    out = f'"name": {json.dumps(one.name)}'
-    if one.array_len is not None:
-        out += f', "array_len": {one.array_len}'
-    if one.index is not None:
-        out += f', "index": {one.index}'
-    out += f', "type": {json.dumps(one.type)}'
-    if one.struct is not None:
-        out += f', "struct": {{{_dump_body(one.struct)}}}'
-    for element in one.elements:
+def _dump_field(field: VmField) -> str:
+    out = f'"name": {json.dumps(field.name)}'
+    if field.array_len is not None:
+        out += f', "array_len": {field.array_len}'
+    if field.index is not None:
+        out += f', "index": {field.index}'
+    out += f', "type": {json.dumps(field.type)}'
+    if field.struct is not None:
+        out += f', "struct": {{{_dump_body(field.struct)}}}'
+    for element in field.elements:
         out += f", {_dump_body(element)}"
-    return "{" + out + f', "size": {one.size}' + "}"
+    return "{" + out + f', "size": {field.size}' + "}"

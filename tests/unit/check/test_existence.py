@@ -6,7 +6,7 @@ import pytest
 
 from migratable.check import field_exists as existence
 from migratable.check.state import LoadedState, Memory
-from migratable.profile.tables import Flag, VmField
+from migratable.profile.tables import Flag, Handler, LoaderTables, PciMasks, VmField, Vmsd
 from tests.unit.check.bodies import body, profile
 
 
@@ -131,3 +131,65 @@ def test_a_region_is_one_of_the_processor(number: int, read: bool) -> None:
     )
     memory = Memory({(made.opaque + 16, 4): 8})
     assert told(made, "rgnr is valid", memory, int(Flag.MUST_EXIST)) is read
+
+
+@pytest.mark.parametrize(
+    ("handlers", "read"), [((), True), (("virtio-mem-device-early",), False), (("other",), True)]
+)
+def test_virtio_mem_has_one_place(handlers: tuple[str, ...], read: bool) -> None:
+    """hw/virtio/virtio-mem.c: with x-early-migration the bitmap is in a section of its own."""
+    tables = LoaderTables(
+        handlers=tuple(
+            Handler(idstr="d", instance_id=0, alias_id=-1, version=1, vmsd=index, opaque=0)
+            for index in (None, *range(len(handlers)))
+        ),
+        vmsds=tuple(Vmsd(name=name, version=1, minimum=1) for name in handlers),
+    )
+    item = VmField(name="bitmap", test=1)
+    device = body("virtio-mem-device")
+    assert existence.field_exists(device, item, profile(loader=tables)) is read
+    assert existence.field_exists(device, item, profile()) is None
+    assert not existence.depends_on_state(device, item)
+
+
+def test_the_two_forms_of_pci_config() -> None:
+    """hw/pci/pci.c: 256 bytes, or 4096 for a device on PCIe."""
+    masks = PciMasks(config=bytes(4096), cmask=bytes(4096), wmask=bytes(4096), w1cmask=bytes(4096))
+    to = profile(loader=LoaderTables(handlers=(), vmsds=(), pci={"dev": masks}))
+    told = [
+        existence.field_exists(
+            body("PCIDevice"),
+            VmField(name="config", info="pci config", size=size, test=1),
+            to,
+            idstr=idstr,
+        )
+        for size, idstr in ((256, "dev"), (4096, "dev"), (256, "other"))
+    ]
+    assert told == [False, True, None]
+
+
+def test_what_lacks_its_parent_is_not_told() -> None:
+    assert told(body("esp"), "lun") is None
+    assert told(body("virtio-net-device"), "curr_guest_offloads") is None
+    assert told(body("virtio-net-device"), "max_queue_pairs") is None
+    assert told(body("virtio-net-device"), "mac_table.macs") is None
+    assert told(body("virtio-net-device"), "unused") is None
+    assert told(body("cpu/m/csselr"), "CSSELR is valid") is None
+    assert told(body("PCIE_AER_ERROR_LOG", {"log_num": 1}), "log_num <= log_max") is None
+
+
+@pytest.mark.parametrize(("here", "read"), [(2, True), (1, False)])
+def test_two_queue_pairs_are_several(here: int, read: bool) -> None:
+    field = VmField(name="max_queues", offset=0x20, test=1)
+    device = body("virtio-net-device", fields=[VmField(name="x"), field])
+    assert told(device, "curr_queues", Memory({(0x1020, 2): here})) is read
+
+
+def test_a_device_that_was_just_started_has_version_0() -> None:
+    container = body("pciespscsi")
+    assert told(body("esp", version=4, parent=container), "mig_dma_left") is True
+    assert told(body("esp", version=9, parent=container), "mig_dma_left") is True
+    assert told(body("esp", version=9, parent=container), "data_ready") is False
+    low = body("pciespscsi", {"esp.mig_version_id": 5})
+    assert told(body("esp", version=9, parent=low), "data_ready") is True
+    assert told(body("esp", version=4, parent=low), "data_ready") is False

@@ -12,6 +12,7 @@ from migratable.check.qemu_file import QemuFile
 from migratable.check.state import LoadedState, Memory
 from migratable.check.vmstate import VMStateLoader
 from migratable.profile.tables import Flag, Handler, LoaderTables, PciMasks, VmField, Vmsd
+from migratable.stream.vmdesc import VmsdBody
 from tests.unit.check.bodies import profile
 
 AT = 0x1000
@@ -42,27 +43,35 @@ class Load:
         kind: type[VMStateLoader] = VMStateLoader,
         own: LoadedState | None = None,
         tables: LoaderTables | None = None,
+        description: VmsdBody | None = None,
+        target: str = "x86_64",
+        **more: object,
     ) -> None:
         self.f = QemuFile(data)
         self.memory = Memory(words or {})
         self.loader = kind(
             tables=tables or LoaderTables(handlers=(HANDLER,), vmsds=vmsds),
-            profile=profile(release),
+            profile=profile(release, target),
             f=self.f,
             memory=self.memory,
             handler=HANDLER,
+            **more,  # type: ignore[arg-type]
         )
-        self.body = self.loader.vmstate_load_state(0, AT, version, None, None, own)
+        self.body = self.loader.vmstate_load_state(0, AT, version, None, description, own)
 
     @property
     def left(self) -> int:
         return self.f.size - self.f.pos
 
 
-def refused(data: bytes, *vmsds: Vmsd, **more: object) -> Problem:
+def error(data: bytes, *vmsds: Vmsd, **more: object) -> RefusedError:
     with pytest.raises(RefusedError) as caught:
         Load(data, *vmsds, **more)  # type: ignore[arg-type]
-    return caught.value.problem
+    return caught.value
+
+
+def refused(data: bytes, *vmsds: Vmsd, **more: object) -> Problem:
+    return error(data, *vmsds, **more).problem
 
 
 # vmstate_n_elems

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from migratable.check import stderr
+from migratable.check import stderr, undelimited
 from migratable.check.baseline import Baseline
 from migratable.check.guide import Guide
 from migratable.check.problem import RefusedError
@@ -56,9 +56,9 @@ def test_where_a_section_without_tables_ends(data: bytes, size: int | None) -> N
     """Only a later section's number and a name that can be one make a header."""
     baseline = Baseline(profile(), LoaderTables(handlers=(SLIRP,), vmsds=()))
     replay = Replay(make_stream("pc-i440fx-2.1", []), baseline)
-    assert replay._next_header(section(), data, 0) == size
+    assert undelimited.next_header(replay, section(), data, 0) == size
     assert bool(replay.undecided) == (size is None)
-    assert replay._next_header(section("other"), data, 0) is None
+    assert undelimited.next_header(replay, section("other"), data, 0) is None
 
 
 def entry(kind: str, struct: VmsdBody | None = None) -> vmdesc.VmField:

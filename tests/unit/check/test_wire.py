@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from migratable.check.following import following_bytes
 from migratable.check.guide import Guide
-from migratable.check.qemu_file import QemuFile, StreamEndError
+from migratable.check.qemu_file import QemuFile, StreamEndError, whole
 from migratable.check.state import Memory
 from migratable.profile.tables import Flag, VmField, Vmsd
 from migratable.stream import vmdesc
+from migratable.stream.edit import make_stream
+from migratable.stream.model import Section
 from migratable.stream.vmdesc import VmsdBody
+from migratable.stream.wire_format import SectionKind
 
 # QemuFile
 
@@ -158,3 +164,76 @@ def test_an_array_gives_each_element_its_description() -> None:
     bodies, size = Guide(_described(*entries), _vmsd(item)).take(0, 3)
     assert bodies == (one, one, other)
     assert size == sum(entry.total_size for entry in entries)
+
+
+@pytest.mark.parametrize("way", ["get", "peek", "skip"])
+def test_up_to_the_footers_end_nothing_else_is_asked_for(way: str) -> None:
+    wire = QemuFile(b"ab", b"\x7e\0\0\0\5", lambda: pytest.fail("asked for more"))
+    read = {"get": wire.get_buffer, "peek": wire.peek_buffer, "skip": wire.skip}[way]
+    read(7)
+    assert not wire.reads_on
+
+
+def test_of_a_section_that_follows_a_mebibyte_is_enough() -> None:
+    large = Section(
+        kind=SectionKind.PART,
+        section_id=1,
+        idstr="ram",
+        instance_id=0,
+        version_id=4,
+        body=bytes((1 << 20) + 1),
+    )
+    assert len(whole(large)) == 5 + (1 << 20) + 5
+    small = replace(large, body=b"", footer=False)
+    stream = replace(make_stream(None, []), eof=True)
+    assert following_bytes(stream, [large] * 4, 0) == whole(large)
+    assert following_bytes(stream, [large, small, small], 0) == whole(small) * 2 + b"\0"
+    assert following_bytes(replace(stream, eof=False), [small], 0) == b""
+
+
+@pytest.mark.parametrize(
+    ("entries", "count", "names", "size"),
+    [
+        ((("s", None), ("s", None), ("t", None)), 2, ["s0", "s1"], 8),
+        ((("s", None), ("s", None), ("s", None)), 2, ["s0", "s1"], 8),
+        ((("s", None),), 0, [], 4),
+        ((("s", 2), ("s", 3)), 5, ["s0", "s0", "s1", "s1", "s1"], 20),
+        ((("s", 2), ("s", 3)), 4, ["s0", "s0"], 8),
+        ((("s", 3),), 2, ["s0", "s0"], 12),
+    ],
+)
+def test_entries_of_an_array(
+    entries: tuple[tuple[str, int | None], ...], count: int, names: list[str], size: int
+) -> None:
+    """One entry stands for one element, or for a number of equal ones."""
+    written = tuple(
+        vmdesc.VmField(
+            name=name,
+            type="struct",
+            size=4,
+            array_len=length,
+            struct=VmsdBody(name=f"{name}{number}", version=1),
+        )
+        for number, (name, length) in enumerate(entries)
+    )
+    guide = Guide(_described(*written), _vmsd(VmField(name="s"), VmField(name="t")))
+    bodies, total = guide.take(0, count)
+    assert ([one.name for one in bodies], total) == (names, size)
+
+
+def test_the_elements_of_a_list_come_with_it() -> None:
+    elements = (VmsdBody(name="a", version=1), VmsdBody(name="b", version=1))
+    listed = vmdesc.VmField(name="l", type="qtailq", size=9, elements=elements)
+    guide = Guide(_described(listed), _vmsd(VmField(name="l")))
+    assert guide.take(0, 1) == (elements, 9)
+
+
+@pytest.mark.parametrize(("auto", "at_end"), [(True, False), (True, True), (False, False)])
+def test_a_mark_is_an_element_where_the_loader_allocates(auto: bool, at_end: bool) -> None:
+    flags = int(Flag.ARRAY_OF_POINTER_AUTO_ALLOC) if auto else 0
+    mark = vmdesc.VmField(name="p", type="ptr-marker", size=1)
+    one = vmdesc.VmField(name="p", type="struct", size=4, struct=VmsdBody(name="one", version=1))
+    written = (mark, one, *(() if at_end else (mark,)))
+    guide = Guide(_described(*written), _vmsd(VmField(name="p", flags=flags)))
+    bodies, size = guide.take(0, 1)
+    assert (len(bodies), size) == ((1, 5) if auto else (0, 1))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -24,7 +26,7 @@ from migratable.stream.edit import full_section
 from migratable.stream.fields import decode
 from tests.unit.stream import tiny
 
-NAMES = [name for name in tiny.NAMES if "4.1" not in name and "4.2" not in name]
+NAMES = tiny.NAMES
 
 
 def random_edit(stream: Stream, rng: random.Random, number: int) -> StreamEdit | None:
@@ -174,3 +176,16 @@ def test_a_damaged_plan_is_refused_with_its_place(change: object, words: str) ->
 def test_what_is_no_json_is_no_plan() -> None:
     with pytest.raises(PlanError, match="is not JSON"):
         Plan.loads("{", name="p.json")
+
+
+def test_a_plan_is_a_regular_file(tmp_path: Path) -> None:
+    path = tmp_path / "plan"
+    os.mkfifo(path)
+    with pytest.raises(PlanError, match="cannot be read"):
+        Plan.load(path)
+    with pytest.raises(PlanError, match="cannot be read"):
+        Plan.load(tmp_path / "none")
+    named = timer_edit(section="timer\udcff")
+    path = tmp_path / "good"
+    path.write_text(json.dumps(Plan(edits=(named,)).to_json()), encoding="ascii")
+    assert Plan.load(path).edits == (named,)

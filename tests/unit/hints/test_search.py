@@ -15,8 +15,11 @@ from migratable.hints.candidate import Candidate, Situation
 from migratable.hints.search import Search, better, key, left
 from migratable.problem_facts import BlockFacts, Facts, StartFacts
 from migratable.profile.model import Profile
+from migratable.rehearse.resave import Resave
+from migratable.rehearse.way_back import Home
+from migratable.releases import QemuVersion
 from migratable.stream import Stream
-from migratable.verdict import Basis, Finding, Outcome, Severity, Side, Verdict
+from migratable.verdict import Basis, Finding, Outcome, Refusal, Severity, Side, Verdict
 from tests.unit.stream import tiny
 
 
@@ -277,8 +280,8 @@ def shown(made: Made, monkeypatch: pytest.MonkeyPatch, *, rehearsed: Outcome | N
     """A verdict with hints; the rehearsal, if there is one, says *rehearsed*."""
     monkeypatch.setattr(hints, "Search", lambda **_: made)
     monkeypatch.setattr(
-        "migratable.rehearse.rehearse",
-        lambda *_, **__: verdict(cause("x"), outcome=rehearsed),
+        "migratable.rehearse.way_back.there",
+        lambda *_, **__: (verdict(cause("x"), outcome=rehearsed), Resave()),
     )
     line = parse("qemu -m 1G")
     found = made.judge(line)
@@ -321,13 +324,13 @@ def test_another_remedy_is_looked_for_when_one_is_refused(
     def judge(line: CommandLine) -> Verdict:
         return verdict() if len(line.options) > 1 else verdict(cause("no-a"))
 
-    def rehearsed(stream: Stream, line: CommandLine, **_: object) -> Verdict:
+    def rehearsed(stream: Stream, line: CommandLine, **_: object) -> tuple[Verdict, Resave]:
         del stream
-        return verdict(*([cause("layout")] if "-a" in line.argv else []))
+        return verdict(*([cause("layout")] if "-a" in line.argv else [])), Resave()
 
     made = search(judge, no_a=[ADD["a"], ADD["b"]])
     monkeypatch.setattr(hints, "Search", lambda **_: made)
-    monkeypatch.setattr("migratable.rehearse.rehearse", rehearsed)
+    monkeypatch.setattr("migratable.rehearse.way_back.there", rehearsed)
     line = parse("qemu -m 1G")
     (finding,) = hints.tried(judge(line), tiny.stream(), line, most=1).findings
     assert [one.command for one in finding.hints] == ["qemu -m 1G -b"]
@@ -357,6 +360,79 @@ def test_a_found_remedy_is_not_lost_when_time_is_up(monkeypatch: pytest.MonkeyPa
     made.judge = late
     (finding,) = shown(made, monkeypatch, rehearsed=None).findings
     assert finding.hints[0].command == "qemu -m 1G -a"
+
+
+HOME = Home(profile=Profile(version=QemuVersion.parse("7.2.0"), machine="pc"))
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "order", "comes", "why"),
+    [
+        ("Unknown section", "", ["-b", "-a"], [True, False], ["", "Unknown section"]),
+        ("", "", ["-a", "-b"], [True, True], ["", ""]),
+        ("?", "Unknown section", ["-a", "-b"], [None, False], ["?", "Unknown section"]),
+    ],
+)
+def test_what_comes_back_is_first(
+    monkeypatch: pytest.MonkeyPatch,
+    a: str,
+    b: str,
+    order: list[str],
+    comes: list[bool | None],
+    why: list[str],
+) -> None:
+    """Each remedy's own saved state is put to the source; ``?``: it could not be saved."""
+
+    def there(stream: Stream, line: CommandLine, **_: object) -> tuple[Verdict, Resave]:
+        del stream
+        return verdict(), Resave(data=line.argv[-1].encode())
+
+    def back(again: Resave, home: Home, **_: object) -> Verdict | str:
+        assert home is HOME
+        said = a if again.data == b"-a" else b
+        if said in {"", "?"}:
+            return said or verdict()
+        refusal = Refusal(rule="unknown-section", message=said)
+        return replace(verdict(cause("unknown-section")), first_refusal=refusal)
+
+    monkeypatch.setattr("migratable.rehearse.way_back.there", there)
+    monkeypatch.setattr("migratable.rehearse.way_back.back", back)
+    made = search(
+        lambda line: verdict() if len(line.options) > 1 else verdict(cause("no-a")),
+        no_a=[ADD["a"], ADD["b"]],
+    )
+    monkeypatch.setattr(hints, "Search", lambda **_: made)
+    line = parse("qemu -m 1G")
+    found = made.judge(line)
+    assert found is not None
+    (finding,) = hints.tried(found, tiny.stream(), line, home=HOME).findings
+    assert [one.action for one in finding.hints] == order
+    assert [one.comes_back for one in finding.hints] == comes
+    assert [one.way_back for one in finding.hints] == why
+    assert [one.to_json()["comes_back"] for one in finding.hints] == comes
+
+
+def test_the_way_back_is_not_said_where_it_was_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = search(needs("a"), no_a=[ADD["a"]])
+    (finding,) = shown(made, monkeypatch, rehearsed=Outcome.LOADS).findings
+    assert not {"comes_back", "way_back"} & finding.hints[0].to_json().keys()
+
+
+def test_a_remedy_that_keeps_the_machine_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that changes it is shown only where there is no other."""
+    made = search(
+        lambda line: verdict() if len(line.options) > 1 else verdict(cause("no-a")),
+        no_a=[ADD["a"], ADD["b"]],
+    )
+    monkeypatch.setattr(
+        "migratable.hints.changes.of_solution",
+        lambda _, __, one: "a device more" if "-a" in one.line.argv else "",
+    )
+    (finding,) = shown(made, monkeypatch, rehearsed=None).findings
+    assert [(one.action, one.changes) for one in finding.hints] == [("-b", "")]
+    monkeypatch.setattr("migratable.hints.changes.of_solution", lambda *_: "a device more")
+    (finding,) = shown(made, monkeypatch, rehearsed=None).findings
+    assert finding.hints[0].changes == "a device more"
 
 
 def test_what_loads_has_no_hints(monkeypatch: pytest.MonkeyPatch) -> None:

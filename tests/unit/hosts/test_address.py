@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from migratable.errors import HostError
 from migratable.hosts.address import Address
+from migratable.hosts.guests import find
 
 
 @pytest.mark.parametrize(
@@ -51,3 +54,12 @@ def test_what_a_name_means(
 def test_what_is_no_name(text: str, words: str) -> None:
     with pytest.raises(HostError, match=words):
         Address.parse(text)
+
+
+def test_a_relative_socket_is_looked_for_in_this_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Address.parse("qmp:run/web1.sock").guest == str(tmp_path / "run/web1.sock")
+    with pytest.raises(HostError, match=f"{tmp_path}/run/web1.sock is no socket on this host"):
+        find(Address.parse("qmp:run/web1.sock").guest)

@@ -247,3 +247,12 @@ def test_windows_paths() -> None:
     assert "C:\\vm\\disk.qcow2" in found
     assert found[-1] == "1G"
     assert words("D:\\qemu\\qemu-system-i386.exe -m 64")[1:] == ["-m", "64"]
+
+
+@pytest.mark.parametrize("text", ['{"driver": "e1000", "id": "n"}', '{"driver":"e1000","id":"n"}'])
+def test_json_keeps_its_blanks(text: str) -> None:
+    """QEMU 5.2 quotes the text up to its first comma as a driver's name."""
+    fields = Fields.parse(text, option="device")
+    assert fields.text() == text
+    blank = " " if " " in text else ""
+    assert fields.set("id", "m").delete("driver").text() == f'{{"id":{blank}"m"}}'

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from migratable.commandline import inert, parse
+from migratable.commandline import parse
 from migratable.commandline.inert import guard
+from migratable.commandline.inert.inert import inert
 from migratable.commandline.inert.work import Work
 from migratable.commandline.line import CommandLine, Option
 from migratable.commandline.option import Fields

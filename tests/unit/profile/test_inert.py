@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migratable.commandline import InertCommandLine, inert, parse
-from migratable.commandline.inert.inert import _HANDLERS
+from migratable.commandline import parse
+from migratable.commandline.inert.inert import _HANDLERS, InertCommandLine, inert
 from migratable.errors import CommandLineError
 from migratable.releases import QemuVersion
 
@@ -356,6 +356,13 @@ def test_errors_name_the_users_own_option() -> None:
     assert as_given(line, f"{private}: no") == (
         "-object memory-backend-file,id=m,size=1G,mem-path=/x: no",
     )
+
+
+def test_errors_name_the_users_own_driver() -> None:
+    assert as_given(
+        "qemu-system-x86_64 -device scsi-block,drive=d",
+        "-device scsi-hd,drive=d: No 'SCSI' bus found for device 'scsi-hd'",
+    ) == ("-device scsi-block,drive=d: No 'SCSI' bus found for device 'scsi-block'",)
 
 
 def test_errors_name_options_without_an_identifier() -> None:

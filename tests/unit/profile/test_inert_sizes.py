@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from migratable.check import check, not_started
-from migratable.commandline import InertCommandLine, inert, parse
+from migratable.commandline import parse
+from migratable.commandline.inert.inert import InertCommandLine, inert
 from migratable.errors import DestinationStartError
 from migratable.profile.collect import _with_doubt
 from migratable.profile.model import Profile

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from migratable.commandline import inert, parse
+from migratable.commandline import parse
+from migratable.commandline.inert.inert import inert
 from migratable.commandline.kvm import CpuWords, Outlook, has_kvmclock, irqchip, outlook
 from migratable.errors import CommandLineError
 

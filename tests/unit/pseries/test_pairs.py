@@ -130,7 +130,7 @@ def test_a_level_that_was_not_sent_is_explained() -> None:
 def test_a_source_that_does_not_start_is_refused() -> None:
     found = judge(Model(), ("7.2", ["-M", "pseries,cap-htm=on"]), ("7.2", ["-M", "pseries"]))
     assert found.outcome is Outcome.REFUSED
-    assert found.findings[0].rule == "source-does-not-start"
+    assert found.findings[0].rule == "source-start"
     assert found.first_refusal is not None
     assert found.first_refusal.message == "No Transactional Memory support in TCG"
 

@@ -259,3 +259,21 @@ def test_names_of_a_plan_cannot_break_the_page(tmp_path: Path) -> None:
     page = CliRunner().invoke(command, [str(file), "--format", "html"]).output
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
+
+
+@pytest.mark.parametrize(
+    ("policy", "status"),
+    [("no-check", 0), ("as-posted", 1), ("needed-hook", 1), (None, 0)],
+)
+def test_a_gate_is_one_policy(policy: str | None, status: int, tmp_path: Path) -> None:
+    words = ["intc-capabilities", *(["--policy", policy] if policy else [])]
+    assert CliRunner().invoke(command, words).exit_code == status
+    target = str(tmp_path / "x.json")
+    assert CliRunner().invoke(command, [*words, "-o", target]).exit_code == status
+    assert CliRunner().invoke(command, [*words, "--json"]).exit_code == status
+
+
+def test_a_policy_that_is_not_there() -> None:
+    done = CliRunner().invoke(command, ["intc-capabilities", "--policy", "as-post"])
+    assert isinstance(done.exception, PlanError)
+    assert "no policy 'as-post'; it has as-posted, max-cap" in str(done.exception)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from migratable.qemu.vmstate_dump import identity
+from migratable.qemu.confinement import specification
+from migratable.qemu.program_facts import identity
 
 
 def put(path: Path, text: str) -> Path:
@@ -33,3 +35,12 @@ def test_a_starter_is_another_when_its_program_changes(
     else:
         put(folders[0] / "some-vmm", "y" * 80_000)
     assert identity([str(starter)]) != first
+
+
+def test_a_program_that_is_no_file_is_not_read(tmp_path: Path) -> None:
+    """A profile names its program: a FIFO there would be waited for, a device read for ever."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    for word in (str(fifo), "/dev/zero", str(tmp_path), "x" * 5000):
+        assert identity([word])
+        specification([word])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -38,10 +37,8 @@ def test_no_shell_sees_the_words() -> None:
 
 
 def test_a_program_that_does_not_end_is_ended() -> None:
-    begin = time.monotonic()
     done = answers(["sh", "-c", "echo one; sleep 1000"], timeout=0.5)
     assert (done.stdout, done.status) == ("one\n", None)
-    assert time.monotonic() - begin < 500
 
 
 def test_a_program_that_says_too_much_is_ended() -> None:

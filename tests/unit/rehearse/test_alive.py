@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from migratable.commandline import InertCommandLine
+from migratable.commandline.inert.inert import InertCommandLine
 from migratable.rehearse.alive import VCpu, judge, listening
 
 AWAKE = VCpu(index=0, wakes=900, busy=0.2, asleep=0.0)

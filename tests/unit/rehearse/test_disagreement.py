@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from migratable.rehearse import both, differences
+from migratable.rehearse.disagreement import named
 from migratable.stream import read
-from migratable.verdict import Basis, Outcome, Refusal, Verdict
+from migratable.verdict import Basis, Finding, Outcome, Refusal, Severity, Verdict
 from tests.unit.rehearse.test_hostile import program, stream
 
 __all__ = ["program"]
@@ -75,3 +77,45 @@ def test_bundle_of_a_disagreement(
     rehearsed = json.loads((folder / "rehearsed.json").read_text())
     assert rehearsed["first_refusal"]["message"] == "the moon is in the wrong phase"
     assert "migratable rehearse stream.mig" in (folder / "README.txt").read_text()
+
+
+def refused(rule: str, message: str, *, summary: str = "", device: str = "cpu") -> Verdict:
+    finding = Finding(
+        rule=rule, severity=Severity.REFUSES, summary=summary, device=device, instance_id=0
+    )
+    return Verdict(
+        outcome=Outcome.REFUSED,
+        basis=Basis.PREDICTED,
+        first_refusal=Refusal(rule=rule, device=device, instance_id=0, message=message),
+        findings=(finding,),
+        stderr=(message,),
+    )
+
+
+LINE = "error while loading state for instance 0x0 of device 'cpu'"
+
+
+def test_one_name_for_one_cause() -> None:
+    """The line alone says post-load; the prediction knows which field."""
+    rehearsed = replace(refused("post-load", LINE), basis=Basis.REHEARSED)
+    found = named(rehearsed, refused("cpu-identity", LINE, summary="another processor"))
+    assert found.basis is Basis.REHEARSED
+    assert found.first_refusal is not None
+    assert found.first_refusal.rule == "cpu-identity"
+    assert [(one.rule, one.summary) for one in found.findings] == [
+        ("cpu-identity", "another processor")
+    ]
+    assert found.stderr == (LINE,)
+
+
+@pytest.mark.parametrize(
+    "predicted",
+    [
+        refused("cpu-identity", "another line"),
+        Verdict(outcome=Outcome.LOADS, basis=Basis.PREDICTED),
+        replace(refused("cpu-identity", LINE), findings=()),
+    ],
+)
+def test_another_line_gives_no_name(predicted: Verdict) -> None:
+    rehearsed = refused("post-load", LINE)
+    assert named(rehearsed, predicted) == rehearsed

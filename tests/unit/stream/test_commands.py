@@ -101,6 +101,14 @@ def test_trouble(tmp_path: Path) -> None:
     assert result.stdout == ""
 
 
+def test_diff_of_bundled_profiles() -> None:
+    text = output("diff", "--layout", "q35-7.2", "q35-10.0", status=1)
+    assert "differences in" in text
+    assert "the same state" in output("diff", "q35-7.2", "q35-7.2")
+    done = CliRunner().invoke(cli, ["diff", "q35-7.2", "q35-7.3"])
+    assert "did you mean q35-7.2?" in str(done.exception)
+
+
 def test_diff(files: dict[str, Path]) -> None:
     assert "the same state" in output("diff", files["tiny"], files["tiny"])
     text = output("diff", "--layout", files["7.2-q35"], files["10.0-q35"], status=1)

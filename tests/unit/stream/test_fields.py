@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 
 from migratable.errors import StreamError
+from migratable.facts.virtio import names
 from migratable.stream import Section, read, virtio
 from migratable.stream.cursor import Cursor
 from migratable.stream.decoded import Body
 from migratable.stream.fields import decode
 from migratable.stream.non_vmstate import virtio_of
 from migratable.stream.virtio import devices as virtio_devices
-from migratable.stream.virtio.features import names
 from tests.unit.stream import tiny
 
 GOLDEN = [name for name in tiny.NAMES if name not in ("7.2-q35-xen", "11.1-pc-nodesc")]

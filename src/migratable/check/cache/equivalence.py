@@ -15,6 +15,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from typing import NewType
 
+from migratable.facts.ppc import SPR_PVR
 from migratable.profile.model import Profile
 from migratable.profile.tables import LoaderTables
 from migratable.stream.cursor import Buffer
@@ -29,8 +30,6 @@ Kind = NewType("Kind", bytes)
 
 _CONTENT_ONLY = frozenset({"ram", "block", "dirty-bitmap"})
 """Iterated sections whose rounds carry contents of memory and disks."""
-_PVR = 287
-"""Place of the processor version register in ``env.spr`` (target/ppc/cpu.h: SPR_PVR)."""
 _CLOCKS: Mapping[str, frozenset[str]] = {
     "mc146818rtc": frozenset(
         [
@@ -78,10 +77,10 @@ def _digest(data: bytes) -> bytes:
 def _parts(stream: Stream, body: Callable[[Section], Buffer]) -> list[Buffer]:
     head = f"{stream.version} {stream.eof} {stream.page_size} {len(stream.trailer) > 0}"
     out: list[Buffer] = [_text(head)]
-    found = stream.configuration
-    if found is not None:
-        out.append(_text(found.machine))
-        for sub in found.subsections:
+    configuration = stream.configuration
+    if configuration is not None:
+        out.append(_text(configuration.machine))
+        for sub in configuration.subsections:
             out += (_text(sub.name), sub.version.to_bytes(4, "big"), _sized(sub.body))
     if stream.ram is not None:
         out.append(_text(repr([_block(block) for block in stream.ram.blocks])))
@@ -108,15 +107,22 @@ def _block(block: RamBlock) -> tuple[object, ...]:
     return (block.id, block.used_length, block.page_size, block.gpa, block.mapped is not None)
 
 
-def _section(out: list[Buffer], one: Section, body: Callable[[Section], Buffer]) -> None:
-    contents = one.idstr in _CONTENT_ONLY
-    if contents and one.kind in {SectionKind.PART, SectionKind.END}:
+def _section(out: list[Buffer], section: Section, body: Callable[[Section], Buffer]) -> None:
+    contents = section.idstr in _CONTENT_ONLY
+    if contents and section.kind in {SectionKind.PART, SectionKind.END}:
         return
-    size = 0 if contents else len(one.body)
-    head = (one.kind, one.section_id, one.instance_id, one.version_id, size, one.footer)
-    out.append(_PACK.pack(*head) + _text(one.idstr))
+    size = 0 if contents else len(section.body)
+    head = (
+        section.kind,
+        section.section_id,
+        section.instance_id,
+        section.version_id,
+        size,
+        section.footer,
+    )
+    out.append(_PACK.pack(*head) + _text(section.idstr))
     if not contents:
-        out.append(body(one))
+        out.append(body(section))
 
 
 def _sized(data: Buffer) -> bytes:
@@ -137,13 +143,13 @@ class Shapes:
     def of(self, stream: Stream) -> Shape:
         """The stream's :func:`shape`."""
         data = seen(stream)
-        found = self._known.get(data)
-        if found is None:
-            found = Shape(_digest(data))
+        shape = self._known.get(data)
+        if shape is None:
+            shape = Shape(_digest(data))
             if self._size < _MOST_KEPT:
-                self._known[data] = found
+                self._known[data] = shape
                 self._size += len(data)
-        return found
+        return shape
 
 
 def _without_clocks(section: Section) -> Buffer:
@@ -157,11 +163,11 @@ def _without_clocks(section: Section) -> Buffer:
     start = section.body_offset or 0
     for path, field in decode(section).walk():
         if path[-1] in wanted:
-            at = field.offset - start
-            kept = bytes(body[at + 8 * _PVR : at + 8 * _PVR + 8])
-            body[at : at + field.size] = bytes(field.size)
+            begin = field.offset - start
+            kept = bytes(body[begin + 8 * SPR_PVR : begin + 8 * SPR_PVR + 8])
+            body[begin : begin + field.size] = bytes(field.size)
             if path[-1] == "env.spr":
-                body[at + 8 * _PVR : at + 8 * _PVR + 8] = kept
+                body[begin + 8 * SPR_PVR : begin + 8 * SPR_PVR + 8] = kept
     return bytes(body)
 
 
@@ -173,11 +179,10 @@ def _text(text: str) -> bytes:
 def kind(profile: Profile) -> Kind:
     """Reduce a destination to what rules can see of it."""
     document = profile.to_json()
-    for name in ("program", "inert", "notes", "taken", "loader", "vmstate"):
+    for name in ("program", "inert", "notes", "taken", "loader"):
         document.pop(name, None)
     document["command_line"] = list(_looked_at(profile.command_line))
     document["stream"] = shape_of_bytes(profile.stream)
-    document["vmstate"] = hashlib.blake2b(profile.vmstate).hexdigest()
     document["loader"] = None if profile.loader is None else _loader(profile.loader)
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), default=str)
     return Kind(hashlib.blake2b(text.encode(), digest_size=20).digest())
@@ -211,8 +216,8 @@ def _loader(tables: LoaderTables) -> object:
     document = tables.to_json()
     document["handlers"] = [[*row[:5], *row[6:]] for row in document["handlers"]]
     functions: dict[int, int] = {}
-    for one in document["vmsds"]:
-        for field in one["fields"]:
+    for vmsd in document["vmsds"]:
+        for field in vmsd["fields"]:
             if "test" in field:
                 field["test"] = functions.setdefault(field["test"], len(functions) + 1)
     document["words"] = list(_words(tables))
@@ -236,11 +241,13 @@ def _words(tables: LoaderTables) -> Iterator[tuple[object, ...]]:
     pointers = {value for (_, width), value in tables.words.items() if _is_pointer(value, width)}
     bases = sorted(pointers.union(handler.opaque for handler in tables.handlers))
     inside: dict[int, list[tuple[int, int, int]]] = {}
-    for (at, width), value in tables.words.items():
-        before = bisect_right(bases, at) - 1
+    for (address, width), value in tables.words.items():
+        before = bisect_right(bases, address) - 1
         base = bases[before] if before >= 0 else 0
-        inside.setdefault(base, []).append((at - base, width, value))
-    names = {base: at for at, base in enumerate(handler.opaque for handler in tables.handlers)}
+        inside.setdefault(base, []).append((address - base, width, value))
+    names = {
+        base: address for address, base in enumerate(handler.opaque for handler in tables.handlers)
+    }
     met = list(names)
     for base in met:
         for place, width, value in sorted(inside.pop(base, ())):

@@ -65,7 +65,7 @@ def _end_view(unit: Unit) -> object:
         return ("malformed", *named)
     if virtio is None:
         return body
-    queues = tuple((one.num, one.num_default) for one in virtio.queues)
+    queues = tuple((queue.num, queue.num_default) for queue in virtio.queues)
     return (*named, virtio.guest_features, tuple(virtio.subsections), queues)
 
 
@@ -102,16 +102,16 @@ class Streams:
     def _numbers(self, stream: Stream) -> dict[int, int]:
         """For each section with a description a number, the same for equal descriptions."""
         raw = b"" if stream.vmdesc is None else stream.vmdesc.raw
-        heads = [(one.kind, one.idstr, one.instance_id) for one in stream.sections]
+        heads = [(section.kind, section.idstr, section.instance_id) for section in stream.sections]
         key = hashlib.blake2b(raw + repr(heads).encode("utf-8", "surrogateescape")).digest()
-        found = self._described.get(key)
-        if found is None:
-            found = self._described[key] = {
+        described = self._described.get(key)
+        if described is None:
+            described = self._described[key] = {
                 number: self._bodies.setdefault(section.description.body, len(self._bodies) + 1)
                 for number, section in enumerate(stream.sections)
                 if section.description is not None
             }
-        return found
+        return described
 
 
 def around(stream: Stream) -> bytes:
@@ -126,12 +126,12 @@ def around(stream: Stream) -> bytes:
         stream.ram,
         None if stream.ram_statistics is None else stream.ram_statistics.faults,
         (type(first).__name__, getattr(first, "kind", None)),
-        [(one.kind, bytes(one.payload)) for one in stream.commands],
+        [(command.kind, bytes(command.payload)) for command in stream.commands],
         stream.vmdesc is None,
         [
-            (one.kind, one.idstr, one.instance_id, one.version_id, one.footer)
-            for one in stream.sections
-            if one.kind in {SectionKind.START, SectionKind.FULL}
+            (section.kind, section.idstr, section.instance_id, section.version_id, section.footer)
+            for section in stream.sections
+            if section.kind in {SectionKind.START, SectionKind.FULL}
         ],
     )
     digest.update(repr(seen).encode("utf-8", "surrogateescape"))
@@ -139,6 +139,9 @@ def around(stream: Stream) -> bytes:
 
 
 def _configuration(stream: Stream) -> object:
-    found = stream.configuration
-    assert found is not None
-    return (found.machine, [(sub.name, sub.version, bytes(sub.body)) for sub in found.subsections])
+    configuration = stream.configuration
+    assert configuration is not None
+    return (
+        configuration.machine,
+        [(sub.name, sub.version, bytes(sub.body)) for sub in configuration.subsections],
+    )

@@ -81,7 +81,7 @@ class _Pattern:
         return (
             b"".join([body[place] for place in self._places]),
             bytes([body[place] != zeros for place, zeros in self._nonzero]),
-            bytes([body[at] for at in self._asked]).translate(_IS_FIVE),
+            bytes([body[place] for place in self._asked]).translate(_IS_FIVE),
             *[
                 (int.from_bytes(body[place], "little") & mask).to_bytes(len(body[place]), "little")
                 for place, mask in self._masked
@@ -116,7 +116,9 @@ class Memo:
         :param make: an answer from a replay; it must depend on nothing else of the stream.
         :param origin: the source's profile, and :param origin_key: what makes two of them one.
         """
-        if any(isinstance(one, Span) and one.undelimited for one in ready.stream.elements):
+        if any(
+            isinstance(element, Span) and element.undelimited for element in ready.stream.elements
+        ):
             return make(Replay(ready.stream, self.baseline, origin).qemu_loadvm_state())
         entries = self._all_known(ready)
         if entries is not None:
@@ -189,7 +191,7 @@ class Memo:
         if self.made >= _MOST_ENTRIES:
             return
         patterns = self._patterns.setdefault(unit.head, [])
-        pattern = next((one for one in patterns if one.parts == parts), None)
+        pattern = next((pattern for pattern in patterns if pattern.parts == parts), None)
         if pattern is None:
             pattern = _Pattern(parts)
             patterns.append(pattern)

@@ -26,12 +26,12 @@ from migratable.check.events import BodyEntered, BodyLoaded
 from migratable.check.problem import Problem
 from migratable.check.state import LoadedState, Memory
 from migratable.profile.model import Profile
+from migratable.releases import Release
 from migratable.stream.model import Section
 
 if TYPE_CHECKING:
     from migratable.check.vmstate_types import Reading
 
-Release = tuple[int, int]
 PostLoad = Callable[[BodyLoaded], Iterator[Problem]]
 Prepare = Callable[[LoadedState, Memory, Profile], None]
 PreLoad = Callable[[BodyEntered], Iterator[Problem]]

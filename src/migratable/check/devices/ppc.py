@@ -16,7 +16,6 @@ from migratable.facts import ppc
 from migratable.problem_facts import PvrFacts
 from migratable.profile.model import Profile
 
-_SPR_PVR = 0x11F
 _PRE_COMPAT_SECTION = (2, 9)
 
 
@@ -75,7 +74,7 @@ def processor(body: LoadedState, own: LoadedState | None, profile: Profile) -> P
 def _pvr(body: LoadedState | None) -> int | None:
     """The processor version register in a body."""
     sprs = None if body is None else body.numbers("env.spr", 8) or body.numbers("env.spr", 4)
-    return sprs[_SPR_PVR] & 0xFFFFFFFF if sprs is not None and len(sprs) > _SPR_PVR else None
+    return sprs[ppc.SPR_PVR] & 0xFFFFFFFF if sprs is not None and len(sprs) > ppc.SPR_PVR else None
 
 
 def _own_pvr(own: LoadedState | None, profile: Profile) -> int:

@@ -25,11 +25,18 @@ from __future__ import annotations
 
 from migratable.check.example import spapr_with_cfpc
 from migratable.check.rule import Rule, loads, refuses
+from migratable.messages import Fault
 from migratable.verdict import Severity
 
 RULE = Rule(
     id="capability-higher",
     severity=Severity.REFUSES,
+    side=Fault.DESTINATION,
+    now="Start the destination with the machine capability at the source's level (-machine "
+    "pseries,cap-NAME=VALUE).",
+    prevent="Write the capabilities that matter into the VM's definition instead of leaving them "
+    "to the release's default.",
+    verify="check",
     examples=(
         refuses(spapr_with_cfpc(2), "cap-cfpc: stream 2, destination 1"),
         loads(spapr_with_cfpc(1)),

@@ -21,11 +21,16 @@ from __future__ import annotations
 
 from migratable.check.example import spapr_with_cfpc
 from migratable.check.rule import Rule, loads, refuses
+from migratable.messages import Fault
 from migratable.verdict import Severity
 
 RULE = Rule(
     id="capability-lower",
     severity=Severity.WARNS,
+    side=Fault.NEITHER,
+    now="Nothing: a lower level in the stream is only a warning, the guest keeps working.",
+    prevent="Write the capability into the VM's definition if the warning disturbs.",
+    verify="check",
     examples=(
         refuses(spapr_with_cfpc(0), "cap-cfpc"),
         loads(spapr_with_cfpc(1)),

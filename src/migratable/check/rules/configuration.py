@@ -31,6 +31,7 @@ from collections.abc import Iterator
 from migratable.check.events import ConfigurationRead
 from migratable.check.problem import ENOENT, Problem
 from migratable.check.rule import Rule, loads, refuses
+from migratable.messages import Fault
 from migratable.stream.model import Configuration
 from migratable.verdict import Severity
 
@@ -148,6 +149,11 @@ def _capabilities(event: ConfigurationRead, configuration: Configuration) -> Ite
 RULE = Rule(
     id="configuration",
     severity=Severity.REFUSES,
+    side=Fault.CANNOT_TELL,
+    now="Compare the migration capabilities and the -global migration.* settings of both sides "
+    "and make them equal.",
+    prevent="Set migration capabilities from one place for both sides.",
+    verify="check",
     events=(ConfigurationRead,),
     check=check,
     examples=(

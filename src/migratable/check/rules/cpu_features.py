@@ -43,6 +43,7 @@ from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
 from migratable.check.state import LoadedState
 from migratable.facts.kvm import LIBVIRT_NAMES
+from migratable.messages import Fault
 from migratable.profile.host_kvm import CpuModel, HostKvm
 from migratable.profile.model import Profile
 from migratable.profile.tables import Vmsd
@@ -252,6 +253,11 @@ _HOST = HostKvm(
 RULE = Rule(
     id="cpu-features",
     severity=Severity.ENDANGERS,
+    side=Fault.DESTINATION,
+    now="Use a CPU model that both hosts provide, or migrate to a host (kernel, microcode, QEMU) "
+    "that provides the missing features.",
+    prevent="Use a named CPU model that is the common baseline of all hosts (virsh "
+    "hypervisor-cpu-baseline), not host-passthrough or host-model.",
     events=(StreamLoaded,),
     check=check,
     examples=(

@@ -29,12 +29,14 @@ from dataclasses import replace
 from migratable.check.events import BodyLoaded
 from migratable.check.example import PSERIES, body_loaded, loading
 from migratable.check.rule import Rule, loads, refuses
+from migratable.facts.ppc import SPR_PVR
+from migratable.messages import Fault
 from migratable.verdict import Severity
 
 
 def _point(pvr: int) -> BodyLoaded:
     registers = bytearray(8 * 1024)
-    registers[8 * 0x11F : 8 * 0x120] = pvr.to_bytes(8, "big")
+    registers[8 * SPR_PVR : 8 * SPR_PVR + 8] = pvr.to_bytes(8, "big")
     profile = replace(PSERIES, machine="pseries-5.2", cpu_model="power9_v2.2", pvr=0x004E1202)
     body = loading("cpu", {"env.spr": memoryview(registers)}, version=5)
     return body_loaded(body, "cpu", profile)
@@ -43,5 +45,10 @@ def _point(pvr: int) -> BodyLoaded:
 RULE = Rule(
     id="cpu-identity",
     severity=Severity.REFUSES,
+    side=Fault.DESTINATION,
+    now="Give the destination the exact processor version of the guest (for example -cpu "
+    "power9_v2.0) or a compatibility mode (max-cpu-compat=power9).",
+    prevent="Name the processor with its version, or set max-cpu-compat, in the VM's definition.",
+    verify="check",
     examples=(refuses(_point(0x004E1200), "power9_v2.0"), loads(_point(0x004E1202))),
 )

@@ -26,6 +26,7 @@ from collections.abc import Iterator
 from migratable.check.events import NotStarted
 from migratable.check.problem import Problem
 from migratable.check.rule import Rule, refuses
+from migratable.messages import Fault
 from migratable.problem_facts import StartFacts
 from migratable.verdict import Severity
 
@@ -65,6 +66,11 @@ def check(event: NotStarted) -> Iterator[Problem]:
 RULE = Rule(
     id="destination-start",
     severity=Severity.REFUSES,
+    side=Fault.DESTINATION,
+    now="Repair what keeps the destination's QEMU from starting; the migration itself was not "
+    "reached.",
+    prevent="Check a host with the VM's command line before it takes guests.",
+    verify="profile",
     events=(NotStarted,),
     check=check,
     examples=(

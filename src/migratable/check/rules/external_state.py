@@ -24,6 +24,7 @@ from __future__ import annotations
 from migratable.check.events import BodyLoaded
 from migratable.check.example import PSERIES, body_loaded, loading
 from migratable.check.rule import Rule, loads, refuses
+from migratable.messages import Fault
 from migratable.verdict import Severity
 
 
@@ -36,6 +37,10 @@ def _point(*, sent: int, here: int) -> BodyLoaded:
 RULE = Rule(
     id="external-state",
     severity=Severity.REFUSES,
+    side=Fault.DESTINATION,
+    now="Bring the helper (swtpm, virtiofsd, a vhost-user or vfio device) and its state into the "
+    "same version on both sides.",
+    prevent="Upgrade helpers with QEMU and treat their state as part of the VM.",
     examples=(
         refuses(_point(sent=1, here=0), "NVDIMM by hypercall"),
         loads(_point(sent=1, here=1)),

@@ -26,6 +26,7 @@ from collections.abc import Iterator
 from migratable.check.events import ValueRead
 from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
+from migratable.messages import Fault
 from migratable.profile.tables import VmField, Vmsd
 from migratable.verdict import Severity
 
@@ -67,6 +68,11 @@ _NIRQ = VmField(name="nirq", info="int32 equal")
 RULE = Rule(
     id="field-equal",
     severity=Severity.REFUSES,
+    side=Fault.DESTINATION,
+    now="Find the setting that the field stands for (the line after it names device and field) "
+    "and make it equal on both sides.",
+    prevent="Use one definition of the VM for both sides.",
+    verify="check",
     events=(ValueRead,),
     check=check,
     examples=(

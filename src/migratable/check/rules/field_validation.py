@@ -27,6 +27,7 @@ from migratable.check.events import FieldMissing
 from migratable.check.problem import EPERM, Problem
 from migratable.check.rule import Rule, refuses
 from migratable.check.state import LoadedState
+from migratable.messages import Fault
 from migratable.profile.tables import Flag, VmField, Vmsd
 from migratable.verdict import Severity
 
@@ -58,6 +59,12 @@ _CHECK = VmField(name="num_timers must match", flags=Flag.MUST_EXIST)
 RULE = Rule(
     id="field-validation",
     severity=Severity.REFUSES,
+    side=Fault.CANNOT_TELL,
+    now="Look at the named field with migratable inspect: its value is not one that this device "
+    "can have.",
+    prevent="Test the pair of releases with the machine type and devices in use before rolling it "
+    "out.",
+    verify="check",
     events=(FieldMissing,),
     check=check,
     examples=(

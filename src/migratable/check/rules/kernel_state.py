@@ -26,6 +26,7 @@ from __future__ import annotations
 from migratable.check.events import BodyLoaded
 from migratable.check.example import body_loaded, loading
 from migratable.check.rule import Rule, loads, refuses
+from migratable.messages import Fault
 from migratable.verdict import Severity
 
 
@@ -36,5 +37,10 @@ def _point(hflags: int) -> BodyLoaded:
 RULE = Rule(
     id="kernel-state",
     severity=Severity.REFUSES,
+    side=Fault.DESTINATION,
+    now="Use a destination kernel that knows the register or feature, or hide it from the guest "
+    "on the source and restart the guest.",
+    prevent="Use kernels of one line on all hosts, and a CPU model that hides what not all have.",
+    verify="rehearse",
     examples=(refuses(_point(1 << 21), "nested guest"), loads(_point(0))),
 )

@@ -41,6 +41,7 @@ from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
 from migratable.check.state import LoadedState
 from migratable.facts.kvm import SENT_MSRS
+from migratable.messages import Fault
 from migratable.profile.host_kvm import HostKvm
 from migratable.profile.model import Profile
 from migratable.profile.tables import Vmsd
@@ -135,6 +136,12 @@ def _point(
 RULE = Rule(
     id="kvm-host",
     severity=Severity.ENDANGERS,
+    side=Fault.DESTINATION,
+    now="Take a destination host with a newer kernel, or with a time-stamp counter of the same "
+    "rate.",
+    prevent="Keep kernels of one line on all hosts, and give guests a CPU model and a clock that "
+    "all of them have.",
+    verify="check",
     events=(StreamLoaded,),
     check=check,
     examples=(

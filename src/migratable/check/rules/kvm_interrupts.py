@@ -51,6 +51,7 @@ from migratable.check.events import StreamLoaded
 from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
 from migratable.check.state import LoadedState
+from migratable.messages import Fault
 from migratable.profile.model import Profile
 from migratable.profile.tables import Vmsd
 from migratable.releases import QemuVersion
@@ -212,6 +213,12 @@ _DISCARD = ("-global", "kvm-pit.lost_tick_policy=discard")
 RULE = Rule(
     id="kvm-interrupts",
     severity=Severity.ENDANGERS,
+    side=Fault.DESTINATION,
+    now="Start the destination with the source's kernel-irqchip, or wait until the guest's "
+    "firmware has started its processors.",
+    prevent="Keep kernel-irqchip the same on all hosts; migrate guests between TCG and KVM only "
+    "while they are down.",
+    verify="rehearse",
     events=(StreamLoaded,),
     check=check,
     examples=(

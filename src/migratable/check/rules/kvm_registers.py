@@ -47,6 +47,7 @@ from migratable.check.example import body_loaded, loading
 from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
 from migratable.check.state import LoadedState
+from migratable.messages import Fault
 from migratable.profile.model import Profile
 from migratable.profile.tables import Vmsd
 from migratable.releases import QemuVersion
@@ -192,6 +193,9 @@ _ENFORCE = ("-cpu", "qemu64,kvm-pv-enforce-cpuid=on")
 RULE = Rule(
     id="kvm-registers",
     severity=Severity.REFUSES,
+    side=Fault.DESTINATION,
+    now="Give the destination's -cpu the source's model and features.",
+    prevent="Give a guest the same CPU model and features on all hosts.",
     events=(BodyLoaded, RegistersPut),
     check=check,
     examples=(

@@ -47,6 +47,7 @@ from migratable.check.events import StreamLoaded, VirtioQueues
 from migratable.check.problem import Problem, UnexaminedError
 from migratable.check.rule import Rule, loads, refuses
 from migratable.errors import StreamError
+from migratable.messages import Fault
 from migratable.profile.model import Profile
 from migratable.profile.tables import Handler, LoaderTables, VirtioLive, Vmsd
 from migratable.releases import QemuVersion
@@ -128,8 +129,8 @@ def _device(
     event: StreamLoaded, section: Section, here: VirtioLive, there: VirtioLive | None
 ) -> Iterator[Problem]:
     from migratable.check.rules import virtio_queues  # noqa: PLC0415 -- rules are found by name
+    from migratable.facts import virtio as virtio_facts  # noqa: PLC0415 -- virtio only
     from migratable.stream.non_vmstate import virtio_of  # noqa: PLC0415
-    from migratable.stream.virtio import features as virtio_features  # noqa: PLC0415 -- virtio only
 
     try:
         sent = virtio_of(section)
@@ -143,7 +144,7 @@ def _device(
     more = offered & ~here.host_features & ~sent.guest_features
     if more:
         kind = section.idstr.rpartition("/")[2]
-        names = ", ".join(virtio_features.names(kind, more))
+        names = ", ".join(virtio_facts.names(kind, more))
         yield _problem(
             f"the source offers what the destination does not: {names}; a driver that takes it "
             "is refused",
@@ -311,6 +312,11 @@ def _point(*subsections: str, origin: tuple[str, ...]) -> StreamLoaded:
 RULE = Rule(
     id="latent",
     severity=Severity.LATENT,
+    side=Fault.NEITHER,
+    now="Nothing: the guest loads now. Move it before it does what the finding names, or take a "
+    "destination of the same release.",
+    prevent="Migrate forward only, and test the pair of releases with the devices in use.",
+    verify="check",
     events=(StreamLoaded,),
     check=check,
     examples=(

@@ -26,6 +26,7 @@ from collections.abc import Iterator
 from migratable.check.events import ElementRead
 from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
+from migratable.messages import Fault
 from migratable.profile.tables import VmField, Vmsd
 from migratable.verdict import Severity
 
@@ -53,6 +54,12 @@ _FIELD = VmField(name="tctx")
 RULE = Rule(
     id="layout",
     severity=Severity.REFUSES,
+    side=Fault.CANNOT_TELL,
+    now="Find the first field that differs (migratable check shows it); fix the device's "
+    "configuration, or take a release in which the fault is fixed.",
+    prevent="Test the pair of releases with the machine type and devices in use before rolling it "
+    "out.",
+    verify="check",
     events=(ElementRead,),
     check=check,
     examples=(

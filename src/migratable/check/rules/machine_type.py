@@ -30,6 +30,7 @@ from collections.abc import Iterator
 from migratable.check.events import ConfigurationRead
 from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
+from migratable.messages import Fault
 from migratable.problem_facts import MachineTypeFacts
 from migratable.stream.model import Configuration
 from migratable.verdict import Severity
@@ -53,6 +54,12 @@ def check(event: ConfigurationRead) -> Iterator[Problem]:
 RULE = Rule(
     id="machine-type",
     severity=Severity.REFUSES,
+    side=Fault.DESTINATION,
+    now="Start the destination with the machine type that the source has, written with its "
+    "version (pc-q35-9.1, not q35 or pc).",
+    prevent="Write versioned machine types into the VM's definition; aliases such as q35, pc, "
+    "virt or pseries mean another machine in every release.",
+    verify="check",
     events=(ConfigurationRead,),
     check=check,
     examples=(

@@ -29,6 +29,7 @@ from migratable.check.events import StreamLoaded
 from migratable.check.memory_map import PcMemory, of_profile, pc_memory, rings_agree
 from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
+from migratable.messages import Fault
 from migratable.profile.model import Profile
 from migratable.releases import QemuVersion
 from migratable.stream.model import Section
@@ -108,6 +109,12 @@ def _point(below: int, above: int) -> StreamLoaded:
 RULE = Rule(
     id="memory-map",
     severity=Severity.ENDANGERS,
+    side=Fault.DESTINATION,
+    now="Give the destination the source's -machine max-ram-below-4g=, or none if the source has "
+    "none.",
+    prevent="Write max-ram-below-4g into the VM's definition when a host uses it; use versioned "
+    "machine types.",
+    verify="check",
     events=(StreamLoaded,),
     check=check,
     examples=(

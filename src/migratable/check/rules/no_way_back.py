@@ -15,7 +15,11 @@ destination sends later has a section that the source has no device for: `Unknow
 ## How to fix it
 
 Start the destination without what it has more: the same devices, CPUs and machine switches
-(`-machine hpet=off`) as the source. Or give the source the same at its next start.
+(`-machine hpet=off`) as the source; `check` tries which. Or give the source the same at its next
+start.
+
+Other reasons why a guest does not come back (a newer section or subsection that the destination
+sends) are seen only when its program saves it: `check --and-back`.
 
 ## Source
 
@@ -30,6 +34,7 @@ from collections.abc import Iterator
 from migratable.check.events import StreamLoaded
 from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
+from migratable.messages import Fault
 from migratable.profile.model import Profile
 from migratable.releases import QemuVersion
 from migratable.verdict import Severity
@@ -54,6 +59,10 @@ def _point(more: str) -> StreamLoaded:
 RULE = Rule(
     id="no-way-back",
     severity=Severity.WARNS,
+    side=Fault.DESTINATION,
+    now="Start the destination without what it has more than the source.",
+    prevent="Use one definition of the VM for both sides.",
+    verify="check",
     events=(StreamLoaded,),
     check=check,
     examples=(

@@ -28,6 +28,7 @@ from collections.abc import Iterator
 from migratable.check.events import LoadBegun
 from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
+from migratable.messages import Fault
 from migratable.verdict import Severity
 
 
@@ -47,6 +48,11 @@ def check(event: LoadBegun) -> Iterator[Problem]:
 RULE = Rule(
     id="not-migratable",
     severity=Severity.REFUSES,
+    side=Fault.SOURCE,
+    now="Remove (unplug) the named device for the migration, or stop the guest and start it on "
+    "the other host.",
+    prevent="Do not give guests that must migrate devices that cannot.",
+    verify="capture",
     events=(LoadBegun,),
     check=check,
     examples=(

@@ -27,6 +27,7 @@ from collections.abc import Iterator
 from migratable.check.events import RamBlockRead
 from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
+from migratable.messages import Fault
 from migratable.stream.ram import RamBlock
 from migratable.verdict import Severity
 
@@ -49,6 +50,12 @@ _BLOCK = RamBlock(id="0000:00:02.0/virtio-net-pci.rom", used_length=0x40000)
 RULE = Rule(
     id="option-rom",
     severity=Severity.INFO,
+    side=Fault.DESTINATION,
+    now='Use the same option ROM file on both sides, or set romsize= (or romfile="" for no ROM) '
+    "on the device.",
+    prevent="Set romsize= in the VM's definition, or keep the ROM packages (ipxe-qemu) of all "
+    "hosts at the same size class.",
+    verify="check",
     events=(RamBlockRead,),
     check=check,
     examples=(

@@ -31,6 +31,7 @@ from migratable.check.pci import place, register
 from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
 from migratable.facts import pci
+from migratable.messages import Fault
 from migratable.problem_facts import PciConfigFacts
 from migratable.profile.tables import PciMasks
 from migratable.verdict import Severity
@@ -93,6 +94,12 @@ def _point(device: int) -> PciConfigRead:
 RULE = Rule(
     id="pci-config",
     severity=Severity.REFUSES,
+    side=Fault.CANNOT_TELL,
+    now="Compare the device's properties and machine type on both sides; the byte's register "
+    "tells what differs.",
+    prevent="Use one definition of the VM with a versioned machine type; test the pair of "
+    "releases.",
+    verify="check",
     events=(PciConfigRead,),
     check=check,
     examples=(refuses(_point(1), "Device ID"), loads(_point(0x42))),

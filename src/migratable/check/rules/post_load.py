@@ -23,6 +23,7 @@ from __future__ import annotations
 from migratable.check.events import BodyLoaded
 from migratable.check.example import body_loaded, loading
 from migratable.check.rule import Rule, loads, refuses
+from migratable.messages import Fault
 from migratable.verdict import Severity
 
 
@@ -33,5 +34,11 @@ def _point(queues: int) -> BodyLoaded:
 RULE = Rule(
     id="post-load",
     severity=Severity.REFUSES,
+    side=Fault.CANNOT_TELL,
+    now="The device refused its own state; look at the lines before this one in the destination's "
+    "QEMU log. If none says why, migratable check finds the field from the stream itself.",
+    prevent="Test the pair of releases with the machine type and devices in use before rolling it "
+    "out.",
+    verify="check",
     examples=(refuses(_point(9), "9 transmit queues"), loads(_point(8))),
 )

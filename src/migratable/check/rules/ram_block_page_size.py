@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from migratable.check.events import RamBlockRead
 from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
+from migratable.messages import Fault
 from migratable.stream.ram import RamBlock
 from migratable.verdict import Severity
 
@@ -47,6 +48,10 @@ _BLOCK = RamBlock(id="pc.ram", used_length=1 << 30, page_size=2 << 20)
 RULE = Rule(
     id="ram-block-page-size",
     severity=Severity.REFUSES,
+    side=Fault.DESTINATION,
+    now="Back the guest's memory with pages of the same size on both hosts (hugepages or not), or "
+    "migrate without postcopy.",
+    prevent="Configure hugepages alike on all hosts of a migration domain.",
     events=(RamBlockRead,),
     check=check,
     examples=(

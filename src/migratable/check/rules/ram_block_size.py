@@ -30,6 +30,7 @@ from collections.abc import Iterator
 from migratable.check.events import RamBlockRead
 from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
+from migratable.messages import Fault
 from migratable.problem_facts import BlockFacts
 from migratable.stream.ram import RamBlock
 from migratable.verdict import Severity
@@ -69,6 +70,12 @@ _TABLES = RamBlock(id="/rom@etc/acpi/tables", used_length=0x20000)
 RULE = Rule(
     id="ram-block-size",
     severity=Severity.REFUSES,
+    side=Fault.DESTINATION,
+    now="Make the block the same size on the destination: -m for main memory; romfile= or "
+    "romsize= for an option ROM; the same firmware file for a firmware block.",
+    prevent="Use one definition of the VM for both sides, and the same versions of option ROM and "
+    "firmware files on all hosts (or set romsize= for each device).",
+    verify="check",
     events=(RamBlockRead,),
     check=check,
     examples=(

@@ -28,6 +28,7 @@ from collections.abc import Iterator
 from migratable.check.events import RamBlockRead
 from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
+from migratable.messages import Fault
 from migratable.problem_facts import BlockFacts
 from migratable.stream.ram import RamBlock
 from migratable.verdict import Severity
@@ -49,6 +50,12 @@ _BLOCK = RamBlock(id="0000:00:02.0/vga.vram", used_length=16 << 20)
 RULE = Rule(
     id="ram-block-unknown",
     severity=Severity.REFUSES,
+    side=Fault.DESTINATION,
+    now="Give the destination the device or memory backend that owns the block, at the same "
+    "address and with the same id.",
+    prevent="Use one definition of the VM for both sides, with explicit PCI addresses and memory "
+    "backend ids.",
+    verify="check",
     events=(RamBlockRead,),
     check=check,
     examples=(

@@ -23,6 +23,14 @@ and multifd's flush marks mean that migration capabilities differ between the tw
 from __future__ import annotations
 
 from migratable.check.rule import Rule
+from migratable.messages import Fault
 from migratable.verdict import Severity
 
-RULE = Rule(id="ram-contents", severity=Severity.REFUSES)
+RULE = Rule(
+    id="ram-contents",
+    severity=Severity.REFUSES,
+    side=Fault.CANNOT_TELL,
+    now="Try again; when it fails the same way, compare migration capabilities (compression, "
+    "xbzrle, multifd, postcopy) and the programs of both sides.",
+    prevent="Set migration capabilities from one place for both sides.",
+)

@@ -32,6 +32,8 @@ from dataclasses import replace
 from migratable.check.events import FooterRead
 from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
+from migratable.messages import Fault
+from migratable.problem_facts import LayoutFacts
 from migratable.verdict import Severity
 
 _FOOTER = 0x7E
@@ -62,6 +64,7 @@ def check(event: FooterRead) -> Iterator[Problem]:
             rule=RULE.id,
             summary=what,
             explanation=explanation,
+            facts=LayoutFacts(size=event.size, consumed=event.consumed),
             words=(("footer-missing", {"device": event.idstr}),),
         )
     elif event.read_id != event.section_id:
@@ -69,6 +72,7 @@ def check(event: FooterRead) -> Iterator[Problem]:
             rule=RULE.id,
             summary=what,
             explanation=explanation,
+            facts=LayoutFacts(size=event.size, consumed=event.consumed),
             words=(
                 (
                     "footer-mismatch",
@@ -88,6 +92,13 @@ _POINT = FooterRead(
 RULE = Rule(
     id="section-footer",
     severity=Severity.REFUSES,
+    side=Fault.CANNOT_TELL,
+    now="Compare the definition of the named device on both sides (number of CPUs, queues, "
+    "ports); if it is equal, the two programs disagree about the format: find the fault for this "
+    "pair of releases.",
+    prevent="Test the pair of releases with the machine type and devices in use before rolling it "
+    "out.",
+    verify="check",
     events=(FooterRead,),
     check=check,
     examples=(

@@ -32,6 +32,7 @@ from collections.abc import Iterator
 from migratable.check.events import CommandMet, SectionFound
 from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
+from migratable.messages import Fault
 from migratable.profile.tables import Handler
 from migratable.verdict import Severity
 
@@ -76,6 +77,11 @@ _TIMER = Handler(idstr="timer", instance_id=0, alias_id=-1, version=2, vmsd=0, o
 RULE = Rule(
     id="section-version",
     severity=Severity.REFUSES,
+    side=Fault.DESTINATION,
+    now="Migrate to a QEMU that is at least as new as the source's, or use an older machine type "
+    "if that makes the source send the older version.",
+    prevent="Migrate forward only, or test the pair of releases before relying on the way back.",
+    verify="check",
     events=(SectionFound, CommandMet),
     check=check,
     examples=(

@@ -33,6 +33,7 @@ from migratable.check.events import StreamLoaded
 from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
 from migratable.check.state import LoadedState
+from migratable.messages import Fault
 from migratable.profile.model import Profile
 from migratable.profile.tables import Vmsd
 from migratable.releases import QemuVersion
@@ -109,6 +110,11 @@ def _point(release: tuple[int, int], *cpus: tuple[int, int]) -> StreamLoaded:
 RULE = Rule(
     id="sleeping-cpu",
     severity=Severity.ENDANGERS,
+    side=Fault.DESTINATION,
+    now="Take a destination of an older release, or one with KVM.",
+    prevent="Migrate pseries guests under KVM; under TCG test the pair of releases with an idle "
+    "guest.",
+    verify="rehearse",
     events=(StreamLoaded,),
     check=check,
     examples=(

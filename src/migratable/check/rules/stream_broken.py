@@ -22,6 +22,14 @@ diff` of the stream and the destination's profile shows the device that is laid 
 from __future__ import annotations
 
 from migratable.check.rule import Rule
+from migratable.messages import Fault
 from migratable.verdict import Severity
 
-RULE = Rule(id="stream-broken", severity=Severity.REFUSES)
+RULE = Rule(
+    id="stream-broken",
+    severity=Severity.REFUSES,
+    side=Fault.SOURCE,
+    now="Read the source's log: the stream ended or broke before it was complete.",
+    prevent="Watch the source's log and the network; the destination only sees that the stream "
+    "ended.",
+)

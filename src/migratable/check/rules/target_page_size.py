@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from migratable.check.events import ConfigurationRead
 from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
+from migratable.messages import Fault
 from migratable.stream.model import Configuration, ConfigurationSubsection
 from migratable.verdict import Severity
 
@@ -53,6 +54,11 @@ _POINT = ConfigurationRead(
 RULE = Rule(
     id="target-page-size",
     severity=Severity.REFUSES,
+    side=Fault.DESTINATION,
+    now="Start the destination with the machine type and CPU of the source; they set the target's "
+    "page size.",
+    prevent="Use versioned machine types; on Arm the page size goes with them.",
+    verify="check",
     events=(ConfigurationRead,),
     check=check,
     examples=(

@@ -30,6 +30,7 @@ from collections.abc import Iterator
 from migratable.check.events import SectionFound
 from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
+from migratable.messages import Fault
 from migratable.profile.tables import Handler
 from migratable.verdict import Severity
 
@@ -49,6 +50,12 @@ def check(event: SectionFound) -> Iterator[Problem]:
 RULE = Rule(
     id="unknown-section",
     severity=Severity.REFUSES,
+    side=Fault.DESTINATION,
+    now="Start the destination with every device of the source, at the same addresses, hotplugged "
+    "ones included.",
+    prevent="Use one definition of the VM for both sides and keep it up to date after hotplug; "
+    "give devices explicit addresses.",
+    verify="check",
     events=(SectionFound,),
     check=check,
     examples=(

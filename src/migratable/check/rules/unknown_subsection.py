@@ -28,6 +28,7 @@ from collections.abc import Iterator
 from migratable.check.events import SubsectionMet
 from migratable.check.problem import CHAINED, ENOENT, Problem
 from migratable.check.rule import Rule, loads, refuses
+from migratable.messages import Fault
 from migratable.profile.tables import Vmsd
 from migratable.verdict import Severity
 
@@ -51,6 +52,11 @@ _CPU = Vmsd(name="cpu", version=5, minimum=5)
 RULE = Rule(
     id="unknown-subsection",
     severity=Severity.REFUSES,
+    side=Fault.DESTINATION,
+    now="Find the subsection that the destination does not know (migratable check names it) and "
+    "turn off on the source what makes it send it, or migrate to a newer QEMU.",
+    prevent="Migrate forward only; set features that a subsection carries alike on both sides.",
+    verify="check",
     events=(SubsectionMet,),
     check=check,
     examples=(

@@ -27,6 +27,7 @@ from collections.abc import Iterator
 from migratable.check.events import BodyBegun
 from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
+from migratable.messages import Fault
 from migratable.profile.tables import Vmsd
 from migratable.verdict import Severity
 
@@ -53,6 +54,10 @@ _SLB = Vmsd(name="cpu/slb", version=1, minimum=1)
 RULE = Rule(
     id="version-too-new",
     severity=Severity.REFUSES,
+    side=Fault.DESTINATION,
+    now="Migrate to a QEMU that is at least as new as the source's.",
+    prevent="Migrate forward only, or test the pair of releases before relying on the way back.",
+    verify="check",
     events=(BodyBegun,),
     check=check,
     examples=(

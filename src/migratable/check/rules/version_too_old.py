@@ -27,6 +27,7 @@ from collections.abc import Iterator
 from migratable.check.events import BodyBegun
 from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
+from migratable.messages import Fault
 from migratable.profile.tables import Vmsd
 from migratable.verdict import Severity
 
@@ -54,6 +55,11 @@ _SLB = Vmsd(name="cpu/slb", version=2, minimum=2)
 RULE = Rule(
     id="version-too-old",
     severity=Severity.REFUSES,
+    side=Fault.DESTINATION,
+    now="Go through a release in between that still reads the old version and writes the new one, "
+    "or restart the guest on the destination.",
+    prevent="Do not let guests fall many releases behind; the oldest formats are dropped.",
+    verify="check",
     events=(BodyBegun,),
     check=check,
     examples=(

@@ -30,9 +30,10 @@ from collections.abc import Iterator
 from migratable.check.events import VirtioLoaded
 from migratable.check.problem import CHAINED, EPERM, Problem
 from migratable.check.rule import Rule, loads, refuses
+from migratable.facts import virtio as virtio_facts
+from migratable.messages import Fault
 from migratable.problem_facts import VirtioFeaturesFacts
 from migratable.profile.tables import VirtioLive
-from migratable.stream.virtio import features as virtio_features
 from migratable.verdict import Severity
 
 
@@ -42,7 +43,7 @@ def check(event: VirtioLoaded) -> Iterator[Problem]:
     if not missing:
         return
     kind = event.idstr.rpartition("/")[2]
-    names = ", ".join(virtio_features.names(kind, missing))
+    names = ", ".join(virtio_facts.names(kind, missing))
     shown = (
         event.features & event.live.host_features if event.release >= CHAINED else event.features
     )
@@ -70,6 +71,13 @@ def _point(features: int) -> VirtioLoaded:
 RULE = Rule(
     id="virtio-features",
     severity=Severity.REFUSES,
+    side=Fault.DESTINATION,
+    now="Give the destination the features that the guest's driver has accepted (kernel, vhost "
+    "backend, device options), or stop and start the guest (a reboot from inside is not enough "
+    "when the device keeps offering them) with these features off.",
+    prevent="Turn the features off in the VM's definition that not all hosts can offer (for a "
+    "NIC: host_uso=off,guest_uso4=off,guest_uso6=off and so on), or use a machine type that does.",
+    verify="check",
     events=(VirtioLoaded,),
     check=check,
     examples=(refuses(_point(1 << 13 | 1 << 32), "discard"), loads(_point(1 << 32))),

@@ -16,7 +16,8 @@ whatever the device asked for, so none of its freshly started guests with a virt
 
 A guest whose driver has set all queues to their own size, or that came to 10.0 from an older
 release, has other sizes. Else the destination must allocate at least as much (`queue-size=` where
-the device has it), or another route is needed.
+the device has it), or another route is needed. `migratable convert` rewrites a saved guest whose
+queues are not in use.
 
 ## Source
 
@@ -31,6 +32,7 @@ from collections.abc import Iterator
 from migratable.check.events import VirtioQueues
 from migratable.check.problem import EPERM, Problem
 from migratable.check.rule import Rule, loads, refuses
+from migratable.messages import Fault
 from migratable.problem_facts import QueueFacts
 from migratable.profile.tables import VirtioLive
 from migratable.verdict import Severity
@@ -88,6 +90,11 @@ def _point(size: int) -> VirtioQueues:
 RULE = Rule(
     id="virtio-queues",
     severity=Severity.REFUSES,
+    side=Fault.DESTINATION,
+    now="Give the device the same number and size of queues on both sides (queue-size=, "
+    "num-queues=, mq=).",
+    prevent="Write queue numbers and sizes into the VM's definition.",
+    verify="check",
     events=(VirtioQueues,),
     check=check,
     examples=(refuses(_point(1024), "allocated 8"), loads(_point(8))),

@@ -24,6 +24,7 @@ from __future__ import annotations
 from migratable.check.events import BodyLoaded
 from migratable.check.example import body_loaded, loading
 from migratable.check.rule import Rule, loads, refuses
+from migratable.messages import Fault
 from migratable.verdict import Severity
 
 
@@ -36,5 +37,10 @@ def _point(*, sent: int, here: int) -> BodyLoaded:
 RULE = Rule(
     id="virtio-vnet-header",
     severity=Severity.REFUSES,
+    side=Fault.DESTINATION,
+    now="Connect the NIC on the destination to a backend that has what the source's had (a tap "
+    "with vnet_hdr, UFO).",
+    prevent="Use the same kind of network backend on all hosts.",
+    verify="check",
     examples=(refuses(_point(sent=1, here=0), "vnet_hdr"), loads(_point(sent=1, here=1))),
 )

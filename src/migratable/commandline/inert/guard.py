@@ -98,7 +98,8 @@ def properties(work: Work, option: Option) -> list[Option]:
         if host or _is_strange(kind, value):
             raise option.error(f"{key} names something of the host")
     if fields.json is not None:
-        fields = Fields(json=fields.json)  # written again: what we read is what QEMU reads
+        # Written again: what we read is what QEMU reads.
+        fields = Fields(json=fields.json, spaced=fields.spaced)
     return [] if fields.is_empty() else [option.with_fields(fields)]
 
 
@@ -173,7 +174,7 @@ def _bare(option: Option, first: str, more: tuple[str, ...] = ()) -> Option:
         if value is not None and (key == first or "/" not in value):
             kept[key] = value
     if fields.json is not None:
-        return option.with_fields(Fields(json=kept))
+        return option.with_fields(Fields(json=kept, spaced=fields.spaced))
     head = kept.pop(first, "")
     return option.with_fields(Fields.of(head, option=option.name, **kept))
 
@@ -334,7 +335,7 @@ _CHECKS: dict[str, Callable[[Work, Option], list[Option]]] = {
     **dict.fromkeys(("action", "compat", "watchdog-action"), properties),
     **dict.fromkeys(("machine", "accel"), _accelerator),
     # Handlers made these, or their text is the guest's.
-    **dict.fromkeys(("fw_cfg", "smbios", "prom-env", "virtfs_synth", "uuid"), same),
+    **dict.fromkeys(("fw_cfg", "smbios", "prom-env", "uuid"), same),
     "object": _object,
     "chardev": _chardev,
     **dict.fromkeys(("serial", "parallel", "debugcon", "virtioconsole"), _character),

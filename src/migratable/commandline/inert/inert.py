@@ -16,6 +16,7 @@ from migratable.commandline.inert import backend, block, device, guard, machine,
 from migratable.commandline.inert.work import Work
 from migratable.commandline.kvm import X86, has_kvmclock
 from migratable.commandline.line import CommandLine, Option
+from migratable.commandline.option import Fields
 from migratable.errors import CommandLineError
 from migratable.facts.options import OPTIONS, Part
 from migratable.releases import QemuVersion
@@ -110,9 +111,22 @@ class InertCommandLine:
             plain = _DESCRIPTOR.sub("/proc/self/fd/", text)
             for here, given in known:
                 if plain.startswith(f"{here}: "):
-                    found[number] = f"{given}: {plain[len(here) + 2 :]}"
+                    rest = plain[len(here) + 2 :]
+                    ours, theirs = _driver(here), _driver(given)
+                    if ours and theirs:
+                        rest = rest.replace(f"'{ours}'", f"'{theirs}'")
+                    found[number] = f"{given}: {rest}"
                     break
         return tuple(found)
+
+
+def _driver(text: str) -> str | None:
+    """The driver of a ``-device`` option as QEMU's errors show it."""
+    name, _, value = text.partition(" ")
+    try:
+        return Fields.parse(value, option="device").get("driver") if name == "-device" else None
+    except CommandLineError:
+        return None
 
 
 Handler = Callable[[Work, Option], list[Option]]

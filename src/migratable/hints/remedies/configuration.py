@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from migratable.commandline.line import global_of
 from migratable.hints import line_edits, machine_options
 from migratable.hints.candidate import Candidate, Situation
+from migratable.releases import MachineType
 from migratable.verdict import Finding
 
 
@@ -48,11 +49,10 @@ def _older(at: Situation) -> Iterator[Candidate]:
     """Machine types up to 2.3, whose streams have no configuration section, newest first."""
     family = at.machine.rpartition("-")[0]
     found = [one for one in at.parts.machines if one.rpartition("-")[0] == family]
-    numbers = [(number, one) for one in found if (number := _number(one)) and number < (2, 4)]
+    numbers = [
+        (number, one)
+        for one in found
+        if (number := MachineType.parse(one).version) and number < (2, 4)
+    ]
     for _, name in sorted(numbers, reverse=True):
         yield line_edits.machine("type", name)
-
-
-def _number(machine: str) -> tuple[int, int] | None:
-    major, dot, minor = machine.rpartition("-")[2].partition(".")
-    return (int(major), int(minor)) if dot and major.isdigit() and minor.isdigit() else None

@@ -53,6 +53,10 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
             yield from _members(option, _PLACE)
         yield Candidate(action="-device without addr=", edit=_free)
     yield from _cpu(at, message)
+    if re.search("KVM|kernel|APIC|irqchip|dirty", message):
+        for option in at.line.all("accel"):
+            keys = [key for key, _ in option.fields.items() if key != "accel"]
+            yield from _members(option, keys)
     if re.search("RAM|memory|maxmem|slots|NUMA|memdev", message):
         yield from _memory(at)
     if re.search(r"CPU|cpu|thread|core|socket|smp|vsmt|SMT|die", message):
@@ -124,7 +128,7 @@ def _globals(at: Situation, message: str) -> Iterator[Candidate]:
 def _members(option: Option, keys: Sequence[str]) -> Iterator[Candidate]:
     """The option without each of its members."""
     for key in keys:
-        if key in option.fields and key not in {"type", "model", "driver"}:
+        if key in option.fields and key not in {"type", "model", "driver", "accel"}:
             which = option.fields.get("id") or option.fields.get("driver") or ""
             said_so = " ".join(filter(None, [f"-{option.name}", which]))
             yield line_edits.changed(option, option.fields.delete(key), f"{said_so}: no {key}")
@@ -155,7 +159,7 @@ def _machine_named(at: Situation, message: str) -> Iterator[Candidate]:
 
 def _cpu(at: Situation, message: str) -> Iterator[Candidate]:
     if at.line.cpu and re.search(
-        r"CPU|cpu|POWER|phys-bits|core|ecrementer|compat|[Cc]apab|cap-", message
+        r"CPU|cpu|POWER|phys-bits|core|ecrementer|compat|[Cc]apab|cap-|feature|kernel|KVM", message
     ):
         yield from cpus.models(at)
         yield from cpus.without_features(at)

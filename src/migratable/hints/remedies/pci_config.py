@@ -24,8 +24,23 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
     if offsets == (_HEADER_TYPE,) and node is not None:
         several = "off" if node.prop("multifunction") == "true" else "on"
         yield from devices.with_property(at, idstr, "multifunction", several)
+    yield from _address(at, idstr)
     yield from devices.behind(at, idstr)
     yield from property_probe.properties(at, idstr)
     yield from devices.dropped(at, idstr)
     yield from pci_placement.exchanged(at, idstr)
     yield from pci_placement.moves(at)
+
+
+def _address(at: Situation, idstr: str) -> Iterator[Candidate]:
+    """The guest's MAC address, of which e1000e and igb make their PCI serial number.
+
+    ``hw/net/e1000e.c: e1000e_gen_dsn``: the address with ff:ff in its middle, lowest byte last.
+    """
+    device = at.guest.at(idstr)
+    number = b"" if device is None else device.serial_number[::-1]
+    if number[3:5] == b"\xff\xff":
+        mac = ":".join(f"{byte:02x}" for byte in number[:3] + number[5:])
+        node = devices.node_of(at, idstr)
+        if node is not None and node.prop("mac") != mac:
+            yield from devices.with_property(at, idstr, "mac", mac)

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 
 from migratable.commandline import CommandLine
 from migratable.hints import (
+    accelerators,
     boards,
     ccw,
+    cpu_places,
     cpus,
     devices,
     line_edits,
@@ -21,7 +23,7 @@ from migratable.hints import (
 from migratable.hints.candidate import Candidate, Situation
 from migratable.verdict import Finding
 
-_BUILT_IN: dict[str, tuple[tuple[str, str], ...]] = {
+BUILT_IN: dict[str, tuple[tuple[str, str], ...]] = {
     "hpet": (("hpet", "on"),),
     "vmmouse": (("vmport", "on"), ("i8042", "on")),
     "pckbd": (("i8042", "on"),),
@@ -52,6 +54,7 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
         yield from pseries.controllers(at)
         yield from cpus.models(at)
     if name in _CPU or name in _XICS | {"xive-tctx"}:
+        yield from cpu_places.candidates(at)
         yield from machine_options.smp(at)
         yield from cpus.models(at)
     for option in _NO.get(name, ()):
@@ -65,8 +68,10 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
         yield from network.slirp(at)
     yield from ccw.placed(at, idstr)
     yield from boards.switches(at, name)
-    for key, value in _BUILT_IN.get(name, ()):
+    for key, value in BUILT_IN.get(name, ()):
         yield from machine_options.machine(at, key, value)
+    if name == "kvmclock" and not at.line.wants_kvm:
+        yield accelerators.kvm()
     if name in {"spapr_pci", "PCIBUS", "spapr_iommu"} and at.pseries:
         yield from pseries.host_bridges(at)
     if device is None:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import re
-import tomllib
 from collections.abc import Iterator
-from functools import cache
-from importlib import resources
-from typing import Any
 
 from migratable.commandline import CommandLine
+from migratable.facts import virtio
 from migratable.hints import devices, network, pci_placement, property_probe
 from migratable.hints.candidate import Candidate, Situation
 from migratable.problem_facts import VirtioFeaturesFacts
@@ -26,7 +22,7 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
     facts, idstr = finding.facts, finding.device or ""
     if not isinstance(facts, VirtioFeaturesFacts):
         return
-    found = list(dict.fromkeys(options(facts.kind, facts.missing)))
+    found = list(dict.fromkeys(virtio.options(facts.kind, facts.missing)))
     option, driver = devices.option_of(at, idstr)
     if found and driver:
         values = {name: _INVERTED.get(name, "on") for name in found}
@@ -65,20 +61,3 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
         side=Side.SOURCE,
         needs_guest_restart=True,
     )
-
-
-def options(kind: str, bits: int) -> Iterator[str]:
-    """Properties that offer bits of a kind of device (``virtio-net``)."""
-    table = _table()
-    own = table.get(re.sub("^virtio-", "", kind), {})
-    for bit in range(bits.bit_length()):
-        if bits >> bit & 1:
-            known: dict[str, Any] = own.get(str(bit)) or table["common"].get(str(bit)) or {}
-            if "option" in known:
-                yield str(known["option"])
-
-
-@cache
-def _table() -> dict[str, Any]:
-    text = resources.files("migratable.facts").joinpath("virtio.toml").read_text("utf-8")
-    return tomllib.loads(text)

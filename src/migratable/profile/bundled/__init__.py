@@ -5,7 +5,6 @@ Each is an exported profile, compressed with gzip: ``NAME.json.gz`` in this fold
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
 from migratable.errors import ProfileError
@@ -47,6 +46,8 @@ def find(name: str) -> Profile:
     try:
         return stored.load(name)
     except ProfileError as error:
+        import difflib  # noqa: PLC0415 -- only for a name that is not there
+
         known = [*(entry.name for entry in stored.list()), *names()]
         close = difflib.get_close_matches(name, known, 1)
         more = f"; did you mean {close[0]}?" if close else ""

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from migratable.facts.ppc import SPR_PVR
 from migratable.profile.memory.arm import constants
 from migratable.profile.memory.capabilities import read_capabilities
 from migratable.profile.memory.ccw import CHANNEL, channel_devices
@@ -34,9 +35,6 @@ from migratable.profile.memory.process import ProcessMemory
 from migratable.profile.memory.tables import TableReader
 from migratable.profile.memory.virtio import is_virtio, read_virtio
 from migratable.profile.tables import Handler, LoaderTables
-
-#: Processor version register (target/ppc/cpu.h: SPR_PVR).
-SPR_PVR = 287
 
 #: Descriptions that virtio devices lead to in code, not in tables (hw/virtio/virtio*.c).
 _VIRTIO = (

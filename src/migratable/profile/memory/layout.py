@@ -14,7 +14,6 @@ from migratable.profile.memory.process import ProcessMemory
 IDSTR = 16
 IDSTR_SIZE = 256
 NUMBERS = IDSTR + IDSTR_SIZE
-POINTERS = NUMBERS + 24
 
 #: A machine has some tens to some hundreds of handlers; more is a sign of a wrong list.
 MOST_HANDLERS = 100_000

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from migratable import shrinking
 from migratable.errors import ContainerError
 from migratable.regular_file import is_regular, open_regular
 from migratable.stream.containers import decompress as unpack
@@ -73,6 +74,7 @@ def map_file(path: Path) -> memoryview:
                 raise ContainerError(f"{path} is empty; the save wrote nothing", offset=0)
             if status.st_size <= _READ_WHOLE:  # a mapping ends us when somebody shortens the file
                 return memoryview(file.read(_READ_WHOLE))
+            shrinking.guard()
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error

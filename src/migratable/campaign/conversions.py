@@ -1,0 +1,243 @@
+"""How many refusals between releases `migratable convert` mends, measured on real QEMU.
+
+Machines are the campaign's; a destination is the same command line on another release, so that what
+refuses is the release's. A refusal counts when no option of the destination cures it (no hint that
+the real program was seen to load with).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from migratable.campaign.cache import Cache, Outcome
+from migratable.campaign.campaign import Plan, cases
+from migratable.campaign.cases import Group, Side
+from migratable.campaign.judge import errors, profile_of, stream_of
+from migratable.campaign.runner import load, run
+from migratable.convert import write
+from migratable.convert.destination import of_profile
+from migratable.convert.search import Found, refusals, search
+from migratable.errors import MigratableError, StreamError
+from migratable.hints import tried
+from migratable.profile.bundled import find, names
+from migratable.profile.model import Profile
+from migratable.rehearse import Destination
+from migratable.rehearse.destination import try_destination
+from migratable.rehearse.resave import Resave
+from migratable.stream import Stream, read
+from migratable.stream import write as stream_bytes
+from migratable.stream.compare import Difference, Kind, compare
+from migratable.verdict import Basis
+from migratable.verdict import Outcome as Says
+
+_HINT_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversion:
+    """What became of one refusal.
+
+    :ivar refused: what QEMU printed first.
+    :ivar cured: a remedy on the destination's command line that the real program loads with.
+    :ivar result: ``converted``, ``lossy`` (only with lossy edits), ``none``, ``unknown``,
+        ``failed``: our program failed.
+    :ivar loads: what the real program did with the converted stream: ``loads``, ``refused`` …
+    :ivar edits: class and kind of each edit.
+    :ivar differs: what the destination saved again otherwise than it was sent, in words, of
+        sections that were edited.
+    :ivar elsewhere: the same of other sections: what the devices' own code does after a load.
+    :ivar reasons: what is left, in words.
+    """
+
+    label: str
+    pair: str
+    refused: str
+    rules: tuple[str, ...] = ()
+    cured: str = ""
+    result: str = "none"
+    loads: str = ""
+    edits: tuple[tuple[str, str], ...] = ()
+    differs: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """One object."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts of a measurement."""
+
+    pairs: int = 0
+    found: list[Conversion] = field(default_factory=list)
+
+    @property
+    def uncured(self) -> list[Conversion]:
+        """Refusals that no destination option cures."""
+        return [one for one in self.found if not one.cured]
+
+    def to_json(self) -> dict[str, Any]:
+        """Counts and every case."""
+        left = self.uncured
+        done = [one for one in left if one.result == "converted"]
+        return {
+            "pairs": self.pairs,
+            "refused": len(self.found),
+            "cured_by_an_option": len(self.found) - len(left),
+            "uncured": len(left),
+            "results": dict(Counter(one.result for one in left)),
+            "converted_and_loads": sum(one.loads == "loads" for one in done),
+            "converted_and_differs": sum(bool(one.differs) for one in done),
+            "left": dict(
+                Counter(rule for one in left if one.result != "converted" for rule in one.rules)
+            ),
+            "cases": [one.to_json() for one in self.found],
+        }
+
+
+def carry_out(plan: Plan, progress: Callable[[int], None] = lambda _: None) -> Tally:
+    """Measure until *plan.pairs* pairs have been loaded.
+
+    :raise LabError: when a release is not there.
+    """
+    cache = Cache(plan.folder)
+    tally = Tally()
+    for group in cases(plan):
+        for outcome in run(_between_releases(group, plan.releases), cache):
+            if outcome.status in ("no-start", "hangs"):
+                continue
+            tally.pairs += 1
+            if outcome.status in ("refused", "crash"):
+                tally.found.append(_judged(outcome, cache))
+            progress(tally.pairs)
+            if tally.pairs >= plan.pairs:
+                return tally
+    return tally
+
+
+def _between_releases(group: Group, releases: Sequence[str]) -> Group:
+    """The source's own command line on every other release."""
+    source = group.source
+    others = [one for one in releases if one != source.release]
+    return replace(
+        group, destinations=tuple(replace(source, release=one, run=0.0) for one in others)
+    )
+
+
+def _judged(outcome: Outcome, cache: Cache) -> Conversion:
+    said = errors(outcome.lines)
+    base = Conversion(
+        label=outcome.label,
+        pair=f"{outcome.source.release} > {outcome.destination.release} {outcome.source.arch}",
+        refused=said[0] if said else outcome.status,
+    )
+    try:
+        stream = stream_of(outcome.source, cache)
+        profile = profile_of(outcome.destination, cache, stream)
+        found = search(
+            stream, of_profile(profile, others=lambda: ((name, find(name)) for name in names()))
+        )
+        cured = _cured(found, stream, outcome.destination)
+        return _tried(replace(base, cured=cured), found, stream, outcome, profile)
+    except MigratableError as error:
+        return replace(base, result="failed", reasons=(str(error),))
+
+
+def _line(side: Side) -> list[str]:
+    return [f"lab:{side.release}/{side.arch}", *side.argv]
+
+
+def _cured(found: Found, stream: Stream, side: Side) -> str:
+    if found.before.outcome is not Says.REFUSED:
+        return ""
+    verdict = tried(found.before, stream, _line(side), budget_seconds=_HINT_SECONDS)
+    for finding in refusals(verdict):
+        for hint in finding.hints:
+            if hint.verified is Basis.REHEARSED and not hint.needs_guest_restart:
+                return hint.action
+    return ""
+
+
+def _tried(
+    base: Conversion, found: Found, stream: Stream, outcome: Outcome, profile: Profile
+) -> Conversion:
+    base = replace(
+        base,
+        rules=tuple(dict.fromkeys(one.finding.rule for one in found.stuck))
+        or tuple(dict.fromkeys(one.rule for one in refusals(found.before))),
+        edits=tuple((str(one.edit_class), one.kind) for one in found.plan.edits),
+        reasons=tuple(
+            f"{one.finding.summary}: {'; '.join(one.reasons) or 'no kind of edit'}"
+            for one in found.stuck
+        ),
+    )
+    if found.stuck:
+        return replace(base, result="none")
+    if found.needed:
+        ids = tuple(one.id for one in found.needed)
+        return replace(base, result="lossy", reasons=ids)
+    if found.verdict.outcome is Says.UNKNOWN:
+        return replace(base, result="unknown", reasons=tuple(map(str, found.verdict.unchecked[:4])))
+    if found.verdict.outcome is not Says.LOADS or not found.plan.edits:
+        return replace(base, result="none", reasons=("the prediction is that it loads",))
+    with tempfile.TemporaryDirectory(prefix="migratable-conversions-") as folder:
+        before, after = Path(folder) / "source", Path(folder) / "converted"
+        before.write_bytes(stream_bytes(stream))
+        with write.output(after, source=before, force=False) as file:
+            write.write(found.stream, read(before), before, file)
+            file.keep(force=False)
+        real = load(outcome.label, outcome.source, outcome.destination, after)
+        lines = errors(real.lines)
+        base = replace(base, result="converted", loads=real.status, reasons=lines[:1])
+        if real.status != "loads":
+            return base
+        edited = {one.section for one in found.plan.edits}
+        try:
+            seen = list(_differences(read(after), outcome.destination, profile))
+        except MigratableError as error:
+            return replace(base, differs=(f"it could not be saved again: {error}",))
+        return replace(
+            base,
+            differs=tuple(_words(one) for one in seen if one.section in edited),
+            elsewhere=tuple(_words(one) for one in seen if one.section not in edited),
+        )
+
+
+def _differences(stream: Stream, side: Side, profile: Profile) -> Iterator[Difference]:
+    """What the destination saves again otherwise than it was sent.
+
+    Clocks go on, and some devices work values out when they are loaded: what differs just so when
+    the destination loads its own stream does not count.
+    """
+    usual = {_place(one) for one in _again(read(profile.stream), side)}
+    for one in _again(stream, side):
+        if _place(one) not in usual:
+            yield one
+
+
+def _again(stream: Stream, side: Side) -> Iterator[Difference]:
+    again = Resave()
+    try_destination(stream, Destination(command_line=_line(side)), loaded=again)
+    if not again.data:
+        raise StreamError(again.why or "the destination did not load it")
+    for one in compare(stream, read(again.data)):
+        # Each release sends the length of its own virtio configuration, and takes any.
+        length = one.path[-1:] == ("config_len",)
+        if one.kind is Kind.VALUE and not length and None not in (one.a, one.b):
+            yield one
+
+
+def _place(one: Difference) -> tuple[str, ...]:
+    return ((one.section or "").rpartition("/")[2], *one.path)
+
+
+def _words(one: Difference) -> str:
+    kind = (one.section or "").rpartition("/")[2]
+    return f"{kind}: {'/'.join(one.path)}: {str(one.a)[:40]} → {str(one.b)[:40]}"

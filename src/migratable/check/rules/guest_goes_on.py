@@ -1,0 +1,37 @@
+"""What became of the guest after the destination had loaded it.
+
+## What it checks
+
+`migratable rehearse --alive` loads the stream with guest memory, lets the guest run, and watches
+it: its processors move on, its console says nothing of a crash, and it wakes up.
+
+## Why QEMU loads it all the same
+
+A loader looks at form and at a few values. Whether interrupts, clocks and processors go on only
+the running guest shows.
+
+## How to fix it
+
+A guest that stands still or crashes would do so after the migration: see the findings beside this
+one for the cause.
+
+## Source
+
+The running guest.
+"""
+
+from __future__ import annotations
+
+from migratable.check.rule import Rule
+from migratable.messages import Fault
+from migratable.verdict import Severity
+
+RULE = Rule(
+    id="guest-goes-on",
+    severity=Severity.INFO,
+    side=Fault.CANNOT_TELL,
+    now="When it stands still or crashes: leave the guest on the source, and take another "
+    "destination.",
+    prevent="Rehearse with --alive before a fleet is moved to a new release.",
+    verify="rehearse",
+)

@@ -1,0 +1,35 @@
+"""libvirt or a manager of virtual machines refused or failed, and QEMU was not the cause.
+
+## What it checks
+
+Nothing offline: `migratable explain` knows the messages of libvirt, Proxmox VE, OpenStack and
+others.
+
+## Why it is refused
+
+They look at definitions, rights, networks, storage and timeouts before, while and after QEMU
+migrates, and stop the migration for reasons of their own. QEMU's log then has no cause, or only
+its end.
+
+## How to fix it
+
+The message names what the manager asks for; `migratable explain` has a remedy for each.
+
+## Source
+
+`src/qemu/qemu_migration.c` of libvirt and the managers' own code.
+"""
+
+from __future__ import annotations
+
+from migratable.check.rule import Rule
+from migratable.messages import Fault
+from migratable.verdict import Severity
+
+RULE = Rule(
+    id="management",
+    severity=Severity.REFUSES,
+    side=Fault.CANNOT_TELL,
+    now="Follow the manager's message; QEMU's own log on both hosts holds the cause.",
+    prevent="Keep the managers' versions and settings equal on both hosts.",
+)

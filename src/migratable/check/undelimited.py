@@ -1,0 +1,74 @@
+"""Streams whose sections have no ends but those of the tables: neither footers nor a vmdesc."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from migratable.check.findings import finding_of
+from migratable.check.problem import Problem
+from migratable.check.tracker import Tracker
+from migratable.errors import StreamError
+from migratable.stream.cursor import Cursor
+from migratable.stream.model import Section
+from migratable.stream.wire_format import SectionKind
+from migratable.unchecked import Code
+
+if TYPE_CHECKING:
+    from migratable.check.savevm import Replay
+
+_WHOLE = frozenset({SectionKind.START, SectionKind.FULL})
+_MOST_SECTIONS = 1 << 12
+#: Type, number and length of the name of a section, and the characters of names.
+_HEADER = re.compile(rb"\x04(?P<id>\x00\x00..)(?P<length>[\x03-\xff])", re.DOTALL)
+_IDSTR = re.compile(rb"[A-Za-z0-9][\w@:./+ -]*", re.ASCII)
+
+
+def load(replay: Replay, data: bytes, tracker: Tracker) -> None:
+    """Load the rest of such a stream; each section ends where the destination's tables end."""
+    cursor = Cursor(data)
+    try:
+        while cursor.peek() in _WHOLE:
+            kind = SectionKind(cursor.u8())
+            section = Section(
+                kind=kind,
+                section_id=cursor.u32(),
+                idstr=cursor.counted(),
+                instance_id=cursor.u32(),
+                version_id=cursor.u32(),
+                body=data[cursor.pos :],
+                footer=False,
+            )
+            outcome = replay.qemu_loadvm_section_start_full(section, tracker, lambda: b"")
+            replay.take(outcome)
+            consumed = outcome.consumed
+            if consumed is None:
+                consumed = next_header(replay, section, data, cursor.pos)
+            if consumed is None:
+                return
+            cursor.skip(consumed)
+    except StreamError as error:
+        replay.cannot(str(error), Code.STREAM)
+        return
+    if cursor.peek() not in {0, None}:
+        problem = Problem(
+            rule="layout",
+            summary="the destination's tables end where the stream's sections do not",
+            words=(("unknown-section-type", {"type": cursor.peek() or 0}),),
+        )
+        replay.note(finding_of(problem, replay.release, None, None))
+
+
+def next_header(replay: Replay, section: Section, data: bytes, begin: int) -> int | None:
+    """Bytes of a section of old style: up to what can only be the next one's header."""
+    se = replay.baseline.find_se(section.idstr, section.instance_id)
+    if se is None or se.vmsd is not None:
+        return None
+    for header in _HEADER.finditer(data, begin):
+        name = data[header.end() : header.end() + header["length"][0]]
+        number = int.from_bytes(header["id"], "big")
+        later = 0 < number - section.section_id < _MOST_SECTIONS
+        if later and len(name) == header["length"][0] and _IDSTR.fullmatch(name):
+            return header.start() - begin
+    replay.cannot(f"{section.idstr}: where its section ends")
+    return None

@@ -1,0 +1,24 @@
+"""The pages of ``migratable rule``."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Page(NamedTuple):
+    """What is shown of a rule or a host check."""
+
+    id: str
+    severity: str
+    page: str
+
+
+def pages() -> dict[str, Page]:
+    """Rules by id, what ``preflight`` checks of the hosts, and kinds of edits of ``convert``."""
+    from migratable.check.registry import rules
+    from migratable.convert.proposals import PROPOSALS
+    from migratable.hosts.checks import CHECKS, page
+
+    found = {name: Page(name, str(rule.severity), rule.page) for name, rule in rules().items()}
+    found |= {one.id: Page(one.id, str(one.severity), page(one)) for one in CHECKS}
+    return found | {one.kind: Page(one.kind, "edit", one.page) for one in PROPOSALS}

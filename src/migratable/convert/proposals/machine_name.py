@@ -1,0 +1,68 @@
+"""The stream says the destination's machine type.
+
+## What is changed
+
+The machine type's name in the configuration section.
+
+## Why it may not be safe
+
+The machine type is the promise of what the guest sees: versions of it differ in defaults of devices
+and in the processor's features, and a guest that runs has read some of them. So it is *lossy*, and
+done only when it is accepted by its id. Everything after the name is checked all the same: what
+differs in a device's state is found there.
+
+## Source
+
+`migration/savevm.c: configuration_post_load`; `hw/core/machine.c: hw_compat_…`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from migratable.convert.model import Change, EditClass, Operation, StreamEdit
+from migratable.convert.proposals.proposal import Proposal
+from migratable.convert.situation import Answer, NoWay, Situation
+
+_VERSION = re.compile(r"-?\d+\.\d.*")
+
+
+def propose(at: Situation) -> Iterator[Answer]:
+    """Rename it, within one family."""
+    configuration, local = at.stream.configuration, at.destination.machine
+    if configuration is None or not local:
+        return
+    received = configuration.machine
+    if _VERSION.sub("", received) != _VERSION.sub("", local):
+        yield NoWay(
+            reason=f"{received} and {local} are machines of different families: no section of the "
+            "one means anything to the other"
+        )
+        return
+    old, new = received.encode(), local.encode()
+    yield (
+        StreamEdit(
+            id=f"{PROPOSAL.kind}:{received}",
+            kind=PROPOSAL.kind,
+            edit_class=EditClass.LOSSY,
+            operation=Operation.CONFIGURATION,
+            section=None,
+            path=("name",),
+            changes=(
+                Change(
+                    old=len(old).to_bytes(4, "big") + old,
+                    new=len(new).to_bytes(4, "big") + new,
+                    offset=0,
+                    name="name",
+                ),
+            ),
+            summary=f"machine type {received} → {local}",
+            why="the destination is of the same family",
+            risk=f"the guest was started as {received}; what {local} has otherwise (processor "
+            "features, defaults of devices, firmware tables) changes under it",
+        ),
+    )
+
+
+PROPOSAL = Proposal(kind="machine-name", rules=("machine-type",), propose=propose)

@@ -1,0 +1,62 @@
+"""A section that nobody takes at the destination is left out.
+
+## What is changed
+
+The whole section goes.
+
+## Why it may not be safe
+
+The destination has no such device: the guest's driver finds it gone. This is *lossy*, and done only
+when it is accepted by its id. It is right where the section is of something that the guest does not
+see or has stopped using.
+
+It is *lossless* where the section holds nothing of the guest's: `slirp` (user network) that says
+what a just started one says, `kvm-tpr-opt` that has not replaced any of the guest's instructions,
+`kvmclock` that no processor has asked for.
+
+## Source
+
+`migration/savevm.c: qemu_loadvm_section_start_full`; `net/slirp.c`, `hw/i386/vapic.c`,
+`hw/i386/kvm/clock.c`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from migratable.convert import make
+from migratable.convert.assumed import unused_section
+from migratable.convert.model import EditClass
+from migratable.convert.proposals.proposal import Proposal
+from migratable.convert.situation import Answer, NoWay, Situation
+
+
+def propose(at: Situation) -> Iterator[Answer]:
+    """Leave it out."""
+    section = at.section
+    if section is None:
+        return
+    if not make.whole(section):
+        yield NoWay(
+            reason=f"{section.idstr!r} comes in several parts among guest memory; they are not "
+            "taken apart"
+        )
+        return
+    edit = make.drop_section(at.stream, section, PROPOSAL.kind, EditClass.LOSSY)
+    edit = replace(edit, summary=f"section left out ({len(section.body)} bytes)")
+    why = unused_section(section, at)
+    if why:
+        yield (replace(edit, edit_class=EditClass.LOSSLESS, why=why),)
+        return
+    yield (
+        replace(
+            edit,
+            why="the destination has no device of that name and instance",
+            risk=f"the guest's {section.idstr.rpartition('/')[2]} is gone after the load, with all "
+            "that it held; a driver that uses it fails",
+        ),
+    )
+
+
+PROPOSAL = Proposal(kind="unknown-section", rules=("unknown-section",), propose=propose)

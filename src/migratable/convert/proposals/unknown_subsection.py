@@ -1,0 +1,65 @@
+"""A subsection that the destination does not know is left out.
+
+## What is changed
+
+The subsection goes, with all that is inside it.
+
+## Why it is safe
+
+It is *lossless* when what it says is what a program assumes that has no such subsection: facts say
+so (a capability at level 0, upper feature bits that are all clear), or a machine that was just
+started sends the very same bytes, so that the guest has changed nothing there. Everything else is
+*lossy*: the destination lacks a part of the device that the guest may use.
+
+## Source
+
+`migration/vmstate.c: vmstate_subsection_load`; the facts in `migratable/convert/assumed.py` name
+their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from migratable.convert import make
+from migratable.convert.assumed import subsection as assumed
+from migratable.convert.model import EditClass
+from migratable.convert.proposals.proposal import Proposal
+from migratable.convert.situation import Answer, NoWay, Situation
+
+
+def propose(at: Situation) -> Iterator[Answer]:
+    """One edit for each place of the subsection in the section."""
+    name, section = at.finding.subsection, at.section
+    if name is None or section is None:
+        return
+    found = list(make.find_subsections(section, name))
+    if not found:
+        yield NoWay(
+            reason=f"the subsection {name} cannot be found: the stream does not describe the "
+            "section (no vmdesc)"
+        )
+        return
+    path, sub = found[0]
+    start = sub.offset - (section.body_offset or 0)
+    data = bytes(section.body[start : start + sub.size])
+    edit = make.drop_subsection(section, path, sub, PROPOSAL.kind, EditClass.LOSSLESS)
+    edit = replace(edit, summary=f"subsection {name} left out ({len(data)} bytes)")
+    why = assumed(name, data, at)
+    if not why and (where := at.fresh_with(name, data)):
+        why = f"it is at its default: a just started {where} sends the same bytes"
+    if why:
+        yield (replace(edit, why=why),)
+        return
+    yield (
+        replace(
+            edit,
+            edit_class=EditClass.LOSSY,
+            why="the destination has no place for it",
+            risk=f"the guest loses what {name} holds: what it set there is gone on the destination",
+        ),
+    )
+
+
+PROPOSAL = Proposal(kind="unknown-subsection", rules=("unknown-subsection",), propose=propose)

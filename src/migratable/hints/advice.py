@@ -1,0 +1,36 @@
+"""What to do where nothing could be tried: the rule's own remedy, by its page."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from migratable.explain.advice import of_rule
+from migratable.messages.catalogue import Fault
+from migratable.problem_facts import StartFacts
+from migratable.qemu.start_errors import remedy
+from migratable.verdict import Finding, Hint, Severity, Side, Verdict
+
+
+def advised(verdict: Verdict) -> Verdict:
+    """Give each finding that refuses and has no remedy its rule's."""
+    findings = tuple(
+        replace(one, hints=general(one))
+        if one.severity is Severity.REFUSES and not one.hints
+        else one
+        for one in verdict.findings
+    )
+    return replace(verdict, findings=findings)
+
+
+def general(finding: Finding) -> tuple[Hint, ...]:
+    """The remedy of a rule, not tried; of a program that does not start, by what it said."""
+    if isinstance(finding.facts, StartFacts) or finding.rule == "destination-start":
+        said = finding.facts.said if isinstance(finding.facts, StartFacts) else ""
+        text = remedy([said] if said else list(finding.stderr))
+        if text:
+            return (Hint(action=text.rstrip(".")),)
+    common = of_rule(finding.rule)
+    if not common.now:
+        return ()
+    side = Side.SOURCE if common.side is Fault.SOURCE else Side.DESTINATION
+    return (Hint(action=common.now.rstrip("."), side=side),)

@@ -1,0 +1,48 @@
+"""The program of the other width: 32 bits for a 64-bit guest, or the reverse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from migratable.commandline import CommandLine
+from migratable.errors import MigratableError
+from migratable.hints.candidate import Candidate, Situation
+from migratable.qemu.program import resolve
+
+_OTHER = {
+    "x86_64": "i386",
+    "ppc64": "ppc",
+    "aarch64": "arm",
+    "riscv64": "riscv32",
+}
+"""``target_ulong`` is another type in each (``configs/targets``), so that sections of a CPU have
+another length."""
+OTHER = {**_OTHER, **{narrow: wide for wide, narrow in _OTHER.items()}}
+
+
+def candidates(at: Situation) -> Iterator[Candidate]:
+    """The same command line for the sibling in the program's folder, else in the lab."""
+    target = "" if at.profile is None else at.profile.target
+    other = OTHER.get(target)
+    if other is None:
+        return
+    name = f"qemu-system-{other}"
+    said = f"{name} in the place of qemu-system-{target}: the guest's program is of that width"
+    old = at.line.program[-1] if at.line.program else ""
+    base = old.rpartition("/")[2]
+    if base != f"qemu-system-{target}":  # kvm, qemu-kvm, or a starter: no sibling to name
+        yield Candidate(action=said)
+        return
+    program = (*at.line.program[:-1], old.removesuffix(base) + name)
+
+    def edit(line: CommandLine) -> CommandLine:
+        return replace(line, program=program)
+
+    try:
+        found = resolve(edit(at.line), release=at.release).command
+    except MigratableError:
+        yield Candidate(action=said)
+        return
+    if found[0].rpartition("/")[2] == name:
+        yield Candidate(action=said, edit=edit, sole=True)

@@ -1,0 +1,35 @@
+"""What the human monitor prints of guest memory."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_BLOCK = re.compile(
+    r"^\s*(?P<name>\S.*?)\s+(?P<psize>\d+) (?P<unit>[KMG]?i?B)\s+0x[0-9a-f]+\s+"
+    r"0x(?P<used>[0-9a-f]+)\s+0x(?P<total>[0-9a-f]+)"
+)
+_UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RamBlockInfo:
+    """A line of ``info ramblock`` (``migration/ram.c: ram_block_format``), sizes in bytes."""
+
+    name: str
+    page_size: int
+    used: int
+    maximum: int
+
+
+def ram_blocks(text: str) -> Iterator[RamBlockInfo]:
+    """The blocks of ``info ramblock``; those without a name do not migrate."""
+    for line in text.splitlines():
+        if found := _BLOCK.match(line):
+            yield RamBlockInfo(
+                name=found["name"],
+                page_size=int(found["psize"]) * _UNITS.get(found["unit"], 1),
+                used=int(found["used"], 16),
+                maximum=int(found["total"], 16),
+            )

@@ -1,0 +1,153 @@
+"""``check/vmstate_types.py``: what each type's ``get`` takes, keeps, and says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from migratable.check.problem import UnexaminedError
+from migratable.check.vmstate_types import COMPARED, FIXED, PLAIN
+from migratable.profile.tables import Flag, VmField
+from migratable.stream.vmdesc import VmField as Entry
+from migratable.stream.vmdesc import VmsdBody
+from tests.unit.check.test_flags import AT, Load, error, number, refused, vmsd
+
+ONE = int(Flag.SINGLE)
+
+
+def taken(field: VmField, data: bytes = bytes(64), **more: object) -> int:
+    return len(data) - Load(data, vmsd(field), **more).left  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("info", "width"), [*PLAIN.items(), *FIXED.items()])
+def test_types_of_fixed_size(info: str, width: int) -> None:
+    assert taken(VmField(name="n", info=info, size=width, flags=ONE)) == width
+    pointer = VmField(name="n", info=info, size=8, num=1, flags=int(Flag.ARRAY_OF_POINTER))
+    assert taken(pointer, words={(AT, 8): 0x5000}) == width
+
+
+@pytest.mark.parametrize(("info", "width"), COMPARED.items())
+def test_compared_types(info: str, width: int) -> None:
+    field = VmField(name="n", info=info, size=width, flags=ONE)
+    assert taken(field, words={(AT, width): 0}) == width
+
+
+@pytest.mark.parametrize(
+    ("info", "size", "count"),
+    [
+        *(("buffer", 0, 0), ("buffer", 5, 5), ("unused_buffer", 0, 0), ("unused_buffer", 5, 5)),
+        *(("bitmap", 0, 0), ("bitmap", 1, 8), ("bitmap", 64, 8), ("bitmap", 65, 16)),
+        ("fd", 4, 0),
+    ],
+)
+def test_types_as_long_as_the_table_says(info: str, size: int, count: int) -> None:
+    assert taken(VmField(name="b", info=info, size=size, flags=ONE)) == count
+
+
+def test_the_first_of_several_numbers_is_kept() -> None:
+    flags = int(Flag.ARRAY | Flag.ARRAY_OF_POINTER)
+    field = VmField(name="a", info="uint8", size=8, num=2, flags=flags)
+    done = Load(b"\5\6", vmsd(field), words={(AT, 8): 0x5000, (AT + 8, 8): 0x6000})
+    assert done.body.number("a") == 5
+
+
+@pytest.mark.parametrize(
+    ("info", "wire", "memory"), [("uint16_from_uint8", 1, 2), ("int32_as_uint16", 2, 4)]
+)
+def test_wider_in_memory(info: str, wire: int, memory: int) -> None:
+    done = Load((7).to_bytes(wire, "big"), vmsd(VmField(name="n", info=info, flags=ONE)))
+    assert (done.left, done.body.number("n"), done.memory.get(AT, memory)) == (0, 7, 7)
+
+
+def test_a_capability_is_its_name() -> None:
+    assert taken(VmField(name="c", info="capability", flags=ONE), b"\x03abcd") == 4
+
+
+# tmp: a structure that is made for the load and knows its parent
+
+TMP = VmField(name="t", info="tmp", size=16, vmsd=1, version=1, flags=ONE)
+
+
+def test_a_temporary_structure_leads_to_its_parent() -> None:
+    """Its first word is the parent's address, and there is the counter."""
+    up = VmField(name="up", size=8, vmsd=2, flags=int(Flag.STRUCT | Flag.POINTER))
+    counted = VmField(name="a", info="uint8", size=1, num_offset=4, flags=int(Flag.VARRAY_UINT8))
+    tables = vmsd(TMP), vmsd(up, name="inner"), vmsd(counted, name="parent")
+    done = Load(b"abc", *tables, words={(AT + 4, 1): 2})
+    assert done.left == 1
+    assert [child.vmsd.name for child in done.body.children["t"]] == ["inner"]
+    with pytest.raises(UnexaminedError, match="has no description"):
+        Load(b"abc", vmsd(replace(TMP, vmsd=None)))
+
+
+def test_a_temporary_structure_is_beside_its_own() -> None:
+    body = VmsdBody(
+        name="dev",
+        version=1,
+        fields=(
+            Entry(name="t", type="tmp", size=0, elements=(VmsdBody(name="inner", version=1),)),
+        ),
+    )
+    optional = vmsd(number("n", test=1), name="inner")
+    assert Load(b"", vmsd(TMP), optional, description=body).body.child("t").missing == {"n"}  # type: ignore[union-attr]
+    own = Load(bytes(4), vmsd(TMP), vmsd(number(), name="inner")).body
+    done = Load(b"\0\0\0\7", vmsd(TMP), vmsd(number(), name="inner"), own=own)
+    child = done.body.child("t")
+    assert child is not None
+    assert (child.number("n"), child.owned("n")) == (7, 0)
+
+
+def test_what_a_temporary_structure_reports() -> None:
+    """Up to 10.2 its function cannot hand the error on: it is a line of its own."""
+    newer = vmsd(number(), name="inner", version=3, minimum=2)
+    old = error(bytes(4), vmsd(TMP), newer, release="10.2.0")
+    assert len(old.separate) == 1
+    new = error(bytes(4), vmsd(TMP), newer, release="11.0.0")
+    assert new.separate == []
+
+
+# lists and trees
+
+LIST = VmField(name="l", info="qtailq", size=8, vmsd=1, version=1, flags=ONE)
+
+
+def test_an_element_of_a_list_that_is_refused() -> None:
+    inner = vmsd(VmField(name="n", info="uint8 equal", size=1, flags=ONE), name="inner")
+    with pytest.raises(UnexaminedError):
+        Load(b"\1\5", vmsd(LIST), inner)
+    broken = error(b"\1", vmsd(LIST), inner, release="11.1.0")
+    assert broken.problem.rule == "stream-broken"
+    assert len(broken.separate) == 1
+    with pytest.raises(UnexaminedError, match="has no description"):
+        Load(b"\0", vmsd(replace(LIST, vmsd=None)))
+
+
+def test_elements_of_a_list_have_their_own_memory_and_description() -> None:
+    inner = vmsd(number(), number("m", test=1), name="inner")
+    two = VmsdBody(name="inner", version=1, fields=(Entry(name="n", type="uint32", size=4),))
+    one = replace(two, fields=(*two.fields, Entry(name="m", type="uint32", size=4)))
+    body = VmsdBody(
+        name="dev",
+        version=1,
+        fields=(Entry(name="l", type="qtailq", size=15, elements=(one, two)),),
+    )
+    data = b"\1" + bytes(8) + b"\1" + bytes(4) + b"\0"
+    done = Load(data, vmsd(LIST), inner, description=body)
+    assert done.left == 0
+    first, second = done.body.children["l"]
+    assert (first.missing, second.missing) == (set(), {"m"})
+    assert first.opaque != second.opaque
+
+
+def test_a_tree() -> None:
+    tree = VmField(name="t", info="gtree", flags=ONE)
+    assert taken(tree, bytes(5)) == 5
+    problem = refused(b"\0\0\0\0\1", vmsd(tree))
+    assert (problem.rule, problem.words[0][0]) == ("layout", "gtree-inconsistent")
+    assert refused(bytes(4), vmsd(tree)).rule == "stream-broken"
+    entry = Entry(name="t", type="gtree", size=9)
+    body = VmsdBody(name="dev", version=1, fields=(entry,))
+    assert taken(tree, b"\0\0\0\1" + bytes(8), description=body) == 9
+    with pytest.raises(UnexaminedError, match="no stated size"):
+        Load(b"\0\0\0\1" + bytes(8), vmsd(tree))
