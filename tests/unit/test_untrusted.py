@@ -312,3 +312,23 @@ def test_tables_of_somebody_else(name: str, tmp_path: Path) -> None:
         assert done.returncode == 2, words
         assert b"Traceback" not in done.stderr, words
         assert str(path).encode() in done.stderr, words
+
+
+@pytest.mark.parametrize("value", ["null", "1e999", "[]", "{}", '"x"'])
+@pytest.mark.parametrize("key", ["flags", "offset", "num", "size"])
+def test_a_field_of_a_profile_that_is_no_number(key: str, value: str) -> None:
+    document = json.loads(find("q35-10.0").dumps())
+    tables = document["loader"]["vmsds"]
+    fields = next(one["fields"] for one in tables if len(one["fields"]) > 3)
+    fields[1][key] = "@"
+    text = json.dumps(document).replace('"@"', value)
+    with pytest.raises(ProfileError):
+        Profile.loads(text)
+
+
+def test_a_number_without_end_in_a_profile() -> None:
+    document = json.loads(find("q35-10.0").dumps())
+    name = next(iter(document["loader"]["extra"]), "x")
+    document["loader"]["extra"][name] = "@"
+    with pytest.raises(ProfileError):
+        Profile.loads(json.dumps(document).replace('"@"', "1e999"))

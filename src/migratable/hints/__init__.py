@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from migratable.commandline import CommandLine, parse
 from migratable.errors import MigratableError
-from migratable.hints import changes, line_edits
+from migratable.hints import backends, changes, line_edits
 from migratable.hints.advice import advised
 from migratable.hints.candidate import Candidate
 from migratable.hints.search import NO_WAY_BACK, OutOfTimeError, Search, Solution, key, refusals
@@ -209,7 +209,7 @@ def _with_hints(
         step = search.partly[key(finding)]
         hints.append(Hint(action=f"{step.action} (removes this cause; others remain)"))
     advice: list[Candidate] = search.advice_for(finding)
-    helped = any(not found.changes for found in solutions)
+    helped = any(not found.changes for found in solutions) or bool(hints and not solutions)
     hints += [one.advice() for one in advice if not (one.last_resort and helped)]
     return replace(finding, hints=tuple(dict.fromkeys(hints))[:most])
 
@@ -223,9 +223,12 @@ def _hint(finding: Finding, found: _Found, known: set[object]) -> Hint:
     if own:
         own = [one for one in solution.steps if one in own or key(one.finding) not in known]
     actions = list(dict.fromkeys(one.candidate.action for one in own or solution.steps))
+    command = shlex.join(solution.line.argv)
+    if backends.DISK in command:
+        actions.append(f"with the guest's own image in the place of {backends.DISK}")
     return Hint(
         action="; ".join(actions),
-        command=shlex.join(solution.line.argv),
+        command=command,
         needs_guest_restart=any(one.candidate.needs_guest_restart for one in solution.steps),
         verified=found.basis,
         changes=found.changes,

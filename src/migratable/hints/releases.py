@@ -17,4 +17,5 @@ def advice(at: Situation) -> Iterator[Candidate]:
         "devices that both sides have",
         side=Side.SOURCE,
         needs_guest_restart=True,
+        last_resort=True,
     )

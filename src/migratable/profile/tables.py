@@ -319,7 +319,7 @@ class LoaderTables:
                 build_id=None if data.get("build_id") is None else str(data["build_id"]),
                 digests=tuple(map(str, data.get("digests", ()))),
             )
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
             raise ProfileError(f"loader tables are malformed: {error!r}") from error
         tables._validate()
         return tables
@@ -413,7 +413,7 @@ def _vmsd_from_json(item: Mapping[str, Any]) -> Vmsd:
         for key, default in _FIELD_KEYS.items():
             if isinstance(default, str):
                 values[key] = str(values[key])
-            elif values[key] is not None:
+            elif default is not None or values[key] is not None:
                 values[key] = int(values[key])
         fields.append(VmField(**values))
     old = item["minimum_old"]

@@ -301,6 +301,26 @@ def test_hint(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told.needs_guest_restart
 
 
+def test_an_image_that_only_the_user_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = line_edits.appended("drive", "if=none,id=d,file=DISK-IMAGE")
+    made = search(lambda line: verdict() if len(line.options) > 1 else verdict(cause("no-a")))
+    made.proposals = {"no-a": [disk]}
+    (finding,) = shown(made, monkeypatch, rehearsed=None).findings
+    assert finding.hints[0].action == (
+        "-drive if=none,id=d,file=DISK-IMAGE; with the guest's own image in the place of DISK-IMAGE"
+    )
+
+
+def test_the_last_resort_is_for_where_nothing_helped(monkeypatch: pytest.MonkeyPatch) -> None:
+    no_option = Candidate(action="no option helps", last_resort=True)
+    made = search(needs("a"), no_a=[no_option, ADD["a"]])
+    (finding,) = shown(made, monkeypatch, rehearsed=None).findings
+    assert [one.action for one in finding.hints] == ["-a"]
+    made = search(needs("a"), no_a=[no_option, ADD["x"]])
+    (finding,) = shown(made, monkeypatch, rehearsed=None).findings
+    assert [one.action for one in finding.hints] == ["no option helps"]
+
+
 @pytest.mark.parametrize(
     ("outcome", "verified"),
     [
