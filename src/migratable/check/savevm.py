@@ -468,13 +468,12 @@ class Replay:
         wanted = self.baseline.has_footers
         if section.footer == wanted:
             return True
-        following = self._sections[1].kind if len(self._sections) > 1 else 0
         self._ask(
             events.FooterRead(
                 release=self.release,
                 idstr=section.idstr,
                 section_id=section.section_id,
-                mark=int(following),
+                mark=0,
                 read_id=None,
                 consumed=len(section.body),
                 size=len(section.body),
