@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -159,7 +160,8 @@ class Host:
         settings = self.folder / "libvirt-etc"
         settings.mkdir()
         (settings / "qemu.conf").write_text(_LIBVIRT)
-        (settings / "libvirtd.conf").write_text(_LIBVIRTD)
+        own = f'host_uuid = "{uuid.uuid4()}"\n'  # both are this machine, whose own is one
+        (settings / "libvirtd.conf").write_text(_LIBVIRTD + own)
         self.run(["mkdir", "-p", "/etc/libvirt"])
         self.run(["mount", "--bind", str(settings), "/etc/libvirt"])
         self.popen(["libvirtd"])

@@ -36,6 +36,8 @@ from migratable.verdict import Basis
 from migratable.verdict import Outcome as Says
 
 _HINT_SECONDS = 5.0
+_LONG_HINT_SECONDS = 20.0
+"""For what is not converted: only then does it matter that no option was missed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +159,8 @@ def _line(side: Side) -> list[str]:
 def _cured(found: Found, stream: Stream, side: Side) -> str:
     if found.before.outcome is not Says.REFUSED:
         return ""
-    verdict = tried(found.before, stream, _line(side), budget_seconds=_HINT_SECONDS)
+    seconds = _HINT_SECONDS if found.loads else _LONG_HINT_SECONDS
+    verdict = tried(found.before, stream, _line(side), budget_seconds=seconds)
     for finding in refusals(verdict):
         for hint in finding.hints:
             if hint.verified is Basis.REHEARSED and not hint.needs_guest_restart:

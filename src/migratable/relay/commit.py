@@ -70,6 +70,7 @@ def _release(links: Links) -> None:
     if not links.source_is_there:
         raise SourceEndedError
     asked, links.stopped = links.stopped, lambda: False
+    links.released = True
     links.tell_source(shut(0))
     while not links.source_has_it():
         if not links.source_is_there:

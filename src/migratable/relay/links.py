@@ -48,6 +48,7 @@ class Links:
     :ivar return_path: whether the source reads what the destination says.
     :ivar pong: the destination has come to our ping.
     :ivar shut: the destination's last message, None before it.
+    :ivar released: the source was told that the destination is done: it stands still.
     :ivar received: bytes from the source.
     :ivar strangers: connections that have not said yet what they are.
     :ivar channels: multifd's.
@@ -61,6 +62,7 @@ class Links:
     return_path: bool = False
     pong: bool = False
     shut: int | None = None
+    released: bool = False
     received: int = 0
     strangers: list[socket.socket] = field(default_factory=list)
     channels: list[socket.socket] = field(default_factory=list)

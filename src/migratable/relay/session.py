@@ -27,8 +27,8 @@ from migratable.relay.return_path import OPEN
 from migratable.relay.tail import Tail, assemble
 from migratable.verdict import Outcome, Verdict
 
-_QUIET = 0.2
-"""Seconds without data after which a stream without description is looked at."""
+_QUIET = 0.02
+"""Seconds without data after which a stream that has no description may be whole."""
 SWITCH_ON = (
     'migrate-set-capabilities {"capabilities": [{"capability": "return-path", "state": true}]}'
 )
@@ -172,7 +172,8 @@ class _Session:
         except StreamError as error:
             return self._ended(Reason.STREAM, f"the stream cannot be followed: {error}")
         except InterruptedRelayError:
-            return self._ended(Reason.INTERRUPTED, "ended by the user")
+            place = Guest.NOWHERE_SEEN if self.links.released else None
+            return self._ended(Reason.INTERRUPTED, "ended by the user", place)
         except RelayError as error:
             return self._ended(Reason.UNREACHABLE, str(error))
         except SourceEndedError:
@@ -186,7 +187,7 @@ class _Session:
         return self._ended(Reason.MIGRATED, "the guest is the destination's", Guest.DESTINATION)
 
     def _destination_ended(self, error: DestinationEndedError) -> Result:
-        if self.times.committed:
+        if self.links.released or self.times.committed:
             return self._ended(
                 Reason.DESTINATION_ENDED,
                 f"the destination had loaded everything and then ended ({error}); the guest stands "

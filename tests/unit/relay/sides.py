@@ -24,13 +24,14 @@ class Destination:
     :ivar opened: the relay opens the return path, since the source does not.
     :ivar refuses: it says that the load failed when a ping comes.
     :ivar dies_after: bytes after which it ends without a word.
+    :ivar dies_at_ping: it ends when it has answered.
     """
 
     end: int
     opened: bool = False
     refuses: bool = False
     dies_after: int = 1 << 60
-    mute: bool = False
+    dies_at_ping: bool = False
     got: bytearray = field(default_factory=bytearray)
     started: bool = False
     connected: bool = False
@@ -55,11 +56,12 @@ class Destination:
                     connection.sendall(shut(1))
                     return
                 connection.sendall(bytes([0, PONG, 0, 4]) + PING[-4:])
+                if self.dies_at_ping:
+                    return
             extra = (len(OPEN) if self.opened else 0) + (len(PING) if at >= 0 else 0)
             if len(self.got) >= self.end + extra:
                 self.started = True
-                if not self.mute:
-                    connection.sendall(shut(0))
+                connection.sendall(shut(0))
                 return
 
 

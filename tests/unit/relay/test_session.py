@@ -196,6 +196,17 @@ def test_the_destination_dies(where: int) -> None:
     assert result.exit_status == 2
 
 
+def test_the_destination_dies_when_it_has_loaded_all() -> None:
+    """The source was told that it is done; nobody starts the guest but the user."""
+    data = _loads()
+    source, destination = Source(data=data), Destination(end=len(data), dies_at_ping=True)
+    result, _ = relayed(judge(), source, destination)
+    assert (result.reason, result.guest) == (Reason.DESTINATION_ENDED, Guest.SOURCE_STOPPED)
+    assert source.completed
+    assert "cont" in result.message
+    assert not destination.started
+
+
 @pytest.mark.parametrize("where", [3, 9, 200, 40_000, -1])
 def test_the_source_dies(where: int) -> None:
     data = _loads()
