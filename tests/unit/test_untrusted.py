@@ -340,5 +340,5 @@ def test_long_lines_of_a_log(piece: str, tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_text((piece * (65_000 // len(piece)) + "\n") * 40)
     done = _run("explain", str(path), stdout=subprocess.DEVNULL)
-    assert done.returncode == 3
+    assert done.returncode == 0
     assert b"Traceback" not in done.stderr
