@@ -16,7 +16,7 @@ from benchmarks import Row
 from migratable.pseries import Model, judge_lines
 from migratable.pseries.plan import parse
 from migratable.pseries.tables import read_table
-from migratable.pseries.whatif import enumerate_run, report
+from migratable.pseries.whatif import Enumeration, report
 
 PAIRS = 20_000
 LEAST_PAIRS = 20_000
@@ -96,7 +96,7 @@ def whatif_rate() -> tuple[int, float, float]:
     """Cases, cases a second enumerated, and with counts and counterexamples kept."""
     plan = parse(read_table(Path("benchmark"), text=PLAN, name="benchmark"))
     begun = time.process_time()
-    cases = sum(1 for _ in enumerate_run(plan, plan.runs[0]))
+    cases = sum(1 for _ in Enumeration(plan, plan.runs[0]).cases())
     plain = cases / (time.process_time() - begun)
     begun = time.process_time()
     report(plan, plan.runs[0])

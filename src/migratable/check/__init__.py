@@ -5,13 +5,24 @@
     from migratable.check import check
     verdict = check(stream, profile)
 
-The loader's steps are in :mod:`.replay`, :mod:`.loader`, :mod:`.infos` and :mod:`.virtio`; what
-they compare is in :mod:`.rules`, one file a rule; what devices' own code refuses in
-:mod:`.devices`.
+The loader's steps are in :mod:`.savevm`, :mod:`.vmstate` and :mod:`.vmstate_types`; what they
+compare is in :mod:`.rules`, one file a rule; what devices' own code refuses in :mod:`.devices`.
 """
 
 from __future__ import annotations
 
-from migratable.check.verdict import check, not_started
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from migratable.check.verdict import check, not_started
 
 __all__ = ["check", "not_started"]
+
+
+def __getattr__(name: str) -> Any:
+    """The engine is imported when it is used: a rule's page needs none of it."""
+    if name not in __all__:
+        raise AttributeError(name)
+    from migratable.check import verdict  # noqa: PLC0415
+
+    return getattr(verdict, name)

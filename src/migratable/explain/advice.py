@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from migratable.check.registry import rules
+from migratable.check.rules import rule as find
 from migratable.messages.catalogue import Fault, Message
 
 
@@ -24,7 +24,7 @@ class Advice:
 
 def of_rule(rule: str | None) -> Advice:
     """What holds for all messages of a rule; nothing for None."""
-    found = rules().get(rule or "")
+    found = find(rule or "")
     if found is None:
         return Advice()
     return Advice(side=found.side, now=found.now, ever=found.prevent, verify=found.verify)

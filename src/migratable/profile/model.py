@@ -290,9 +290,6 @@ class _Reader:
             raise self._error(name, "a list")
         return value
 
-    def optional_list(self, name: str) -> Any:
-        return None if self._document.get(name) is None else self.list(name)
-
     def texts(self, name: str) -> tuple[str, ...]:
         values = self.list(name)
         for place, value in enumerate(values):

@@ -347,11 +347,6 @@ def _destination_parts(started: Started) -> tuple[tuple[Any, ...], tuple[Any, ..
     return before, (build.release, table, started.levels, started.defaults)
 
 
-def enumerate_run(plan: Plan, run: Run) -> Iterator[Case]:
-    """All cases of one run of *plan*."""
-    return Enumeration(plan, run).cases()
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunReport:
     """A run's cases with counts and the smallest counterexample of each policy.

@@ -15,9 +15,6 @@ Buffer: TypeAlias = bytes | memoryview
 _U16 = struct.Struct(">H")
 _U32 = struct.Struct(">I")
 _U64 = struct.Struct(">Q")
-_I16 = struct.Struct(">h")
-_I32 = struct.Struct(">i")
-_I64 = struct.Struct(">q")
 
 
 class Cursor:
@@ -105,18 +102,6 @@ class Cursor:
     def u64(self) -> int:
         """Eight bytes."""
         return int(_U64.unpack_from(self.data, self.need(8))[0])
-
-    def i16(self) -> int:
-        """Two bytes, signed."""
-        return int(_I16.unpack_from(self.data, self.need(2))[0])
-
-    def i32(self) -> int:
-        """Four bytes, signed."""
-        return int(_I32.unpack_from(self.data, self.need(4))[0])
-
-    def i64(self) -> int:
-        """Eight bytes, signed."""
-        return int(_I64.unpack_from(self.data, self.need(8))[0])
 
     def view(self, count: int) -> memoryview:
         """*count* bytes without copying them."""

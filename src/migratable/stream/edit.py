@@ -18,7 +18,7 @@ from migratable.stream.model import (
 )
 from migratable.stream.pages import ram_end, ram_start
 from migratable.stream.vmdesc import VmDescription, VmDevice, VmField, VmsdBody
-from migratable.stream.wire_format import CommandKind, SectionKind
+from migratable.stream.wire_format import SectionKind
 
 
 def make_stream(
@@ -188,8 +188,3 @@ def _described(section: Section) -> VmDevice:
         instance_id=section.instance_id,
         body=VmsdBody(name="", version=0, fields=(data,)),
     )
-
-
-def is_postcopy(stream: Stream) -> bool:
-    """Whether the source switched to postcopy: devices travel in a package and RAM comes later."""
-    return any(command.kind == CommandKind.POSTCOPY_RUN for command in stream.commands)

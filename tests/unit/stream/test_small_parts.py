@@ -94,15 +94,13 @@ def test_cursor_names_the_place() -> None:
 
 
 def test_numbers() -> None:
-    data = bytes(range(1, 16)) + b"\xff" * 14
-    cursor = Cursor(data)
+    cursor = Cursor(bytes(range(1, 16)))
     assert (cursor.u8(), cursor.u16(), cursor.u32(), cursor.u64()) == (
         1,
         0x203,
         0x4050607,
         0x8090A0B0C0D0E0F,
     )
-    assert (cursor.i16(), cursor.i32(), cursor.i64()) == (-1, -1, -1)
     assert cursor.peek() is None
 
 

@@ -7,105 +7,85 @@ first of them is the one that QEMU refuses by.
 
 from __future__ import annotations
 
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from migratable.check.rule import Rule
-from migratable.check.rules import (
-    capability_higher,
-    capability_lower,
-    configuration,
-    cpu_features,
-    cpu_identity,
-    destination_crash,
-    destination_start,
-    external_state,
-    field_equal,
-    field_validation,
-    guest_goes_on,
-    kernel_state,
-    kvm_host,
-    kvm_interrupts,
-    kvm_registers,
-    latent,
-    layout,
-    machine_type,
-    management,
-    memory_map,
-    multifd,
-    no_way_back,
-    not_migratable,
-    option_rom,
-    pci_config,
-    post_load,
-    postcopy,
-    ram_block_page_size,
-    ram_block_size,
-    ram_block_unknown,
-    ram_contents,
-    section_footer,
-    section_version,
-    sleeping_cpu,
-    source_save,
-    source_start,
-    storage,
-    stream_broken,
-    target_page_size,
-    transport,
-    unknown_section,
-    unknown_subsection,
-    unrecognised,
-    version_too_new,
-    version_too_old,
-    virtio_features,
-    virtio_queues,
-    virtio_vnet_header,
+
+if TYPE_CHECKING:
+    RULES: tuple[Rule, ...]
+
+_FILES = (
+    "management",
+    "source_start",
+    "source_save",
+    "transport",
+    "storage",
+    "destination_start",
+    "not_migratable",
+    "configuration",
+    "machine_type",
+    "target_page_size",
+    "option_rom",
+    "ram_block_page_size",
+    "ram_block_size",
+    "ram_block_unknown",
+    "ram_contents",
+    "section_version",
+    "unknown_section",
+    "version_too_new",
+    "version_too_old",
+    "unknown_subsection",
+    "layout",
+    "field_equal",
+    "pci_config",
+    "virtio_queues",
+    "virtio_vnet_header",
+    "virtio_features",
+    "field_validation",
+    "cpu_identity",
+    "capability_higher",
+    "capability_lower",
+    "external_state",
+    "kernel_state",
+    "kvm_registers",
+    "post_load",
+    "section_footer",
+    "stream_broken",
+    "multifd",
+    "postcopy",
+    "cpu_features",
+    "kvm_interrupts",
+    "kvm_host",
+    "latent",
+    "no_way_back",
+    "memory_map",
+    "sleeping_cpu",
+    "destination_crash",
+    "unrecognised",
+    "guest_goes_on",
 )
 
-RULES: tuple[Rule, ...] = (
-    management.RULE,
-    source_start.RULE,
-    source_save.RULE,
-    transport.RULE,
-    storage.RULE,
-    destination_start.RULE,
-    not_migratable.RULE,
-    configuration.RULE,
-    machine_type.RULE,
-    target_page_size.RULE,
-    option_rom.RULE,
-    ram_block_page_size.RULE,
-    ram_block_size.RULE,
-    ram_block_unknown.RULE,
-    ram_contents.RULE,
-    section_version.RULE,
-    unknown_section.RULE,
-    version_too_new.RULE,
-    version_too_old.RULE,
-    unknown_subsection.RULE,
-    layout.RULE,
-    field_equal.RULE,
-    pci_config.RULE,
-    virtio_queues.RULE,
-    virtio_vnet_header.RULE,
-    virtio_features.RULE,
-    field_validation.RULE,
-    cpu_identity.RULE,
-    capability_higher.RULE,
-    capability_lower.RULE,
-    external_state.RULE,
-    kernel_state.RULE,
-    kvm_registers.RULE,
-    post_load.RULE,
-    section_footer.RULE,
-    stream_broken.RULE,
-    multifd.RULE,
-    postcopy.RULE,
-    cpu_features.RULE,
-    kvm_interrupts.RULE,
-    kvm_host.RULE,
-    latent.RULE,
-    no_way_back.RULE,
-    memory_map.RULE,
-    sleeping_cpu.RULE,
-    destination_crash.RULE,
-    unrecognised.RULE,
-    guest_goes_on.RULE,
-)
+
+def rule(rule_id: str) -> Rule | None:
+    """One rule, its file alone imported; None when there is none of that id."""
+    file = rule_id.replace("-", "_")
+    return _rule(file) if file in _FILES else None
+
+
+def _rule(file: str) -> Rule:
+    found: Rule = import_module(f"{__name__}.{file}").RULE
+    return found
+
+
+@cache
+def _rules() -> tuple[Rule, ...]:
+    return tuple(map(_rule, _FILES))
+
+
+def __getattr__(name: str) -> Any:
+    """:data:`RULES`, all files imported when they are asked for."""
+    if name != "RULES":
+        raise AttributeError(name)
+    return _rules()
