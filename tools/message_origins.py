@@ -15,17 +15,21 @@ import bisect
 import json
 import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from migratable.explain.logs import pieces as pieces_of
 from migratable.messages.catalogue import Text, messages
+from migratable.messages.template import Template
 
+TESTS = Path(__file__).resolve().parents[1] / "tests/explain"
 OUT = Path(__file__).resolve().parents[1] / "src/migratable/messages/origins.toml"
 SUFFIXES = {
     ".c": "c", ".h": "c", ".inc": "c", ".cpp": "c", ".cc": "c", ".json": "c",
     ".properties": "java", ".pm": "perl", ".pl": "perl",
-    ".py": "python", ".go": "go", ".java": "java",
+    ".py": "python", ".go": "go", ".java": "java", ".rb": "ruby", ".swift": "swift",
 }  # fmt: skip
 SKIPPED = re.compile(
     r"/(?:tests?|po|roms|docs|\.git|linux-headers|contrib|pc-bios|vendor)/|_test\.go$"
@@ -34,7 +38,7 @@ SKIPPED = re.compile(
 OTHERS = {
     "Proxmox VE": ("Proxmox",), "Incus or LXD": ("Incus", "LXD"), "Incus": ("Incus", "LXD"),
     "LXD": ("LXD", "Incus"), "oVirt": ("oVirt",), "manager": (), "SPICE": ("SPICE", "QEMU"),
-    "Linux": (), "ssh": (),
+    "Linux": (), "CloudStack": (), "Kata Containers": (),
 }  # fmt: skip
 FUNCTIONS = {
     "c": r"^(?!(?:if|while|for|switch|else|do|return|typedef)\b)"
@@ -43,6 +47,8 @@ FUNCTIONS = {
     "perl": r"^\s*(?:sub ([\w:]+)|(?:__PACKAGE__|my \$\w+ = sub)()\b)",
     "python": r"^(?:    |)(?:def|class) (\w+)",
     "go": r"^func (?:\([^)]*\) )?(\w+)",
+    "ruby": r"^\s*def (?:self\.)?(\w+[?!]?)",
+    "swift": r"^\s*(?:\w+ )*func (\w+)|^\s*(?:\w+ )*var (errorDescription)\b",
     "java": r"^ {4}(?:(?:public|private|protected|static|final|synchronized)\s+)+"
     r"[\w<>\[\], .?]*?(\w+)\s*\(",
 }  # fmt: skip
@@ -50,6 +56,7 @@ _JOIN = {
     "c": r'"\s*\\?\n?\s*"',
     "perl": r"\"\s*\n?\s*\.\s*\n?\s*\"|'\s*\n?\s*\.\s*\n?\s*\"|\"\s*\n?\s*\.\s*\n?\s*'",
     "python": r"(?<![\"'])(?:\"\s*\n\s*[fr]?\"|'\s*\n\s*[fr]?'|\"\s*\n\s*'|'\s*\n\s*\")(?![\"'])",
+    "ruby": r'" ?\\\n\s*"', "swift": r'"\s*\+\s*\n?\s*"',
     "go": r'"\s*\+\s*\n?\s*"', "java": r'"\s*\n?\s*\+\s*\n?\s*"',
 }  # fmt: skip
 _VALUE = {
@@ -59,6 +66,8 @@ _VALUE = {
     "perl": r"\$\{?\w+(?:->)?(?:[{\[][^}\]]*[}\]]|->\w+)*\}?|\$[!@]|'\s*\.\s*[^'\";]+?\.\s*'|%[sd]",
     "python": r"%\(\w+\)[sdrx]|%[sdrx]|\{[^{}\"'\n]*\}",
     "go": r"%[-+#0-9.]*[a-zA-Z]|\"\s*\+\s*[\w.()]+\s*\+\s*\"",
+    "ruby": r"#\{[^}]*\}|%[sd]",
+    "swift": r"\\\([^)]*\)|%@|%[dsx]",
     "java": r"%[-+#0-9.]*[a-zA-Z]|\"\s*\n?\s*\+\s*[^\";]+?\+\s*\n?\s*\"|\{\}",
 }  # fmt: skip
 
@@ -128,7 +137,7 @@ def pieces(text: Text) -> list[str]:
         words = part.removeprefix("warning: ") if number == 0 else part
         words = re.sub(r"0x$", "", words)
         # error_setg_errno() and error_prepend() add these behind or before the source's own text.
-        words = re.sub(r": (?:Invalid argument|No such file or directory|Broken pipe)$", "", words)
+        words = _ERRNO.sub("", words)
         fixed.append(words)
     if len(parts) > 1 and not isinstance(parts[-1], str) and fixed[-2].endswith(": "):
         fixed = [*fixed[:-2], fixed[-2].removesuffix(": ")]
@@ -137,6 +146,10 @@ def pieces(text: Text) -> list[str]:
     return fixed
 
 
+_ERRNO = re.compile(
+    r":(?: :)? (?:Invalid argument|No such file or directory|Broken pipe|Input/output error|"
+    r"Connection reset by peer|Address already in use|Permission denied)$"
+)
 # What libvirt puts before a text by its class (src/util/virerror.c: virErrorMsg), Proxmox by its
 # level, and programs by their name.
 _CLASSES = re.compile(
@@ -155,9 +168,65 @@ COMPOSED = (
     (r"^starting up", "libvirt|11.3|src/qemu/qemu_process.c: qemuLogOperation"),
     (r"^shutting down", "libvirt|11.3|src/qemu/qemu_process.c: qemuProcessStop"),
     (
-        r"job '?\{?\w*\}?'? ?(?:unexpectedly )?failed|job: (?:unexpectedly failed|is not active)",
+        r"job '?\{?[\w ]*\}?'? ?(?:unexpectedly )?failed|job: (?:unexpectedly failed|is not active)"
+        r"|migration out(?: job)?: canceled by client",
         "libvirt|11.3|src/qemu/qemu_migration.c: qemuMigrationJobCheckStatus",
     ),
+    (r"Permission denied \(publickey", "ssh||sshconnect2.c: userauth"),
+    (r"due to failed migration\. vmim", "Harvester||package/upgrade/upgrade_node.sh"),
+    (
+        r"guest CPU is not compatible with host CPU$",
+        "libvirt|0.9|src/qemu/qemu_command.c: qemuBuildCpuArgStr",
+    ),
+    (r"^VM is locked \(", "Proxmox||pve-guest-common/src/PVE/AbstractConfig.pm: check_lock"),
+    (
+        r"^Live migration (?:stuck for|is not completed after|abort detected)",
+        "KubeVirt|up to 2026|pkg/virt-launcher/virtwrap/live-migration-source.go",
+    ),
+    (
+        r"^Migration option '.*is not supported by (?:target|source)",
+        "libvirt|11.3|src/qemu/qemu_migration_params.c: qemuMigrationParamsCheck",
+    ),
+    (
+        r"^Migration of VM \[|^Can't migrate domain \[|^Exception during migrate: "
+        r"|^Migration was refused connection|^Provided libvirt destination ip",
+        "CloudStack|013e3e9e|plugins/hypervisors/kvm/src/main/java/com/cloud/hypervisor/kvm/resource/"
+        "wrapper/LibvirtMigrateCommandWrapper.java",
+    ),
+    (
+        r"Setting the stateblob \(type",
+        "QEMU|10.0|backends/tpm/tpm_emulator.c: tpm_emulator_set_state_blob",
+    ),
+    (r"^Error migrating VM|^Cannot rsync files", "OpenNebula||src/vmm_mad/remotes/kvm/migrate"),
+    (r"^Could not migrate \{domain", "OpenNebula||src/vmm_mad/remotes/kvm/migrate_local"),
+    (r"^undefined method ", "Ruby||error.c: NoMethodError, of OpenNebula's driver"),
+    (r"^failed to initialize (?:kvm|KVM): ", "QEMU|10.0|system/vl.c: do_configure_accelerator"),
+    (r"^No Nested KVM-HV support", "QEMU|5.2|hw/ppc/spapr_caps.c: cap_nested_kvm_hv_apply"),
+    (r"^Requested count cache flush", "QEMU|10.0|hw/ppc/spapr_caps.c: cap_ccf_assist_apply"),
+    (
+        r"^Timed out waiting for a reply to message ID",
+        "oslo.messaging||oslo_messaging/_drivers/amqpdriver.py: _raise_timeout_exception",
+    ),
+    (r"^usbredirparser: error", "libusbredirparser||usbredirparser/usbredirparser.c"),
+    (r"^0/\{count", "Kubernetes||pkg/scheduler/framework/types.go"),
+    (
+        r"didn't match Pod's node affinity",
+        "Kubernetes||pkg/scheduler/framework/plugins/nodeaffinity/node_affinity.go",
+    ),
+    (
+        r"^device model: spawn failed",
+        "Xen||tools/libs/light/libxl_dm.c: device_model_spawn_outcome",
+    ),
+    (r"^Device Model already exited", "Xen||tools/libs/light/libxl_aoutils.c: libxl__kill_xs_path"),
+    (
+        r"^unable to execute QEMU command",
+        "libvirt|11.3|src/qemu/qemu_monitor_json.c: qemuMonitorJSONCheckErrorFull",
+    ),
+    (r"^(?:malloc|free|realloc|munmap_chunk)\(\)|^double free or", "glibc||malloc/malloc.c"),
+    (r"stack smashing detected", "glibc||debug/stack_chk_fail.c: __stack_chk_fail"),
+    (r"\]: segfault at", "Linux||arch/x86/mm/fault.c: show_signal_msg"),
+    (r"^Killed process", "Linux||mm/oom_kill.c: __oom_kill_process"),
+    (r"Assertion `\{condition", "glibc||assert/assert.c: __assert_fail_base"),
 )
 _ASSERTION = re.compile(r"Assertion `(.*)' failed")
 
@@ -173,6 +242,28 @@ def needle(text: Text) -> re.Pattern[str]:
     if first:
         joined = f"[{joined[0].lower()}{joined[0].upper()}]{joined[1:]}"
     return re.compile(joined)
+
+
+def loose(text: Text) -> tuple[str, re.Pattern[str]] | None:
+    """A stretch of two words to look for, and the wording with a value for any other word.
+
+    For texts of which a part is a value in the source: ``KVM_%s_DEVICE_ATTR``. None for texts of
+    so few words that anything would fit.
+    """
+    fixed = " ".join(part for part in pieces(text) if part)
+    words = re.findall(r"[A-Za-z_]{3,}", fixed)
+    pairs = re.findall(r"(?=\b([a-z]{2,} [a-z]{2,} [a-z]{2,})\b)", fixed)
+    if len(words) < 4 or not pairs:
+        return None
+    literal = max(pairs, key=len)
+    before, _, after = fixed.partition(literal)
+
+    def side(part: str) -> str:
+        found = (rf"(?:{re.escape(item)}|[\"']?\x00\w*[\"']?)" for item in part.split())
+        return r"[\s\"']*".join(found)
+
+    joined = rf"{side(before)}[\s\"']*{re.escape(literal)}[\s\"']*{side(after)}"
+    return literal, re.compile(joined)
 
 
 def word(text: Text) -> str:
@@ -201,6 +292,7 @@ def main(arguments: list[str]) -> int:
         else:
             trees.setdefault(program, []).append(Tree(release, Path(path)))
     lines = [HEAD]
+    reports = public_reports()
     missing = 0
     for message in messages():
         if message.program == "derived":
@@ -210,13 +302,22 @@ def main(arguments: list[str]) -> int:
         programs = OTHERS.get(message.program, (message.program,))
         order = [*programs, *(name for name in trees if name not in programs)]
         for text in message.recognised:
-            found = list(places(text, trees, order if len(word(text)) > 12 else list(programs)))
+            found = list(
+                places(
+                    text,
+                    trees,
+                    order if len(word(text)) > 12 else list(programs),
+                    len(programs),
+                )
+            )
             found += [
                 f"{program} {release}".strip() + " (program)"
                 for program in programs
                 for release, flat in binaries.get(program, ())
                 if not found and len(word(text)) > 9 and word(text) in flat
             ]
+            if not found and text.checked:  # read when the text was written down
+                found = [f"QEMU {', '.join(text.checked)} (program)"]
             origins += found
             if not found:
                 unseen.append(text.template.text)
@@ -227,6 +328,9 @@ def main(arguments: list[str]) -> int:
         lines.append(f"origin = {quoted(merged(origins))}")
         if unseen:
             lines.append(f"reported = {quoted(unseen)}")
+            known = [ref for wording in unseen if (ref := seen_in(wording, reports))]
+            if known:
+                lines.append(f"reports = {quoted(list(dict.fromkeys(known)))}")
         lines.append("")
     if "--write" in arguments:
         OUT.write_text("\n".join(lines), encoding="utf-8")
@@ -237,8 +341,27 @@ def main(arguments: list[str]) -> int:
 HEAD = """\
 # Where the texts come from: program, releases, file and function. Written by
 # tools/message_origins.py. `reported`: texts that are in none of the sources read; they come from
-# public reports, from old releases or from builds of distributions.
+# public reports (`reports` names them), from old releases or from builds of distributions.
 """
+
+
+def public_reports() -> list[tuple[str, str]]:
+    """Where it was reported, and the log, of every public log among the tests."""
+    found: list[tuple[str, str]] = []
+    for path in sorted(TESTS.glob("*.toml")):
+        failures = tomllib.loads(path.read_text(encoding="utf-8"))["failure"]
+        found += [(failure.get("ref", ""), failure["log"]) for failure in failures]
+    return found
+
+
+def seen_in(wording: str, reports: list[tuple[str, str]]) -> str:
+    """The first public report that holds a text, "" for none."""
+    pattern = Template(wording).pattern
+    for ref, log in reports:
+        for line in log.splitlines():
+            if any(pattern.search(piece.text) for piece in pieces_of(line.encode())):
+                return ref
+    return ""
 
 
 def quoted(items: list[str]) -> str:
@@ -246,8 +369,13 @@ def quoted(items: list[str]) -> str:
     return "[" + ", ".join(json.dumps(item, ensure_ascii=False) for item in items) + "]"
 
 
-def places(text: Text, trees: dict[str, list[Tree]], programs: list[str]) -> Iterator[str]:
-    """``program|release|file: function`` of the first two places in each release of a program."""
+def places(
+    text: Text, trees: dict[str, list[Tree]], programs: list[str], own: int = 1
+) -> Iterator[str]:
+    """``program|release|file: function`` of the first two places in each release of a program.
+
+    :param own: how many of *programs*, the first, are the message's own.
+    """
     whole = text.template.text
     for form, origin in COMPOSED:
         if re.search(form, whole):
@@ -255,9 +383,16 @@ def places(text: Text, trees: dict[str, list[Tree]], programs: list[str]) -> Ite
             return
     asserted = _ASSERTION.search(whole)
     if asserted:
-        literal, pattern = asserted[1], re.compile(re.escape(asserted[1]))
-    else:
-        literal, pattern = word(text), needle(text)
+        yield from _in_trees(asserted[1], re.compile(re.escape(asserted[1])), trees, programs)
+        return
+    found = list(_in_trees(word(text), needle(text), trees, programs))
+    wide = loose(text) if not found else None
+    yield from found or (list(_in_trees(*wide, trees, programs[:own])) if wide else [])
+
+
+def _in_trees(
+    literal: str, pattern: re.Pattern[str], trees: dict[str, list[Tree]], programs: list[str]
+) -> Iterator[str]:
     if len(literal) < 5:
         return
     for program in programs:

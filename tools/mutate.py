@@ -66,8 +66,8 @@ class Judge:
     """Judges mutants in several processes, which take them from one list."""
 
     def __init__(self, chosen: Sequence[Mutant], covered: suite.Coverage, jobs: int) -> None:
-        # Those outside of functions first, as they take longest.
-        self._chosen = sorted(chosen, key=covered.inside)
+        # Those inside of functions first: for the others the tests are imported anew.
+        self._chosen = sorted(chosen, key=lambda one: not covered.inside(one))
         self._covered = covered
         self._jobs = jobs
         self._next = multiprocessing.get_context("fork").Value("i", 0)
@@ -92,23 +92,26 @@ class Judge:
         try:
             found: list[tuple[Mutant, int]] = []
             mutant = self._take()
-            while mutant is not None and not self._covered.inside(mutant):
+            if mutant is not None and self._covered.inside(mutant):
+                mutant = self._inside(found, mutant)
+            while mutant is not None:
                 tests = self._covered.tests(mutant)
                 limit = self._covered.limit(tests)
                 self._note(found, mutant, suite.judge_outside(mutant, tests, limit))
                 mutant = self._take()
-            if mutant is not None:
-                self._inside(found, mutant)
             result.write_bytes(pickle.dumps(found))
             os._exit(0)
         finally:
             os._exit(1)
 
-    def _inside(self, found: list[tuple[Mutant, int]], first: Mutant) -> None:
+    def _inside(self, found: list[tuple[Mutant, int]], first: Mutant) -> Mutant | None:
+        """Judge those inside functions; the first that is not, if there is one."""
+        mutant: Mutant | None = first
+
         def then(session: suite.Session) -> None:
+            nonlocal mutant
             functions = suite.Functions()
-            mutant: Mutant | None = first
-            while mutant is not None:
+            while mutant is not None and self._covered.inside(mutant):
                 tests = self._covered.tests(mutant)
                 limit = self._covered.limit(tests)
                 status = suite.judge_inside(session, functions, mutant, tests, limit)
@@ -117,6 +120,7 @@ class Judge:
 
         files = {name.partition("::")[0] for name in self._covered.seconds}
         suite.collect(then, sorted(files))
+        return mutant
 
     def _take(self) -> Mutant | None:
         with self._next.get_lock():

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from migratable.cli.explain import command
 from migratable.explain import decode
+from migratable.explain.logs import pieces
 from migratable.explain.story import Report, Status, explain
 from migratable.report.explain_html import render
 
@@ -311,3 +312,12 @@ def test_html_of_every_status() -> None:
     )
     assert "&lt;log&gt;" in page
     assert "the cause is unknown" in page
+
+
+def test_a_deep_or_endless_line_is_searched_once() -> None:
+    """Each quote and colon begins a search for the program's name, which must end soon."""
+    deep = b'{"a":' * 14_000
+    found = list(pieces(deep + b" qemu-kvm: load of migration failed: Invalid argument"))
+    assert [piece.qemu for piece in found] == [False]  # cut off before
+    short = b'{"a":' * 1_000 + b" qemu-kvm: load of migration failed: Invalid argument"
+    assert [piece.qemu for piece in pieces(short)] == [True]

@@ -97,8 +97,8 @@ def test_the_closing_line_alone_is_unknown_and_says_where_to_look(error: str, wo
 def test_what_keeps_qemu_from_starting_is_said_by_its_errno() -> None:
     log = (
         b"error: internal error: qemu unexpectedly closed the monitor: qemu-system-x86_64: -device "
-        b'{"driver":"vfio-pci","host":"0000:0c:00.0"}: vfio 0000:0c:00.0: failed to open '
-        b"/dev/vfio/17: Permission denied\n"
+        b'{"driver":"new-device","host":"0000:0c:00.0"}: device 0000:0c:00.0: no way to '
+        b"/dev/new/17: Permission denied\n"
     )
     found = explain(io.BytesIO(log)).explanations[0]
     assert (found.rule, str(found.side)) == ("destination-start", "destination")

@@ -42,7 +42,7 @@ class Guide:
             return (), None
         bodies: list[VmsdBody] = []
         taken = size = 0
-        while taken < max(count, 1) and self._at < len(self._fields) and self.has(position):
+        while taken < max(count, 1) and self.has(position):
             entry = self._fields[self._at]
             if taken and entry.array_len is not None and taken + entry.count > count:
                 break

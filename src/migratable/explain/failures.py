@@ -122,7 +122,7 @@ def _search(
             continue
         number += buffer.count(b"\n", counted, start)
         counted = start
-        if _NEW_START.search(buffer, max(looked, start - _GAP), end):
+        if _NEW_START.search(buffer, max(looked, start - _GAP), min(end, start + OVERLAP)):
             yield from grouper.new_start()
         looked = end
         machine = whole.rfind(b"-machine ", max(0, shift + start - OVERLAP), shift + start)

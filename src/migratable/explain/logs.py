@@ -21,7 +21,7 @@ _TIME = re.compile(
     r"|\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ \d]\d \d\d:\d\d:\d\d\b"
 )
 PROGRAM = re.compile(
-    r"(?:^|[\s:'\"(>])(?:\S*/)?(?P<program>qemu-system-[\w-]+|qemu-[\w]+-softmmu|qemu-kvm|qemu-dm|kvm-spice|kvm|qemu)"
+    r"(?:^|[\s:'\"(>])(?:\S{0,256}/)?(?P<program>qemu-system-[\w-]+|qemu-[\w]+-softmmu|qemu-kvm|qemu-dm|kvm-spice|kvm|qemu)"
     r"(?:\[\d+\])?: "
 )
 _QEMU_UNIT = re.compile(r"\b(?:QEMU|qemu-[\w-]+|kvm)\[(\d+)\]: ")

@@ -151,3 +151,25 @@ def test_a_tree() -> None:
     assert taken(tree, b"\0\0\0\1" + bytes(8), description=body) == 9
     with pytest.raises(UnexaminedError, match="no stated size"):
         Load(b"\0\0\0\1" + bytes(8), vmsd(tree))
+
+
+@pytest.mark.parametrize(
+    ("sent", "local", "said"),
+    [
+        (5, 5, None),
+        (0, 5, None),
+        (6, 5, "is 6, the destination takes 0 to 5"),
+        (0xFFFFFFFF, 5, "is -1, the destination takes 0 to 5"),
+        (0x80000000, 5, "is -2147483648, the destination takes 0 to 5"),
+        (0x7FFFFFFF, 0x7FFFFFFF, None),
+        (1, 0xFFFFFFFE, "is 1, the destination takes 0 to -2"),
+    ],
+)
+def test_between_0_and_the_destinations_own(sent: int, local: int, said: str | None) -> None:
+    """``get_int32_le``: both are signed."""
+    field = VmField(name="n", info="int32 le", size=4, flags=ONE)
+    data, words = sent.to_bytes(4, "big"), {(AT, 4): local}
+    if said is None:
+        assert Load(data, vmsd(field), words=words).body.number("n") == sent
+    else:
+        assert refused(data, vmsd(field), words=words).summary == f"dev:n {said}"
