@@ -332,3 +332,13 @@ def test_a_number_without_end_in_a_profile() -> None:
     document["loader"]["extra"][name] = "@"
     with pytest.raises(ProfileError):
         Profile.loads(json.dumps(document).replace('"@"', "1e999"))
+
+
+@pytest.mark.parametrize("piece", ['{"a":', ":", "('", "qemu-", "x:/", "kvm["])
+def test_long_lines_of_a_log(piece: str, tmp_path: Path) -> None:
+    """Forty lines, each of which would take some ten seconds by the square of its length."""
+    path = tmp_path / "log"
+    path.write_text((piece * (65_000 // len(piece)) + "\n") * 40)
+    done = _run("explain", str(path), stdout=subprocess.DEVNULL)
+    assert done.returncode == 0
+    assert b"Traceback" not in done.stderr

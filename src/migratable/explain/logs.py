@@ -21,10 +21,10 @@ _TIME = re.compile(
     r"|\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ \d]\d \d\d:\d\d:\d\d\b"
 )
 PROGRAM = re.compile(
-    r"(?:^|[\s:'\"(>])(?:\S{0,256}/)?(?P<program>qemu-system-[\w-]+|qemu-[\w]+-softmmu|qemu-kvm|qemu-dm|kvm-spice|kvm|qemu)"
+    r"(?:^|[\s:'\"(>])(?:[^\s:'\"(>]*/)?(?P<program>qemu-system-[\w-]+|qemu-[\w]+-softmmu|qemu-kvm|qemu-dm|kvm-spice|kvm|qemu)"
     r"(?:\[\d+\])?: "
 )
-_QEMU_UNIT = re.compile(r"\b(?:QEMU|qemu-[\w-]+|kvm)\[(\d+)\]: ")
+_QEMU_UNIT = re.compile(r"\b(?:QEMU|qemu-[\w-]{1,64}|kvm)\[(\d{1,20})\]: ")
 _NUMBER_ARRAY = re.compile(r'"MESSAGE"\s*:\s*\[([\d,\s]*)\]')
 # Members of JSON objects that hold a message, and those that tell one process from another.
 _TEXT_MEMBERS = (
