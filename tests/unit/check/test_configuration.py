@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 
 import pytest
 
-from migratable.check.events import ConfigurationRead
+from migratable.check.events import BodyBegun, ConfigurationRead, FooterRead, SectionFound
+from migratable.check.rules import section_footer, unknown_section, version_too_old
 from migratable.check.rules.configuration import check
+from migratable.profile.tables import Vmsd
 from migratable.stream.model import Configuration, ConfigurationSubsection
 
 OURS = uuid.UUID("12345678-1234-5678-1234-567812345678")
@@ -84,3 +87,52 @@ def test_capabilities(
     name: str, release: tuple[int, int], words: list[tuple[str, bool, int]]
 ) -> None:
     assert said(capabilities(name), release=release) == words
+
+
+# what a footer's place tells, and other sentences with numbers in them
+
+
+@pytest.mark.parametrize(
+    ("consumed", "size", "left"), [(8, 12, "4 bytes are left over."), (12, 8, "4 are missing.")]
+)
+def test_how_far_a_footer_is_away(consumed: int, size: int, left: str) -> None:
+    event = FooterRead(
+        release=(10, 0), idstr="d", section_id=9, mark=0, read_id=0, consumed=consumed, size=size
+    )
+    (problem,) = section_footer.check(event)
+    assert problem.explanation == left
+    (told,) = section_footer.check(replace(event, detail="why"))
+    assert told.explanation == "why"
+    (mismatch,) = section_footer.check(replace(event, mark=0x7E, read_id=None))
+    assert mismatch.words == (("footer-mismatch", {"device": "d", "read": 0, "expected": 9}),)
+    (ended,) = section_footer.check(replace(event, mark=None))
+    assert ended.words == (("footer-read-failed", {"errno": -5}),)
+
+
+@pytest.mark.parametrize(
+    ("version", "old", "name", "refused"),
+    [
+        (1, None, "cpu/slb", True),
+        (2, None, "cpu/slb", False),
+        (1, 1, "cpu/slb", False),
+        (0, 1, "cpu", True),
+    ],
+)
+def test_a_version_that_is_too_old(version: int, old: int | None, name: str, refused: bool) -> None:
+    vmsd = Vmsd(name=name, version=2, minimum=2, minimum_old=old)
+    problems = list(version_too_old.check(BodyBegun(release=(5, 2), vmsd=vmsd, version=version)))
+    subsection = "cpu/slb" if name == "cpu/slb" else None
+    assert [problem.subsection for problem in problems] == ([subsection] if refused else [])
+
+
+def test_four_devices_of_the_kind_are_named() -> None:
+    event = SectionFound(
+        release=(10, 0),
+        idstr="x",
+        instance_id=0,
+        version=1,
+        handler=None,
+        near=("a", "b", "c", "d", "e"),
+    )
+    (problem,) = unknown_section.check(event)
+    assert problem.explanation == "Of this kind it has: a, b, c, d."

@@ -41,6 +41,8 @@ def test_examples(rule: Rule, example: Example) -> None:
     for problem in problems:
         assert problem.summary
         assert problem.summary[-1] not in ".\n"  # the report makes a sentence of it
+        severity = Severity(problem.severity or rules()[problem.rule].severity)
+        assert problem.refuses == (severity is Severity.REFUSES)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
