@@ -10,8 +10,10 @@ from migratable.check import check, way_back
 from migratable.check.baseline import Baseline
 from migratable.check.way_back import more_than
 from migratable.stream.model import Section
+from migratable.stream.wire_format import SectionKind
 from migratable.verdict import Outcome, Severity
 from tests import recorded
+from tests.unit.check.test_replay import destination, handler, section
 
 
 def baseline(name: str) -> Baseline:
@@ -74,3 +76,23 @@ def test_a_destination_that_loads_with_more_warns() -> None:
     assert found.severity is Severity.WARNS
     assert found.summary == ("no way back: the destination has hpet, which the stream lacks")
     assert found.stderr == ()
+
+
+def test_four_names_are_all() -> None:
+    handlers = baseline("q35-10.0").tables.handlers
+    several = {one.idstr: one for one in handlers}
+    four = list(several.values())[:4]
+    assert way_back.names(four) == ", ".join(one.idstr for one in four)
+    five = list(several.values())[:5]
+    assert way_back.names(five).endswith(" and 1 more")
+
+
+def test_a_section_by_its_old_name_is_the_devices() -> None:
+    """An old stream has ``dev`` 7 for ``pci/dev``; the destination sends it under its own name."""
+    named = replace(handler("pci/dev"), compat=("dev", 7))
+    to = destination(named, own=(section("pci/dev"),))
+    assert more_than(to, [section("dev", instance_id=7)]) == ()
+    assert more_than(to, [section("pci/dev", kind=SectionKind.PART)]) == (named,)
+    assert more_than(to, []) == (named,)
+    assert more_than(destination(named), []) == ()  # it has no stream of its own
+    assert more_than(destination(named, own=(section("pci/dev"),), wants_kvm=True), []) == ()
