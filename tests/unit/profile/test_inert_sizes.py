@@ -129,12 +129,13 @@ def test_section_of_assumed_layout_is_unknown() -> None:
 def test_refusal_for_a_poorer_backend_is_unknown() -> None:
     profile = recorded.profile("q35-10.0")
     section = next(s for s in profile_stream().sections if s.idstr.endswith("/virtio-net"))
+    alone = replace(profile_stream(), elements=(section,))  # it is replayed thousands of times
     for place in range(len(section.body)):  # the byte of has_vnet_hdr
         body = bytearray(section.body)
         body[place] = 1
-        stream = edit.replace_section(profile_stream(), section, replace(section, body=bytes(body)))
+        stream = edit.replace_section(alone, section, replace(section, body=bytes(body)))
         found = check(stream, profile)
-        if [one.rule for one in found.findings] == ["virtio-vnet-header"]:
+        if [one.rule for one in found.findings][:1] == ["virtio-vnet-header"]:
             break
     else:
         raise AssertionError("no byte of virtio-net is has_vnet_hdr")
