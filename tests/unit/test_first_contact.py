@@ -17,6 +17,7 @@ from migratable.check.registry import rules
 from migratable.cli import cli
 from migratable.cli._help import GROUPS, grouped
 from migratable.cli.completion import manual
+from migratable.convert.proposals import PROPOSALS
 from migratable.hosts.checks import CHECKS
 from migratable.profile import bundled
 
@@ -65,7 +66,8 @@ def _completed(line: str) -> list[str]:
 def test_values_are_completed() -> None:
     assert "preflight" in _completed("migratable pre")
     assert "pseries-10.0" in _completed("migratable check guest.mig --to pser")
-    assert set(_completed("migratable rule ")) == {*rules(), *(one.id for one in CHECKS)}
+    pages = {*rules(), *(one.id for one in CHECKS), *(one.kind for one in PROPOSALS)}
+    assert set(_completed("migratable rule ")) == pages
     assert "--program" in _completed("migratable preflight --prog")
 
 
