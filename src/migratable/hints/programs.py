@@ -8,6 +8,7 @@ from dataclasses import replace
 from migratable.commandline import CommandLine
 from migratable.errors import MigratableError
 from migratable.hints.candidate import Candidate, Situation
+from migratable.qemu.ownership import changeable
 from migratable.qemu.program import resolve
 
 _OTHER = {
@@ -44,5 +45,6 @@ def candidates(at: Situation) -> Iterator[Candidate]:
     except MigratableError:
         yield Candidate(action=said)
         return
-    if found[0].rpartition("/")[2] == name:
+    # The user has not named this file: it must be one that nobody else could have put there.
+    if found[0].rpartition("/")[2] == name and not changeable(found[0]):
         yield Candidate(action=said, edit=edit, sole=True)
