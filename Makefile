@@ -39,7 +39,7 @@ demo: $(VENV)/.program
 test: install lab lint docs tests
 
 quick: install lint
-	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup -m "not slow"
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup -m "not slow and not real"
 
 # MUTANTS=--each 20: a sample. Takes a quarter of an hour; no part of `make test`.
 mutants: install
