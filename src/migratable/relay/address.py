@@ -155,6 +155,16 @@ def prepare(connected: socket.socket) -> None:
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
+def acknowledge(connected: socket.socket) -> None:
+    """Acknowledge at once what was received: a QEMU with Nagle's algorithm waits for it, 40 ms.
+
+    The kernel falls back to delayed acknowledgements by itself, so this is said again and again.
+    """
+    if connected.family != socket.AF_UNIX:
+        with contextlib.suppress(OSError):  # the other side has gone; the next call says so
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+
 def _resolve(
     address: Address,
 ) -> tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]:

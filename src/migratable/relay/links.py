@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from migratable.relay.address import acknowledge
 from migratable.relay.return_path import OUR_PING, Message, Splitter, shut
 
 _TICK = 0.1
@@ -101,6 +102,7 @@ class Links:
         assert self.destination is not None
         try:
             data = self.destination.recv(1 << 16)
+            acknowledge(self.destination)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -153,6 +155,7 @@ class Links:
         while True:
             try:
                 count = self.source.recv_into(buffer)
+                acknowledge(self.source)
             except (BlockingIOError, InterruptedError):
                 self.wait(read=True, write=False)
                 continue
@@ -167,6 +170,7 @@ class Links:
         while True:
             try:
                 data = self.source.recv(1 << 18)
+                acknowledge(self.source)
             except (BlockingIOError, InterruptedError):
                 left = until - time.monotonic()
                 if left <= 0:
