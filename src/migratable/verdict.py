@@ -194,6 +194,11 @@ class Verdict:
     back: Verdict | None = None
     no_back: str = ""
 
+    @property
+    def refusals(self) -> list[Finding]:
+        """The findings that refuse, in the stream's order."""
+        return [one for one in self.findings if one.severity is Severity.REFUSES]
+
     def to_json(self) -> dict[str, Any]:
         """One object for a program, stable from release to release."""
         return {

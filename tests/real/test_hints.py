@@ -21,7 +21,7 @@ from migratable.profile.collect import collect
 from migratable.rehearse import rehearse
 from migratable.rehearse.way_back import Home
 from migratable.stream import Stream, read, write
-from migratable.verdict import Basis, Finding, Outcome, Severity, Side, Verdict
+from migratable.verdict import Basis, Outcome, Side, Verdict
 from tests.conftest import Lab
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
@@ -50,10 +50,6 @@ def judged(stream: Stream, line: list[str]) -> Verdict:
         return check(stream, collect(line, ram_sizes=sizes))
     except DestinationStartError as error:
         return not_started(error.stderr, stream=stream)
-
-
-def refusals(verdict: Verdict) -> list[Finding]:
-    return [one for one in verdict.findings if one.severity is Severity.REFUSES]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,7 +257,7 @@ def test_a_remedy_is_found_and_loads(lab: Lab, case: Case) -> None:
     assert verdict.first_refusal.rule == case.rule
 
     found = tried(verdict, stream, line, budget_seconds=SECONDS)
-    (hint, *_) = refusals(found)[0].hints
+    (hint, *_) = found.refusals[0].hints
     assert hint.verified is Basis.REHEARSED
     assert hint.side is Side.DESTINATION
     assert hint.command is not None
@@ -283,7 +279,7 @@ def test_the_rest_of_the_line_stays(lab: Lab) -> None:
     text = f"{Q35} -smp 1,maxcpus=2 -device e1000,addr=4 -rtc base=utc -name guest=x"
     line = arguments(lab, "10.0", text)
     found = tried(judged(stream, line), stream, line, budget_seconds=SECONDS)
-    (hint, *_) = refusals(found)[0].hints
+    (hint, *_) = found.refusals[0].hints
     assert hint.command is not None
     assert shlex.split(hint.command)[: len(line)] == line
 
@@ -292,7 +288,7 @@ def test_several_causes_are_removed_together(lab: Lab) -> None:
     stream = saved(lab, "5.2", "-M pc-q35-5.2 -m 96 -smp 2 -device i6300esb,addr=7")
     line = arguments(lab, "10.0", Q35)
     found = tried(judged(stream, line), stream, line, budget_seconds=SECONDS)
-    hints = [one.hints[0] for one in refusals(found)]
+    hints = [one.hints[0] for one in found.refusals]
     assert len({one.command for one in hints}) == 1
     assert len({one.action for one in hints}) > 2
     assert rehearse(stream, shlex.split(hints[0].command or "")).outcome is Outcome.LOADS
@@ -303,7 +299,7 @@ def test_where_nothing_helps_only_advice_is_given(lab: Lab) -> None:
     stream = saved(lab, "10.0", "-M pc-q35-10.0 -m 64")
     line = arguments(lab, "7.2", "-M pc-q35-7.2 -m 64")
     found = tried(judged(stream, line), stream, line, budget_seconds=5.0)
-    hints = refusals(found)[0].hints
+    hints = found.refusals[0].hints
     assert hints
     assert all(one.command is None and one.verified is None for one in hints)
     assert hints[0].needs_guest_restart
@@ -314,7 +310,7 @@ def test_no_time_nothing_is_tried(lab: Lab) -> None:
     line = arguments(lab, "10.0", Q35)
     verdict = judged(stream, line)
     found = tried(verdict, stream, line, budget_seconds=0.0)
-    hints = [one for finding in refusals(found) for one in finding.hints]
+    hints = [one for finding in found.refusals for one in finding.hints]
     assert hints  # the rule's own, which needs no time
     assert all(one.verified is None and one.command is None for one in hints)
 
@@ -326,7 +322,7 @@ def test_a_line_of_the_user_is_given_back_as_he_wrote_it(lab: Lab) -> None:
     line: CommandLine = parse(f"/opt/mine/qemu-system-x86_64 {Q35} -nodefaults -display none")
     verdict = judged(stream, arguments(lab, "10.0", Q35))
     found = tried(verdict, stream, line, release="10.0", budget_seconds=SECONDS)
-    (hint, *_) = refusals(found)[0].hints
+    (hint, *_) = found.refusals[0].hints
     assert (hint.command or "").startswith("/opt/mine/qemu-system-x86_64 -M pc-q35-5.2 -m 96M ")
 
 
@@ -515,7 +511,7 @@ def test_remedies_under_kvm(lab: Lab, kvm: None, kind: str) -> None:
     assert verdict.first_refusal.rule == rule
     home = Home.started(arguments(lab, "7.2", there))
     found = tried(verdict, stream, line, budget_seconds=SECONDS, home=home)
-    hint = refusals(found)[0].hints[0]
+    hint = found.refusals[0].hints[0]
     assert (hint.verified, hint.comes_back) == (Basis.REHEARSED, True)
     assert fix in f"{hint.command} "
     assert "kernel-irqchip=off" not in (hint.command or "")

@@ -21,7 +21,7 @@ from migratable.campaign.judge import errors, profile_of, stream_of
 from migratable.campaign.runner import load, run
 from migratable.convert import write
 from migratable.convert.destination import of_profile
-from migratable.convert.search import Found, refusals, search
+from migratable.convert.search import Found, search
 from migratable.errors import MigratableError, StreamError
 from migratable.hints import tried
 from migratable.profile.bundled import find, names
@@ -161,7 +161,7 @@ def _cured(found: Found, stream: Stream, side: Side) -> str:
         return ""
     seconds = _HINT_SECONDS if found.loads else _LONG_HINT_SECONDS
     verdict = tried(found.before, stream, _line(side), budget_seconds=seconds)
-    for finding in refusals(verdict):
+    for finding in verdict.refusals:
         for hint in finding.hints:
             if hint.verified is Basis.REHEARSED and not hint.needs_guest_restart:
                 return hint.action
@@ -174,7 +174,7 @@ def _tried(
     base = replace(
         base,
         rules=tuple(dict.fromkeys(one.finding.rule for one in found.stuck))
-        or tuple(dict.fromkeys(one.rule for one in refusals(found.before))),
+        or tuple(dict.fromkeys(one.rule for one in found.before.refusals)),
         edits=tuple((str(one.edit_class), one.kind) for one in found.plan.edits),
         reasons=tuple(
             f"{one.finding.summary}: {'; '.join(one.reasons) or 'no kind of edit'}"

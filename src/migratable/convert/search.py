@@ -15,7 +15,7 @@ from migratable.convert.proposals import answers
 from migratable.convert.situation import Destination, NoWay, Situation
 from migratable.errors import ConvertError, StreamError
 from migratable.stream import Stream
-from migratable.verdict import Finding, Outcome, Severity, Verdict
+from migratable.verdict import Finding, Outcome, Verdict
 
 _MOST_ROUNDS = 64
 
@@ -64,7 +64,7 @@ class _Search:
 
     def step(self, stream: Stream, verdict: Verdict) -> tuple[Stream, Verdict] | list[Stuck]:
         """Answer the refusals of one verdict, or say why none can be answered."""
-        found = refusals(verdict)
+        found = verdict.refusals
         if len(found) > 1 and (quick := self._all_at_once(stream, found)) is not None:
             return quick
         stuck: list[Stuck] = []
@@ -100,7 +100,7 @@ class _Search:
             done += edits
         self.progress(f"{len(done)} edits")
         after = self.destination.judge(stream)
-        if {key(one) for one in found} & {key(one) for one in refusals(after)}:
+        if {key(one) for one in found} & {key(one) for one in after.refusals}:
             return None
         self.edits += done
         return stream, after
@@ -136,7 +136,7 @@ class _Search:
             except (ConvertError, StreamError) as error:
                 reasons.append(f"{edits[0].id}: {error}")
                 continue
-            if key(finding) not in {key(one) for one in refusals(after)}:
+            if key(finding) not in {key(one) for one in after.refusals}:
                 return _for_rule(edits, finding), ()
             reasons.append(f"{edits[0].summary}: the destination refuses it all the same")
         return None, tuple(reasons)
@@ -169,7 +169,7 @@ def search(
     before = verdict = destination.judge(stream)
     stuck: list[Stuck] = []
     for _ in range(_MOST_ROUNDS):
-        if verdict.outcome is Outcome.LOADS or not refusals(verdict):
+        if verdict.outcome is Outcome.LOADS or not verdict.refusals:
             break
         after = one.step(stream, verdict)
         if isinstance(after, list):
@@ -191,11 +191,6 @@ def _for_rule(edits: tuple[StreamEdit, ...], finding: Finding) -> tuple[StreamEd
     return tuple(replace(one, rule=finding.rule) for one in edits)
 
 
-def refusals(verdict: Verdict) -> list[Finding]:
-    """The findings that stop the loader."""
-    return [one for one in verdict.findings if one.severity is Severity.REFUSES]
-
-
 def key(finding: Finding) -> tuple[object, ...]:
     """What makes two findings the same refusal."""
     return (
@@ -209,4 +204,4 @@ def key(finding: Finding) -> tuple[object, ...]:
 
 
 def _firsts(verdict: Verdict) -> list[tuple[object, ...]]:
-    return [key(one) for one in refusals(verdict)]
+    return [key(one) for one in verdict.refusals]

@@ -24,10 +24,10 @@ from migratable.errors import MigratableError
 from migratable.hints import backends, changes, line_edits
 from migratable.hints.advice import advised
 from migratable.hints.candidate import Candidate
-from migratable.hints.search import NO_WAY_BACK, OutOfTimeError, Search, Solution, key, refusals
+from migratable.hints.search import NO_WAY_BACK, OutOfTimeError, Search, Solution, key
 from migratable.stream import Stream
 from migratable.unchecked import Code, Unchecked
-from migratable.verdict import Basis, Finding, Hint, Outcome, Severity, Verdict
+from migratable.verdict import Basis, Finding, Hint, Outcome, Verdict
 
 if TYPE_CHECKING:
     from migratable.rehearse.way_back import Home
@@ -109,7 +109,7 @@ def tried(
         origin=None if home is None else home.profile,
     )
     solutions = _solutions(search, line, home, rehearse=rehearse, most=most)
-    known = {key(one) for one in refusals(verdict)}
+    known = {key(one) for one in verdict.refusals}
     findings = tuple(
         _with_hints(one, solutions, search, most, known) if one in asked else one
         for one in verdict.findings
@@ -122,7 +122,7 @@ def tried(
 def _asked(verdict: Verdict) -> list[Finding]:
     """Findings that want a remedy: what refuses; where it loads, what has no way back."""
     if verdict.outcome is Outcome.REFUSED:
-        return [one for one in verdict.findings if one.severity is Severity.REFUSES]
+        return verdict.refusals
     if verdict.outcome is Outcome.LOADS:
         return [one for one in verdict.findings if one.rule == NO_WAY_BACK]
     return []

@@ -200,7 +200,7 @@ class Search:
 
     def _step(self, at: Situation) -> tuple[Step, Situation] | None:
         seen: set[object] = set()
-        for finding in refusals(at.verdict):
+        for finding in at.verdict.refusals:
             if key(finding) in seen:
                 continue
             seen.add(key(finding))
@@ -384,8 +384,8 @@ def left(verdict: Verdict) -> float:
     """How far a verdict is from loading: causes that are left; the start's hides all others."""
     if verdict.outcome is Outcome.LOADS:
         return 0.0
-    found = {key(one) for one in refusals(verdict)}
-    if any(one.rule == START for one in refusals(verdict)):
+    found = {key(one) for one in verdict.refusals}
+    if any(one.rule == START for one in verdict.refusals):
         return float("inf")
     return float(len(found)) or float("inf")
 
@@ -395,14 +395,9 @@ def cost(at: Situation, new: Situation) -> float:
     return left(new.verdict) + max(0, len(list(at.line.devices())) - len(list(new.line.devices())))
 
 
-def refusals(verdict: Verdict) -> list[Finding]:
-    """Findings that refuse, in the stream's order."""
-    return [one for one in verdict.findings if one.severity is Severity.REFUSES]
-
-
 def better(old: Verdict, new: Verdict, finding: Finding) -> bool:
     """Is the finding gone, and are there not more causes than before?"""
-    before, after = refusals(old), refusals(new)
+    before, after = old.refusals, new.refusals
     if new.outcome is Outcome.UNKNOWN and not after:
         return False
     if any(key(one) == key(finding) for one in after):
