@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+#: Accelerators as people write them (``-accel``; ``accel/*/`` in QEMU's source).
+ACCELERATOR_NAMES: Mapping[str, str] = {"kvm": "KVM", "tcg": "TCG", "qtest": "qtest"}
+
 #: ``KVM_CHECK_EXTENSION`` of the device, by name without ``KVM_CAP_``.
 EXTENSIONS: Mapping[str, int] = {
     "IRQCHIP": 0,

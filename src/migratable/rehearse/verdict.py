@@ -9,6 +9,7 @@ from typing import Any
 from migratable.check.verdict import source_facts
 from migratable.explain.grouping import Failure, Line
 from migratable.explain.story import Explanation, Status, explain_failure
+from migratable.facts.kvm import ACCELERATOR_NAMES
 from migratable.messages import Role, recognise
 from migratable.profile.collect import may_start_under_kvm
 from migratable.rehearse.alive import Guest
@@ -70,7 +71,7 @@ def _stand_in(done: Rehearsed) -> list[str]:
     if not done.quiet.stand_in:
         return []
     why = f" ({done.quiet.why_not_kvm})" if done.quiet.why_not_kvm else ""
-    name = {"tcg": "TCG"}.get(done.quiet.accelerator, done.quiet.accelerator)
+    name = ACCELERATOR_NAMES[done.quiet.accelerator]
     return [
         f"the destination's KVM: this machine does not have it{why}. {name} stood in for it "
         "and loads the guest; whether KVM starts this machine and takes its registers was not tried"

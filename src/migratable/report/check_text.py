@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from migratable.facts.kvm import ACCELERATOR_NAMES
 from migratable.printable import printable, shown
 from migratable.report.hint_text import hint_lines, labelled, piped_width, way_back
 from migratable.units import size
@@ -113,13 +114,16 @@ def _source(facts: Any) -> str:
 
 
 def _destination(facts: Any) -> str:
-    if not facts:
-        return "a QEMU that does not start"
+    return machine_in_words(facts) if facts else "a QEMU that does not start"
+
+
+def machine_in_words(facts: Any) -> str:
+    """QEMU's release, machine type, CPU and accelerator of a verdict's ``destination``."""
     parts = [f"QEMU {facts.get('qemu') or '?'}"]
     parts += [str(facts[key]) for key in ("machine", "cpu") if facts.get(key)]
     stand_in = " in the place of KVM" if facts.get("stand_in_for_kvm") else ""
-    accelerator = str(facts.get("accelerator", "tcg"))
-    parts.append((accelerator if accelerator == "qtest" else accelerator.upper()) + stand_in)
+    name = str(facts.get("accelerator", "tcg"))
+    parts.append(ACCELERATOR_NAMES.get(name, name.upper()) + stand_in)
     return ", ".join(parts)
 
 

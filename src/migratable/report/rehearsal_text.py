@@ -10,6 +10,7 @@ from rich.text import Text
 
 from migratable.errors import MigratableError
 from migratable.printable import printable, shown
+from migratable.report.check_text import machine_in_words
 from migratable.report.hint_text import hint_lines, piped_width, way_back
 from migratable.stream import Stream
 from migratable.units import size
@@ -71,13 +72,7 @@ def _counted(answer: Verdict | MigratableError) -> TypeGuard[Verdict]:
 
 
 def _one(out: Console, answer: Verdict, name: str) -> None:
-    facts = answer.destination
-    parts = [f"QEMU {facts.get('qemu') or '?'}"]
-    parts += [str(facts[key]) for key in ("machine", "cpu") if facts.get(key)]
-    stand_in = " in the place of KVM" if facts.get("stand_in_for_kvm") else ""
-    accelerator = str(facts.get("accelerator", "tcg"))
-    parts.append((accelerator if accelerator == "qtest" else accelerator.upper()) + stand_in)
-    out.print(Text(f"to {name}   {', '.join(parts)}"))
+    out.print(Text(f"to {name}   {machine_in_words(answer.destination)}"))
     label = str(answer.outcome).upper()
     out.print()
     out.print(Text(f"{label:<12}", style=_STYLE[answer.outcome]) + Text(_SAYS[answer.outcome]))
