@@ -38,6 +38,22 @@ program = click.option(
     type=click.Path(exists=True, dir_okay=False),
     help="The program to start for --to, when it is neither in the lab nor on PATH.",
 )
+to = click.option(
+    "--to",
+    metavar="NAME",
+    shell_complete=_complete.profiles,
+    help="A stored, bundled or exported profile of the destination.",
+)
+hints = click.option(
+    "--hints/--no-hints", default=True, help="Try remedies for each refusal.  [default: hints]"
+)
+watch = click.option(
+    "--watch",
+    type=click.FloatRange(min=1.0),
+    default=None,
+    metavar="SECONDS",
+    help="With --alive: how long to watch the guest.  [default: 20]",
+)
 yes = click.option("--yes", is_flag=True, help="Do not ask before a running VM is paused.")
 
 

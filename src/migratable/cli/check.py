@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from migratable.cli import _complete, _options, _way_back
+from migratable.cli import _options, _way_back
+from migratable.cli._status import Status
 
 if TYPE_CHECKING:
     from migratable.capture.model import Source
@@ -23,12 +23,7 @@ if TYPE_CHECKING:
 @click.command(context_settings={"ignore_unknown_options": False})
 @click.argument("source")
 @click.argument("command_line", metavar="[-- QEMU-COMMAND-LINE]", nargs=-1)
-@click.option(
-    "--to",
-    metavar="NAME",
-    shell_complete=_complete.profiles,
-    help="A stored, bundled or exported profile of the destination.",
-)
+@_options.to
 @_options.from_file
 @_options.release
 @_options.program
@@ -40,9 +35,7 @@ if TYPE_CHECKING:
     "program is given and is a build whose code is not known]",
 )
 @_way_back.options
-@click.option(
-    "--hints/--no-hints", default=True, help="Try remedies for each refusal.  [default: hints]"
-)
+@_options.hints
 @click.option(
     "--hint-seconds",
     type=click.FloatRange(min=0.0),
@@ -287,7 +280,7 @@ def _with_hints(
 
     found = verdict
     try:
-        with _status("trying remedies", form) as progress:
+        with Status("trying remedies", form) as progress:
             found = tried(
                 verdict,
                 opened.stream,
@@ -320,25 +313,3 @@ def _decided(verdict: Verdict, given: Path | None, *, look: bool) -> Verdict:
     import datetime
 
     return policy.apply(verdict, policy.load(path), today=datetime.date.today())
-
-
-class _status:  # noqa: N801 -- used like a function
-    """A line on stderr while something takes long, on a terminal only."""
-
-    def __init__(self, words: str, form: str) -> None:
-        self._words = words
-        self._status: Any = None
-        self._shown = sys.stderr.isatty() and form == "text"
-
-    def __enter__(self) -> Callable[[str], None] | None:
-        if not self._shown:
-            return None
-        from rich.console import Console
-
-        self._status = Console(stderr=True).status(f"{self._words} …")
-        self._status.__enter__()
-        return lambda what: self._status.update(f"{self._words}: {what}")
-
-    def __exit__(self, *_: object) -> None:
-        if self._status is not None:
-            self._status.__exit__(None, None, None)

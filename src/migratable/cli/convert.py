@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from migratable.cli import _complete, _options
+from migratable.cli import _options
+from migratable.cli._status import Status
 
 if TYPE_CHECKING:
     from migratable.commandline import CommandLine
@@ -28,12 +29,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "-o", "--output", "out", metavar="OUT", type=_FILE, required=True, help="The converted stream."
 )
-@click.option(
-    "--to",
-    metavar="NAME",
-    shell_complete=_complete.profiles,
-    help="A stored, bundled or exported profile of the destination.",
-)
+@_options.to
 @_options.from_file
 @_options.release
 @_options.program
@@ -72,13 +68,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--alive", is_flag=True, help="Load guest memory too, and see that the guest goes on."
 )
-@click.option(
-    "--watch",
-    type=click.FloatRange(min=1.0),
-    default=None,
-    metavar="SECONDS",
-    help="With --alive: how long to watch the guest.  [default: 20]",
-)
+@_options.watch
 @click.option("--force", is_flag=True, help="Write over an existing OUT.")
 @_options.timeout("Seconds for the destination to start and load.")
 @_options.text_or_json
@@ -124,12 +114,10 @@ def command(
     _usage(to, given, planned, program, apply_file, undo_file, alive=alive, watch=watch)
     if alive and not rehearses:
         raise click.UsageError("--alive is a rehearsal; leave --no-rehearse out")
-    from migratable.cli.check import _status
-
     if planned is not None:
         rehearses = False
     proof = _proof(to, given, program, release, timeout, rehearses, alive, watch)
-    with _status("converting", form) as progress:
+    with Status("converting", form) as progress:
         tell: Callable[[str], None] = progress or (lambda _: None)
         if planned is not None:
             from migratable.convert.planned import planned as modelled

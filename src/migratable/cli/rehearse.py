@@ -41,17 +41,9 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Load guest memory too, let the guest run, and say whether it goes on.",
 )
-@click.option(
-    "--watch",
-    type=click.FloatRange(min=1.0),
-    default=None,
-    metavar="SECONDS",
-    help="With --alive: how long to watch the guest.  [default: 20]",
-)
+@_options.watch
 @_way_back.options
-@click.option(
-    "--hints/--no-hints", default=True, help="Try remedies for each refusal.  [default: hints]"
-)
+@_options.hints
 @click.option(
     "--hint-seconds",
     type=click.FloatRange(min=0.0),
