@@ -22,7 +22,8 @@ from migratable.stream import iterable
 from migratable.stream import wire_format as layout
 from migratable.stream.ram import RamStart, RamWalker, read_start
 from migratable.stream.reader_backward import plausible_element
-from migratable.stream.wire_format import CommandKind, SectionKind
+from migratable.stream.section_header import read_header, read_part_header
+from migratable.stream.wire_format import CommandKind
 
 _MOST_STARTS = 1000
 _MOST_CAPABILITIES = 1000
@@ -164,19 +165,10 @@ class Parser:
         else:
             raise cursor.error(f"the unknown subsection {name!r}, whose end cannot be found")
 
-    def _section_header(self) -> tuple[int, str, int]:
-        cursor = self.cursor
-        with cursor.within("section header"):
-            cursor.skip(1)
-            section_id = cursor.u32()
-            idstr = cursor.counted()
-            instance_id = cursor.u32()
-            cursor.skip(4)
-        return section_id, idstr, instance_id
-
     def _start(self) -> None:
         cursor = self.cursor
-        section_id, idstr, instance_id = self._section_header()
+        header = read_header(cursor)
+        section_id, idstr, instance_id = header.section_id, header.idstr, header.instance_id
         if len(self._starts) >= _MOST_STARTS:
             raise cursor.error(f"more than {_MOST_STARTS} iterated sections")
         with cursor.within(f"section {idstr!r} {instance_id}"):
@@ -207,12 +199,7 @@ class Parser:
 
     def _part(self) -> None:
         cursor = self.cursor
-        with cursor.within("section header"):
-            kind = SectionKind(cursor.u8())
-            section_id = cursor.u32()
-            start = self._starts.get(section_id)
-            if start is None:
-                raise cursor.error(f"{kind.name} of section id {section_id}, which has no START")
+        kind, section_id, start = read_part_header(cursor, self._starts)
         with cursor.within(f"section {start.idstr!r} {kind.name}"):
             start.walk(cursor)
             self._footer(section_id)
@@ -245,7 +232,8 @@ class Parser:
     def _early(self) -> None:
         """A device that is sent before RAM: it ends at its footer."""
         cursor = self.cursor
-        section_id, idstr, instance_id = self._section_header()
+        header = read_header(cursor)
+        section_id, idstr, instance_id = header.section_id, header.idstr, header.instance_id
         if self.footers is False:
             raise UnsupportedError(f"nothing in the stream tells where {idstr!r} ends")
         wanted = re.compile(re.escape(b"\x7e" + section_id.to_bytes(4, "big")))

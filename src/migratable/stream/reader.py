@@ -39,6 +39,7 @@ from migratable.stream.reader_backward import (
     plausible_element,
     strip_padding,
 )
+from migratable.stream.section_header import read_header, read_part_header
 from migratable.stream.vmdesc import VmDescription, VmDevice
 from migratable.stream.wire_format import CommandKind, SectionKind
 
@@ -393,24 +394,20 @@ class _Reader:
 
     def _section(self, cursor: Cursor) -> Section:
         offset = cursor.offset
-        with cursor.within("section header"):
-            kind = SectionKind(cursor.u8())
-            section_id = cursor.u32()
-            idstr = cursor.counted()
-            instance_id = cursor.u32()
-            version_id = cursor.u32()
+        header = read_header(cursor)
+        kind, section_id = header.kind, header.section_id
         section = Section(
             kind=kind,
             section_id=section_id,
-            idstr=idstr,
-            instance_id=instance_id,
-            version_id=version_id,
+            idstr=header.idstr,
+            instance_id=header.instance_id,
+            version_id=header.version_id,
             body=b"",
             offset=offset,
         )
         with cursor.within(section.name):
             start = cursor.pos
-            described = self._described.get((idstr, instance_id))
+            described = self._described.get((header.idstr, header.instance_id))
             description = None
             if kind is SectionKind.START:
                 self._start_body(cursor, section)
@@ -447,12 +444,7 @@ class _Reader:
 
     def _part(self, cursor: Cursor) -> Section:
         offset = cursor.offset
-        with cursor.within("section header"):
-            kind = SectionKind(cursor.u8())
-            section_id = cursor.u32()
-            start = self._starts.get(section_id)
-            if start is None:
-                raise cursor.error(f"{kind.name} of section id {section_id}, which has no START")
+        kind, section_id, start = read_part_header(cursor, self._starts)
         with cursor.within(f"section {start.idstr!r} {start.instance_id} {kind.name}"):
             begin = cursor.pos
             walk = iterable.walker(start.idstr)
