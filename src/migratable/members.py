@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any, TypeVar
 
+from migratable.printable import quoted
+
 HIDDEN = {"hidden": True, "aside": True}
 ASIDE = {"aside": True}
 SPARSE = {"sparse": True}
@@ -196,7 +198,7 @@ def _integer(value: Any, place: str) -> int:
 def _bounded(limit: int) -> Take:
     def number(value: Any, place: str) -> int:
         if type(value) is not int or not 0 <= value <= limit:
-            raise MalformedError(place, f"number from 0 to {limit} expected, got {value!r}")
+            raise MalformedError(place, f"number from 0 to {limit} expected, got {quoted(value)}")
         return value
 
     return number
@@ -227,8 +229,9 @@ def _member_of(kind: type[enum.Enum]) -> Take:
         text = _text(value, place)
         try:
             return kind(text)
-        except ValueError as error:
-            raise MalformedError(place, str(error)) from None
+        except ValueError:
+            words = ", ".join(one.value for one in kind)
+            raise MalformedError(place, f"one of {words} expected, got {quoted(value)}") from None
 
     return member
 

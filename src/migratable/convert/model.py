@@ -15,6 +15,7 @@ from typing import Any
 
 from migratable.errors import PlanError
 from migratable.members import MalformedError, members, most, named, read
+from migratable.printable import quoted
 from migratable.regular_file import open_regular
 
 SCHEMA = "migratable.plan/1"
@@ -227,7 +228,7 @@ class Plan:
 def _plan(document: object) -> Plan:
     schema = document.get("schema") if isinstance(document, dict) else SCHEMA
     if schema != SCHEMA:
-        raise MalformedError("", f"schema {SCHEMA!r} expected, got {schema!r}")
+        raise MalformedError("", f"schema {SCHEMA!r} expected, got {quoted(schema)}")
     plan = read(Plan, document)
     if len(plan.edits) > _MOST_EDITS:
         raise MalformedError("edits", f"more than {_MOST_EDITS} edits")
@@ -235,7 +236,7 @@ def _plan(document: object) -> Plan:
     for number, edit in enumerate(plan.edits):
         _see_consistent(edit, f"edits[{number}]")
         if edit.id in seen:
-            raise MalformedError("edits", f"the id {edit.id!r} comes twice")
+            raise MalformedError("edits", f"the id {quoted(edit.id)} comes twice")
         seen.add(edit.id)
     return plan
 
@@ -252,7 +253,9 @@ def _see_consistent(edit: StreamEdit, where: str) -> None:
     if edit.operation is Operation.HEADER:
         for one in edit.changes:
             if one.name not in {"idstr", "instance_id", "version_id"}:
-                raise MalformedError(where, f"{one.name!r} is no member of a section's header")
+                raise MalformedError(
+                    where, f"{quoted(one.name)} is no member of a section's header"
+                )
             if one.name != "idstr" and (len(one.old), len(one.new)) != (4, 4):
                 raise MalformedError(where, f"{one.name} has four bytes")
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from migratable.errors import ProfileError
 from migratable.members import SPARSE, MalformedError, members, read
+from migratable.printable import quoted
 from migratable.profile.host_kvm import HostKvm
 from migratable.profile.tables import LoaderTables
 from migratable.releases import QemuVersion
@@ -152,7 +153,7 @@ class Profile:
         schema = document["schema"]
         if schema != SCHEMA:
             raise ProfileError(
-                f"{origin}: schema {schema!r}; this program reads {SCHEMA!r}. "
+                f"{origin}: schema {quoted(schema)}; this program reads {SCHEMA!r}. "
                 "Take the profile again, or use the program that wrote it"
             )
         try:

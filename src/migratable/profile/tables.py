@@ -17,6 +17,7 @@ from typing import Any
 
 from migratable.errors import ProfileError
 from migratable.members import SPARSE, plain, read, read_row, rows
+from migratable.printable import quoted
 
 SCHEMA = "migratable.loader/1"
 
@@ -257,7 +258,9 @@ class LoaderTables:
         """
         try:
             if data["schema"] != SCHEMA:
-                raise ProfileError(f"loader tables: schema {data['schema']!r} is not {SCHEMA!r}")
+                raise ProfileError(
+                    f"loader tables: schema {quoted(data['schema'])} is not {SCHEMA!r}"
+                )
             tables = cls(
                 handlers=tuple(read_row(Handler, row) for row in data["handlers"]),
                 vmsds=tuple(_vmsd_from_json(item) for item in data["vmsds"]),
