@@ -195,7 +195,8 @@ def test_a_number_that_may_be_smaller() -> None:
 
 
 def test_values_that_are_not_known_are_not_compared() -> None:
-    known, unknown, zero = ({(AT + 16, 4): 7}, {}, {(AT + 16, 4): 0})
+    known, zero = {(AT + 16, 4): 7}, {(AT + 16, 4): 0}
+    unknown: dict[tuple[int, int], int] = {}
     assert _found(_with(LATE, known), _with(LATE, unknown)) == []
     assert _found(_with(LATE, unknown), _with(LATE, known)) == []
     assert _found(_with(LATE, zero), _with(LATE, known)) == [("dev", "dev/late", 0, 7)]
