@@ -14,12 +14,13 @@ from migratable.check.events import BodyLoaded, RegistersPut, StreamLoaded
 from migratable.check.rules import kvm_interrupts, kvm_registers
 from migratable.check.state import LoadedState
 from migratable.profile.model import Profile
+from migratable.stream.cursor import Buffer
 from migratable.stream.model import Section
 from migratable.stream.wire_format import SectionKind
 from tests.unit.check.bodies import body, profile
 
 
-def section(idstr: str, data: bytes, *, instance_id: int = 0, version: int = 3) -> Section:
+def section(idstr: str, data: Buffer, *, instance_id: int = 0, version: int = 3) -> Section:
     return Section(
         kind=SectionKind.FULL,
         section_id=1,
@@ -88,6 +89,7 @@ def apic(waits: int | None, *, size: int | None = None) -> Section:
         ([apic(1), apic(1)], [0, 3], 0),  # halted is a state that KVM keeps
         ([apic(1), apic(2)], [0, 0], 0),
         ([apic(1), apic(1, size=222)], [0, 0], 0),  # cut
+        ([apic(1), apic(1), apic(1)], [0, 0], 1),  # of the last no state was loaded
     ],
 )
 def test_processors_that_wait(apics: list[Section], states: list[int], waiting: int) -> None:
@@ -121,7 +123,7 @@ def test_processors_that_wait(apics: list[Section], states: list[int], waiting: 
         ([pic(1, size=3)], True),
         ([pic(0), pic(1, instance_id=1)], False),  # the slave's first is IRQ 8
         ([pic(1, imr=0xFF), pic(0, instance_id=1)], False),
-        ([section("other", b"\1\0\0"), section("ioapic", bytes(206), version=1)], False),
+        ([pic(1, imr=0xFF), section("other", bytes(206))], False),
         ([section("i8259", b""), ioapic(0)], False),
     ],
 )
@@ -165,10 +167,14 @@ def test_a_pit_that_does_not_say_when_it_fires(timer: Section, silent: bool) -> 
 # registers
 
 
-def base(value: int | None, to: Profile) -> list[str]:
+def base(value: int | None, to: Profile) -> list[dict[str, str | int]]:
+    """Where the program aborts."""
     state = body("apic", {} if value is None else {"apicbase": value})
-    event = BodyLoaded(release=(10, 0), body=state, idstr="apic", instance_id=0, profile=to)
-    return [problem.summary for problem in kvm_registers.check(event)]
+    release = to.version.release
+    event = BodyLoaded(release=release, body=state, idstr="apic", instance_id=0, profile=to)
+    problems = list(kvm_registers.check(event))
+    assert all(problem.aborts for problem in problems)
+    return [dict(problem.words)["kvm-apicbase-assertion"] for problem in problems]
 
 
 def test_an_apic_in_x2apic_mode() -> None:
@@ -242,13 +248,13 @@ def test_page_faults_by_interrupt() -> None:
 @pytest.mark.parametrize(
     ("release", "place"),
     [
-        ("5.2.0", ("../../target/i386/kvm.c", 2701)),
-        ("7.2.0", ("../../target/i386/kvm/kvm.c", 3183)),
-        ("10.0.13", ("target/i386/kvm/kvm.c", 3877)),
-        ("11.1.0", ("target/i386/kvm/kvm.c", 4114)),
+        ("5.2.0", ("../../target/i386/kvm.c", 2497, 2701)),
+        ("7.2.0", ("../../target/i386/kvm/kvm.c", 2975, 3183)),
+        ("10.0.13", ("target/i386/kvm/kvm.c", 3662, 3877)),
+        ("11.1.0", ("target/i386/kvm/kvm.c", 3899, 4114)),
     ],
 )
-def test_where_the_assertion_is(release: str, place: tuple[str, int]) -> None:
+def test_where_the_assertion_is(release: str, place: tuple[str, int, int]) -> None:
     """As the lab's programs print it under KVM."""
     to = profile(release, "x86_64", accelerator="kvm", wants_kvm=True)
     event = RegistersPut(
@@ -259,4 +265,6 @@ def test_where_the_assertion_is(release: str, place: tuple[str, int]) -> None:
     )
     (problem,) = kvm_registers.check(event)
     name, words = problem.words[-1]
-    assert (name, words["file"], words["line"]) == ("kvm-msr-assertion", *place)
+    file, of_apic, of_msrs = place
+    assert (name, words) == ("kvm-msr-assertion", {"file": file, "line": of_msrs})
+    assert base(0xFEE00D00, to) == [{"file": file, "line": of_apic}]
