@@ -6,12 +6,15 @@ limit makes the run end with status 1.
 
 from __future__ import annotations
 
+import atexit
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 PROGRAM = (str(Path(sys.executable).with_name("migratable")),)
@@ -53,6 +56,15 @@ def peak_memory(command: Sequence[str], *, statuses: Sequence[int] = (0,)) -> fl
     return run(command, statuses)[1]
 
 
+@cache
+def _environment() -> dict[str, str]:
+    """The bytecode is kept, as it is of an installed program; not in the checkout."""
+    kept = tempfile.TemporaryDirectory(prefix="migratable-bytecode-")
+    atexit.register(kept.cleanup)
+    without = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    return {**without, "PYTHONPYCACHEPREFIX": kept.name}
+
+
 def run(command: Sequence[str], statuses: Sequence[int]) -> tuple[float, float]:
     """Run a command, output thrown away: seconds and peak resident MB.
 
@@ -60,7 +72,7 @@ def run(command: Sequence[str], statuses: Sequence[int]) -> tuple[float, float]:
     """
     start = time.perf_counter()
     null = subprocess.DEVNULL
-    process = subprocess.Popen(command, stdin=null, stdout=null, stderr=null)
+    process = subprocess.Popen(command, stdin=null, stdout=null, stderr=null, env=_environment())
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode not in statuses:

@@ -56,6 +56,15 @@ def test_rehearsed_as_predicted(lab: Lab, tmp_path: Path) -> None:
     assert {one["verdict"]["basis"] for one in answers} == {"rehearsed"}
     messages = [one["verdict"]["first_refusal"] for one in answers if one["state"] == "refused"]
     assert [one["message"] for one in messages] == ["VQ 0 vring.num 1024 exceeds allocated max 8"]
+    # The same cause as predicted, with its device and its name, not the line's alone.
+    ours, theirs = (
+        [one["verdict"]["findings"] for one in document["answers"] if one["state"] == "refused"]
+        for document in (rehearsed, predicted)
+    )
+    assert [(one["rule"], one["device"]) for (one,) in ours] == [
+        ("virtio-queues", "0000:00:01.0/virtio-rng")
+    ]
+    assert [one["summary"] for (one,) in ours] == [one["summary"] for (one,) in theirs]
     kept = results.read_bytes()
     status, resumed, said = run(tmp_path, "--rehearse", "--resume", "--results", str(results))
     assert status == 1, said

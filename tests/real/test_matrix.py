@@ -22,7 +22,9 @@ from migratable.fleet import destinations
 from migratable.fleet.cells import State
 from migratable.fleet.matrix import run
 from migratable.fleet.model import read_fleet
+from migratable.fleet.remedies import with_hints
 from migratable.fleet.resolve import resolve
+from migratable.fleet.way_back import Homes, with_way_back
 from migratable.gate.releases import Question, compare
 from migratable.lab import Installed
 from migratable.profile.collect import collect
@@ -94,6 +96,42 @@ def test_a_fleet_with_programs(lab: Lab, tmp_path: Path, monkeypatch: pytest.Mon
     )
     again = run(resolve(read_fleet(tmp_path / "again.toml")))
     assert [again.answer(vm, 0).state for vm in range(3)] == [row[0] for row in states]
+
+
+def test_both_ways_and_remedies(lab: Lab, tmp_path: Path) -> None:
+    """Each VM that loads says whether it comes back; what was tried is counted, also by that."""
+    for release in ("7.2", "10.0", "11.1"):
+        lab(release)
+    plain = "-M pc-q35-7.2 -m 64M -nodefaults"
+    lines = {
+        "same": plain,
+        "no-hpet": f"{plain} -no-hpet",  # removed in 8.0: the remedy is hpet=off
+        "more": f"{plain} -device virtio-rng-pci",
+    }
+    text = "".join(
+        f"[[vm]]\nname = '{name}'\nrelease = '7.2'\ncommand-line = 'qemu-system-x86_64 {line}'\n"
+        for name, line in lines.items()
+    )
+    text += "".join(f"[[host]]\nname = '{one}'\nrelease = '{one}'\n" for one in ("10.0", "11.1"))
+    (tmp_path / "fleet.toml").write_text(text)
+    found = resolve(read_fleet(tmp_path / "fleet.toml"))
+    homes = Homes(60.0)
+    matrix = with_way_back(run(found), found, homes)
+    matrix = with_hints(matrix, found, seconds=60, homes=homes)
+    states = [[str(matrix.answer(vm, host).state) for host in range(2)] for vm in range(3)]
+    assert states[1] == ["refused", "refused"]
+    assert states[0] == states[2] == ["loads", "loads"]
+    back = [[matrix.answer(vm, host).comes_back for host in range(2)] for vm in range(3)]
+    assert back == [[True, True], [None, None], [True, True]]
+    causes = matrix.to_json()["causes"]
+    assert causes["without_a_tried_remedy"] == 0
+    assert causes["with_a_remedy_tried_on_them"] == causes["of_these_come_back"] == 2
+    refused = matrix.answer(1, 0).verdict
+    assert refused is not None
+    hint = refused.findings[0].hints[0]
+    assert "hpet=off" in (hint.command or "")
+    assert hint.comes_back
+    assert not hint.changes
 
 
 def test_releases(lab: Lab) -> None:

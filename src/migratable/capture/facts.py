@@ -11,6 +11,7 @@ from uuid import UUID
 
 from migratable.capture.guard import Standing
 from migratable.capture.monitor import Monitor
+from migratable.facts.targets import X86
 from migratable.qemu.qmp import QmpError
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def machine_facts(monitor: Monitor, standing: Standing) -> MachineFacts:
 
     path = str(((ask("query-cpus-fast") or [{}])[0]).get("qom-path", ""))
     words = ()
-    if path and standing.target in {"x86_64", "i386"}:
+    if path and standing.target in X86:
         words = tuple(ask("qom-get", path=path, property="feature-words") or ())
     uuid = str((ask("query-uuid") or {}).get("UUID", ""))
     return MachineFacts(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from migratable.check import x86_features
-from migratable.commandline import CommandLine, parse
-from migratable.commandline.kvm import X86, CpuWords, cpu_is_open, irqchip
-from migratable.commandline.line import global_of
 from migratable.errors import CommandLineError
+from migratable.facts.targets import X86
 from migratable.profile.model import Profile
 from migratable.unchecked import Code, Unchecked
+
+if TYPE_CHECKING:
+    from migratable.commandline import CommandLine
+    from migratable.commandline.kvm import CpuWords
 
 _KERNELS = frozenset(
     {"cpu", "arm_gic", "arm_gicv3", "arm_gicv3_its", "icp", "ics", "xive", "s390-flic", "timebase"}
@@ -40,6 +43,8 @@ def doubtful(profile: Profile, device: str | None) -> bool:
         return False
     if profile.target not in X86:
         return device.split("/")[0] in _KERNELS
+    from migratable.commandline.kvm import cpu_is_open  # noqa: PLC0415 -- KVM alone
+
     return device == "cpu" and cpu_is_open(_line(profile.command_line))
 
 
@@ -50,16 +55,24 @@ def under_kvm(profile: Profile) -> bool:
 
 def has_own_apic(profile: Profile) -> bool:
     """Is the APIC in the kernel (``kernel-irqchip=on`` or ``split``)?"""
-    return irqchip(_line(profile.command_line), profile.machine) != "off"
+    return _irqchip(profile) != "off"
 
 
 def has_own_pit(profile: Profile) -> bool:
     """Are PIC and PIT in the kernel (``kernel-irqchip=on``)?"""
-    return irqchip(_line(profile.command_line), profile.machine) == "on"
+    return _irqchip(profile) == "on"
+
+
+def _irqchip(profile: Profile) -> str:
+    from migratable.commandline.kvm import irqchip  # noqa: PLC0415 -- KVM alone
+
+    return irqchip(_line(profile.command_line), profile.machine)
 
 
 def discards_ticks(profile: Profile) -> bool:
     """Does the kernel's PIT forget ticks that were not acknowledged?"""
+    from migratable.commandline.line import global_of  # noqa: PLC0415 -- KVM alone
+
     named = [global_of(one) for one in _line(profile.command_line).all("global")]
     policies = [value for driver, name, value in named if _is_policy(driver, name)]
     return policies[-1:] == ["discard"]
@@ -71,7 +84,7 @@ def _is_policy(driver: str, name: str) -> bool:
 
 def enforces_cpuid(profile: Profile) -> bool:
     """Does KVM look at the CPU's features before it takes its own MSRs?"""
-    return CpuWords.of(_line(profile.command_line)).get("kvm-pv-enforce-cpuid") is True
+    return _cpu_words(profile).get("kvm-pv-enforce-cpuid") is True
 
 
 def has_feature(profile: Profile, name: str) -> bool:
@@ -80,12 +93,20 @@ def has_feature(profile: Profile, name: str) -> bool:
     TCG has none of them: there the command line tells.
     """
     if profile.stand_in:
-        return CpuWords.of(_line(profile.command_line)).has(name)
+        return _cpu_words(profile).has(name)
     return name in x86_features.features(profile.cpu_features)
+
+
+def _cpu_words(profile: Profile) -> CpuWords:
+    from migratable.commandline.kvm import CpuWords  # noqa: PLC0415 -- KVM alone
+
+    return CpuWords.of(_line(profile.command_line))
 
 
 @lru_cache(maxsize=64)
 def _line(words: tuple[str, ...]) -> CommandLine:
+    from migratable.commandline import CommandLine, parse  # noqa: PLC0415 -- KVM alone
+
     try:
         return parse(list(words), need_program=False)
     except CommandLineError:  # of a profile that somebody made

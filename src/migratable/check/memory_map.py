@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from migratable.errors import StreamError
+from migratable.facts.targets import X86
 from migratable.profile.model import Profile
 from migratable.stream.model import Section
 from migratable.stream.wire_format import SectionKind
@@ -54,7 +55,7 @@ def _pc_memory(cmos: bytes) -> PcMemory | None:
 
 def of_profile(profile: Profile) -> PcMemory | None:
     """The destination's, found in its own stream, which has no RAM contents to mislead."""
-    if profile.target not in {"x86_64", "i386"}:
+    if profile.target not in X86:
         return None
     name = CLOCK.encode()
     place = profile.stream.find(bytes((len(name),)) + name)

@@ -95,6 +95,11 @@ class _Lists(click.Command):
     "--cross", is_flag=True, help="With --releases: each device on each machine type, not on one."
 )
 @click.option(
+    "--and-back",
+    is_flag=True,
+    help="Try the way back too: does its source load each VM again that a host loads?",
+)
+@click.option(
     "--rehearse",
     "rehearsed",
     is_flag=True,
@@ -132,6 +137,7 @@ def command(
     devices: str | None,
     arch: str,
     cross: bool,
+    and_back: bool,
     rehearsed: bool,
     scheduler: str | None,
     results: Path | None,
@@ -144,6 +150,7 @@ def command(
     \b
     migratable matrix fleet.toml
     migratable matrix fleet.toml -o page.html
+    migratable matrix fleet.toml --and-back
     migratable matrix fleet.toml --rehearse --resume
     migratable matrix --releases 7.2 10.0 11.1 --machines all --devices all -o gate.xml
     """
@@ -155,6 +162,8 @@ def command(
         raise click.UsageError("--scheduler, --results and --resume go with --rehearse", ctx)
     if rehearsed and fleet is not None and fleet.suffix.lower() == ".json":
         raise click.UsageError("--rehearse goes with a fleet's TOML file", ctx)
+    if and_back and (fleet is None or fleet.suffix.lower() == ".json"):
+        raise click.UsageError("--and-back goes with a fleet's TOML file", ctx)
     if scheduler is not None and not scheduler.startswith("tls://"):
         click.echo(
             f"warning: {scheduler} has neither encryption nor keys: whoever reaches it runs what "
@@ -194,7 +203,7 @@ def command(
 
                 found = project_file or find(Path.cwd())
             document, status = _fleet(
-                fleet, pause, jobs, timeout, progress, rehearsals, found, hint_seconds
+                fleet, pause, jobs, timeout, progress, rehearsals, found, hint_seconds, and_back
             )
     _write(document, form, output, unfolded=unfolded)
     ctx.exit(status)
@@ -244,6 +253,7 @@ def _fleet(
     rehearsals: _Rehearsals | None,
     project_file: Path | None,
     hint_seconds: float,
+    and_back: bool,
 ) -> tuple[Mapping[str, Any], int]:
     from migratable.fleet.matrix import run
     from migratable.fleet.model import read_fleet
@@ -273,10 +283,16 @@ def _fleet(
         timeout,
         progress,
     )
+    homes = None
+    if and_back:
+        from migratable.fleet.way_back import Homes, with_way_back
+
+        homes = Homes(timeout)
+        matrix = with_way_back(matrix, found, homes, workers=jobs, progress=progress)
     if hint_seconds:
         from migratable.fleet.remedies import with_hints
 
-        matrix = with_hints(matrix, found, seconds=hint_seconds, progress=progress)
+        matrix = with_hints(matrix, found, seconds=hint_seconds, homes=homes, progress=progress)
     if project is not None:
         import datetime
 

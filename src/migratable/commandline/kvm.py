@@ -14,8 +14,6 @@ from migratable.commandline.line import CommandLine, Option
 from migratable.commandline.option import is_on
 from migratable.releases import MachineType
 
-X86 = frozenset({"x86_64", "i386"})
-
 _CREATED_ALWAYS = (5, 2)
 """``pcmc->kvmclock_create_always`` is false up to this version's machine types
 (hw/i386/pc_piix.c: pc_i440fx_5_1_machine_options)."""
@@ -274,7 +272,6 @@ def _most_cpus(line: CommandLine, cpus: int) -> int:
 
 
 __all__ = [
-    "X86",
     "CpuWords",
     "Outlook",
     "has_kvmclock",

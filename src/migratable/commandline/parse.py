@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from migratable.commandline import pasted_text as text_forms
 from migratable.commandline.line import ALIASES, IMAGE, CommandLine, Option
 from migratable.errors import CommandLineError
 from migratable.facts.options import FLAGS, KNOWN
@@ -41,6 +40,8 @@ def parse(argv_or_text: Sequence[str] | str, *, need_program: bool = True) -> Co
     :raise CommandLineError: When there is no program, quotes do not close, or an option's argument
         is missing.
     """
+    from migratable.commandline import pasted_text as text_forms  # noqa: PLC0415 -- 5 ms
+
     if isinstance(argv_or_text, str):
         argv = text_forms.words(argv_or_text)
     else:

@@ -13,11 +13,8 @@ such files, one that begins with a dot), so that nothing is left behind.
 
 from __future__ import annotations
 
-import bz2
 import contextlib
 import errno
-import gzip
-import lzma
 import os
 import secrets
 from collections.abc import Iterator
@@ -28,6 +25,7 @@ from typing import BinaryIO
 
 from migratable.errors import ConvertError
 from migratable.regular_file import open_regular
+from migratable.stream import containers
 from migratable.stream.containers.libvirt import HEADER_SIZE
 from migratable.stream.cursor import Buffer
 from migratable.stream.model import Element, Section, Span, Stream
@@ -38,7 +36,6 @@ from migratable.stream.writer import chunks, element_chunks, section_header
 _LARGE = 1 << 20
 """Bytes from which a part is copied by the kernel."""
 _STEP = 1 << 30
-_PACKED = ("gzip", "xz", "bzip2")
 
 
 class Output:
@@ -146,21 +143,14 @@ def can_write(container: str, name: str) -> None:
 
     :raise ConvertError: when it cannot, with the remedy.
     """
-    outer, _, inner = container.partition("/")
-    plain = container in ("raw", "libvirt", *_PACKED)
-    if plain or (outer == "libvirt" and inner in _PACKED):
+    if container in ("raw", "libvirt"):
         return
-    unpack = {
-        "qcow2": "load the snapshot in the source's QEMU and save it to a file "
-        "(migrate file:guest.mig)",
-        "zstd": "unpack it first: zstd -d FILE",
-        "lzop": "unpack it first: lzop -d FILE",
-    }
-    remedy = unpack.get(outer) or (
-        "save it with save_image_format = 'raw' in qemu.conf"
-        if outer == "libvirt"
-        else "unpack it first"
-    )
+    outer, _, inner = container.partition("/")
+    packing = containers.named(inner if outer == "libvirt" else container)
+    if packing is not None and packing.pack is not None:
+        return
+    around = containers.named(outer)
+    remedy = around.remedy if around is not None else "unpack it first"
     raise ConvertError(f"{name}: a stream in {container} cannot be written again; {remedy}")
 
 
@@ -178,9 +168,9 @@ def write(stream: Stream, original: Stream, path: Path, out: Output) -> None:
         if outer == "libvirt":
             origin = _libvirt_origin(source)
             _copy(source, out.file, 0, origin)
-        packing = inner or (outer if outer in _PACKED else "")
-        if packing:
-            with _packer(packing, out.file) as packed:
+        packing = containers.named(inner or outer)
+        if packing is not None and packing.pack is not None:
+            with packing.pack(out.file) as packed:
                 for chunk in chunks(stream):
                     packed.write(chunk)
             return
@@ -199,14 +189,6 @@ def _libvirt_origin(source: BinaryIO) -> int:
     head = source.read(HEADER_SIZE)
     order = "little" if int.from_bytes(head[16:20], "little") < 1 << 16 else "big"
     return HEADER_SIZE + int.from_bytes(head[20:24], order)  # type: ignore[arg-type]
-
-
-def _packer(kind: str, file: BinaryIO) -> gzip.GzipFile | lzma.LZMAFile | bz2.BZ2File:
-    if kind == "gzip":
-        return gzip.GzipFile(fileobj=file, mode="wb", mtime=0, filename="")
-    if kind == "xz":
-        return lzma.LZMAFile(file, "wb")
-    return bz2.BZ2File(file, "wb")
 
 
 def _write_plain(

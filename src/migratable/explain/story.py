@@ -50,6 +50,7 @@ class Explanation:
     :ivar proof: that command, ready to run; "" without a log that holds the command line.
     :ivar programs: log, QEMU's version and machine type, for each of several logs.
     :ivar details: decoded numbers and names, one sentence each.
+    :ivar origin: where the text stands, when the message's own origins do not say it.
     """
 
     status: Status
@@ -77,6 +78,7 @@ class Explanation:
     unknown: tuple[Line, ...] = ()
     programs: tuple[tuple[str, str, str], ...] = ()
     log: str = ""
+    origin: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The explanation as the JSON contract has it."""
@@ -87,7 +89,7 @@ class Explanation:
             "last_line_number": self.last,
             "count": self.count,
             "message": self.message,
-            "origin": origins().get(self.message or "", {}).get("origin", []),
+            "origin": list(self.origin) or origins().get(self.message or "", {}).get("origin", []),
             "rule": self.rule,
             "side": str(self.side),
             "meaning": self.meaning,
@@ -311,6 +313,7 @@ def explain_failure(failure: Failure) -> Explanation:
         unknown=tuple(unknown),
         programs=tuple(failure.programs),
         log=line.log,
+        origin=(main.origin,) if main.origin else (),
     )
 
 

@@ -15,6 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+X86 = frozenset({"x86_64", "i386"})
+
 
 @cache
 def _document() -> Mapping[str, Any]:

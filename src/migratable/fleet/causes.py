@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from migratable.verdict import Finding, Hint, Outcome, Severity, Verdict
 
 if TYPE_CHECKING:
+    from migratable.fleet.cells import Answer
     from migratable.fleet.matrix import Matrix
 
 _PLACE = re.compile(r"^(?:/[^/]+/|[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]/)+")
@@ -126,6 +127,8 @@ class Ranking:
 
     :ivar tried_plan: the same of the causes with a remedy that was tried.
     :ivar unmended: refused pairs that do not load with all of those: they have no tried remedy.
+    :ivar mended: refused pairs that load with a remedy that was tried on them themselves.
+    :ivar back: of :attr:`mended`, those that come back; None: the way back was not tried.
     """
 
     causes: tuple[Cause, ...]
@@ -135,6 +138,8 @@ class Ranking:
     unnamed: int = 0
     tried_plan: tuple[Step, ...] = ()
     unmended: int = 0
+    mended: int = 0
+    back: int | None = None
     by_key: Mapping[Key, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -147,6 +152,8 @@ class Ranking:
             "plan": _steps(self.plan),
             "tried_plan": _steps(self.tried_plan),
             "without_a_tried_remedy": self.unmended,
+            "with_a_remedy_tried_on_them": self.mended,
+            **({} if self.back is None else {"of_these_come_back": self.back}),
         }
 
     def of(self, verdict: Verdict | None) -> Iterator[int]:
@@ -220,6 +227,12 @@ def rank(matrix: Matrix) -> Ranking:
         unnamed=weights.get(frozenset(), 0),
         tried_plan=tuple(_plan(mended, numbers, loading)),
         unmended=sum(weights.values()) - sum(mended.values()),
+        mended=sum(pairs[at] for at in sets if _own(matrix.answers[at])),
+        back=sum(
+            pairs[at] for at in sets if any(hint.comes_back for hint in _own(matrix.answers[at]))
+        )
+        if matrix.and_back
+        else None,
         by_key=numbers,
     )
 
@@ -227,6 +240,18 @@ def rank(matrix: Matrix) -> Ranking:
 def _tried(finding: Finding) -> bool:
     """Was the remedy that is shown first tried?"""
     return bool(finding.hints) and finding.hints[0].verified is not None
+
+
+def _own(answer: Answer) -> list[Hint]:
+    """Remedies that were tried on the answer's own pairs: each is a whole command line."""
+    if answer.verdict is None:
+        return []
+    return [
+        hint
+        for one in answer.verdict.refusals
+        for hint in one.hints
+        if hint.verified is not None and hint.command
+    ]
 
 
 def _loads_without(keys: frozenset[Key], gone: Iterable[Key]) -> bool:

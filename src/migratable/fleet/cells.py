@@ -6,6 +6,7 @@ import enum
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
+from migratable.rehearse.way_back import said
 from migratable.unchecked import Code, Unchecked
 from migratable.verdict import Basis, Outcome, Severity, Verdict
 
@@ -47,7 +48,7 @@ class Answer:
     @classmethod
     def of(cls, verdict: Verdict) -> Answer:
         """State of a verdict: the outcome, and of what loads the gravest finding."""
-        verdict = replace(verdict, source={}, destination={})
+        verdict = _plain(verdict)
         if verdict.outcome is not Outcome.LOADS:
             return cls(state=State(str(verdict.outcome)), verdict=verdict)
         there = {finding.severity for finding in verdict.findings}
@@ -66,8 +67,30 @@ class Answer:
         )
         return cls(state=State.FAILED, verdict=verdict)
 
+    @property
+    def comes_back(self) -> bool | None:
+        """Does the source load it again? None: not known, or not asked."""
+        back = None if self.verdict is None else self.verdict.back
+        if back is None or back.outcome is Outcome.UNKNOWN:
+            return None
+        return back.outcome is Outcome.LOADS
+
+    @property
+    def why_not_back(self) -> str:
+        """Why it does not come back, or why that is not known."""
+        if self.verdict is None:
+            return ""
+        back = self.verdict.back
+        return self.verdict.no_back if back is None else said(back)
+
 
 NO_PAIR = Answer(state=State.NONE)
+
+
+def _plain(verdict: Verdict) -> Verdict:
+    """A verdict without facts of one VM and one host, the way back's too."""
+    back = None if verdict.back is None else _plain(verdict.back)
+    return replace(verdict, source={}, destination={}, back=back)
 
 
 class Answers:
@@ -90,14 +113,20 @@ class Answers:
 
 def _answer_key(answer: Answer) -> Hashable:
     """What makes two answers one: what was found, wherever it was."""
-    found = answer.verdict
+    return (answer.state, _verdict_key(answer.verdict))
+
+
+def _verdict_key(found: Verdict | None) -> Hashable:
     if found is None:
-        return answer.state
+        return None
     return (
-        answer.state,
+        found.outcome,
+        found.basis,
         found.first_refusal,
         found.findings,
         found.unchecked,
         found.stderr,
         found.project,
+        found.no_back,
+        _verdict_key(found.back),
     )

@@ -174,7 +174,12 @@ def _started(
     except DestinationStartError as error:
         lines = error.stderr or (str(error),)
         return Destination(
-            name=host.name, refused=lines, only_kvm=error.only_kvm, doubt=error.doubt
+            name=host.name,
+            refused=lines,
+            only_kvm=error.only_kvm,
+            doubt=error.doubt,
+            line=None if host.remote else own,
+            release=host.release or None,
         )
     except MigratableError as error:
         return Destination(name=host.name, failure=str(error))

@@ -12,6 +12,7 @@ from typing import Any
 from migratable.errors import PlanError
 from migratable.fleet.cells import State
 from migratable.fleet.matrix import SCHEMA
+from migratable.fleet.matrix import status_of as counted_status
 from migratable.regular_file import open_regular
 
 _LIMIT = 1 << 30
@@ -89,8 +90,4 @@ def status_of(document: Mapping[str, Any]) -> int:
     compared = document.get("releases")
     if compared:
         return int(bool(compared["broken_by_last"]))
-    counts = document["counts"]
-    for state, status in (("failed", 2), ("refused", 1), ("unknown", 3)):
-        if counts.get(state):
-            return status
-    return 0
+    return counted_status(document["counts"], document.get("way_back"))

@@ -64,6 +64,8 @@ class Destination:
     :ivar only_kvm: it might start under KVM, which was not tried.
     :ivar doubt: why the real machine may start all the same.
     :ivar failure: why there is no profile, when that is no answer.
+    :ivar line: what a program of this machine was started with, for remedies.
+    :ivar release: the lab release that was started with it.
     """
 
     name: str
@@ -72,3 +74,5 @@ class Destination:
     only_kvm: bool = False
     doubt: str = ""
     failure: str = ""
+    line: CommandLine | None = None
+    release: str | None = None

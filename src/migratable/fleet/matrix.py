@@ -14,7 +14,7 @@ from migratable.fleet.cells import Answer, Answers, State
 from migratable.fleet.entities import Guest, Progress
 from migratable.fleet.pairs import Check, Pairs
 from migratable.fleet.resolve import Resolved, shapes
-from migratable.verdict import Verdict
+from migratable.verdict import Outcome, Verdict
 
 if TYPE_CHECKING:
     from migratable.fleet.causes import Ranking
@@ -37,6 +37,7 @@ class Matrix:
 
     :ivar cells: index into :attr:`answers` for each pair, row by row.
     :ivar checked: pairs that were really checked, after reduction.
+    :ivar and_back: was each pair that loads tried for the way back?
     """
 
     title: str
@@ -45,6 +46,7 @@ class Matrix:
     answers: tuple[Answer, ...]
     cells: array[int] = field(repr=False)
     checked: int = 0
+    and_back: bool = False
 
     def answer(self, vm: int, host: int) -> Answer:
         """Answer for VM number *vm* on host number *host*."""
@@ -101,13 +103,23 @@ class Matrix:
 
         return rank(self)
 
+    @cached_property
+    def backs(self) -> dict[str, int]:
+        """Of the pairs that load, how many come back, do not, or for how many that is not known."""
+        found = dict.fromkeys(("comes_back", "does_not", "not_known"), 0)
+        for at, number in self.pairs.items():
+            answer = self.answers[at]
+            if answer.verdict is not None and answer.verdict.outcome is Outcome.LOADS:
+                found[_BACK[answer.comes_back]] += number
+        return found
+
     @property
     def exit_status(self) -> int:
-        """2 when something failed, 1 when a pair is refused, 3 when one is unknown, else 0."""
-        for state, status in ((State.FAILED, 2), (State.REFUSED, 1), (State.UNKNOWN, 3)):
-            if self.counts.get(state):
-                return status
-        return 0
+        """2 when something failed, 1 when a pair is refused, 3 when one is unknown, else 0.
+
+        With the way back, also 1 when a VM does not come back, and 3 when that is not known.
+        """
+        return status_of(self.counts, self.backs if self.and_back else None)
 
     def to_json(self) -> dict[str, Any]:
         """One object for a program, ``migratable.matrix/1``."""
@@ -119,16 +131,41 @@ class Matrix:
             "counts": {str(state): number for state, number in self.counts.items()},
             "checked": self.checked,
             "causes": self.ranking.to_json(),
+            **({"way_back": self.backs} if self.and_back else {}),
             "answers": [
                 {
                     "state": str(one.state),
                     "pairs": self.pairs[at],
+                    **(_back_json(one) if self.and_back else {}),
                     "verdict": None if one.verdict is None else one.verdict.to_json(),
                 }
                 for at, one in enumerate(self.answers)
             ],
             "cells": [self.row(vm).tolist() for vm in range(len(self.vms))],
         }
+
+
+_BACK = {True: "comes_back", False: "does_not", None: "not_known"}
+
+
+def _back_json(answer: Answer) -> dict[str, Any]:
+    """Members of an answer that loads; empty of others."""
+    if answer.verdict is None or answer.verdict.outcome is not Outcome.LOADS:
+        return {}
+    return {"comes_back": answer.comes_back, "way_back": answer.why_not_back}
+
+
+def status_of(counts: Mapping[Any, int], backs: Mapping[str, int] | None) -> int:
+    """Exit status by how many pairs are in each state, and how many come back."""
+    back = backs or {}
+    for number, status in (
+        (counts.get("failed"), 2),
+        (counts.get("refused") or back.get("does_not"), 1),
+        (counts.get("unknown") or back.get("not_known"), 3),
+    ):
+        if number:
+            return status
+    return 0
 
 
 def _line_json(line: Line) -> dict[str, Any]:

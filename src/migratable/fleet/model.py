@@ -10,6 +10,7 @@
     command-line = "qemu-system-…"    # with it, a host's own program starts this VM's machine
     group = "shop"                    # for reading: sort, fold, search
     guest = "web"                     # which of a host's profiles is this VM's machine
+    back-to = "deb12-web"             # its source, for --and-back; a capture says that itself
 
     [[vm]]
     files = "captures/*.mig"          # a VM for each file, named by it
@@ -51,6 +52,7 @@ class Vm:
     :ivar release: lab release that starts :attr:`command_line` when there is no :attr:`source`.
     :ivar guest: name under which a host keeps this VM's machine among its profiles.
     :ivar group: a label for reports.
+    :ivar back_to: name or file of a profile of its source, where :attr:`source` says nothing of it.
     :ivar place: where in the file it is.
     """
 
@@ -60,6 +62,7 @@ class Vm:
     release: str = ""
     guest: str = ""
     group: str = ""
+    back_to: str = ""
     place: str = ""
 
 
@@ -155,6 +158,7 @@ def _vms(item: Table, folder: Path) -> Iterator[Vm]:
     release = item.get("release", str, "")
     guest = item.get("guest", str, "")
     group = item.get("group", str, "")
+    back_to = item.get("back-to", str, "")
     sources = dict(_named(item, folder, "source"))
     item.finish()
     for name, source in sources.items():
@@ -169,6 +173,7 @@ def _vms(item: Table, folder: Path) -> Iterator[Vm]:
             release=release,
             guest=guest,
             group=group,
+            back_to=_placed(back_to, folder) if back_to else "",
             place=item.place,
         )
 

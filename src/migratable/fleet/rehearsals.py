@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from migratable import paths
-from migratable.errors import QemuError
+from migratable.check import check
+from migratable.errors import MigratableError, QemuError
 from migratable.fleet.distribute import Job, distribute
 from migratable.fleet.results import Result, Results
 from migratable.profile.at_hand import AtHand, at_hand
+from migratable.rehearse.disagreement import named
 from migratable.rehearse.rewrite import prepare
 from migratable.stream import Stream, write
 from migratable.stream.edit import elide_ram
@@ -115,7 +117,8 @@ class _Plan:
         verdict = result.verdict
         sent = (Unchecked(text, Code.REHEARSAL) for text in self._sent(stream)[2])
         unchecked = (*verdict.unchecked, *sent)
-        return replace(verdict, unchecked=tuple(dict.fromkeys(unchecked)))
+        verdict = replace(verdict, unchecked=tuple(dict.fromkeys(unchecked)))
+        return _named(verdict, stream, profile)
 
     def _job(self, stream: Stream, profile: Profile) -> Job | None:
         line = self._at_hand(profile).line
@@ -144,6 +147,16 @@ class _Plan:
         if id(stream) not in self._streams:
             self._streams[id(stream)] = (stream, *portable(stream))
         return self._streams[id(stream)]
+
+
+def _named(verdict: Verdict, stream: Stream, profile: Profile) -> Verdict:
+    """A refusal by the cause that the prediction has for the same line of QEMU's."""
+    if verdict.outcome is not Outcome.REFUSED:
+        return verdict
+    try:
+        return named(verdict, check(stream, profile))
+    except MigratableError:  # the rehearsal's own words stay
+        return verdict
 
 
 def portable(stream: Stream) -> tuple[bytes, tuple[str, ...]]:

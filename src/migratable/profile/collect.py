@@ -12,7 +12,7 @@ from typing import Any
 
 from migratable.commandline import CommandLine, parse
 from migratable.commandline.inert.inert import InertCommandLine
-from migratable.commandline.kvm import X86, Outlook, has_kvmclock
+from migratable.commandline.kvm import Outlook, has_kvmclock
 from migratable.errors import (
     DestinationStartError,
     MigratableError,
@@ -21,6 +21,7 @@ from migratable.errors import (
     StreamError,
 )
 from migratable.facts.ppc import SPR_PVR
+from migratable.facts.targets import X86
 from migratable.profile import kvm, probe_options, self_test
 from migratable.profile.host_kvm import HostKvm
 from migratable.profile.model import Profile
@@ -235,7 +236,7 @@ class _Facts:
         machine = self._type("/machine").removesuffix("-machine")
         target = str(qemu.qmp("query-target").get("arch", ""))
         cpu_type, cpu_path = self._cpu()
-        features = self._features(cpu_path) if target in {"x86_64", "i386"} else ()
+        features = self._features(cpu_path) if target in X86 else ()
         blocks, page_sizes = self._blocks()
         known = stand_in.ask(qemu, line) if self._quiet.stand_in else Outlook()
         clock = self._quiet.stand_in and has_kvmclock(line, machine, version.release)
@@ -284,7 +285,7 @@ class _Facts:
         from migratable.profile import cpu_models, host_kvm  # noqa: PLC0415 -- KVM only
 
         found = host_kvm.read()
-        if found is None or target not in {"x86_64", "i386"}:
+        if found is None or target not in X86:
             return found
         known = cpu_models.models(self._qemu, found, command=program.command, machine=machine)
         return replace(found, models=known)

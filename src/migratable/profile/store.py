@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from migratable import paths
-from migratable.commandline import redact
 from migratable.errors import ProfileError
 from migratable.profile.model import Profile
 from migratable.regular_file import open_regular
@@ -168,6 +167,8 @@ class Store:
 
 def without_secrets(profile: Profile) -> Profile:
     """What may be handed to others: values of secrets become ``redacted``."""
+    from migratable.commandline import redact  # noqa: PLC0415 -- who only reads needs none of it
+
     return replace(
         profile,
         command_line=redact.words(profile.command_line),

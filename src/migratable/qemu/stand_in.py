@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from migratable.commandline import CommandLine
-from migratable.commandline.kvm import X86, Outlook, outlook
+from migratable.commandline.kvm import Outlook, outlook
 from migratable.errors import DestinationStartError
+from migratable.facts.targets import X86
 from migratable.qemu import accelerator
 from migratable.qemu.process import QemuProcess
 from migratable.qemu.qmp import QmpError

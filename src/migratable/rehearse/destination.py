@@ -9,8 +9,8 @@ from typing import Any
 
 from migratable.commandline import CommandLine, parse
 from migratable.commandline.inert.inert import InertCommandLine
-from migratable.commandline.kvm import X86
 from migratable.errors import CommandLineError, DestinationStartError, QemuError, StartFailure
+from migratable.facts.targets import X86
 from migratable.profile import probe_options
 from migratable.qemu import stand_in
 from migratable.qemu.hmp import ram_blocks

@@ -33,6 +33,11 @@ STATES = (
     ("none", "no pair", "there is no such pair"),
     ("mended", "would load", "nothing that is not fixed refuses it"),
 )
+BACKS = (
+    ("comes_back", "comes back", "its source loads it again"),
+    ("does_not", "does not come back", "its source refuses what the destination then sends"),
+    ("not_known", "way back not known", "the way back could not be tried"),
+)
 _NUMBER = {name: at for at, (name, _, _) in enumerate(STATES)}
 _MOST_CAUSES = 100
 _MOST_KINDS = 200
@@ -90,10 +95,17 @@ def render(document: Mapping[str, Any]) -> str:
             for name, short, long in STATES
             if counts.get(name)
         ],
+        backs=[
+            {"number": at, "name": name, "short": short, "long": long, "count": number}
+            for at, (name, short, long) in enumerate(BACKS, 1)
+            if (number := document.get("way_back", {}).get(name))
+        ],
         causes=_causes(document),
         more_causes=max(0, len(document["causes"]["ranked"]) - _MOST_CAUSES),
         plan=_plan(document),
         unmended=document["causes"]["without_a_tried_remedy"],
+        own=document["causes"].get("with_a_remedy_tried_on_them", 0),
+        own_back=document["causes"].get("of_these_come_back"),
         reasons=_reasons(document),
         releases=_releases(document),
         left_out=compared["left_out"] if compared else [],
@@ -162,6 +174,7 @@ def page_data(document: Mapping[str, Any]) -> dict[str, Any]:
                 "f": [findings.add(one, json.dumps(one)) for one in verdict.get("findings", ())],
                 "u": [strings.add(text) for text in verdict.get("unchecked", ())],
                 "c": mine,
+                **_back(answer, strings),
             }
         )
     rows = [patterns.add(row, tuple(row)) for row in document["cells"]]
@@ -170,6 +183,7 @@ def page_data(document: Mapping[str, Any]) -> dict[str, Any]:
     folded = len(set(zip(rows, vms["group"], strict=True)))
     return {
         "states": [{"name": name, "short": short, "long": long} for name, short, long in STATES],
+        "backs": [{"name": name, "short": short, "long": long} for name, short, long in BACKS],
         "rowsAre": "VMs",
         "columnsAre": "pairs of releases" if document.get("releases") else "hosts",
         "vms": vms,
@@ -184,6 +198,14 @@ def page_data(document: Mapping[str, Any]) -> dict[str, Any]:
         "fold": len(rows) > _FOLD_FROM and 2 * folded <= len(rows),
         "order": "group" if document.get("releases") else "",
     }
+
+
+def _back(answer: Mapping[str, Any], strings: _Table) -> dict[str, Any]:
+    """The way back of a pair that loads: number in :data:`BACKS` from 1, and why not."""
+    if "comes_back" not in answer:
+        return {}
+    number = {True: 1, False: 2, None: 3}[answer["comes_back"]]
+    return {"w": number, "y": strings.add(answer["way_back"]) if answer["way_back"] else None}
 
 
 def _lines(lines: Sequence[Mapping[str, Any]], groups: _Table, facts: _Table) -> dict[str, Any]:

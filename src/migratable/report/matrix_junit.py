@@ -1,7 +1,8 @@
 """A matrix as JUnit's XML: a suite for each host, a case for each VM.
 
 Refused is a ``failure``, unknown is ``skipped`` with what was not examined, and where the tool
-failed there is an ``error``. Of releases compared with one another, a pair that was refused before
+failed there is an ``error``; with the way back, a VM that loads and does not come back is a
+``failure`` too. Of releases compared with one another, a pair that was refused before
 the new release too is skipped: what turns a run red is what is new.
 """
 
@@ -92,6 +93,11 @@ def _body(answer: Mapping[str, Any]) -> str:
         return _element("error", verdict["unchecked"][0], "tool", "")
     if state == "unknown":
         return _element("skipped", "unknown: " + "; ".join(verdict["unchecked"]), "", "")
+    if answer.get("comes_back", True) is not True:
+        why = answer["way_back"]
+        if answer["comes_back"] is None:
+            return _element("skipped", f"unknown: the way back: {why}", "", "")
+        return _element("failure", f"it does not come back: {why}", "no-way-back", "")
     if state in {"endangers", "warns", "latent"}:
         text = "\n\n".join(_finding(one) for one in verdict["findings"])
         return f"   <system-out>{_text(text)}</system-out>\n"

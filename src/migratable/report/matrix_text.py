@@ -26,6 +26,12 @@ _MOST_ROWS = 60
 _UNFOLDED = 25
 _MOST_CAUSES = 12
 _MOST_DANGERS = 8
+_BACK = {"comes_back": ("✓", "green"), "does_not": ("✗", "bold red"), "not_known": ("?", "magenta")}
+_BACKS = (
+    ("comes_back", "come back"),
+    ("does_not", "do not"),
+    ("not_known", "not known"),
+)
 _GRAVEST = ("endangers", "warns", "latent")
 _NAME = 34
 _SHORT = 60
@@ -71,6 +77,7 @@ def show(console: Console, document: Mapping[str, Any], *, unfolded: bool = Fals
     _releases(console, document)
     _causes(console, document)
     _dangers(console, document)
+    _not_back(console, document)
     _unexamined(console, document)
 
 
@@ -91,6 +98,13 @@ def _head(console: Console, document: Mapping[str, Any]) -> None:
         symbol, style, words = SYMBOLS[state]
         line.append(f"  {symbol} {number:,} {words}", style=style)
     console.print(line)
+    backs = document.get("way_back")
+    if backs is not None:
+        line = Text("  second mark, the way back:")
+        for member, words in _BACKS:
+            symbol, style = _BACK[member]
+            line.append(f"  {symbol} {backs[member]:,} {words}", style=style)
+        console.print(line)
     console.print()
 
 
@@ -124,19 +138,20 @@ def _grid(
     *,
     most: int,
 ) -> None:
-    states = [answer["state"] for answer in document["answers"]]
+    marks = [_mark(answer) for answer in document["answers"]]
     wide = max((len(row.label) for row in rows[:most]), default=2)
     named = wide + 3 + sum(max(len(one.label), 1) + 2 for one in columns) <= console.width
     if not named:
         columns = columns[: max(1, (console.width - wide - 3) // 4)]
     labels = [column.label if named else str(number) for number, column in enumerate(columns, 1)]
-    widths = [max(len(label), 1 if named else 2) + 2 for label in labels]
+    least = max((len(symbol) for symbol, _ in marks), default=1)
+    widths = [max(len(label), least if named else 2) + 2 for label in labels]
     head = " VM".ljust(wide + 3)
     head += "".join(label.center(width) for label, width in zip(labels, widths, strict=True))
     console.print(Text(head.rstrip(), style="bold"), no_wrap=True, overflow="ignore", crop=False)
     for row in rows[:most]:
         cells = document["cells"][row.at]
-        line = [states[cells[column.at]] for column in columns]
+        line = [marks[cells[column.at]] for column in columns]
         _row(console, f" {row.label}".ljust(wide + 3), line, widths)
     if len(rows) > most:
         console.print(f"… and {len(rows) - most:,} more rows (all of them: --all, or -o page.html)")
@@ -151,7 +166,19 @@ def _grid(
     console.print()
 
 
-def _row(console: Console, label: str, line: Sequence[str], widths: Sequence[int]) -> None:
+def _mark(answer: Mapping[str, Any]) -> tuple[str, str]:
+    """An answer's mark and style; with the way back a second mark."""
+    symbol, style, _ = SYMBOLS[answer["state"]]
+    if "comes_back" not in answer:
+        return symbol, style
+    member = {True: "comes_back", False: "does_not"}.get(answer["comes_back"], "not_known")
+    back, worse = _BACK[member]
+    return symbol + back, style if member == "comes_back" else worse
+
+
+def _row(
+    console: Console, label: str, line: Sequence[tuple[str, str]], widths: Sequence[int]
+) -> None:
     """One row; neighbours of one state are one piece, since a piece is what takes time."""
     text = Text(label)
     at = 0
@@ -159,7 +186,7 @@ def _row(console: Console, label: str, line: Sequence[str], widths: Sequence[int
         end = at
         while end < len(line) and line[end] == line[at]:
             end += 1
-        symbol, style, _ = SYMBOLS[line[at]]
+        symbol, style = line[at]
         text.append("".join(symbol.center(width) for width in widths[at:end]), style=style)
         at = end
     text.rstrip()
@@ -212,12 +239,18 @@ def _fixes(console: Console, causes: Mapping[str, Any]) -> None:
         many = min(len(steps), 5)
         loads = steps[many - 1]["pairs_that_load"]
         console.print(
-            f"{many} tried {'fixes' if many > 1 else 'fix'} in the best order make "
+            f"{many} tried {'fixes in the best order make' if many > 1 else 'fix makes'} "
             f"{loads - causes['loading_pairs']:,} more pairs load: {loads:,} of {total:,}"
         )
+    own = causes.get("with_a_remedy_tried_on_them")
+    if own:
+        back = causes.get("of_these_come_back")
+        more = "" if back is None else f"; {back:,} of them come back"
+        console.print(f"{counted(own, 'refused pairs')} loaded with a remedy tried on them{more}")
     none = causes["without_a_tried_remedy"]
     if none:
-        console.print(f"{none:,} refused pairs have no remedy that was tried")
+        words = "has" if none == 1 else "have"
+        console.print(f"{counted(none, 'refused pairs')} {words} no remedy that was tried")
 
 
 def _dangers(console: Console, document: Mapping[str, Any]) -> None:
@@ -235,6 +268,27 @@ def _dangers(console: Console, document: Mapping[str, Any]) -> None:
         symbol, style, _ = SYMBOLS[severity]
         line = Text(f"{symbol} {number:,}  ", style=style)
         line.append(_printable(f"{rule}: {summary}"), style="default")
+        console.print(line)
+    if len(ranked) > _MOST_DANGERS:
+        console.print(f"… and {len(ranked) - _MOST_DANGERS:,} more (--format json)")
+    if ranked:
+        console.print()
+
+
+def _not_back(console: Console, document: Mapping[str, Any]) -> None:
+    """Why pairs that load do not come back, or why that is not known."""
+    found: dict[tuple[str, str], int] = {}
+    for answer in document["answers"]:
+        if answer.get("way_back"):
+            member = "not_known" if answer["comes_back"] is None else "does_not"
+            key = (member, answer["way_back"])
+            found[key] = found.get(key, 0) + answer["pairs"]
+    ranked = sorted(found.items(), key=lambda one: (one[0][0] != "does_not", -one[1]))
+    for (member, why), number in ranked[:_MOST_DANGERS]:
+        symbol, style = _BACK[member]
+        words = "no way back" if member == "does_not" else "way back not known"
+        line = Text(f"{symbol} {number:,}  ", style=style)
+        line.append(_printable(f"{words}: {why}"), style="default")
         console.print(line)
     if len(ranked) > _MOST_DANGERS:
         console.print(f"… and {len(ranked) - _MOST_DANGERS:,} more (--format json)")

@@ -78,10 +78,10 @@ def read(
     """
     if isinstance(source, (str, Path)):
         from migratable.stream import containers  # noqa: PLC0415 -- often unused
-        from migratable.stream.containers import decompress as unpack  # noqa: PLC0415 -- often unused
+        from migratable.stream.containers.container import DEFAULT_LIMIT  # noqa: PLC0415
 
         path = Path(source)
-        image = containers.open_image(path, snapshot=snapshot, limit=limit or unpack.DEFAULT_LIMIT)
+        image = containers.open_image(path, snapshot=snapshot, limit=limit or DEFAULT_LIMIT)
         with contextlib.ExitStack() as stack:
             window = None
             if ram and image.in_place:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from array import array
 from collections.abc import Callable
 from dataclasses import replace
@@ -330,10 +331,25 @@ def test_a_remedy_is_tried_once_and_named_for_all_of_its_cause(
         findings = tuple(replace(one, hints=(hint,)) for one in verdict.findings)
         return replace(verdict, findings=findings)
 
+    def slowly(*words: Any, **options: Any) -> Verdict:
+        time.sleep(0.2)
+        return tried(*words, **options)
+
     plain = run(found, check=check)
     assert len(plain.answers) == 3
     matrix = with_hints(plain, found, seconds=5, tried=tried)
-    assert calls == [("m1", ["/here/qemu", "-M", "m0"])]
+    # first one pair of the cause, then the other answer that has it
+    assert calls == [("m1", ["/here/qemu", "-M", "m0"]), ("m2", ["/here/qemu", "-M", "m0"])]
+    assert matrix.ranking.mended == 16
+    assert matrix.ranking.to_json()["with_a_remedy_tried_on_them"] == 16
+    (cause,) = matrix.ranking.causes
+    assert cause.alone == cause.pairs == 16
+    assert matrix.cells == plain.cells
+    calls.clear()
+    monkeypatch.setattr("migratable.fleet.remedies._LEAST", 4.9)  # time for one only
+    matrix = with_hints(plain, found, seconds=5, tried=slowly)
+    assert [name for name, _ in calls] == ["m1"]
+    assert matrix.ranking.mended == 8
     hints = {
         one.verdict.findings[0].hints[0].verified
         for one in matrix.answers

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from migratable.errors import ContainerError
-from migratable.stream import read, write
+from migratable.stream import containers, read, write
 from migratable.stream.containers import decompress as unpack
 from migratable.stream.containers import libvirt, lzo, open_data, open_image, qcow2
 from tests.unit.stream import tiny
@@ -263,3 +263,11 @@ def test_files(tmp_path: Path) -> None:
     found = read(image, ram=True)
     assert found.ram_statistics is not None
     assert found.ram_statistics.blocks["pc.ram"].normal == 1
+
+
+def test_every_module_of_a_container_is_registered() -> None:
+    folder = Path(containers.__file__).parent
+    with_one = {path.stem for path in folder.glob("*.py") if "\nCONTAINER = " in path.read_text()}
+    assert with_one == set(containers.MODULES)
+    names = [recognised.name for recognised in map(containers.named, PACKERS) if recognised]
+    assert sorted(names) == sorted(PACKERS)

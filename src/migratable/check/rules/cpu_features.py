@@ -43,6 +43,7 @@ from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
 from migratable.check.state import LoadedState
 from migratable.facts.kvm import LIBVIRT_NAMES
+from migratable.facts.targets import X86
 from migratable.messages import Fault
 from migratable.profile.host_kvm import CpuModel, HostKvm
 from migratable.profile.model import Profile
@@ -50,7 +51,6 @@ from migratable.profile.tables import Vmsd
 from migratable.releases import QemuVersion
 from migratable.verdict import Severity
 
-_X86 = frozenset({"x86_64", "i386"})
 #: Register: bit, its name, and the features of which one is needed (Intel SDM 3, 2.5; AMD APM 2).
 _REGISTERS: dict[str, tuple[str, tuple[tuple[int, str, str], ...]]] = {
     "env.cr[4]": (
@@ -106,7 +106,7 @@ _REGISTERS: dict[str, tuple[str, tuple[tuple[int, str, str], ...]]] = {
 def check(event: StreamLoaded) -> Iterator[Problem]:
     """What is in use, then what else the source's CPU has."""
     profile = event.profile
-    if profile.target not in _X86 or not _is_known(profile):
+    if profile.target not in X86 or not _is_known(profile):
         return
     here = x86_features.features(profile.cpu_features)
     there = None

@@ -14,11 +14,12 @@ from pathlib import Path
 from migratable.commandline import readconfig, set_options
 from migratable.commandline.inert import backend, block, device, guard, machine, netdev
 from migratable.commandline.inert.work import Work
-from migratable.commandline.kvm import X86, has_kvmclock
+from migratable.commandline.kvm import has_kvmclock
 from migratable.commandline.line import CommandLine, Option
 from migratable.commandline.option import Fields
 from migratable.errors import CommandLineError
 from migratable.facts.options import OPTIONS, Part
+from migratable.facts.targets import X86
 from migratable.releases import QemuVersion
 
 _DESCRIPTOR = re.compile(r"/proc/self/fd/\d+")

@@ -9,6 +9,7 @@ from migratable.commandline.inert.work import Work
 from migratable.commandline.line import CommandLine, Option
 from migratable.commandline.option import Fields, is_on, parse_size
 from migratable.errors import CommandLineError
+from migratable.facts.targets import X86
 from migratable.regular_file import is_regular
 
 _BIOS_SIZE = 256 << 10
@@ -152,7 +153,7 @@ def say_kvm(work: Work) -> None:
     """What a profile under TCG cannot tell of a machine that will run under KVM."""
     why = f", as {work.why_not_kvm}" if work.why_not_kvm else ""
     work.notes.append(f"accelerator kvm: {work.accel}{why}")
-    clock = "TSC frequency, " if work.architecture in {"x86_64", "i386"} else ""
+    clock = "TSC frequency, " if work.architecture in X86 else ""
     work.skip(
         "the destination's KVM: registers and features that its kernel refuses to set, "
         f"{clock}nested state (the machine was started under {stands_for(work.accel)}{why})"

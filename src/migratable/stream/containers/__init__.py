@@ -8,23 +8,27 @@ lzop                    temporary file that has no name
 ``QFI\xfb``             qcow2 with an internal snapshot; see :mod:`.qcow2`
 ======================  ========================================================================
 
-Containers may be nested (``guest.save.xz``).
+Each kind is a module with a :class:`.container.Container`; containers may be nested
+(``guest.save.xz``).
 """
 
 from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 
 from migratable import shrinking
 from migratable.errors import ContainerError
 from migratable.regular_file import is_regular, open_regular
-from migratable.stream.containers import decompress as unpack
+from migratable.stream.containers.container import DEFAULT_LIMIT, Container, Opening
 from migratable.stream.cursor import Buffer
 
+MODULES = ("gz", "libvirt", "zst", "xz", "qcow2", "lzop", "bzip2")
+"""One module a container, the frequent ones first; a module is imported when none before fits."""
 MAX_DEPTH = 4
 """Containers in containers."""
 _READ_WHOLE = 8 << 20
@@ -48,9 +52,7 @@ class Image:
     in_place: bool = True
 
 
-def open_image(
-    path: Path, *, snapshot: str | None = None, limit: int = unpack.DEFAULT_LIMIT
-) -> Image:
+def open_image(path: Path, *, snapshot: str | None = None, limit: int = DEFAULT_LIMIT) -> Image:
     """Find the stream in a file.
 
     :param snapshot: name or id of a qcow2 internal snapshot.
@@ -86,44 +88,46 @@ def open_data(
     *,
     name: str = "the input",
     snapshot: str | None = None,
-    limit: int = unpack.DEFAULT_LIMIT,
+    limit: int = DEFAULT_LIMIT,
 ) -> Image:
     """Do the same for bytes that are in memory already."""
+    opening = Opening(name=name, limit=limit, snapshot=snapshot)
     view = memoryview(data)
     kinds: list[str] = []
     facts: dict[str, object] = {}
     origin = 0
+    in_place = True
+    promised: str | None = None
     for _ in range(MAX_DEPTH):
-        if view[:4] == _MAGIC:
+        if promised is None and view[:4] == _MAGIC:
             kind = "/".join(kinds) or "raw"
-            in_place = kind in ("raw", "libvirt")
             return Image(data=view, kind=kind, origin=origin, facts=facts, in_place=in_place)
-        compression = unpack.recognise(view)
-        if compression is not None:
-            view, origin = unpack.unpack(view, compression, name=name, limit=limit), 0
-            kinds.append(compression)
-        elif bytes(view[:12]) == b"LibvirtQemud":
-            from migratable.stream.containers import libvirt  # noqa: PLC0415 -- most streams are bare
-
-            image = libvirt.read(view, name=name)
-            kinds.append("libvirt")
-            facts.update(image.facts)
-            origin = image.origin
-            view = image.body
-            if image.compression is not None:
-                view = unpack.unpack(view, image.compression, name=name, limit=limit)
-                kinds.append(image.compression)
-                origin = 0
-        elif bytes(view[:4]) == b"QFI\xfb":
-            from migratable.stream.containers import qcow2  # noqa: PLC0415
-
-            view, snap = qcow2.vm_state(view, snapshot, name=name, limit=limit)
-            kinds.append("qcow2")
-            facts["snapshot"] = snap
-            origin = 0
-        else:
+        container = named(promised) if promised else recognise(view)
+        if container is None:
             raise _unknown(view, name)
+        contents = container.open(view, opening)
+        kinds.append(container.name)
+        facts.update(contents.facts)
+        in_place = in_place and contents.begins is not None
+        origin = contents.begins or 0
+        view, promised = contents.data, contents.inside
     raise ContainerError(f"{name}: more than {MAX_DEPTH} containers in each other")
+
+
+def recognise(data: memoryview) -> Container | None:
+    """Find the container that *data* is in, by its first bytes; None when it is none."""
+    return next((container for container in _containers() if container.is_in(data)), None)
+
+
+def named(name: str) -> Container | None:
+    """Find a container by the name that :attr:`Image.kind` gives it."""
+    return next((container for container in _containers() if container.name == name), None)
+
+
+def _containers() -> Iterator[Container]:
+    for module in MODULES:
+        container: Container = import_module(f"{__name__}.{module}").CONTAINER
+        yield container
 
 
 def _unknown(view: memoryview, name: str) -> ContainerError:

@@ -19,10 +19,9 @@ The stream is at 92 + data_len, always (``save-image-define`` uses the padding).
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from migratable.errors import ContainerError
+from migratable.stream.containers.container import Container, Contents, Opening
 
 HEADER_SIZE = 92
 COMPRESSIONS = (None, "gzip", "bzip2", "xz", "lzop", "zstd", None)
@@ -31,28 +30,13 @@ _PART = b"LibvirtQemudPart"
 _MAX_XML = 64 << 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SaveImage:
-    """What the header says.
-
-    :ivar body: the stream as it is in the file, perhaps compressed.
-    :ivar origin: where the body is in the file (mapped-ram offsets of a sparse image count from
-        the file's beginning).
-    :ivar facts: ``domain_xml``, ``was_running``, ``libvirt_format`` …
-    """
-
-    body: memoryview
-    compression: str | None
-    origin: int
-    facts: Mapping[str, object] = field(default_factory=dict)
-
-
-def read(data: memoryview, *, name: str = "the image") -> SaveImage:
+def _open(data: memoryview, opening: Opening) -> Contents:
     """Read header and XML.
 
     :raise ContainerError: when the save is unfinished, the header cut short, or of a version or
         format that we do not know.
     """
+    name = opening.name
     if data[:16] not in (_SAVE, _PART):
         raise ContainerError(f"{name}: libvirt's magic is damaged", offset=12)
     if data[:16] == _PART:
@@ -90,4 +74,12 @@ def read(data: memoryview, *, name: str = "the image") -> SaveImage:
     }
     if cookie:
         facts["cookie_xml"] = text[cookie:].split(b"\0", 1)[0].decode(errors="replace")
-    return SaveImage(body=data[origin:], compression=COMPRESSIONS[kind], origin=origin, facts=facts)
+    return Contents(data=data[origin:], begins=origin, inside=COMPRESSIONS[kind], facts=facts)
+
+
+CONTAINER = Container(
+    name="libvirt",
+    magics=(b"LibvirtQemud",),
+    open=_open,
+    remedy="save it with save_image_format = 'raw' in qemu.conf",
+)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from migratable.errors import ContainerError
+from migratable.stream.containers.container import Container, Contents, Opening
 from migratable.stream.cursor import Cursor, text
 
 _MAX_SNAPSHOTS = 65_536
@@ -73,25 +74,19 @@ def snapshots(data: memoryview) -> list[Snapshot]:
     return out
 
 
-def vm_state(
-    data: memoryview, wanted: str | None, *, name: str = "the image", limit: int
-) -> tuple[memoryview, str]:
-    """Take the stream out of a snapshot, and the snapshot's name.
-
-    :param wanted: name or id; None takes the only one that has VM state.
-    :raise ContainerError: when there is none, more than one to choose from, or it is damaged.
-    """
-    found = _choose(snapshots(data), wanted, name)
-    if found.vm_state_size > limit:
+def _open(data: memoryview, opening: Opening) -> Contents:
+    """Take the stream out of the snapshot that was asked for, or the only one with VM state."""
+    snapshot = _choose(snapshots(data), opening.snapshot, opening.name)
+    if snapshot.vm_state_size > opening.limit:
         raise ContainerError(
-            f"{name}: snapshot {found.name!r} has {found.vm_state_size} bytes of VM state, "
-            f"the limit is {limit}"
+            f"{opening.name}: snapshot {snapshot.name!r} has {snapshot.vm_state_size} bytes of VM "
+            f"state, the limit is {opening.limit}"
         )
-    return _extract(data, found), found.name
+    return Contents(data=_extract(data, snapshot), facts={"snapshot": snapshot.name})
 
 
 def _choose(known: list[Snapshot], wanted: str | None, name: str) -> Snapshot:
-    with_state = [one for one in known if one.vm_state_size]
+    with_state = [snapshot for snapshot in known if snapshot.vm_state_size]
     if wanted is not None:
         exact = [one for one in with_state if wanted == one.name] or [
             one for one in with_state if wanted == one.id
@@ -222,3 +217,11 @@ def _assemble(data: memoryview, runs: list[tuple[int | None, int]], size: int) -
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     except OSError as error:
         raise ContainerError(f"cannot copy the VM state to a temporary file: {error}") from None
+
+
+CONTAINER = Container(
+    name="qcow2",
+    magics=(b"QFI\xfb",),
+    open=_open,
+    remedy="load the snapshot in the source's QEMU and save it to a file (migrate file:guest.mig)",
+)

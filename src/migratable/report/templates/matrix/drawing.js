@@ -13,7 +13,9 @@ function readColours() {
     one.width = one.height = Math.round(18 * ratio);
     const chip = one.getContext("2d");
     chip.scale(ratio, ratio);
-    mark(chip, index[one.parentElement.dataset.state], 0, 0, 18);
+    const back = Number(one.parentElement.dataset.back || 0);
+    mark(chip, back ? index.loads : index[one.parentElement.dataset.state], 0, 0, 18);
+    corner(chip, back, 0, 0, 18);
   });
 }
 
@@ -52,6 +54,21 @@ function mark(g, state, x, y, size) {
     g.arc(x + middle, y + middle, Math.max(0.6, size / 16), 0, 7); g.fill();
   }
 }
+// The way back is a corner of its own: a hook comes back, a filled one does not, an empty one is not known.
+function corner(g, back, x, y, size) {
+  if (!back) return;
+  const far = size * 0.5;
+  g.beginPath();
+  if (back === 1) {
+    g.strokeStyle = colours.accent; g.lineWidth = Math.max(1, size / 10);
+    g.moveTo(x + size * 0.34, y + size * 0.92); g.lineTo(x + size * 0.08, y + size * 0.92); g.lineTo(x + size * 0.08, y + size * 0.66); g.stroke();
+    return;
+  }
+  g.moveTo(x, y + size - far); g.lineTo(x, y + size); g.lineTo(x + far, y + size); g.closePath();
+  if (back === 2) { g.fillStyle = colours.fill[index.refused]; g.fill(); return; }
+  g.fillStyle = colours.page; g.fill();
+  g.strokeStyle = colours.ink[index.unknown]; g.lineWidth = Math.max(1, size / 14); g.stroke();
+}
 function rect(x, y, size) { const path = new Path2D(); path.rect(x, y, size, size); return path; }
 
 // Cells are copied pixel by pixel: without a graphics card that is many times faster than drawing.
@@ -62,8 +79,8 @@ function pixels(size, paintTile) {
   paintTile(g);
   return new Uint32Array(g.getImageData(0, 0, size, size).data.buffer);
 }
-function tile(state, dim, size, ratio) {
-  const key = `${state} ${dim} ${size} ${ratio}`;
+function tile(state, back, dim, size, ratio) {
+  const key = `${state} ${back} ${dim} ${size} ${ratio}`;
   let found = sprites.get(key);
   if (!found) {
     const inner = Math.max(1, Math.round(size * ratio));
@@ -76,6 +93,7 @@ function tile(state, dim, size, ratio) {
       const w = whole.getContext("2d");
       w.scale(inner / size, inner / size);
       mark(w, state, 0, 0, size);
+      corner(w, back, 0, 0, size);
       g.drawImage(whole, 0, 0);
       g.restore();
     });
@@ -84,8 +102,8 @@ function tile(state, dim, size, ratio) {
   return found;
 }
 // For cells too small for a mark: hatching that runs over neighbours.
-function hatch(state, dim) {
-  const key = `hatch ${state} ${dim}`;
+function hatch(state, back, dim) {
+  const key = `hatch ${state} ${back > 1 ? back : 0} ${dim}`;
   let found = sprites.get(key);
   if (!found) {
     const name = STATES[state].name;
@@ -99,6 +117,8 @@ function hatch(state, dim) {
       if (name === "unknown" || name === "failed") { g.moveTo(0, 8); g.lineTo(8, 0); g.moveTo(-4, 4); g.lineTo(4, -4); g.moveTo(4, 12); g.lineTo(12, 4); g.stroke(); }
       else if (name === "endangers" || name === "warns") { g.moveTo(0, 3.5); g.lineTo(8, 3.5); g.stroke(); }
       else if (name === "latent" || name === "mended") g.fillRect(3, 3, 2, 2);
+      g.globalAlpha = dim ? 0.13 : 1;
+      if (back > 1) corner(g, back, 0, 0, 8);
     });
     sprites.set(key, found);
   }
@@ -126,10 +146,10 @@ function cells(g, box, range, ids) {
       const end = Math.min(wide, small ? Math.round(((column + 1) * size - x) * ratio) : x0 + inner);
       if (end <= start) continue;
       if (small) {
-        const texture = hatch(effective[which], dim);
+        const texture = hatch(effective[which], answers[which].w || 0, dim);
         for (let py = from; py < to; py++) for (let px = start, at_ = py * wide + start; px < end; px++) out[at_++] = texture[((py & 7) << 3) | (px & 7)];
       } else {
-        const texture = tile(effective[which], dim, size - 1, ratio);
+        const texture = tile(effective[which], answers[which].w || 0, dim, size - 1, ratio);
         for (let py = from; py < to; py++) {
           const source = (py - y0) * inner;
           out.set(texture.subarray(source + start - x0, source + end - x0), py * wide + start);

@@ -32,7 +32,8 @@ function reveal() {
 function sentence(one) {
   const answer = answers[one.which], state = STATES[effective[one.which]];
   const why = answer.r ? answer.r.rule : answer.c.length ? (causes[answer.c[0]] || {}).rule : answer.f.length ? data.findings[answer.f[0]].rule : answer.u.length && answer.s !== index.loads ? data.strings[answer.u[0]] : "";
-  return `${state.short}${why ? ": " + why : ""}`;
+  const back = answer.w ? `; ${data.backs[answer.w - 1].short}` : "";
+  return `${state.short}${why ? ": " + why : ""}${back}`;
 }
 
 function announce() {

@@ -41,7 +41,8 @@ function findingBlock(one) {
   if (one.severity === "latent" && !one.hints.length) block.append(make("p", { class: "fix" }, "It loads now. Ask again with the guest's state of that moment before you migrate, or take a destination that knows it."));
   for (const hint of one.hints) {
     const tried = hint.verified ? `, tried (${hint.verified})` : "";
-    const again = (hint.needs_guest_restart ? ", needs a restart of the guest" : "") + (hint.changes ? `; ${hint.changes}` : "");
+    const back = hint.comes_back ? ", comes back" : hint.comes_back === false ? `, does not come back: ${hint.way_back}` : hint.way_back ? `, way back not known: ${hint.way_back}` : "";
+    const again = back + (hint.needs_guest_restart ? ", needs a restart of the guest" : "") + (hint.changes ? `; ${hint.changes}` : "");
     const line = make("div", { class: "hint" }, make("b", {}, "fix "), hint.action, make("span", { class: "soft" }, ` on the ${hint.side}${tried}${again}`));
     if (hint.command) {
       line.append(make("code", {}, hint.command));
@@ -69,6 +70,10 @@ function showCell(focus) {
     box.append(make("details", {}, make("summary", { class: "soft" }, `and for ${number(names.length)} equal ${data.columnsAre}`), make("p", {}, narrow(names.join(", "), 4000))));
   }
   box.append(make("p", {}, make("span", { class: `badge ${state.name}` }, state.short), make("span", { class: "soft" }, ` ${state.long}${answer.b ? `, ${answer.b}` : ""}`)));
+  if (answer.w) {
+    const back = data.backs[answer.w - 1], why = typeof answer.y === "number" ? `: ${data.strings[answer.y]}` : "";
+    box.append(make("p", { class: `way-back ${back.name}` }, make("b", {}, "Way back "), `${back.short}${why || `: ${back.long}`}`));
+  }
   if (answer.r) {
     box.append(make("p", { class: "soft" }, "QEMU will print"), make("pre", {}, (answer.e.length ? answer.e.map((at_) => data.strings[at_]) : [answer.r.message]).join("\n") || "nothing"));
   } else if (answer.e.length) box.append(make("p", { class: "soft" }, "QEMU will print"), make("pre", {}, answer.e.map((at_) => data.strings[at_]).join("\n")));

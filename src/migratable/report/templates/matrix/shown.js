@@ -1,7 +1,7 @@
 // -- what is shown ----------------------------------------------------------------------------
 
 const view = {
-  rows: [], columns: [], size: 18, fold: false, states: new Set(), cause: -1, fixed: new Set(),
+  rows: [], columns: [], size: 18, fold: false, states: new Set(), backs: new Set(), cause: -1, fixed: new Set(),
   vm: 0, host: 0, same: -1, lines: [], spread: 0,
 };
 let effective = new Uint8Array(answers.length);
@@ -14,9 +14,10 @@ function settle() {
     return answer.c.every((cause) => view.fixed.has(cause)) ? MENDED : answer.s;
   });
   lit = null;
-  if (view.states.size || view.cause >= 0 || view.same >= 0) {
+  if (view.states.size || view.backs.size || view.cause >= 0 || view.same >= 0) {
     lit = answers.map((answer, which) =>
       (!view.states.size || view.states.has(effective[which])) &&
+      (!view.backs.size || view.backs.has(answer.w)) &&
       (view.cause < 0 || answer.c.includes(view.cause)) &&
       (view.same < 0 || which === view.same));
   }

@@ -11,9 +11,10 @@ $("larger").addEventListener("click", () => zoom(view.size + Math.max(1, Math.ro
 $("fit").addEventListener("click", fit);
 
 document.querySelectorAll(".chip").forEach((chip) => chip.addEventListener("click", () => {
-  const state = index[chip.dataset.state];
-  if (view.states.has(state)) view.states.delete(state); else view.states.add(state);
-  chip.setAttribute("aria-pressed", view.states.has(state));
+  const back = Number(chip.dataset.back || 0);
+  const [chosen, which] = back ? [view.backs, back] : [view.states, index[chip.dataset.state]];
+  if (chosen.has(which)) chosen.delete(which); else chosen.add(which);
+  chip.setAttribute("aria-pressed", chosen.has(which));
   settle(); keep(arrange);
 }));
 document.querySelectorAll("#causes .cause").forEach((item) => {
@@ -34,7 +35,7 @@ document.querySelectorAll("#causes .cause").forEach((item) => {
 document.querySelectorAll(".go").forEach((button) => button.addEventListener("click", () => {
   if (!goTo(Number(button.dataset.vm), Number(button.dataset.host))) {
     $("find-vm").value = $("find-host").value = "";
-    view.states.clear(); view.cause = view.same = -1;
+    view.states.clear(); view.backs.clear(); view.cause = view.same = -1;
     document.querySelectorAll("[aria-pressed=true]").forEach((one) => one.setAttribute("aria-pressed", "false"));
     settle(); arrange();
     goTo(Number(button.dataset.vm), Number(button.dataset.host));
