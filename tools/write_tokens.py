@@ -2,7 +2,7 @@
 """Add to ``messages/tokens.txt`` what the prefilter needs so that every anchor holds a token.
 
 ``python -m tools.write_tokens`` prints what it would add and drop, ``--write`` writes. Tokens that
-are there and still used stay, so that the file's changes are small. New ones are chosen greedily:
+are there and still used stay, so that the file's changes are small; ``--anew`` chooses all. New ones are chosen greedily:
 the stretch that is in most anchors without a token, never in a log's noise (that of ``benchmarks
 explain``) and seldom in English (the documentation's).
 """
@@ -19,7 +19,7 @@ from migratable.messages.anchors import anchors
 TOKENS = Path(__file__).resolve().parents[1] / "src/migratable/messages/tokens.txt"
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 SHORTEST, LONGEST = 4, 12
-SELDOM = 0.01  # of the documentation's lines
+SELDOM = 0.03  # of the documentation's lines
 
 
 def stretches(anchor: str) -> set[str]:
@@ -36,6 +36,8 @@ def main(arguments: list[str]) -> int:
     lines = TOKENS.read_text(encoding="utf-8").splitlines()
     comments = [line for line in lines if line.startswith("#")]
     old = [line for line in lines if line and not line.startswith("#")]
+    if "--anew" in arguments:
+        old = []
     noise = "\n".join(line.format(n=7) for line in NOISE)
     english = [line for path in DOCS.rglob("*.md") for line in path.read_text().splitlines()]
     often = SELDOM * len(english)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from migratable.errors import PlanError
+from migratable.printable import quoted
 from migratable.regular_file import open_regular
 
 SCHEMA = "migratable.plan/1"
@@ -224,7 +225,7 @@ class Plan:
         reader = _Reader(name)
         top = reader.members(document, "")
         if top.get("schema") != SCHEMA:
-            reader.fail("", f"schema {SCHEMA!r} expected, got {top.get('schema')!r}")
+            reader.fail("", f"schema {SCHEMA!r} expected, got {quoted(top.get('schema'))}")
         edits = reader.items(top.get("edits"), "edits")
         if len(edits) > _MOST_EDITS:
             reader.fail("edits", f"more than {_MOST_EDITS} edits")
@@ -236,7 +237,7 @@ class Plan:
         seen: set[str] = set()
         for edit in plan.edits:
             if edit.id in seen:
-                reader.fail("edits", f"the id {edit.id!r} comes twice")
+                reader.fail("edits", f"the id {quoted(edit.id)} comes twice")
             seen.add(edit.id)
         return plan
 
@@ -298,7 +299,7 @@ class _Reader:
 
     def number(self, value: object, where: str) -> int:
         if type(value) is not int or not 0 <= value < 1 << 32:
-            self.fail(where, f"number from 0 to 2^32 - 1 expected, got {value!r}")
+            self.fail(where, f"number from 0 to 2^32 - 1 expected, got {quoted(value)}")
         return value
 
     def data(self, value: object, where: str) -> bytes:
@@ -386,7 +387,7 @@ class _Reader:
         if edit.operation is Operation.HEADER:
             for one in edit.changes:
                 if one.name not in {"idstr", "instance_id", "version_id"}:
-                    self.fail(where, f"{one.name!r} is no member of a section's header")
+                    self.fail(where, f"{quoted(one.name)} is no member of a section's header")
                 if one.name != "idstr" and (len(one.old), len(one.new)) != (4, 4):
                     self.fail(where, f"{one.name} has four bytes")
 

@@ -27,6 +27,7 @@ from migratable.fleet.matrix import Line, Matrix
 from migratable.fleet.pairs import Check
 from migratable.gate import recipes
 from migratable.gate.programs import Device, Program, program
+from migratable.printable import quoted
 from migratable.profile.model import Profile
 from migratable.qemu.start import inert_line
 from migratable.releases import MachineType
@@ -364,7 +365,7 @@ def _chosen(wanted: Sequence[str], there: Sequence[str], what: str) -> list[str]
         if not hits:
             near = [name for name in there if pattern.split("-")[0] in name][:8]
             raise PlanError(
-                f"no release has the {what} {pattern!r}"
+                f"no release has the {what} {quoted(pattern)}"
                 + (f"; there are {', '.join(near)} …" if near else "")
             )
         found.update(dict.fromkeys(hits))

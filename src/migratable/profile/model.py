@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from migratable.errors import ProfileError
+from migratable.printable import quoted
 from migratable.profile.host_kvm import HostKvm
 from migratable.profile.tables import LoaderTables
 from migratable.releases import QemuVersion
@@ -178,7 +179,7 @@ class Profile:
         schema = document["schema"]
         if schema != SCHEMA:
             raise ProfileError(
-                f"{origin}: schema {schema!r}; this program reads {SCHEMA!r}. "
+                f"{origin}: schema {quoted(schema)}; this program reads {SCHEMA!r}. "
                 "Take the profile again, or use the program that wrote it"
             )
         take = _Reader(document, origin)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from migratable.errors import ProfileError
+from migratable.printable import quoted
 
 SCHEMA = "migratable.loader/1"
 
@@ -282,7 +283,9 @@ class LoaderTables:
         """
         try:
             if data["schema"] != SCHEMA:
-                raise ProfileError(f"loader tables: schema {data['schema']!r} is not {SCHEMA!r}")
+                raise ProfileError(
+                    f"loader tables: schema {quoted(data['schema'])} is not {SCHEMA!r}"
+                )
             tables = cls(
                 handlers=tuple(_handler_from_json(item) for item in data["handlers"]),
                 vmsds=tuple(_vmsd_from_json(item) for item in data["vmsds"]),
