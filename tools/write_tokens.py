@@ -3,8 +3,8 @@
 
 ``python -m tools.write_tokens`` prints what it would add and drop, ``--write`` writes. Tokens that
 are there and still used stay, so that the file's changes are small; ``--anew`` chooses all. New
-ones are chosen greedily: the stretch that is in most anchors without a token, never in a log's noise
-(that of ``benchmarks explain``) and seldom in English (the documentation's).
+ones are chosen greedily: the stretch that is in most anchors without a token, never in a log's
+noise (that of ``benchmarks explain``) and seldom in English (the documentation's).
 """
 
 from __future__ import annotations
