@@ -90,6 +90,8 @@ def generic(at: Situation, driver: str, name: str) -> Iterator[tuple[Options, li
         yield ((("object", f"cryptodev-backend-builtin,id={name}"),), [f"cryptodev={name}"])
     else:
         yield (), []
+        if "chardev" in inventory.properties_of(at.command, driver):
+            yield ((("chardev", f"null,id={name}"),), [f"chardev={name}"])
 
 
 def slirp_missing(at: Situation) -> bool:

@@ -72,7 +72,8 @@ def _backend(at: Situation, block: str, size: int) -> Iterator[Candidate]:
         return
     sent = {one.id: one.used_length for one in at.stream.ram_blocks}
     own = () if at.profile is None else tuple(at.profile.ram_blocks)
-    mains = [one for one in own if memory.is_main(one)]
+    used = _main_backends(at.line)
+    mains = [one for one in own if memory.is_main(one) or one.removeprefix("/objects/") in used]
     if any(one not in sent for one in mains) or (memory.is_main(block) and not mains):
         parts = {
             name.removeprefix("/objects/"): length
@@ -93,6 +94,12 @@ def _backend(at: Situation, block: str, size: int) -> Iterator[Candidate]:
         return line.append("device", f"{kind},memdev={name}")
 
     yield Candidate(action=f"-object {text} -device {kind},memdev={name}", edit=as_module)
+
+
+def _main_backends(line: CommandLine) -> set[str]:
+    """Backends of which the line makes main memory."""
+    named = {line.get("machine", "memory-backend")}
+    return {one for one in named | {one.fields.get("memdev") for one in line.all("numa")} if one}
 
 
 def _main(parts: Mapping[str, int]) -> Iterator[Candidate]:
