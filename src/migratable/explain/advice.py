@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from migratable.check.rules import rule as find
-from migratable.messages.catalogue import Fault, Message
+from migratable.messages.catalogue import Fault, Message, Text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,12 +30,28 @@ def of_rule(rule: str | None) -> Advice:
     return Advice(side=found.side, now=found.now, ever=found.prevent, verify=found.verify)
 
 
-def of_message(message: Message) -> Advice:
-    """What holds for a message."""
+# Rules so wide that what they say for all their messages says little for one with a remedy of its
+# own.
+_WIDE = frozenset({"configuration", "management", "storage", "transport", "ram-contents"})
+
+
+def of_message(message: Message, text: Text | None = None) -> Advice:
+    """What holds for a message, and for one wording of it."""
     common = of_rule(message.rule)
-    return Advice(
+    ever = common.ever
+    if message.rule in _WIDE and (message.now or (text is not None and text.now)):
+        ever = ""
+    found = Advice(
         side=common.side if message.fault is None else message.fault,
         now=common.now if message.now is None else message.now,
-        ever=common.ever if message.ever is None else message.ever,
+        ever=ever if message.ever is None else message.ever,
         verify=common.verify if message.verify is None else message.verify,
+    )
+    if text is None:
+        return found
+    return replace(
+        found,
+        side=text.fault or found.side,
+        now=text.now or found.now,
+        ever=text.ever or ("" if text.now and message.ever is None else found.ever),
     )

@@ -57,6 +57,8 @@ class Text:
         of on a line of its own.
     :ivar checked: releases in whose source, binary or output this wording was found; the ends of
         the range between two checked releases are interpolated.
+    :ivar meaning, now, ever, fault: of this wording alone, where it says more than its message;
+        "" and None where the message's hold.
     """
 
     template: Template
@@ -64,6 +66,10 @@ class Text:
     last: Release = NEWEST
     chained: bool = False
     checked: tuple[str, ...] = ()
+    meaning: str = ""
+    now: str = ""
+    ever: str = ""
+    fault: Fault | None = None
 
     def holds(self, release: Release) -> bool:
         """Is this the wording of *release*?"""
@@ -192,7 +198,10 @@ def _message(entry: dict[str, Any], group: dict[str, Any], name: str) -> Message
             rank=int(entry.get("rank", 0)),
             warning=warning,
             texts=tuple(_text(text, entry) for text in texts),
-            also=tuple(_text({"text": text}, entry) for text in entry.get("also", ())),
+            also=tuple(
+                _text({"text": text} if isinstance(text, str) else text, entry)
+                for text in entry.get("also", ())
+            ),
             unless=entry.get("unless", ""),
         )
     except (KeyError, ValueError) as error:
@@ -207,6 +216,10 @@ def _text(text: dict[str, Any], entry: dict[str, Any]) -> Text:
         last=release_of(text.get("to", "11.1")),
         chained=bool(text.get("chained", False)),
         checked=tuple(text.get("checked", ())),
+        meaning=text.get("meaning", ""),
+        now=text.get("now", ""),
+        ever=text.get("ever", ""),
+        fault=Fault(text["side"]) if "side" in text else None,
     )
 
 
