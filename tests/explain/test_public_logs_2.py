@@ -110,4 +110,5 @@ def test_only_the_making_of_an_image_belongs_to_a_migration() -> None:
         b"error: internal error: Child process (/usr/bin/qemu-img snapshot -c s1 /x.qcow2) "
         b"unexpected exit status 1: qemu-img: Could not create snapshot\n"
     )
-    assert not explain(io.BytesIO(log)).explanations
+    (found,) = explain(io.BytesIO(log)).explanations
+    assert (found.message, str(found.side)) == ("libvirt-child", "cannot tell")

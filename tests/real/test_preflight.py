@@ -134,6 +134,31 @@ def test_a_refusal_has_its_cause_and_a_remedy(
     goes_on(source, "new")
 
 
+def test_a_remedy_is_tried_for_the_way_back_too(
+    net: Network, source: Host, destination: Host, lab: Lab
+) -> None:
+    """``-no-hpet`` is gone since 8.0; with its replacement the guest goes and comes home."""
+    source.guest(lab("7.2").path, "nohpet", "-machine", "pc-q35-7.2", "-m", "128", "-no-hpet")
+    words = ("ssh://node-a/nohpet", "--to", "node-b", "--yes", "--hint-seconds", "30")
+    program = ("--program", str(lab("10.0").path))
+    done = run(net, *words, *program, "--json")
+    assert done.returncode == 1, done.stderr
+    found = document(done)
+    (finding,) = (one for one in found["there"]["findings"] if one["severity"] == "refuses")
+    hint = finding["hints"][0]
+    assert "hpet=off" in hint["command"]
+    assert hint["verified"] == "rehearsed"
+    assert (hint["comes_back"], hint["way_back"]) == (True, "")
+    assert "back: rehearse" in {step["step"] for step in found["steps"]} or found["back"] is None
+    done = run(net, *words, *program, "--no-back", "--json")
+    (finding,) = (
+        one for one in document(done)["there"]["findings"] if one["severity"] == "refuses"
+    )
+    assert "comes_back" not in finding["hints"][0]
+    nothing_left(source, destination)
+    goes_on(source, "nohpet")
+
+
 def test_without_a_pause(net: Network, source: Host, destination: Host, lab: Lab) -> None:
     program = str(lab("7.2").path)
     words = ("ssh://node-a/web1", "--to", "node-b", "--no-pause", "--json", "--program", program)

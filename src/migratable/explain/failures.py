@@ -44,6 +44,9 @@ _NEW_START = re.compile(
     rb"(?:qemu-system-[a-z0-9_]+|qemu-kvm) +-\w"
 )
 _GAP = 256 << 10
+_OF_LIBVIRT = re.compile(
+    rb"(?m)^.*(?:\berror: |\berror : \w+:\d+ : |libvirtError: |LibvirtException: ).*$"
+)
 
 
 @dataclass(slots=True)
@@ -124,6 +127,10 @@ def _search(
 ) -> Iterator[Failure]:
     number, counted, last_taken, looked = first_number, 0, -1, 0
     spans = prefilter().spans(buffer, fully=done <= FULLY_SEARCHED)
+    if done <= SMALL:
+        # libvirt's errors of system calls have no class before them that could be looked for.
+        found_here = {hit.span() for hit in _OF_LIBVIRT.finditer(buffer)}
+        spans = sorted({*spans, *found_here})
     if not spans:
         return
     whole = kept + buffer

@@ -89,7 +89,7 @@ class Failure:
 _GENERIC_GROUPS = frozenset(
     {
         "start", "protocol", "source", "libvirt", "managers", "channels", "blockers", "internals",
-        "around", "refusals", "admission",
+        "around", "refusals", "admission", "libvirt_errors",
     }
 )  # fmt: skip
 _ABOUT_VMS = re.compile(r"qemu|kvm|libvirt|migrat|virt-|\bVM\b|\bdomain\b|guest", re.IGNORECASE)
@@ -99,8 +99,9 @@ _MIGRATION = re.compile(r"migrat|virsh|libvirtError|LibvirtException|virError", 
 
 
 def _only_a_class(matches: list[Match]) -> bool:
-    """Is nothing known but the class of libvirt's error, which libvirtd's log holds many of?"""
-    return all(m.message.group == "admission" and m.message.rank < 0 for m in matches)
+    """Is nothing known but an error of libvirt's as its log holds many of?"""
+    of_libvirt = ("admission", "libvirt_errors")
+    return all(m.message.group in of_libvirt and m.message.rank < 0 for m in matches)
 
 
 @dataclass(slots=True)

@@ -57,6 +57,7 @@ class Explanation:
     :ivar both: the log holds both sides' lines, and each only speaks of the other's end.
     :ivar operation: what was being done, as far as the log says.
     :ivar details: decoded numbers and names, one sentence each.
+    :ivar origin: where the text stands, when the message's own origins do not say it.
     """
 
     status: Status
@@ -86,6 +87,7 @@ class Explanation:
     log: str = ""
     operation: Operation = Operation.UNKNOWN
     both: bool = False
+    origin: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The explanation as the JSON contract has it."""
@@ -96,7 +98,7 @@ class Explanation:
             "last_line_number": self.last,
             "count": self.count,
             "message": self.message,
-            "origin": origins().get(self.message or "", {}).get("origin", []),
+            "origin": list(self.origin) or origins().get(self.message or "", {}).get("origin", []),
             "rule": self.rule,
             "side": str(self.side),
             "operation": str(self.operation) or None,
@@ -293,6 +295,7 @@ def explain_failure(failure: Failure) -> Explanation:
         log=line.log,
         operation=which,
         both=both,
+        origin=(main.origin,) if main.origin else (),
     )
 
 

@@ -16,7 +16,7 @@ import itertools
 import shlex
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from migratable.commandline import CommandLine, parse
@@ -30,13 +30,31 @@ from migratable.unchecked import Code, Unchecked
 from migratable.verdict import Basis, Finding, Hint, Outcome, Verdict
 
 if TYPE_CHECKING:
+    from migratable.profile.model import Profile
+    from migratable.rehearse.resave import Resave
     from migratable.rehearse.way_back import Home
 
-__all__ = ["NO_WAY_BACK", "OutOfTimeError", "advised", "tried"]
+__all__ = ["NO_WAY_BACK", "Kept", "OutOfTimeError", "advised", "tried"]
 
 _LEAST = 0.5
 _ATTEMPTS = 3
 """How often another remedy is looked for when the program refuses what was predicted to load."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What destinations with a remedy saved after their load, for a source on another host.
+
+    :ivar profile: what is known of the source.
+    :ivar saved: by the remedy's command line, as the hint has it.
+    """
+
+    profile: Profile | None = None
+    saved: dict[str, Resave] = field(default_factory=dict)
+
+
+_NOBODY = Kept()
+_ELSEWHERE = "the source was not asked"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +94,7 @@ def tried(
     budget_seconds: float = 10.0,
     most: int = 3,
     home: Home | None = None,
+    kept: Kept | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Verdict:
     """Give the verdict with hints for the findings that refuse.
@@ -90,6 +109,7 @@ def tried(
     :param budget_seconds: for everything together.
     :param most: hints for a finding.
     :param home: the source; each remedy is then tried for the way back too (*rehearse*).
+    :param kept: in its place where the source is another host: it is asked afterwards.
     :param progress: told what is tried now.
     :raise CommandLineError: When the command line cannot be read.
     """
@@ -106,9 +126,9 @@ def tried(
         release=release,
         deadline=time.monotonic() + budget_seconds,
         progress=progress,
-        origin=None if home is None else home.profile,
+        origin=(home or kept or _NOBODY).profile,
     )
-    solutions = _solutions(search, line, home, rehearse=rehearse, most=most)
+    solutions = _solutions(search, line, home or kept, rehearse=rehearse, most=most)
     known = {key(one) for one in verdict.refusals}
     findings = tuple(
         _with_hints(one, solutions, search, most, known) if one in asked else one
@@ -129,7 +149,7 @@ def _asked(verdict: Verdict) -> list[Finding]:
 
 
 def _solutions(
-    search: Search, line: CommandLine, home: Home | None, *, rehearse: bool, most: int
+    search: Search, line: CommandLine, home: Home | Kept | None, *, rehearse: bool, most: int
 ) -> list[_Found]:
     found: list[_Found] = []
     try:
@@ -173,7 +193,9 @@ def _is_more(line: CommandLine, one: Solution, earlier: _Found) -> bool:
     return line_edits.differences(line, one.line) > before
 
 
-def _proved(search: Search, solution: Solution, other: str, home: Home | None) -> _Found | None:
+def _proved(
+    search: Search, solution: Solution, other: str, home: Home | Kept | None
+) -> _Found | None:
     """Rehearse, and back where there is a home; None when the real program refuses it."""
     from migratable.rehearse import way_back  # noqa: PLC0415 -- that package imports nothing of us
 
@@ -193,6 +215,9 @@ def _proved(search: Search, solution: Solution, other: str, home: Home | None) -
     if seen.outcome is not Outcome.LOADS:
         return None
     loads = replace(predicted, basis=Basis.REHEARSED)
+    if isinstance(home, Kept):
+        home.saved[shlex.join(solution.line.argv)] = again
+        return replace(loads, back=_ELSEWHERE)
     if home is None or search.remaining < _LEAST:
         return loads
     try:

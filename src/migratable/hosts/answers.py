@@ -66,6 +66,7 @@ _ARRIVED = {
     "after": (str, _NONE),
     "stuck": (str, _NONE),
     "not_rehearsed": str,
+    "remedies": [{"command": str, "after": (str, _NONE), "stuck": str, "blocked": bool}],
     "steps": {str: float},
     "profile": (_NONE, {str: object}),
 }

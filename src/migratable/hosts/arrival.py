@@ -48,10 +48,12 @@ def arrive(
     origin: Profile | None,
     hint_seconds: float,
     timeout: float,
+    keep: bool = False,
 ) -> dict[str, Any]:
     """Everything that one host can say; the members are those of ``migratable.preflight/1``.
 
     :param home: words that start the guest's own program, on the host on which it runs.
+    :param keep: give what a destination with a remedy saves after its load: the source is asked.
     :raise MigratableError: when no command line can be had, or its program is not there.
     """
     steps: dict[str, float] = {}
@@ -66,6 +68,7 @@ def arrive(
     again = Resave()
     verdict, rehearsed = predicted, None
     not_rehearsed = ""
+    remedies: list[dict[str, Any]] = []
     if profile is not None and not profile.refused:
         clock.step("rehearse")
         try:
@@ -80,7 +83,7 @@ def arrive(
             verdict = replace(predicted, unchecked=(*predicted.unchecked, reason))
     if verdict.outcome is Outcome.REFUSED and hint_seconds:
         clock.step("remedies")
-        verdict = _with_hints(verdict, stream, line, hint_seconds)
+        verdict, remedies = _with_hints(verdict, stream, line, hint_seconds, origin, keep=keep)
     clock.step("")
     return {
         "command_line": line.argv,
@@ -92,6 +95,7 @@ def arrive(
         "after": base64.b64encode(again.data).decode("ascii") if again.data else None,
         "stuck": again.why,
         "not_rehearsed": not_rehearsed,
+        "remedies": remedies,
         "steps": steps,
         "profile": None if profile is None else _without_stream(profile),
     }
@@ -114,6 +118,7 @@ def _refused_by_libvirt(text: str, stream: Stream) -> dict[str, Any]:
         "after": None,
         "stuck": "",
         "not_rehearsed": "the destination's libvirt refuses the definition",
+        "remedies": [],
         "steps": {},
         "profile": None,
     }
@@ -155,14 +160,35 @@ def _predicted(
     return profile, check(stream, profile, origin=origin)
 
 
-def _with_hints(verdict: Verdict, stream: Stream, line: CommandLine, seconds: float) -> Verdict:
-    from migratable.hints import tried  # noqa: PLC0415 -- for refusals only
+def _with_hints(
+    verdict: Verdict,
+    stream: Stream,
+    line: CommandLine,
+    seconds: float,
+    origin: Profile | None,
+    *,
+    keep: bool,
+) -> tuple[Verdict, list[dict[str, Any]]]:
+    """The verdict with remedies, and what the destination holds with each of them."""
+    from migratable.hints import Kept, tried  # noqa: PLC0415 -- for refusals only
 
+    kept = Kept(profile=origin) if keep else None
     try:
-        return tried(verdict, stream, line, budget_seconds=seconds)
+        verdict = tried(verdict, stream, line, budget_seconds=seconds, kept=kept)
     except MigratableError as error:
         reason = Unchecked(f"no remedies tried: {error}", Code.REMEDIES)
-        return replace(verdict, unchecked=(*verdict.unchecked, reason))
+        return replace(verdict, unchecked=(*verdict.unchecked, reason)), []
+    shown = {hint.command for one in verdict.findings for hint in one.hints}
+    return verdict, [
+        {
+            "command": command,
+            "after": base64.b64encode(again.data).decode("ascii") if again.data else None,
+            "stuck": again.why,
+            "blocked": again.blocked,
+        }
+        for command, again in (() if kept is None else kept.saved.items())
+        if command in shown
+    ]
 
 
 def command_line(

@@ -31,6 +31,7 @@ _ASKING = frozenset(
         "fleet",
         "needs",
         "preflight",
+        "way_back",
     )
 )
 """The side that asks."""

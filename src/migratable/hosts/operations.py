@@ -122,12 +122,14 @@ def destination(
     origin: Mapping[str, Any] | None = None,
     hint_seconds: float = 4.0,
     timeout: float = 60.0,
+    keep: bool = False,
 ) -> dict[str, Any]:
     """Say whether the guest loads here: line, profile, check, rehearsal, state afterwards.
 
     :param home: this is the host that the guest runs on.
     :param program: path of this host's QEMU in the place of the guest's.
     :param origin: what else is known of the machine that sent *stream*.
+    :param keep: give what a destination with a remedy saves after its load.
     """
     began = time.monotonic()
     with private_folder() as folder:
@@ -141,6 +143,7 @@ def destination(
             origin=None if origin is None else Profile.from_json(origin, origin="the source"),
             hint_seconds=hint_seconds,
             timeout=timeout,
+            keep=keep,
         )
     return {**arrived, "seconds": round(time.monotonic() - began, 3)}
 

@@ -11,10 +11,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
-from migratable.errors import CaptureError, HostError, MigratableError
+from migratable.errors import CaptureError, HostError
 from migratable.fleet.results import from_json
+from migratable.hosts import way_back
 from migratable.hosts.checks import Pair, compare
 from migratable.hosts.connection import Connection
 from migratable.hosts.needs import Needs, needs_of
@@ -195,7 +197,9 @@ def preflight(
         back, no_way_back = None, ""
         if options.back and arrived is None:
             with _timed(seconds, "back"):
-                back, no_way_back = _back(source, taken, first, options, told)
+                ask = partial(_home, source, taken, first, options, told)
+                back, no_way_back = way_back.of_the_move(first, ask)
+                first = way_back.of_remedies(first, ask)
         elif arrived is not None:
             back, no_way_back = arrived["back"], arrived["no_way_back"]
         with _timed(seconds, "hosts"):
@@ -233,37 +237,35 @@ def _there(
         origin=taken.profile,
         hint_seconds=options.hint_seconds,
         timeout=options.timeout,
+        keep=options.back,
     )
     return answer
 
 
-def _back(
+def _home(
     source: Connection,
     taken: Taken,
     first: Mapping[str, Any],
     options: Options,
     told: Told,
-) -> tuple[Mapping[str, Any] | None, str]:
-    """The way home: the source's answer, or why there is none."""
-    if first["verdict"]["verdict"] == "refused":
-        return None, ""  # there is nothing that could come back
-    if not first["after"]:
-        return None, first["stuck"] or first["not_rehearsed"] or "the guest was not rehearsed there"
-    try:
-        answer = source.request(
-            "destination",
-            tell=lambda step: told(source.name, f"back: {step}"),
-            stream=first["after"],
-            guest=_short(taken.guest),
-            home=True,
-            uri=source.address.uri,
-            origin=first["profile"],
-            hint_seconds=0.0,
-            timeout=options.timeout,
-        )
-    except MigratableError as error:
-        return None, str(error)
-    return answer, ""
+    stream: str,
+) -> Mapping[str, Any]:
+    """The way home: the source's answer to what the destination holds.
+
+    :raise MigratableError: when it gives none.
+    """
+    answer: Mapping[str, Any] = source.request(
+        "destination",
+        tell=lambda step: told(source.name, f"back: {step}"),
+        stream=stream,
+        guest=_short(taken.guest),
+        home=True,
+        uri=source.address.uri,
+        origin=first["profile"],
+        hint_seconds=0.0,
+        timeout=options.timeout,
+    )
+    return answer
 
 
 def _looked(host: Connection, question: Mapping[str, Any]) -> tuple[Mapping[str, Any], float]:

@@ -132,13 +132,18 @@ def _folder(name: str) -> Path:
     return Path(__file__).parent.parent / name  # importlib.resources imports much
 
 
+def data_text(folder: str, name: str) -> str:
+    """One data file as text."""
+    return (_folder(folder) / name).read_text(encoding="utf-8")
+
+
 def load_toml(folder: str, name: str) -> dict[str, Any]:
     """One data file of a data folder: ``messages``, ``facts``, ``explain/cases``.
 
     :raise KnowledgeError: when it is not TOML.
     """
     try:
-        return tomllib.loads((_folder(folder) / name).read_text(encoding="utf-8"))
+        return tomllib.loads(data_text(folder, name))
     except tomllib.TOMLDecodeError as error:
         raise KnowledgeError(f"{folder}/{name}: {error}") from error
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
-from migratable.messages.catalogue import Message, Text, messages
+from migratable.messages import libvirt_errors
+from migratable.messages.catalogue import Message, Role, Text, messages
 from migratable.messages.template import Value
 
 # Messages of this rank or below have so little text that they must be the whole line.
@@ -30,6 +32,7 @@ class Match:
     """A message found in a line.
 
     :ivar start, end: where in the line, in characters.
+    :ivar origin: program, releases, file and function, where the catalogue's do not hold.
     """
 
     message: Message
@@ -37,6 +40,7 @@ class Match:
     params: dict[str, Value]
     start: int
     end: int
+    origin: str = ""
 
 
 @cache
@@ -94,6 +98,8 @@ def _search(line: str) -> list[Match]:
                 if part.spec == "line" or part.name == "error"
             ]
             found.append((match, quoted))
+    if all(_only_who(match) for match, _ in found):
+        found += [(match, []) for match in _of_libvirt(line)]
     if len(found) < 2:
         return [match for match, _ in found]
     # Of two that cover the same text the one with more fixed text is meant.
@@ -103,6 +109,25 @@ def _search(line: str) -> list[Match]:
         if not any(_covers(other, spans, match) for other, spans in kept):
             kept.append((match, quoted))
     return [match for match, _ in kept]
+
+
+def _only_who(match: Match) -> bool:
+    """Does a match say no more than who speaks (the class of libvirt's error, a start)?"""
+    return match.message.role is Role.CONTEXT or match.message.id.startswith("libvirt-class-")
+
+
+def _of_libvirt(line: str) -> Iterator[Match]:
+    """The error of libvirt in the line that has no entry of its own in the catalogue."""
+    hit = libvirt_errors.find(line)
+    if hit is not None:
+        yield Match(
+            message=hit.message,
+            text=hit.message.texts[0],
+            params=dict(hit.params),
+            start=hit.start,
+            end=hit.end,
+            origin=hit.origin,
+        )
 
 
 def _covers(other: Match, quoted: list[tuple[int, int]], match: Match) -> bool:

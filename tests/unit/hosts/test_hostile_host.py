@@ -80,6 +80,7 @@ def good() -> dict[str, Any]:
         "after": stream,
         "stuck": "",
         "not_rehearsed": "",
+        "remedies": [{"command": "x", "after": stream, "stuck": "", "blocked": False}],
         "steps": {"profile": 0.5},
         "profile": document,
     }
