@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from migratable.check.rules import rule as find
@@ -54,4 +55,14 @@ def of_message(message: Message, text: Text | None = None) -> Advice:
         side=text.fault or found.side,
         now=text.now or found.now,
         ever=text.ever or ("" if text.now and message.ever is None else found.ever),
+    )
+
+
+def here(own: Advice, words: Mapping[str, str]) -> Advice:
+    """*own* with a message's words for what is no migration."""
+    return replace(
+        own,
+        side=Fault(words.get("side", own.side)),
+        now=words.get("now", own.now),
+        ever=words.get("ever", "" if "now" in words else own.ever),
     )

@@ -143,6 +143,7 @@ class Backtrace:
             "what": device[1] if device else "QEMU's own code",
             "look": device[2] if device else "that function",
             "phase": phase[0] if phase else "running",
+            "side": phase[1] if phase else "",
         }
 
 

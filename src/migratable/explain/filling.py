@@ -17,9 +17,18 @@ def fill(text: str, match: Match) -> str:
         content = match.params[name]
         if isinstance(content, int):
             return format(content, spec) if spec else str(content)
-        return _trimmed(content)
+        return _trimmed(unquoted(content))
 
     return re.sub(r"\{([a-z_0-9]+(?::[#0-9xd]+)?)\}", value, text)
+
+
+def unquoted(text: str) -> str:
+    """*text* up to a closing quote or markup that it did not open: a quotation ends there."""
+    for closing, opening in (("”", "“"), ("’", "‘"), ("»", "«"), ("**", "**"), ("`", "`")):
+        at = text.find(closing)
+        if at >= 0 and opening not in text[:at] and text.count(closing) % 2:
+            text = text[:at]
+    return text
 
 
 def _trimmed(text: str) -> str:

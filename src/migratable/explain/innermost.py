@@ -11,7 +11,9 @@ import re
 from dataclasses import dataclass
 
 from migratable.explain.details import errno_hint
+from migratable.explain.filling import unquoted
 from migratable.explain.grouping import Line
+from migratable.explain.logs import PROGRAM
 from migratable.messages.catalogue import Role
 from migratable.messages.recognise import Match
 
@@ -69,30 +71,42 @@ def innermost(line: Line, main: Match) -> Wrapped | None:
         (
             str(main.params[part.name])
             for part in main.text.template.parameters
-            if part.spec == "line" or part.name in ("error", "reason", "what")
+            if part.name in ("error", "reason", "what", "cause", "said", "message", "text", "rest")
         ),
         "",
     )
     rest = wrapper or line.text[main.end :]
-    if not wrapper and not rest.startswith((":", " :")):
+    program = PROGRAM.match(rest.lstrip(": "))
+    if not wrapper and program is None and not rest.startswith((":", " :")):
         return None
+    if program is not None:
+        rest = rest.lstrip(": ")[program.end() :]
     if _TRACE.search(rest):
         return None
     words = rest.strip(" :.'\"")
+    quoted = False
     if ": " in words:
-        words = words.rsplit(": ", 1)[1].strip(" '\"")
+        words = words.rsplit(": ", 1)[1]
+        quoted = words.startswith(('"', "'"))
+        words = words.strip(" '\"") if not quoted else words
         before = rest[: rest.rfind(words)].rstrip(": ").rsplit(": ", 1)[-1].strip(" :'\"")
     else:
         before = ""
-    if len(words) < 5 or _GENERIC.fullmatch(words):
+    words = unquoted(words)
+    if quoted or len(re.findall(r"[A-Za-z]{3,}", words)) < 2:
+        words = f"{before}: {words}" if before else words
+    if len(words) < 5 or "://" in words or _GENERIC.fullmatch(words):
         return None
     known = [other for other in line.matches if other is not main and other.start >= main.start]
     if any(other.message.role in (Role.CAUSE, Role.SYMPTOM) for other in known):
         return None
-    program = message.program
-    log = next((where for name, where in _LOGS if name in program), "the manager's log")
+    log = next((where for name, where in _LOGS if name in message.program), "the manager's log")
     what = f'"{words}"' + (f' (at "{before}")' if 0 < len(before) < 80 else "")
-    of_qemu = _BY_QEMU.search(rest) is not None or _BY_QEMU.search(main.message.id) is not None
+    of_qemu = (
+        program is not None
+        or _BY_QEMU.search(rest) is not None
+        or _BY_QEMU.search(main.message.id) is not None
+    )
     if of_qemu:
         said = f"The innermost error in the line is the cause: {what}. It is not known here."
         now = f"Read on in QEMU's log and in {log}, at that time."

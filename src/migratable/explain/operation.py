@@ -27,7 +27,8 @@ class Operation(enum.StrEnum):
 _MIGRATION = re.compile(
     r"virsh (?:\S+ )*migrate|[dD]omainMigrate|[Ll]ive[ _-]?[Mm]igrat|'?migration (?:in|out)\b|"
     r"(?<!load of )[Mm]igration (?:\w+ )?fail|[Ff]ailed (?:to )?migrat|migrate failure|evacuat|"
-    r"-incoming[ =]'?(?:tcp|unix|rdma|defer)|qemu\+(?:ssh|tcp|tls)://|[Mm]igrat(?:e|ing) (?:VM|domain)|"
+    r"-incoming[ =]'?(?:tcp|unix|rdma|defer)|qemu\+(?:ssh|tcp|tls)://|"
+    r"[Mm]igrat(?:e|ing) (?:VM|domain)|"
     r"moveInstance|[Ii]nstance move|QEMU command 'migrate(?:-incoming)?'"
 )
 _SIGNS = (
@@ -35,13 +36,13 @@ _SIGNS = (
         Operation.RESTORE,
         r"[Ff]ailed to restore domain|virDomainRestore|DomainRestore|virsh (?:\S+ )*restore\b|"
         r"saved image|[Ee]rror restoring|managed ?save image|[Ss]tateful start|"
-        r"libvirt-guests.*[Rr]esum|-loadvm|\bloadvm\b(?!_)|load_snapshot|qmrestore|vmstate=",
+        r"libvirt-guests.*[Rr]esum|-loadvm|\bloadvm\b(?!_|\.c)|load_snapshot|qmrestore|vmstate=",
     ),
     (
         Operation.SNAPSHOT,
         r"snapshot-(?:create|revert|delete)|(?:internal|external|disk|memory) snapshot|"
         r"(?:[Tt]ak|[Cc]reat)(?:e|ing) (?:a |the )?snapshot|[Dd]omainSnapshot|RevertToSnapshot|"
-        r"checkpoint-create|\bsavevm\b(?!_)|qm (?:snapshot|rollback)|VM snapshot|vmsnapshot",
+        r"checkpoint-create|\bsavevm\b(?!_|\.c)|qm (?:snapshot|rollback)|VM snapshot|vmsnapshot",
     ),
     (
         Operation.SAVE,
@@ -89,8 +90,12 @@ _HOST = (
     (re.compile(r"\b([Tt])he destination\b"), r"\1his host"),
     (re.compile(r",? or migrate [^.;]*"), ""),
     (re.compile(r"; the migration itself was not reached"), ""),
+    (re.compile(r"\brefuses (?:the|this) migration\b"), "refuses it"),
+    (re.compile(r"\b(then )?migrate (?:it )?again\b"), r"\1try again"),
 )
-_TWO_SIDES = re.compile(r"migrat|\bboth (?:hosts|sides)\b|\bthe source|other (?:side|host)")
+_TWO_SIDES = re.compile(
+    r"migrat|\bboth (?:hosts|sides)\b|\bthe source|other (?:side|host)|\bmoved?\b|takes guests"
+)
 _SAVED = re.compile(r"\bthe source\b(?!'s (?:log|QEMU))")
 
 

@@ -34,7 +34,8 @@ _ECHOES = frozenset({"stream-broken", "transport", "multifd"})
 # What the source says when a device's state could not be sent, whatever the reason.
 _FOLLOWS = frozenset({"source-entry", "source-save-entry", "save-entry"})
 _LOG_OF = re.compile(
-    r"(?:^|(?<=[.;:] ))[Rr]ead (?:the whole of )?the (?:source|destination)'s (?:QEMU )?log[^.;]*[.;]?"
+    r"(?:^|(?<=[.;:] ))[Rr]ead (?:the whole of )?the (?:source|destination)'s "
+    r"(?:QEMU )?log[^.;]*[.;]?"
 )
 
 READ_DESTINATION = (
@@ -98,8 +99,11 @@ def _zeros(match: Match) -> bool:
     return match.message.id == "ram-flags" and match.params["flags"] == 0
 
 
-def seen_from(own: Advice, message: Message, failure: Failure) -> Advice:
+def seen_from(own: Advice, main: Match, failure: Failure) -> Advice:
     """The advice for a message that is only the echo of the other side's end, by who printed it."""
+    message = main.message
+    if message.id == "backtrace-died" and main.params["side"]:
+        return replace(own, side=Fault(str(main.params["side"])))
     sides = printers(failure)
     if message.id == "backtrace-waits" and len(sides) == 1:
         return replace(own, side=next(iter(sides)))

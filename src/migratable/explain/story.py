@@ -223,7 +223,9 @@ def explain_failure(failure: Failure) -> Explanation:
     own, common = advice.of_message(text, main.text), advice.of_rule(rule)
     if derived is not None:
         own = replace(advice.of_message(derived), verify=own.verify)
-    own = seen_from(own, text, failure)
+    here = text.here if which not in (Operation.MIGRATION, Operation.UNKNOWN) else {}
+    own = advice.here(own, here)
+    own = seen_from(own, main, failure)
     turned = steered(own, Told(failure=failure, main=main, line=line.text, rule=rule or ""))
     steers = turned.advice.now != own.now
     own = turned.advice
@@ -236,6 +238,10 @@ def explain_failure(failure: Failure) -> Explanation:
             replace(case, certainty="possible") if case.certainty == "likely" else case
             for case in known
         )
+    alone = which in (Operation.START, Operation.SAVE, Operation.SNAPSHOT)
+    if alone and side is Fault.CANNOT_TELL and text.rule == "destination-start":
+        side = own.side if own.side is not Fault.CANNOT_TELL else Fault.DESTINATION
+        own = replace(own, side=side)
     if steers or both:
         now, ever, side, told = own.now, own.ever, own.side, ""
     elif deciding is not None and deciding.rule and deciding.rule != text.rule:
@@ -253,15 +259,15 @@ def explain_failure(failure: Failure) -> Explanation:
         status = Status.SYMPTOM
     elif text.role in (Role.CLOSING, Role.WHERE) and not known and derived is None:
         status = Status.UNKNOWN
-    meaning = turned.meaning or fill(main.text.meaning or text.meaning, main)
-    wrapped = innermost(line, main) if deciding is None else None
+    meaning = turned.meaning or fill(here.get("meaning") or main.text.meaning or text.meaning, main)
+    wrapped = innermost(line, main) if deciding is None and not steers else None
     if wrapped is not None:
         status, meaning, own_now = _wrapped(wrapped, status, meaning)
         now = own_now or now
         details.extend(wrapped.details)
     if derived is not None:
         meaning = f"{meaning} {derived.meaning}"
-    if status is Status.UNKNOWN:
+    if status is Status.UNKNOWN and wrapped is None:
         meaning = f"{meaning} QEMU printed no reason, and no public case fits."
         if errno in _ERRNO_ALONE:
             details.append(f'"{errno}" alone {_ERRNO_ALONE[errno]}')

@@ -50,6 +50,8 @@ _TITLE = re.compile(
     r"[\W_]*(?:errors?|logs?|problem|failure|bug|output|actual results?)[\W_]*", re.I
 )
 # A class of exception that stands alone, or behind the words that it belongs to.
+# An argument of gdb's that it could not read.
+_ARGUMENT = re.compile(r"\w+=\S+ <error: Cannot access memory at address .*")
 _CLASS = re.compile(r"\(?[\w.:]*(?:Error|Exception)\)?:?")
 # QEMU's trace events (log backend): a name from trace-events, then its values.
 _TRACE = re.compile(
@@ -70,6 +72,8 @@ def no_error(text: str, following: str, *, qemu: bool) -> bool:
     stripped = text.strip()
     bare = stripped.strip("*#_` ")
     if _TITLE.fullmatch(bare) or _CLASS.fullmatch(bare) or _TRACE.fullmatch(bare):
+        return True
+    if _ARGUMENT.fullmatch(bare):
         return True
     if bare.endswith(":") and following:
         return True

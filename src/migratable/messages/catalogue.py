@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,8 @@ class Message:
     :ivar fault, now, ever, verify: its own; None where those of its rule hold
         (:class:`migratable.check.rule.Rule`).
     :ivar unless: regular expression; a line that it finds is not this message (harmless variants).
+    :ivar here: ``meaning``, ``now``, ``ever``, ``side`` where no migration is going on (a start,
+        a save, a snapshot) and other words are needed.
     :ivar also: further texts that mean the same; they are recognised, never rendered.
     """
 
@@ -104,6 +106,7 @@ class Message:
     warning: bool = False
     also: tuple[Text, ...] = ()
     unless: str = ""
+    here: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def recognised(self) -> tuple[Text, ...]:
@@ -208,6 +211,7 @@ def _message(entry: dict[str, Any], group: dict[str, Any], name: str) -> Message
                 for text in entry.get("also", ())
             ),
             unless=entry.get("unless", ""),
+            here=entry.get("here", {}),
         )
     except (KeyError, ValueError) as error:
         raise KnowledgeError(f"messages/{name}: {entry.get('id')!r}: {error!r}") from error
