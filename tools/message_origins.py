@@ -5,7 +5,8 @@
 
 Each argument is a program, a release (none for one that has a single tree here), and a source tree
 in C, C++, Perl, Python, Go or Java. ``--write`` writes ``src/migratable/messages/origins.toml``; a
-text that is in none of the trees is printed, and stands in that file as reported only. With
+text that is in none of the trees is printed, and stands in that file as reported only. ``--merge``
+leaves what the file says of messages of programs without a tree here. With
 ``--binary QEMU:11.1=FILE…`` the texts of a program of which no source is at hand are found in it.
 """
 
@@ -16,7 +17,7 @@ import json
 import re
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -293,9 +294,13 @@ def main(arguments: list[str]) -> int:
             trees.setdefault(program, []).append(Tree(release, Path(path)))
     lines = [HEAD]
     reports = public_reports()
+    old = tomllib.loads(OUT.read_text(encoding="utf-8"))
     missing = 0
     for message in messages():
         if message.program == "derived":
+            continue
+        if "--merge" in arguments and message.id in old and message.program not in trees:
+            lines += entry(message.id, old[message.id])
             continue
         origins: list[str] = []
         unseen: list[str] = []
@@ -324,18 +329,32 @@ def main(arguments: list[str]) -> int:
         missing += bool(unseen)
         for wording in unseen:
             print(f"{message.program}: {message.id}: {wording}")
-        lines.append(f"[{message.id}]")
-        lines.append(f"origin = {quoted(merged(origins))}")
+        if "--merge" in arguments and message.id in old:
+            # a text of a program whose tree is not given this time
+            before = [one for one in old[message.id]["origin"] if _program(one) not in trees]
+            unseen = [] if before and not origins else unseen
+            origins = [*origins, *before]
+        table = {"origin": merged(origins)}
         if unseen:
-            lines.append(f"reported = {quoted(unseen)}")
+            table["reported"] = unseen
             known = [ref for wording in unseen if (ref := seen_in(wording, reports))]
             if known:
-                lines.append(f"reports = {quoted(list(dict.fromkeys(known)))}")
-        lines.append("")
+                table["reports"] = list(dict.fromkeys(known))
+        lines += entry(message.id, table)
     if "--write" in arguments:
         OUT.write_text("\n".join(lines), encoding="utf-8")
     print(f"{missing} messages with a text in no source", file=sys.stderr)
     return 0
+
+
+def _program(origin: str) -> str:
+    return origin.partition(" ")[0]
+
+
+def entry(name: str, table: Mapping[str, list[str]]) -> list[str]:
+    """A message's lines in the file."""
+    held = ("origin", "reported", "reports")
+    return [f"[{name}]", *(f"{key} = {quoted(table[key])}" for key in held if key in table), ""]
 
 
 HEAD = """\

@@ -35,7 +35,7 @@ LEAST = 95.0
 
 def engine() -> list[str]:
     """The engine's modules: all of check/ and its rules; devices and the cache are named."""
-    return [*_modules(""), *_modules("rules")]
+    return [name for name in (*_modules(""), *_modules("rules")) if name != "example"]
 
 
 def _modules(name: str) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 _OURS = re.compile(r"\x1b\[[0-9;]*m|\x1b\[\?25[hl]|\x1b\[[0-9]*[A-DGK]|\x1b\[2K|\r(?!\n)")
 """What rich writes to a terminal: styles, the cursor of a status line."""
+_LONG = re.compile(r"\S{1000,}")
 T = TypeVar("T")
 
 
@@ -32,6 +33,21 @@ def printable(text: str, *, lines: bool = False) -> str:
     return "".join(
         one if one.isprintable() or one in kept or one == "\xa0" else _shown(one) for one in text
     )
+
+
+def quoted(value: object, most: int = 200) -> str:
+    """A user's word in an error: quoted, its characters visible, never longer than some lines."""
+    if isinstance(value, str) and len(value) > most:
+        return f"{value[:most]!r}… ({len(value):,} characters)"
+    text = repr(value)
+    return text if len(text) <= 2 * most else f"{text[:most]}… ({len(text):,} characters)"
+
+
+def shortened(text: str, most: int = 200) -> str:
+    """The same, each word of it no longer than some lines: paths, names, whatever was given."""
+    if len(text) <= 2 * most:
+        return text
+    return _LONG.sub(lambda found: f"{found[0][:most]}… ({len(found[0]):,} characters)", text)
 
 
 def shown(value: T) -> T:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import total_ordering
 from typing import Any, TypeAlias
 
+from migratable.printable import quoted
+
 Release: TypeAlias = tuple[int, int]
 """Major and minor number of a release, or of a machine type."""
 
@@ -45,7 +47,9 @@ class QemuVersion:
         """
         found = _VERSION.search(text)
         if found is None:
-            raise ValueError(f"no QEMU version in {text!r}; expected something like 10.0 or 7.2.22")
+            raise ValueError(
+                f"no QEMU version in {quoted(text)}; expected something like 10.0 or 7.2.22"
+            )
         package = re.search(r"\(([^)]*)\)", text)
         return cls(int(found[1]), int(found[2]), int(found[3] or 0), package[1] if package else "")
 

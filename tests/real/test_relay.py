@@ -108,6 +108,28 @@ def test_the_source_goes_on_when_the_destination_would_refuse(lab: Lab, tmp_path
         assert not any("vring.num" in text for text in other.lines)
 
 
+@pytest.mark.parametrize("release", RELEASES)
+def test_a_destination_that_refuses_after_all(release: str, lab: Lab, tmp_path: Path) -> None:
+    """The relay was told of another destination than there is; the source goes on all the same."""
+    line, bare = _line(tmp_path, more=RNG), _line(tmp_path)
+    incoming = f"unix:{tmp_path}/incoming"
+    program = lab(release).command
+    arguments = ["--listen", "tcp:127.0.0.1:0", "--to", incoming, "--", *program, *line]
+    with pair(program, program, line, incoming, into=bare) as (one, other):
+        one.await_count(2)
+        with Relay(arguments=[*arguments, *CONSOLE]) as relay:
+            assert relay.address, relay.said
+            migrate(one, relay.address)
+            status, result = relay.end()
+        assert result["verdict"]["verdict"] == "loads"
+        assert (status, result["reason"]) == (1, "destination-refused"), result
+        assert result["guest"] == "source"
+        assert ended(one) == "failed"
+        assert _goes_on(one)
+        assert settled(other) == "dead"
+        assert other.count == 0
+
+
 def test_without_return_path_the_source_stands_still(lab: Lab, tmp_path: Path) -> None:
     line = _line(tmp_path, "pc-q35-10.0", RNG)
     with _relayed(lab, tmp_path, "10.0", "11.1", line) as (one, other, relay):

@@ -2,7 +2,8 @@
 
 The operators are few: a comparison becomes its neighbour, ``and`` becomes ``or``, a condition is
 negated, a number grows by one, a call's statement or a ``raise`` is dropped, ``None`` is returned,
-a loop ends early. Docstrings, annotations, members of classes and our own sentences are left alone.
+a loop ends early. Docstrings, annotations, members of classes and our own sentences are left alone,
+and so are the examples of rules, which are tests, with what only they use.
 """
 
 from __future__ import annotations
@@ -73,14 +74,17 @@ class Mutant:
 class _Changer(ast.NodeTransformer):
     """Makes the change of one number, or counts all of them."""
 
-    def __init__(self, wanted: int | None = None) -> None:
+    def __init__(self, tree: ast.Module, wanted: int | None = None) -> None:
         self.wanted = wanted
+        self._left_alone = {id(node) for node in _of_examples(tree)}
         self.found: list[tuple[int, str, int, bool]] = []
         self._statements: list[int] = []
         self._functions = 0
 
     def visit(self, node: ast.AST) -> ast.AST:
         """Know which statement the node is in."""
+        if id(node) in self._left_alone:
+            return node
         if not isinstance(node, ast.stmt):
             plain: ast.AST = super().visit(node)
             return plain
@@ -204,10 +208,37 @@ class _Changer(ast.NodeTransformer):
         return ast.copy_location(ast.Break(), node) if self._is(node, "break") else node
 
 
+def _of_examples(tree: ast.Module) -> list[ast.AST]:
+    """A rule's examples, and the functions and values of its module that nothing else uses."""
+    keywords = [node for node in ast.walk(tree) if isinstance(node, ast.keyword)]
+    examples: list[ast.AST] = [node for node in keywords if node.arg == "examples"]
+    if not examples:
+        return []
+    apart = {id(node) for example in examples for node in ast.walk(example)}
+    named = {name: node for node in tree.body for name in _defined(node)}
+    waiting = [name for name in named if not name.startswith("_")]
+    reached: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name in named and name not in reached:
+            reached.add(name)
+            nodes = [node for node in ast.walk(named[name]) if id(node) not in apart]
+            waiting += [node.id for node in nodes if isinstance(node, ast.Name)]
+    return [*examples, *(node for name, node in named.items() if name not in reached)]
+
+
+def _defined(node: ast.stmt) -> list[str]:
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return [node.name]
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
+
+
 def mutants(module: str) -> list[Mutant]:
     """All mutants of a module."""
-    changer = _Changer()
-    changer.visit(ast.parse((CHECK / f"{module}.py").read_text(encoding="utf-8")))
+    tree = ast.parse((CHECK / f"{module}.py").read_text(encoding="utf-8"))
+    changer = _Changer(tree)
+    changer.visit(tree)
     return [
         Mutant(
             module=module, line=line, what=what, number=number, statement=statement, inside=inside
@@ -219,7 +250,7 @@ def mutants(module: str) -> list[Mutant]:
 def changed(mutant: Mutant) -> ast.Module:
     """The module with the change."""
     tree = ast.parse(mutant.path.read_text(encoding="utf-8"))
-    made = _Changer(mutant.number).visit(tree)
+    made = _Changer(tree, mutant.number).visit(tree)
     assert isinstance(made, ast.Module)
     return ast.fix_missing_locations(made)
 

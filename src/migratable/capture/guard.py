@@ -14,6 +14,7 @@ from typing import Any
 
 from migratable.capture.monitor import Monitor
 from migratable.errors import CaptureError
+from migratable.printable import quoted
 from migratable.qemu.qmp import QmpError
 from migratable.releases import QemuVersion
 
@@ -84,7 +85,7 @@ def examine(monitor: Monitor) -> Standing:
     status = str(monitor.execute("query-status").get("status", "unknown"))
     if status not in _STATES:
         why = _REMEDIES.get(status, "that is no state to capture it in")
-        raise CaptureError(f"{monitor.name}: the VM is in state {status!r}: {why}")
+        raise CaptureError(f"{monitor.name}: the VM is in state {quoted(status)}: {why}")
     unchecked = _migration(monitor, version)
     _jobs(monitor)
     _dump(monitor)
@@ -128,8 +129,8 @@ def _migration(monitor: Monitor, version: QemuVersion) -> list[str]:
     status = str(found.get("status", "none"))
     if status not in _RESTING:
         raise CaptureError(
-            f"{monitor.name}: a migration is under way (status {status!r}); wait for its end, or "
-            "cancel it (migrate_cancel)"
+            f"{monitor.name}: a migration is under way (status {quoted(status)}); wait for its "
+            "end, or cancel it (migrate_cancel)"
         )
     reasons = found.get("blocked-reasons") or ()
     if reasons:
@@ -159,7 +160,7 @@ def _devices(monitor: Monitor, version: QemuVersion) -> None:
             kind = str(one.get("type", "")).removeprefix("child<").removesuffix(">")
             if _UNMIGRATABLE.fullmatch(kind):
                 raise CaptureError(
-                    f"{monitor.name}: this VM cannot be migrated: its device {kind!r} "
+                    f"{monitor.name}: this VM cannot be migrated: its device {quoted(kind)} "
                     f"({path}/{one.get('name')}) cannot be saved; unplug it first"
                 )
 
@@ -174,7 +175,8 @@ def _jobs(monitor: Monitor) -> None:
         kind = job.get("type", "block")
         name = job.get("id", job.get("device", ""))
         raise CaptureError(
-            f"{monitor.name}: a job is under way: {kind} {name!r} ({job.get('status', 'active')}); "
+            f"{monitor.name}: a job is under way: {kind} {quoted(name)} "
+            f"({job.get('status', 'active')}); "
             "wait for its end, or cancel it (job-cancel)"
         )
 

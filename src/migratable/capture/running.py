@@ -30,6 +30,7 @@ from migratable.capture.monitor import (
     keeps_descriptors,
 )
 from migratable.errors import CaptureError, NoCopyError
+from migratable.printable import quoted
 from migratable.qemu.hmp import ram_blocks
 from migratable.qemu.qmp import QmpError
 from migratable.rehearse.memory_map import read_mtree
@@ -93,7 +94,7 @@ def capture_live(text: str, *, confirm: Confirm | None = None, untried: bool = F
     kind, _, rest = text.partition(":")
     if not rest:
         what = "a domain's name" if kind == "libvirt" else "the path of a QMP socket"
-        raise CaptureError(f"{text!r} names no VM; give {what} after the colon")
+        raise CaptureError(f"{quoted(text)} names no VM; give {what} after the colon")
     if kind == "libvirt":
         return capture_domain(rest, confirm=confirm, untried=untried)
     return capture_socket(Path(rest), confirm=confirm, untried=untried)
@@ -291,7 +292,7 @@ def _save_to(
     events = monitor.events() if standing.running else []
     if after != standing.status:
         raise CaptureError(
-            f"{monitor.name}: the VM was {standing.status} and is {after!r} after saving its "
+            f"{monitor.name}: the VM was {standing.status} and is {quoted(after)} after saving its "
             "device state; look at it now"
         )
     return file.read(), pause_of(events) if standing.running else 0.0, seconds
@@ -357,5 +358,5 @@ def memory_of_text(text: str, size: int) -> bytes:
         if re.fullmatch(r"0x[0-9a-f]{2}", word)
     )
     if len(data) != size:
-        raise CaptureError(f"guest memory cannot be read: {text.strip()[:100]!r}")
+        raise CaptureError(f"guest memory cannot be read: {quoted(text.strip()[:100])}")
     return data

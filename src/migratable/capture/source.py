@@ -19,6 +19,7 @@ from pathlib import Path
 from migratable.capture.kept import kept_in
 from migratable.capture.model import Confirm, Source
 from migratable.errors import ProfileError
+from migratable.printable import quoted
 from migratable.stream import read
 
 LIVE = ("qmp:", "libvirt:")
@@ -100,7 +101,7 @@ def _profile(text: str) -> Source:
         raise ProfileError(f"{text}: no such file, and {error}") from None
     if not profile.stream or profile.no_stream:
         raise ProfileError(
-            f"profile {text!r} cannot be a source: its machine refuses to save itself"
+            f"profile {quoted(text)} cannot be a source: its machine refuses to save itself"
             + (f" ({profile.no_stream})" if profile.no_stream else "")
         )
     facts: dict[str, object] = {

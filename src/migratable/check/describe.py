@@ -195,6 +195,8 @@ class _Recorder(VMStateLoader):
         count = frame.count
         kind = _type(item)
         if any(element is None for element, _ in frame.bodies):
+            if len(frame.bodies) != count:
+                raise UnexaminedError(f"{name} has null pointers among its numbers")
             return [
                 _entry(
                     name,
@@ -207,7 +209,7 @@ class _Recorder(VMStateLoader):
                 for index, (element, bytes_) in enumerate(frame.bodies)
             ]
         inside = [element for element, _ in frame.bodies]
-        if item.info in _NESTED and not item.flags & (Flag.STRUCT | Flag.VSTRUCT):
+        if item.info in _NESTED:
             elements = tuple(element for element in inside if element is not None)
             return [Entry(name=name, type=kind, size=size, elements=elements)]
         if count == 1 or _compressible(item, self.tables):
@@ -242,16 +244,14 @@ def _entry(
     index: int | None = None,
     array_len: int | None = None,
 ) -> Entry:
-    within = item.flags & Flag.STRUCT
-    inline = item.flags & Flag.VSTRUCT and body is not None
     return Entry(
         name=name,
         type=kind,
         size=size,
         index=index,
         array_len=array_len,
-        struct=body if within else None,
-        elements=(body,) if inline and body is not None else (),
+        struct=body if item.flags & Flag.STRUCT else None,
+        elements=(body,) if body is not None and item.flags & Flag.VSTRUCT else (),
     )
 
 
@@ -259,22 +259,21 @@ def _compressible(item: VmField, tables: LoaderTables) -> bool:
     """``vmsd_can_compress``: every element looks alike."""
     if item.test:
         return False
-    if item.flags & Flag.STRUCT and item.vmsd is not None:
-        inner = tables.vmsds[item.vmsd]
-        if inner.subsections:
-            return False
-        return all(_compressible(field, tables) for field in inner.fields)
-    return True
+    if item.vmsd is None or not item.flags & Flag.STRUCT:
+        return True
+    inner = tables.vmsds[item.vmsd]
+    return not inner.subsections and all(_compressible(field, tables) for field in inner.fields)
 
 
 def _static(item: VmField, tables: LoaderTables) -> VmsdBody | None:
     """The body of elements that were passed over at once: plain numbers alone."""
-    if item.vmsd is None or not item.flags & Flag.STRUCT:
+    if item.vmsd is None:
         return None
     inner: Vmsd = tables.vmsds[item.vmsd]
+    names = described_names(inner.fields)
     fields = []
-    for name, inside in zip(described_names(inner.fields), inner.fields, strict=True):
+    for position, inside in enumerate(inner.fields):
         width = PLAIN.get(inside.info, inside.size)
-        length = inside.num if inside.flags & Flag.ARRAY and inside.num > 1 else None
-        fields.append(Entry(name=name, type=inside.info, size=width, array_len=length))
+        length = inside.num if inside.num > 1 else None
+        fields.append(Entry(name=names[position], type=inside.info, size=width, array_len=length))
     return VmsdBody(name=inner.name, version=inner.version, fields=tuple(fields))

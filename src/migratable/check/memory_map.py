@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from migratable.errors import StreamError
 from migratable.facts.targets import X86
 from migratable.profile.model import Profile
+from migratable.stream.cursor import Buffer
 from migratable.stream.model import Section
 from migratable.stream.wire_format import SectionKind
 
 CLOCK = "mc146818rtc"
-_BELOW, _ABOVE = slice(0x34, 0x36), slice(0x5B, 0x5E)
+_BELOW, _ABOVE = (0x34, 0x36), (0x5B, 0x5E)
 _UNIT, _BASE = 64 << 10, 16 << 20
 FOUR_GIB = 4 << 30
 
@@ -41,16 +42,18 @@ class PcMemory:
 def pc_memory(sections: Iterable[Section]) -> PcMemory | None:
     """Read it from a stream's clock chip; None when there is none."""
     section = next((section for section in sections if section.idstr == CLOCK), None)
-    return None if section is None else _pc_memory(bytes(section.body[:128]))
+    return None if section is None else _pc_memory(section.body)
 
 
-def _pc_memory(cmos: bytes) -> PcMemory | None:
-    if len(cmos) < 128:
+def _pc_memory(data: Buffer, at: int = 0) -> PcMemory | None:
+    """What the 128 bytes from *at* on say."""
+    if len(data) < at + 128:
         return None
-    below = int.from_bytes(cmos[_BELOW], "little") * _UNIT
-    return PcMemory(
-        below=below + _BASE if below else 0, above=int.from_bytes(cmos[_ABOVE], "little") * _UNIT
+    below, above = (
+        int.from_bytes(data[at + first : at + end], "little") * _UNIT
+        for first, end in (_BELOW, _ABOVE)
     )
+    return PcMemory(below=below + _BASE if below else 0, above=above)
 
 
 def of_profile(profile: Profile) -> PcMemory | None:
@@ -62,7 +65,7 @@ def of_profile(profile: Profile) -> PcMemory | None:
     if place < 5 or profile.stream[place - 5] != int(SectionKind.FULL):
         return None
     body = place + 1 + len(name) + 8  # behind the instance and the version
-    return _pc_memory(profile.stream[body : body + 128])
+    return _pc_memory(profile.stream, body)
 
 
 def rings_agree(section: Section, there: PcMemory | None, here: PcMemory | None) -> bool:

@@ -26,6 +26,7 @@ from typing import Any
 
 from migratable.check.registry import rules
 from migratable.errors import PlanError
+from migratable.printable import quoted
 from migratable.toml_file import read_toml
 from migratable.verdict import Finding, Outcome, Refusal, Severity, Verdict
 
@@ -74,7 +75,7 @@ def load(path: Path) -> Project:
     document = read_toml(path, limit=_LIMIT, what="a project file")
     unknown = sorted(set(document) - {"rule"})
     if unknown:
-        raise PlanError(f"{path}: {unknown[0]!r} is not known; entries are [[rule]]")
+        raise PlanError(f"{path}: {quoted(unknown[0])} is not known; entries are [[rule]]")
     entries = document.get("rule", [])
     if not isinstance(entries, list):
         raise PlanError(f"{path}: 'rule' is a table; write [[rule]]")
@@ -92,19 +93,19 @@ def _decision(entry: Any, where: str) -> Decision:
         raise PlanError(f"{where}: a table is expected")
     unknown = sorted(set(entry) - _KEYS)
     if unknown:
-        raise PlanError(f"{where}: {unknown[0]!r} is not known; known are {', '.join(_KEYS)}")
+        raise PlanError(f"{where}: {quoted(unknown[0])} is not known; known are {', '.join(_KEYS)}")
     for key in ("id", "severity", "reason"):
         if not isinstance(entry.get(key), str) or not entry[key].strip():
-            raise PlanError(f"{where}: {key!r} is missing or no text")
+            raise PlanError(f"{where}: {quoted(key)} is missing or no text")
     if entry["id"] not in rules():
-        raise PlanError(f"{where}: no rule has the id {entry['id']!r}; see `migratable rule`")
+        raise PlanError(f"{where}: no rule has the id {quoted(entry['id'])}; see `migratable rule`")
     until = entry.get("until")
     if isinstance(until, datetime.datetime) or not isinstance(until, datetime.date):
         raise PlanError(f"{where}: 'until' needs the date on which this ends: until = 2027-03-31")
     severity = entry["severity"]
     if severity != _SILENT and severity not in set(Severity):
         allowed = ", ".join([_SILENT, *Severity])
-        raise PlanError(f"{where}: severity {severity!r}; allowed are {allowed}")
+        raise PlanError(f"{where}: severity {quoted(severity)}; allowed are {allowed}")
     return Decision(
         id=entry["id"],
         severity=None if severity == _SILENT else Severity(severity),

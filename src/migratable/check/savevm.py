@@ -266,15 +266,9 @@ class Replay:
         except UnexaminedError as error:
             self.cannot(error.reason)
 
-    def _place_of_ram(self) -> int:
-        return next(
-            (
-                number
-                for number, section in enumerate(self._sections)
-                if section.idstr == _RAM and section.kind is SectionKind.START
-            ),
-            0,
-        )
+    def _place_of_ram(self) -> int | None:
+        numbers = (number for number, one in enumerate(self._sections) if one.idstr == _RAM)
+        return next(numbers, None)
 
     def ram_block_list(self) -> None:
         """``migration/ram.c: parse_ramblocks``."""
@@ -473,7 +467,7 @@ class Replay:
                 release=self.release,
                 idstr=section.idstr,
                 section_id=section.section_id,
-                mark=0,
+                mark=int(SectionKind.FULL),  # as if the next section began there
                 read_id=None,
                 consumed=len(section.body),
                 size=len(section.body),
@@ -497,7 +491,7 @@ class Replay:
                 findings.extend(self.qemu_loadvm_section_part_end(section, load))
             except UnexaminedError as error:
                 unexamined.append(error.reason.of(section.idstr))
-        elif section.idstr != _RAM or section.kind is not SectionKind.START:
+        elif section.idstr != _RAM:
             text = f"{section.idstr}: its contents (a loader of its own)"
             unexamined.append(Unchecked(text, Code.NOT_FOLLOWED))
         return SectionOutcome(

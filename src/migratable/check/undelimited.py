@@ -50,11 +50,11 @@ def load(replay: Replay, data: bytes, tracker: Tracker) -> None:
     except StreamError as error:
         replay.cannot(str(error), Code.STREAM)
         return
-    if cursor.peek() not in {0, None}:
+    if left := cursor.peek():
         problem = Problem(
             rule="layout",
             summary="the destination's tables end where the stream's sections do not",
-            words=(("unknown-section-type", {"type": cursor.peek() or 0}),),
+            words=(("unknown-section-type", {"type": left}),),
         )
         replay.note(finding_of(problem, replay.release, None, None))
 

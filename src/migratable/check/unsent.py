@@ -124,11 +124,9 @@ class _Walk:
             second = self._destination.memory.get(here + other.offset, width)
         else:
             return
-        if first is None or second is None or first == second:
+        if first is None or second is None or (self.idstr, subsection) in self._told:
             return
-        if mine.info == "int32 le" and first < second:
-            return
-        if (self.idstr, subsection) in self._told:
+        if not (first > second if mine.info == "int32 le" else first != second):
             return
         self._told.add((self.idstr, subsection))
         yield Difference(
@@ -140,9 +138,9 @@ class _Walk:
             counts=counts,
         )
 
-    def _first(self, side: _Side, item: VmField, base: int) -> int:
+    def _first(self, side: _Side, item: VmField, base: int) -> int | None:
         address = base + item.offset
-        return (side.memory.get(address, 8) or 0) if item.flags & Flag.POINTER else address
+        return side.memory.get(address, 8) if item.flags & Flag.POINTER else address
 
 
 def _common(source: Vmsd, destination: Vmsd) -> Iterator[tuple[VmField, VmField]]:

@@ -481,9 +481,8 @@ class VMStateLoader:
             value = int.from_bytes(self.f.get_stored(width), "big")
             body.values[field.name] = value
             if not field.flags & VMS_POINTER:
-                kept = field.size if field.info == "bool" and field.size in {1, 2, 4, 8} else width
-                self.memory.load(body.opaque + field.offset, kept, value)
-        elif n_elems > 0:
+                self.memory.load(body.opaque + field.offset, width, value)
+        elif n_elems > 1:
             body.values[field.name] = self.f.get_stored(width * n_elems)
 
     def _plain_width(self, index: int | None) -> int | None:

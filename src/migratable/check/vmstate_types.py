@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from migratable.check import devices, events, stderr
 from migratable.check.problem import RefusedError, UnexaminedError
-from migratable.check.qemu_file import StreamEndError
 from migratable.check.state import LoadedState
 from migratable.profile.tables import VmField
 from migratable.stream.vmdesc import VmsdBody
@@ -227,19 +226,16 @@ def _list(reading: Reading) -> None:
 
 def _gtree(reading: Reading) -> None:
     loader, field = reading.loader, reading.field
-    start = loader.f.peek_buffer(5)
-    if len(start) < 5:
-        raise StreamEndError
-    if int.from_bytes(start[:4], "big") == 0:
-        loader.f.skip(4)
-        if loader.f.get_be(1):
-            raise loader.refuse(
-                "layout",
-                f"the tree {field.name} has more elements than it says",
-                ("gtree-inconsistent", {"field": field.name}),
-            )
+    if any(loader.f.peek_buffer(4)):
+        skip_stated(reading)  # the key's table is not reachable
         return
-    skip_stated(reading)  # the key's table is not reachable
+    loader.f.skip(4)
+    if loader.f.get_be(1):
+        raise loader.refuse(
+            "layout",
+            f"the tree {field.name} has more elements than it says",
+            ("gtree-inconsistent", {"field": field.name}),
+        )
 
 
 def _capability(reading: Reading) -> None:

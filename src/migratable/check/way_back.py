@@ -37,7 +37,6 @@ def more_than(
     for section in sections:
         if section.kind in _WHOLE:
             handler = baseline.find_se(section.idstr, section.instance_id)
-            met.add((section.idstr, section.instance_id))
             if handler is not None:
                 met.add((handler.idstr, handler.instance_id))
     if origin is not None and origin.loader is not None:

@@ -51,7 +51,9 @@ class _Commands(click.Group):
 
             close = difflib.get_close_matches(name, self.list_commands(ctx), 1)
             hint = f"; did you mean {close[0]}?" if close else "; see migratable --help"
-            ctx.fail(f"no such command {name!r}{hint}")
+            from migratable.printable import quoted
+
+            ctx.fail(f"no such command {quoted(name)}{hint}")
         return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -70,6 +72,11 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             sys.exit(130)
+        except click.ClickException as error:
+            from migratable.printable import shortened
+
+            vars(error)["message"] = shortened(error.message)
+            raise
         except (BrokenPipeError, SystemExit) as stop:
             # `migratable inspect … | head` is not a failure. rich turns it into status 1.
             if not isinstance(stop.__context__ or stop, BrokenPipeError):
@@ -133,6 +140,7 @@ def main() -> None:
     import faulthandler
 
     from migratable import shrinking
+    from migratable.printable import shortened
 
     shrinking.wanted = True
     with contextlib.suppress(OSError, ValueError, AttributeError):
@@ -144,10 +152,10 @@ def main() -> None:
             sys.stdout.flush()  # a full disk is seen here, and not after our end
             raise
     except MigratableError as error:
-        click.echo(f"migratable: {error}", err=True)
+        click.echo(f"migratable: {shortened(str(error))}", err=True)
     except OSError as error:
         # A full disk, a folder that is gone, no room for temporary files.
-        _say(f"migratable: {error}")
+        _say(f"migratable: {shortened(str(error))}")
     except MemoryError:
         _say("migratable: not enough memory")
     except Exception:  # noqa: BLE001 -- Python would end with status 1, "refused"

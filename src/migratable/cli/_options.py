@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from migratable.cli import _complete
+from migratable.printable import quoted
 
 if TYPE_CHECKING:
     from migratable.commandline import CommandLine
@@ -160,10 +161,10 @@ def for_profile(name: str, program: str | None, release: str | None = None) -> C
 
     profile = find(name)
     if not profile.command_line:
-        raise click.UsageError(f"profile {name!r} has no command line to start")
+        raise click.UsageError(f"profile {quoted(name)} has no command line to start")
     if release is not None:
         return parse(list(profile.command_line), need_program=False)
     found = at_hand(profile, program=(program,) if program else ())
     if found.line is None:
-        raise click.UsageError(f"profile {name!r} cannot be started here: {found.why}")
+        raise click.UsageError(f"profile {quoted(name)} cannot be started here: {found.why}")
     return found.line

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from migratable.printable import quoted
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -259,9 +261,11 @@ def _side(text: str) -> tuple[str, list[str]]:
     try:
         words = shlex.split(text)
     except ValueError as error:
-        raise CommandLineError(f"{text!r}: {error}") from None
+        raise CommandLineError(f"{quoted(text)}: {error}") from None
     if not words or words[0].startswith("-"):
-        raise CommandLineError(f"{text!r}: begin with a release: '4.1 -M pseries-4.1 -cpu POWER9'")
+        raise CommandLineError(
+            f"{quoted(text)}: begin with a release: '4.1 -M pseries-4.1 -cpu POWER9'"
+        )
     return words[0], words[1:]
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from migratable.printable import quoted
+
 
 @click.command()
 @click.argument("source", metavar="qmp:SOCKET|libvirt:DOMAIN")
@@ -57,7 +59,9 @@ def command(
     from migratable.errors import CaptureError
 
     if not is_live(source):
-        raise click.UsageError(f"{source!r} is no running VM; give qmp:SOCKET or libvirt:DOMAIN")
+        raise click.UsageError(
+            f"{quoted(source)} is no running VM; give qmp:SOCKET or libvirt:DOMAIN"
+        )
     if output.exists() and not force:
         raise CaptureError(f"{output} is there already; name another file, or say --force")
     if not output.absolute().parent.is_dir():

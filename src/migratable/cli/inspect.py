@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from migratable.printable import quoted
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -98,7 +100,7 @@ def choose(sections: Iterable[Section], patterns: tuple[str, ...]) -> list[Secti
             )
         ]
         if not matching:
-            raise click.UsageError(f"no section {pattern!r}; {_near(pattern, known)}")
+            raise click.UsageError(f"no section {quoted(pattern)}; {_near(pattern, known)}")
         chosen += [one for one in matching if not any(one is other for other in chosen)]
     return chosen
 

@@ -9,6 +9,7 @@ import click
 
 from migratable.cli import _complete
 from migratable.cli._pages import pages
+from migratable.printable import quoted
 
 
 @click.command("rule")
@@ -24,7 +25,7 @@ def command(rule_id: str | None) -> None:
 
         close = difflib.get_close_matches(rule_id, pages(), 1)
         hint = f"; did you mean {close[0]}?" if close else "; `migratable rule` lists them"
-        raise click.UsageError(f"no rule has the id {rule_id!r}{hint}")
+        raise click.UsageError(f"no rule has the id {quoted(rule_id)}{hint}")
     text = re.sub(r"\{doc\}`/?([^`]+)`", r"`\1`", found.page)
     from rich.console import Console
     from rich.markdown import Markdown

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from migratable.cli import _options
+from migratable.printable import quoted
 
 _FORMS = ("text", "json", "html")
 #: Columns of a table that nobody's terminal limits.
@@ -64,7 +65,7 @@ def command(
     read = read_plan(plan)
     names = [one.name for one in read.policies]
     if policy is not None and policy not in names:
-        raise PlanError(f"{read.name}: no policy {policy!r}; it has {', '.join(names)}")
+        raise PlanError(f"{read.name}: no policy {quoted(policy)}; it has {', '.join(names)}")
     found = [report(read, run) for run in read.runs]
     status = 0 if policy is None else int(any(one.tallies[policy].faulty for one in found))
     if form == "json":

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from migratable.commandline.option import Fields
 from migratable.errors import CommandLineError
+from migratable.printable import quoted
 from migratable.releases import MachineType
 
 IMAGE = "hda"
@@ -220,7 +221,9 @@ class CommandLine:
         """
         option = self.find_device(which) if isinstance(which, str) else which
         if option is None:
-            raise CommandLineError(f"no -device with id or driver {which!r} in the command line")
+            raise CommandLineError(
+                f"no -device with id or driver {quoted(which)} in the command line"
+            )
         return self._edit(option, key, value)
 
     def with_global(self, driver: str, prop: str, value: str | None) -> CommandLine:

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from migratable.errors import CommandLineError
+from migratable.printable import quoted
 
 IMPLIED_KEY = {
     "accel": "accel",
@@ -137,10 +138,10 @@ class Fields:
             except (ValueError, RecursionError) as error:
                 hint = "" if '"' in text else "; its quotes are missing, a shell has eaten them"
                 raise CommandLineError(
-                    f"-{option} {_short(text)}: not valid JSON ({error}){hint}"
+                    f"-{option} {quoted(text, 80)}: not valid JSON ({error}){hint}"
                 ) from None
             if not isinstance(value, dict):
-                raise CommandLineError(f"-{option} {_short(text)}: not a JSON object")
+                raise CommandLineError(f"-{option} {quoted(text, 80)}: not a JSON object")
             return cls(json=value, spaced=re.search(r'":\s', text) is not None)
         implied = IMPLIED_KEY.get(option)
         pairs: list[Pair] = []
@@ -249,10 +250,6 @@ def _delete_json(document: dict[str, Any], path: list[str]) -> dict[str, Any]:
     return {**document, head: _delete_json(inner, rest)} if isinstance(inner, dict) else document
 
 
-def _short(text: str, limit: int = 80) -> str:
-    return text if len(text) <= limit else text[:limit] + "…"
-
-
 _SIZE = re.compile(r"\s*(0[xX][0-9a-fA-F]+|\d+(?:\.\d+)?)\s*([bBkKmMgGtTpPeE]?)(?:i?[bB])?\s*")
 
 
@@ -264,7 +261,7 @@ def parse_size(text: str, *, unit: str = "B") -> int:
     """
     found = _SIZE.fullmatch(text)
     if found is None:
-        raise CommandLineError(f"{text!r} is not a size; expected something like 512M or 4G")
+        raise CommandLineError(f"{quoted(text)} is not a size; expected something like 512M or 4G")
     number = int(found[1], 16) if found[1][:2].lower() == "0x" else float(found[1])
     return int(number * 1024 ** "BKMGTPE".index((found[2] or unit).upper()))
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from migratable.commandline.line import ALIASES, IMAGE, CommandLine, Option
 from migratable.errors import CommandLineError
 from migratable.facts.options import FLAGS, KNOWN
+from migratable.printable import quoted
 
 _TARGETS = frozenset(
     [
@@ -65,8 +66,8 @@ def parse(argv_or_text: Sequence[str] | str, *, need_program: bool = True) -> Co
             program = (argv[0], argv[1])
     elif need_program:
         raise CommandLineError(
-            f"the command line begins with {argv[0]!r} and names no program; put the destination's "
-            "QEMU in front, for example /usr/bin/qemu-system-x86_64"
+            f"the command line begins with {quoted(argv[0])} and names no program; put the "
+            "destination's QEMU in front, for example /usr/bin/qemu-system-x86_64"
         )
     return CommandLine(program=program, options=tuple(_options(argv, len(program))))
 

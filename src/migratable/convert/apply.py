@@ -13,6 +13,7 @@ from dataclasses import replace
 from migratable.convert import described
 from migratable.convert.model import Change, Operation, Plan, StreamEdit
 from migratable.errors import ConvertError, StreamError
+from migratable.printable import quoted
 from migratable.stream import wire_format as layout
 from migratable.stream.cursor import Buffer, counted, raw
 from migratable.stream.edit import describe, map_sections, with_elements
@@ -127,8 +128,8 @@ def _find(edit: StreamEdit, sections: Sequence[Section]) -> Section:
         if number == key:
             return section
     raise ConvertError(
-        f"{edit.id}: the stream has no section {edit.section!r} {edit.instance_id}; the plan was "
-        "made for another stream, or its edits are out of order"
+        f"{edit.id}: the stream has no section {quoted(edit.section)} {edit.instance_id}; the "
+        "plan was made for another stream, or its edits are out of order"
     )
 
 
@@ -257,7 +258,8 @@ def _place(edit: StreamEdit, sections: Sequence[Section]) -> int:
         if one is before:
             return number + 1
     raise ConvertError(
-        f"{edit.id}: the stream has no section {after[0]!r} {after[1]}, which the new one follows"
+        f"{edit.id}: the stream has no section {quoted(after[0])} {after[1]}, which the new "
+        "one follows"
     )
 
 

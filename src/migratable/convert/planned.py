@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from migratable.convert.situation import Destination
 from migratable.errors import CommandLineError, PlanError
+from migratable.printable import quoted
 from migratable.profile.tables import MachineCapability
 from migratable.pseries import wire
 from migratable.pseries.build import Build
@@ -36,7 +37,9 @@ def planned(name: str, args: Sequence[str]) -> Destination:
     policy = next((one for one in plan.policies if one.name == policy_name), None)
     if policy is None:
         known = ", ".join(one.name for one in plan.policies)
-        raise PlanError(f"plan {plan_name!r} has no policy {policy_name!r}; it has {known}")
+        raise PlanError(
+            f"plan {quoted(plan_name)} has no policy {quoted(policy_name)}; it has {known}"
+        )
     of = next(one for one in plan.runs[0].builds if one.planned)
     return of_build(plan.build(of, policy), args)
 

@@ -89,7 +89,8 @@ class Failure:
 _GENERIC_GROUPS = frozenset(
     {
         "start", "protocol", "source", "libvirt", "managers", "channels", "blockers", "internals",
-        "around", "refusals", "admission", "libvirt_errors",
+        "around", "refusals", "admission", "libvirt_errors", "libvirt_definitions",
+        "libvirt_hosts", "libvirt_operations",
     }
 )  # fmt: skip
 _ABOUT_VMS = re.compile(r"qemu|kvm|libvirt|migrat|virt-|\bVM\b|\bdomain\b|guest", re.IGNORECASE)

@@ -13,6 +13,7 @@ from migratable.errors import PlanError
 from migratable.fleet.cells import State
 from migratable.fleet.matrix import SCHEMA
 from migratable.fleet.matrix import status_of as counted_status
+from migratable.printable import quoted
 from migratable.regular_file import open_regular
 
 _LIMIT = 1 << 30
@@ -53,8 +54,8 @@ def read_document(path: Path) -> Mapping[str, Any]:
     schema = document.get("schema") if isinstance(document, dict) else None
     if schema != SCHEMA:
         raise PlanError(
-            f"{path}: schema {schema!r}; this command reads {SCHEMA!r}, the JSON that it wrote, "
-            "or a fleet's TOML file"
+            f"{path}: schema {quoted(schema)}; this command reads {SCHEMA!r}, the JSON that it "
+            "wrote, or a fleet's TOML file"
         )
     try:
         _check(document)

@@ -35,6 +35,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from migratable.errors import PlanError
+from migratable.printable import quoted
 from migratable.pseries.tables import Table, read_table
 
 MOST = 200_000
@@ -112,7 +113,8 @@ class Fleet:
                 other = seen.setdefault(one.name, one)
                 if other is not one:
                     raise PlanError(
-                        f"{one.place}: the {what} {one.name!r} is there already ({other.place})"
+                        f"{one.place}: the {what} {quoted(one.name)} is there already "
+                        f"({other.place})"
                     )
         if len(self.vms) * len(self.hosts) > _MOST_CELLS:
             raise PlanError(
@@ -188,7 +190,9 @@ def _hosts(item: Table, folder: Path) -> Iterator[Host]:
     profiles: dict[str, str] = {}
     for guest, value in by_guest.items():
         if not isinstance(value, str) or not value:
-            raise by_guest.error(f"{guest} must be the name or file of a profile, not {value!r}")
+            raise by_guest.error(
+                f"{guest} must be the name or file of a profile, not {quoted(value)}"
+            )
         profiles[guest] = _placed(value, folder)
     item.finish()
     given = [key for key in ("release", "command", "remote") if item.has(key)]
@@ -232,9 +236,11 @@ def _named(item: Table, folder: Path, key: str) -> Iterator[tuple[str, str]]:
         raise item.error("names is empty")
     for number, name in enumerate(names):
         if not name or not name.isprintable():
-            raise item.error(f"{name!r} is no name: at least one letter, none that is invisible")
+            raise item.error(
+                f"{quoted(name)} is no name: at least one letter, none that is invisible"
+            )
         if name in names[:number]:
-            raise item.error(f"{name!r} is there twice")
+            raise item.error(f"{quoted(name)} is there twice")
         yield name, _placed(value, folder) if value else ""
 
 
@@ -246,7 +252,7 @@ def _globbed(item: Table, folder: Path) -> Iterator[tuple[str, str]]:
     )
     paths = [folder / name for name in found if (folder / name).is_file()]
     if not paths:
-        raise item.error(f"files: nothing here matches {pattern!r} (in {folder})")
+        raise item.error(f"files: nothing here matches {quoted(pattern)} (in {folder})")
     stems = [path.name.split(".", 1)[0] or path.name for path in paths]
     for path, stem, relative in zip(paths, stems, found, strict=True):
         # Files of one stem keep as much of their names as tells them apart.

@@ -27,6 +27,8 @@ from migratable.fleet.matrix import Line, Matrix
 from migratable.fleet.pairs import Check
 from migratable.gate import recipes
 from migratable.gate.programs import Device, Program, program
+from migratable.members import plain
+from migratable.printable import quoted
 from migratable.profile.model import Profile
 from migratable.qemu.start import inert_line
 from migratable.releases import MachineType
@@ -100,16 +102,7 @@ class Comparison:
             "releases": {
                 "releases": list(self.releases),
                 "broken_by_last": sum(one.release == self.releases[-1] for one in self.broken),
-                "broken": [
-                    {
-                        "release": one.release,
-                        "vm": one.vm,
-                        "host": one.host,
-                        "before": one.before,
-                        "message": one.message,
-                    }
-                    for one in self.broken
-                ],
+                "broken": plain(self.broken),
                 "left_out": [{"name": name, "reason": why} for name, why in self.left_out],
             },
         }
@@ -364,7 +357,7 @@ def _chosen(wanted: Sequence[str], there: Sequence[str], what: str) -> list[str]
         if not hits:
             near = [name for name in there if pattern.split("-")[0] in name][:8]
             raise PlanError(
-                f"no release has the {what} {pattern!r}"
+                f"no release has the {what} {quoted(pattern)}"
                 + (f"; there are {', '.join(near)} …" if near else "")
             )
         found.update(dict.fromkeys(hits))

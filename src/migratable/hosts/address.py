@@ -20,6 +20,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from migratable.errors import HostError
+from migratable.printable import quoted
 
 LOCAL = "local"
 _NAME = re.compile(r"[A-Za-z0-9_\[][A-Za-z0-9._:%\[\]-]*")
@@ -62,7 +63,7 @@ class Address:
         kind, colon, rest = text.partition(":")
         if colon and kind in {"libvirt", "qmp"}:
             if not rest:
-                raise HostError(f"{text!r} names no guest; give it after the colon")
+                raise HostError(f"{quoted(text)} names no guest; give it after the colon")
             return cls(guest=str(Path(rest).absolute()) if kind == "qmp" else rest)
         if "://" in text:
             return _url(text)
@@ -81,9 +82,9 @@ def _url(text: str) -> Address:
         parts = urlsplit(text)
         port = parts.port
     except ValueError as error:
-        raise HostError(f"{text!r}: {error}") from None
+        raise HostError(f"{quoted(text)}: {error}") from None
     if parts.password is not None:
-        raise HostError(f"{text!r}: no passwords here; use a key, or an agent (ssh-add)")
+        raise HostError(f"{quoted(text)}: no passwords here; use a key, or an agent (ssh-add)")
     host, user = parts.hostname or "", unquote(parts.username or "")
     path = unquote(parts.path)
     if parts.scheme == "ssh":
@@ -91,26 +92,26 @@ def _url(text: str) -> Address:
         if "/" in guest:  # ssh://node1//run/web1.sock, or with one slash
             guest = "/" + guest.lstrip("/")
         if not host:
-            raise HostError(f"{text!r} names no host: ssh://HOST/GUEST")
+            raise HostError(f"{quoted(text)} names no host: ssh://HOST/GUEST")
         return _checked(Address(host=host, user=user, port=port, guest=guest), text)
     if parts.scheme in {"qemu+ssh", "qemu+libssh", "qemu+libssh2", "qemu"}:
         guest = "".join(parse_qs(parts.query).get("guest", ())) or unquote(parts.fragment)
         if path not in {"/system", "/session"}:
-            raise HostError(f"{text!r}: libvirt's URI ends with /system or /session")
+            raise HostError(f"{quoted(text)}: libvirt's URI ends with /system or /session")
         if parts.scheme == "qemu" and host:
-            raise HostError(f"{text!r}: only qemu+ssh:// leads to another host")
+            raise HostError(f"{quoted(text)}: only qemu+ssh:// leads to another host")
         return _checked(
             Address(host=host, user=user, port=port, guest=guest, uri=f"qemu://{path}"), text
         )
     raise HostError(
-        f"{text!r}: {parts.scheme}:// is not supported; use ssh://HOST/GUEST, libvirt:GUEST or "
-        "qemu+ssh://HOST/system"
+        f"{quoted(text)}: {parts.scheme}:// is not supported; use ssh://HOST/GUEST, "
+        "libvirt:GUEST or qemu+ssh://HOST/system"
     )
 
 
 def _checked(address: Address, text: str) -> Address:
     if address.host and not _NAME.fullmatch(address.host):
-        raise HostError(f"{text!r}: {address.host!r} is no name of a host")
+        raise HostError(f"{quoted(text)}: {quoted(address.host)} is no name of a host")
     if address.user and not _USER.fullmatch(address.user):
-        raise HostError(f"{text!r}: {address.user!r} is no name of a user")
+        raise HostError(f"{quoted(text)}: {quoted(address.user)} is no name of a user")
     return address

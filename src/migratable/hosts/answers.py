@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from migratable.errors import HostError, MigratableError, ProfileError
+from migratable.printable import quoted
 from migratable.verdict import Verdict
 
 LONGEST = 512 << 20
@@ -184,7 +185,9 @@ def _members(value: Any, shape: Mapping[Any, Any], where: str) -> None:
         if plain in value:
             _look(value[plain], inner, f"{where}, {plain}")
         elif plain == name:
-            raise HostError(f"sent something else than was asked for: {where} has no {plain!r}")
+            raise HostError(
+                f"sent something else than was asked for: {where} has no {quoted(plain)}"
+            )
 
 
 def _verdict(value: Any, where: str) -> None:

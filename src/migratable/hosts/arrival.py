@@ -21,6 +21,7 @@ from migratable.errors import (
     MigratableError,
 )
 from migratable.hosts import guests
+from migratable.printable import quoted
 from migratable.profile.collect import collect
 from migratable.profile.model import Profile
 from migratable.qemu.ownership import changeable
@@ -271,7 +272,7 @@ def _program_here(words: Sequence[str]) -> tuple[str, ...]:
             return (found,)
         why = why or problem
     raise HostError(
-        f"no program {base!r} on this host{f' that may be started: {why}' if why else ''}; "
+        f"no program {quoted(base)} on this host{f' that may be started: {why}' if why else ''}; "
         "install QEMU there, or name it: --program PATH"
     )
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from migratable.commandline import CommandLine, parse
 from migratable.errors import CommandLineError, HostError
+from migratable.printable import quoted
 
 URIS = ("qemu:///system", "qemu:///session")
 _PROGRAM = re.compile(r"qemu-system-[a-z0-9_]+|qemu-kvm|kvm")
@@ -93,10 +94,12 @@ def find(name: str, uri: str = "") -> HostGuest:
         return found[0]
     if found:
         pids = ", ".join(str(one.pid) for one in found)
-        raise HostError(f"several guests are called {name!r} (processes {pids}); name a QMP socket")
+        raise HostError(
+            f"several guests are called {quoted(name)} (processes {pids}); name a QMP socket"
+        )
     there = ", ".join(sorted(one.name for one in every if one.name)[:20])
     raise HostError(
-        f"no running guest {name!r}; "
+        f"no running guest {quoted(name)}; "
         + (f"there are: {there}" if there else "none is to be seen (as root all are: --sudo)")
     )
 

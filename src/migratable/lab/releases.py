@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 
 from migratable.errors import LabError
+from migratable.printable import quoted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +93,8 @@ def release_of(spec: str) -> Release:
             f"If you know one, name it: lab install {spec}=SUITE"
         )
     raise LabError(
-        f"{spec!r} is not a QEMU release; expected one of {names}, "
-        f"or RELEASE=SUITE for another of Debian's suites, such as 12.0=sid"
+        f"{quoted(spec)} is not a QEMU release; expected one of {names}, "
+        "or RELEASE=SUITE for another of Debian's suites, such as 12.0=sid"
     )
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from migratable import paths
 from migratable.errors import ProfileError
+from migratable.printable import quoted
 from migratable.profile.model import Profile
 from migratable.regular_file import open_regular
 
@@ -52,8 +53,8 @@ def check_name(name: str) -> str:
     """
     if not _NAME.fullmatch(name):
         raise ProfileError(
-            f"{name!r} is no name for a profile; use letters, digits and . _ + @ - (100 at most), "
-            "beginning with a letter or digit"
+            f"{quoted(name)} is no name for a profile; use letters, digits and . _ + @ - (100 "
+            "at most), beginning with a letter or digit"
         )
     return name
 
@@ -127,14 +128,14 @@ class Store:
         if row is None:
             names = ", ".join(entry.name for entry in self.list()[:20])
             raise ProfileError(
-                f"no stored profile {name!r}; "
+                f"no stored profile {quoted(name)}; "
                 + (f"there are: {names}" if names else "none is stored: migratable profile --save")
             )
         machine = zlib.decompressobj()
         try:
             text = machine.decompress(bytes(row[0]), _LIMIT)
         except (zlib.error, TypeError) as error:
-            raise ProfileError(f"{self.path}: profile {name!r} is damaged: {error}") from None
+            raise ProfileError(f"{self.path}: profile {quoted(name)} is damaged: {error}") from None
         return Profile.loads(text, origin=f"{self.path}: profile {name!r}")
 
     def list(self) -> tuple[Entry, ...]:
@@ -155,14 +156,14 @@ class Store:
         :raise ProfileError: When there is none.
         """
         if not self.path.exists():
-            raise ProfileError(f"no stored profile {name!r}")
+            raise ProfileError(f"no stored profile {quoted(name)}")
         with self._open(write=True) as connection:
             assert connection is not None
             done = connection.execute("DELETE FROM profiles WHERE name = ?", (name,))
             if done.rowcount == 0:
                 connection.execute("ROLLBACK")
                 connection.execute("BEGIN")
-                raise ProfileError(f"no stored profile {name!r}")
+                raise ProfileError(f"no stored profile {quoted(name)}")
 
 
 def without_secrets(profile: Profile) -> Profile:

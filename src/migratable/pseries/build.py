@@ -16,6 +16,7 @@ from typing import Any, Literal
 from migratable.errors import CommandLineError
 from migratable.facts import ppc
 from migratable.facts.ppc import CompatMode, CpuModel
+from migratable.printable import quoted
 from migratable.pseries.capability import (
     SENT_RULES,
     Capability,
@@ -108,7 +109,7 @@ class Build:
         for cap in self.capabilities:
             if cap.name == name:
                 return cap
-        raise CommandLineError(f"QEMU {self.name} has no capability {name!r}")
+        raise CommandLineError(f"QEMU {self.name} has no capability {quoted(name)}")
 
 
 def _facts(name: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from migratable.errors import CommandLineError
+from migratable.printable import quoted
 from migratable.releases import Release
 
 Version: TypeAlias = Release
@@ -23,7 +24,7 @@ def parse_version(text: str) -> Version:
     """
     found = re.match(r"(\d+)\.(\d+)(?=$|[.\-+~])", text)
     if found is None:
-        raise CommandLineError(f"{text!r} is no QEMU release: give it as '7.2' or '10.0'")
+        raise CommandLineError(f"{quoted(text)} is no QEMU release: give it as '7.2' or '10.0'")
     return int(found[1]), int(found[2])
 
 

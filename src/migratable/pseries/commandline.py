@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from migratable.errors import CommandLineError
 from migratable.facts.ppc import CompatMode, CpuModel
+from migratable.printable import quoted
 from migratable.pseries.build import PREFIX, Build, IcMode, Machine
 from migratable.pseries.topology import Topology, read_smp, topology
 from migratable.pseries.values import (
@@ -173,7 +174,7 @@ def _sort(build: Build, args: Sequence[str]) -> _Given:
     for word in words:
         if not word.startswith("-"):
             raise CommandLineError(
-                f"{word!r} is no option: give QEMU's arguments without the program's name "
+                f"{quoted(word)} is no option: give QEMU's arguments without the program's name "
                 "and without disk images"
             )
         option = word.lstrip("-")
@@ -228,7 +229,7 @@ def _machine(build: Build, given: _Given) -> Machine:
     if machine is not None:
         return machine
     if not name.startswith(PREFIX) and not name.lower().startswith("pseries"):
-        raise NotModelledError(f"machine type {name!r}: only pseries machines are modelled")
+        raise NotModelledError(f"machine type {quoted(name)}: only pseries machines are modelled")
     if build.has("quoted_unsupported_machine"):
         line = f'unsupported machine type: "{name}"'
     elif build.has("keyval_machine"):

@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from migratable.errors import CommandLineError, PlanError
+from migratable.printable import quoted
 from migratable.pseries.build import Build, release
 from migratable.pseries.capability import SENT_RULES, Capability, SendContext, SentRule, Version
 from migratable.pseries.tables import Table, read_table
@@ -69,7 +70,7 @@ def build(table: Table) -> Build:
     for dropped in table.texts("drop", []):
         left = [cap for cap in capabilities if cap.name != dropped]
         if len(left) == len(capabilities):
-            raise table.error(f"drop: QEMU {base.name} has no capability {dropped!r}")
+            raise table.error(f"drop: QEMU {base.name} has no capability {quoted(dropped)}")
         capabilities = left
     for item in table.tables("backport"):
         origin = upstream(item, "from")
@@ -116,13 +117,13 @@ def capability(table: Table) -> Capability:
     name = table.get("name", str)
     kind = table.get("kind", str, "bool")
     if kind not in KINDS:
-        raise table.error(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
+        raise table.error(f"kind must be one of {', '.join(KINDS)}, not {quoted(kind)}")
     values = table.texts("values", [])
     if (kind == "string") != bool(values):
         raise table.error("values belong to kind = 'string', and it needs them")
     sent = table.get("sent", str, "changed")
     if sent not in RULES:
-        raise table.error(f"sent must be one of {', '.join(RULES)}, not {sent!r}")
+        raise table.error(f"sent must be one of {', '.join(RULES)}, not {quoted(sent)}")
     index = table.get("index", int)
     if not 0 <= index < 256:
         raise table.error(f"index must be from 0 to 255, not {index}")
@@ -159,7 +160,7 @@ def _given_by(table: Table) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = {}
     for option, values in table.table("given_by").items():
         if option != "ic-mode":
-            raise table.error(f"given_by: only ic-mode can be an alias, not {option!r}")
+            raise table.error(f"given_by: only ic-mode can be an alias, not {quoted(option)}")
         if not isinstance(values, dict) or set(values) != {"xics", "xive", "dual"}:
             raise table.error("given_by.ic-mode needs a level for xics, xive and dual")
         levels = Table(values, f"{table.place}: given_by: ic-mode")

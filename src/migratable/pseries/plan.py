@@ -40,6 +40,7 @@ from importlib import resources
 from pathlib import Path
 
 from migratable.errors import CommandLineError, PlanError
+from migratable.printable import quoted
 from migratable.pseries import downstream
 from migratable.pseries.build import PREFIX, Build, release, releases
 from migratable.pseries.capability import Capability
@@ -164,7 +165,7 @@ def parse(table: Table) -> Plan:
     before = table.get("before", str, "")
     by_name = {policy.name: policy for policy in policies}
     if before and before not in by_name:
-        raise table.error(f"before must name a policy of this plan, not {before!r}")
+        raise table.error(f"before must name a policy of this plan, not {quoted(before)}")
     planned = tuple(cap.name for cap in capabilities)
     runs = tuple(_run(item, planned, capabilities) for item in table.tables("run"))
     if not runs:
@@ -259,7 +260,7 @@ def _run(table: Table, planned: tuple[str, ...], capabilities: list[Capability])
     for machine in machines:
         if machine not in known:
             raise table.error(
-                f"machines: no build of this run has {machine!r}: names are as {PREFIX}4.1"
+                f"machines: no build of this run has {quoted(machine)}: names are as {PREFIX}4.1"
             )
     found = Run(
         name=table.get("name", str),

@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from migratable.printable import quoted
 from migratable.pseries.build import Build
 from migratable.pseries.capability import (
     Capability,
@@ -160,7 +161,7 @@ def read_policy(table: Table) -> Policy:
     compared = table.get("compared", str, "all")
     for value, known_rules, key in ((sent, SENT, "sent"), (compared, COMPARED, "compared")):
         if value not in known_rules:
-            raise table.error(f"{key} must be one of {', '.join(known_rules)}, not {value!r}")
+            raise table.error(f"{key} must be one of {', '.join(known_rules)}, not {quoted(value)}")
     rules = (sent, compared)
     limits: list[tuple[Version | None, int]] = []
     for item in table.tables("limit"):

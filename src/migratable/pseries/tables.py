@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from migratable.errors import CommandLineError, PlanError
+from migratable.printable import quoted, shortened
 from migratable.pseries.capability import Version, parse_version
 from migratable.toml_file import parse_toml, read_toml
 
@@ -42,7 +43,7 @@ class Table:
             raise self.error(f"{key} is missing")
         # bool is an int to Python, not to a reader of plans
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise self.error(f"{key} must be a {kind.__name__}, not {value!r}")
+            raise self.error(f"{key} must be a {kind.__name__}, not {quoted(value)}")
         return value
 
     def texts(self, key: str, default: list[str] | None = None) -> list[str]:
@@ -50,7 +51,7 @@ class Table:
         values = self.get(key, list, default)
         for value in values:
             if not isinstance(value, str):
-                raise self.error(f"{key} must be a list of strings, not {values!r}")
+                raise self.error(f"{key} must be a list of strings, not {quoted(values)}")
         return values
 
     def tables(self, key: str) -> list[Table]:
@@ -84,7 +85,7 @@ class Table:
         :raise PlanError: When there are any.
         """
         if self._left:
-            odd = ", ".join(sorted(self._left))
+            odd = shortened(", ".join(sorted(self._left)))
             raise self.error(f"unknown member: {odd}")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from migratable.printable import quoted
 from migratable.pseries.build import Build, Machine
 from migratable.pseries.values import NotModelledError, StartFailed, split_options
 
@@ -35,7 +36,7 @@ def read_smp(build: Build, text: str) -> dict[str, str]:
     for at, (key, value) in enumerate(split_options(text)):
         if value is None:
             if at:
-                raise NotModelledError(f"-smp {text}: member {key!r} without a value")
+                raise NotModelledError(f"-smp {text}: member {quoted(key)} without a value")
             key, value = "cpus", key  # noqa: PLW2901
         if key not in _KEYS:
             if key in _OTHER_KEYS:
@@ -60,7 +61,7 @@ def _is_number(value: str, members: dict[str, str]) -> bool:
     if re.fullmatch(r"-[1-9][0-9]*", value) and len(members) == 1:
         return True
     if re.match(r"\s*[-+]?[0-9]", value):
-        raise NotModelledError(f"-smp: {value!r} is a form of number that is not modelled")
+        raise NotModelledError(f"-smp: {quoted(value)} is a form of number that is not modelled")
     return False
 
 

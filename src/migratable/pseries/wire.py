@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from migratable.errors import CommandLineError, StreamError
 from migratable.facts.ppc import SPR_PVR
+from migratable.printable import quoted
 from migratable.pseries.load import Arriving, Loaded, Loader, has_configuration
 from migratable.pseries.start import Started
 from migratable.pseries.wire_description import description
@@ -231,7 +232,7 @@ def _scan(data: bytes, spapr: Section) -> tuple[tuple[str, int], ...]:
         name = data[at + 2 : at + 2 + size].decode("utf-8", "surrogateescape")
         if not name.startswith("spapr/cap/"):
             raise StreamError(
-                f"{name!r}: its length is not known without a description", path=spapr.name
+                f"{quoted(name)}: its length is not known without a description", path=spapr.name
             )
         found.append((name, data[end - 1]))
         at = end

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from migratable.commandline import CommandLine
 from migratable.errors import CommandLineError
+from migratable.printable import quoted
 from migratable.qemu import program_facts
 from migratable.qemu.launch import answers
 from migratable.releases import QemuVersion
@@ -56,8 +57,8 @@ def resolve(line: CommandLine, *, release: str | None = None) -> Program:
         path = shutil.which("qemu-system-" + (_guess_target(line) or "x86_64"))
     if path is None:
         raise CommandLineError(
-            f"no program {name!r} here; name the destination's QEMU by its path, or use a lab "
-            "release (--release 10.0, or lab:10.0 in its place)"
+            f"no program {quoted(name)} here; name the destination's QEMU by its path, or use "
+            "a lab release (--release 10.0, or lab:10.0 in its place)"
         )
     return Program(command=(path, *line.program[1:]))
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from migratable.errors import RelayError
+from migratable.printable import quoted
 
 _TCP = re.compile(
     r"(?:tcp:(?://)?)?(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^\[\]:/]*)):(?P<port>\d{1,5})/?"
@@ -51,12 +52,14 @@ def parse(text: str) -> Address:
         )
     found = _TCP.fullmatch(text)
     if found is None:
-        raise RelayError(f"{text!r} is no address; write tcp:HOST:PORT or unix:PATH")
+        raise RelayError(f"{quoted(text)} is no address; write tcp:HOST:PORT or unix:PATH")
     host, port = found["v6"] or found["host"], int(found["port"])
     if not host:
-        raise RelayError(f"{text!r} names no host; write it out (0.0.0.0 for all of this one's)")
+        raise RelayError(
+            f"{quoted(text)} names no host; write it out (0.0.0.0 for all of this one's)"
+        )
     if port > 65535:
-        raise RelayError(f"{text!r}: there is no port {port}")
+        raise RelayError(f"{quoted(text)}: there is no port {port}")
     return Address(host=host, port=port)
 
 

@@ -26,6 +26,12 @@ class Message(enum.IntEnum):
     PONG = 2
 
 
+SAYS_THAT_IT_FAILED = (9, 1)
+"""First release that sends SHUT when a load fails; before, the program only ends.
+
+``migration/migration.c: process_incoming_migration_co``: of 5.2 and 7.2 (and 8.2, tried) ``fail:``
+goes to ``exit`` at once, of 10.0 through ``migration_incoming_state_destroy``, which sends it.
+"""
 OUR_PING = 0x6D696772
 """A source's own pings count from 1."""
 

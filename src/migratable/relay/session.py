@@ -23,7 +23,7 @@ from migratable.relay.links import (
 )
 from migratable.relay.parse import MULTIFD, Parser, UnsupportedError
 from migratable.relay.result import Guest, Reason, Result, Times
-from migratable.relay.return_path import OPEN
+from migratable.relay.return_path import OPEN, SAYS_THAT_IT_FAILED
 from migratable.relay.tail import Tail, assemble
 from migratable.verdict import Outcome, Verdict
 
@@ -199,6 +199,13 @@ class _Session:
             return self._ended(
                 Reason.DESTINATION_REFUSED,
                 f"the destination refused the stream, having got {where}; its log has the reason",
+            )
+        version = self.settings.judge.profile.version
+        if self.times.held and version.release < SAYS_THAT_IT_FAILED:
+            return self._ended(
+                Reason.DESTINATION_REFUSED,
+                f"the destination ended while it loaded the {where}, as QEMU {version} does when "
+                "it refuses a stream (it sends no word of it); its log has the reason",
             )
         return self._ended(
             Reason.DESTINATION_ENDED,

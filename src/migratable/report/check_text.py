@@ -11,7 +11,7 @@ from rich.text import Text
 
 from migratable.facts.kvm import ACCELERATOR_NAMES
 from migratable.printable import printable, shown
-from migratable.report.hint_text import hint_lines, labelled, piped_width, way_back
+from migratable.report.hint_text import hint_lines, labelled, piped_width, printed, way_back
 from migratable.units import size
 from migratable.verdict import Basis, Finding, Outcome, Severity, Verdict
 
@@ -90,7 +90,7 @@ def _show(out: Console, verdict: Verdict, name: str, to: str, *, most: int) -> N
     warnings = [line for line in verdict.stderr if verdict.outcome is Outcome.LOADS]
     if warnings:
         out.print(Text("\n  QEMU will print", style="bold"))
-        for line in warnings[:20]:
+        for line in printed(warnings)[:20]:
             out.print(Padding(Text(line, style="dim"), (0, 0, 0, 4), expand=False))
     if verdict.project:
         out.print(Text("\n  Decided in the project file", style="bold"))

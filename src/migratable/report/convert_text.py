@@ -10,6 +10,7 @@ from rich.text import Text
 from migratable.convert.convert import Converted, guest_stops
 from migratable.convert.model import Change, EditClass, Operation, StreamEdit
 from migratable.printable import printable, shown
+from migratable.report.hint_text import printed
 from migratable.verdict import Basis, Outcome
 
 _STYLE = {
@@ -36,7 +37,7 @@ def show(
     for edit in done.plan.edits:
         _edit(to, edit, needed=edit in done.needed)
     _in_the_way(to, done)
-    for line in done.verdict.stderr:
+    for line in printed(done.verdict.stderr):
         to.print(Text(f"  QEMU prints   {line}", style="dim"))
 
 

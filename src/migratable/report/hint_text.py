@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 
 from rich.padding import Padding
 from rich.text import Text
@@ -48,6 +49,14 @@ def hint_lines(hint: Hint, commands: set[str]) -> Iterator[Padding]:
     if hint.command and not again:
         commands.add(hint.command)
         yield labelled("", hint.command)
+
+
+def printed(lines: Iterable[str]) -> list[str]:
+    """QEMU's lines for a person: what it prints once for each CPU stands once, with its number."""
+    return [
+        line if number == 1 else f"{line}   ({number} times)"
+        for line, number in Counter(lines).items()
+    ]
 
 
 def labelled(label: str, text: str) -> Padding:

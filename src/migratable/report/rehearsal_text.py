@@ -11,7 +11,7 @@ from rich.text import Text
 from migratable.errors import MigratableError
 from migratable.printable import printable, shown
 from migratable.report.check_text import machine_in_words
-from migratable.report.hint_text import hint_lines, piped_width, way_back
+from migratable.report.hint_text import hint_lines, piped_width, printed, way_back
 from migratable.stream import Stream
 from migratable.units import size
 from migratable.verdict import Outcome, Severity, Verdict
@@ -96,10 +96,11 @@ def _one(out: Console, answer: Verdict, name: str) -> None:
                 out.print(part)
     if answer.stderr:
         out.print(Text("\n  QEMU printed", style="bold"))
-        for line in answer.stderr[:_LINES]:
+        lines = printed(answer.stderr)
+        for line in lines[:_LINES]:
             out.print(Text(f"    {line}"))
-        if len(answer.stderr) > _LINES:
-            out.print(Text(f"    … and {len(answer.stderr) - _LINES} lines more"))
+        if len(lines) > _LINES:
+            out.print(Text(f"    … and {len(lines) - _LINES} lines more"))
     for text in answer.unchecked:
         out.print(Text(f"  Not examined: {text}", style="dim"))
     out.print()

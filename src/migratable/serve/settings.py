@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from migratable.errors import ServiceError
+from migratable.printable import quoted
 
 TOKEN_VARIABLE = "MIGRATABLE_TOKEN"  # noqa: S105 -- the variable's name
 _TOKEN = re.compile(r"[!-~]{16,512}")
@@ -76,7 +77,7 @@ def is_loopback(host: str) -> bool:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise ServiceError(f"cannot listen on {host!r}: {error}") from None
+        raise ServiceError(f"cannot listen on {quoted(host)}: {error}") from None
     return all(ipaddress.ip_address(str(one[4][0])).is_loopback for one in found)
 
 

@@ -83,6 +83,17 @@ def test_marks_of_allocated_elements_are_followed() -> None:
     assert bodies == (one, other)
     assert size == 3 + 2 * 4
     assert guide.take(1, 1) == ((), 4)
+    ends = (mark, entry("struct", one), mark)
+    assert Guide(VmsdBody(name="d", version=1, fields=ends), table).take(0, 2) == ((one,), 6)
+
+
+def test_a_buffer_of_another_size_is_another_field() -> None:
+    """hw/pci/pci.c: ``config`` is in the table twice, with 256 and with 4096 bytes."""
+    entry = vmdesc.VmField(name="config", type="pci config", size=256)
+    for size, flags, there in ((256, 0, True), (4096, 0, False), (1, int(Flag.VBUFFER), True)):
+        field = VmField(name="config", info="pci config", size=size, flags=flags)
+        table = Vmsd(name="d", version=1, minimum=1, fields=(field,))
+        assert Guide(VmsdBody(name="d", version=1, fields=(entry,)), table).has(0) is there
 
 
 @pytest.mark.parametrize(("info", "said"), [("qlist", True), ("qtailq", False)])
@@ -118,6 +129,8 @@ class AllZero(Memory):
 def test_a_section_of_a_later_kind_is_on_the_wire_without_its_name() -> None:
     whole_section = section("cpu")
     assert whole(whole_section) == b"\x04\0\0\0\x05\x03cpu" + bytes(4) + b"\0\0\0\x04"
+    third = replace(whole_section, instance_id=3)
+    assert whole(third)[9:13] == b"\0\0\0\3"
     part = replace(whole_section, kind=SectionKind.PART, body=b"xyz", footer=True)
     assert whole(part) == b"\x02\0\0\0\x05xyz\x7e\0\0\0\x05"
 

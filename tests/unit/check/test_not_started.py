@@ -17,6 +17,15 @@ def test_the_first_error_is_the_message() -> None:
     assert verdict.first_refusal.message.startswith("-device x: ")
 
 
+def test_a_profile_that_was_refused_takes_no_stream() -> None:
+    verdict = check(make_stream("pc-q35-10.0", []), profile(refused=("no such machine",)))
+    assert verdict.outcome is Outcome.REFUSED
+    assert verdict.first_refusal is not None
+    assert verdict.first_refusal.message == "no such machine"
+    assert verdict.source["machine"] == "pc-q35-10.0"
+    assert verdict.destination["qemu"] == "10.0.13"
+
+
 def test_who_says_nothing_has_no_line() -> None:
     """As a program that a signal ended."""
     verdict = not_started(())

@@ -61,6 +61,19 @@ def test_page(rule: Rule) -> None:
             assert other in rules(), f"{rule.id} names a rule {other!r} that is not there"
 
 
+def test_a_page_says_what_helps_and_what_verifies_it() -> None:
+    """Before its source; without a command where none of migratable's shows it."""
+    assert (
+        "- At fault: destination.\n"
+        "- Fix now: Give the destination the source's -machine max-ram-below-4g=, or none if the "
+        "source has none.\n"
+        "- Prevent: Write max-ram-below-4g into the VM's definition when a host uses it; use "
+        "versioned machine types.\n"
+        "- Verify: `migratable check`.\n\n## Source\n"
+    ) in rules()["memory-map"].page
+    assert "Verify:" not in rules()["external-state"].page
+
+
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
 def test_shows_when_it_speaks(rule: Rule) -> None:
     assert isinstance(rule.severity, Severity)

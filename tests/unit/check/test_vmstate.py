@@ -49,6 +49,16 @@ def test_beside_each_other_is_not_below() -> None:
     assert Load(bytes(280), vmsd(*beside), vmsd(number(), name="inner")).left == 0
 
 
+def test_what_was_beside_is_not_counted() -> None:
+    """Ten structures, then one below which 65 more would be."""
+    beside = [VmField(name=f"s{i}", size=4, vmsd=1, flags=STRUCT) for i in range(10)]
+    deep = VmField(name="deep", size=4, vmsd=2, flags=STRUCT)
+    below = [vmsd(VmField(name="s", size=4, vmsd=i + 3, flags=STRUCT)) for i in range(64)]
+    tables = (vmsd(*beside, deep), vmsd(number()), *below, vmsd(number()))
+    with pytest.raises(UnexaminedError, match="nested too deeply"):
+        Load(bytes(44), *tables)
+
+
 def test_a_stub_is_not_followed() -> None:
     with pytest.raises(UnexaminedError, match="as a stub alone"):
         Load(b"", vmsd(name=""))

@@ -59,6 +59,7 @@ def test_many_names() -> None:
     handlers = [one for one in every if one.idstr not in of_cpus]
     assert way_back.names(cpus) == "2 CPUs more"
     assert way_back.names(cpus[:3]) == "one CPU more"
+    assert way_back.names([handler("hpet"), *cpus]) == "2 CPUs more, hpet"
     names = list(dict.fromkeys(one.idstr for one in handlers))
     assert len(names) > 5
     assert way_back.names(handlers) == f"{', '.join(names[:4])} and {len(names) - 4} more"

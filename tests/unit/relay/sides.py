@@ -23,6 +23,7 @@ class Destination:
     :ivar end: bytes after which it is; it never comes when the relay breaks off.
     :ivar opened: the relay opens the return path, since the source does not.
     :ivar refuses: it says that the load failed when a ping comes.
+    :ivar silent: it refuses as releases before 9.1 do, and only ends.
     :ivar dies_after: bytes after which it ends without a word.
     :ivar dies_at_ping: it ends when it has answered.
     """
@@ -30,6 +31,7 @@ class Destination:
     end: int
     opened: bool = False
     refuses: bool = False
+    silent: bool = False
     dies_after: int = 1 << 60
     dies_at_ping: bool = False
     got: bytearray = field(default_factory=bytearray)
@@ -52,6 +54,8 @@ class Destination:
             at = self.got.find(PING)
             if at >= 0 and not pinged:
                 pinged = 1
+                if self.silent:
+                    return
                 if self.refuses:
                     connection.sendall(shut(1))
                     return

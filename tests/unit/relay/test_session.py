@@ -17,6 +17,7 @@ from migratable.relay import Judge, Reason, Settings, run
 from migratable.relay.address import Address, listen, parse
 from migratable.relay.result import Guest
 from migratable.relay.return_path import OPEN, PING
+from migratable.releases import QemuVersion
 from migratable.stream import Command, CommandKind, Stream, read, write
 from migratable.stream.edit import append_section, full_section, without_vmdesc
 from migratable.verdict import Outcome
@@ -177,6 +178,28 @@ def test_the_destination_refuses_against_the_prediction() -> None:
     destination = Destination(end=len(data), refuses=True)
     result, _ = relayed(judge(), source, destination)
     assert (result.reason, result.exit_status) == (Reason.DESTINATION_REFUSED, 1)
+    assert result.guest is Guest.SOURCE
+    assert source.said == [(SHUT, 1)]
+
+
+@pytest.mark.parametrize(
+    ("release", "reason", "status"),
+    [
+        ((5, 2), Reason.DESTINATION_REFUSED, 1),
+        ((8, 2), Reason.DESTINATION_REFUSED, 1),
+        ((9, 1), Reason.DESTINATION_ENDED, 2),
+        ((10, 0), Reason.DESTINATION_ENDED, 2),
+    ],
+)
+def test_a_destination_that_ends_without_a_word(
+    release: tuple[int, int], reason: Reason, status: int
+) -> None:
+    """Before 9.1 that is how it refuses; one that would have said so has died."""
+    data = _loads()
+    source, destination = Source(data=data), Destination(end=len(data), silent=True)
+    profile = replace(find("q35-10.0"), version=QemuVersion(*release))
+    result, _ = relayed(Judge(profile), source, destination)
+    assert (result.reason, result.exit_status) == (reason, status)
     assert result.guest is Guest.SOURCE
     assert source.said == [(SHUT, 1)]
 

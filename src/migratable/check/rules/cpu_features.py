@@ -157,14 +157,15 @@ def _on_kvm(profile: Profile, names: tuple[str, ...], origin: Profile | None) ->
     if other:
         yield f"libvirt's names: {', '.join(other)}."
     models = _whole(host)
+    hosts = "the destination's host has"
     both = origin.host_kvm if origin is not None else None
     if both is not None and both.models:
         known = _whole(both)
         models = {name: size for name, size in models.items() if name in known}
+        hosts = "both hosts have"
     if lacking and models:
         most = max(models.values())
         best = sorted(name for name, size in models.items() if size == most)
-        hosts = "both hosts have" if both is not None else "the destination's host has"
         yield f"The largest CPU model that {hosts} whole, for a new start: {' or '.join(best)}."
 
 

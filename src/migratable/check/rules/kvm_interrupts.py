@@ -43,6 +43,7 @@ kvm_pit_ack_irq, pit_do_work`. Seen on real KVM with 5.2, 7.2, 10.0 and 11.1: 10
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator, Sequence
 
@@ -59,7 +60,8 @@ from migratable.stream.model import Section
 from migratable.stream.wire_format import SectionKind
 from migratable.verdict import Severity
 
-_SIPI = b"\x05\x09apic_sipi"
+#: ``apic_sipi``: version, sipi_vector and a wait_for_sipi of 1.
+_WAITS = re.compile(rb"\x05\x09apic_sipi.{8}\x00\x00\x00\x01", re.DOTALL)
 _PERIODIC = frozenset({2, 3})
 _REDIRECTION = 14
 _MASKED = 1 << 16
@@ -108,10 +110,7 @@ def _not_started(event: StreamLoaded) -> Iterator[Problem]:
 
 
 def _waits(apic: Section) -> bool:
-    body = bytes(apic.body)
-    at = body.find(_SIPI)
-    values = body[at + len(_SIPI) + 4 :][:8]
-    return at >= 0 and len(values) == 8 and struct.unpack(">ii", values)[1] == 1
+    return _WAITS.search(apic.body) is not None
 
 
 def _takes_clock(sections: Sequence[Section]) -> bool:
@@ -148,8 +147,7 @@ def _no_timer(event: StreamLoaded) -> Iterator[Problem]:
         body = bytes(one.body)
         if one.idstr != "i8254" or one.version_id < 3 or len(body) < 36:
             continue
-        disabled, mode = int.from_bytes(body[:4], "big"), body[17]
-        following = int.from_bytes(body[28:36], "big", signed=True)
+        disabled, mode, following = struct.unpack_from(">i13xB10xq", body)
         if following < 0 and not disabled and mode in _PERIODIC:
             yield _found(
                 "the PIT does not say when it fires next, as the source had it in the kernel, and "
@@ -181,7 +179,7 @@ def _pit(following: int, mode: int = 2) -> Section:
 
 
 def _apic(waits: int) -> Section:
-    return _section("apic", bytes(200) + _SIPI + struct.pack(">iii", 1, 0, waits))
+    return _section("apic", bytes(200) + b"\x05\x09apic_sipi" + struct.pack(">iii", 1, 0, waits))
 
 
 def _point(*sections: Section, chip: str = "on", options: tuple[str, ...] = ()) -> StreamLoaded:

@@ -79,8 +79,8 @@ def check(event: BodyLoaded | RegistersPut) -> Iterator[Problem]:
 
 
 def _apic(event: BodyLoaded) -> Iterator[Problem]:
-    base = event.body.number("apicbase") or 0
-    if not base & _X2APIC_MODE or not kvm.has_own_apic(event.profile):
+    base = event.body.number("apicbase")
+    if base is None or not base & _X2APIC_MODE or not kvm.has_own_apic(event.profile):
         return
     if kvm.has_feature(event.profile, "x2apic"):
         return
@@ -99,9 +99,10 @@ def _apic(event: BodyLoaded) -> Iterator[Problem]:
 def _registers(event: RegistersPut) -> Iterator[Problem]:
     cpu, own = event.cpu, event.own_cpu
     asynchronous = cpu.subsections.get("cpu/async_pf_msr")
-    enabled = 0 if asynchronous is None else asynchronous.number("env.async_pf_en_msr") or 0
+    enabled = None if asynchronous is None else asynchronous.number("env.async_pf_en_msr")
     if (
-        enabled & _DELIVERED_BY_INTERRUPT
+        enabled is not None
+        and enabled & _DELIVERED_BY_INTERRUPT
         and kvm.enforces_cpuid(event.profile)
         and kvm.has_feature(event.profile, "kvm-asyncpf")
         and not kvm.has_feature(event.profile, "kvm-asyncpf-int")

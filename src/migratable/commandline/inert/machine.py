@@ -10,6 +10,7 @@ from migratable.commandline.line import CommandLine, Option
 from migratable.commandline.option import Fields, is_on, parse_size
 from migratable.errors import CommandLineError
 from migratable.facts.targets import X86
+from migratable.printable import quoted
 from migratable.regular_file import is_regular
 
 _BIOS_SIZE = 256 << 10
@@ -394,7 +395,7 @@ def thrifty_backend(work: Work, option: Option, fields: Fields) -> list[Option]:
     if old or key in fields:
         members[key] = "on" if path_named else "off"
     if re.search(r"[^\w.-]", identity):
-        raise option.error(f"id {identity!r} is not an identifier")
+        raise option.error(f"id {quoted(identity)} is not an identifier")
     if fields.json is not None:
         document: dict[str, object] = {"qom-type": new, **members, "size": size}
         if big:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from migratable.errors import ProfileError
+from migratable.printable import quoted
 from migratable.profile import store
 from migratable.profile.model import Profile
 
@@ -27,7 +28,7 @@ def load(name: str) -> Profile:
     """
     if name not in names():
         raise ProfileError(
-            f"no bundled profile {name!r}; there are: {', '.join(names()) or 'none'}"
+            f"no bundled profile {quoted(name)}; there are: {', '.join(names()) or 'none'}"
         )
     return store.load_file(FOLDER / f"{name}{_SUFFIX}")
 
