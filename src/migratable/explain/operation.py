@@ -42,7 +42,8 @@ _SIGNS = (
         Operation.SNAPSHOT,
         r"snapshot-(?:create|revert|delete)|(?:internal|external|disk|memory) snapshot|"
         r"(?:[Tt]ak|[Cc]reat)(?:e|ing) (?:a |the )?snapshot|[Dd]omainSnapshot|RevertToSnapshot|"
-        r"checkpoint-create|\bsavevm\b(?!_|\.c)|qm (?:snapshot|rollback)|VM snapshot|vmsnapshot",
+        r"checkpoint-create|\bsavevm\b(?!_|\.c| section|:)|qm (?:snapshot|rollback)|VM snapshot|"
+        r"vmsnapshot",
     ),
     (
         Operation.SAVE,

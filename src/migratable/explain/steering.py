@@ -217,7 +217,9 @@ def _machine(advice: Advice, told: Told) -> Steered | None:
     needed = needs(name.strip("'\". "))
     if needed is None:
         return None
-    lacking = told.main.message.fault in (None, Fault.DESTINATION, Fault.CANNOT_TELL)
+    # A remedy that names the guest's own things (a node, a file) says more than one for the type.
+    own = "{" in advice.now and "{machine}" not in advice.now
+    lacking = told.main.message.fault in (None, Fault.DESTINATION, Fault.CANNOT_TELL) and not own
     return Steered(
         advice=replace(advice, now=needed.now) if lacking else advice, details=(needed.said,)
     )
