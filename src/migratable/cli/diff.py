@@ -78,10 +78,11 @@ def command(
 
 
 def _side(name: str) -> _Side:
+    from migratable.capture.source import is_document
     from migratable.stream import read
 
     path = Path(name)
-    if path.exists() and not _is_json(path):
+    if path.exists() and not is_document(path):
         return _Side(name=name, stream=read(path), facts={})
     if path.exists() or "/" not in name:
         from migratable.profile.bundled import find
@@ -105,30 +106,12 @@ def _from_profile(name: str, profile: Profile) -> _Side:
     return _Side(name=name, stream=read(profile.stream), facts=facts)
 
 
-def _is_json(path: Path) -> bool:
-    """Tell a profile's file, one JSON object, perhaps in gzip."""
-    import gzip
-    import zlib
-
-    from migratable.regular_file import open_regular
-
-    try:
-        with open_regular(path) as file:
-            head = file.read(64)
-        if head[:2] == b"\x1f\x8b":
-            with gzip.open(path) as packed:
-                head = packed.read(64)
-    except (OSError, EOFError, zlib.error):
-        return False
-    return head.lstrip()[:1] == b"{"
-
-
 def _wanted(patterns: tuple[str, ...], *streams: Stream) -> Any:
     from migratable.cli.inspect import choose
 
     if not patterns:
         return None
-    known = [one for stream in streams for one in stream.sections]
+    known = [section for stream in streams for section in stream.sections]
     chosen = choose(known, patterns)
     names = {(one.idstr, one.instance_id) for one in chosen}
 
@@ -170,22 +153,24 @@ def _plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def _line(one: Difference) -> str:
+def _line(difference: Difference) -> str:
     from migratable.cli._tree import escape
     from migratable.stream.compare import Kind
 
-    place = escape(" / ".join(one.path))
-    if one.kind is Kind.SECTION:
-        return f"  [bold]section[/] {one.note}"
-    if one.kind is Kind.SUBSECTION:
-        return f"  subsection {place}  {one.note}"
-    if one.kind is Kind.FIELD:
-        return f"  {place}  {one.note}"
-    what = {Kind.VERSION: "version ", Kind.LAYOUT: "layout "}.get(one.kind, "")
+    place = escape(" / ".join(difference.path))
+    if difference.kind is Kind.SECTION:
+        return f"  [bold]section[/] {difference.note}"
+    if difference.kind is Kind.SUBSECTION:
+        return f"  subsection {place}  {difference.note}"
+    if difference.kind is Kind.FIELD:
+        return f"  {place}  {difference.note}"
+    what = {Kind.VERSION: "version ", Kind.LAYOUT: "layout "}.get(difference.kind, "")
     change = ""
-    if one.a is not None or one.b is not None:
-        change = f"[red]{escape(_value(one.a))}[/] → [green]{escape(_value(one.b))}[/]"
-    note = f"  [dim]{escape(one.note)}[/]" if one.note else ""
+    if difference.a is not None or difference.b is not None:
+        change = (
+            f"[red]{escape(_value(difference.a))}[/] → [green]{escape(_value(difference.b))}[/]"
+        )
+    note = f"  [dim]{escape(difference.note)}[/]" if difference.note else ""
     return f"  {place}{'  ' if place else ''}{what}{change}{note}"
 
 

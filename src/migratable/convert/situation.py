@@ -60,45 +60,34 @@ class Destination:
         """Give the destination's description of that name."""
         if self.tables is None:
             return None
-        return next((one for one in self.tables.vmsds if one.name == name), None)
+        return next((vmsd for vmsd in self.tables.vmsds if vmsd.name == name), None)
 
 
 @dataclass(kw_only=True)
 class Situation:
-    """A refusal, and the stream as it is by then.
-
-    :ivar earlier: edits that are made already.
-    """
+    """A refusal, and the stream as it is by then."""
 
     stream: Stream
     finding: Finding
     destination: Destination
-    earlier: tuple[StreamEdit, ...] = ()
 
     @cached_property
     def section(self) -> Section | None:
         """The section that the finding is about."""
-        for one in self.stream.sections:
+        for section in self.stream.sections:
             if (
-                one.idstr == self.finding.device
-                and one.kind in (SectionKind.FULL, SectionKind.START)
-                and self.finding.instance_id in (None, one.instance_id)
+                section.idstr == self.finding.device
+                and section.kind in (SectionKind.FULL, SectionKind.START)
+                and self.finding.instance_id in (None, section.instance_id)
             ):
-                return one
+                return section
         return None
 
     def fresh_with(self, name: str, data: bytes) -> str:
         """Name a just started machine whose stream has the subsection with these bytes."""
-        if self.section is None:
-            return ""
-        kind = self.section.idstr.rpartition("/")[2]
-        for where, stream in self.destination.at_hand():
-            for section in stream.devices:
-                if section.idstr.rpartition("/")[2] != kind:
-                    continue
-                for found in subsections(section, name):
-                    if found == data:
-                        return where
+        for where, section in self._fresh():
+            if data in subsections(section, name):
+                return where
         return ""
 
     def fresh_field(self, body: str, field: str, data: bytes) -> str:
@@ -106,19 +95,23 @@ class Situation:
 
         Only where every such machine says the same: then it is no setting of the machine.
         """
-        if self.section is None:
-            return ""
-        kind = self.section.idstr.rpartition("/")[2]
         first = ""
+        for where, section in self._fresh():
+            for value in fields(section, body, field):
+                if value != data:
+                    return ""
+                first = first or where
+        return first
+
+    def _fresh(self) -> Iterator[tuple[str, Section]]:
+        """Sections of devices of this kind in the streams of just started machines."""
+        if self.section is None:
+            return
+        kind = self.section.idstr.rpartition("/")[2]
         for where, stream in self.destination.at_hand():
             for section in stream.devices:
-                if section.idstr.rpartition("/")[2] != kind:
-                    continue
-                for found in fields(section, body, field):
-                    if found != data:
-                        return ""
-                    first = first or where
-        return first
+                if section.idstr.rpartition("/")[2] == kind:
+                    yield where, section
 
 
 def fields(section: Section, body: str, name: str) -> Iterator[bytes]:

@@ -193,18 +193,21 @@ class Enumeration:
         self._results: dict[tuple[int, int, int, int], Result] = {}
         self.left_out: dict[tuple[str, str], int] = {}
         self._watched = tuple(
-            dict.fromkeys((*(name for one in run.builds for name in one.planned), *run.watched))
+            dict.fromkeys((*(name for build in run.builds for name in build.planned), *run.watched))
         )
         self._combinations = tuple(itertools.product(*(values for _, values in run.options)))
-        self._before = {one.build.name: self._sides(plan.build(one, None)) for one in run.builds}
+        self._before = {
+            build.build.name: self._sides(plan.build(build, None)) for build in run.builds
+        }
 
     def cases(self) -> Iterator[Case]:
         """Every case, policy by policy; sides that do not start are left out."""
         run = self.run
-        changed = {one.build.name for one in run.builds if one.planned}
+        changed = {build.build.name for build in run.builds if build.planned}
         for policy in self.plan.policies:
             sides = {
-                one.build.name: self._sides(self.plan.build(one, policy)) for one in run.builds
+                build.build.name: self._sides(self.plan.build(build, policy))
+                for build in run.builds
             }
             pairs = itertools.product(run.machines, run.cpus, sides, sides)
             for machine, cpu, source, destination in pairs:

@@ -163,7 +163,7 @@ class QemuProcess:
 
     def _words(self) -> Iterator[str]:
         """Arguments in which private files and sockets are descriptors, which QEMU inherits."""
-        longest_first = sorted(self._inherited.items(), key=lambda one: -len(one[0]))
+        longest_first = sorted(self._inherited.items(), key=lambda item: -len(item[0]))
         for word in self._inert.plain_argv:
             for name, descriptor in longest_first:
                 socket_ = name.startswith("path=")

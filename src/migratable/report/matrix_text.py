@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -59,7 +60,7 @@ def show(console: Console, document: Mapping[str, Any], *, unfolded: bool = Fals
     """
     _head(console, document)
     if unfolded:
-        rows = [Fold((line["name"],), at) for at, line in enumerate(document["vms"])]
+        rows = [Fold((line["name"],), index) for index, line in enumerate(document["vms"])]
     else:
         rows = _fold(document["vms"], [tuple(row) for row in document["cells"]])
     columns = _fold(
@@ -117,17 +118,20 @@ def _fold(
 ) -> list[Fold]:
     """Lines with equal values (and groups) become one; few lines stay as they are."""
     if len(lines) <= few or not keep:
-        return [Fold((line["name"],), at) for at, line in enumerate(lines)]
+        return [Fold((line["name"],), index) for index, line in enumerate(lines)]
     found: dict[tuple[str, tuple[int, ...]], list[int]] = {}
-    for at, line in enumerate(lines):
-        found.setdefault((line["group"], values[at]), []).append(at)
-    return [Fold(tuple(lines[at]["name"] for at in places), places[0]) for places in found.values()]
+    for index, line in enumerate(lines):
+        found.setdefault((line["group"], values[index]), []).append(index)
+    return [
+        Fold(tuple(lines[place]["name"] for place in places), places[0])
+        for places in found.values()
+    ]
 
 
 def _fits(console: Console, rows: Sequence[Fold], columns: Sequence[Fold]) -> bool:
     """Is there room for the names of all columns?"""
     wide = max((len(row.label) for row in rows[:_MOST_ROWS]), default=2)
-    return wide + 3 + sum(len(one.label) + 2 for one in columns) <= console.width
+    return wide + 3 + sum(len(column.label) + 2 for column in columns) <= console.width
 
 
 def _grid(
@@ -140,7 +144,7 @@ def _grid(
 ) -> None:
     marks = [_mark(answer) for answer in document["answers"]]
     wide = max((len(row.label) for row in rows[:most]), default=2)
-    named = wide + 3 + sum(max(len(one.label), 1) + 2 for one in columns) <= console.width
+    named = wide + 3 + sum(max(len(column.label), 1) + 2 for column in columns) <= console.width
     if not named:
         columns = columns[: max(1, (console.width - wide - 3) // 4)]
     labels = [column.label if named else str(number) for number, column in enumerate(columns, 1)]
@@ -255,40 +259,53 @@ def _fixes(console: Console, causes: Mapping[str, Any]) -> None:
 
 def _dangers(console: Console, document: Mapping[str, Any]) -> None:
     """What is said of pairs that load: the causes of ~, ! and the triangle."""
-    found: dict[tuple[str, str, str], int] = {}
+    found: Counter[tuple[str, str]] = Counter()
     for answer in document["answers"]:
         if answer["state"] not in {"endangers", "warns", "latent"}:
             continue
-        for one in answer["verdict"]["findings"]:
-            if one["severity"] == answer["state"]:
-                key = (one["severity"], one["rule"], one["summary"])
-                found[key] = found.get(key, 0) + answer["pairs"]
-    ranked = sorted(found.items(), key=lambda one: (_GRAVEST.index(one[0][0]), -one[1]))
-    for (severity, rule, summary), number in ranked[:_MOST_DANGERS]:
-        symbol, style, _ = SYMBOLS[severity]
-        line = Text(f"{symbol} {number:,}  ", style=style)
-        line.append(_printable(f"{rule}: {summary}"), style="default")
-        console.print(line)
-    if len(ranked) > _MOST_DANGERS:
-        console.print(f"… and {len(ranked) - _MOST_DANGERS:,} more (--format json)")
-    if ranked:
-        console.print()
+        for finding in answer["verdict"]["findings"]:
+            if finding["severity"] == answer["state"]:
+                found[finding["severity"], f"{finding['rule']}: {finding['summary']}"] += answer[
+                    "pairs"
+                ]
+    _counts(console, found, {state: SYMBOLS[state][:2] for state in _GRAVEST})
 
 
 def _not_back(console: Console, document: Mapping[str, Any]) -> None:
     """Why pairs that load do not come back, or why that is not known."""
-    found: dict[tuple[str, str], int] = {}
+    found: Counter[tuple[str, str]] = Counter()
     for answer in document["answers"]:
         if answer.get("way_back"):
-            member = "not_known" if answer["comes_back"] is None else "does_not"
-            key = (member, answer["way_back"])
-            found[key] = found.get(key, 0) + answer["pairs"]
-    ranked = sorted(found.items(), key=lambda one: (one[0][0] != "does_not", -one[1]))
-    for (member, why), number in ranked[:_MOST_DANGERS]:
-        symbol, style = _BACK[member]
-        words = "no way back" if member == "does_not" else "way back not known"
+            known = answer["comes_back"] is not None
+            words = "no way back" if known else "way back not known"
+            member = "does_not" if known else "not_known"
+            found[member, f"{words}: {answer['way_back']}"] += answer["pairs"]
+    _counts(console, found, {member: _BACK[member] for member in ("does_not", "not_known")})
+
+
+def _unexamined(console: Console, document: Mapping[str, Any]) -> None:
+    found: Counter[tuple[str, str]] = Counter()
+    for answer in document["answers"]:
+        if answer["state"] in {"unknown", "failed"}:
+            for reason in answer["verdict"]["unchecked"][:1]:
+                found[answer["state"], reason] += answer["pairs"]
+    _counts(console, found, {state: SYMBOLS[state][:2] for state in ("unknown", "failed")})
+
+
+def _counts(
+    console: Console, found: Counter[tuple[str, str]], kinds: Mapping[str, tuple[str, str]]
+) -> None:
+    """How many pairs each text is said of.
+
+    :param found: by kind and text.
+    :param kinds: symbol and style of each, the gravest first.
+    """
+    order = list(kinds)
+    ranked = sorted(found.items(), key=lambda row: (order.index(row[0][0]), -row[1]))
+    for (kind, text), number in ranked[:_MOST_DANGERS]:
+        symbol, style = kinds[kind]
         line = Text(f"{symbol} {number:,}  ", style=style)
-        line.append(_printable(f"{words}: {why}"), style="default")
+        line.append(_printable(text), style="default")
         console.print(line)
     if len(ranked) > _MOST_DANGERS:
         console.print(f"… and {len(ranked) - _MOST_DANGERS:,} more (--format json)")
@@ -311,7 +328,7 @@ def _releases(console: Console, document: Mapping[str, Any]) -> None:
             pair = document["hosts"][one["host"]]["name"]
             name = document["vms"][one["vm"]]["name"]
             by_words.setdefault((pair, one["message"].replace(name, "…")), []).append(name)
-        for (pair, message), names in sorted(by_words.items(), key=lambda one: -len(one[1]))[:15]:
+        for (pair, message), names in sorted(by_words.items(), key=lambda item: -len(item[1]))[:15]:
             more = "" if len(names) == 1 else f" (+{len(names) - 1})"
             console.print(Text(_printable(f"  {pair}  {names[0]}{more}: {message}")))
         if len(by_words) > 15:
@@ -320,20 +337,3 @@ def _releases(console: Console, document: Mapping[str, Any]) -> None:
     if left:
         console.print(f"{len(left):,} devices and machines could not be tried; see --format json")
     console.print()
-
-
-def _unexamined(console: Console, document: Mapping[str, Any]) -> None:
-    found: dict[tuple[str, str], int] = {}
-    for answer in document["answers"]:
-        if answer["state"] in {"unknown", "failed"}:
-            for reason in answer["verdict"]["unchecked"][:1]:
-                key = (answer["state"], reason)
-                found[key] = found.get(key, 0) + answer["pairs"]
-    ranked = sorted(found.items(), key=lambda one: -one[1])
-    for (state, reason), number in ranked[:8]:
-        symbol, style, _ = SYMBOLS[state]
-        line = Text(f"{symbol} {number:,}  ", style=style)
-        line.append(_printable(reason), style="default")
-        console.print(line)
-    if len(ranked) > 8:
-        console.print(f"… and {len(ranked) - 8} more reasons")
