@@ -36,25 +36,30 @@ def of_rule(rule: str | None) -> Advice:
 _WIDE = frozenset({"configuration", "management", "storage", "transport", "ram-contents"})
 
 
-def of_message(message: Message, text: Text | None = None) -> Advice:
-    """What holds for a message, and for one wording of it."""
+def of_message(message: Message) -> Advice:
+    """What holds for a message."""
     common = of_rule(message.rule)
-    ever = common.ever
-    if message.rule in _WIDE and (message.now or (text is not None and text.now)):
-        ever = ""
-    found = Advice(
+    return Advice(
         side=common.side if message.fault is None else message.fault,
         now=common.now if message.now is None else message.now,
-        ever=ever if message.ever is None else message.ever,
+        ever=common.ever if message.ever is None else message.ever,
         verify=common.verify if message.verify is None else message.verify,
     )
-    if text is None:
-        return found
+
+
+def of_wording(message: Message, text: Text) -> Advice:
+    """What holds for one wording of a message.
+
+    One that has a remedy of its own does not take a wide rule's prevention, which is about
+    something else.
+    """
+    found = of_message(message)
+    own = bool(text.now) or (message.rule in _WIDE and bool(message.now))
     return replace(
         found,
         side=text.fault or found.side,
         now=text.now or found.now,
-        ever=text.ever or ("" if text.now and message.ever is None else found.ever),
+        ever=text.ever or ("" if own and message.ever is None else found.ever),
     )
 
 

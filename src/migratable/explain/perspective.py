@@ -28,6 +28,11 @@ _DESTINATION = re.compile(
     r"multifd_recv|process_incoming|'migrate-incoming'|qemuMigrationDst|MigratePrepare|"
     r"MigrateFinish|check_section_footer|qemu_loadvm|loadvm_"
 )
+# libvirt's jobs: both stand in one line where the source repeats what the destination said.
+_JOBS = (
+    (Fault.SOURCE, re.compile(r"'migration out'")),
+    (Fault.DESTINATION, re.compile(r"'migration in'")),
+)
 _OF_THE_LOAD = frozenset({"loader", "ram", "devices"})
 # Rules whose messages only say that the other side was gone.
 _ECHOES = frozenset({"stream-broken", "transport", "multifd"})
@@ -75,10 +80,9 @@ def printers(failure: Failure) -> frozenset[Fault]:
     lines = (*failure.lines, *failure.unrecognised)
     found = {side for line in lines if (side := printer(line)) is not None}
     text = " ".join(line.text for line in lines)
-    if _SOURCE.search(text) and "migration out" in text:
-        found.add(Fault.SOURCE)
-    if "'migration in'" in text:
-        found.add(Fault.DESTINATION)
+    for side, job in _JOBS:
+        if job.search(text):
+            found.add(side)
     return frozenset(found)
 
 

@@ -130,6 +130,7 @@ _REACHED = (
     ("timed out", "a firewall that drops, a wrong address, or a host that is down"),
     ("Network is unreachable", "no route to that network (an IPv6 address without IPv6?)"),
 )
+_TAKEN = re.compile(r"already in use")
 _CONNECTING = re.compile(
     r"connect|[Nn]o route|refused|unreachable|timed out|listen|bind|Address already in use"
 )
@@ -153,7 +154,7 @@ def _port(advice: Advice, told: Told) -> Steered | None:
         details.append(f"The error alone means: {why}.")
     if found is None or told.rule not in ("transport", "destination-start"):
         return Steered(advice=advice, details=tuple(details)) if details else None
-    taken = "already in use" in part
+    taken = _TAKEN.search(part) is not None
     side = Fault.DESTINATION if why or taken else advice.side
     if taken and found.first == 49152:
         return Steered(advice=replace(advice, side=side), details=tuple(details))

@@ -220,7 +220,7 @@ def explain_failure(failure: Failure) -> Explanation:
     derived = _derived(main, errno, subject) if deciding is None else None
     text = main.message
     rule = (deciding and deciding.rule) or (derived and derived.rule) or text.rule or None
-    own, common = advice.of_message(text, main.text), advice.of_rule(rule)
+    own, common = advice.of_wording(text, main.text), advice.of_rule(rule)
     if derived is not None:
         own = replace(advice.of_message(derived), verify=own.verify)
     here = text.here if which not in (Operation.MIGRATION, Operation.UNKNOWN) else {}
