@@ -231,6 +231,7 @@ def test_a_baseline_that_is_not_understood() -> None:
     [
         (b"\0\0\0\7\0", "Missing section footer for dev"),
         (b"\0\0\0\7\x7e\0\0\0\4", "Mismatched section id in footer for dev"),
+        (b"\0\0\0\7\x7e\1\0\0\3", "Mismatched section id in footer for dev"),
     ],
 )
 def test_where_the_tables_end_there_is_a_footer(body: bytes, said: str) -> None:
@@ -257,6 +258,7 @@ def test_both_sides_have_footers_or_neither(wanted: bool) -> None:
     to = destination(handler(), handler("ram", vmsd=None), own=own)
     replay = loaded(sent, last, to=to)
     assert rules(replay) == ["section-footer"]
+    assert [finding.rule for finding in replay.findings] == ["section-footer"]
     assert len(replay.unchecked) == 1
     finding = replay.findings[0]
     if wanted:
@@ -300,7 +302,7 @@ def test_a_block_whose_size_is_a_guess() -> None:
     assert with_ram(4096, assumed).undecided == []
     blocks = (RamBlock(id="pc.ram", used_length=8192), RamBlock(id="other", used_length=1))
     stream = replace(make_stream(MACHINE, [RAM]), ram=RamStart(blocks=blocks))
-    sizes = {"pc.ram": (4096, 4096)}
+    sizes = {"pc.ram": (4096, 8192)}
     to = destination(handler("ram", vmsd=None), ram_blocks=sizes, assumed_blocks=assumed)
     assert rules(replayed(stream, to)) == ["ram-block-unknown"]
 
@@ -543,3 +545,48 @@ def test_a_handler_whose_code_reads_other_sections_depends_on_them() -> None:
         one = section(idstr, b"")
         outcome = replay.qemu_loadvm_section_start_full(one, Untracked(to), lambda: b"")
         assert outcome.self_contained is alone
+
+
+# what the baseline's own stream tells
+
+
+def test_the_section_of_an_instance() -> None:
+    """As ``find_se``: instance ids may have come with a sign."""
+    first, second = handler(), handler(instance_id=1)
+    own = (section(), section(body=b"\0\0\0\5", number=4, instance_id=1))
+    to = destination(first, second, own=own)
+    states = [to.section(one).state for one in (first, second)]
+    assert [state.number("n") for state in states if state is not None] == [7, 5]
+    signed = destination(handler(instance_id=-1), own=(section(instance_id=0xFFFFFFFF),))
+    assert signed.section(signed.tables.handlers[0]).state is not None
+
+
+def test_an_alias_of_an_old_name() -> None:
+    """``find_se``: the compat name with its own instance, or the alias."""
+    named = replace(handler("pci/dev"), compat=("dev", 7), alias_id=5)
+    to = destination(named)
+    found = [to.find_se("dev", number) for number in (7, 5, 0, 6)]
+    assert found == [named, named, None, None]
+
+
+def test_an_own_section_that_cannot_be_followed() -> None:
+    """With a subsection that no table has, and with a field of which nothing tells."""
+    more = section(body=b"\0\0\0\7\5\5dev/x\0\0\0\1", footer=False)
+    reason = destination(own=(more,)).section(handler()).unexamined
+    assert reason == "subsection dev/x of the destination's own stream"
+    optional = replace(PLAIN, fields=(replace(NUMBER, test=1),))
+    to = destination(handler(), vmsds=(optional,), own=(section(),))
+    assert to.section(handler()).unexamined == "whether dev:n is read is not known"
+
+
+def test_a_destination_that_has_more_is_no_way_back() -> None:
+    to = destination(handler(), handler("more"), own=(section(), section("more", number=4)))
+    replay = loaded(section(), to=to)
+    assert [(one.rule, one.summary) for one in replay.findings] == [
+        ("no-way-back", "no way back: the destination has more, which the stream lacks")
+    ]
+    assert loaded(section(), section("more", number=4), to=to).findings == []
+
+
+def test_a_stream_without_a_configuration_is_of_any_family() -> None:
+    assert rules(loaded(section(version=3), machine=None))[-1] == "version-too-new"
