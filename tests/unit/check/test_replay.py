@@ -8,12 +8,13 @@ import pytest
 
 from migratable.check import check
 from migratable.check.baseline import Baseline
+from migratable.check.problem import UnexaminedError
 from migratable.check.savevm import Replay
 from migratable.check.tracker import Untracked
 from migratable.profile.tables import Flag, Handler, LoaderTables, VmField, Vmsd
 from migratable.stream.edit import make_stream
 from migratable.stream.model import Command, Element, Section, Span, Stream
-from migratable.stream.ram import RamBlock, RamStart
+from migratable.stream.ram import RamBlock, RamFault, RamStart, RamStatistics
 from migratable.stream.vmdesc import VmDevice, VmsdBody
 from migratable.stream.vmdesc import VmField as Entry
 from migratable.stream.wire_format import CommandKind, SectionKind
@@ -590,3 +591,15 @@ def test_a_destination_that_has_more_is_no_way_back() -> None:
 
 def test_a_stream_without_a_configuration_is_of_any_family() -> None:
     assert rules(loaded(section(version=3), machine=None))[-1] == "version-too-new"
+
+
+def test_a_records_refusal_is_that_of_the_ram_handler() -> None:
+    """``ram_load_precopy``: the first page of a block that the destination does not have."""
+    walked = RamStatistics(page_size=4096, faults=[RamFault(kind="block", block="x", offset=0)])
+    stream = replace(make_stream(MACHINE, [RAM]), ram=RamStart(blocks=()), ram_statistics=walked)
+    (finding,) = replayed(stream, destination(handler("ram", vmsd=None))).findings
+    assert (finding.rule, finding.device, finding.instance_id) == ("ram-contents", "ram", 0)
+
+
+def test_reasons_are_their_text() -> None:
+    assert str(UnexaminedError("its layout is not known")) == "its layout is not known"
