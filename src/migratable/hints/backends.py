@@ -93,6 +93,8 @@ def generic(situation: Situation, driver: str, name: str) -> Iterator[tuple[Opti
         yield ((("object", f"cryptodev-backend-builtin,id={name}"),), [f"cryptodev={name}"])
     else:
         yield (), []
+        if "chardev" in inventory.properties_of(situation.command, driver):
+            yield ((("chardev", f"null,id={name}"),), [f"chardev={name}"])
 
 
 def slirp_missing(situation: Situation) -> bool:

@@ -10,6 +10,7 @@ from migratable.problem_facts import PciConfigFacts
 from migratable.verdict import Finding
 
 _HEADER_TYPE = 0x0E
+_CLASS = frozenset({0x0A, 0x0B})
 
 
 def candidates(situation: Situation, finding: Finding) -> Iterator[Candidate]:
@@ -24,6 +25,9 @@ def candidates(situation: Situation, finding: Finding) -> Iterator[Candidate]:
     if offsets == (_HEADER_TYPE,) and node is not None:
         several = "off" if node.prop("multifunction") == "true" else "on"
         yield from devices.with_property(situation, idstr, "multifunction", several)
+    if offsets and set(offsets) <= _CLASS and (device := situation.guest.at(idstr)) is not None:
+        number = f"{device.register(0x0A, 2):#x}"
+        yield from devices.with_property(situation, idstr, "class", number)
     yield from _address(situation, idstr)
     yield from devices.behind(situation, idstr)
     yield from property_probe.properties(situation, idstr)

@@ -70,10 +70,11 @@ def _backend(situation: Situation, block: str, size: int) -> Iterator[Candidate]
     """
     if not _ID.fullmatch(block.removeprefix("/objects/")):
         return
-    sent = {block.id: block.used_length for block in situation.stream.ram_blocks}
+    sent = {one.id: one.used_length for one in situation.stream.ram_blocks}
     own = () if situation.profile is None else tuple(situation.profile.ram_blocks)
-    mains = [one for one in own if memory.is_main(one)]
-    if any(main not in sent for main in mains) or (memory.is_main(block) and not mains):
+    used = _main_backends(situation.line)
+    mains = [one for one in own if memory.is_main(one) or one.removeprefix("/objects/") in used]
+    if any(one not in sent for one in mains) or (memory.is_main(block) and not mains):
         parts = {
             name.removeprefix("/objects/"): length
             for name, length in sent.items()
@@ -93,6 +94,12 @@ def _backend(situation: Situation, block: str, size: int) -> Iterator[Candidate]
         return line.append("device", f"{kind},memdev={name}")
 
     yield Candidate(action=f"-object {text} -device {kind},memdev={name}", edit=as_module)
+
+
+def _main_backends(line: CommandLine) -> set[str]:
+    """Backends of which the line makes main memory."""
+    named = {line.get("machine", "memory-backend")}
+    return {one for one in named | {one.fields.get("memdev") for one in line.all("numa")} if one}
 
 
 def _main(parts: Mapping[str, int]) -> Iterator[Candidate]:

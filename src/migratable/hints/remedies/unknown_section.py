@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from migratable.commandline import CommandLine
 from migratable.hints import (
     accelerators,
+    backends,
     boards,
     ccw,
     cpu_places,
@@ -109,11 +110,23 @@ def _elsewhere(situation: Situation, name: str, instance: int) -> Iterator[Candi
         bus = situation.parts.buses.get(driver, "")
         if bus in {"PCI", "usb-bus", "SCSI", "IDE"}:
             continue
-        yield line_edits.appended("device", driver)
+        for options, members in backends.generic(situation, driver, f"at-{name}-{instance}"):
+            yield _added(options, ",".join([driver, *members]))
         if driver.startswith("ipmi-bmc"):
             yield line_edits.appended("device", f"{driver},id=bmc{instance}")
     if name in {"serial", "parallel_isa", "fdc", "vga"}:
         yield from machine_options.defaults(situation)
+
+
+def _added(options: backends.Options, text: str) -> Candidate:
+    every = [*options, ("device", text)]
+
+    def edit(line: CommandLine) -> CommandLine:
+        for name, value in every:
+            line = line.append(name, value)
+        return line
+
+    return Candidate(action=" ".join(f"-{name} {value}" for name, value in every), edit=edit)
 
 
 def _no_then(name: str, situation: Situation, value: str) -> Candidate:
