@@ -24,8 +24,9 @@ from migratable.messages.template import Template
 
 FOLDER = "messages/libvirt"
 GROUP = "libvirt_errors"
-# Letters and words of fixed text that a wording must have to stand for anything.
-LETTERS, WORDS = 12, 3
+# Letters (more where a value at an end is without bounds) and words of fixed text that a wording must
+# have to stand for anything.
+LETTERS, OPEN_LETTERS, WORDS = 12, 18, 3
 LONGEST = 2000
 
 # What stands before an error's text when its class has no words of its own (system calls, RPC).
@@ -92,7 +93,8 @@ def errors() -> Mapping[str, tuple[Known, ...]]:
         code, place, releases, text = line.split("\t")
         words = [word for word in text.split() if "%" not in word]
         known = Known(code=code, place=place, releases=releases, text=text)
-        if len(words) < WORDS or known.letters < LETTERS:
+        least = LETTERS if _framed(text) else OPEN_LETTERS
+        if len(words) < WORDS or known.letters < least:
             continue
         frequency.update(words)
         found.append((known, words))
@@ -100,6 +102,11 @@ def errors() -> Mapping[str, tuple[Known, ...]]:
     for known, words in found:
         table.setdefault(min(words, key=frequency.__getitem__), []).append(known)
     return {word: tuple(items) for word, items in table.items()}
+
+
+def _framed(text: str) -> bool:
+    """Is every value kept in bounds by quotes or fixed text behind it?"""
+    return not re.search(r"%s$|^%s ", text)
 
 
 @cache
