@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from migratable.members import ASIDE, HIDDEN, SPARSE, members, named
 from migratable.problem_facts import Facts
 from migratable.unchecked import code_of
 
@@ -73,25 +74,15 @@ class Hint:
     side: Side = Side.DESTINATION
     needs_guest_restart: bool = False
     verified: Basis | None = None
-    changes: str = ""
-    comes_back: bool | None = None
-    way_back: str = ""
+    changes: str = field(default="", metadata=SPARSE)
+    comes_back: bool | None = field(default=None, metadata=ASIDE)
+    way_back: str = field(default="", metadata=ASIDE)
 
     def to_json(self) -> dict[str, Any]:
         """The hint as the JSON contract has it."""
-        return {
-            "action": self.action,
-            "command": self.command,
-            "side": str(self.side),
-            "needs_guest_restart": self.needs_guest_restart,
-            "verified": None if self.verified is None else str(self.verified),
-            **({"changes": self.changes} if self.changes else {}),
-            **(
-                {"comes_back": self.comes_back, "way_back": self.way_back}
-                if self.comes_back is not None or self.way_back
-                else {}
-            ),
-        }
+        asked = self.comes_back is not None or self.way_back
+        back = {"comes_back": self.comes_back, "way_back": self.way_back}
+        return {**members(self), **(back if asked else {})}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,31 +98,20 @@ class Finding:
 
     rule: str
     severity: Severity
-    summary: str
-    explanation: str = ""
     device: str | None = None
     instance_id: int | None = None
     subsection: str | None = None
     field: str | None = None
+    summary: str
+    explanation: str = ""
     stderr: tuple[str, ...] = ()
     hints: tuple[Hint, ...] = ()
-    facts: Facts | None = dataclasses.field(default=None, compare=False)
-    aborts: bool = dataclasses.field(default=False, compare=False)
+    facts: Facts | None = dataclasses.field(default=None, compare=False, metadata=HIDDEN)
+    aborts: bool = dataclasses.field(default=False, compare=False, metadata=HIDDEN)
 
     def to_json(self) -> dict[str, Any]:
         """The finding as the JSON contract has it."""
-        return {
-            "rule": self.rule,
-            "severity": str(self.severity),
-            "device": self.device,
-            "instance_id": self.instance_id,
-            "subsection": self.subsection,
-            "field": self.field,
-            "summary": self.summary,
-            "explanation": self.explanation,
-            "stderr": list(self.stderr),
-            "hints": [hint.to_json() for hint in self.hints],
-        }
+        return members(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,22 +125,15 @@ class Refusal:
     """
 
     rule: str
-    message: str
     device: str | None = None
     instance_id: int | None = None
+    message: str
     stderr: tuple[str, ...] = ()
     unless: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The refusal as the JSON contract has it."""
-        return {
-            "rule": self.rule,
-            "device": self.device,
-            "instance_id": self.instance_id,
-            "message": self.message,
-            "stderr": list(self.stderr),
-            "unless": list(self.unless),
-        }
+        return members(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +153,7 @@ class Verdict:
         the rehearsal's.
     """
 
-    outcome: Outcome
+    outcome: Outcome = field(metadata=named("verdict"))
     basis: Basis
     source: Mapping[str, Any] = field(default_factory=dict)
     destination: Mapping[str, Any] = field(default_factory=dict)
@@ -191,8 +164,8 @@ class Verdict:
     project: tuple[str, ...] = ()
     final: bool = True
     disagreement: tuple[str, ...] = ()
-    back: Verdict | None = None
-    no_back: str = ""
+    back: Verdict | None = field(default=None, metadata=ASIDE)
+    no_back: str = field(default="", metadata=ASIDE)
 
     @property
     def refusals(self) -> list[Finding]:
@@ -201,26 +174,10 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         """One object for a program, stable from release to release."""
+        back = None if self.back is None else self.back.to_json()
         return {
             "schema": SCHEMA,
-            "verdict": str(self.outcome),
-            "basis": str(self.basis),
-            "source": dict(self.source),
-            "destination": dict(self.destination),
-            "first_refusal": None if self.first_refusal is None else self.first_refusal.to_json(),
-            "findings": [finding.to_json() for finding in self.findings],
-            "unchecked": list(self.unchecked),
+            **members(self),
             "unchecked_codes": [str(code_of(text)) for text in self.unchecked],
-            "stderr": list(self.stderr),
-            "project": list(self.project),
-            "final": self.final,
-            "disagreement": list(self.disagreement),
-            **(
-                {
-                    "back": None if self.back is None else self.back.to_json(),
-                    "no_back": self.no_back or None,
-                }
-                if self.back is not None or self.no_back
-                else {}
-            ),
+            **({"back": back, "no_back": self.no_back or None} if back or self.no_back else {}),
         }

@@ -233,6 +233,41 @@ CASES = {
         rule="unknown-section",
         fix="-device virtio-balloon-pci,id=b,addr=0x3",
     ),
+    "order": Case(  # what stays where it is stands on the line before what moves
+        source=(
+            "10.0",
+            f"{PC} -device bochs-display -device tulip -device virtio-balloon-pci-transitional",
+        ),
+        destination=(
+            "10.0",
+            f"{PC} -device virtio-balloon-pci-transitional -device tulip -device bochs-display",
+        ),
+        rule="ram-block-unknown",
+        fix="-device tulip,addr=0x3 -device bochs-display,addr=0x2",
+    ),
+    "firmware": Case(  # microvm's was 64 KiB without PCI, and is 128
+        source=("5.2", "-M microvm -m 64 -accel tcg"),
+        destination=("10.0", "-M microvm -m 64 -accel tcg"),
+        rule="ram-block-size",
+        fix="-bios qboot.rom",
+    ),
+    "transports": Case(  # 8, and since the second I/O APIC 24
+        source=("5.2", "-M microvm -m 64 -accel tcg -device virtio-scsi-device"),
+        destination=("7.2", "-M microvm -m 64 -accel tcg -device virtio-scsi-device"),
+        rule="unknown-section",
+        fix="ioapic2=off",
+    ),
+    "start-properties": Case(  # each is named only when the one before it is gone
+        source=("7.2", f"{PC} -device vmware-svga -device ich9-ahci"),
+        destination=(
+            "7.2",
+            f"{PC} -global ich9-ahci.x-pcie-ext-tag=on -device vmware-svga,x-pcie-ext-tag=on"
+            " -device ich9-ahci,x-pcie-ext-tag=on",
+        ),
+        rule="destination-start",
+        fix="-device vmware-svga -device ich9-ahci",
+        without="x-pcie-ext-tag",
+    ),
     "start": Case(
         source=("5.2", f"{Q35} -device qemu-xhci,id=x -device usb-kbd,bus=x.0"),
         destination=("10.0", f"{Q35} -device usb-kbd,bus=x.0 -device qemu-xhci,id=x"),

@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from migratable.errors import StreamError
+from migratable.members import MalformedError, members, read
 from migratable.releases import QemuVersion
 from migratable.stream import Stream, vmdesc
 
@@ -66,22 +67,21 @@ def put(stream: Stream, kept: Kept) -> Stream:
     argv = list(redact.words(profile.command_line))
     if argv:
         argv[0] = argv[0].rpartition("/")[2]
-    document = {
-        "schema": SCHEMA,
-        "release": f"{profile.version.major}.{profile.version.minor}.{profile.version.micro}",
-        "package": profile.version.package,
-        "machine": profile.machine,
-        "target": profile.target,
-        "kvm": profile.wants_kvm,
-        "cpu_model": profile.cpu_model,
-        "cpu_features": [dict(word) for word in profile.cpu_features],
-        "guest": kept.guest,
-        "status": kept.status,
-        "taken": profile.taken,
-        "command_line": argv,
-        "domain_xml": redact.domain_xml(kept.domain_xml),
-    }
-    found = replace(stream.vmdesc, extra={"migratable": document})
+    document = _Captured(
+        release=f"{profile.version.major}.{profile.version.minor}.{profile.version.micro}",
+        package=profile.version.package,
+        machine=profile.machine,
+        target=profile.target,
+        kvm=profile.wants_kvm,
+        cpu_model=profile.cpu_model,
+        cpu_features=profile.cpu_features,
+        guest=kept.guest,
+        status=kept.status,
+        taken=profile.taken,
+        command_line=tuple(argv),
+        domain_xml=redact.domain_xml(kept.domain_xml),
+    )
+    found = replace(stream.vmdesc, extra={"migratable": members(document)})
     return replace(stream, vmdesc=replace(found, raw=vmdesc.dump(found)))
 
 
@@ -93,66 +93,59 @@ def kept_in(stream: Stream) -> Kept | None:
     found = None if stream.vmdesc is None else stream.vmdesc.extra.get("migratable")
     if not isinstance(found, dict) or found.get("schema") != SCHEMA:
         return None
+    try:
+        return _kept(read(_Captured, found))
+    except MalformedError as error:
+        offset = None if stream.vmdesc is None else stream.vmdesc.offset
+        place = f"vmdesc.migratable.{error.place}"
+        raise StreamError(error.message, offset=offset, path=place) from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Captured:
+    """The object."""
+
+    schema: str = SCHEMA
+    release: str
+    package: str = ""
+    machine: str = ""
+    target: str = ""
+    kvm: bool = False
+    cpu_model: str = ""
+    cpu_features: tuple[Mapping[str, Any], ...] = ()
+    guest: str = ""
+    status: str = ""
+    taken: str = ""
+    command_line: tuple[str, ...] = ()
+    domain_xml: str = ""
+
+
+def _kept(captured: _Captured) -> Kept:
     from migratable.profile.model import Profile  # noqa: PLC0415 -- captures only
 
-    take = _Reader(found, stream.vmdesc.offset if stream.vmdesc is not None else None)
-    try:
-        version = QemuVersion.parse(take.text("release"))
-    except ValueError as error:
-        raise take.error("release", str(error)) from None
-    argv = take.texts("command_line")
+    argv = captured.command_line
+    if len(argv) > _MOST_WORDS or any("\0" in word for word in argv):
+        raise MalformedError("command_line", f"at most {_MOST_WORDS} words expected")
     if argv and not _PROGRAM.fullmatch(argv[0]):
         argv = argv[1:] if argv[0].startswith("-") else ()
-    kvm = found.get("kvm") is True
+    try:
+        version = QemuVersion.parse(captured.release)
+    except ValueError as error:
+        raise MalformedError("release", str(error)) from None
     return Kept(
         profile=Profile(
-            version=QemuVersion(version.major, version.minor, version.micro, take.text("package")),
-            machine=take.text("machine"),
-            target=take.text("target"),
-            cpu_model=take.text("cpu_model"),
-            cpu_features=take.mappings("cpu_features"),
-            accelerator="kvm" if kvm else "tcg",
-            wants_kvm=kvm,
+            version=replace(version, package=captured.package),
+            machine=captured.machine,
+            target=captured.target,
+            cpu_model=captured.cpu_model,
+            cpu_features=captured.cpu_features,
+            accelerator="kvm" if captured.kvm else "tcg",
+            wants_kvm=captured.kvm,
             command_line=argv,
             notes=("taken from a running VM",),
-            taken=take.text("taken"),
+            taken=captured.taken,
         ),
-        guest=take.text("guest"),
-        status=take.text("status"),
-        domain_xml=take.text("domain_xml"),
+        guest=captured.guest,
+        status=captured.status,
+        domain_xml=captured.domain_xml,
     )
-
-
-class _Reader:
-    """Takes members out of the document; a wrong type is an error with its place."""
-
-    def __init__(self, document: Mapping[str, Any], offset: int | None) -> None:
-        self._document = document
-        self._offset = offset
-
-    def error(self, name: str, why: str) -> StreamError:
-        return StreamError(why, offset=self._offset, path=f"vmdesc.migratable.{name}")
-
-    def text(self, name: str) -> str:
-        value = self._document.get(name, "")
-        if not isinstance(value, str):
-            raise self.error(name, f"text expected, got {type(value).__name__}")
-        return value
-
-    def _list(self, name: str) -> list[Any]:
-        value = self._document.get(name, [])
-        if not isinstance(value, list) or len(value) > _MOST_WORDS:
-            raise self.error(name, f"list of at most {_MOST_WORDS} expected")
-        return value
-
-    def texts(self, name: str) -> tuple[str, ...]:
-        found = self._list(name)
-        if not all(isinstance(one, str) and "\0" not in one for one in found):
-            raise self.error(name, "words expected")
-        return tuple(found)
-
-    def mappings(self, name: str) -> tuple[Mapping[str, Any], ...]:
-        found = self._list(name)
-        if not all(isinstance(one, dict) for one in found):
-            raise self.error(name, "objects expected")
-        return tuple(found)

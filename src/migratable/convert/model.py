@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from migratable.errors import PlanError
+from migratable.members import MalformedError, members, most, named, read
 from migratable.printable import quoted
 from migratable.regular_file import open_regular
 
 SCHEMA = "migratable.plan/1"
+_U32 = most(0xFFFFFFFF)
 _MOST_EDITS = 10_000
 _MOST_BYTES = 64 << 20
 
@@ -65,10 +67,10 @@ class Change:
     :ivar name: of the field, for reports.
     """
 
+    name: str = ""
+    offset: int | None = field(default=None, metadata=_U32)
     old: bytes
     new: bytes
-    offset: int | None = None
-    name: str = ""
 
     @property
     def only_looks(self) -> bool:
@@ -84,8 +86,8 @@ class Place:
         all device sections.
     """
 
-    section_id: int
-    version_id: int
+    section_id: int = field(metadata=_U32)
+    version_id: int = field(metadata=_U32)
     footer: bool = True
     after: tuple[str, int, int] | None = None
 
@@ -113,11 +115,11 @@ class StreamEdit:
 
     id: str
     kind: str
-    edit_class: EditClass
+    edit_class: EditClass = field(metadata=named("class"))
     operation: Operation
     section: str | None
-    instance_id: int = 0
-    repeat: int = 0
+    instance_id: int = field(default=0, metadata=_U32)
+    repeat: int = field(default=0, metadata=_U32)
     path: tuple[str, ...] = ()
     changes: tuple[Change, ...] = ()
     place: Place | None = None
@@ -152,38 +154,7 @@ class StreamEdit:
 
     def to_json(self) -> dict[str, Any]:
         """As a plan and ``migratable.convert/1`` have it; bytes in hexadecimal."""
-        return {
-            "id": self.id,
-            "kind": self.kind,
-            "class": str(self.edit_class),
-            "operation": str(self.operation),
-            "section": self.section,
-            "instance_id": self.instance_id,
-            "repeat": self.repeat,
-            "path": list(self.path),
-            "changes": [
-                {
-                    "name": one.name,
-                    "offset": one.offset,
-                    "old": one.old.hex(),
-                    "new": one.new.hex(),
-                }
-                for one in self.changes
-            ],
-            "place": None
-            if self.place is None
-            else {
-                "section_id": self.place.section_id,
-                "version_id": self.place.version_id,
-                "footer": self.place.footer,
-                "after": None if self.place.after is None else list(self.place.after),
-            },
-            "described": self.described,
-            "summary": self.summary,
-            "why": self.why,
-            "risk": self.risk,
-            "rule": self.rule,
-        }
+        return members(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,9 +165,9 @@ class Plan:
     :ivar destination: name of the destination.
     """
 
-    edits: tuple[StreamEdit, ...] = ()
     source: str = ""
     destination: str = ""
+    edits: tuple[StreamEdit, ...]
 
     def inverse(self) -> Plan:
         """The plan that gives the original again."""
@@ -208,12 +179,7 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """The contract ``migratable.plan/1``."""
-        return {
-            "schema": SCHEMA,
-            "source": self.source,
-            "destination": self.destination,
-            "edits": [edit.to_json() for edit in self.edits],
-        }
+        return {"schema": SCHEMA, **members(self)}
 
     @classmethod
     def from_json(cls, document: object, *, name: str = "the plan") -> Plan:
@@ -222,24 +188,14 @@ class Plan:
         :param name: of the file, for errors.
         :raise PlanError: when it is something else, with the place.
         """
-        reader = _Reader(name)
-        top = reader.members(document, "")
-        if top.get("schema") != SCHEMA:
-            reader.fail("", f"schema {SCHEMA!r} expected, got {quoted(top.get('schema'))}")
-        edits = reader.items(top.get("edits"), "edits")
-        if len(edits) > _MOST_EDITS:
-            reader.fail("edits", f"more than {_MOST_EDITS} edits")
-        plan = cls(
-            edits=tuple(reader.edit(one, f"edits[{number}]") for number, one in enumerate(edits)),
-            source=reader.text(top.get("source", ""), "source"),
-            destination=reader.text(top.get("destination", ""), "destination"),
-        )
-        seen: set[str] = set()
-        for edit in plan.edits:
-            if edit.id in seen:
-                reader.fail("edits", f"the id {quoted(edit.id)} comes twice")
-            seen.add(edit.id)
-        return plan
+        try:
+            return _plan(document)
+        except MalformedError as error:
+            place = f" at {error.place}" if error.place else ""
+            raise PlanError(
+                f"{name}{place}: {error.message}; write the plan anew with "
+                "'migratable convert … --plan FILE'"
+            ) from None
 
     @classmethod
     def load(cls, path: Path) -> Plan:
@@ -269,127 +225,39 @@ class Plan:
         return cls.from_json(document, name=name)
 
 
-class _Reader:
-    """Checks types; every error names the place in the document."""
+def _plan(document: object) -> Plan:
+    schema = document.get("schema") if isinstance(document, dict) else SCHEMA
+    if schema != SCHEMA:
+        raise MalformedError("", f"schema {SCHEMA!r} expected, got {quoted(schema)}")
+    plan = read(Plan, document)
+    if len(plan.edits) > _MOST_EDITS:
+        raise MalformedError("edits", f"more than {_MOST_EDITS} edits")
+    seen: set[str] = set()
+    for number, edit in enumerate(plan.edits):
+        _see_consistent(edit, f"edits[{number}]")
+        if edit.id in seen:
+            raise MalformedError("edits", f"the id {quoted(edit.id)} comes twice")
+        seen.add(edit.id)
+    return plan
 
-    def __init__(self, name: str) -> None:
-        self._name = name
 
-    def fail(self, where: str, message: str) -> NoReturn:
-        place = f" at {where}" if where else ""
-        raise PlanError(
-            f"{self._name}{place}: {message}; write the plan anew with "
-            "'migratable convert … --plan FILE'"
-        )
-
-    def members(self, value: object, where: str) -> Mapping[str, Any]:
-        if not isinstance(value, dict):
-            self.fail(where, f"object expected, got {type(value).__name__}")
-        return value
-
-    def items(self, value: object, where: str) -> Sequence[Any]:
-        if not isinstance(value, list):
-            self.fail(where, f"list expected, got {type(value).__name__}")
-        return value
-
-    def text(self, value: object, where: str) -> str:
-        if not isinstance(value, str):
-            self.fail(where, f"string expected, got {type(value).__name__}")
-        return value
-
-    def number(self, value: object, where: str) -> int:
-        if type(value) is not int or not 0 <= value < 1 << 32:
-            self.fail(where, f"number from 0 to 2^32 - 1 expected, got {quoted(value)}")
-        return value
-
-    def data(self, value: object, where: str) -> bytes:
-        try:
-            return bytes.fromhex(self.text(value, where))
-        except ValueError:
-            self.fail(where, "hexadecimal bytes expected")
-
-    def edit(self, value: object, where: str) -> StreamEdit:
-        one = self.members(value, where)
-        try:
-            edit_class = EditClass(self.text(one.get("class"), f"{where}.class"))
-            operation = Operation(self.text(one.get("operation"), f"{where}.operation"))
-        except ValueError as error:
-            self.fail(where, str(error))
-        section = one.get("section")
-        edit = StreamEdit(
-            id=self.text(one.get("id"), f"{where}.id"),
-            kind=self.text(one.get("kind"), f"{where}.kind"),
-            edit_class=edit_class,
-            operation=operation,
-            section=None if section is None else self.text(section, f"{where}.section"),
-            instance_id=self.number(one.get("instance_id", 0), f"{where}.instance_id"),
-            repeat=self.number(one.get("repeat", 0), f"{where}.repeat"),
-            path=tuple(
-                self.text(name, f"{where}.path")
-                for name in self.items(one.get("path", []), f"{where}.path")
-            ),
-            changes=tuple(
-                self.change(change, f"{where}.changes[{number}]")
-                for number, change in enumerate(
-                    self.items(one.get("changes", []), f"{where}.changes")
+def _see_consistent(edit: StreamEdit, where: str) -> None:
+    """See that an operation has all that it needs."""
+    whole = edit.operation in {Operation.DROP, Operation.ADD}
+    if (edit.section is None) != (edit.operation is Operation.CONFIGURATION):
+        raise MalformedError(where, "only edits of the configuration have no section")
+    if whole and (edit.place is None or len(edit.changes) != 1):
+        raise MalformedError(where, f"{edit.operation} needs its place and one change, the body")
+    if not edit.changes:
+        raise MalformedError(where, "an edit without changes")
+    if edit.operation is Operation.HEADER:
+        for one in edit.changes:
+            if one.name not in {"idstr", "instance_id", "version_id"}:
+                raise MalformedError(
+                    where, f"{quoted(one.name)} is no member of a section's header"
                 )
-            ),
-            place=self.place(one.get("place"), f"{where}.place"),
-            **{
-                name: self.text(one.get(name, ""), f"{where}.{name}")
-                for name in ("described", "summary", "why", "risk", "rule")
-            },
-        )
-        self._consistent(edit, where)
-        return edit
-
-    def change(self, value: object, where: str) -> Change:
-        one = self.members(value, where)
-        offset = one.get("offset")
-        return Change(
-            old=self.data(one.get("old"), f"{where}.old"),
-            new=self.data(one.get("new"), f"{where}.new"),
-            offset=None if offset is None else self.number(offset, f"{where}.offset"),
-            name=self.text(one.get("name", ""), f"{where}.name"),
-        )
-
-    def place(self, value: object, where: str) -> Place | None:
-        if value is None:
-            return None
-        one = self.members(value, where)
-        after = one.get("after")
-        before: tuple[str, int, int] | None = None
-        if after is not None:
-            both = self.items(after, f"{where}.after")
-            if len(both) != 3:
-                self.fail(f"{where}.after", "idstr, instance id and a number expected")
-            before = (
-                self.text(both[0], f"{where}.after"),
-                self.number(both[1], f"{where}.after"),
-                self.number(both[2], f"{where}.after"),
-            )
-        return Place(
-            section_id=self.number(one.get("section_id"), f"{where}.section_id"),
-            version_id=self.number(one.get("version_id"), f"{where}.version_id"),
-            footer=one.get("footer") is not False,
-            after=before,
-        )
-
-    def _consistent(self, edit: StreamEdit, where: str) -> None:
-        """See that an operation has all that it needs."""
-        whole = edit.operation in {Operation.DROP, Operation.ADD}
-        if (edit.section is None) != (edit.operation is Operation.CONFIGURATION):
-            self.fail(where, "only edits of the configuration have no section")
-        if whole and (edit.place is None or len(edit.changes) != 1):
-            self.fail(where, f"{edit.operation} needs its place and one change, the body")
-        if not edit.changes:
-            self.fail(where, "an edit without changes")
-        if edit.operation is Operation.HEADER:
-            for one in edit.changes:
-                if one.name not in {"idstr", "instance_id", "version_id"}:
-                    self.fail(where, f"{quoted(one.name)} is no member of a section's header")
-                if one.name != "idstr" and (len(one.old), len(one.new)) != (4, 4):
-                    self.fail(where, f"{one.name} has four bytes")
+            if one.name != "idstr" and (len(one.old), len(one.new)) != (4, 4):
+                raise MalformedError(where, f"{one.name} has four bytes")
 
 
 def _by_offset(change: Change) -> tuple[bool, int]:

@@ -17,15 +17,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from migratable.errors import PlanError
+from migratable.members import read
 from migratable.unchecked import Code, Unchecked
 from migratable.verdict import (
-    Basis,
-    Finding,
-    Hint,
-    Outcome,
-    Refusal,
-    Severity,
-    Side,
     Verdict,
 )
 
@@ -154,53 +148,16 @@ class Results:
 def from_json(document: Mapping[str, Any]) -> Verdict:
     """Read :meth:`Verdict.to_json`'s object.
 
-    :raise ValueError: when a word is not one of its kind; KeyError, TypeError: a missing part.
+    :raise ValueError: when a word is not one of its kind, or a part is missing.
     """
-    refusal = document["first_refusal"]
-    return Verdict(
-        outcome=Outcome(document["verdict"]),
-        basis=Basis(document["basis"]),
-        source=document["source"],
-        destination=document["destination"],
-        first_refusal=None
-        if refusal is None
-        else Refusal(
-            **{
-                **refusal,
-                "stderr": tuple(refusal["stderr"]),
-                "unless": tuple(refusal.get("unless", ())),
-            }
+    texts = document.get("unchecked", ())
+    codes = document.get("unchecked_codes") or [Code.OTHER] * len(texts)
+    return read(
+        Verdict,
+        document,
+        unchecked=tuple(
+            Unchecked(text, Code(code)) for text, code in zip(texts, codes, strict=True)
         ),
-        findings=tuple(_finding(one) for one in document["findings"]),
-        unchecked=_unchecked(document),
-        stderr=tuple(document["stderr"]),
-        project=tuple(document.get("project", ())),
-        final=bool(document.get("final", True)),
-        disagreement=tuple(document.get("disagreement", ())),
         back=from_json(document["back"]) if document.get("back") else None,
         no_back=document.get("no_back") or "",
     )
-
-
-def _unchecked(document: Mapping[str, Any]) -> tuple[str, ...]:
-    texts = document["unchecked"]
-    codes = document.get("unchecked_codes") or [Code.OTHER] * len(texts)
-    return tuple(Unchecked(text, Code(code)) for text, code in zip(texts, codes, strict=True))
-
-
-def _finding(one: Mapping[str, Any]) -> Finding:
-    hints = tuple(
-        Hint(
-            action=hint["action"],
-            command=hint["command"],
-            side=Side(hint["side"]),
-            needs_guest_restart=hint["needs_guest_restart"],
-            verified=None if hint["verified"] is None else Basis(hint["verified"]),
-            changes=hint.get("changes", ""),
-            comes_back=hint.get("comes_back"),
-            way_back=hint.get("way_back", ""),
-        )
-        for hint in one["hints"]
-    )
-    severity = Severity(one["severity"])
-    return Finding(**{**one, "severity": severity, "stderr": tuple(one["stderr"]), "hints": hints})

@@ -27,6 +27,7 @@ from migratable.fleet.matrix import Line, Matrix
 from migratable.fleet.pairs import Check
 from migratable.gate import recipes
 from migratable.gate.programs import Device, Program, program
+from migratable.members import plain
 from migratable.printable import quoted
 from migratable.profile.model import Profile
 from migratable.qemu.start import inert_line
@@ -101,16 +102,7 @@ class Comparison:
             "releases": {
                 "releases": list(self.releases),
                 "broken_by_last": sum(one.release == self.releases[-1] for one in self.broken),
-                "broken": [
-                    {
-                        "release": one.release,
-                        "vm": one.vm,
-                        "host": one.host,
-                        "before": one.before,
-                        "message": one.message,
-                    }
-                    for one in self.broken
-                ],
+                "broken": plain(self.broken),
                 "left_out": [{"name": name, "reason": why} for name, why in self.left_out],
             },
         }

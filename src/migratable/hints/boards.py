@@ -1,4 +1,4 @@
-"""Switches of Arm's, s390x's and RISC-V's boards, by the section or RAM block that shows them."""
+"""Switches of boards that are no PC's, by the section or RAM block that shows them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from migratable.commandline import CommandLine
 from migratable.hints import line_edits
 from migratable.hints.candidate import Candidate, Situation
 
-#: hw/arm/virt.c, hw/riscv/virt.c: properties of the machine by section or RAM block.
+#: hw/{arm,riscv}/virt.c, hw/i386/microvm.c: properties of the machine by section or RAM block.
 SWITCHES: dict[str, tuple[tuple[str, str], ...]] = {
+    "ioapic": (("ioapic2", "on"),),
     "arm_gic": (("gic-version", "2"),),
     "arm_gicv3": (("gic-version", "3"),),
     "arm_gicv3_its": (("its", "on"), ("gic-version", "3")),
@@ -45,6 +46,19 @@ def switches(at: Situation, name: str) -> Iterator[Candidate]:
         if now is not None:
             yield line_edits.machine(key, None)
         yield line_edits.machine(key, value)
+
+
+def transports(at: Situation, idstr: str) -> Iterator[Candidate]:
+    """Places of virtio-mmio devices: microvm has 24 with a second I/O APIC, else 8.
+
+    A device gets the last one that is free. The second I/O APIC came with 6.1, and is there by
+    default under TCG (``hw/i386/microvm.c: microvm_devices_init``).
+    """
+    if not idstr.startswith("virtio-mmio@") or not at.machine.startswith("microvm"):
+        return
+    for value in ("off", "on"):
+        if at.line.get("machine", "ioapic2") != value:
+            yield line_edits.machine("ioapic2", value)
 
 
 def processors(at: Situation) -> Iterator[Candidate]:

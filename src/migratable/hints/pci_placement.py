@@ -185,6 +185,11 @@ def moves(at: Situation) -> Iterator[Candidate]:
         yield line_edits.appended("nodefaults")  # drives that leave no trace in a stream go too
     if found.moves or found.surplus or found.fixed or found.aside:
         yield Candidate(action=_said(found, ()), edit=lambda line: _moved(at, line, found))
+    if found.moves and not (found.surplus or found.fixed or found.aside):
+        # one that stays where it is may stand on the line before those that move, and move up
+        yield Candidate(
+            action=_said(found, ()), edit=lambda line: _moved(at, _pinned(at, line, found), found)
+        )
     # every missing device in its most likely form, then other forms of one after another
     first = [one[0] for one in ways if one]
     if first:

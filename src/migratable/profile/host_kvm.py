@@ -19,6 +19,8 @@ from typing import Any
 
 from migratable.errors import ProfileError
 from migratable.facts.kvm import EXTENSIONS
+from migratable.members import SPARSE, MalformedError, members, most
+from migratable.members import read as read_members
 
 _DEVICE = "/dev/kvm"
 _CREATE_VM = 0xAE01
@@ -31,6 +33,7 @@ _GET_SUPPORTED_CPUID = 0xC008AE05
 _GET_SUPPORTED_HV_CPUID = 0xC008AEC1
 _GET_MSRS = 0xC008AE88
 _ENTRIES = 256
+_U64 = most((1 << 64) - 1)
 _X86 = frozenset({"x86_64", "i686"})
 
 
@@ -43,9 +46,9 @@ class CpuModel:
     :ivar alias_of: versioned model that the name means with the profile's machine type.
     """
 
-    unavailable: tuple[str, ...] = ()
-    features: tuple[str, ...] = ()
-    alias_of: str = ""
+    unavailable: tuple[str, ...] = field(default=(), metadata=SPARSE)
+    features: tuple[str, ...] = field(default=(), metadata=SPARSE)
+    alias_of: str = field(default="", metadata=SPARSE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,13 +69,13 @@ class HostKvm:
 
     kernel: str = ""
     machine: str = ""
-    extensions: Mapping[str, int] = field(default_factory=dict)
-    cpuid: tuple[tuple[int, ...], ...] = field(default=(), repr=False)
-    hyperv_cpuid: tuple[tuple[int, ...], ...] = field(default=(), repr=False)
-    msrs: tuple[int, ...] = field(default=(), repr=False)
-    feature_msrs: Mapping[int, int] = field(default_factory=dict, repr=False)
-    tsc_khz: int = 0
-    xsave_bytes: int = 0
+    extensions: Mapping[str, int] = field(default_factory=dict, metadata=_U64)
+    cpuid: tuple[tuple[int, ...], ...] = field(default=(), repr=False, metadata=_U64)
+    hyperv_cpuid: tuple[tuple[int, ...], ...] = field(default=(), repr=False, metadata=_U64)
+    msrs: tuple[int, ...] = field(default=(), repr=False, metadata=_U64)
+    feature_msrs: Mapping[int, int] = field(default_factory=dict, repr=False, metadata=_U64)
+    tsc_khz: int = field(default=0, metadata=_U64)
+    xsave_bytes: int = field(default=0, metadata=_U64)
     models: Mapping[str, CpuModel] = field(default_factory=dict, repr=False)
 
     @property
@@ -98,25 +101,7 @@ class HostKvm:
 
     def to_json(self) -> dict[str, Any]:
         """One object for a profile's file."""
-        return {
-            "kernel": self.kernel,
-            "machine": self.machine,
-            "extensions": dict(self.extensions),
-            "cpuid": [list(row) for row in self.cpuid],
-            "hyperv_cpuid": [list(row) for row in self.hyperv_cpuid],
-            "msrs": list(self.msrs),
-            "feature_msrs": {str(number): value for number, value in self.feature_msrs.items()},
-            "tsc_khz": self.tsc_khz,
-            "xsave_bytes": self.xsave_bytes,
-            "models": {
-                name: {
-                    **({"unavailable": list(one.unavailable)} if one.unavailable else {}),
-                    **({"features": list(one.features)} if one.features else {}),
-                    **({"alias_of": one.alias_of} if one.alias_of else {}),
-                }
-                for name, one in self.models.items()
-            },
-        }
+        return members(self)
 
     @classmethod
     def from_json(cls, document: object, *, origin: str = "profile") -> HostKvm:
@@ -124,51 +109,13 @@ class HostKvm:
 
         :raise ProfileError: When a member is missing or has another type; with the place.
         """
-        if not isinstance(document, dict):
-            raise ProfileError(f"{origin}: host_kvm: an object expected")
         try:
-            return cls(
-                kernel=str(document["kernel"]),
-                machine=str(document["machine"]),
-                extensions={str(k): _number(v) for k, v in document["extensions"].items()},
-                cpuid=_rows(document["cpuid"]),
-                hyperv_cpuid=_rows(document["hyperv_cpuid"]),
-                msrs=tuple(_number(one) for one in document["msrs"]),
-                feature_msrs={int(k): _number(v) for k, v in document["feature_msrs"].items()},
-                tsc_khz=_number(document["tsc_khz"]),
-                xsave_bytes=_number(document["xsave_bytes"]),
-                models={
-                    str(name): CpuModel(
-                        unavailable=_names(one.get("unavailable", [])),
-                        features=_names(one.get("features", [])),
-                        alias_of=str(one.get("alias_of", "")),
-                    )
-                    for name, one in document["models"].items()
-                },
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ProfileError(f"{origin}: host_kvm: damaged ({error!r}); take it again") from None
-
-
-def _number(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 64:
-        raise ValueError(f"{value!r} is no number of 64 bits")
-    return value
-
-
-def _names(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-        raise TypeError("names expected")
-    return tuple(value)
-
-
-def _rows(value: object) -> tuple[tuple[int, ...], ...]:
-    if not isinstance(value, list):
-        raise TypeError("rows expected")
-    rows = tuple(tuple(_number(one) for one in row) for row in value)
-    if any(len(row) != 7 for row in rows):
-        raise ValueError("a row of CPUID has seven numbers")
-    return rows
+            host = read_members(cls, document, whole=True)
+        except MalformedError as error:
+            raise ProfileError(f"{origin}: host_kvm: damaged ({error}); take it again") from None
+        if any(len(row) != 7 for row in host.cpuid + host.hyperv_cpuid):
+            raise ProfileError(f"{origin}: host_kvm: damaged: a row of CPUID has seven numbers")
+        return host
 
 
 # -- reading ------------------------------------------------------------------------------------

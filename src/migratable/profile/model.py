@@ -7,15 +7,14 @@ base64-encoded. Members are added, never renamed; a reader takes files of its ow
 from __future__ import annotations
 
 import base64
-import binascii
 import json
-import math
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from migratable.errors import ProfileError
+from migratable.members import SPARSE, MalformedError, members, read
 from migratable.printable import quoted
 from migratable.profile.host_kvm import HostKvm
 from migratable.profile.tables import LoaderTables
@@ -89,15 +88,15 @@ class Profile:
     wants_kvm: bool = False
     kvmclock: bool = False
     kvm_decides: tuple[str, ...] = ()
-    host_kvm: HostKvm | None = field(default=None, repr=False)
+    host_kvm: HostKvm | None = field(default=None, repr=False, metadata=SPARSE)
     command_line: tuple[str, ...] = ()
     inert: tuple[str, ...] = ()
     stderr: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
-    assumed_blocks: Mapping[str, str] = field(default_factory=dict)
-    assumed_sections: Mapping[str, str] = field(default_factory=dict)
-    assumed_backends: Mapping[str, str] = field(default_factory=dict)
-    refuses_itself: tuple[str, ...] = ()
+    assumed_blocks: Mapping[str, str] = field(default_factory=dict, metadata=SPARSE)
+    assumed_sections: Mapping[str, str] = field(default_factory=dict, metadata=SPARSE)
+    assumed_backends: Mapping[str, str] = field(default_factory=dict, metadata=SPARSE)
+    refuses_itself: tuple[str, ...] = field(default=(), metadata=SPARSE)
     notes: tuple[str, ...] = ()
     unchecked: tuple[str, ...] = ()
     taken: str = ""
@@ -109,41 +108,16 @@ class Profile:
 
     def to_json(self) -> dict[str, Any]:
         """One object for a file."""
+        version = self.version
         return {
             "schema": SCHEMA,
+            **members(self),
             "version": {
-                "number": f"{self.version.major}.{self.version.minor}.{self.version.micro}",
-                "package": self.version.package,
+                "number": f"{version.major}.{version.minor}.{version.micro}",
+                "package": version.package,
             },
-            "machine": self.machine,
-            "target": self.target,
-            "program": list(self.program),
-            "cpu_model": self.cpu_model,
-            "pvr": self.pvr,
             "stream": _packed(zlib.compress(self.stream, 6)) if self.stream else None,
-            "no_stream": self.no_stream,
-            "suppress_vmdesc": self.suppress_vmdesc,
             "ram_blocks": [[name, *sizes] for name, sizes in self.ram_blocks.items()],
-            "block_page_sizes": dict(self.block_page_sizes),
-            "cpu_features": [dict(word) for word in self.cpu_features],
-            "loader": None if self.loader is None else self.loader.to_json(),
-            "kernel": self.kernel,
-            "accelerator": self.accelerator,
-            "wants_kvm": self.wants_kvm,
-            "kvmclock": self.kvmclock,
-            "kvm_decides": list(self.kvm_decides),
-            **({} if self.host_kvm is None else {"host_kvm": self.host_kvm.to_json()}),
-            "command_line": list(self.command_line),
-            "inert": list(self.inert),
-            "stderr": list(self.stderr),
-            "refused": list(self.refused),
-            **({"assumed_blocks": dict(self.assumed_blocks)} if self.assumed_blocks else {}),
-            **({"assumed_sections": dict(self.assumed_sections)} if self.assumed_sections else {}),
-            **({"assumed_backends": dict(self.assumed_backends)} if self.assumed_backends else {}),
-            **({"refuses_itself": list(self.refuses_itself)} if self.refuses_itself else {}),
-            "notes": list(self.notes),
-            "unchecked": list(self.unchecked),
-            "taken": self.taken,
             # Were never read; a program may expect the members.
             "compat_properties": None,
             "pci_devices": [],
@@ -182,50 +156,62 @@ class Profile:
                 f"{origin}: schema {quoted(schema)}; this program reads {SCHEMA!r}. "
                 "Take the profile again, or use the program that wrote it"
             )
-        take = _Reader(document, origin)
-        number = take.mapping("version")
         try:
-            version = QemuVersion.parse(str(number.get("number", "")))
-        except ValueError as error:
-            raise ProfileError(f"{origin}: version: {error}") from None
-        stream = take.binary("stream")
-        loader = take.optional_mapping("loader")
-        return cls(
-            version=QemuVersion(
-                version.major, version.minor, version.micro, str(number.get("package", ""))
-            ),
-            machine=take.text("machine"),
-            target=take.text("target"),
-            program=take.texts("program"),
-            cpu_model=take.text("cpu_model"),
-            pvr=take.optional_integer("pvr"),
-            stream=_inflate(stream, _STREAM_LIMIT, f"{origin}: stream") if stream else b"",
-            no_stream=take.text("no_stream"),
-            suppress_vmdesc=take.boolean("suppress_vmdesc"),
-            ram_blocks=take.blocks("ram_blocks"),
-            block_page_sizes=take.integers("block_page_sizes"),
-            cpu_features=take.mappings("cpu_features"),
-            loader=None if loader is None else LoaderTables.from_json(loader),
-            kernel=take.text("kernel"),
-            accelerator=take.text("accelerator"),
-            wants_kvm=take.boolean("wants_kvm"),
-            kvmclock=take.boolean("kvmclock"),
-            kvm_decides=take.texts("kvm_decides"),
-            host_kvm=None
-            if document.get("host_kvm") is None
-            else HostKvm.from_json(document["host_kvm"], origin=origin),
-            command_line=take.texts("command_line"),
-            inert=take.texts("inert"),
-            stderr=take.texts("stderr"),
-            refused=take.texts("refused"),
-            assumed_blocks=take.text_mapping("assumed_blocks"),
-            assumed_sections=take.text_mapping("assumed_sections"),
-            assumed_backends=take.text_mapping("assumed_backends"),
-            refuses_itself=take.texts("refuses_itself"),
-            notes=take.texts("notes"),
-            unchecked=take.texts("unchecked"),
-            taken=take.text("taken"),
-        )
+            return read(cls, document, **_in_forms_of_their_own(document, origin))
+        except MalformedError as error:
+            raise ProfileError(f"{origin}: {error}") from None
+
+
+def _in_forms_of_their_own(document: Mapping[str, Any], origin: str) -> dict[str, Any]:
+    """Members of a profile that are not in the object as they are in the class."""
+    loader, host = document.get("loader"), document.get("host_kvm")
+    return {
+        "version": _version(document.get("version")),
+        "stream": _stream(document.get("stream"), origin),
+        "ram_blocks": _blocks(document.get("ram_blocks", [])),
+        "loader": None if loader is None else LoaderTables.from_json(loader),
+        "host_kvm": None if host is None else HostKvm.from_json(host, origin=origin),
+    }
+
+
+def _version(value: object) -> QemuVersion:
+    if not isinstance(value, dict):
+        raise MalformedError("version", "object expected")
+    try:
+        number = QemuVersion.parse(str(value.get("number", "")))
+    except ValueError as error:
+        raise MalformedError("version", str(error)) from None
+    return replace(number, package=str(value.get("package", "")))
+
+
+def _blocks(value: object) -> dict[str, tuple[int, int]]:
+    if not isinstance(value, list):
+        raise MalformedError("ram_blocks", "list expected")
+    out: dict[str, tuple[int, int]] = {}
+    for place, row in enumerate(value):
+        if (
+            not isinstance(row, list)
+            or len(row) != 3
+            or not isinstance(row[0], str)
+            or not all(type(size) is int and 0 <= size < 1 << 64 for size in row[1:])
+        ):
+            raise MalformedError(
+                f"ram_blocks[{place}]", "[name, used bytes, maximum bytes] expected"
+            )
+        out[row[0]] = (row[1], row[2])
+    return out
+
+
+def _stream(value: object, origin: str) -> bytes:
+    if value is None:
+        return b""
+    if not isinstance(value, str):
+        raise MalformedError("stream", "base64 text expected")
+    try:
+        data = base64.b64decode(value, validate=True)
+    except ValueError as error:  # binascii.Error is one
+        raise MalformedError("stream", f"not base64 ({error})") from None
+    return _inflate(data, _STREAM_LIMIT, f"{origin}: stream") if data else b""
 
 
 def _count_values(text: str | bytes, origin: str) -> None:
@@ -255,103 +241,3 @@ def _inflate(data: bytes, limit: int, place: str) -> bytes:
         why = f"more than {limit} bytes" if machine.unconsumed_tail else "cut short"
         raise ProfileError(f"{place}: damaged: {why}")
     return out
-
-
-class _Reader:
-    """Members of a document by type; a missing one has its type's empty value."""
-
-    def __init__(self, document: Mapping[str, Any], origin: str) -> None:
-        self._document = document
-        self._origin = origin
-
-    def _error(self, name: str, expected: str) -> ProfileError:
-        return ProfileError(f"{self._origin}: {name}: expected {expected}")
-
-    def text(self, name: str) -> str:
-        value = self._document.get(name, "")
-        if not isinstance(value, str):
-            raise self._error(name, "a string")
-        return value
-
-    def boolean(self, name: str) -> bool:
-        value = self._document.get(name, False)
-        if not isinstance(value, bool):
-            raise self._error(name, "true or false")
-        return value
-
-    def optional_integer(self, name: str) -> int | None:
-        value = self._document.get(name)
-        if value is not None and not _is_integer(value):
-            raise self._error(name, "a number or null")
-        return value
-
-    def list(self, name: str) -> list[Any]:
-        value = self._document.get(name, [])
-        if not isinstance(value, list):
-            raise self._error(name, "a list")
-        return value
-
-    def texts(self, name: str) -> tuple[str, ...]:
-        values = self.list(name)
-        for place, value in enumerate(values):
-            if not isinstance(value, str):
-                raise self._error(f"{name}[{place}]", "a string")
-        return tuple(values)
-
-    def mapping(self, name: str) -> dict[str, Any]:
-        value = self._document.get(name, {})
-        if not isinstance(value, dict):
-            raise self._error(name, "an object")
-        return value
-
-    def optional_mapping(self, name: str) -> dict[str, Any] | None:
-        return None if self._document.get(name) is None else self.mapping(name)
-
-    def mappings(self, name: str) -> tuple[dict[str, Any], ...]:
-        values = self.list(name)
-        for place, value in enumerate(values):
-            if not isinstance(value, dict):
-                raise self._error(f"{name}[{place}]", "an object")
-        return tuple(values)
-
-    def text_mapping(self, name: str) -> dict[str, str]:
-        found = self.mapping(name)
-        for key, value in found.items():
-            if not isinstance(value, str):
-                raise self._error(f"{name}.{key}", "text")
-        return found
-
-    def integers(self, name: str) -> dict[str, int]:
-        found = self.mapping(name)
-        for key, value in found.items():
-            if not _is_integer(value):
-                raise self._error(f"{name}.{key}", "a number")
-        return found
-
-    def blocks(self, name: str) -> dict[str, tuple[int, int]]:
-        out: dict[str, tuple[int, int]] = {}
-        for place, value in enumerate(self.list(name)):
-            if (
-                not isinstance(value, list)
-                or len(value) != 3
-                or not isinstance(value[0], str)
-                or not all(_is_integer(size) and 0 <= size < 1 << 64 for size in value[1:])
-            ):
-                raise self._error(f"{name}[{place}]", "[name, used bytes, maximum bytes]")
-            out[value[0]] = (value[1], value[2])
-        return out
-
-    def binary(self, name: str) -> bytes:
-        value = self._document.get(name)
-        if value is None:
-            return b""
-        if not isinstance(value, str):
-            raise self._error(name, "base64 text")
-        try:
-            return base64.b64decode(value, validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise ProfileError(f"{self._origin}: {name}: not base64 ({error})") from None
-
-
-def _is_integer(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and math.isfinite(value)

@@ -11,11 +11,12 @@ that must be equal). They are read from the paused destination by
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from migratable.errors import ProfileError
+from migratable.members import SPARSE, plain, read, read_row, rows
 from migratable.printable import quoted
 
 SCHEMA = "migratable.loader/1"
@@ -70,19 +71,19 @@ class VmField:
     """
 
     name: str
-    offset: int = 0
-    size: int = 0
-    start: int = 0
-    num: int = 0
-    num_offset: int = 0
-    size_offset: int = 0
-    info: str = ""
-    flags: int = 0
-    vmsd: int | None = None
-    version: int = 0
-    struct_version: int = 0
-    test: int = 0
-    err_hint: str = ""
+    offset: int = field(default=0, metadata=SPARSE)
+    size: int = field(default=0, metadata=SPARSE)
+    start: int = field(default=0, metadata=SPARSE)
+    num: int = field(default=0, metadata=SPARSE)
+    num_offset: int = field(default=0, metadata=SPARSE)
+    size_offset: int = field(default=0, metadata=SPARSE)
+    info: str = field(default="", metadata=SPARSE)
+    flags: int = field(default=0, metadata=SPARSE)
+    vmsd: int | None = field(default=None, metadata=SPARSE)
+    version: int = field(default=0, metadata=SPARSE)
+    struct_version: int = field(default=0, metadata=SPARSE)
+    test: int = field(default=0, metadata=SPARSE)
+    err_hint: str = field(default="", metadata=SPARSE)
 
     @property
     def stride(self) -> int:
@@ -185,7 +186,7 @@ class VirtioLive:
     config_len: int = 0
     vectors: int = 0
     vmsds: Mapping[str, int] = field(default_factory=dict)
-    ccw: int = 0
+    ccw: int = field(default=0, metadata=SPARSE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,40 +237,14 @@ class LoaderTables:
         """Plain data for a profile."""
         return {
             "schema": SCHEMA,
-            "handlers": [_handler_to_json(handler) for handler in self.handlers],
-            "vmsds": [_vmsd_to_json(vmsd) for vmsd in self.vmsds],
+            "handlers": rows(self.handlers),
+            "vmsds": plain(self.vmsds),
             "words": {f"{at:x}:{width}": value for (at, width), value in self.words.items()},
-            "pci": {
-                name: [m.config.hex(), m.cmask.hex(), m.wmask.hex(), m.w1cmask.hex()]
-                for name, m in self.pci.items()
-            },
-            "virtio": {
-                name: {
-                    "host_features": v.host_features,
-                    "queues": [list(q) for q in v.queues],
-                    "config_len": v.config_len,
-                    "vectors": v.vectors,
-                    "vmsds": dict(v.vmsds),
-                    **({"ccw": v.ccw} if v.ccw else {}),
-                }
-                for name, v in self.virtio.items()
-            },
+            "pci": dict(zip(self.pci, rows(self.pci.values()), strict=True)),
+            "virtio": plain(self.virtio),
             "extra": dict(self.extra),
-            **(
-                {"constants": {str(cpu): list(ids) for cpu, ids in self.constants.items()}}
-                if self.constants
-                else {}
-            ),
-            **(
-                {
-                    "capabilities": [
-                        [cap.name, cap.wire, cap.default, cap.effective]
-                        for cap in self.capabilities
-                    ]
-                }
-                if self.capabilities
-                else {}
-            ),
+            **({"constants": plain(self.constants)} if self.constants else {}),
+            **({"capabilities": rows(self.capabilities)} if self.capabilities else {}),
             "notes": list(self.notes),
             "build_id": self.build_id,
             "digests": list(self.digests),
@@ -287,36 +262,20 @@ class LoaderTables:
                     f"loader tables: schema {quoted(data['schema'])} is not {SCHEMA!r}"
                 )
             tables = cls(
-                handlers=tuple(_handler_from_json(item) for item in data["handlers"]),
+                handlers=tuple(read_row(Handler, row) for row in data["handlers"]),
                 vmsds=tuple(_vmsd_from_json(item) for item in data["vmsds"]),
                 words={
                     (int(key.split(":")[0], 16), int(key.split(":")[1])): int(value)
                     for key, value in data["words"].items()
                 },
-                pci={
-                    name: PciMasks(**dict(zip(_MASKS, map(bytes.fromhex, masks), strict=True)))
-                    for name, masks in data["pci"].items()
-                },
-                virtio={
-                    name: VirtioLive(
-                        host_features=int(item["host_features"]),
-                        queues=tuple((int(q[0]), int(q[1])) for q in item["queues"]),
-                        config_len=int(item["config_len"]),
-                        vectors=int(item["vectors"]),
-                        vmsds={str(key): int(value) for key, value in item["vmsds"].items()},
-                        ccw=int(item.get("ccw", 0)),
-                    )
-                    for name, item in data["virtio"].items()
-                },
+                pci={name: read_row(PciMasks, masks) for name, masks in data["pci"].items()},
+                virtio={name: read(VirtioLive, item) for name, item in data["virtio"].items()},
                 extra={name: int(index) for name, index in data["extra"].items()},
                 constants={
                     int(cpu): tuple(map(int, ids)) for cpu, ids in data.get("constants", {}).items()
                 },
                 capabilities=tuple(
-                    MachineCapability(
-                        name=str(name), wire=str(wire), default=int(usual), effective=int(level)
-                    )
-                    for name, wire, usual, level in data.get("capabilities", ())
+                    read_row(MachineCapability, row) for row in data.get("capabilities", ())
                 ),
                 notes=tuple(map(str, data["notes"])),
                 build_id=None if data.get("build_id") is None else str(data["build_id"]),
@@ -341,84 +300,15 @@ class LoaderTables:
             raise ProfileError("loader tables are malformed: a description's index is out of range")
 
 
-_MASKS = ("config", "cmask", "wmask", "w1cmask")
-
-
-def _handler_to_json(handler: Handler) -> list[Any]:
-    return [
-        handler.idstr,
-        handler.instance_id,
-        handler.alias_id,
-        handler.version,
-        handler.vmsd,
-        handler.opaque,
-        None if handler.compat is None else list(handler.compat),
-    ]
-
-
-def _handler_from_json(item: Sequence[Any]) -> Handler:
-    idstr, instance_id, alias_id, version, vmsd, opaque, compat = item
-    return Handler(
-        idstr=str(idstr),
-        instance_id=int(instance_id),
-        alias_id=int(alias_id),
-        version=int(version),
-        vmsd=None if vmsd is None else int(vmsd),
-        opaque=int(opaque),
-        compat=None if compat is None else (str(compat[0]), int(compat[1])),
-    )
-
-
-_FIELD_KEYS: Mapping[str, Any] = {
-    "name": "",
-    "offset": 0,
-    "size": 0,
-    "start": 0,
-    "num": 0,
-    "num_offset": 0,
-    "size_offset": 0,
-    "info": "",
-    "flags": 0,
-    "vmsd": None,
-    "version": 0,
-    "struct_version": 0,
-    "test": 0,
-    "err_hint": "",
-}
-
-
-def _vmsd_to_json(vmsd: Vmsd) -> dict[str, Any]:
-    fields = [
-        {
-            key: getattr(item, key)
-            for key, default in _FIELD_KEYS.items()
-            if getattr(item, key) != default
-        }
-        for item in vmsd.fields
-    ]
-    return {
-        "name": vmsd.name,
-        "version": vmsd.version,
-        "minimum": vmsd.minimum,
-        "minimum_old": vmsd.minimum_old,
-        "unmigratable": vmsd.unmigratable,
-        "early_setup": vmsd.early_setup,
-        "hooks": sorted(vmsd.hooks),
-        "fields": fields,
-        "subsections": list(vmsd.subsections),
-    }
+_TEXTS = frozenset({"name", "info", "err_hint"})
 
 
 def _vmsd_from_json(item: Mapping[str, Any]) -> Vmsd:
-    fields = []
     for raw in item["fields"]:
-        values = {**_FIELD_KEYS, **raw}
-        for key, default in _FIELD_KEYS.items():
-            if isinstance(default, str):
-                values[key] = str(values[key])
-            elif default is not None or values[key] is not None:
-                values[key] = int(values[key])
-        fields.append(VmField(**values))
+        for key, value in raw.items():
+            expected = str if key in _TEXTS else int
+            if type(value) is not expected and (key, value) != ("vmsd", None):
+                raise TypeError(f"{key}: {value!r}")
     old = item["minimum_old"]
     return Vmsd(
         name=str(item["name"]),
@@ -428,6 +318,6 @@ def _vmsd_from_json(item: Mapping[str, Any]) -> Vmsd:
         unmigratable=bool(item["unmigratable"]),
         early_setup=bool(item["early_setup"]),
         hooks=frozenset(map(str, item["hooks"])),
-        fields=tuple(fields),
+        fields=tuple([VmField(**raw) for raw in item["fields"]]),
         subsections=tuple(map(int, item["subsections"])),
     )

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from migratable.members import members, read
 from migratable.regular_file import open_regular
 
 _SYSTEM = (
@@ -64,27 +65,12 @@ class Confinement:
         """Take it from what the launcher said; None when it said nothing."""
         for line in lines:
             if line.startswith(MARK):
-                found = json.loads(line.removeprefix(MARK))
-                return cls(
-                    namespaces=tuple(found["namespaces"]),
-                    view=found["view"],
-                    landlock=found["landlock"],
-                    seccomp=found["seccomp"],
-                    sandbox=sandbox,
-                    missing=tuple(found["missing"]),
-                )
+                return read(cls, json.loads(line.removeprefix(MARK)), sandbox=sandbox)
         return None
 
     def to_json(self) -> dict[str, Any]:
         """For reports: the member ``confinement``."""
-        return {
-            "namespaces": list(self.namespaces),
-            "view": self.view,
-            "landlock": self.landlock,
-            "seccomp": self.seccomp,
-            "sandbox": self.sandbox,
-            "missing": list(self.missing),
-        }
+        return members(self)
 
 
 def specification(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from migratable.errors import StreamError
+from migratable.members import members
 from migratable.stream.decoded import Body, Field, Value
 from migratable.stream.fields import decode
 from migratable.stream.model import Section, Stream
@@ -52,15 +53,7 @@ class Difference:
 
     def to_json(self) -> dict[str, Any]:
         """As ``migratable diff --format json`` prints it."""
-        return {
-            "kind": str(self.kind),
-            "section": self.section,
-            "instance_id": self.instance_id,
-            "path": list(self.path),
-            "a": self.a,
-            "b": self.b,
-            "note": self.note,
-        }
+        return members(self)
 
 
 def compare(

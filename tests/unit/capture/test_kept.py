@@ -76,13 +76,13 @@ def test_program_of_a_file_is_never_a_path_or_another_command() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("command_line", "qemu", "list of at most"),
-        ("command_line", ["a", 1], "words expected"),
+        ("command_line", "qemu", "list expected, got str"),
+        ("command_line", ["a", 1], "string expected, got int"),
         ("command_line", ["a\0b"], "words expected"),
-        ("command_line", ["a"] * 20_000, "list of at most"),
+        ("command_line", ["a"] * 20_000, "at most 10000 words"),
         ("release", "ten", "release"),
-        ("machine", 7, "text expected, got int"),
-        ("cpu_features", [1], "objects expected"),
+        ("machine", 7, "string expected, got int"),
+        ("cpu_features", [1], "object expected, got int"),
     ],
 )
 def test_damaged_member_names_its_place(name: str, value: object, words: str) -> None:

@@ -29,10 +29,22 @@ def situation(text: str, **more: Any) -> Situation:
         ("-M virt", "virt.secure-ram", ["-machine secure=on"]),
         ("-M virt", "riscv_aplic", ["-machine aia=aplic", "-machine aia=aplic-imsic"]),
         ("-M virt", "pl011", []),
+        ("-M microvm", "ioapic", ["-machine ioapic2=on"]),
     ],
 )
 def test_switches(text: str, name: str, actions: list[str]) -> None:
     assert [one.action for one in boards.switches(situation(text), name)] == actions
+
+
+def test_places_of_virtio_mmio_are_microvms_alone() -> None:
+    idstr = "virtio-mmio@00000000feb00e00/virtio-scsi"
+    micro = situation("-M microvm", machine="microvm")
+    actions = [one.action for one in boards.transports(micro, idstr)]
+    assert actions == ["-machine ioapic2=off", "-machine ioapic2=on"]
+    given = situation("-M microvm,ioapic2=off", machine="microvm")
+    assert [one.action for one in boards.transports(given, idstr)] == ["-machine ioapic2=on"]
+    assert not list(boards.transports(micro, "0000:00:01.0/virtio-scsi"))
+    assert not list(boards.transports(situation("-M virt", machine="virt-7.2"), idstr))
 
 
 def test_processors_are_arms_alone() -> None:

@@ -62,8 +62,8 @@ def test_bad_files(name: str) -> None:
     [
         ("stream", "***", "stream: not base64"),
         ("stream", "AAAA", "stream: damaged"),
-        ("machine", 3, "machine: expected a string"),
-        ("notes", ["a", 1], r"notes\[1\]: expected a string"),
+        ("machine", 3, "machine: string expected, got int"),
+        ("notes", ["a", 1], r"notes\[1\]: string expected, got int"),
         ("ram_blocks", [["a", -1, 0]], r"ram_blocks\[0\]"),
         ("ram_blocks", [["a", True, 0]], r"ram_blocks\[0\]"),
         ("pvr", "x", "pvr"),

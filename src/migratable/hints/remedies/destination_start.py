@@ -8,7 +8,15 @@ from dataclasses import replace
 
 from migratable.commandline import CommandLine, Option
 from migratable.commandline.line import global_of
-from migratable.hints import cpus, devices, line_edits, machine_options, memory, removed_options
+from migratable.hints import (
+    absent_properties,
+    cpus,
+    devices,
+    line_edits,
+    machine_options,
+    memory,
+    removed_options,
+)
 from migratable.hints.candidate import Candidate, Situation
 from migratable.hints.start_error import said
 from migratable.verdict import Finding, Side
@@ -45,6 +53,7 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
             yield Candidate(action="-device as driver,key=value, not JSON", edit=without_json)
     if _NO_OBJECT.search(message):
         yield Candidate(action="-device options after those that they name", edit=in_order)
+    yield from absent_properties.candidates(at, finding)
     yield from _globals(at, message)
     yield from _properties(at, message, echoed)
     yield from _machine_named(at, message)

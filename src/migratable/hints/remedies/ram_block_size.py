@@ -10,6 +10,9 @@ from migratable.problem_facts import BlockFacts
 from migratable.verdict import Finding
 
 _MIB = 1 << 20
+_FIRMWARE = ("qboot.rom", "bios-microvm.bin", "bios.bin", "bios-256k.bin")
+"""QEMU's own for PCs (``pc-bios/``), 64, 128 and 256 KiB: which a machine takes has changed
+(``hw/i386/microvm.c: microvm_memory_init``), and its contents come with the guest."""
 
 
 def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
@@ -35,10 +38,16 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
     elif name.endswith(".rom"):
         yield from _rom(at, block, size)
     elif name in {"pc.bios", "pc.rom"} or name.startswith("system.flash"):
+        if name == "pc.bios" and not any(True for _ in at.line.all("bios")):
+            yield from map(_firmware, _FIRMWARE)
         yield Candidate(
             action=f"firmware (-bios, -drive if=pflash, -machine pflash0=) of {size} bytes, as the "
             "source has: the same build of the same file"
         )
+
+
+def _firmware(name: str) -> Candidate:
+    return Candidate(action=f"-bios {name}", edit=lambda line: line.append("bios", name))
 
 
 def _video(at: Situation, block: str, size: int) -> Iterator[Candidate]:

@@ -68,6 +68,7 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
         yield from network.slirp(at)
     yield from ccw.placed(at, idstr)
     yield from boards.switches(at, name)
+    yield from boards.transports(at, idstr)
     for key, value in BUILT_IN.get(name, ()):
         yield from machine_options.machine(at, key, value)
     if name == "kvmclock" and not at.line.wants_kvm:
