@@ -16,10 +16,10 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from migratable.capture.guard import SAVE, Standing
-from migratable.capture.monitor import Exchange, Monitor
+from migratable.capture.monitor import Exchange, Executes, Monitor
 from migratable.errors import CaptureError, MigratableError, NoCopyError, QemuError
 from migratable.qemu.process import QemuProcess, private_folder
 from migratable.qemu.qmp import QmpError
@@ -181,7 +181,7 @@ def _copy(
 
     def then(qemu: QemuProcess) -> None:
         save_itself(qemu, monitor.name)
-        kinds.extend(device_kinds(_Asked(qemu)))
+        kinds.extend(device_kinds(qemu.monitor))
 
     try:
         profile = collect(
@@ -207,35 +207,7 @@ def _copy(
     return Copy(profile=profile, unlike=tuple(more))
 
 
-class _Asked:
-    """The copy, asked as a monitor is."""
-
-    name = "the copy"
-
-    def __init__(self, qemu: QemuProcess) -> None:
-        self._monitor = qemu.monitor
-
-    def execute(
-        self,
-        command: str,
-        arguments: dict[str, Any] | None = None,
-        *,
-        fd: int | None = None,
-        timeout: float = 30.0,
-    ) -> Any:
-        """Run a QMP command."""
-        return self._monitor.execute(command, arguments, fd=fd, timeout=timeout)
-
-    def events(self) -> list[dict[str, Any]]:
-        """None are wanted."""
-        return []
-
-    def process(self) -> int | None:
-        """Nor is its number."""
-        return None
-
-
-def device_kinds(monitor: Monitor) -> Sequence[str]:
+def device_kinds(monitor: Executes) -> Sequence[str]:
     """Types of the devices that were given by ``-device`` or plugged in."""
     found = []
     for path in ("/machine/peripheral", "/machine/peripheral-anon"):
@@ -256,7 +228,7 @@ def save_itself(qemu: QemuProcess, name: str) -> None:
     """
     file = None
     try:
-        file = Exchange(_Asked(qemu))  # it is confined, and sees no file of ours by its name
+        file = Exchange(qemu.monitor)  # it is confined, and sees no file of ours by its name
         qemu.qmp(SAVE, filename=file.path, live=False)
     except QmpError as error:
         raise CaptureError(

@@ -29,13 +29,8 @@ MOST_STATE = 1 << 30
 _MARK = "migratable"
 
 
-class Monitor(Protocol):
-    """What a capture needs of a running VM.
-
-    :ivar name: how messages call the VM.
-    """
-
-    name: str
+class Executes(Protocol):
+    """Runs QMP commands."""
 
     def execute(
         self,
@@ -51,6 +46,15 @@ class Monitor(Protocol):
         :raise QmpError: When QEMU answers with an error.
         :raise QemuError: When it does not answer.
         """
+
+
+class Monitor(Executes, Protocol):
+    """What a capture needs of a running VM.
+
+    :ivar name: how messages call the VM.
+    """
+
+    name: str
 
     def events(self) -> list[dict[str, Any]]:
         """Events that came since the last call; empty where they cannot be had."""
@@ -155,7 +159,7 @@ class Exchange:
     :ivar plain_path: its name for ``fopen``.
     """
 
-    def __init__(self, monitor: Monitor) -> None:
+    def __init__(self, monitor: Executes) -> None:
         """Hand it over.
 
         :raise QmpError: When QEMU does not take descriptors over this monitor.
@@ -187,7 +191,7 @@ class Exchange:
         size = os.fstat(self._memory).st_size
         if size > MOST_STATE:
             raise CaptureError(
-                f"{self._monitor.name}: wrote {size} bytes, more than the {MOST_STATE} that are "
+                f"QEMU wrote {size} bytes, more than the {MOST_STATE} that are "
                 "read of a device state"
             )
         with open(self._memory, "rb", closefd=False, buffering=0) as file:
@@ -217,7 +221,7 @@ def mark(pid: int) -> str:
     return f"{_MARK} {pid} {began} {numbers}"
 
 
-def _sweep(monitor: Monitor) -> None:
+def _sweep(monitor: Executes) -> None:
     """Take back what a capture that was killed left.
 
     From 9.1 on QEMU keeps a descriptor until it is told otherwise, also when the monitor that gave

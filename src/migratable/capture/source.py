@@ -20,6 +20,7 @@ from migratable.capture.kept import kept_in
 from migratable.capture.model import Confirm, Source
 from migratable.errors import ProfileError
 from migratable.printable import quoted
+from migratable.regular_file import open_regular
 from migratable.stream import read
 
 LIVE = ("qmp:", "libvirt:")
@@ -46,7 +47,7 @@ def open_source(text: str, *, confirm: Confirm | None = None) -> Source:
     path, snapshot = _file(text)
     if path is None:
         return _profile(text)
-    if _is_document(path):
+    if is_document(path):
         return _profile(text)
     stream = read(path, snapshot=snapshot)
     facts: dict[str, object] = {"kind": "stream", "file": str(path), "container": stream.container}
@@ -69,18 +70,15 @@ def _file(text: str) -> tuple[Path | None, str | None]:
     return None, None
 
 
-def _is_document(path: Path) -> bool:
+def is_document(path: Path) -> bool:
     """Does the file begin as JSON does, compressed or not?"""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(4096)
-    except OSError:
-        return False  # reading it for real says what is wrong
-    if head[:2] == b"\x1f\x8b":
-        try:
+        if head[:2] == b"\x1f\x8b":
             head = zlib.decompressobj(31).decompress(head, 64)
-        except zlib.error:
-            return False
+    except (OSError, zlib.error):
+        return False  # reading it for real says what is wrong
     return head.lstrip()[:1] == b"{"
 
 

@@ -78,10 +78,11 @@ def command(
 
 
 def _side(name: str) -> _Side:
+    from migratable.capture.source import is_document
     from migratable.stream import read
 
     path = Path(name)
-    if path.exists() and not _is_json(path):
+    if path.exists() and not is_document(path):
         return _Side(name=name, stream=read(path), facts={})
     if path.exists() or "/" not in name:
         from migratable.profile.bundled import find
@@ -103,24 +104,6 @@ def _from_profile(name: str, profile: Profile) -> _Side:
         "accelerator": profile.accelerator,
     }
     return _Side(name=name, stream=read(profile.stream), facts=facts)
-
-
-def _is_json(path: Path) -> bool:
-    """Tell a profile's file, one JSON object, perhaps in gzip."""
-    import gzip
-    import zlib
-
-    from migratable.regular_file import open_regular
-
-    try:
-        with open_regular(path) as file:
-            head = file.read(64)
-        if head[:2] == b"\x1f\x8b":
-            with gzip.open(path) as packed:
-                head = packed.read(64)
-    except (OSError, EOFError, zlib.error):
-        return False
-    return head.lstrip()[:1] == b"{"
 
 
 def _wanted(patterns: tuple[str, ...], *streams: Stream) -> Any:

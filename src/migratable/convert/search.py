@@ -109,12 +109,7 @@ class _Search:
         self, stream: Stream, finding: Finding
     ) -> tuple[list[tuple[StreamEdit, ...]], list[str]]:
         """Edits that are proposed, smallest first; and why there are no others."""
-        at = Situation(
-            stream=stream,
-            finding=finding,
-            destination=self.destination,
-            earlier=tuple(self.edits),
-        )
+        at = Situation(stream=stream, finding=finding, destination=self.destination)
         reasons: list[str] = []
         candidates: list[tuple[StreamEdit, ...]] = []
         for answer in answers(at):

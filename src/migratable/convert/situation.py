@@ -65,15 +65,11 @@ class Destination:
 
 @dataclass(kw_only=True)
 class Situation:
-    """A refusal, and the stream as it is by then.
-
-    :ivar earlier: edits that are made already.
-    """
+    """A refusal, and the stream as it is by then."""
 
     stream: Stream
     finding: Finding
     destination: Destination
-    earlier: tuple[StreamEdit, ...] = ()
 
     @cached_property
     def section(self) -> Section | None:
@@ -89,16 +85,9 @@ class Situation:
 
     def fresh_with(self, name: str, data: bytes) -> str:
         """Name a just started machine whose stream has the subsection with these bytes."""
-        if self.section is None:
-            return ""
-        kind = self.section.idstr.rpartition("/")[2]
-        for where, stream in self.destination.at_hand():
-            for section in stream.devices:
-                if section.idstr.rpartition("/")[2] != kind:
-                    continue
-                for found in subsections(section, name):
-                    if found == data:
-                        return where
+        for where, section in self._fresh():
+            if data in subsections(section, name):
+                return where
         return ""
 
     def fresh_field(self, body: str, field: str, data: bytes) -> str:
@@ -106,19 +95,23 @@ class Situation:
 
         Only where every such machine says the same: then it is no setting of the machine.
         """
-        if self.section is None:
-            return ""
-        kind = self.section.idstr.rpartition("/")[2]
         first = ""
+        for where, section in self._fresh():
+            for value in fields(section, body, field):
+                if value != data:
+                    return ""
+                first = first or where
+        return first
+
+    def _fresh(self) -> Iterator[tuple[str, Section]]:
+        """Sections of devices of this kind in the streams of just started machines."""
+        if self.section is None:
+            return
+        kind = self.section.idstr.rpartition("/")[2]
         for where, stream in self.destination.at_hand():
             for section in stream.devices:
-                if section.idstr.rpartition("/")[2] != kind:
-                    continue
-                for found in fields(section, body, field):
-                    if found != data:
-                        return ""
-                    first = first or where
-        return first
+                if section.idstr.rpartition("/")[2] == kind:
+                    yield where, section
 
 
 def fields(section: Section, body: str, name: str) -> Iterator[bytes]:

@@ -16,6 +16,7 @@ from migratable.hints.guest import Guest
 from migratable.profile.model import Profile
 from migratable.stream import Stream, read
 from migratable.stream.virtio import pci_capabilities
+from migratable.units import some
 from migratable.verdict import Severity
 
 if TYPE_CHECKING:
@@ -79,8 +80,8 @@ def _less(base: Situation, line: CommandLine) -> Iterator[str]:
     gone = [one for one in taken if _silent(base, one)]
     if gone:
         yield (
-            f"the destination then lacks {_some(gone)}, of which no stream says anything: the "
-            "guest loses it if it has it"
+            f"the destination then lacks {some(gone, _MOST)}, of which no stream says anything: "
+            "the guest loses it if it has it"
         )
 
 
@@ -109,7 +110,7 @@ def _left_out(base: Situation, line: CommandLine) -> Iterator[str]:
         if option in _SEEN_BY_GUESTS and key not in devices.STRUCTURE
     ]
     if gone:
-        yield f"without {_some(gone)} the guest may find another machine than it has"
+        yield f"without {some(gone, _MOST)} the guest may find another machine than it has"
 
 
 def _processor(
@@ -129,7 +130,7 @@ def _processor(
     lost = x86_features.features(known.cpu_features) - x86_features.features(profile.cpu_features)
     if lost:
         has = "which the guest has" if search.origin is not None else "which the guest may have"
-        yield f"the processor then lacks {_some(sorted(lost))}, {has}"
+        yield f"the processor then lacks {some(sorted(lost), _MOST)}, {has}"
 
 
 def _cpu(line: CommandLine) -> list[dict[str, str]]:
@@ -180,8 +181,3 @@ def _listed(config: bytes) -> set[tuple[int, int]]:
     if len(config) > pci.EXTENDED_FROM:
         found |= {(at, kind) for kind, at in pci.extended_capabilities(config)}
     return found
-
-
-def _some(names: list[str]) -> str:
-    more = len(names) - _MOST
-    return ", ".join(names[:_MOST]) + (f" and {more} more" if more > 0 else "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from migratable.commandline.inert.inert import InertCommandLine
@@ -12,6 +11,7 @@ from migratable.qemu.process import QemuProcess
 from migratable.qemu.qmp import QmpError
 from migratable.stream import Section, SectionKind, Stream, VmDevice, VmField, VmsdBody
 from migratable.stream.edit import append_section, free_section_id, map_sections
+from migratable.units import some
 
 _NAMED = 6
 
@@ -68,18 +68,15 @@ def resaved(stream: Stream, own: Stream) -> tuple[Stream, tuple[str, ...]]:
     assumed = ["device state is sent on as it came, wherever its form is the same"]
     if reset:
         assumed.append(
-            f"power-on state of {_some(reset)}, whose form is another on this host: what the guest "
-            "had there is not carried on"
+            f"power-on state of {some(reset, _NAMED)}, whose form is another on this host: what "
+            "the guest had there is not carried on"
         )
     if twins:
         names = [one.name for one in twins.values()]
-        assumed.append(f"{_some(names)}, which the machine does not send at power-on, goes on")
+        assumed.append(
+            f"{some(names, _NAMED)}, which the machine does not send at power-on, goes on"
+        )
     return out, tuple(assumed)
-
-
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _same_form(one: Section, other: Section) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -255,40 +256,51 @@ def _fixes(console: Console, causes: Mapping[str, Any]) -> None:
 
 def _dangers(console: Console, document: Mapping[str, Any]) -> None:
     """What is said of pairs that load: the causes of ~, ! and the triangle."""
-    found: dict[tuple[str, str, str], int] = {}
+    found: Counter[tuple[str, str]] = Counter()
     for answer in document["answers"]:
         if answer["state"] not in {"endangers", "warns", "latent"}:
             continue
         for one in answer["verdict"]["findings"]:
             if one["severity"] == answer["state"]:
-                key = (one["severity"], one["rule"], one["summary"])
-                found[key] = found.get(key, 0) + answer["pairs"]
-    ranked = sorted(found.items(), key=lambda one: (_GRAVEST.index(one[0][0]), -one[1]))
-    for (severity, rule, summary), number in ranked[:_MOST_DANGERS]:
-        symbol, style, _ = SYMBOLS[severity]
-        line = Text(f"{symbol} {number:,}  ", style=style)
-        line.append(_printable(f"{rule}: {summary}"), style="default")
-        console.print(line)
-    if len(ranked) > _MOST_DANGERS:
-        console.print(f"… and {len(ranked) - _MOST_DANGERS:,} more (--format json)")
-    if ranked:
-        console.print()
+                found[one["severity"], f"{one['rule']}: {one['summary']}"] += answer["pairs"]
+    _counts(console, found, {state: SYMBOLS[state][:2] for state in _GRAVEST})
 
 
 def _not_back(console: Console, document: Mapping[str, Any]) -> None:
     """Why pairs that load do not come back, or why that is not known."""
-    found: dict[tuple[str, str], int] = {}
+    found: Counter[tuple[str, str]] = Counter()
     for answer in document["answers"]:
         if answer.get("way_back"):
-            member = "not_known" if answer["comes_back"] is None else "does_not"
-            key = (member, answer["way_back"])
-            found[key] = found.get(key, 0) + answer["pairs"]
-    ranked = sorted(found.items(), key=lambda one: (one[0][0] != "does_not", -one[1]))
-    for (member, why), number in ranked[:_MOST_DANGERS]:
-        symbol, style = _BACK[member]
-        words = "no way back" if member == "does_not" else "way back not known"
+            known = answer["comes_back"] is not None
+            words = "no way back" if known else "way back not known"
+            member = "does_not" if known else "not_known"
+            found[member, f"{words}: {answer['way_back']}"] += answer["pairs"]
+    _counts(console, found, {member: _BACK[member] for member in ("does_not", "not_known")})
+
+
+def _unexamined(console: Console, document: Mapping[str, Any]) -> None:
+    found: Counter[tuple[str, str]] = Counter()
+    for answer in document["answers"]:
+        if answer["state"] in {"unknown", "failed"}:
+            for reason in answer["verdict"]["unchecked"][:1]:
+                found[answer["state"], reason] += answer["pairs"]
+    _counts(console, found, {state: SYMBOLS[state][:2] for state in ("unknown", "failed")})
+
+
+def _counts(
+    console: Console, found: Counter[tuple[str, str]], kinds: Mapping[str, tuple[str, str]]
+) -> None:
+    """How many pairs each text is said of.
+
+    :param found: by kind and text.
+    :param kinds: symbol and style of each, the gravest first.
+    """
+    order = list(kinds)
+    ranked = sorted(found.items(), key=lambda row: (order.index(row[0][0]), -row[1]))
+    for (kind, text), number in ranked[:_MOST_DANGERS]:
+        symbol, style = kinds[kind]
         line = Text(f"{symbol} {number:,}  ", style=style)
-        line.append(_printable(f"{words}: {why}"), style="default")
+        line.append(_printable(text), style="default")
         console.print(line)
     if len(ranked) > _MOST_DANGERS:
         console.print(f"… and {len(ranked) - _MOST_DANGERS:,} more (--format json)")
@@ -320,20 +332,3 @@ def _releases(console: Console, document: Mapping[str, Any]) -> None:
     if left:
         console.print(f"{len(left):,} devices and machines could not be tried; see --format json")
     console.print()
-
-
-def _unexamined(console: Console, document: Mapping[str, Any]) -> None:
-    found: dict[tuple[str, str], int] = {}
-    for answer in document["answers"]:
-        if answer["state"] in {"unknown", "failed"}:
-            for reason in answer["verdict"]["unchecked"][:1]:
-                key = (answer["state"], reason)
-                found[key] = found.get(key, 0) + answer["pairs"]
-    ranked = sorted(found.items(), key=lambda one: -one[1])
-    for (state, reason), number in ranked[:8]:
-        symbol, style, _ = SYMBOLS[state]
-        line = Text(f"{symbol} {number:,}  ", style=style)
-        line.append(_printable(reason), style="default")
-        console.print(line)
-    if len(ranked) > 8:
-        console.print(f"… and {len(ranked) - 8} more reasons")

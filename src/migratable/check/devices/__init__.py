@@ -69,25 +69,22 @@ def post_load(
     *vmsds: str, since: Release = _FIRST, until: Release = _LAST, target: str = ""
 ) -> Callable[[PostLoad], PostLoad]:
     """Register a function for descriptions: what their ``post_load`` refuses."""
-
-    def register(function: PostLoad) -> PostLoad:
-        hook = Hook(function=function, since=since, until=until, target=target)
-        for vmsd in vmsds:
-            _POST_LOAD.setdefault(vmsd, []).append(hook)
-        return function
-
-    return register
+    return _registers(_POST_LOAD, vmsds, since=since, until=until, target=target)
 
 
 def pre_load(
     *vmsds: str, since: Release = _FIRST, until: Release = _LAST, target: str = ""
 ) -> Callable[[PreLoad], PreLoad]:
     """Register a function for descriptions: what their ``pre_load`` refuses."""
+    return _registers(_PRE_LOAD, vmsds, since=since, until=until, target=target)
 
-    def register(function: PreLoad) -> PreLoad:
-        hook = Hook(function=function, since=since, until=until, target=target)
+
+def _registers(
+    hooks: dict[str, list[Hook[At]]], vmsds: Iterable[str], **applies: Any
+) -> Callable[[Callable[[At], Iterator[Problem]]], Callable[[At], Iterator[Problem]]]:
+    def register(function: Callable[[At], Iterator[Problem]]) -> Callable[[At], Iterator[Problem]]:
         for vmsd in vmsds:
-            _PRE_LOAD.setdefault(vmsd, []).append(hook)
+            hooks.setdefault(vmsd, []).append(Hook(function=function, **applies))
         return function
 
     return register

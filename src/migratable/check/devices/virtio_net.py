@@ -52,25 +52,25 @@ def queues_in_use(event: BodyEntered) -> Iterator[Problem]:
 @post_load("virtio-net-vnet")
 def vnet_header(event: BodyLoaded) -> Iterator[Problem]:
     """virtio_net_vnet_post_load: packets carry a header, or the backend cannot take them."""
-    if event.body.number("has_vnet_hdr") and event.body.owned("has_vnet_hdr") == 0:
-        yield Problem(
-            rule="virtio-vnet-header",
-            summary="the source's network backend had vnet_hdr, the destination's has not",
-            words=(("virtio-vnet-header", {}),),
-            field="has_vnet_hdr",
-            of_backend=True,
-        )
+    words = "the source's network backend had vnet_hdr, the destination's has not"
+    yield from _lacking(event, "has_vnet_hdr", words, "virtio-vnet-header")
 
 
 @post_load("virtio-net-ufo")
 def ufo(event: BodyLoaded) -> Iterator[Problem]:
     """virtio_net_ufo_post_load: the backend fragments UDP packets for the guest, or not."""
-    if event.body.number("has_ufo") and event.body.owned("has_ufo") == 0:
+    words = "the source's network backend fragments UDP (TUN_F_UFO), the destination's not"
+    yield from _lacking(event, "has_ufo", words, "virtio-net-ufo")
+
+
+def _lacking(event: BodyLoaded, field: str, summary: str, message: str) -> Iterator[Problem]:
+    """What the guest uses of its backend and the destination's lacks."""
+    if event.body.number(field) and event.body.owned(field) == 0:
         yield Problem(
             rule="virtio-vnet-header",
-            summary="the source's network backend fragments UDP (TUN_F_UFO), the destination's not",
-            words=(("virtio-net-ufo", {}),),
-            field="has_ufo",
+            summary=summary,
+            words=((message, {}),),
+            field=field,
             of_backend=True,
         )
 

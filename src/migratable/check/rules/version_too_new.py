@@ -36,16 +36,19 @@ def check(event: BodyBegun) -> Iterator[Problem]:
     """The version is not above what the description takes."""
     if not event.version > event.vmsd.version:
         return
-    yield Problem(
-        rule=RULE.id,
+    yield outside(event, RULE.id, "local", event.vmsd.version)
+
+
+def outside(event: BodyBegun, rule: str, limit: str, value: int) -> Problem:
+    """A body's version is not among those that the destination reads.
+
+    :param limit: parameter of the rule's message for the limit, and its *value*.
+    """
+    return Problem(
+        rule=rule,
         summary=f"{event.vmsd.name} has version {event.version}, the destination reads "
         f"{event.vmsd.minimum} to {event.vmsd.version}",
-        words=(
-            (
-                "version-too-new",
-                {"vmsd": event.vmsd.name, "version": event.version, "local": event.vmsd.version},
-            ),
-        ),
+        words=((rule, {"vmsd": event.vmsd.name, "version": event.version, limit: value}),),
         subsection=event.vmsd.name if "/" in event.vmsd.name else None,
     )
 

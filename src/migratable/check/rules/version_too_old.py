@@ -27,6 +27,7 @@ from collections.abc import Iterator
 from migratable.check.events import BodyBegun
 from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
+from migratable.check.rules.version_too_new import outside
 from migratable.messages import Fault
 from migratable.profile.tables import Vmsd
 from migratable.verdict import Severity
@@ -37,18 +38,7 @@ def check(event: BodyBegun) -> Iterator[Problem]:
     old = event.vmsd.minimum_old
     if not event.version < event.vmsd.minimum or (old is not None and event.version >= old):
         return
-    yield Problem(
-        rule=RULE.id,
-        summary=f"{event.vmsd.name} has version {event.version}, the destination reads "
-        f"{event.vmsd.minimum} to {event.vmsd.version}",
-        words=(
-            (
-                "version-too-old",
-                {"vmsd": event.vmsd.name, "version": event.version, "minimum": event.vmsd.minimum},
-            ),
-        ),
-        subsection=event.vmsd.name if "/" in event.vmsd.name else None,
-    )
+    yield outside(event, RULE.id, "minimum", event.vmsd.minimum)
 
 
 _SLB = Vmsd(name="cpu/slb", version=2, minimum=2)

@@ -22,7 +22,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from migratable.hosts.checks.check import HostCheck, Pair, found, some
+from migratable.hosts.checks.check import HostCheck, Pair, found
+from migratable.units import some
 from migratable.verdict import Finding, Severity
 
 ID = "host-capabilities"

@@ -74,12 +74,6 @@ def found(
     )
 
 
-def some(names: list[str], most: int = 12) -> str:
-    """Names in a sentence."""
-    more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
-
-
 def gib(size: float) -> str:
     """Bytes in a sentence."""
     return f"{size / (1 << 30):.1f} GiB" if size >= 1 << 30 else f"{size / (1 << 20):.0f} MiB"
