@@ -263,6 +263,8 @@ def explain_failure(failure: Failure) -> Explanation:
     if derived is not None:
         own = replace(advice.of_message(derived), verify=own.verify)
     side = Fault((deciding and deciding.side) or own.side)
+    if side is Fault.CANNOT_TELL and text.program == "QEMU" and _starts(failure):
+        side = Fault.DESTINATION
     if deciding is not None and deciding.rule and deciding.rule != text.rule:
         now, ever = common.now, common.ever
         if not deciding.side:
@@ -315,6 +317,11 @@ def explain_failure(failure: Failure) -> Explanation:
         log=line.log,
         origin=(main.origin,) if main.origin else (),
     )
+
+
+def _starts(failure: Failure) -> bool:
+    """Do libvirt's words say that the QEMU which printed this was being started?"""
+    return any(match.message.id == "libvirt-process-exited" for _, match in failure.matches)
 
 
 # What the C library's error text at the end of an unknown line says by itself.
@@ -570,4 +577,4 @@ def _trimmed(text: str) -> str:
         if last in ")]}" and text.count(opening) >= text.count(last):
             break
         text = text[:-1]
-    return text.rstrip()
+    return text.strip()
