@@ -39,7 +39,8 @@ SKIPPED = re.compile(
 OTHERS = {
     "Proxmox VE": ("Proxmox",), "Incus or LXD": ("Incus", "LXD"), "Incus": ("Incus", "LXD"),
     "LXD": ("LXD", "Incus"), "oVirt": ("oVirt",), "manager": (), "SPICE": ("SPICE", "QEMU"),
-    "Linux": (), "CloudStack": (), "Kata Containers": (),
+    "Linux": (), "CloudStack": (), "Kata Containers": (), "Kubernetes": ("KubeVirt",),
+    "ZFS": ("Proxmox",), "Ceph": ("Proxmox",), "DRBD": (), "sanlock": (), "XCP-ng": (),
 }  # fmt: skip
 FUNCTIONS = {
     "c": r"^(?!(?:if|while|for|switch|else|do|return|typedef)\b)"
@@ -69,7 +70,8 @@ _VALUE = {
     "go": r"%[-+#0-9.]*[a-zA-Z]|\"\s*\+\s*[\w.()]+\s*\+\s*\"",
     "ruby": r"#\{[^}]*\}|%[sd]",
     "swift": r"\\\([^)]*\)|%@|%[dsx]",
-    "java": r"%[-+#0-9.]*[a-zA-Z]|\"\s*\n?\s*\+\s*[^\";]+?\+\s*\n?\s*\"|\{\}",
+    "java": r"%[-+#0-9.]*[a-zA-Z]|\"\s*\n?\s*\+\s*[^\";]+?\+\s*\n?\s*\"|\{\}"
+    r"|\$\{\w+\}",
 }  # fmt: skip
 
 
@@ -94,7 +96,7 @@ class Source:
 def flattened(name: str, raw: str, language: str) -> Source:
     """One pass over a source file."""
     pattern = re.compile(
-        rf"(?P<join>{_JOIN[language]})|(?P<value>{_VALUE[language]})|(?P<quote>\\[\"'])", re.M
+        rf"(?P<join>{_JOIN[language]})|(?P<value>{_VALUE[language]})|(?P<quote>\\[\"':])", re.M
     )
     pieces: list[str] = []
     at, back = [0], [0]
@@ -161,6 +163,100 @@ _CLASSES = re.compile(
 )
 # Texts that are put together, and the function that does it.
 COMPOSED = (
+    (
+        r"^(?:The host \{host\} did not satisfy|Candidate host|VM \{vm\} is|has been paused"
+        r"|is down with)",
+        "oVirt|2026-08|frontend/webadmin/modules/frontend/src/main/resources/org/ovirt/engine/ui/"
+        "frontend/AppErrors.properties: SCHEDULING_HOST_FILTERED_REASON_WITH_DETAIL",
+    ),
+    (
+        r"^[A-Z]+(?:_[A-Z]+){1,6}$(?<!_VDS)(?<!_FAILED)",
+        "xapi|2026-08|ocaml/xapi-consts/api_errors.ml",
+    ),
+    (
+        r"^(?:Multi-Attach error|AttachVolume|MountVolume|MapVolume|Unable to attach or mount)",
+        "Kubernetes||pkg/volume/util/operationexecutor/operation_generator.go",
+    ),
+    (r"nodes are available: .*Insufficient", "Kubernetes||pkg/scheduler/framework/types.go"),
+    (r"^node\(s\) (?:had|were)", "Kubernetes||pkg/scheduler/framework/plugins/tainttoleration"),
+    (
+        r"volume node affinity conflict|PersistentVolume's node|unbound immediate Pers",
+        "Kubernetes||pkg/scheduler/framework/plugins/volumebinding/binder.go",
+    ),
+    (r"disruption budget", "Kubernetes||pkg/registry/core/pod/storage/eviction.go"),
+    (
+        r"^violates PodSecurity",
+        "Kubernetes||staging/src/k8s.io/pod-security-admission/admission/admission.go",
+    ),
+    (
+        r"^cannot (?:open|import|receive|create) ",
+        "OpenZFS||lib/libzfs/libzfs_sendrecv.c, libzfs_dataset.c",
+    ),
+    (
+        r"^rbd: |^RBD image feature|couldn't connect to the cluster|unable to get monitor info"
+        r"|^error connecting",
+        "Ceph||src/tools/rbd, src/mon/MonClient.cc",
+    ),
+    (r"^error reading header from", "QEMU|10.0|block/rbd.c: qemu_rbd_open"),
+    (r"^State change failed: ", "DRBD||user/v84/drbdsetup.c"),
+    (
+        r"Lease is held by another host",
+        "libvirt|11.3|src/locking/lock_driver_sanlock.c: virLockManagerSanlockAcquire",
+    ),
+    (
+        r"^Unable to create a deployment|^Unable to prepare for migration|^Migration was unsucc"
+        r"|^Failed to migrate VM \[VM inst|^Resource \[Host",
+        "CloudStack||engine/orchestration/src/main/java/com/cloud/vm/VirtualMachineManagerImpl.java",
+    ),
+    (
+        r"^Commands .* to Host",
+        "CloudStack||api/src/main/java/com/cloud/exception/OperationTimedoutException.java",
+    ),
+    (
+        r"^Failed to connect physical disks",
+        "CloudStack|00d8a13a|plugins/hypervisors/kvm/src/main/java/com/cloud/hypervisor/kvm/resource/"
+        "wrapper/LibvirtStartCommandWrapper.java",
+    ),
+    (
+        r"^Cannot migrate VM, destination host",
+        "CloudStack||server/src/main/java/com/cloud/vm/UserVmManagerImpl.java",
+    ),
+    (
+        r"^(?:Volume (?:path|device)|Fibre Channel volume device|iSCSI volume) not found",
+        "os-brick||os_brick/exception.py",
+    ),
+    (r"^Failed to bind port", "neutron||neutron/plugins/ml2/managers.py: _bind_port_level"),
+    (r"^Could not create domain from", "OpenNebula|2026-08|src/vmm_mad/remotes/kvm/deploy"),
+    (r"^Error executing image transfer", "OpenNebula|2026-08|src/tm/TransferManagerProtocol.cc"),
+    (r"^VM_MIGRATE_FAILED", "xapi|2026-08|ocaml/xapi-consts/api_errors.ml"),
+    (
+        r"^Migration failed(?: due to .*)? \(VM: ",
+        "oVirt|2026-08|backend/manager/modules/dal/src/main/resources/bundles/"
+        "AuditLogMessages.properties: VM_MIGRATION_FAILED",
+    ),
+    (
+        r"^Storage domain does not exist",
+        "oVirt|2026-08|lib/vdsm/storage/exception.py: StorageDomainDoesNotExist",
+    ),
+    (
+        r"^unable to find configuration file for VM",
+        "Proxmox|2026-08|proxmox+qemu-server/src/PVE/QemuConfig.pm: assert_config_exists_on_node",
+    ),
+    (
+        r"got timeout$",
+        "Proxmox|2026-08|proxmox+pve-common/src/PVE/Tools.pm: lock_file_full, run_with_timeout",
+    ),
+    (r"^error during cfs-locked", "Proxmox||pve-cluster, PVE::Cluster of older releases"),
+    (
+        r"^no IP found on migration0",
+        "KubeVirt|2026-08|pkg/virt-handler/migration.go: FindMigrationIP",
+    ),
+    (r"^server error\. command", "KubeVirt|2026-08|pkg/virt-handler/cmd-client/errors.go"),
+    (r"kubevirt\.io/kvm$", "Kubernetes||pkg/scheduler/framework/plugins/noderesources/fit.go"),
+    (r"^start failed: command ", "Proxmox|2026-08|proxmox+pve-common/src/PVE/Cmd.pm: run_command"),
+    (r"^Failed to start device .*Failed", "Incus|2026-08|internal/server/device/tpm.go"),
+    (r"^ovs-vsctl: no bridge|database connection failed", "Open vSwitch||utilities/ovs-vsctl.c"),
+    (r"^Volume group \"\{", "LVM||lib/metadata/lv_manip.c: _allocate"),
     (
         r"[Ff]ailed to load [\w{}-]+:[\w{}-]+$",
         "QEMU|10.0|migration/vmstate.c: vmstate_load_state",
@@ -229,15 +325,18 @@ COMPOSED = (
     (r"^Killed process", "Linux||mm/oom_kill.c: __oom_kill_process"),
     (r"Assertion `\{condition", "glibc||assert/assert.c: __assert_fail_base"),
 )
+_ANY = r"[^\"\n]{0,80}?"
 _ASSERTION = re.compile(r"Assertion `(.*)' failed")
 
 
 def needle(text: Text) -> re.Pattern[str]:
     """The literal parts of a wording in order, with a value or a few words between them."""
     fixed = pieces(text)
-    joined = "".join(re.escape(part) if part else r"[^\"\n]{0,80}?" for part in fixed)
+    joined = "".join(re.escape(part) if part else _ANY for part in fixed)
     joined = re.sub(r"(?:\\ )+", r"\\s+", joined)
     joined = re.sub(r":(?:\\s\+)?$", "", joined)
+    # Go's %q brings the quotation marks itself.
+    joined = joined.replace(rf'"{_ANY}', rf'"?{_ANY}').replace(rf'{_ANY}"', rf'{_ANY}"?')
     joined = re.sub(r"^([a-z_0-9]{8,}):\\s\+", lambda m: rf"(?:(?:{m[1]}|\x00):\\s+)?", joined)
     first = re.match(r"[A-Za-z]", joined)
     if first:
@@ -270,7 +369,7 @@ def loose(text: Text) -> tuple[str, re.Pattern[str]] | None:
 def word(text: Text) -> str:
     """A stretch of fixed text to look for first."""
     parts = [re.sub(r"^([a-z_0-9]{8,}): ", "", part).strip() for part in pieces(text)]
-    longest = max(parts, key=len, default="").rstrip(": ")
+    longest = max(parts, key=len, default="").strip(': "')
     return max(re.split(r"\s{2,}", longest), key=len, default="")[1:]
 
 
@@ -299,12 +398,13 @@ def main(arguments: list[str]) -> int:
     for message in messages():
         if message.program == "derived":
             continue
-        if "--merge" in arguments and message.id in old and message.program not in trees:
+        programs = OTHERS.get(message.program, (message.program,))
+        given = not programs or any(name in trees for name in programs)
+        if "--merge" in arguments and message.id in old and not given:
             lines += entry(message.id, old[message.id])
             continue
         origins: list[str] = []
         unseen: list[str] = []
-        programs = OTHERS.get(message.program, (message.program,))
         order = [*programs, *(name for name in trees if name not in programs)]
         for text in message.recognised:
             found = list(

@@ -26,7 +26,8 @@ BOARDS = {
     "i440fx": ("i440fx-10.0", "i440fx-11.1", "i440fx-10.0-other"),
     "pseries": ("pseries-5.2", "pseries-10.0-other", "pseries-11.1"),
 }
-_QUICK = settings(max_examples=6, suppress_health_check=list(HealthCheck))
+_FEW = settings(max_examples=2, suppress_health_check=list(HealthCheck))
+_MANY = settings(max_examples=20, suppress_health_check=list(HealthCheck))
 
 
 @cache
@@ -64,9 +65,21 @@ def judge(memo: Memo, replay: Replay) -> Verdict:
 
 
 @pytest.mark.parametrize("board", BOARDS)
-@_QUICK
+@_FEW
 @given(seed=st.integers(0, 1 << 30))
 def test_the_cache_answers_as_a_replay(board: str, seed: int) -> None:
+    compare(board, seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("board", BOARDS)
+@_MANY
+@given(seed=st.integers(0, 1 << 30))
+def test_the_cache_answers_as_many_replays(board: str, seed: int) -> None:
+    compare(board, seed)
+
+
+def compare(board: str, seed: int) -> None:
     rnd = random.Random(seed)
     names = BOARDS[board]
     sources = [recorded.source(name) for name in names]

@@ -28,7 +28,8 @@ _WORDS = (
     b"\0\0\x10\0",
     b"\x05\x0fspapr/cap/htm",
 )
-_QUICK = settings(max_examples=150, suppress_health_check=list(HealthCheck))
+_FEW = settings(max_examples=40, suppress_health_check=list(HealthCheck))
+_MANY = settings(max_examples=300, suppress_health_check=list(HealthCheck))
 
 
 @cache
@@ -71,9 +72,20 @@ def judge(stream: Stream, name: str) -> None:
     assert time.process_time() - begun < SECONDS
 
 
-@_QUICK
+@_FEW
 @given(st.data())
 def test_damaged_bytes(data: st.DataObject) -> None:
+    damage_bytes(data)
+
+
+@pytest.mark.slow
+@_MANY
+@given(st.data())
+def test_many_damaged_bytes(data: st.DataObject) -> None:
+    damage_bytes(data)
+
+
+def damage_bytes(data: st.DataObject) -> None:
     """Anywhere in the file: the reader refuses what it cannot read, the rest gets a verdict."""
     stream = bytearray(example())
     for _ in range(data.draw(st.integers(1, 3))):
@@ -94,9 +106,20 @@ def test_damaged_bytes(data: st.DataObject) -> None:
         pass
 
 
-@_QUICK
+@_FEW
 @given(st.data())
 def test_damaged_sections(data: st.DataObject) -> None:
+    damage_sections(data)
+
+
+@pytest.mark.slow
+@_MANY
+@given(st.data())
+def test_many_damaged_sections(data: st.DataObject) -> None:
+    damage_sections(data)
+
+
+def damage_sections(data: st.DataObject) -> None:
     """Inside bodies and headers, with and without the stream's own description of itself."""
     whole = read(example())
     numbers = [

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -77,9 +78,20 @@ def use(stream: Stream, data: bytes) -> None:
     find_pages(stream, {"pc.ram": [0, 4096]})
 
 
-@settings(max_examples=150, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, suppress_health_check=list(HealthCheck))
 @given(damaged(), st.booleans())
 def test_damaged_streams(data: bytes, ram: bool) -> None:
+    judge(data, ram=ram)
+
+
+@pytest.mark.slow
+@settings(max_examples=300, suppress_health_check=list(HealthCheck))
+@given(damaged(), st.booleans())
+def test_many_damaged_streams(data: bytes, ram: bool) -> None:
+    judge(data, ram=ram)
+
+
+def judge(data: bytes, *, ram: bool) -> None:
     start = time.process_time()
     try:
         use(read(data, ram=ram), data)

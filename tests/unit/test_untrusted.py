@@ -14,7 +14,7 @@ import pytest
 
 from migratable.check import policy
 from migratable.errors import ContainerError, ProfileError, StreamError
-from migratable.messages.recognise import _index
+from migratable.messages.catalogue import messages
 from migratable.printable import Terminal, printable, shown
 from migratable.profile import store
 from migratable.profile.bundled import find, names
@@ -146,8 +146,8 @@ def test_patterns_have_no_unbounded_repetition_before_text() -> None:
     A repetition without a bound may only stand at the end, where it cannot fail.
     """
     seen = 0
-    for _, texts in _index():
-        for _, text in texts:
+    for message in messages():
+        for text in message.recognised:
             for part, following in zip(
                 text.template.parts, [*text.template.parts[1:], ""], strict=True
             ):

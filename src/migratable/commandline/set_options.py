@@ -35,7 +35,12 @@ def fold(line: CommandLine) -> CommandLine:
         if argument == "id" or not _ARGUMENT.fullmatch(argument):
             raise option.error(f"Invalid parameter '{argument}'")
         place = next(
-            (n for n, one in enumerate(options) if one.name == name and _id(one) == identity), None
+            (
+                n
+                for n, option in enumerate(options)
+                if option.name == name and _id(option) == identity
+            ),
+            None,
         )
         if place is None:
             raise option.error(

@@ -169,7 +169,9 @@ class Guest:
 
     def number(self, idstr: str, *path: str) -> int | None:
         """A number in a section's fields, None when it is not there."""
-        section = next((one for (name, _), one in self.sections.items() if name == idstr), None)
+        section = next(
+            (section for (name, _), section in self.sections.items() if name == idstr), None
+        )
         if section is None:
             return None
         try:

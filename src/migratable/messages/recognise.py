@@ -43,10 +43,25 @@ class Match:
     origin: str = ""
 
 
+_RUN = re.compile(r"[A-Za-z0-9_]+")
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """All texts, such that few patterns need to be tried on a line.
+
+    :ivar by_run: texts by a word that stands whole in every line they match.
+    :ivar others: texts without such a word, by their longest stretch without a space.
+    """
+
+    by_run: dict[str, list[tuple[str, Message, Text]]]
+    others: list[tuple[str, Message, Text]]
+
+
 @cache
-def _index() -> tuple[tuple[str, tuple[tuple[Message, Text], ...]], ...]:
-    """Texts by their longest literal, so that one ``in`` decides about most of them."""
-    by_literal: dict[str, list[tuple[Message, Text]]] = {}
+def _index() -> _Index:
+    by_run: dict[str, list[tuple[str, Message, Text]]] = {}
+    others: list[tuple[str, Message, Text]] = []
     for message in messages():
         for text in message.recognised:
             # The first word of the literal is safe against changed spacing; the longest is rarest.
@@ -54,8 +69,31 @@ def _index() -> tuple[tuple[str, tuple[tuple[Message, Text], ...]], ...]:
             if text.template.sentence and literal is text.template.parts[0]:
                 literal = literal[1:]
             word = max(literal.split(), key=len, default="")
-            by_literal.setdefault(word, []).append((message, text))
-    return tuple((word, tuple(texts)) for word, texts in by_literal.items())
+            # A word that touches an end of its literal may be a part of a longer one in the line.
+            runs = [
+                run[0]
+                for part in text.template.parts
+                if isinstance(part, str)
+                for run in _RUN.finditer(part)
+                if run.start() > 0 and run.end() < len(part)
+            ]
+            if runs:
+                by_run.setdefault(max(runs, key=len), []).append((word, message, text))
+            else:
+                others.append((word, message, text))
+    return _Index(by_run, others)
+
+
+def _candidates(line: str) -> Iterator[tuple[Message, Text]]:
+    """Texts that may be in *line*."""
+    index = _index()
+    for run in dict.fromkeys(_RUN.findall(line)):
+        for word, message, text in index.by_run.get(run, ()):
+            if word in line:
+                yield message, text
+    for word, message, text in index.others:
+        if word in line:
+            yield message, text
 
 
 def recognise(line: str) -> list[Match]:
@@ -75,30 +113,27 @@ def _short(line: str) -> tuple[Match, ...]:
 
 def _search(line: str) -> list[Match]:
     found: list[tuple[Match, list[tuple[int, int]]]] = []
-    for word, texts in _index():
-        if word not in line:
+    for message, text in _candidates(line):
+        hit = text.template.pattern.search(line)
+        if hit is None or (message.rank <= WEAK and not _whole(line, hit)):
             continue
-        for message, text in texts:
-            hit = text.template.pattern.search(line)
-            if hit is None or (message.rank <= WEAK and not _whole(line, hit)):
-                continue
-            if message.unless and re.search(message.unless, hit[0]):
-                continue
-            match = Match(
-                message=message,
-                text=text,
-                params=text.template.values(hit),
-                # A value of several words at the beginning takes the space before it along.
-                start=hit.end() - len(hit[0].lstrip()),
-                end=hit.end(),
-            )
-            # What a wrapper quotes ("failed: …") is looked at for itself.
-            quoted = [
-                hit.span(part.name)
-                for part in text.template.parameters
-                if part.spec == "line" or part.name == "error"
-            ]
-            found.append((match, quoted))
+        if message.unless and re.search(message.unless, hit[0]):
+            continue
+        match = Match(
+            message=message,
+            text=text,
+            params=text.template.values(hit),
+            # A value of several words at the beginning takes the space before it along.
+            start=hit.end() - len(hit[0].lstrip()),
+            end=hit.end(),
+        )
+        # What a wrapper quotes ("failed: …") is looked at for itself.
+        quoted = [
+            hit.span(part.name)
+            for part in text.template.parameters
+            if part.spec == "line" or part.name == "error"
+        ]
+        found.append((match, quoted))
     if all(_only_who(match) for match, _ in found):
         found += [(match, []) for match in _of_libvirt(line)]
     if len(found) < 2:
@@ -113,8 +148,15 @@ def _search(line: str) -> list[Match]:
 
 
 def _only_who(match: Match) -> bool:
-    """Does a match say no more than who speaks (the class of libvirt's error, a start)?"""
-    return match.message.role is Role.CONTEXT or match.message.id.startswith("libvirt-class-")
+    """Does a match say no more than who speaks?
+
+    The class of libvirt's error, a start, or a manager's words around what it quotes.
+    """
+    message = match.message
+    wraps = message.program not in ("QEMU", "libvirt") and (
+        message.role is Role.SYMPTOM or message.rank < 0
+    )
+    return wraps or message.role is Role.CONTEXT or message.id.startswith("libvirt-class-")
 
 
 def _of_libvirt(line: str) -> Iterator[Match]:

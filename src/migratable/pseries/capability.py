@@ -48,18 +48,18 @@ SentRule = Callable[[SendContext], bool]
 ComparedRule = Callable[[Version], bool]
 
 
-def sent_when_changed(at: SendContext) -> bool:
+def sent_when_changed(context: SendContext) -> bool:
     """2.12 to 4.0 and from 10.2 on; without a hook in between too: given, and not the default."""
-    return at.given and at.level != at.default
+    return context.given and context.level != context.default
 
 
-def sent_unless_pre_4_1(at: SendContext) -> bool:
+def sent_unless_pre_4_1(context: SendContext) -> bool:
     """``cap_hpt_maxpagesize_migrate_needed``, 4.1 to 10.1: the machine type alone decides.
 
     ``needed ? needed(opaque) : true && given && changed`` reads as if both had to hold; C binds it
     as ``needed ? needed(opaque) : (true && given && changed)``.
     """
-    return at.machine >= (4, 1)
+    return context.machine >= (4, 1)
 
 
 def never_sent(_at: SendContext) -> bool:

@@ -134,7 +134,9 @@ def _program_of(command: Sequence[str]) -> _Program:
     programs, paths = starters(command)
     found = [_program(name) for name in programs]
     return _Program(
-        folders=tuple(dict.fromkeys([*(one for part in found for one in part.folders), *paths])),
+        folders=tuple(
+            dict.fromkeys([*(folder for part in found for folder in part.folders), *paths])
+        ),
         run=tuple(dict.fromkeys(one for part in found for one in part.run)),
         plain=all(part.plain for part in found),
     )

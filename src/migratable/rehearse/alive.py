@@ -197,7 +197,7 @@ def observe(qemu: QemuProcess, quiet: InertCommandLine, seconds: float) -> Guest
                     thread.changed = now
                 thread.last = sample
             watch.read_consoles()
-            events = [str(one.get("event")) for one in qemu.monitor.events]
+            events = [str(event.get("event")) for event in qemu.monitor.events]
             if any(name in _FATAL_EVENTS for name in events):
                 break
         status = str(qemu.qmp("query-status").get("status"))

@@ -61,7 +61,7 @@ class TceTable:
 
 def tce_tables(stream: Stream) -> tuple[TceTable, ...]:
     """All DMA windows of a pseries stream."""
-    return tuple(_tce(one) for one in stream.devices if one.idstr == "spapr_iommu")
+    return tuple(_tce(device) for device in stream.devices if device.idstr == "spapr_iommu")
 
 
 def _tce(section: Section) -> TceTable:
@@ -253,8 +253,8 @@ def _domains(field: Field) -> dict[int, tuple[tuple[int, int, int], ...] | None]
     for domain in field.children:
         mappings = domain.field("mappings")
         ranges = tuple(
-            (_number(one, "low"), _number(one, "high"), _number(one, "phys_addr"))
-            for one in (mappings.children if mappings else ())
+            (_number(child, "low"), _number(child, "high"), _number(child, "phys_addr"))
+            for child in (mappings.children if mappings else ())
         )
         endpoints = domain.field("endpoint_list")
         for endpoint in endpoints.children if endpoints else ():

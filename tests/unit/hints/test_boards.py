@@ -61,6 +61,7 @@ def test_addresses_on_the_channel() -> None:
         "-device virtio-rng-ccw -device virtio-rng-ccw,devno=fe.0.0007",
         guest=SimpleNamespace(names=["/fe.0.1111/virtio-rng", "/fe.0.2222/virtio-rng"]),
         parts=SimpleNamespace(buses={"virtio-rng-ccw": "virtual-css-bus"}),
+        command=("/bin/true",),
     )
     found = list(ccw.placed(at, "/fe.0.1111/virtio-rng"))
     assert found[0].edit is not None

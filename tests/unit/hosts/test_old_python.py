@@ -10,12 +10,15 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from migratable.hosts.bundle import bundle
 
+# One process: what is unpacked and looked through for them is that for all of them.
+pytestmark = pytest.mark.xdist_group("old-python")
 _IMPORT_ALL = """
 import os, sys, importlib
 folder = sys.argv[1]
@@ -47,23 +50,34 @@ print(len(sys.modules), sys.version.split()[0])
 """
 
 
+@cache
+def _interpreter(number: str) -> str | None:
+    places = [shutil.which(f"python{number}") or ""]
+    root = os.environ.get("PYENV_ROOT", str(Path.home() / ".pyenv"))
+    places += [str(one / "bin/python3") for one in Path(root, "versions").glob(f"{number}.*")]
+    usable = (one for one in places if one and Path(one).exists() and _runs(one, number))
+    return next(usable, None)
+
+
 def old_pythons() -> list[str]:
     """Interpreters older than the package's own that are on this machine."""
-    found = []
-    for name in ("python3.9", "python3.10"):
-        places = [shutil.which(name) or ""]
-        root = os.environ.get("PYENV_ROOT", str(Path.home() / ".pyenv"))
-        number = name.removeprefix("python")
-        places += [str(one / "bin/python3") for one in Path(root, "versions").glob(f"{number}.*")]
-        usable = [one for one in places if one and Path(one).exists() and _runs(one, number)]
-        found += usable[:1]
-    return found
+    return [found for number in ("3.9", "3.10") if (found := _interpreter(number))]
+
+
+def old_python(number: str) -> str:
+    """One of that release; the test is skipped without."""
+    return _interpreter(number) or pytest.skip(f"Python {number} is not on this machine")
 
 
 def _runs(path: str, number: str) -> bool:
     words = [path, "-I", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     return done.stdout.strip() == number
+
+
+@cache
+def used_names(folder: Path) -> list[tuple[str, str]]:
+    return sorted({name for path in (folder / "migratable").rglob("*.py") for name in _used(path)})
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +96,7 @@ def test_syntax_is_that_of_3_9(unpacked: Path) -> None:
 
 @pytest.mark.parametrize("number", ["3.9", "3.10"])
 def test_every_module_is_imported_by(number: str, unpacked: Path) -> None:
-    found = [one for one in old_pythons() if _runs(one, number)]
-    if not found:
-        pytest.skip(f"Python {number} is not on this machine")
-    words = [found[0], "-I", "-B", "-c", _IMPORT_ALL, str(unpacked)]
+    words = [old_python(number), "-I", "-B", "-c", _IMPORT_ALL, str(unpacked)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[1].startswith(number)
@@ -112,12 +123,7 @@ def _used(path: Path) -> set[tuple[str, str]]:
 
 @pytest.mark.parametrize("number", ["3.9", "3.10"])
 def test_every_name_of_the_standard_library_is_there_under(number: str, unpacked: Path) -> None:
-    found = [one for one in old_pythons() if _runs(one, number)]
-    if not found:
-        pytest.skip(f"Python {number} is not on this machine")
-    names = sorted(
-        {name for path in (unpacked / "migratable").rglob("*.py") for name in _used(path)}
-    )
+    names = used_names(unpacked)
     assert ("hashlib", "file_digest") in names
     assert len(names) > 100
     code = (
@@ -126,7 +132,7 @@ def test_every_name_of_the_standard_library_is_there_under(number: str, unpacked
         "there = lambda name: hasattr(importlib.import_module(name[0]), name[1])\n"
         "print([name for name in json.load(sys.stdin) if not there(name)])"
     )
-    words = [found[0], "-I", "-B", "-c", code, str(unpacked)]
+    words = [old_python(number), "-I", "-B", "-c", code, str(unpacked)]
     text = json.dumps(names)
     done = subprocess.run(words, input=text, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "[]", done.stderr
@@ -135,9 +141,6 @@ def test_every_name_of_the_standard_library_is_there_under(number: str, unpacked
 @pytest.mark.parametrize("number", ["3.9", "3.10"])
 def test_the_launcher_starts_programs_under(number: str, unpacked: Path) -> None:
     """It runs in an interpreter of its own, confines itself and becomes the program."""
-    found = [one for one in old_pythons() if _runs(one, number)]
-    if not found:
-        pytest.skip(f"Python {number} is not on this machine")
     code = (
         "import sys; sys.path[:0] = [sys.argv[1], sys.argv[1] + '/before-3.11']\n"
         "from migratable import compat; compat.install()\n"
@@ -145,7 +148,7 @@ def test_the_launcher_starts_programs_under(number: str, unpacked: Path) -> None
         "done = answers(['echo', 'started'], timeout=60)\n"
         "print(done.stdout, done.stderr, done.status)"
     )
-    words = [found[0], "-I", "-B", "-c", code, str(unpacked)]
+    words = [old_python(number), "-I", "-B", "-c", code, str(unpacked)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["started", "0"], done
 

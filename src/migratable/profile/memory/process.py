@@ -8,7 +8,6 @@ import struct
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import TracebackType
 
 from migratable.errors import ProfileError
 
@@ -78,12 +77,7 @@ class ProcessMemory:
     def __enter__(self) -> ProcessMemory:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         os.close(self._fd)
 
     def region(self, address: int) -> Region | None:
