@@ -140,11 +140,26 @@ def _search(line: str) -> list[Match]:
         return [match for match, _ in found]
     # Of two that cover the same text the one with more fixed text is meant.
     found.sort(key=lambda item: (item[0].start, -item[0].end, -len(item[0].text.template.fixed)))
+    found = [item for item in found if not _only_begins(item[0], found)]
     kept: list[tuple[Match, list[tuple[int, int]]]] = []
     for match, quoted in found:
         if not any(_covers(other, spans, match) for other, spans in kept):
             kept.append((match, quoted))
     return [match for match, _ in kept]
+
+
+def _only_begins(match: Match, found: list[tuple[Match, list[tuple[int, int]]]]) -> bool:
+    """Is *match* a general beginning ("Migration disabled: …") of what another says exactly?"""
+    last = match.text.template.parts[-1]
+    if isinstance(last, str) or last.spec != "line":
+        return False
+    return any(
+        other.start == match.start
+        and other.end <= match.end
+        and len(other.text.template.fixed) > len(match.text.template.fixed)
+        for other, _ in found
+        if other.message is not match.message
+    )
 
 
 def _only_who(match: Match) -> bool:
