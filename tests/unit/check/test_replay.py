@@ -475,69 +475,6 @@ def test_under_kvm_it_may_be_refused_elsewhere() -> None:
     assert verdict.outcome is Outcome.UNKNOWN
 
 
-# the registers, after all sections
-
-MCG_CAP = replace(NUMBER, name="env.mcg_cap")
-CPU = Vmsd(name="cpu", version=1, minimum=1, fields=(MCG_CAP,))
-POINTER = replace(NUMBER, flags=int(Flag.POINTER | Flag.SINGLE))
-
-
-def registers(release: str, *elements: Element) -> Replay:
-    """A destination under KVM whose CPU has no machine check registers; 1 in ``strict``."""
-    handlers = (handler("cpu"), handler("strict", vmsd=1), handler("null", vmsd=2))
-    tables = LoaderTables(
-        handlers=handlers,
-        vmsds=(CPU, STRICT, Vmsd(name="null", version=1, minimum=1, fields=(POINTER,))),
-        words={(0x1008, 1): 1, (0x1000, 8): 0},
-    )
-    to = Baseline(profile(release, accelerator="kvm", wants_kvm=True), tables)
-    to._stream = make_stream(MACHINE, [section("cpu", bytes(4), footer=True)])
-    return loaded(*elements, to=to)
-
-
-GUEST = section("cpu", (0x100010A).to_bytes(4), number=1)
-WRONG = section("strict", b"\5", number=2)
-
-
-def test_registers_that_kvm_does_not_take_end_the_program() -> None:
-    """target/i386/kvm/kvm.c: kvm_buf_set_msrs asserts."""
-    replay = registers("10.0.13", GUEST)
-    assert rules(replay) == ["kvm-registers"]
-    assert replay.refusal is replay.findings[0]
-    assert replay.stderr[0] == "error: failed to set MSR 0x17b to 0x0"
-    assert "Assertion `ret == cpu->kvm_msr_buf->nmsrs' failed." in replay.stderr[-1]
-
-
-def test_after_a_load_that_failed_the_program_may_abort_before_it_says_so() -> None:
-    """``qemu_loadvm_state`` puts the registers whatever came of the sections.
-
-    Up to 10.1 the failure's lines were printed by then; later they are links of the line that is
-    never printed.
-    """
-    replay = registers("10.0.13", GUEST, WRONG)
-    assert rules(replay) == ["field-equal", "kvm-registers"]
-    assert replay.refusal is replay.findings[0]
-    assert "of device 'strict'" in replay.stderr[-3]
-    assert replay.stderr[-2] == "error: failed to set MSR 0x17b to 0x0"
-    later = registers("11.1.0", GUEST, WRONG)
-    assert rules(later) == ["field-equal", "kvm-registers"]
-    assert later.refusal is later.findings[1]
-    assert later.stderr[0] == "error: failed to set MSR 0x17b to 0x0"
-    assert len(later.stderr) == 2
-
-
-def test_registers_are_put_of_a_cpu_that_was_loaded_before_the_failure() -> None:
-    assert rules(registers("10.0.13", WRONG, GUEST)) == ["field-equal"]
-    assert rules(registers("10.0.13", WRONG)) == ["field-equal"]
-
-
-def test_a_program_that_has_aborted_puts_no_registers() -> None:
-    replay = registers("10.0.13", GUEST, section("null", bytes(4), number=2))
-    assert rules(replay) == ["layout"]
-    assert replay.refusal is not None
-    assert replay.refusal.aborts
-
-
 def test_a_handler_whose_code_reads_other_sections_depends_on_them() -> None:
     """What such a section gives is not kept for another VM with the same bytes."""
     to = destination(handler("spapr/htab", vmsd=None), handler("mystery", vmsd=None))
@@ -546,51 +483,6 @@ def test_a_handler_whose_code_reads_other_sections_depends_on_them() -> None:
         one = section(idstr, b"")
         outcome = replay.qemu_loadvm_section_start_full(one, Untracked(to), lambda: b"")
         assert outcome.self_contained is alone
-
-
-# what the baseline's own stream tells
-
-
-def test_the_section_of_an_instance() -> None:
-    """As ``find_se``: instance ids may have come with a sign."""
-    first, second = handler(), handler(instance_id=1)
-    own = (section(), section(body=b"\0\0\0\5", number=4, instance_id=1))
-    to = destination(first, second, own=own)
-    states = [to.section(one).state for one in (first, second)]
-    assert [state.number("n") for state in states if state is not None] == [7, 5]
-    signed = destination(handler(instance_id=-1), own=(section(instance_id=0xFFFFFFFF),))
-    assert signed.section(signed.tables.handlers[0]).state is not None
-
-
-def test_an_alias_of_an_old_name() -> None:
-    """``find_se``: the compat name with its own instance, or the alias."""
-    named = replace(handler("pci/dev"), compat=("dev", 7), alias_id=5)
-    to = destination(named)
-    found = [to.find_se("dev", number) for number in (7, 5, 0, 6)]
-    assert found == [named, named, None, None]
-
-
-def test_an_own_section_that_cannot_be_followed() -> None:
-    """With a subsection that no table has, and with a field of which nothing tells."""
-    more = section(body=b"\0\0\0\7\5\5dev/x\0\0\0\1", footer=False)
-    reason = destination(own=(more,)).section(handler()).unexamined
-    assert reason == "subsection dev/x of the destination's own stream"
-    optional = replace(PLAIN, fields=(replace(NUMBER, test=1),))
-    to = destination(handler(), vmsds=(optional,), own=(section(),))
-    assert to.section(handler()).unexamined == "whether dev:n is read is not known"
-
-
-def test_a_destination_that_has_more_is_no_way_back() -> None:
-    to = destination(handler(), handler("more"), own=(section(), section("more", number=4)))
-    replay = loaded(section(), to=to)
-    assert [(one.rule, one.summary) for one in replay.findings] == [
-        ("no-way-back", "no way back: the destination has more, which the stream lacks")
-    ]
-    assert loaded(section(), section("more", number=4), to=to).findings == []
-
-
-def test_a_stream_without_a_configuration_is_of_any_family() -> None:
-    assert rules(loaded(section(version=3), machine=None))[-1] == "version-too-new"
 
 
 def test_a_records_refusal_is_that_of_the_ram_handler() -> None:
