@@ -43,4 +43,4 @@ def _trimmed(text: str) -> str:
         if last in ")]}" and text.count(opening) >= text.count(last):
             break
         text = text[:-1]
-    return text.rstrip()
+    return text.strip()

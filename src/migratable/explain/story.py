@@ -242,6 +242,9 @@ def explain_failure(failure: Failure) -> Explanation:
     if alone and side is Fault.CANNOT_TELL and text.rule == "destination-start":
         side = own.side if own.side is not Fault.CANNOT_TELL else Fault.DESTINATION
         own = replace(own, side=side)
+    if side is Fault.CANNOT_TELL and text.program == "QEMU" and _starts(failure):
+        side = Fault.DESTINATION
+        own = replace(own, side=side)
     if steers or both:
         now, ever, side, told = own.now, own.ever, own.side, ""
     elif deciding is not None and deciding.rule and deciding.rule != text.rule:
@@ -303,6 +306,11 @@ def explain_failure(failure: Failure) -> Explanation:
         both=both,
         origin=(main.origin,) if main.origin else (),
     )
+
+
+def _starts(failure: Failure) -> bool:
+    """Do libvirt's words say that the QEMU which printed this was being started?"""
+    return any(match.message.id == "libvirt-process-exited" for _, match in failure.matches)
 
 
 def _texts(failure: Failure) -> list[str]:
