@@ -276,8 +276,8 @@ CASES = {
         fix="memory-backend=n0",
     ),
     "class": Case(
-        source=("10.0", f"{Q35} -device virtio-serial-pci,class=1"),
-        destination=("10.0", f"{Q35} -device virtio-serial-pci"),
+        source=("10.0", f"{Q35} -device virtio-iommu-pci,class=1"),
+        destination=("10.0", f"{Q35} -device virtio-iommu-pci"),
         rule="pci-config",
         fix="class=0x1",
     ),

@@ -25,10 +25,10 @@ def fold(line: CommandLine) -> CommandLine:
         if option.name != "set":
             options.append(option)
             continue
-        found = _SET.fullmatch(option.value or "")
-        if found is None:
+        match = _SET.fullmatch(option.value or "")
+        if match is None:
             raise option.error(f'can\'t parse: "{option.value}"')
-        group, identity, argument, value = found.groups()
+        group, identity, argument, value = match.groups()
         name = CONFIG_GROUPS.get(group)
         if name is None:
             raise option.error(f"There is no option group '{group}'")

@@ -15,11 +15,11 @@ from migratable.convert.model import Change, Operation, Plan, StreamEdit
 from migratable.errors import ConvertError, StreamError
 from migratable.printable import quoted
 from migratable.stream import wire_format as layout
+from migratable.stream.configuration import read_configuration
 from migratable.stream.cursor import Buffer, counted, raw
 from migratable.stream.edit import describe, map_sections, with_elements
 from migratable.stream.model import Command, Configuration, Element, Section, Stream
 from migratable.stream.ram import read_start
-from migratable.stream.reader import read_configuration
 from migratable.stream.vmdesc_text import spliced
 from migratable.stream.wire_format import SectionKind
 

@@ -47,7 +47,7 @@ def _trimmed(text: str) -> str:
         if last in ")]}" and text.count(opening) >= text.count(last):
             break
         text = text[:-1]
-    return text.rstrip()
+    return text.strip()
 
 
 # The C library's error texts that a remedy may have a clause for ("Permission denied: …").

@@ -246,6 +246,9 @@ def explain_failure(failure: Failure) -> Explanation:
     if alone and side is Fault.CANNOT_TELL and text.rule in _ON_THIS_HOST:
         side = own.side if own.side is not Fault.CANNOT_TELL else Fault.DESTINATION
         own = replace(own, side=side)
+    if side is Fault.CANNOT_TELL and text.program == "QEMU" and _starts(failure):
+        side = Fault.DESTINATION
+        own = replace(own, side=side)
     if steers or both:
         now, ever, side, told = own.now, own.ever, own.side, ""
     elif deciding is not None and deciding.rule and deciding.rule != text.rule:
@@ -313,6 +316,11 @@ def _error(main: Match, line: Line) -> str:
     """The error text that the message has, or that ends the line."""
     said = main.params.get("error")
     return str(said) if said is not None else line.text.rpartition(": ")[2]
+
+
+def _starts(failure: Failure) -> bool:
+    """Do libvirt's words say that the QEMU which printed this was being started?"""
+    return any(match.message.id == "libvirt-process-exited" for _, match in failure.matches)
 
 
 def _texts(failure: Failure) -> list[str]:

@@ -54,11 +54,11 @@ def candidates(situation: Situation, finding: Finding) -> Iterator[Candidate]:
     """All of them, where there are several; one alone is :mod:`.remedies.destination_start`'s."""
     aliases = dict(situation.parts.aliases)
     line, text, absent = situation.line, said(finding)[2], list[_Absent]()
-    while len(absent) < _MOST and (found := _ABSENT.search(text)) is not None:
-        is_global = found["driver"] is not None
+    while len(absent) < _MOST and (match := _ABSENT.search(text)) is not None:
+        is_global = match["driver"] is not None
         one = _Absent(
-            found["driver"] if is_global else found["what"],
-            found["key"] if is_global else found["name"],
+            match["driver"] if is_global else match["what"],
+            match["key"] if is_global else match["name"],
             is_global,
         )
         shorter = one.without(line, aliases)

@@ -43,9 +43,9 @@ def vio(situation: Situation, idstr: str) -> Iterator[Candidate]:
         return
     wanted: dict[str, list[int]] = {}
     for name in situation.guest.names:
-        one = _VIO.fullmatch(name)
-        if one is not None and not one["inner"]:
-            wanted.setdefault(_DRIVERS[one["kind"]], []).append(int(one["reg"], 16))
+        match = _VIO.fullmatch(name)
+        if match is not None and not match["inner"]:
+            wanted.setdefault(_DRIVERS[match["kind"]], []).append(int(match["reg"], 16))
     if found["inner"]:  # a disk on a v-scsi
         return
     here = (

@@ -24,11 +24,11 @@ def below(
     if scsi is not None:
         yield from _disk(situation, node, scsi)
         return
-    found = _USB.fullmatch(inner)
-    if found is None:
+    match = _USB.fullmatch(inner)
+    if match is None:
         return
-    port = found["port"].removeprefix("/")
-    if found["rest"]:  # a disk on usb-storage: the stick itself is missing or in another place
+    port = match["port"].removeprefix("/")
+    if match["rest"]:  # a disk on usb-storage: the stick itself is missing or in another place
         name = "usb-storage"
     names = [
         driver

@@ -102,8 +102,8 @@ class Results:
         if resume and path.exists():
             for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
                 try:
-                    one = json.loads(line)
-                    self.done[str(one["key"])] = one["document"]
+                    document = json.loads(line)
+                    self.done[str(document["key"])] = document["document"]
                 except (ValueError, KeyError, TypeError):
                     if number == 1:
                         raise HostError(f"{path}: not a results file of preflight") from None

@@ -22,10 +22,10 @@ def parse_version(text: str) -> Version:
 
     :raise CommandLineError: When *text* does not begin with two numbers.
     """
-    found = re.match(r"(\d+)\.(\d+)(?=$|[.\-+~])", text)
-    if found is None:
+    match = re.match(r"(\d+)\.(\d+)(?=$|[.\-+~])", text)
+    if match is None:
         raise CommandLineError(f"{quoted(text)} is no QEMU release: give it as '7.2' or '10.0'")
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,18 +76,18 @@ def parse_size(build: Build, name: str, text: str, *, unit: int = 0) -> int:
 
 @functools.lru_cache(maxsize=1024)
 def _read_size(text: str, unit: int) -> int | None:
-    found = re.fullmatch(r"\s*(0[xX][0-9a-fA-F]+)", text)
-    if found:
-        return int(found[1], 16) << unit
-    found = re.fullmatch(r"\s*([+-]?)(\d+)(\.\d*)?([bBkKmMgGtTpPeE]?)", text)
-    if found is None:
+    match = re.fullmatch(r"\s*(0[xX][0-9a-fA-F]+)", text)
+    if match:
+        return int(match[1], 16) << unit
+    match = re.fullmatch(r"\s*([+-]?)(\d+)(\.\d*)?([bBkKmMgGtTpPeE]?)", text)
+    if match is None:
         return None
-    shift = _SUFFIXES[found[4].lower()] if found[4] else unit
-    whole = int(found[2]) << shift
-    if found[3] and len(found[3]) > 1:
-        digits = found[3][1:]
+    shift = _SUFFIXES[match[4].lower()] if match[4] else unit
+    whole = int(match[2]) << shift
+    if match[3] and len(match[3]) > 1:
+        digits = match[3][1:]
         whole += (int(digits) << shift) // 10 ** len(digits)
-    return -whole if found[1] == "-" else whole
+    return -whole if match[1] == "-" else whole
 
 
 def parse_level(build: Build, cap: Capability, text: str) -> int:

@@ -222,5 +222,5 @@ def _chain(path: str, run: dict[str, None], depth: int) -> None:
 
 def _interpreter(head: bytes) -> str | None:
     """The program interpreter in an ELF file's first bytes (``PT_INTERP``)."""
-    found = re.search(rb"/[\w./-]*ld[\w.-]*\.so[\w.-]*\0", head)
-    return os.fsdecode(found[0][:-1]) if found else None
+    match = re.search(rb"/[\w./-]*ld[\w.-]*\.so[\w.-]*\0", head)
+    return os.fsdecode(match[0][:-1]) if match else None

@@ -87,7 +87,7 @@ def _body(answer: Mapping[str, Any]) -> str:
         causes = [finding for finding in verdict["findings"] if finding["severity"] == "refuses"]
         message = first.get("message") or (causes[0]["summary"] if causes else "refused")
         rule = first.get("rule") or (causes[0]["rule"] if causes else "refused")
-        text = "\n\n".join(_finding(one) for one in verdict["findings"])
+        text = "\n\n".join(_finding(finding) for finding in verdict["findings"])
         return _element("failure", message, rule, text)
     if state == "failed":
         return _element("error", verdict["unchecked"][0], "tool", "")

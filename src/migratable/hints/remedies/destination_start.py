@@ -127,10 +127,10 @@ def _named_by(option: Option) -> set[str]:
 
 
 def _globals(situation: Situation, message: str) -> Iterator[Candidate]:
-    found = _GLOBAL.search(message)
+    match = _GLOBAL.search(message)
     for option in situation.line.all("global"):
         driver, name, value = global_of(option)
-        if (found is not None and found["what"].strip() == f"{driver}.{name}") or name in message:
+        if (match is not None and match["what"].strip() == f"{driver}.{name}") or name in message:
             yield line_edits.removed(option, f"-global {driver}.{name}={value}")
 
 
