@@ -263,6 +263,12 @@ CASES = {
         rule="unknown-section",
         fix="-device isa-parallel,chardev=at-parallel_isa-0",
     ),
+    "section-of-its-own": Case(  # of no device class
+        source=("7.2", "-M microvm -m 64 -device isa-ide"),
+        destination=("7.2", "-M microvm -m 64"),
+        rule="unknown-section",
+        fix="-device isa-ide",
+    ),
     "main-backend": Case(
         source=(
             "7.2",
@@ -276,8 +282,8 @@ CASES = {
         fix="memory-backend=n0",
     ),
     "class": Case(
-        source=("10.0", f"{Q35} -device virtio-serial-pci,class=1"),
-        destination=("10.0", f"{Q35} -device virtio-serial-pci"),
+        source=("10.0", f"{Q35} -device virtio-iommu-pci,class=1"),
+        destination=("10.0", f"{Q35} -device virtio-iommu-pci"),
         rule="pci-config",
         fix="class=0x1",
     ),

@@ -56,9 +56,20 @@ def transports(situation: Situation, idstr: str) -> Iterator[Candidate]:
     """
     if not idstr.startswith("virtio-mmio@") or not situation.machine.startswith("microvm"):
         return
-    for value in ("off", "on"):
-        if situation.line.get("machine", "ioapic2") != value:
-            yield line_edits.machine("ioapic2", value)
+    values = [one for one in ("off", "on") if situation.line.get("machine", "ioapic2") != one]
+    for value in values:
+        yield line_edits.machine("ioapic2", value)
+    for driver in situation.parts.drivers(idstr.rpartition("/")[2]):
+        if situation.parts.buses.get(driver) == "virtio-bus":
+            for value in values:  # neither alone would be any better
+                yield _transport_with(driver, value)
+
+
+def _transport_with(driver: str, value: str) -> Candidate:
+    def edit(line: CommandLine) -> CommandLine:
+        return line.with_machine("ioapic2", value).append("device", driver)
+
+    return Candidate(action=f"-device {driver} -machine ioapic2={value}", edit=edit)
 
 
 def processors(situation: Situation) -> Iterator[Candidate]:

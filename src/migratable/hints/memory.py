@@ -7,7 +7,7 @@ from migratable.stream import Stream
 
 _MAIN = (
     *("pc.ram", "ppc_spapr.ram", "mach-virt.ram", "s390.ram", "riscv_virt_board.ram"),
-    *("loongarch.ram", "ram"),
+    *("loongarch.ram", "microvm.ram", "ram"),
 )
 
 

@@ -123,7 +123,8 @@ def _search(line: str) -> list[Match]:
             message=message,
             text=text,
             params=text.template.values(hit),
-            start=hit.start(),
+            # A value of several words at the beginning takes the space before it along.
+            start=hit.end() - len(hit[0].lstrip()),
             end=hit.end(),
         )
         # What a wrapper quotes ("failed: …") is looked at for itself.
