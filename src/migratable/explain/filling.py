@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from migratable.explain.errnos import ERRNOS
 from migratable.messages.recognise import Match
 
 
@@ -51,24 +52,18 @@ def _trimmed(text: str) -> str:
 
 
 # The C library's error texts that a remedy may have a clause for ("Permission denied: …").
-_ERRORS = (
-    "Permission denied", "No such file or directory", "No such file", "Operation not permitted",
-    "Cannot allocate memory", "Invalid argument", "Bad address", "Device or resource busy",
-    "File exists", "No space left on device", "No space", "Address already in use",
-    "Connection refused", "Connection timed out", "No route to host", "Read-only file system",
-    "Input/output error", "No such device", "Function not implemented", "Exec format error",
-    "Cannot assign requested address", "Too many open files", "Inappropriate ioctl for device",
-    "Resource temporarily unavailable", "Is a directory", "Otherwise",
-)  # fmt: skip
-_NAMES = "|".join(map(re.escape, _ERRORS))
+_NAMES = "|".join(
+    re.escape(name)
+    for name in sorted((*ERRNOS, "No such file", "No space", "Otherwise"), key=len, reverse=True)
+)
 _CLAUSE = re.compile(rf"(?:^|(?<=[.;:] ))(?=(?:{_NAMES})(?:(?:,| or|,? and) (?:{_NAMES}))*: )")
 
 
 def for_error(remedy: str, error: str) -> str:
     """*remedy* without the clauses for other errors than the one that was printed.
 
-    A clause begins with an error's text and a colon, and ends at the next; a remedy without a
-    clause for *error* stays whole.
+    A clause begins with an error's text and a colon, and ends at the next. Where none fits, an
+    errno's general remedy stands in their place; what is no errno leaves the remedy whole.
     """
     error = error.strip(" .'\"")
     parts = _CLAUSE.split(remedy)
@@ -81,7 +76,11 @@ def for_error(remedy: str, error: str) -> str:
         for head in heads
     ]
     if not any(fit and name for fit, name in zip(fits, named, strict=True)):
-        return remedy
+        fits = [
+            name and head.startswith("Otherwise") for head, name in zip(heads, named, strict=True)
+        ]
+        if error not in ERRNOS:
+            return remedy
     kept = []
     for part, head, name, fit in zip(parts, heads, named, fits, strict=True):
         if not name:
@@ -89,4 +88,6 @@ def for_error(remedy: str, error: str) -> str:
         elif fit:
             words = part[len(head) + 1 :].strip()
             kept.append(words[:1].upper() + words[1:])
+    if not any(fits):
+        kept.append(ERRNOS[error].now)
     return " ".join(word.rstrip(";") + ("." if word.endswith(";") else "") for word in kept if word)

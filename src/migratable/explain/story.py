@@ -14,7 +14,8 @@ from typing import Any, BinaryIO
 from migratable.explain import advice, decode
 from migratable.explain.cases import Case, matching
 from migratable.explain.choice import SOMETIMES_FATAL, main_line
-from migratable.explain.details import details_of, device_of, errno_hint
+from migratable.explain.details import architecture, details_of, device_of, errno_hint
+from migratable.explain.errnos import ERRNOS, errno_of, meaning_of
 from migratable.explain.failures import Scan, scan
 from migratable.explain.filling import fill, for_error
 from migratable.explain.grouping import Failure, Line
@@ -27,6 +28,7 @@ from migratable.explain.together import Log, joined
 from migratable.explain.verify import Reproducible, command
 from migratable.messages.catalogue import Fault, Message, Role, message, origins
 from migratable.messages.recognise import Match
+from migratable.messages.variants import Variant
 
 SCHEMA = "migratable.explain/1"
 
@@ -229,6 +231,8 @@ def explain_failure(failure: Failure) -> Explanation:
         own = replace(advice.of_message(derived), verify=own.verify)
     here = text.here if which not in (Operation.MIGRATION, Operation.UNKNOWN) else {}
     own = advice.here(own, here)
+    variant = _variant(failure, line, main, which)
+    own = advice.varied(own, variant)
     own = seen_from(own, main, failure)
     turned = steered(own, Told(failure=failure, main=main, line=line.text, rule=rule or ""))
     steers = turned.advice.now != own.now
@@ -266,7 +270,9 @@ def explain_failure(failure: Failure) -> Explanation:
         status = Status.SYMPTOM
     elif text.role in (Role.CLOSING, Role.WHERE) and not known and derived is None:
         status = Status.UNKNOWN
-    meaning = turned.meaning or fill(here.get("meaning") or main.text.meaning or text.meaning, main)
+    meaning = turned.meaning or fill(
+        variant.meaning or here.get("meaning") or main.text.meaning or text.meaning, main
+    )
     wrapped = innermost(line, main) if deciding is None and not steers else None
     if wrapped is not None:
         status, meaning, own_now = _wrapped(wrapped, status, meaning)
@@ -313,9 +319,35 @@ def explain_failure(failure: Failure) -> Explanation:
 
 
 def _error(main: Match, line: Line) -> str:
-    """The error text that the message has, or that ends the line."""
+    """The errno that the message was printed with, else the text that ends the line."""
     said = main.params.get("error")
-    return str(said) if said is not None else line.text.rpartition(": ")[2]
+    return errno_of(main, line.text) or str(said or line.text.rpartition(": ")[2])
+
+
+_ANY = Variant()
+
+
+def _variant(failure: Failure, line: Line, main: Match, which: Operation) -> Variant:
+    """The message's words for this errno, target, command line or operation.
+
+    A message that tells errnos apart has no remedy for one that it does not know: then the errno's
+    general meaning and remedy hold.
+    """
+    known = main.message.variants
+    error = errno_of(main, line.text)
+    for variant in known:
+        if variant.holds(
+            error=error,
+            arch=architecture(failure),
+            line=line.text,
+            log="\n".join((failure.command, *_texts(failure))),
+            operation=str(which),
+        ):
+            return variant
+    if error and any(variant.error for variant in known):
+        whole = f"{main.text.meaning or main.message.meaning} {meaning_of(error)}"
+        return Variant(meaning=whole, now=ERRNOS[error].now)
+    return _ANY
 
 
 def _starts(failure: Failure) -> bool:
