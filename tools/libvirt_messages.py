@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Take the wordings of libvirt's errors out of its sources: text, error code, place, releases.
 
-``libvirt_messages.py 7.0=/path/to/libvirt-7.0.0 9.0=… 11.3=… [--write] [--held]``
+``libvirt_messages.py 0.10=/path/to/libvirt-0.10.2 … 11.3=… [--write] [--held]``
 
 ``--write`` writes ``src/migratable/messages/libvirt/errors.tsv``. ``--held`` holds the catalogue
 against the same texts: a text of the catalogue that is said to be libvirt's and is in none of the
@@ -43,8 +43,8 @@ _VALUE = re.compile(
     r"%(?:\d+\$)?[-+ #0]*\d*(?:\.(?:\d+|\*(?:\d+\$)?))?(?:hh|h|ll|l|z|j|t)?([a-zA-Z])"
 )
 HEAD = (
-    "# libvirt's errors: code, place, releases, text. Written by tools/libvirt_messages.py; "
-    "what a kind of error means is in kinds.toml."
+    "# libvirt's errors: code, place, oldest and newest release read that has it, text. Written by "
+    "tools/libvirt_messages.py; what a kind of error means is in kinds.toml."
 )
 
 
@@ -93,7 +93,7 @@ def errors(tree: Path) -> Iterator[tuple[str, str, str]]:
     """``code, file: function, text`` of every error of a tree."""
     source = tree / "src"
     files = [file for name in FOLDERS for file in sorted((source / name).rglob("*.c"))]
-    for file in (*files, source / "util/virerror.h", *sorted(source.glob("*.c"))):
+    for file in (*files, *source.glob("util/virerror.h"), *sorted(source.glob("*.c"))):
         text = re.sub(r"/\*.*?\*/", "", file.read_text(errors="replace"), flags=re.S)
         functions = [(hit.start(), hit[1]) for hit in _FUNCTION.finditer(text)]
         for call in _CALL.finditer(text):
@@ -124,10 +124,11 @@ def main(arguments_: list[str]) -> int:
                 releases.append(release)
     lines = [HEAD]
     for (code, words), places in sorted(table.items()):
-        # The place that most releases have; the newest of two.
-        place, releases = max(places.items(), key=lambda item: (len(item[1]), item[1]))
+        # The place of the newest release that has the text.
         held = sorted({name for names in places.values() for name in names}, key=_number)
-        lines.append("\t".join((code, place, " ".join(held or releases), words)))
+        place = next(place for place, names in places.items() if held[-1] in names)
+        span = held[0] if len(held) == 1 else f"{held[0]}-{held[-1]}"
+        lines.append("\t".join((code, place, span, words)))
     if "--write" in arguments_:
         OUT.write_text("\n".join(lines) + "\n", encoding="utf-8")
     if "--held" in arguments_:

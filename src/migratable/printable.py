@@ -63,11 +63,11 @@ def shown(value: T) -> T:
         same = type(found)(map(shown, found))
     elif dataclasses.is_dataclass(found) and not isinstance(found, type):
         members = {
-            one.name: printable(text, lines=True)
-            if one.name in _SEVERAL_LINES and isinstance(text := getattr(found, one.name), str)
-            else shown(getattr(found, one.name))
-            for one in dataclasses.fields(found)
-            if one.init and one.name != "facts"  # values for our own use
+            field.name: printable(text, lines=True)
+            if field.name in _SEVERAL_LINES and isinstance(text := getattr(found, field.name), str)
+            else shown(getattr(found, field.name))
+            for field in dataclasses.fields(found)
+            if field.init and field.name != "facts"  # values for our own use
         }
         same = dataclasses.replace(found, **members)
     elif isinstance(found, dict):

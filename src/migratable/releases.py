@@ -45,13 +45,13 @@ class QemuVersion:
 
         :raise ValueError: when there is no version number in *text*.
         """
-        found = _VERSION.search(text)
-        if found is None:
+        match = _VERSION.search(text)
+        if match is None:
             raise ValueError(
                 f"no QEMU version in {quoted(text)}; expected something like 10.0 or 7.2.22"
             )
         package = re.search(r"\(([^)]*)\)", text)
-        return cls(int(found[1]), int(found[2]), int(found[3] or 0), package[1] if package else "")
+        return cls(int(match[1]), int(match[2]), int(match[3] or 0), package[1] if package else "")
 
     @classmethod
     def of_qmp(cls, found: Any) -> QemuVersion:
@@ -104,7 +104,7 @@ class MachineType:
     @classmethod
     def parse(cls, name: str) -> MachineType:
         """Split *name*; any string is a machine type name to QEMU, so nothing is raised."""
-        found = re.fullmatch(r"(.*?)-(\d+)\.(\d+)(?:\.\d+)?(?:[-+].*)?", name)
-        if found is None:
+        match = re.fullmatch(r"(.*?)-(\d+)\.(\d+)(?:\.\d+)?(?:[-+].*)?", name)
+        if match is None:
             return cls(name, name, None)
-        return cls(name, found[1], (int(found[2]), int(found[3])))
+        return cls(name, match[1], (int(match[2]), int(match[3])))

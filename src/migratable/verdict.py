@@ -170,7 +170,7 @@ class Verdict:
     @property
     def refusals(self) -> list[Finding]:
         """The findings that refuse, in the stream's order."""
-        return [one for one in self.findings if one.severity is Severity.REFUSES]
+        return [finding for finding in self.findings if finding.severity is Severity.REFUSES]
 
     def to_json(self) -> dict[str, Any]:
         """One object for a program, stable from release to release."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -114,3 +116,14 @@ def test_no_error_takes_another_programs_line() -> None:
     """QEMU's own lines are QEMU's."""
     line = "2026-01-01T00:00:00Z qemu-system-x86_64: -device qxl: 'qxl' is not a valid device"
     assert all(match.message.program != "libvirt" for match in recognise(line))
+
+
+REFUSALS = tomllib.loads((Path(__file__).parent / "libvirt_9_0.toml").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("refusal", REFUSALS["refusal"], ids=lambda entry: entry["name"])
+def test_refusals_of_a_real_libvirtd(refusal: dict[str, str]) -> None:
+    found = only(refusal["log"])
+    assert (found.message, str(found.side)) == (refusal["message"], refusal["side"])
+    assert found.now
+    assert str(found.status) == "explained"

@@ -16,7 +16,12 @@ from migratable.facts import pci
 
 FAILURES: list[dict[str, Any]] = [
     failure
-    for name in ("public_logs_3.toml", "public_logs_4.toml", "public_logs_5.toml")
+    for name in (
+        "public_logs_3.toml",
+        "public_logs_4.toml",
+        "public_logs_5.toml",
+        "public_logs_libvirt.toml",
+    )
     if (path := Path(__file__).parent / name).exists()
     for failure in tomllib.loads(path.read_text(encoding="utf-8"))["failure"]
 ]

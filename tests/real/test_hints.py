@@ -257,6 +257,30 @@ CASES = {
         rule="unknown-section",
         fix="ioapic2=off",
     ),
+    "port-with-backend": Case(
+        source=("10.0", "-M microvm -m 64 -chardev null,id=c -device isa-parallel,chardev=c"),
+        destination=("10.0", "-M microvm -m 64"),
+        rule="unknown-section",
+        fix="-device isa-parallel,chardev=at-parallel_isa-0",
+    ),
+    "main-backend": Case(
+        source=(
+            "7.2",
+            f"{Q35} -object memory-backend-ram,id=n0,size=64M -numa node,nodeid=0,memdev=n0",
+        ),
+        destination=(
+            "7.2",
+            f"{Q35} -machine memory-backend=pcram -object memory-backend-ram,id=pcram,size=64M",
+        ),
+        rule="ram-block-unknown",
+        fix="memory-backend=n0",
+    ),
+    "class": Case(
+        source=("10.0", f"{Q35} -device virtio-iommu-pci,class=1"),
+        destination=("10.0", f"{Q35} -device virtio-iommu-pci"),
+        rule="pci-config",
+        fix="class=0x1",
+    ),
     "start-properties": Case(  # each is named only when the one before it is gone
         source=("7.2", f"{PC} -device vmware-svga -device ich9-ahci"),
         destination=(

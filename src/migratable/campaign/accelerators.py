@@ -71,14 +71,14 @@ def accelerated(group: Group) -> Group:
     form = rng.choice(_FORMS) if rng.random() < _KVM else ("-accel", "tcg")
     source = _with(group.source, cpu, form)
     destinations: list[Side] = []
-    for one in group.destinations:
+    for destination in group.destinations:
         # Mostly the source's own: most migrations change nothing.
         other = _cpu(rng) if rng.random() < _ANOTHER_CPU else cpu
         own = form
         if rng.random() < 1 - _KVM:
             own = rng.choice([*_FORMS, ("-accel", "tcg")])
-        side = _with(one, other, own)
-        if rng.random() < 0.05 and "-q35" in " ".join(one.argv):
+        side = _with(destination, other, own)
+        if rng.random() < 0.05 and "-q35" in " ".join(destination.argv):
             side = replace(side, argv=(*side.argv, "-device", rng.choice(_DEVICES)))
         if side not in destinations:
             destinations.append(side)

@@ -104,13 +104,16 @@ def _groups(plan: Plan, cache: Cache) -> Iterator[Group]:
         for one in installed(system=False)
         if one.arch in plan.archs and one.release in (plan.releases or _own(one.release))
     ]
-    missing = set(plan.releases) - {one.release for one in programs}
+    missing = set(plan.releases) - {program.release for program in programs}
     if missing or not programs:
         wanted = " ".join(sorted(missing)) or "5.2 7.2 10.0 11.1"
         wanted += "".join(f" --arch {arch}" for arch in dict.fromkeys(plan.archs))
         raise LabError(f"the campaign needs real QEMU: migratable lab install {wanted}")
     names = drivers()
-    asked = {(one.release, one.arch): inventory.take(one, names, cache.folder) for one in programs}
+    asked = {
+        (program.release, program.arch): inventory.take(program, names, cache.folder)
+        for program in programs
+    }
     archs = ("x86_64",) if plan.kvm else plan.archs
     return groups(plan.seed, programs, asked, held_out=plan.held_out, archs=archs, kvm=plan.kvm)
 
@@ -146,7 +149,7 @@ def _judge_bundle(outcomes: list[Outcome], folder: Path) -> list[Judgement]:
 
 
 def _judged(outcomes: Sequence[Outcome], cache: Cache) -> list[Judgement]:
-    usable = [one for one in outcomes if one.status != "hangs"]
+    usable = [outcome for outcome in outcomes if outcome.status != "hangs"]
     if not usable:
         return []
     stream = stream_of(usable[0].source, cache)
@@ -159,7 +162,7 @@ def one_case(folder: Path, key: str) -> list[Judgement]:
     :raise LabError: when there is none.
     """
     cache = Cache(folder)
-    found = [one for one in cache.outcomes() if one.key.startswith(key)]
+    found = [outcome for outcome in cache.outcomes() if outcome.key.startswith(key)]
     if not found:
         raise LabError(f"there is no case {key} in {folder}")
     return [judge(one, cache) for one in found]

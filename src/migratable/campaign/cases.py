@@ -80,7 +80,7 @@ def _group(
 ) -> Group | None:
     rng = random.Random(f"migratable-campaign:{name}")  # noqa: S311 -- to be had again
     arch = rng.choice(archs)
-    releases = [one.release for one in programs if one.arch == arch]
+    releases = [program.release for program in programs if program.arch == arch]
     if not releases:
         return None
     source = rng.choice(releases)
@@ -90,9 +90,9 @@ def _group(
     else:
         others = [rng.choice(releases) for _ in range(_DESTINATIONS)]
     if arch == "ppc64":  # an older release takes no newer pseries, whatever else there is
-        for at, other in enumerate(others):
+        for index, other in enumerate(others):
             if releases.index(other) < releases.index(source) and rng.random() < _FORWARD:
-                others[at] = rng.choice(releases[releases.index(source) :])
+                others[index] = rng.choice(releases[releases.index(source) :])
     own = inventories[source, arch]
     pool = Pool(
         arch=arch,

@@ -127,9 +127,9 @@ def carry_out(plan: Plan, progress: Callable[[int], None] = lambda _: None) -> T
 def _between_releases(group: Group, releases: Sequence[str]) -> Group:
     """The source's own command line on every other release."""
     source = group.source
-    others = [one for one in releases if one != source.release]
+    others = [release for release in releases if release != source.release]
     return replace(
-        group, destinations=tuple(replace(source, release=one, run=0.0) for one in others)
+        group, destinations=tuple(replace(source, release=other, run=0.0) for other in others)
     )
 
 
@@ -174,8 +174,8 @@ def _tried(
     base = replace(
         base,
         rules=tuple(dict.fromkeys(one.finding.rule for one in found.stuck))
-        or tuple(dict.fromkeys(one.rule for one in found.before.refusals)),
-        edits=tuple((str(one.edit_class), one.kind) for one in found.plan.edits),
+        or tuple(dict.fromkeys(refusal.rule for refusal in found.before.refusals)),
+        edits=tuple((str(edit.edit_class), edit.kind) for edit in found.plan.edits),
         reasons=tuple(
             f"{one.finding.summary}: {'; '.join(one.reasons) or 'no kind of edit'}"
             for one in found.stuck
@@ -201,7 +201,7 @@ def _tried(
         base = replace(base, result="converted", loads=real.status, reasons=lines[:1])
         if real.status != "loads":
             return base
-        edited = {one.section for one in found.plan.edits}
+        edited = {edit.section for edit in found.plan.edits}
         try:
             seen = list(_differences(read(after), outcome.destination, profile))
         except MigratableError as error:
@@ -237,10 +237,12 @@ def _again(stream: Stream, side: Side) -> Iterator[Difference]:
             yield one
 
 
-def _place(one: Difference) -> tuple[str, ...]:
-    return ((one.section or "").rpartition("/")[2], *one.path)
+def _place(difference: Difference) -> tuple[str, ...]:
+    return ((difference.section or "").rpartition("/")[2], *difference.path)
 
 
-def _words(one: Difference) -> str:
-    kind = (one.section or "").rpartition("/")[2]
-    return f"{kind}: {'/'.join(one.path)}: {str(one.a)[:40]} → {str(one.b)[:40]}"
+def _words(difference: Difference) -> str:
+    kind = (difference.section or "").rpartition("/")[2]
+    return (
+        f"{kind}: {'/'.join(difference.path)}: {str(difference.a)[:40]} → {str(difference.b)[:40]}"
+    )

@@ -64,9 +64,9 @@ _Kind = Callable[[random.Random, bytes, Stream], _Change | None]
 
 def _devices(stream: Stream) -> list[Section]:
     return [
-        one
-        for one in stream.sections
-        if one.kind is SectionKind.FULL and one.offset is not None and len(one.body)
+        section
+        for section in stream.sections
+        if section.kind is SectionKind.FULL and section.offset is not None and len(section.body)
     ]
 
 
@@ -96,7 +96,7 @@ def _field(rng: random.Random, data: bytes, stream: Stream) -> _Change | None:
     assert section.offset is not None and section.body_offset is not None
     if section.description is None:
         return _byte(rng, data, stream)
-    leaves = [one for one in _leaves(section.description.body, 0, "") if one[1]]
+    leaves = [leaf for leaf in _leaves(section.description.body, 0, "") if leaf[1]]
     if not leaves:
         return None
     at, size, name = rng.choice(leaves)
@@ -160,7 +160,7 @@ def _header(rng: random.Random, data: bytes, stream: Stream) -> _Change | None:
         at = name + rng.randrange(length)
         return f"{section.idstr} name", at, 1, bytes([rng.randrange(32, 127)])
     if place == "renamed":
-        other = rng.choice([*(one.idstr for one in _devices(stream)), "ram"]).encode()
+        other = rng.choice([*(device.idstr for device in _devices(stream)), "ram"]).encode()
         return f"{section.idstr} renamed", name - 1, length + 1, bytes([len(other)]) + other
     at = section.body_offset - (4 if place == "version" else 8)
     old = int.from_bytes(data[at : at + 4], "big")
@@ -189,7 +189,11 @@ def _whole(rng: random.Random, data: bytes, stream: Stream) -> _Change | None:
 
 def _ram(rng: random.Random, data: bytes, stream: Stream) -> _Change | None:
     """A record of guest memory, or an entry of the block list."""
-    sections = [one for one in stream.sections if one.idstr == "ram" and one.offset is not None]
+    sections = [
+        section
+        for section in stream.sections
+        if section.idstr == "ram" and section.offset is not None
+    ]
     if not sections:
         return None
     start, rest = sections[0], sections[1:]
@@ -204,7 +208,7 @@ def _ram(rng: random.Random, data: bytes, stream: Stream) -> _Change | None:
     if rng.random() < 0.5:
         return "ram record", at, 1, bytes([data[at] ^ 1 << rng.randrange(8)])
     page = rng.getrandbits(36) & -stream.page_size
-    names = [*(one.id for one in stream.ram_blocks), "nowhere"]
+    names = [*(block.id for block in stream.ram_blocks), "nowhere"]
     name = rng.choice(names).encode()
     kind = rng.choice((2, 8, 2, 2, 0x40, 0x200))
     contents = {2: bytes([rng.choice((0, 7))]), 8: bytes(stream.page_size), 0x40: b"\1\0\2\0\1"}

@@ -77,7 +77,7 @@ def _defaults(rng: random.Random, pool: Pool, vm: Vm) -> Vm | None:
 def _option(rng: random.Random, pool: Pool, vm: Vm) -> Vm | None:
     if vm.options and rng.random() < 0.5:
         gone = rng.choice(vm.options)
-        return replace(vm, options=tuple(one for one in vm.options if one != gone))
+        return replace(vm, options=tuple(option for option in vm.options if option != gone))
     words = generate.option(rng, pool, vm)
     return replace(vm, options=(*vm.options, words)) if words else None
 
@@ -91,13 +91,15 @@ def _global(rng: random.Random, pool: Pool, vm: Vm) -> Vm | None:
 
 def _without(rng: random.Random, pool: Pool, vm: Vm) -> Vm | None:
     """Take a device away that nothing sits on (mostly)."""
-    buses = {dict(one.props).get("bus", "").partition(".")[0] for one in vm.devices}
-    links = {value for one in vm.devices for _, value in one.props}
-    free = [one for one in vm.devices if one.name not in buses and one.name not in links]
+    buses = {dict(device.props).get("bus", "").partition(".")[0] for device in vm.devices}
+    links = {value for device in vm.devices for _, value in device.props}
+    free = [
+        device for device in vm.devices if device.name not in buses and device.name not in links
+    ]
     if not free:
         return None
     gone = rng.choice(free)
-    return replace(vm, devices=tuple(one for one in vm.devices if one is not gone))
+    return replace(vm, devices=tuple(device for device in vm.devices if device is not gone))
 
 
 def _with(rng: random.Random, pool: Pool, vm: Vm) -> Vm | None:
@@ -132,16 +134,17 @@ def _property(rng: random.Random, pool: Pool, vm: Vm) -> Vm | None:
 
 
 def _replaced(vm: Vm, old: Device, new: Device) -> Vm:
-    return replace(vm, devices=tuple(new if one is old else one for one in vm.devices))
+    return replace(vm, devices=tuple(new if device is old else device for device in vm.devices))
 
 
 def _move(rng: random.Random, pool: Pool, vm: Vm) -> Vm | None:
     """Another address, bus, port or unit."""
     table = kinds()
     movable = [
-        one
-        for one in vm.devices
-        if one.kind in table and table[one.kind].bus in ("pci", "usb", "scsi", "ide", "vio", "ccw")
+        device
+        for device in vm.devices
+        if device.kind in table
+        and table[device.kind].bus in ("pci", "usb", "scsi", "ide", "vio", "ccw")
     ]
     if not movable:
         return None
@@ -178,11 +181,11 @@ def _order(rng: random.Random, pool: Pool, vm: Vm) -> Vm | None:
 def _driver(rng: random.Random, pool: Pool, vm: Vm) -> Vm | None:
     """Another driver of the same kind."""
     several = [
-        one
-        for one in vm.devices
-        if one.kind in kinds()
-        and len(set(kinds()[one.kind].drivers)) > 1
-        and "cpu" not in one.driver
+        device
+        for device in vm.devices
+        if device.kind in kinds()
+        and len(set(kinds()[device.kind].drivers)) > 1
+        and "cpu" not in device.driver
     ]
     if not several:
         return None
@@ -197,7 +200,7 @@ def _driver(rng: random.Random, pool: Pool, vm: Vm) -> Vm | None:
 
 def _backend(rng: random.Random, pool: Pool, vm: Vm) -> Vm | None:
     """Another kind of network, or another size of a disk or of memory."""
-    having = [one for one in vm.devices if one.backends]
+    having = [device for device in vm.devices if device.backends]
     if not having:
         return None
     device = rng.choice(having)

@@ -29,7 +29,7 @@ class Builder:
         self.rng = rng
         self.pool = pool
         self.vm = vm
-        used = [int(one.name[1:]) for one in vm.devices if re.fullmatch(r"d\d+", one.name)]
+        used = [int(device.name[1:]) for device in vm.devices if re.fullmatch(r"d\d+", device.name)]
         self._number = max(used, default=-1) + 1
 
     # What to add
@@ -190,7 +190,9 @@ class Builder:
     def _providers(self, what: str) -> list[Device]:
         table = kinds()
         return [
-            one for one in self.vm.devices if one.kind in table and table[one.kind].provides == what
+            device
+            for device in self.vm.devices
+            if device.kind in table and table[device.kind].provides == what
         ]
 
     def _provider(self, what: str) -> Device | None:
@@ -218,7 +220,7 @@ class Builder:
         return {"bus": f"{self.rng.choice(self._providers(what)).name}{suffix}"}
 
     def _ccid(self) -> dict[str, str] | None:
-        there = [one for one in self.vm.devices if one.driver == "usb-ccid"]
+        there = [device for device in self.vm.devices if device.driver == "usb-ccid"]
         if not there and not self.place(kinds()["usb-ccid"]):
             return None
         return {"bus": next(o.name for o in self.vm.devices if o.driver == "usb-ccid") + ".0"}
@@ -228,17 +230,19 @@ class Builder:
         if place is None:
             return None
         name = place["bus"].partition(".")[0]
-        controller = next(one for one in self.vm.devices if one.name == name)
+        controller = next(device for device in self.vm.devices if device.name == name)
         fast = kind.name in ("usb-storage", "usb-uas", "usb-kbd", "usb-mouse", "usb-tablet")
         return place if fast or "ehci" not in controller.driver else None
 
     def _pci(self, kind: Kind, driver: str) -> dict[str, str] | None:
-        taken = {dict(one.props).get("bus") for one in self.vm.devices}
-        ports = [one.name for one in self._providers("port-bus") if one.name not in taken]
-        downstream = [one.name for one in self.vm.devices if one.kind == "downstream"]
+        taken = {dict(device.props).get("bus") for device in self.vm.devices}
+        ports = [
+            provider.name for provider in self._providers("port-bus") if provider.name not in taken
+        ]
+        downstream = [device.name for device in self.vm.devices if device.kind == "downstream"]
         ports += [name for name in downstream if name not in taken]
-        bridges = [one.name for one in self._providers("bridge")]
-        hosts = [one.name for one in self.vm.devices if one.kind == "spapr-phb"]
+        bridges = [provider.name for provider in self._providers("bridge")]
+        hosts = [device.name for device in self.vm.devices if device.kind == "spapr-phb"]
         if ports and self.rng.random() < 0.6:
             return {"bus": self.rng.choice(ports)}
         if bridges and self.rng.random() < 0.4:
@@ -294,7 +298,7 @@ class Builder:
     def _core(self, kind: Kind, driver: str) -> dict[str, str] | None:
         model = self.vm.cpu.partition(",")[0]
         self.vm = replace(self.vm, smp="1,maxcpus=4,sockets=4,cores=1,threads=1")
-        there = sum(one.kind == kind.name for one in self.vm.devices) + 1
+        there = sum(device.kind == kind.name for device in self.vm.devices) + 1
         if there > 3:
             return None
         if self.pool.arch not in {"ppc64", "x86_64"}:

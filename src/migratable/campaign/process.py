@@ -6,10 +6,8 @@ real one is the judge. Its backends are null devices, so it needs nothing of the
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -17,10 +15,10 @@ import tempfile
 import time
 from collections.abc import Sequence
 from importlib import resources
-from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Self
 
 from migratable.errors import QemuError
+from migratable.qemu.process import Running
 from migratable.qemu.qmp import Qmp, QmpClosedError
 
 MONITOR = "campaign-qmp"
@@ -30,7 +28,7 @@ _STDERR_LIMIT = 64 << 10
 _GLUED = re.compile(r"(?<=your intent)(?=\S*qemu-system)")
 
 
-class Qemu:
+class Qemu(Running):
     """A running QEMU as a context manager; ``running`` is False when it did not start.
 
     :ivar status: exit status, None while it runs; negative for a signal.
@@ -45,9 +43,7 @@ class Qemu:
         """
         self._words = [*command, *argv]
         self._timeout = timeout
-        self._process: subprocess.Popen[bytes] | None = None
         self._errors: IO[bytes] | None = None
-        self._qmp: Qmp | None = None
         self.running = False
 
     def __enter__(self) -> Self:
@@ -84,21 +80,14 @@ class Qemu:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """End it."""
         self.stop()
 
     def stop(self) -> None:
         """Kill it with what it started."""
+        self.kill()
         if self._process is not None:
-            if self._process.poll() is None:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
         if self._qmp is not None:
             self._qmp.close()
@@ -114,28 +103,6 @@ class Qemu:
     def status(self) -> int | None:
         """Its exit status."""
         return None if self._process is None else self._process.poll()
-
-    def wait(self, timeout: float) -> int | None:
-        """Wait for its end; None when it goes on."""
-        assert self._process is not None
-        try:
-            return self._process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            return None
-
-    def qmp(self, command: str, /, *, timeout: float | None = None, **arguments: Any) -> Any:
-        """Run a QMP command; underscores in argument names are hyphens.
-
-        :raise QmpError: when it answers with an error.
-        :raise QmpClosedError: when it ended.
-        """
-        assert self._qmp is not None
-        members = {name.replace("_", "-"): value for name, value in arguments.items()}
-        return self._qmp.execute(command, members, timeout=timeout or self._timeout)
-
-    def hmp(self, command: str) -> str:
-        """Run a command of the human monitor."""
-        return str(self.qmp("human-monitor-command", command_line=command))
 
     def settled(self, timeout: float) -> str:
         """Wait until the migration (either way) has ended: completed, failed, ended or hangs."""

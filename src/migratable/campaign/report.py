@@ -92,7 +92,7 @@ def score(found: Sequence[Judgement]) -> Score:
         false_refusals=Share(count=grades[Grade.FALSE_REFUSAL], of=loaded),
         unknown=Share(count=grades[Grade.UNKNOWN], of=len(found)),
         failed=Share(count=grades[Grade.FAILED], of=len(found)),
-        causes=Share(count=sum(one in devices for one in rules), of=len(both)),
+        causes=Share(count=sum(rule in devices for rule in rules), of=len(both)),
         rules=Share(count=len(rules), of=len(both)),
         devices=Share(count=len(devices), of=len(both)),
         lines=Share(
@@ -115,19 +115,19 @@ def groups(found: Iterable[Judgement]) -> list[list[Judgement]]:
     return sorted(by_look.values(), key=lambda group: (_GRADES.index(group[0].grade), -len(group)))
 
 
-def look(one: Judgement) -> tuple[str, ...]:
+def look(judgement: Judgement) -> tuple[str, ...]:
     """What tells one sort of disagreement from another: lines without numbers and addresses."""
 
     def plain(cause: Cause) -> str:
         return _ADDRESS.sub("#", cause.message)[:160]
 
     return (
-        str(one.grade),
-        one.cause.rule,
-        plain(one.cause),
-        one.prediction.rule,
-        plain(one.prediction),
-        _ADDRESS.sub("#", one.notes[0])[:100] if one.notes else "",
+        str(judgement.grade),
+        judgement.cause.rule,
+        plain(judgement.cause),
+        judgement.prediction.rule,
+        plain(judgement.prediction),
+        _ADDRESS.sub("#", judgement.notes[0])[:100] if judgement.notes else "",
     )
 
 
@@ -137,26 +137,26 @@ def command(outcome: Outcome, *, source: bool) -> str:
     return shlex.join([f"lab:{side.release}/{side.arch}", *side.argv])
 
 
-def details(one: Judgement) -> str:
+def details(judgement: Judgement) -> str:
     """Everything about a case, for a person."""
-    outcome = one.outcome
+    outcome = judgement.outcome
     changes = ", ".join(outcome.destination.changes) or "no change"
     run = f", firmware ran {outcome.source.run:g} s" if outcome.source.run else ""
     lines = [
-        f"case {one.key} ({outcome.label}){run}  [{changes}]",
+        f"case {judgement.key} ({outcome.label}){run}  [{changes}]",
         f"  source       {command(outcome, source=True)}",
         f"  destination  {command(outcome, source=False)}",
-        f"  real         {outcome.status}  rule {one.cause.rule or '-'}  "
-        f"device {one.cause.device or '-'}",
-        *(f"      | {line}" for line in errors(one.cause.lines)),
-        f"  predicted    {one.predicted}  rule {one.prediction.rule or '-'}  "
-        f"device {one.prediction.device or '-'}",
+        f"  real         {outcome.status}  rule {judgement.cause.rule or '-'}  "
+        f"device {judgement.cause.device or '-'}",
+        *(f"      | {line}" for line in errors(judgement.cause.lines)),
+        f"  predicted    {judgement.predicted}  rule {judgement.prediction.rule or '-'}  "
+        f"device {judgement.prediction.device or '-'}",
         *(
             f"      | {line}"
-            for line in errors(one.prediction.lines) or (one.prediction.message,)
+            for line in errors(judgement.prediction.lines) or (judgement.prediction.message,)
             if line
         ),
-        *(f"      : {line}" for line in one.notes),
+        *(f"      : {line}" for line in judgement.notes),
     ]
     return "\n".join(lines)
 

@@ -43,10 +43,10 @@ def _json(rng: random.Random, pool: Pool, vm: Vm) -> Vm:
 def _no_backend(rng: random.Random, pool: Pool, vm: Vm) -> Vm:
     """Network cards that are connected to nothing, disks without a medium."""
     devices = tuple(
-        replace(one, backends=(), props=with_pair(one.props, "netdev", None))
-        if any(name == "netdev" for name, _ in one.props)
-        else one
-        for one in vm.devices
+        replace(device, backends=(), props=with_pair(device.props, "netdev", None))
+        if any(name == "netdev" for name, _ in device.props)
+        else device
+        for device in vm.devices
     )
     return replace(vm, devices=devices)
 
@@ -66,7 +66,9 @@ def _nodes(rng: random.Random, pool: Pool, vm: Vm) -> Vm:
         words += ["-object", f"memory-backend-ram,id=node{node},size={half}"]
         words += ["-numa", f"node,nodeid={node},memdev=node{node}"]
     options = tuple(
-        one for one in vm.options if "-numa" not in one and "memory-backend=" not in " ".join(one)
+        option
+        for option in vm.options
+        if "-numa" not in option and "memory-backend=" not in " ".join(option)
     )
     return replace(
         vm,
@@ -80,7 +82,9 @@ def _shared_memory(rng: random.Random, pool: Pool, vm: Vm) -> Vm:
     amount = vm.memory.partition(",")[0]
     text = f"memory-backend-memfd,id=mem,size={amount},share=on"
     options = tuple(
-        one for one in vm.options if "-numa" not in one and "memory-backend=" not in " ".join(one)
+        option
+        for option in vm.options
+        if "-numa" not in option and "memory-backend=" not in " ".join(option)
     )
     return replace(vm, options=(*options, ("-object", text, "-machine", "memory-backend=mem")))
 

@@ -55,15 +55,15 @@ def full_stream(
     :param uuid: sixteen bytes, when the capability ``validate-uuid`` is on.
     :param early_first: do sections that go before the pages precede the list of blocks too (11.1)?
     """
-    sections = [_with_status(one, status) for one in state.sections]
-    used = {one.section_id for one in sections}
+    sections = [_with_status(section, status) for section in state.sections]
+    used = {section.section_id for section in sections}
     free = (number for number in range(1, 1 << 31) if number not in used)
     ram_id = next(free)
     head: list[Element] = [ram_start(blocks, section_id=ram_id)]
-    if any(one.idstr == "spapr" for one in sections):
+    if any(section.idstr == "spapr" for section in sections):
         head.append(_htab_start(_htab_shift(sections), next(free)))
-    early = [one for one in sections if _is_early(one)]
-    late = [one for one in sections if not _is_early(one)]
+    early = [section for section in sections if _is_early(section)]
+    late = [section for section in sections if not _is_early(section)]
     end = ram_end(sorted(pages, key=lambda page: page[:2]), section_id=ram_id)
     announced = (*early, *head) if early_first else (*head, *early)
     elements: tuple[Element, ...] = (*announced, end, *late)
@@ -115,7 +115,7 @@ def _htab_shift(sections: Sequence[Section]) -> int | None:
     A radix guest sends ``spapr_patb_entry``. The shift is in the device tree that the machine
     made for it (``ibm,pft-size``: two u32), which is in ``spapr``'s own section ``spapr_dtb``.
     """
-    spapr = next(one for one in sections if one.idstr == "spapr")
+    spapr = next(section for section in sections if section.idstr == "spapr")
     if b"spapr_patb_entry" in bytes(spapr.body):
         return None
     for section in sections:

@@ -90,7 +90,7 @@ def examine(monitor: Monitor) -> Standing:
     _jobs(monitor)
     _dump(monitor)
     commands = monitor.execute("query-commands")
-    if not any(one.get("name") == SAVE for one in commands):
+    if not any(command.get("name") == SAVE for command in commands):
         raise CaptureError(f"{monitor.name}: this QEMU has no command {SAVE}; save it to a file")
     machine = str(monitor.execute("qom-get", {"path": "/machine", "property": "type"}))
     target = str(monitor.execute("query-target").get("arch", ""))

@@ -111,11 +111,11 @@ class LibvirtMonitor:
         lines, self._lines = self._lines, []
         return [
             {
-                "event": found[1],
-                "timestamp": {"seconds": int(found[2]), "microseconds": int(found[3])},
+                "event": match[1],
+                "timestamp": {"seconds": int(match[2]), "microseconds": int(match[3])},
             }
             for line in lines
-            if (found := _EVENT.search(line))
+            if (match := _EVENT.search(line))
         ]
 
     def close(self) -> None:

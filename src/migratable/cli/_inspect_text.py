@@ -43,7 +43,7 @@ def overview(stream: Stream, path: str, length: int, *, container: str) -> Tree:
         sent = ", ".join(f"{name}={value}" for name, value in capabilities.items())
         tree.add(f"[cyan]pseries capabilities sent[/]  {sent}")
     if stream.commands:
-        runs = _runs([one.name for one in stream.commands])
+        runs = _runs([command.name for command in stream.commands])
         told = ", ".join(name if count == 1 else f"{count} x {name}" for name, count in runs)
         tree.add(f"[cyan]commands[/]  {told}")
     _sections(tree, stream)
@@ -127,8 +127,8 @@ def _block(stream: Stream, block: RamBlock, width: int) -> str:
 
 def _sections(tree: Tree, stream: Stream) -> None:
     devices = stream.devices
-    total = sum(len(one.body) for one in devices)
-    starts = [one for one in stream.sections if one.kind is SectionKind.START]
+    total = sum(len(device.body) for device in devices)
+    starts = [section for section in stream.sections if section.kind is SectionKind.START]
     branch = tree.add(
         f"[cyan]sections[/]  {_plural(len(devices), 'device')}, {size(total)} of state; "
         f"{len(starts)} iterated"
@@ -166,7 +166,7 @@ def _notes(leaf: Tree, section: Section) -> None:
     if virtio is not None:
         kind = section.idstr.rpartition("/")[2]
         queues = ", ".join(
-            f"{number} x {size_}" for size_, number in _runs([one.num for one in virtio.queues])
+            f"{number} x {size_}" for size_, number in _runs([queue.num for queue in virtio.queues])
         )
         leaf.add(f"[dim]queues[/] {queues or 'none'}")
         agreed = ", ".join(names(kind, virtio.guest_features))

@@ -58,6 +58,25 @@ watch = click.option(
 yes = click.option("--yes", is_flag=True, help="Do not ask before a running VM is paused.")
 
 
+def file(
+    *names: str,
+    exists: bool = False,
+    required: bool = False,
+    help: str | None = None,  # noqa: A002
+) -> Callable[[Function], Function]:
+    """An option with a file's name; *exists*: one that is there."""
+    kind = click.Path(path_type=Path, dir_okay=False, exists=exists)
+    return click.option(*names, metavar="FILE", type=kind, required=required, help=help)
+
+
+def hint_seconds(default: float, words: str) -> Callable[[Function], Function]:
+    """``--hint-seconds``."""
+    least = click.FloatRange(min=0.0)
+    return click.option(
+        "--hint-seconds", type=least, default=default, show_default=True, help=words
+    )
+
+
 def timeout(words: str, *, least: float = 1.0) -> Callable[[Function], Function]:
     """``--timeout`` in seconds."""
     return click.option(
@@ -76,13 +95,8 @@ FORMS = {".json": "json", ".xml": "junit", ".html": "html", ".htm": "html", ".tx
 def output(**forms: str) -> Callable[[Function], Function]:
     """``-o FILE``, which means the same everywhere: the whole result, in the form of its name."""
     endings = ", ".join(forms.values()) or ".txt, .json"
-    return click.option(
-        "-o",
-        "--output",
-        metavar="FILE",
-        type=click.Path(path_type=Path, dir_okay=False),
-        help=f"Write the result to FILE; its ending selects the form ({endings}).",
-    )
+    words = f"Write the result to FILE; its ending selects the form ({endings})."
+    return file("-o", "--output", help=words)
 
 
 def form_of(form: str | None, output: Path | None, allowed: Sequence[str]) -> str:

@@ -20,5 +20,7 @@ def pages() -> dict[str, Page]:
     from migratable.hosts.checks import CHECKS, page
 
     found = {name: Page(name, str(rule.severity), rule.page) for name, rule in rules().items()}
-    found |= {one.id: Page(one.id, str(one.severity), page(one)) for one in CHECKS}
-    return found | {one.kind: Page(one.kind, "edit", one.page) for one in PROPOSALS}
+    found |= {check.id: Page(check.id, str(check.severity), page(check)) for check in CHECKS}
+    return found | {
+        proposal.kind: Page(proposal.kind, "edit", proposal.page) for proposal in PROPOSALS
+    }

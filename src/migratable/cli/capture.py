@@ -8,18 +8,14 @@ from pathlib import Path
 
 import click
 
+from migratable.cli import _options
 from migratable.printable import quoted
 
 
 @click.command()
 @click.argument("source", metavar="qmp:SOCKET|libvirt:DOMAIN")
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the stream here; readable by you alone.",
+@_options.file(
+    "-o", "--output", required=True, help="Write the stream here; readable by you alone."
 )
 @click.option("--yes", is_flag=True, help="Do not ask before the VM is paused.")
 @click.option(

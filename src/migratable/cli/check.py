@@ -273,7 +273,7 @@ def _with_hints(
     from migratable.hints import NO_WAY_BACK, advised, tried
     from migratable.verdict import Outcome
 
-    rules = {one.rule for one in verdict.findings}
+    rules = {finding.rule for finding in verdict.findings}
     if verdict.outcome is not Outcome.REFUSED and NO_WAY_BACK not in rules:
         return verdict
     from migratable.profile.bundled import find
@@ -295,7 +295,7 @@ def _with_hints(
             raise
     if verdict.outcome is not Outcome.REFUSED:
         return found
-    if to is None or any(hint.verified for one in found.findings for hint in one.hints):
+    if to is None or any(hint.verified for finding in found.findings for hint in finding.hints):
         return advised(found)
     from migratable.hints.offline import siblings
     from migratable.profile.bundled import names

@@ -44,21 +44,14 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     multiple=True,
     help="Make this lossy edit, too; may be repeated.",
 )
-@click.option("--plan", "plan_file", metavar="FILE", type=_FILE, help="Write the edits here, too.")
-@click.option(
+@_options.file("--plan", "plan_file", help="Write the edits here, too.")
+@_options.file(
     "--apply",
     "apply_file",
-    metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    exists=True,
     help="Carry out the edits of this plan; look for no others.",
 )
-@click.option(
-    "--undo",
-    "undo_file",
-    metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="Take the edits of this plan back.",
-)
+@_options.file("--undo", "undo_file", exists=True, help="Take the edits of this plan back.")
 @click.option(
     "--rehearse/--no-rehearse",
     "rehearses",

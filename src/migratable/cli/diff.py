@@ -111,7 +111,7 @@ def _wanted(patterns: tuple[str, ...], *streams: Stream) -> Any:
 
     if not patterns:
         return None
-    known = [one for stream in streams for one in stream.sections]
+    known = [section for stream in streams for section in stream.sections]
     chosen = choose(known, patterns)
     names = {(one.idstr, one.instance_id) for one in chosen}
 
@@ -153,22 +153,24 @@ def _plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def _line(one: Difference) -> str:
+def _line(difference: Difference) -> str:
     from migratable.cli._tree import escape
     from migratable.stream.compare import Kind
 
-    place = escape(" / ".join(one.path))
-    if one.kind is Kind.SECTION:
-        return f"  [bold]section[/] {one.note}"
-    if one.kind is Kind.SUBSECTION:
-        return f"  subsection {place}  {one.note}"
-    if one.kind is Kind.FIELD:
-        return f"  {place}  {one.note}"
-    what = {Kind.VERSION: "version ", Kind.LAYOUT: "layout "}.get(one.kind, "")
+    place = escape(" / ".join(difference.path))
+    if difference.kind is Kind.SECTION:
+        return f"  [bold]section[/] {difference.note}"
+    if difference.kind is Kind.SUBSECTION:
+        return f"  subsection {place}  {difference.note}"
+    if difference.kind is Kind.FIELD:
+        return f"  {place}  {difference.note}"
+    what = {Kind.VERSION: "version ", Kind.LAYOUT: "layout "}.get(difference.kind, "")
     change = ""
-    if one.a is not None or one.b is not None:
-        change = f"[red]{escape(_value(one.a))}[/] → [green]{escape(_value(one.b))}[/]"
-    note = f"  [dim]{escape(one.note)}[/]" if one.note else ""
+    if difference.a is not None or difference.b is not None:
+        change = (
+            f"[red]{escape(_value(difference.a))}[/] → [green]{escape(_value(difference.b))}[/]"
+        )
+    note = f"  [dim]{escape(difference.note)}[/]" if difference.note else ""
     return f"  {place}{'  ' if place else ''}{what}{change}{note}"
 
 

@@ -87,7 +87,9 @@ def choose(sections: Iterable[Section], patterns: tuple[str, ...]) -> list[Secti
 
     from migratable.stream.wire_format import SectionKind
 
-    known = [one for one in sections if one.kind in (SectionKind.START, SectionKind.FULL)]
+    known = [
+        section for section in sections if section.kind in (SectionKind.START, SectionKind.FULL)
+    ]
     chosen: list[Section] = []
     for pattern in patterns:
         matching = [

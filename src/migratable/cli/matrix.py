@@ -62,25 +62,11 @@ class _Lists(click.Command):
     show_default=True,
     help="QEMU programs that run at the same time.",
 )
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=1.0),
-    default=60.0,
-    show_default=True,
-    help="Seconds for a QEMU to start, and for each step.",
-)
-@click.option(
-    "--hint-seconds",
-    type=click.FloatRange(min=0.0),
-    default=20.0,
-    show_default=True,
-    help="Seconds to search for remedies; 0: do not search.",
-)
-@click.option(
+@_options.timeout("Seconds for a QEMU to start, and for each step.")
+@_options.hint_seconds(20.0, "Seconds to search for remedies; 0: do not search.")
+@_options.file(
     "--project",
     "project_file",
-    metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
     help="Project file that lowers, raises or silences rules.  [default: migratable.toml, "
     "in this folder or above]",
 )
@@ -110,10 +96,8 @@ class _Lists(click.Command):
     metavar="ADDRESS",
     help="With --rehearse: spread it over the workers of this Dask scheduler (tcp://host:8786).",
 )
-@click.option(
+@_options.file(
     "--results",
-    metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
     help="With --rehearse: file that each result is written to.  [default: in the data folder]",
 )
 @click.option(

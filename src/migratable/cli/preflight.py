@@ -69,18 +69,8 @@ class _Command(click.Command):
     help="The ssh client, with options.  [default: $MIGRATABLE_SSH, or ssh]",
 )
 @_options.output(text=".txt", json=".json", junit=".xml", html=".html")
-@click.option(
-    "--page",
-    metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Write a web page beside the result.",
-)
-@click.option(
-    "--results",
-    metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Write each pair's result to FILE when it is known.",
-)
+@_options.file("--page", help="Write a web page beside the result.")
+@_options.file("--results", help="Write each pair's result to FILE when it is known.")
 @click.option("--resume", is_flag=True, help="Do not repeat pairs that --results has.")
 @click.option(
     "--jobs",
@@ -89,13 +79,7 @@ class _Command(click.Command):
     show_default=True,
     help="Pairs tried at the same time.",
 )
-@click.option(
-    "--hint-seconds",
-    type=click.FloatRange(min=0.0),
-    default=4.0,
-    show_default=True,
-    help="Seconds to search for remedies.",
-)
+@_options.hint_seconds(4.0, "Seconds to search for remedies.")
 @_options.timeout("Seconds for a QEMU to start, and for each step.")
 @click.option("--format", "form", type=click.Choice(_FORMS))
 @click.option("--json", "form", flag_value="json", help="The same as --format json.")

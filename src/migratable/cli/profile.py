@@ -17,13 +17,7 @@ if TYPE_CHECKING:
 
 @click.command(context_settings={"ignore_unknown_options": False})
 @click.option("--save", metavar="NAME", help="Keep the profile under this name.")
-@click.option(
-    "--export",
-    "export_to",
-    metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the profile as one JSON file.",
-)
+@_options.file("--export", "export_to", help="Write the profile as one JSON file.")
 @click.option("--list", "list_all", is_flag=True, help="Show the stored profiles.")
 @click.option(
     "--show",

@@ -97,8 +97,8 @@ def command(
     if is_live(source):
         if alive:
             raise click.UsageError(f"{source} is captured without its memory; --alive needs that")
-        for one in destinations:
-            one.program()  # no VM is paused for a destination that is not there
+        for destination in destinations:
+            destination.program()  # no VM is paused for a destination that is not there
     opened = open_source(source, confirm=asker(yes=yes))
     facts = {**opened.facts, "name": opened.name}
     home = _way_back.home_of(opened, back_to, asked=and_back, timeout=timeout)
@@ -107,15 +107,17 @@ def command(
     answers = [
         answer
         if isinstance(answer, MigratableError)
-        else _more(answer, opened, one, home, seconds, timeout)
-        for answer, one in zip(answers, destinations, strict=True)
+        else _more(answer, opened, destination, home, seconds, timeout)
+        for answer, destination in zip(answers, destinations, strict=True)
     ]
     if form == "json":
         _print_json(answers, destinations)
     else:
         from migratable.report.rehearsal_text import show
 
-        show(opened.name, opened.stream, answers, [one.name for one in destinations])
+        show(
+            opened.name, opened.stream, answers, [destination.name for destination in destinations]
+        )
     sys.exit(_status(answers, home))
 
 
@@ -245,10 +247,10 @@ def _print_json(
         click.echo(json.dumps(only.to_json(), default=str))
         return
     rows = [
-        {"name": one.name, "error": str(answer)}
+        {"name": destination.name, "error": str(answer)}
         if isinstance(answer, MigratableError)
-        else {"name": one.name, **answer.to_json()}
-        for one, answer in zip(destinations, answers, strict=True)
+        else {"name": destination.name, **answer.to_json()}
+        for destination, answer in zip(destinations, answers, strict=True)
     ]
     click.echo(json.dumps({"schema": "migratable.rehearsals/1", "rehearsals": rows}, default=str))
 
@@ -258,7 +260,7 @@ def _status(answers: Sequence[Verdict | MigratableError], home: Home | None) -> 
     from migratable.errors import MigratableError
 
     found = {
-        2 if isinstance(one, MigratableError) else _way_back.exit_status(one, home)
-        for one in answers
+        2 if isinstance(answer, MigratableError) else _way_back.exit_status(answer, home)
+        for answer in answers
     }
     return next(status for status in (2, 1, 3, 0) if status in found)

@@ -46,11 +46,10 @@ _SOURCE = "the source"
 )
 @_options.from_file
 @_options.release
-@click.option(
+@_options.file(
     "--plan",
     "plan_file",
-    metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    exists=True,
     help="Carry out these edits of the device state (migratable convert … --plan FILE).",
 )
 @click.option("--accept", metavar="ID", multiple=True, help="Make this lossy edit of the plan.")

@@ -63,7 +63,7 @@ def command(
     from migratable.pseries.whatif import report, to_json
 
     read = read_plan(plan)
-    names = [one.name for one in read.policies]
+    names = [policy.name for policy in read.policies]
     if policy is not None and policy not in names:
         raise PlanError(f"{read.name}: no policy {quoted(policy)}; it has {', '.join(names)}")
     found = [report(read, run) for run in read.runs]

@@ -77,7 +77,7 @@ class CpuWords:
 
     def named(self) -> Iterator[str]:
         """Features that are asked for."""
-        names = dict.fromkeys(one.lstrip("+-") for one in self.words)
+        names = dict.fromkeys(word.lstrip("+-") for word in self.words)
         return (name for name in names if self.get(name) is not False)
 
     def has(self, feature: str) -> bool:

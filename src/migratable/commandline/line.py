@@ -238,9 +238,9 @@ class CommandLine:
 def target_of(line: CommandLine) -> str:
     """Target from the program's name: ``x86_64``, ``ppc64``; empty when it does not tell."""
     for word in reversed(line.program):  # before it: env, ld.so and their arguments
-        found = re.match(r"qemu-system-([a-z0-9_]+)", word.rpartition("/")[2])
-        if found:
-            return found[1]
+        match = re.match(r"qemu-system-([a-z0-9_]+)", word.rpartition("/")[2])
+        if match:
+            return match[1]
     if len(line.program) > 1 and re.fullmatch(r"[a-z0-9_]+", line.program[1]):
         return line.program[1]
     family = MachineType.parse(line.machine or "").family

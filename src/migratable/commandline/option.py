@@ -259,11 +259,11 @@ def parse_size(text: str, *, unit: str = "B") -> int:
     :param unit: what a bare number counts in: ``M`` for ``-m``, ``B`` elsewhere.
     :raise CommandLineError: When *text* is not a size.
     """
-    found = _SIZE.fullmatch(text)
-    if found is None:
+    match = _SIZE.fullmatch(text)
+    if match is None:
         raise CommandLineError(f"{quoted(text)} is not a size; expected something like 512M or 4G")
-    number = int(found[1], 16) if found[1][:2].lower() == "0x" else float(found[1])
-    return int(number * 1024 ** "BKMGTPE".index((found[2] or unit).upper()))
+    number = int(match[1], 16) if match[1][:2].lower() == "0x" else float(match[1])
+    return int(number * 1024 ** "BKMGTPE".index((match[2] or unit).upper()))
 
 
 def is_on(text: str | None) -> bool:

@@ -25,17 +25,22 @@ def fold(line: CommandLine) -> CommandLine:
         if option.name != "set":
             options.append(option)
             continue
-        found = _SET.fullmatch(option.value or "")
-        if found is None:
+        match = _SET.fullmatch(option.value or "")
+        if match is None:
             raise option.error(f'can\'t parse: "{option.value}"')
-        group, identity, argument, value = found.groups()
+        group, identity, argument, value = match.groups()
         name = CONFIG_GROUPS.get(group)
         if name is None:
             raise option.error(f"There is no option group '{group}'")
         if argument == "id" or not _ARGUMENT.fullmatch(argument):
             raise option.error(f"Invalid parameter '{argument}'")
         place = next(
-            (n for n, one in enumerate(options) if one.name == name and _id(one) == identity), None
+            (
+                n
+                for n, option in enumerate(options)
+                if option.name == name and _id(option) == identity
+            ),
+            None,
         )
         if place is None:
             raise option.error(

@@ -15,11 +15,11 @@ from migratable.convert.model import Change, Operation, Plan, StreamEdit
 from migratable.errors import ConvertError, StreamError
 from migratable.printable import quoted
 from migratable.stream import wire_format as layout
+from migratable.stream.configuration import read_configuration
 from migratable.stream.cursor import Buffer, counted, raw
 from migratable.stream.edit import describe, map_sections, with_elements
 from migratable.stream.model import Command, Configuration, Element, Section, Stream
 from migratable.stream.ram import read_start
-from migratable.stream.reader import read_configuration
 from migratable.stream.vmdesc_text import spliced
 from migratable.stream.wire_format import SectionKind
 
@@ -70,7 +70,9 @@ def apply_to_stream(edits: Plan | Iterable[StreamEdit], stream: Stream) -> Strea
     """
     edits = tuple(_edits(edits))
     trailer = stream.trailer
-    if any(one.mapped for one in stream.ram_blocks) and any(one.section == "ram" for one in edits):
+    if any(block.mapped for block in stream.ram_blocks) and any(
+        edit.section == "ram" for edit in edits
+    ):
         raise ConvertError("the block list of a mapped-ram file has the pages inside and stays")
     found = stream.vmdesc
     if not edits:
@@ -116,7 +118,7 @@ def _edit_sections(edit: StreamEdit, sections: list[Section]) -> None:
         sections.insert(_place(edit, sections), _new_section(edit))
         return
     old = _find(edit, sections)
-    at = next(number for number, one in enumerate(sections) if one is old)
+    at = next(number for number, section in enumerate(sections) if section is old)
     new = _edited(edit, old)
     sections[at : at + 1] = [] if new is None else [new]
 
@@ -183,7 +185,7 @@ def _changed(edit: StreamEdit, data: Buffer) -> bytes:
     delta = _delta(edit, data)
     out: list[Buffer] = []
     at = 0
-    last = sorted(edit.changes, key=lambda one: (one.offset is None, one.offset or 0))
+    last = sorted(edit.changes, key=lambda change: (change.offset is None, change.offset or 0))
     for change in last:
         start = len(data) - len(change.old) if change.offset is None else change.offset + delta
         there = bytes(data[start : start + len(change.old)]) if start >= at else b""
@@ -197,7 +199,7 @@ def _changed(edit: StreamEdit, data: Buffer) -> bytes:
 
 def _delta(edit: StreamEdit, data: Buffer) -> int:
     """How far the changes' bytes are from where the plan saw them: a later state of the VM."""
-    placed = [one for one in edit.changes if one.offset is not None]
+    placed = [change for change in edit.changes if change.offset is not None]
     if all(_is_at(data, one, 0) for one in placed) or edit.operation is not Operation.BODY:
         return 0
     longest = max(placed, key=lambda one: len(one.old))
@@ -251,7 +253,8 @@ def _place(edit: StreamEdit, sections: Sequence[Section]) -> int:
     after = edit.place.after
     if after is None:
         return next(
-            (n for n, one in enumerate(sections) if one.kind is SectionKind.FULL), len(sections)
+            (n for n, section in enumerate(sections) if section.kind is SectionKind.FULL),
+            len(sections),
         )
     before = next((one for key, one in keyed(sections) if key == after), None)
     for number, one in enumerate(sections):

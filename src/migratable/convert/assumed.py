@@ -34,21 +34,21 @@ def has_controller(sections: tuple[Section, ...], wire: str) -> bool | None:
     names = _CONTROLLERS.get(wire)
     if names is None:
         return None
-    return any(one.idstr.rpartition("/")[2] in names for one in sections)
+    return any(section.idstr.rpartition("/")[2] in names for section in sections)
 
 
-def subsection(name: str, data: bytes, at: Situation) -> str:
+def subsection(name: str, data: bytes, situation: Situation) -> str:
     """Why a program without the subsection assumes what it says; empty when it may not."""
     if name.startswith(_CAPABILITY):
-        return _capability(name, data, at)
+        return _capability(name, data, situation)
     fact = _SUBSECTIONS.get(name)
     return fact.why if fact is not None and fact.holds(data) else ""
 
 
-def _capability(name: str, data: bytes, at: Situation) -> str:
+def _capability(name: str, data: bytes, situation: Situation) -> str:
     level = int.from_bytes(data, "big")
     wire = name.removeprefix(_CAPABILITY)
-    there = has_controller(at.stream.sections, wire)
+    there = has_controller(situation.stream.sections, wire)
     if there is not None and there == bool(level):
         return (
             f"cap-{wire} is {level}, which the sections of the stream say as well: the source has "
@@ -90,14 +90,14 @@ _SUBSECTIONS = {
 
 
 def field(  # noqa: PLR0917 -- a fact may need the whole situation
-    vmsd: str, name: str, data: bytes, section: Section, body: Body, at: Situation
+    vmsd: str, name: str, data: bytes, section: Section, body: Body, situation: Situation
 ) -> str:
     """Why a program without the field assumes what it says; empty when it may not."""
     fact = _FIELDS.get((vmsd, name))
-    return fact(data, section, body, at) if fact is not None else ""
+    return fact(data, section, body, situation) if fact is not None else ""
 
 
-def _def_win(data: bytes, section: Section, body: Body, at: Situation) -> str:
+def _def_win(data: bytes, section: Section, body: Body, situation: Situation) -> str:
     """``hw/ppc/spapr_rtas_ddw.c: rtas_ibm_remove_pe_dma_window``: the only reader of ``def_win``.
 
     From 6.2 on the removal of the last window restores the default one, unless it was the default
@@ -113,7 +113,7 @@ def _def_win(data: bytes, section: Section, body: Body, at: Situation) -> str:
         return "the table has no entries: there is no window to remove"
     if section.instance_id & 0xFFFFFFFF < _PHB_LIOBN:
         return "it is the table of a VIO device, which has no DMA windows to remove"
-    default = at.stream.device("spapr_iommu", section.instance_id & ~_WINDOWS)
+    default = situation.stream.device("spapr_iommu", section.instance_id & ~_WINDOWS)
     if default is not section and default is not None and _entries(default):
         return (
             "the bridge's default DMA window is there, so this one is not the last; 5.2 differs "
@@ -146,17 +146,20 @@ _FIELDS: dict[tuple[str, str], Callable[[bytes, Section, Body, Situation], str]]
 }
 
 
-def unused_section(section: Section, at: Situation) -> str:
+def unused_section(section: Section, situation: Situation) -> str:
     """Why a section that nobody takes holds nothing of the guest's; empty when it may."""
     kind = section.idstr.rpartition("/")[2]
     fact = _SECTIONS.get(kind)
-    return fact(section, at) if fact is not None else ""
+    return fact(section, situation) if fact is not None else ""
 
 
-def _slirp(section: Section, at: Situation) -> str:
+def _slirp(section: Section, situation: Situation) -> str:
     """``net/slirp.c: net_slirp_state_save``: of a back end, no device."""
     body = bytes(section.body)
-    for name, stream in ((at.destination.name, at.destination.own), *at.destination.at_hand()):
+    for name, stream in (
+        (situation.destination.name, situation.destination.own),
+        *situation.destination.at_hand(),
+    ):
         for one in () if stream is None else stream.devices:
             if one.idstr == section.idstr and bytes(one.body) == body:
                 return (
@@ -173,12 +176,14 @@ def _kvm_tpr_opt(section: Section, _at: Situation) -> str:
     return ""
 
 
-def _kvmclock(_section: Section, at: Situation) -> str:
+def _kvmclock(_section: Section, situation: Situation) -> str:
     """``hw/i386/kvm/clock.c``: the time that guests read from the page that they gave KVM."""
     places = [
-        decode(one).value("env.system_time_msr") for one in at.stream.devices if one.idstr == "cpu"
+        decode(device).value("env.system_time_msr")
+        for device in situation.stream.devices
+        if device.idstr == "cpu"
     ]
-    if places and all(one == 0 for one in places):
+    if places and all(place == 0 for place in places):
         return "no processor of the guest has asked for the clock (MSR_KVM_SYSTEM_TIME is 0)"
     return ""
 

@@ -47,7 +47,7 @@ def after(known: VmDevice | None, edit: StreamEdit, before: Buffer) -> VmDevice 
     if edit.operation is not Operation.BODY:
         return known
     if known.opaque:
-        grown = sum(len(one.new) - len(one.old) for one in edit.changes)
+        grown = sum(len(change.new) - len(change.old) for change in edit.changes)
         data = VmField(name="data", type="buffer", size=len(before) + grown)
         return replace(known, body=replace(known.body, fields=(data,)))
     body: VmsdBody | None = known.body

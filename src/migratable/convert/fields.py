@@ -24,13 +24,13 @@ class Extra:
     path: tuple[str, ...]
 
 
-def left_out(at: Situation, section: Section, extra: Extra, kind: str) -> StreamEdit:
+def left_out(situation: Situation, section: Section, extra: Extra, kind: str) -> StreamEdit:
     """Leave a field out: equivalent when the destination assumes what it says, else lossy."""
     body, one = extra.body, extra.field
     start = one.offset - (section.body_offset or 0)
     data = bytes(section.body[start : start + one.size])
-    why = assumed(body.name, one.name, data, section, body, at)
-    if not why and (where := at.fresh_field(body.name, one.name, data)):
+    why = assumed(body.name, one.name, data, section, body, situation)
+    if not why and (where := situation.fresh_field(body.name, one.name, data)):
         why = f"it is at its default: a just started {where} sends the same"
     edit = make.edit(
         section,
@@ -77,32 +77,32 @@ def compared(
     :return: fields that the description does not have, and what it always has and the body does
         not have, or has in another type.
     """
-    wanted = [one for one in vmsd.fields if one.version <= vmsd.version]
+    wanted = [field for field in vmsd.fields if field.version <= vmsd.version]
     extra: list[Extra] = []
     missing: list[str] = []
     at = 0
     last = ""
-    for one in body.fields:
-        name = _plain(one.name)
+    for field in body.fields:
+        name = _plain(field.name)
         if name == last:
             continue
         place = next((n for n in range(at, len(wanted)) if _plain(wanted[n].name) == name), None)
         if place is None:
-            extra.append(Extra(body=body, field=one, path=path))
+            extra.append(Extra(body=body, field=field, path=path))
             continue
         missing += [item.name for item in wanted[at:place] if not _optional(item)]
         item = wanted[place]
         at, last = place + 1, name
-        if item.vmsd is not None and one.children:
+        if item.vmsd is not None and field.children:
             inner = tables.vmsds[item.vmsd]
-            if inner.name != one.children[0].name:
-                missing.append(f"{one.name} as {inner.name}")
-            for child in one.children:
-                more, less = compared(child, inner, tables, (*path, one.name))
+            if inner.name != field.children[0].name:
+                missing.append(f"{field.name} as {inner.name}")
+            for child in field.children:
+                more, less = compared(child, inner, tables, (*path, field.name))
                 extra += more
                 missing += less
-        elif item.vmsd is None and item.info and not _same_type(one, item.info):
-            missing.append(f"{one.name} as {item.info}")
+        elif item.vmsd is None and item.info and not _same_type(field, item.info):
+            missing.append(f"{field.name} as {item.info}")
     missing += [item.name for item in wanted[at:] if not _optional(item)]
     return extra, missing
 

@@ -133,11 +133,11 @@ class StreamEdit:
         """The edit that takes this one back."""
         shift = 0
         changes: list[Change] = []
-        for one in sorted(self.changes, key=_by_offset):
+        for change in sorted(self.changes, key=_by_offset):
             # Appended bytes are the last ones, wherever the end is then.
-            offset = None if one.offset is None else one.offset + shift
-            changes.append(replace(one, old=one.new, new=one.old, offset=offset))
-            shift += len(one.new) - len(one.old)
+            offset = None if change.offset is None else change.offset + shift
+            changes.append(replace(change, old=change.new, new=change.old, offset=offset))
+            shift += len(change.new) - len(change.old)
         swapped = {Operation.DROP: Operation.ADD, Operation.ADD: Operation.DROP}
         edit = replace(
             self,
@@ -251,13 +251,13 @@ def _see_consistent(edit: StreamEdit, where: str) -> None:
     if not edit.changes:
         raise MalformedError(where, "an edit without changes")
     if edit.operation is Operation.HEADER:
-        for one in edit.changes:
-            if one.name not in {"idstr", "instance_id", "version_id"}:
+        for change in edit.changes:
+            if change.name not in {"idstr", "instance_id", "version_id"}:
                 raise MalformedError(
-                    where, f"{quoted(one.name)} is no member of a section's header"
+                    where, f"{quoted(change.name)} is no member of a section's header"
                 )
-            if one.name != "idstr" and (len(one.old), len(one.new)) != (4, 4):
-                raise MalformedError(where, f"{one.name} has four bytes")
+            if change.name != "idstr" and (len(change.old), len(change.new)) != (4, 4):
+                raise MalformedError(where, f"{change.name} has four bytes")
 
 
 def _by_offset(change: Change) -> tuple[bool, int]:

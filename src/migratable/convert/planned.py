@@ -34,13 +34,13 @@ def planned(name: str, args: Sequence[str]) -> Destination:
     """
     plan_name, _, policy_name = name.partition(":")
     plan = read_plan(plan_name)
-    policy = next((one for one in plan.policies if one.name == policy_name), None)
+    policy = next((policy for policy in plan.policies if policy.name == policy_name), None)
     if policy is None:
-        known = ", ".join(one.name for one in plan.policies)
+        known = ", ".join(policy.name for policy in plan.policies)
         raise PlanError(
             f"plan {quoted(plan_name)} has no policy {quoted(policy_name)}; it has {known}"
         )
-    of = next(one for one in plan.runs[0].builds if one.planned)
+    of = next(build for build in plan.runs[0].builds if build.planned)
     return of_build(plan.build(of, policy), args)
 
 

@@ -100,7 +100,7 @@ class _Search:
             done += edits
         self.progress(f"{len(done)} edits")
         after = self.destination.judge(stream)
-        if {key(one) for one in found} & {key(one) for one in after.refusals}:
+        if {key(one) for one in found} & {key(refusal) for refusal in after.refusals}:
             return None
         self.edits += done
         return stream, after
@@ -131,7 +131,7 @@ class _Search:
             except (ConvertError, StreamError) as error:
                 reasons.append(f"{edits[0].id}: {error}")
                 continue
-            if key(finding) not in {key(one) for one in after.refusals}:
+            if key(finding) not in {key(refusal) for refusal in after.refusals}:
                 return _for_rule(edits, finding), ()
             reasons.append(f"{edits[0].summary}: the destination refuses it all the same")
         return None, tuple(reasons)
@@ -183,7 +183,7 @@ def search(
 
 
 def _for_rule(edits: tuple[StreamEdit, ...], finding: Finding) -> tuple[StreamEdit, ...]:
-    return tuple(replace(one, rule=finding.rule) for one in edits)
+    return tuple(replace(edit, rule=finding.rule) for edit in edits)
 
 
 def key(finding: Finding) -> tuple[object, ...]:
@@ -199,4 +199,4 @@ def key(finding: Finding) -> tuple[object, ...]:
 
 
 def _firsts(verdict: Verdict) -> list[tuple[object, ...]]:
-    return [key(one) for one in verdict.refusals]
+    return [key(refusal) for refusal in verdict.refusals]

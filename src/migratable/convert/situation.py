@@ -60,7 +60,7 @@ class Destination:
         """Give the destination's description of that name."""
         if self.tables is None:
             return None
-        return next((one for one in self.tables.vmsds if one.name == name), None)
+        return next((vmsd for vmsd in self.tables.vmsds if vmsd.name == name), None)
 
 
 @dataclass(kw_only=True)
@@ -74,13 +74,13 @@ class Situation:
     @cached_property
     def section(self) -> Section | None:
         """The section that the finding is about."""
-        for one in self.stream.sections:
+        for section in self.stream.sections:
             if (
-                one.idstr == self.finding.device
-                and one.kind in (SectionKind.FULL, SectionKind.START)
-                and self.finding.instance_id in (None, one.instance_id)
+                section.idstr == self.finding.device
+                and section.kind in (SectionKind.FULL, SectionKind.START)
+                and self.finding.instance_id in (None, section.instance_id)
             ):
-                return one
+                return section
         return None
 
     def fresh_with(self, name: str, data: bytes) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from migratable.check.rules import rule as find
-from migratable.messages.catalogue import Fault, Message
+from migratable.messages.catalogue import Fault, Message, Text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,11 @@ def of_rule(rule: str | None) -> Advice:
     return Advice(side=found.side, now=found.now, ever=found.prevent, verify=found.verify)
 
 
+# Rules so wide that what they say for all their messages says little for one with a remedy of its
+# own.
+_WIDE = frozenset({"configuration", "management", "storage", "transport", "ram-contents"})
+
+
 def of_message(message: Message) -> Advice:
     """What holds for a message."""
     common = of_rule(message.rule)
@@ -38,4 +44,30 @@ def of_message(message: Message) -> Advice:
         now=common.now if message.now is None else message.now,
         ever=common.ever if message.ever is None else message.ever,
         verify=common.verify if message.verify is None else message.verify,
+    )
+
+
+def of_wording(message: Message, text: Text) -> Advice:
+    """What holds for one wording of a message.
+
+    One that has a remedy of its own does not take a wide rule's prevention, which is about
+    something else.
+    """
+    found = of_message(message)
+    own = bool(text.now) or (message.rule in _WIDE and bool(message.now))
+    return replace(
+        found,
+        side=text.fault or found.side,
+        now=text.now or found.now,
+        ever=text.ever or ("" if own and message.ever is None else found.ever),
+    )
+
+
+def here(own: Advice, words: Mapping[str, str]) -> Advice:
+    """*own* with a message's words for what is no migration."""
+    return replace(
+        own,
+        side=Fault(words.get("side", own.side)),
+        now=words.get("now", own.now),
+        ever=words.get("ever", "" if "now" in words else own.ever),
     )

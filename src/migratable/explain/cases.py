@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -30,6 +30,9 @@ _RESERVED = {
     "extended",
     "missing",
     "register",
+    "machine",
+    "accel",
+    "version",
 }
 
 
@@ -39,6 +42,8 @@ class Case:
 
     :ivar certainty: how surely a failure that fits the conditions is this one.
     :ivar rule, side: "" when the message's own hold.
+    :ivar likely: further conditions (``version``, ``machine``, ``accel``, ``arch``) that make a
+        possible case likely.
     """
 
     id: str
@@ -52,6 +57,7 @@ class Case:
     now: str = ""
     ever: str = ""
     references: tuple[str, ...] = ()
+    likely: Mapping[str, str] = field(default_factory=dict)
 
     def names(self, text: str) -> bool:
         """Is *text* a line that this case is recognised by?"""
@@ -99,9 +105,15 @@ def matching(failure: Failure, main: Match | None, facts: Mapping[str, str]) -> 
     :param main: the message that matters.
     :param facts: ``errno`` (text), ``missing`` (names of feature bits), ``arch``, ``alone``
         (``yes`` when no cause was printed), ``extended`` (PCI offset above 0xff), ``register``
-        (of a PCI capability, as ``MSI: MSI control``).
+        (of a PCI capability, as ``MSI: MSI control``), ``version`` of QEMU, ``machine``, ``accel``.
     """
-    fitting = [case for case in cases() if _holds(case.when, failure, main, facts)]
+    fitting = [
+        replace(case, certainty="likely")
+        if case.certainty == "possible" and case.likely and _said(case.likely, facts)
+        else case
+        for case in cases()
+        if _holds(case.when, failure, main, facts)
+    ]
     yield from sorted(fitting, key=lambda case: CERTAINTIES.index(case.certainty))
 
 
@@ -111,9 +123,8 @@ def _holds(
     present = {match.message.id for _, match in failure.matches}
     if present & set(filter(None, when.get("absent", "").split("|"))):
         return False
-    for key in ("errno", "missing", "arch", "alone", "extended", "register"):
-        if key in when and not re.search(when[key], facts.get(key, "")):
-            return False
+    if not _said(when, facts):
+        return False
     if "text" in when or "text2" in when:
         text = "\n".join(line.text for line in (*failure.unrecognised, *failure.lines))
         if not all(re.search(when[key], text) for key in ("text", "text2") if key in when):
@@ -132,6 +143,37 @@ def _holds(
         if _conditions(conditions, match, failure):
             return True
     return False
+
+
+def _said(when: Mapping[str, str], facts: Mapping[str, str]) -> bool:
+    """Do the facts hold all of *when* that is about facts?"""
+    for key in ("errno", "missing", "arch", "alone", "extended", "register", "machine", "accel"):
+        if key in when and not re.search(when[key], facts.get(key, "")):
+            return False
+    return "version" not in when or within(facts.get("version", ""), when["version"])
+
+
+def within(version: str, bounds: str) -> bool:
+    """Is *version* (``5.2.0``) inside *bounds* (``>=4.0,<4.0.1``)? Not when it is unknown."""
+    numbers = _numbers(version)
+    if not numbers:
+        return False
+    for bound in bounds.split(","):
+        other = _numbers(bound)
+        width = max(len(numbers), len(other))
+        one, two = (value + (0,) * (width - len(value)) for value in (numbers, other))
+        sign = bound.strip()[0]
+        inclusive = "=" in bound
+        if one == two and not inclusive:
+            return False
+        if (sign == "<" and one > two) or (sign == ">" and one < two):
+            return False
+    return True
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    found = re.match(r"\d+(?:\.\d+)*", version.strip().lstrip("<>="))
+    return tuple(int(part) for part in found[0].split(".")) if found else ()
 
 
 def _conditions(conditions: Mapping[str, str], match: Match, failure: Failure) -> bool:

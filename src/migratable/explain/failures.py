@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
+from migratable.explain.backtrace import attached as backtraces_attached
 from migratable.explain.grouping import TELLING, Failure, Grouper, Line
 from migratable.explain.joining import joined
 from migratable.explain.logs import PROGRAM, clean, pieces, without_prefix
@@ -28,6 +29,11 @@ OVERLAP = 64 << 10
 LOOK_BACK = 12
 STRICT = 64 << 10
 MAX_FAILURES = 2000
+COMMAND = 16 << 10
+# Bytes before a failure that say what was being done; a log as small as WHOLE is read as one.
+AROUND = 1500
+WHOLE = 16 << 10
+_PROGRAMS = (b"qemu-system-", b"qemu-kvm", b"/kvm ", b"/qemu ")
 
 _MACHINE = re.compile(rb"(?:-machine|-M)[ =,'\"]+(?:type=)?([A-Za-z][\w.+-]*)")
 _GUEST = re.compile(rb"-name '?(?:guest=)?([\w.-]+)")
@@ -106,7 +112,12 @@ def scan(stream: BinaryIO) -> Scan:
     for failure in grouper.finish():
         _keep(failure, seen, result)
     if begin is not None:
-        found = suspicious(b"".join(begin), result.failures)
+        data = b"".join(begin)
+        if len(data) <= SMALL:
+            backtraces_attached(data, result.failures)
+        if len(result.failures) == 1 and len(data) <= WHOLE:
+            result.failures[0].around = data
+        found = suspicious(data, result.failures)
         result.suspicious = attached(found, result.failures)
     return result
 
@@ -132,21 +143,34 @@ def _search(
         if _NEW_START.search(buffer, max(looked, start - _GAP), min(end, start + OVERLAP)):
             yield from grouper.new_start()
         looked = end
-        machine = whole.rfind(b"-machine ", max(0, shift + start - OVERLAP), shift + start)
-        if machine >= 0:
-            named = _MACHINE.match(whole, machine)
-            grouper.machine = named[1].decode() if named else grouper.machine
-            guest = _GUEST.search(whole, max(0, machine - 500), machine)
-            grouper.guest = guest[1].decode("utf-8", "replace") if guest else ""
+        _command(whole, shift + start, grouper)
         found = joined(buffer, start, end)
         if not any(recognise(piece.text) for piece in found):
             # Not told apart by the anchor alone: it may be the cause that stands before a hit.
             continue
         before = _before(whole, shift + start, number, max(last_taken, -1) + shift)
+        grouper.around = whole[max(0, shift + start - AROUND) : shift + start]
         for piece in found:
             yield from grouper.add(number, piece, before)
             before = []
         last_taken = end
+
+
+def _command(whole: bytes, position: int, grouper: Grouper) -> None:
+    """Machine type, guest and command line that stand last before *position*."""
+    first = max(0, position - OVERLAP)
+    machine = max(whole.rfind(option, first, position) for option in (b"-machine ", b" -M "))
+    if machine < 0:
+        return
+    named = _MACHINE.match(whole, machine) or _MACHINE.match(whole, machine + 1)
+    if named is None or named[1] == b"help":
+        return
+    grouper.machine = named[1].decode()
+    guest = _GUEST.search(whole, max(0, machine - 500), machine)
+    grouper.guest = guest[1].decode("utf-8", "replace") if guest else ""
+    begin = max(whole.rfind(name, max(0, machine - 4096), machine) for name in _PROGRAMS)
+    if begin >= 0:
+        grouper.command = whole[begin : min(position, begin + COMMAND)].decode("utf-8", "replace")
 
 
 def _before(whole: bytes, position: int, number: int, not_before: int) -> list[Line]:

@@ -21,13 +21,15 @@ MAX_LINES = 60
 GAP_SECONDS = 300.0
 
 _QEMU_VERSION = re.compile(
-    r"qemu version: ?(\d+\.\d+(?:\.\d+)?)|QEMU emulator version (\d+\.\d+\S*)"
+    r"qemu version: ?(\d+\.\d+(?:\.\d+)?)|QEMU emulator version (\d+\.\d+\S*)|"
+    r"\bQEMU (\d+\.\d+\.\d+) monitor - type"
 )
 # What QEMU also prints and what has nothing to do with a failure.
 HARMLESS = re.compile(
     r"terminating on signal|is deprecated|warning: |char device redirected|"
     r"TCG doesn't support requested feature|info: |-name guest=|QEMU waiting for connection|"
-    r"qxl_send_events|spice-server|VNC server running"
+    r"qxl_send_events|spice-server|VNC server running|falling back to|"
+    r"ignored (?:rd|wr)msr|unhandled (?:rd|wr)msr|monitor - type 'help'"
 )
 
 
@@ -54,6 +56,8 @@ class Line:
 class Failure:
     """The lines of one failed migration (or of several with the same cause).
 
+    :ivar command: QEMU's command line before it, as it stands in the log; "" when there is none.
+    :ivar around: the lines around it that say what was being done.
     :ivar programs: log, QEMU's version and machine type of each log, when there are several.
     """
 
@@ -67,6 +71,8 @@ class Failure:
     qemu_version: str = ""
     machine: str = ""
     guest: str = ""
+    command: str = ""
+    around: bytes = b""
     programs: list[tuple[str, str, str]] = field(default_factory=list)
 
     def has(self, *roles: Role) -> bool:
@@ -113,12 +119,14 @@ class Grouper:
     version: str = ""
     machine: str = ""
     guest: str = ""
+    command: str = ""
+    around: bytes = b""
 
     def add(self, number: int, piece: Piece, before: list[Line]) -> Iterator[Failure]:
         """Take one line; *before* are the lines in front of it that nothing recognised."""
         version = _QEMU_VERSION.search(piece.text)
         if version:
-            self.version = version[1] or version[2]
+            self.version = version[1] or version[2] or version[3]
         matches = recognise(piece.text)
         roles = {match.message.role for match in matches}
         if roles <= {Role.CONTEXT}:
@@ -152,6 +160,8 @@ class Grouper:
                 qemu_version=self.version,
                 machine=self.machine,
                 guest=self.guest,
+                command=self.command,
+                around=self.around,
             )
             for old in list(self.open.values()):
                 if old.stream == piece.stream:

@@ -80,7 +80,7 @@ class Code:
         """What a description has that the builds near to *release* do not have, in words."""
         near = self.near(release)
         known = self.hooks.get(name, {})
-        for hook in sorted({HOOKS[one] for one in hooks if one in HOOKS}):
+        for hook in sorted({HOOKS[hook] for hook in hooks if hook in HOOKS}):
             if not known.get(hook, 0) & near:
                 yield f"{name} has a {hook} hook"
         tested = self.tests.get(name, {})
@@ -95,7 +95,7 @@ def code() -> Code:
     """Read the manifest; kept."""
     text = Path(__file__).with_name("code.json").read_text("utf-8")
     document = json.loads(text)
-    pairs = (one.split(".") for one in document["releases"])
+    pairs = (release.split(".") for release in document["releases"])
     return Code(
         releases=tuple((int(major), int(minor)) for major, minor in pairs),
         hooks=document["hooks"],

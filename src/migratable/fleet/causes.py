@@ -194,17 +194,17 @@ def rank(matrix: Matrix) -> Ranking:
         Cause(
             key=key,
             example=examples[key],
-            pairs=sum(pairs[at] for at in answers),
-            alone=sum(pairs[at] for at in answers if _loads_without(sets[at], {key})),
-            vms=len(set().union(*(touched[at][0] for at in answers))),
-            hosts=len(set().union(*(touched[at][1] for at in answers))),
+            pairs=sum(pairs[answer] for answer in answers),
+            alone=sum(pairs[answer] for answer in answers if _loads_without(sets[answer], {key})),
+            vms=len(set().union(*(touched[answer][0] for answer in answers))),
+            hosts=len(set().union(*(touched[answer][1] for answer in answers))),
             answers=tuple(answers),
             tried=_tried(examples[key]),
         )
         for key, answers in by_cause.items()
     ]
-    causes.sort(key=lambda one: (-one.alone, -one.pairs, one.key.rule, one.key.device))
-    numbers = {cause.key: at for at, cause in enumerate(causes)}
+    causes.sort(key=lambda cause: (-cause.alone, -cause.pairs, cause.key.rule, cause.key.device))
+    numbers = {cause.key: index for index, cause in enumerate(causes)}
     loading = sum(
         number
         for at, number in pairs.items()
@@ -248,8 +248,8 @@ def _own(answer: Answer) -> list[Hint]:
         return []
     return [
         hint
-        for one in answer.verdict.refusals
-        for hint in one.hints
+        for refusal in answer.verdict.refusals
+        for hint in refusal.hints
         if hint.verified is not None and hint.command
     ]
 
@@ -296,7 +296,7 @@ def _plan(
                     gains[key] += number
         if not waits:
             return
-        best = min(waits, key=lambda one: (-gains[one], -waits[one], numbers[one]))
+        best = min(waits, key=lambda wait: (-gains[wait], -waits[wait], numbers[wait]))
         after: Counter[frozenset[Key]] = Counter()
         for keys, number in left.items():
             rest = keys - {best}

@@ -116,17 +116,17 @@ def _answer_key(answer: Answer) -> Hashable:
     return (answer.state, _verdict_key(answer.verdict))
 
 
-def _verdict_key(found: Verdict | None) -> Hashable:
-    if found is None:
+def _verdict_key(verdict: Verdict | None) -> Hashable:
+    if verdict is None:
         return None
     return (
-        found.outcome,
-        found.basis,
-        found.first_refusal,
-        found.findings,
-        found.unchecked,
-        found.stderr,
-        found.project,
-        found.no_back,
-        _verdict_key(found.back),
+        verdict.outcome,
+        verdict.basis,
+        verdict.first_refusal,
+        verdict.findings,
+        verdict.unchecked,
+        verdict.stderr,
+        verdict.project,
+        verdict.no_back,
+        _verdict_key(verdict.back),
     )

@@ -65,7 +65,7 @@ class Plan:
     def _done(self, progress: Progress | None, workers: int) -> tuple[Destination, ...]:
         found: dict[int, Destination] = {}
         with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
-            pending = {pool.submit(work): at for at, work in enumerate(self._work)}
+            pending = {pool.submit(work): index for index, work in enumerate(self._work)}
             try:
                 for number, future in enumerate(as_completed(pending)):
                     found[pending[future]] = future.result()
@@ -261,7 +261,7 @@ def _cache_path(
     chosen = choose(line, program.command)
     quiet = inert_line(line, release=number, ram_sizes=ram_sizes, accelerator=chosen, strict=True)
     words = words_key(quiet.plain_argv)
-    dated = sorted(one.name for one in line.options if one.name in probe_options.DATED)
+    dated = sorted(option.name for option in line.options if option.name in probe_options.DATED)
     files = sorted((str(path), size) for path, size in quiet.files.items())
     kvm = (
         quiet.kvm,

@@ -80,9 +80,9 @@ def _check(document: Mapping[str, Any]) -> None:
         list(answer["verdict"]["unchecked"])
     if len(document["cells"]) != len(document["vms"]):
         raise ValueError("cells: not a row for each VM")
-    for at, row in enumerate(document["cells"]):
+    for index, row in enumerate(document["cells"]):
         if len(row) != width or not all(type(one) is int and 0 <= one < answers for one in row):
-            raise ValueError(f"cells[{at}]: not an answer for each host")
+            raise ValueError(f"cells[{index}]: not an answer for each host")
     list(document["causes"]["ranked"])
 
 

@@ -71,10 +71,10 @@ class Matrix:
     def decided(self, change: Callable[[Verdict], Verdict]) -> Matrix:
         """The same with every answer's verdict changed, as a project file has it."""
         answers = tuple(
-            one
-            if one.verdict is None or one.state is State.FAILED
-            else Answer.of(change(one.verdict))
-            for one in self.answers
+            answer
+            if answer.verdict is None or answer.state is State.FAILED
+            else Answer.of(change(answer.verdict))
+            for answer in self.answers
         )
         return replace(self, answers=answers)
 
@@ -127,19 +127,19 @@ class Matrix:
             "schema": SCHEMA,
             "title": self.title,
             "vms": [_line_json(one) for one in self.vms],
-            "hosts": [_line_json(one) for one in self.hosts],
+            "hosts": [_line_json(host) for host in self.hosts],
             "counts": {str(state): number for state, number in self.counts.items()},
             "checked": self.checked,
             "causes": self.ranking.to_json(),
             **({"way_back": self.backs} if self.and_back else {}),
             "answers": [
                 {
-                    "state": str(one.state),
-                    "pairs": self.pairs[at],
-                    **(_back_json(one) if self.and_back else {}),
-                    "verdict": None if one.verdict is None else one.verdict.to_json(),
+                    "state": str(answer.state),
+                    "pairs": self.pairs[index],
+                    **(_back_json(answer) if self.and_back else {}),
+                    "verdict": None if answer.verdict is None else answer.verdict.to_json(),
                 }
-                for at, one in enumerate(self.answers)
+                for index, answer in enumerate(self.answers)
             ],
             "cells": [self.row(vm).tolist() for vm in range(len(self.vms))],
         }
@@ -233,7 +233,7 @@ def _host_lines(resolved: Resolved) -> Iterator[Line]:
     for number, host in enumerate(resolved.fleet.hosts):
         used = set(resolved.choice[number::width])
         profiles = [resolved.destinations[at].profile for at in sorted(used)]
-        there = [one for one in profiles if one is not None]
+        there = [profile for profile in profiles if profile is not None]
         facts: dict[str, Any] = {}
         for name, values in (
             ("qemu", {str(one.version) for one in there}),

@@ -43,13 +43,20 @@ class Pairs:
         self._origins: dict[int, tuple[Profile, equivalence.Kind]] = {}
         known: dict[int, equivalence.Kind] = {}
         self.kinds: list[Hashable] = []
-        for one in destinations:
-            if one.profile is None:
-                self.kinds.append((one.refused, one.only_kvm, one.doubt, one.failure))
+        for destination in destinations:
+            if destination.profile is None:
+                self.kinds.append(
+                    (
+                        destination.refused,
+                        destination.only_kvm,
+                        destination.doubt,
+                        destination.failure,
+                    )
+                )
                 continue
-            at = id(one.profile)
+            at = id(destination.profile)
             if at not in known:
-                known[at] = equivalence.kind(one.profile)
+                known[at] = equivalence.kind(destination.profile)
             self.kinds.append(known[at])
 
     def origin_key(self, origin: Profile | None) -> bytes:

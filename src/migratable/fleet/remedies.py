@@ -83,13 +83,13 @@ def with_hints(
         for finding in verdict.findings:
             if finding.severity is Severity.REFUSES and finding.hints:
                 hints.setdefault(_bare(finding), tuple(map(_elsewhere, finding.hints)))
-    return replace(matrix, answers=tuple(_advised(one, hints) for one in answers))
+    return replace(matrix, answers=tuple(_advised(answer, hints) for answer in answers))
 
 
 def _in_order(matrix: Matrix) -> Iterator[tuple[int, Key | None]]:
     """Answers to be tried: one for each cause, then all others; the cause that is asked for."""
     for cause in matrix.ranking.causes:
-        at = min(cause.answers, key=lambda one: len(refusing(_verdict(matrix.answers[one]))))
+        at = min(cause.answers, key=lambda answer: len(refusing(_verdict(matrix.answers[answer]))))
         yield at, cause.key
     for at, _ in matrix.pairs.most_common():
         verdict = matrix.answers[at].verdict
@@ -116,10 +116,10 @@ def _advised(answer: Answer, hints: dict[Key, tuple[Hint, ...]]) -> Answer:
     if answer.verdict is None or not hints:
         return answer
     findings = tuple(
-        replace(one, hints=hints[_bare(one)])
-        if one.severity is Severity.REFUSES and not one.hints and _bare(one) in hints
-        else one
-        for one in answer.verdict.findings
+        replace(finding, hints=hints[_bare(finding)])
+        if finding.severity is Severity.REFUSES and not finding.hints and _bare(finding) in hints
+        else finding
+        for finding in answer.verdict.findings
     )
     return replace(answer, verdict=replace(answer.verdict, findings=findings))
 

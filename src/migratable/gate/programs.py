@@ -99,11 +99,12 @@ def _device(row: list[Any]) -> Device:
 
 def _ask(command: tuple[str, ...]) -> dict[str, Any]:
     devices = list(read_devices(_help(command, "-device")))
-    properties = _properties(command, [one.name for one in devices])
+    properties = _properties(command, [device.name for device in devices])
     return {
         "machines": read_machines(_help(command, "-machine")),
         "devices": [
-            [one.name, one.bus, one.category, properties.get(one.name, {})] for one in devices
+            [device.name, device.bus, device.category, properties.get(device.name, {})]
+            for device in devices
         ],
     }
 

@@ -150,19 +150,19 @@ class _Work:
             return answers, ""
         return answers, next(iter(reasons), "no release has it")
 
-    def _replaced(self, one: Row) -> str:
+    def _replaced(self, row: Row) -> str:
         """Why the device cannot be itself here: something of the host stands behind it."""
-        at = next((at for at in self.programs if one.device in at.devices), None)
+        at = next((at for at in self.programs if row.device in at.devices), None)
         if at is None:
             return ""
-        line = parse([*at.command, *recipes.words(one.machines[0], at.devices[one.device])])
+        line = parse([*at.command, *recipes.words(row.machines[0], at.devices[row.device])])
         try:
             quiet = inert_line(line, release=at.version)
         except MigratableError as error:
             return str(error)
-        if any(word.split(",")[0] == one.device for word in quiet.plain_argv):
+        if any(word.split(",")[0] == row.device for word in quiet.plain_argv):
             return ""
-        notes = [note for note in quiet.notes if one.device in note]
+        notes = [note for note in quiet.notes if row.device in note]
         return "; ".join(notes) or "it is no part of an inert machine"
 
     def _make(self, at: Program, machine: str, device: str) -> _Made:
@@ -225,7 +225,7 @@ def compare(
     found: dict[int, list[Answer]] = {}
     reasons: dict[int, str] = {}
     with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
-        pending = {pool.submit(work.row, row): at for at, row in enumerate(wanted)}
+        pending = {pool.submit(work.row, row): index for index, row in enumerate(wanted)}
         try:
             for number, future in enumerate(as_completed(pending), 1):
                 at = pending[future]
@@ -289,7 +289,7 @@ def _broken(
     matrix: Matrix, labels: Sequence[str], order: Sequence[tuple[int, int]]
 ) -> Iterator[Broken]:
     """Refused pairs that load with the release before in the newer one's place (or in both)."""
-    place = {pair: at for at, pair in enumerate(order)}
+    place = {pair: index for index, pair in enumerate(order)}
     loading = {State.LOADS, State.LATENT, State.WARNS, State.ENDANGERS}
     for vm in range(len(matrix.vms)):
         for (s, d), host in place.items():

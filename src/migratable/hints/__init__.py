@@ -129,10 +129,10 @@ def tried(
         origin=(home or kept or _NOBODY).profile,
     )
     solutions = _solutions(search, line, home or kept, rehearse=rehearse, most=most)
-    known = {key(one) for one in verdict.refusals}
+    known = {key(refusal) for refusal in verdict.refusals}
     findings = tuple(
-        _with_hints(one, solutions, search, most, known) if one in asked else one
-        for one in verdict.findings
+        _with_hints(finding, solutions, search, most, known) if finding in asked else finding
+        for finding in verdict.findings
     )
     doubts = (Unchecked(text, Code.REMEDIES) for text in sorted(search.doubts))
     unchecked = (*verdict.unchecked, *doubts)
@@ -144,7 +144,7 @@ def _asked(verdict: Verdict) -> list[Finding]:
     if verdict.outcome is Outcome.REFUSED:
         return verdict.refusals
     if verdict.outcome is Outcome.LOADS:
-        return [one for one in verdict.findings if one.rule == NO_WAY_BACK]
+        return [finding for finding in verdict.findings if finding.rule == NO_WAY_BACK]
     return []
 
 
@@ -187,10 +187,10 @@ def _solutions(
     return sorted(same or found, key=lambda one: one.order)
 
 
-def _is_more(line: CommandLine, one: Solution, earlier: _Found) -> bool:
+def _is_more(line: CommandLine, solution: Solution, earlier: _Found) -> bool:
     """Does it change what an earlier one does, and more?"""
     before = line_edits.differences(line, earlier.solution.line)
-    return line_edits.differences(line, one.line) > before
+    return line_edits.differences(line, solution.line) > before
 
 
 def _proved(
@@ -229,12 +229,12 @@ def _proved(
 def _with_hints(
     finding: Finding, solutions: list[_Found], search: Search, most: int, known: set[object]
 ) -> Finding:
-    hints = [_hint(finding, found, known) for found in solutions]
+    hints = [_hint(finding, solution, known) for solution in solutions]
     if not hints and key(finding) in search.partly:
         step = search.partly[key(finding)]
         hints.append(Hint(action=f"{step.action} (removes this cause; others remain)"))
     advice: list[Candidate] = search.advice_for(finding)
-    helped = any(not found.changes for found in solutions) or bool(hints and not solutions)
+    helped = any(not solution.changes for solution in solutions) or bool(hints and not solutions)
     hints += [one.advice() for one in advice if not (one.last_resort and helped)]
     return replace(finding, hints=tuple(dict.fromkeys(hints))[:most])
 
@@ -244,9 +244,9 @@ def _hint(finding: Finding, found: _Found, known: set[object]) -> Hint:
     from migratable.rehearse import way_back  # noqa: PLC0415 -- that package imports nothing of us
 
     solution = found.solution
-    own = [one for one in solution.steps if key(one.finding) == key(finding)]
+    own = [step for step in solution.steps if key(step.finding) == key(finding)]
     if own:
-        own = [one for one in solution.steps if one in own or key(one.finding) not in known]
+        own = [step for step in solution.steps if step in own or key(step.finding) not in known]
     actions = list(dict.fromkeys(one.candidate.action for one in own or solution.steps))
     command = shlex.join(solution.line.argv)
     if backends.DISK in command:
@@ -254,7 +254,7 @@ def _hint(finding: Finding, found: _Found, known: set[object]) -> Hint:
     return Hint(
         action="; ".join(actions),
         command=command,
-        needs_guest_restart=any(one.candidate.needs_guest_restart for one in solution.steps),
+        needs_guest_restart=any(step.candidate.needs_guest_restart for step in solution.steps),
         verified=found.basis,
         changes=found.changes,
         comes_back=found.comes_back,

@@ -50,15 +50,15 @@ class _Absent:
         return f"-device {self.driver}: no {self.name}"
 
 
-def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
+def candidates(situation: Situation, finding: Finding) -> Iterator[Candidate]:
     """All of them, where there are several; one alone is :mod:`.remedies.destination_start`'s."""
-    aliases = dict(at.parts.aliases)
-    line, text, absent = at.line, said(finding)[2], list[_Absent]()
-    while len(absent) < _MOST and (found := _ABSENT.search(text)) is not None:
-        is_global = found["driver"] is not None
+    aliases = dict(situation.parts.aliases)
+    line, text, absent = situation.line, said(finding)[2], list[_Absent]()
+    while len(absent) < _MOST and (match := _ABSENT.search(text)) is not None:
+        is_global = match["driver"] is not None
         one = _Absent(
-            found["driver"] if is_global else found["what"],
-            found["key"] if is_global else found["name"],
+            match["driver"] if is_global else match["what"],
+            match["key"] if is_global else match["name"],
             is_global,
         )
         shorter = one.without(line, aliases)
@@ -66,10 +66,10 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
             break
         line = shorter
         absent.append(one)
-        seen = at.probe(line, at.stream)
+        seen = situation.probe(line, situation.stream)
         if seen is None:
             return
-        started = [one for one in seen[0].refusals if one.rule == finding.rule]
+        started = [refusal for refusal in seen[0].refusals if refusal.rule == finding.rule]
         if not started:
             break
         text = said(started[0])[2]

@@ -14,10 +14,10 @@ from migratable.verdict import Finding, Hint, Severity, Side, Verdict
 def advised(verdict: Verdict) -> Verdict:
     """Give each finding that refuses and has no remedy its rule's."""
     findings = tuple(
-        replace(one, hints=general(one))
-        if one.severity is Severity.REFUSES and not one.hints
-        else one
-        for one in verdict.findings
+        replace(finding, hints=general(finding))
+        if finding.severity is Severity.REFUSES and not finding.hints
+        else finding
+        for finding in verdict.findings
     )
     return replace(verdict, findings=findings)
 

@@ -30,17 +30,18 @@ DISK = "DISK-IMAGE"
 """In the place of an image's path, which only the user knows."""
 
 
-def of(at: Situation, device: PciDevice, driver: str) -> Iterator[tuple[Options, list[str]]]:
+def of(situation: Situation, device: PciDevice, driver: str) -> Iterator[tuple[Options, list[str]]]:
     """Options before the ``-device`` and members of it: likeliest first."""
-    for options, members in _of(at, device, driver):
-        yield options, [*members, *_own(at, device, driver)]
+    for options, members in _of(situation, device, driver):
+        yield options, [*members, *_own(situation, device, driver)]
 
 
-def _own(at: Situation, device: PciDevice, driver: str) -> Iterator[str]:
+def _own(situation: Situation, device: PciDevice, driver: str) -> Iterator[str]:
     """Members without which the device would not start, or would have more than the guest's."""
-    known = inventory.properties_of(at.command, driver)
+    known = inventory.properties_of(situation.command, driver)
     taken = {
-        one.fields.get("chassis") or one.fields.get("chassis_nr") for one in at.line.all("device")
+        one.fields.get("chassis") or one.fields.get("chassis_nr")
+        for one in situation.line.all("device")
     }
     for key in ("chassis", "chassis_nr"):
         if key in known:
@@ -60,7 +61,9 @@ def rom(driver: str) -> str:
     return f"{driver}.rom"[:31]
 
 
-def _of(at: Situation, device: PciDevice, driver: str) -> Iterator[tuple[Options, list[str]]]:
+def _of(
+    situation: Situation, device: PciDevice, driver: str
+) -> Iterator[tuple[Options, list[str]]]:
     name = "b" + device.chain[-1].replace(".", "")
     if driver.startswith(("ivshmem-plain", "virtio-mem", "virtio-pmem")):
         for block, size in device.blocks.items():
@@ -68,15 +71,15 @@ def _of(at: Situation, device: PciDevice, driver: str) -> Iterator[tuple[Options
             text += ",share=on" if driver == "ivshmem-plain" else ""
             yield ((("object", text),), [f"memdev={block}"])
     else:
-        yield from generic(at, driver, name)
+        yield from generic(situation, driver, name)
 
 
-def generic(at: Situation, driver: str, name: str) -> Iterator[tuple[Options, list[str]]]:
+def generic(situation: Situation, driver: str, name: str) -> Iterator[tuple[Options, list[str]]]:
     """The same for a driver on any bus; *name* is the backend's id."""
     if driver.startswith("virtio-blk"):
         yield ((("drive", f"if=none,id={name},format=raw,file={DISK}"),), [f"drive={name}"])
     elif driver.startswith(_NICS):
-        if slirp_missing(at):
+        if slirp_missing(situation):
             yield ((("netdev", f"user,id={name}"),), [f"netdev={name}"])
         yield (), []
         if driver.startswith("virtio-net"):
@@ -90,11 +93,13 @@ def generic(at: Situation, driver: str, name: str) -> Iterator[tuple[Options, li
         yield ((("object", f"cryptodev-backend-builtin,id={name}"),), [f"cryptodev={name}"])
     else:
         yield (), []
+        if "chardev" in inventory.properties_of(situation.command, driver):
+            yield ((("chardev", f"null,id={name}"),), [f"chardev={name}"])
 
 
-def slirp_missing(at: Situation) -> bool:
+def slirp_missing(situation: Situation) -> bool:
     """Has the guest's source more user networks than the destination?"""
-    if at.profile is None or at.profile.loader is None:
+    if situation.profile is None or situation.profile.loader is None:
         return False
-    here = sum(one.idstr == "slirp" for one in at.profile.loader.handlers)
-    return at.guest.count("slirp") > here
+    here = sum(handler.idstr == "slirp" for handler in situation.profile.loader.handlers)
+    return situation.guest.count("slirp") > here

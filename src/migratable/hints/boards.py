@@ -37,10 +37,10 @@ _MODELS = (
 )
 
 
-def switches(at: Situation, name: str) -> Iterator[Candidate]:
+def switches(situation: Situation, name: str) -> Iterator[Candidate]:
     """Properties of the machine with which it has the section or block."""
     for key, value in SWITCHES.get(name, ()):
-        now = at.line.get("machine", key)
+        now = situation.line.get("machine", key)
         if now == value:
             continue
         if now is not None:
@@ -48,25 +48,36 @@ def switches(at: Situation, name: str) -> Iterator[Candidate]:
         yield line_edits.machine(key, value)
 
 
-def transports(at: Situation, idstr: str) -> Iterator[Candidate]:
+def transports(situation: Situation, idstr: str) -> Iterator[Candidate]:
     """Places of virtio-mmio devices: microvm has 24 with a second I/O APIC, else 8.
 
     A device gets the last one that is free. The second I/O APIC came with 6.1, and is there by
     default under TCG (``hw/i386/microvm.c: microvm_devices_init``).
     """
-    if not idstr.startswith("virtio-mmio@") or not at.machine.startswith("microvm"):
+    if not idstr.startswith("virtio-mmio@") or not situation.machine.startswith("microvm"):
         return
-    for value in ("off", "on"):
-        if at.line.get("machine", "ioapic2") != value:
-            yield line_edits.machine("ioapic2", value)
+    values = [one for one in ("off", "on") if situation.line.get("machine", "ioapic2") != one]
+    for value in values:
+        yield line_edits.machine("ioapic2", value)
+    for driver in situation.parts.drivers(idstr.rpartition("/")[2]):
+        if situation.parts.buses.get(driver) == "virtio-bus":
+            for value in values:  # neither alone would be any better
+                yield _transport_with(driver, value)
 
 
-def processors(at: Situation) -> Iterator[Candidate]:
+def _transport_with(driver: str, value: str) -> Candidate:
+    def edit(line: CommandLine) -> CommandLine:
+        return line.with_machine("ioapic2", value).append("device", driver)
+
+    return Candidate(action=f"-device {driver} -machine ioapic2={value}", edit=edit)
+
+
+def processors(situation: Situation) -> Iterator[Candidate]:
     """Arm's usual CPU models: the stream does not name the guest's."""
-    if at.profile is None or at.profile.target not in {"aarch64", "arm"}:
+    if situation.profile is None or situation.profile.target not in {"aarch64", "arm"}:
         return
     for model in _MODELS:
-        if (at.line.cpu or "").lower() != model:
+        if (situation.line.cpu or "").lower() != model:
 
             def edit(line: CommandLine, model: str = model) -> CommandLine:
                 return line.with_cpu(model)

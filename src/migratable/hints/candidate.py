@@ -2,7 +2,7 @@
 
 A remedy module is named as the rule that it is for (hyphens as underscores) and has one function::
 
-    def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]: …
+    def candidates(situation: Situation, finding: Finding) -> Iterator[Candidate]: …
 
 most likely or cheapest first. There is no list to edit; a rule without a module has what
 :mod:`.shape` proposes for any section. What is proposed is tried before it is shown, so it may be

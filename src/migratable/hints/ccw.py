@@ -22,27 +22,27 @@ _DRIVERS = {
 }
 
 
-def placed(at: Situation, idstr: str) -> Iterator[Candidate]:
+def placed(situation: Situation, idstr: str) -> Iterator[Candidate]:
     """The guest's device at its address: all of a kind at theirs, one moved, or one added."""
     path = _PATH.fullmatch(idstr)
     if path is None:
         return
     drivers = [f"{one}-ccw" for one in _DRIVERS.get(path["name"], (path["name"],))]
-    yield from _all_of(at, path["name"], drivers)
-    for option, driver, _ in list(at.line.devices()):
+    yield from _all_of(situation, path["name"], drivers)
+    for option, driver, _ in list(situation.line.devices()):
         if driver in drivers and option.fields.get("devno") != path["bus"]:
             fields = option.fields.set("devno", path["bus"])
             yield line_edits.changed(option, fields, f"-device {driver},…,devno={path['bus']}")
     for driver in drivers:
-        if driver in at.parts.buses:
-            yield from _added(at, driver, path["bus"], path["devno"])
+        if driver in situation.parts.buses:
+            yield from _added(situation, driver, path["bus"], path["devno"])
 
 
-def _all_of(at: Situation, name: str, drivers: list[str]) -> Iterator[Candidate]:
+def _all_of(situation: Situation, name: str, drivers: list[str]) -> Iterator[Candidate]:
     """As many as the guest has, in the order of their addresses."""
-    found = [_PATH.fullmatch(one) for one in sorted(at.guest.names)]
+    found = [_PATH.fullmatch(name) for name in sorted(situation.guest.names)]
     places = [one["bus"] for one in found if one is not None and one["name"] == name]
-    options = [option for option, driver, _ in at.line.devices() if driver in drivers]
+    options = [option for option, driver, _ in situation.line.devices() if driver in drivers]
     if len(places) != len(options) or not options:
         return
 
@@ -60,9 +60,9 @@ def _driver(option: Option) -> str:
     return option.fields.get("driver") or ""
 
 
-def _added(at: Situation, driver: str, bus: str, devno: str) -> Iterator[Candidate]:
+def _added(situation: Situation, driver: str, bus: str, devno: str) -> Iterator[Candidate]:
     name = f"b{devno}"
-    for options, members in backends.generic(at, driver, name):
+    for options, members in backends.generic(situation, driver, name):
 
         def edit(
             line: CommandLine,

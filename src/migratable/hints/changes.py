@@ -163,10 +163,10 @@ def _capabilities(base: Situation, profile: Profile | None) -> Iterator[str]:
 
 def _dangers(base: Situation, seen: Situation) -> Iterator[str]:
     """What QEMU loads and the guest may not survive, with the remedy only."""
-    known = {(one.rule, one.device) for one in base.verdict.findings}
-    for one in seen.verdict.findings:
-        if one.severity is Severity.ENDANGERS and (one.rule, one.device) not in known:
-            yield f"the guest may break afterwards ({one.rule}): {one.summary}"
+    known = {(finding.rule, finding.device) for finding in base.verdict.findings}
+    for finding in seen.verdict.findings:
+        if finding.severity is Severity.ENDANGERS and (finding.rule, finding.device) not in known:
+            yield f"the guest may break afterwards ({finding.rule}): {finding.summary}"
 
 
 def _configs(profile: Profile | None) -> dict[str, bytes]:

@@ -13,67 +13,72 @@ from migratable.problem_facts import PvrFacts
 from migratable.stream.fields import decode
 
 
-def pvr(at: Situation) -> int | None:
+def pvr(situation: Situation) -> int | None:
     """Processor version register of the guest's first CPU."""
-    for finding in at.verdict.findings:  # the loader has read it by the destination's own tables
+    for (
+        finding
+    ) in situation.verdict.findings:  # the loader has read it by the destination's own tables
         if isinstance(finding.facts, PvrFacts):
             return finding.facts.pvr
-    section = at.guest.sections.get(("cpu", 0))
-    if section is None or not at.pseries:
+    section = situation.guest.sections.get(("cpu", 0))
+    if section is None or not situation.pseries:
         return None
     try:
         registers = decode(section).value("env.spr")
     except StreamError as error:
-        at.doubts.add(f"remedies by the guest's processor: {error}")
+        situation.doubts.add(f"remedies by the guest's processor: {error}")
         return None
     if isinstance(registers, tuple) and len(registers) > SPR_PVR:
         return int(registers[SPR_PVR]) & 0xFFFFFFFF
     return None
 
 
-def compat(at: Situation) -> int | None:
+def compat(situation: Situation) -> int | None:
     """Logical PVR of the guest's compatibility mode, None without."""
-    section = at.guest.sections.get(("cpu", 0))
+    section = situation.guest.sections.get(("cpu", 0))
     if section is None:
         return None
     try:
         sub = decode(section).subsection("cpu/compat")
     except StreamError as error:
-        at.doubts.add(f"remedies by the guest's compatibility mode: {error}")
+        situation.doubts.add(f"remedies by the guest's compatibility mode: {error}")
         return None
     value = None if sub is None else sub.value("compat_pvr")
     return value if isinstance(value, int) and value else None
 
 
-def models(at: Situation) -> Iterator[Candidate]:
+def models(situation: Situation) -> Iterator[Candidate]:
     """``-cpu`` with the very processor of the guest, then its family's others."""
-    if not at.pseries:
-        yield from boards.processors(at)
+    if not situation.pseries:
+        yield from boards.processors(situation)
         return
     from migratable.pseries import release, releases  # noqa: PLC0415 -- pseries only
 
-    wanted = pvr(at)
+    wanted = pvr(situation)
     if wanted is None:
         return
-    names = [f"{at.program_release[0]}.{at.program_release[1]}", *reversed(releases())]
+    names = [
+        f"{situation.program_release[0]}.{situation.program_release[1]}",
+        *reversed(releases()),
+    ]
     seen: set[str] = set()
     for name in names:
         try:
             build = release(name)
         except CommandLineError:
             continue
-        exact = [one.name for one in build.models.values() if one.pvr == wanted]
+        exact = [model.name for model in build.models.values() if model.pvr == wanted]
         for model in exact:
             if model not in seen:
                 seen.add(model)
-                yield with_model(at, model)
+                yield with_model(situation, model)
         if exact and name == names[0]:
             return
 
 
-def with_model(at: Situation, model: str) -> Candidate:
+def with_model(situation: Situation, model: str) -> Candidate:
     """Another model, its features kept; ``-device MODEL-spapr-cpu-core`` go with it."""
-    old = (at.line.cpu or "").lower()
+    old = (situation.line.cpu or "").lower()
 
     def edit(line: CommandLine) -> CommandLine:
         line = line.with_cpu(model)
@@ -86,9 +91,9 @@ def with_model(at: Situation, model: str) -> Candidate:
     return Candidate(action=f"-cpu {model}", edit=edit)
 
 
-def without_features(at: Situation) -> Iterator[Candidate]:
+def without_features(situation: Situation) -> Iterator[Candidate]:
     """``-cpu`` without each of its features; QEMU's own default."""
-    for option in at.line.all("cpu"):
+    for option in situation.line.all("cpu"):
         for key in [key for key, _ in option.fields.items() if key != "model"]:
 
             def edit(line: CommandLine, key: str = key) -> CommandLine:
@@ -98,10 +103,10 @@ def without_features(at: Situation) -> Iterator[Candidate]:
             yield Candidate(action=f"-cpu without {key}", edit=edit)
 
 
-def families(at: Situation) -> Iterator[Candidate]:
+def families(situation: Situation) -> Iterator[Candidate]:
     """For a guest in a compatibility mode: newer families, which have the mode."""
-    if compat(at) is None or not at.pseries:
+    if compat(situation) is None or not situation.pseries:
         return
     for model in ("POWER8", "POWER9", "POWER10"):
-        if (at.line.cpu or "").lower() != model.lower():
-            yield with_model(at, model)
+        if (situation.line.cpu or "").lower() != model.lower():
+            yield with_model(situation, model)

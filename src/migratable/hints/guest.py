@@ -26,11 +26,11 @@ def place(idstr: str) -> tuple[str, tuple[str, ...], str, str] | None:
     ``0000:00:1c.0:00.0/1/usb-kbd`` is ``("0000:00", ("1c.0", "00.0"), "/1", "usb-kbd")``.
     Source: hw/pci/pci.c: pcibus_get_dev_path.
     """
-    found = _PCI.fullmatch(idstr)
-    if found is None:
+    match = _PCI.fullmatch(idstr)
+    if match is None:
         return None
-    chain = tuple(found["chain"].removeprefix(":").split(":"))
-    return found["root"], chain, found["inner"], found["name"]
+    chain = tuple(match["chain"].removeprefix(":").split(":"))
+    return match["root"], chain, match["inner"], match["name"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -169,7 +169,9 @@ class Guest:
 
     def number(self, idstr: str, *path: str) -> int | None:
         """A number in a section's fields, None when it is not there."""
-        section = next((one for (name, _), one in self.sections.items() if name == idstr), None)
+        section = next(
+            (section for (name, _), section in self.sections.items() if name == idstr), None
+        )
         if section is None:
             return None
         try:

@@ -44,9 +44,9 @@ class Parts:
     def silent_displays(self) -> list[str]:
         """Displays on PCI without a section of their own: only their memory shows them."""
         return [
-            one
-            for one in self.displays
-            if self.buses.get(one) == "PCI" and one not in self.sections
+            display
+            for display in self.displays
+            if self.buses.get(display) == "PCI" and display not in self.sections
         ]
 
     def drivers(self, section: str) -> list[str]:

@@ -15,16 +15,16 @@ from migratable.stream.fields import decode
 from migratable.stream.model import Span
 
 
-def machine(at: Situation, key: str, value: str) -> Iterator[Candidate]:
+def machine(situation: Situation, key: str, value: str) -> Iterator[Candidate]:
     """``-machine KEY=VALUE``, before it without the key when the line sets it."""
-    if at.line.get("machine", key) is not None:
+    if situation.line.get("machine", key) is not None:
         yield line_edits.machine(key, None)
     yield line_edits.machine(key, value)
 
 
-def without(at: Situation, name: str) -> Iterator[Candidate]:
+def without(situation: Situation, name: str) -> Iterator[Candidate]:
     """The line without an option."""
-    if any(True for _ in at.line.all(name)):
+    if any(True for _ in situation.line.all(name)):
         yield Candidate(action=f"without -{name}", edit=lambda line: drop(line, name))
 
 
@@ -47,16 +47,16 @@ def no_default(line: CommandLine, kind: str) -> CommandLine:
     return line if any(True for _ in line.all("nodefaults")) else line.append("nic", "none")
 
 
-def acpi(at: Situation) -> Iterator[Candidate]:
+def acpi(situation: Situation) -> Iterator[Candidate]:
     """ACPI on."""
-    yield from without(at, "no-acpi")
-    yield from machine(at, "acpi", "on")
+    yield from without(situation, "no-acpi")
+    yield from machine(situation, "acpi", "on")
 
 
-def defaults(at: Situation) -> Iterator[Candidate]:
+def defaults(situation: Situation) -> Iterator[Candidate]:
     """QEMU's own default devices, or none of them."""
-    yield from without(at, "nodefaults")
-    if not any(True for _ in at.line.all("nodefaults")):
+    yield from without(situation, "nodefaults")
+    if not any(True for _ in situation.line.all("nodefaults")):
         yield line_edits.appended("nodefaults")
 
 
@@ -65,46 +65,55 @@ _DEFAULTS = frozenset(
 )
 
 
-def own_devices(at: Situation) -> Iterator[Candidate]:
+def own_devices(situation: Situation) -> Iterator[Candidate]:
     """QEMU's own default devices, when the destination lacks several that are not on PCI."""
-    if any(True for _ in at.line.all("nodefaults")):
+    if any(True for _ in situation.line.all("nodefaults")):
         missing = {
-            (one.device or "").rpartition("/")[2]
-            for one in at.verdict.findings
-            if one.rule == "unknown-section" and at.guest.at(one.device or "") is None
+            (finding.device or "").rpartition("/")[2]
+            for finding in situation.verdict.findings
+            if finding.rule == "unknown-section"
+            and situation.guest.at(finding.device or "") is None
         }
         if len(missing & _DEFAULTS) > 1:
-            yield from without(at, "nodefaults")
+            yield from without(situation, "nodefaults")
 
 
-def other_cpus(at: Situation) -> Iterator[Candidate]:
+def other_cpus(situation: Situation) -> Iterator[Candidate]:
     """As many CPUs as the guest has, when the destination has others: queues depend on it."""
-    if at.profile is None or at.profile.loader is None:
+    if situation.profile is None or situation.profile.loader is None:
         return
-    here = sum(one.idstr == "cpu_common" for one in at.profile.loader.handlers)
-    if here and at.guest.count("cpu_common") not in {0, here}:
-        yield from (replace(one, sole=True) for one in itertools.islice(smp(at), 1))
+    here = sum(handler.idstr == "cpu_common" for handler in situation.profile.loader.handlers)
+    if here and situation.guest.count("cpu_common") not in {0, here}:
+        yield from (replace(one, sole=True) for one in itertools.islice(smp(situation), 1))
 
 
-def smp(at: Situation) -> Iterator[Candidate]:
+def smp(situation: Situation) -> Iterator[Candidate]:
     """As many CPUs as the guest has; where the most there can be shows, as many of those.
 
     The line's own topology is kept where it has room for them.
     """
-    count = at.guest.count("cpu") or at.guest.count("cpu_common") or at.guest.count("apic")
-    if not count and not undelimited(at):
+    count = (
+        situation.guest.count("cpu")
+        or situation.guest.count("cpu_common")
+        or situation.guest.count("apic")
+    )
+    if not count and not undelimited(situation):
         return
-    options = list(at.line.all("smp"))
+    options = list(situation.line.all("smp"))
     texts: list[str] = []
-    if undelimited(at):  # not every section can be told
+    if undelimited(situation):  # not every section can be told
         least = 1 + max(
-            (one.instance_id or 0 for one in at.verdict.findings if one.device == "cpu_common"),
+            (
+                finding.instance_id or 0
+                for finding in situation.verdict.findings
+                if finding.device == "cpu_common"
+            ),
             default=count,
         )
         texts += [str(one) for one in (least, 2, 4, 8, 16) if one >= least]
     else:
         texts += _smp_kept(options[-1].fields, count) if options else ()
-        texts += _smp_texts(count, limit_of(at))
+        texts += _smp_texts(count, limit_of(situation))
     for text in dict.fromkeys(texts):
 
         def edit(line: CommandLine, text: str = text) -> CommandLine:
@@ -112,12 +121,14 @@ def smp(at: Situation) -> Iterator[Candidate]:
 
         yield Candidate(action=f"-smp {text}", edit=edit)
     if options and count == 1:
-        yield from without(at, "smp")
+        yield from without(situation, "smp")
 
 
-def undelimited(at: Situation) -> bool:
+def undelimited(situation: Situation) -> bool:
     """Can the stream's last sections not be told apart (machine types up to 2.3)?"""
-    return any(isinstance(one, Span) and one.undelimited for one in at.stream.elements)
+    return any(
+        isinstance(element, Span) and element.undelimited for element in situation.stream.elements
+    )
 
 
 def _smp_kept(fields: Fields, count: int) -> Iterator[str]:
@@ -137,47 +148,49 @@ def _smp_kept(fields: Fields, count: int) -> Iterator[str]:
         yield kept.text()
 
 
-def memory_slots(at: Situation) -> Iterator[Candidate]:
+def memory_slots(situation: Situation) -> Iterator[Candidate]:
     """As many slots for memory modules as the guest has.
 
     ACPI's memory hot-plug has a row for each (hw/acpi/memory_hotplug.c: vmstate_memory_hotplug).
     """
-    rows = [_children(at, idstr, "devs", within="memhp") for idstr, _ in at.guest.sections]
+    rows = [
+        _children(situation, idstr, "devs", within="memhp") for idstr, _ in situation.guest.sections
+    ]
     count = max(rows, default=0)
-    if count == int(at.line.get("m", "slots") or "0"):
+    if count == int(situation.line.get("m", "slots") or "0"):
         return
     if count:
         yield Candidate(
             action=f"-m …,slots={count},maxmem=",
-            edit=lambda line: memory.with_slots(line, at.stream, count),
+            edit=lambda line: memory.with_slots(line, situation.stream, count),
         )
     else:
         yield Candidate(
             action="-m without slots= and maxmem=",
-            edit=lambda line: memory.without_slots(line, at.stream),
+            edit=lambda line: memory.without_slots(line, situation.stream),
         )
 
 
-def limit_of(at: Situation) -> list[int]:
+def limit_of(situation: Situation) -> list[int]:
     """Numbers that the most CPUs could be, by tables with an entry for each possible one.
 
     x86: rows of the CPU hot-plug registers; pseries: event queues of XIVE, eight for each server
     (include/hw/ppc/spapr_irq.h, hw/intc/spapr_xive.c: spapr_xive_instance_init).
     """
     found: list[int] = []
-    for idstr in list(at.guest.names) + [
-        f"{one.path}/{name}" for one in at.guest.pci.values() for name in one.names
+    for idstr in list(situation.guest.names) + [
+        f"{one.path}/{name}" for one in situation.guest.pci.values() for name in one.names
     ]:
         name = idstr.rpartition("/")[2]
         if name in {"piix4_pm", "ICH9LPC", "acpi-ged"}:
-            found += [_children(at, idstr, "devs", within="cpuhp")]
+            found += [_children(situation, idstr, "devs", within="cpuhp")]
         elif name == "spapr-xive":
-            found += [_children(at, idstr, "endt") // 8]
+            found += [_children(situation, idstr, "endt") // 8]
     return [one for one in found if one > 0]
 
 
-def _children(at: Situation, idstr: str, name: str, *, within: str = "") -> int:
-    section = next((s for (one, _), s in at.guest.sections.items() if one == idstr), None)
+def _children(situation: Situation, idstr: str, name: str, *, within: str = "") -> int:
+    section = next((s for (one, _), s in situation.guest.sections.items() if one == idstr), None)
     if section is None:
         return 0
     try:

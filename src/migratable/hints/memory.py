@@ -7,7 +7,7 @@ from migratable.stream import Stream
 
 _MAIN = (
     *("pc.ram", "ppc_spapr.ram", "mach-virt.ram", "s390.ram", "riscv_virt_board.ram"),
-    *("loongarch.ram", "ram"),
+    *("loongarch.ram", "microvm.ram", "ram"),
 )
 
 
@@ -63,7 +63,7 @@ def main_size(line: CommandLine, stream: Stream) -> int:
     """Bytes of the guest's main memory: of the backends that the line has for it, else all."""
     named = [line.get("machine", "memory-backend")]
     used = [one for one in (*named, *(one.fields.get("memdev") for one in line.all("numa"))) if one]
-    sizes = {one.id: one.used_length for one in stream.ram_blocks}
+    sizes = {block.id: block.used_length for block in stream.ram_blocks}
     if used and all(one in sizes for one in used):
         return sum(sizes[one] for one in used)
     return total(stream)

@@ -30,19 +30,19 @@ class Add:
         return line
 
 
-def drivers(at: Situation, device: PciDevice) -> list[str]:
+def drivers(situation: Situation, device: PciDevice) -> list[str]:
     """Drivers that could be the device, likeliest first."""
-    parts = at.parts
+    parts = situation.parts
     found = [name for name in parts.buses if backends.rom(name) in device.blocks]
     for name in device.names:
         if name.startswith("virtio-"):
             found += _virtio(device, parts.virtio(name))
-        found += [one for one in parts.drivers(name) if parts.buses.get(one) == "PCI"]
+        found += [driver for driver in parts.drivers(name) if parts.buses.get(driver) == "PCI"]
     if not found and not device.names and device.blocks:
         found += parts.silent_displays
     if not device.names:  # without a section: bochs-display, VGA of other kinds have RAM blocks
         stems = {name.rpartition("-vram")[0] or name.partition(".")[0] for name in device.blocks}
-        found += [one for one in stems if parts.buses.get(one) == "PCI"]
+        found += [stem for stem in stems if parts.buses.get(stem) == "PCI"]
     known = _BY_ID.get(device.pci_id)
     found = [one for one in dict.fromkeys(found) if parts.buses.get(one) == "PCI"]
     if known is not None:
@@ -88,7 +88,7 @@ def _virtio(device: PciDevice, names: list[str]) -> list[str]:
     """Order the proxies by PCI id and class: modern ids are 0x1040 and up."""
     number = device.register(2, 2)
     kind = device.register(0x0A, 2)
-    plain = [one for one in names if one.endswith("-pci") or one == "virtio-vga"]
+    plain = [name for name in names if name.endswith("-pci") or name == "virtio-vga"]
     if kind == CLASS_VGA:
         plain = [one for one in plain if "vga" in one] or plain
     elif kind == 0x0380:
@@ -100,25 +100,25 @@ def _virtio(device: PciDevice, names: list[str]) -> list[str]:
     elif kind == _CLASS_INPUT:
         plain = [one for one in plain if "keyboard" not in one and "mouse" not in one]
     other = "-non-transitional" if number >= 0x1040 else "-transitional"
-    suffixed = [one for one in names if one.endswith("-pci" + other)]
+    suffixed = [name for name in names if name.endswith("-pci" + other)]
     return plain + suffixed
 
 
-def ways(at: Situation, device: PciDevice, bus: str | None) -> Iterator[Add]:
+def ways(situation: Situation, device: PciDevice, bus: str | None) -> Iterator[Add]:
     """Options that add it at its place, likeliest first."""
-    for driver in drivers(at, device):
-        props = [driver, f"id={_name(at, device)}"]
+    for driver in drivers(situation, device):
+        props = [driver, f"id={_name(situation, device)}"]
         if bus is not None:
             props.append(f"bus={bus}")
         props.append(f"addr={device.addr}")
         if device.register(0x0E, 1) & 0x80 and device.chain[-1].endswith(".0"):
             props.append("multifunction=on")
-        for before, more in backends.of(at, device, driver):
+        for before, more in backends.of(situation, device, driver):
             yield Add((*before, ("device", ",".join([*props, *more]))))
 
 
-def _name(at: Situation, device: PciDevice) -> str:
-    taken = {known for _, _, known in at.line.devices()}
+def _name(situation: Situation, device: PciDevice) -> str:
+    taken = {known for _, _, known in situation.line.devices()}
     base = "at-" + "-".join(one.replace(".", "-") for one in device.chain)
     name, number = base, 1
     while name in taken:

@@ -24,9 +24,9 @@ def with_tap(netdev: str, why: str) -> Candidate:
     return Candidate(action=f"-netdev {tap(netdev)} ({why})", edit=edit)
 
 
-def slirp(at: Situation) -> Iterator[Candidate]:
+def slirp(situation: Situation) -> Iterator[Candidate]:
     """A user network for each that the source had: a netdev of another kind, else one more."""
-    for option in at.line.all("netdev"):
+    for option in situation.line.all("netdev"):
         kind = option.fields.get("type")
         if kind == "user":
             continue
@@ -38,7 +38,7 @@ def slirp(at: Situation) -> Iterator[Candidate]:
             return line.replace(now, new)
 
         yield Candidate(action=f"-netdev user,id={name}", edit=edit)
-    taken = {one.fields.get("id") for one in at.line.all("netdev")}
+    taken = {one.fields.get("id") for one in situation.line.all("netdev")}
     number = next(n for n in range(100) if f"user{n}" not in taken)
     yield Candidate(
         action=f"-netdev user,id=user{number}",

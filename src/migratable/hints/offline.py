@@ -43,14 +43,14 @@ def siblings(
     if not hints:
         return verdict
     findings = tuple(
-        replace(one, hints=tuple(hints)) if one.severity is Severity.REFUSES else one
-        for one in verdict.findings
+        replace(finding, hints=tuple(hints)) if finding.severity is Severity.REFUSES else finding
+        for finding in verdict.findings
     )
     return replace(verdict, findings=findings)
 
 
-def _alike(one: Profile, other: Profile) -> bool:
-    return (one.version.release, one.target, one.machine) == (
+def _alike(profile: Profile, other: Profile) -> bool:
+    return (profile.version.release, profile.target, profile.machine) == (
         other.version.release,
         other.target,
         other.machine,

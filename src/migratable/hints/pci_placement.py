@@ -46,18 +46,18 @@ class Plan:
         if root is not None:
             return root
         bridge = self.nodes.get(parent)
-        buses = [] if bridge is None else [one for one in bridge.buses if "PCI" in one.kind.upper()]
+        buses = [] if bridge is None else [bus for bus in bridge.buses if "PCI" in bus.kind.upper()]
         return buses[0].name if buses else None
 
 
-def plan(at: Situation) -> Plan:
+def plan(situation: Situation) -> Plan:
     """Compare the guest's PCI devices with the destination's."""
     out = Plan()
-    here = at.tree.pci()
-    local = _local(at)
+    here = situation.tree.pci()
+    local = _local(situation)
     free = dict(here)
     lacking: list[PciDevice] = []
-    for path, device in at.guest.pci.items():
+    for path, device in situation.guest.pci.items():
         node = free.get(path)
         if node is not None and _same(device, node, local.get(path)):
             out.nodes[path] = free.pop(path)
@@ -71,7 +71,7 @@ def plan(at: Situation) -> Plan:
             out.missing.append(device)
             continue
         node = out.nodes[device.path] = free.pop(match)
-        option = at.tree.option(at.line, node, at.parts.aliases)
+        option = situation.tree.option(situation.line, node, situation.parts.aliases)
         if option is None:
             out.fixed.append(node)
             out.missing.append(device)
@@ -82,7 +82,7 @@ def plan(at: Situation) -> Plan:
     left = [path for path in here if path not in free and path not in out.nodes]
     for path, node in free.items():
         if path in wanted or path.rpartition(".")[0] in slots:
-            option = at.tree.option(at.line, node, at.parts.aliases)
+            option = situation.tree.option(situation.line, node, situation.parts.aliases)
             if option is None:
                 out.fixed.append(node)
             elif path in local or (place := _free_place(path, left, wanted, here)) is None:
@@ -93,7 +93,7 @@ def plan(at: Situation) -> Plan:
     if out.fixed:  # one of QEMU's own devices less, and its others move up: none of those either
         for node in free.values():
             own = node.driver in DEFAULT and all(one is not node for one in out.fixed)
-            if own and at.tree.option(at.line, node, at.parts.aliases) is None:
+            if own and situation.tree.option(situation.line, node, situation.parts.aliases) is None:
                 out.fixed.append(node)
     return out
 
@@ -115,11 +115,11 @@ def _free_place(
     )
 
 
-def _local(at: Situation) -> dict[str, PciDevice]:
+def _local(situation: Situation) -> dict[str, PciDevice]:
     """The destination's own PCI devices by its own stream."""
-    if at.profile is None or not at.profile.stream:
+    if situation.profile is None or not situation.profile.stream:
         return {}
-    return Guest.of(read(at.profile.stream)).pci
+    return Guest.of(read(situation.profile.stream)).pci
 
 
 def _same(device: PciDevice, node: Node, local: PciDevice | None) -> bool:
@@ -133,12 +133,12 @@ def _same(device: PciDevice, node: Node, local: PciDevice | None) -> bool:
     )
 
 
-def arranged(at: Situation, idstr: str) -> Iterator[Candidate]:
+def arranged(situation: Situation, idstr: str) -> Iterator[Candidate]:
     """What gives a section's place on PCI the device that the guest has there."""
-    yield from exchanged(at, idstr)
-    yield from machine_options.own_devices(at)
-    yield from displays(at)
-    yield from moves(at)
+    yield from exchanged(situation, idstr)
+    yield from machine_options.own_devices(situation)
+    yield from displays(situation)
+    yield from moves(situation)
 
 
 _BASE_CLASS = 0x0B
@@ -151,17 +151,17 @@ _VGA = {
 }
 
 
-def displays(at: Situation) -> Iterator[Candidate]:
+def displays(situation: Situation) -> Iterator[Candidate]:
     """``-vga`` for a display of the guest's that the destination lacks."""
-    given = any(True for _ in at.line.all("vga"))
-    for device in plan(at).missing:
+    given = any(True for _ in situation.line.all("vga"))
+    for device in plan(situation).missing:
         is_vga = device.register(0x0A, 2) == missing_devices.CLASS_VGA
         if not is_vga and (device.config or "vga.vram" not in device.blocks):
             continue
         if given:
-            yield from machine_options.without(at, "vga")
-        for driver in missing_devices.drivers(at, device):
-            if driver in _VGA and _VGA[driver] != at.line.get("vga", "type"):
+            yield from machine_options.without(situation, "vga")
+        for driver in missing_devices.drivers(situation, device):
+            if driver in _VGA and _VGA[driver] != situation.line.get("vga", "type"):
                 kind = _VGA[driver]
                 yield Candidate(
                     action=f"-vga {kind}",
@@ -170,55 +170,56 @@ def displays(at: Situation) -> Iterator[Candidate]:
         return
 
 
-def moves(at: Situation) -> Iterator[Candidate]:
+def moves(situation: Situation) -> Iterator[Candidate]:
     """Candidates that set the guest's addresses, with what is missing added."""
-    found = plan(at)
-    yield from _replaced(at, found)
+    found = plan(situation)
+    yield from _replaced(situation, found)
     if not (found.moves or found.missing or found.surplus or found.fixed or found.aside):
         return
     ways = [
-        list(missing_devices.ways(at, device, found.bus_at(at.tree, device.path)))
+        list(missing_devices.ways(situation, device, found.bus_at(situation.tree, device.path)))
         for device in found.missing
     ]
     kinds = {DEFAULT.get(node.driver) for node in found.fixed}
-    if kinds & {"vga", "nic"} and not any(True for _ in at.line.all("nodefaults")):
+    if kinds & {"vga", "nic"} and not any(True for _ in situation.line.all("nodefaults")):
         yield line_edits.appended("nodefaults")  # drives that leave no trace in a stream go too
     if found.moves or found.surplus or found.fixed or found.aside:
-        yield Candidate(action=_said(found, ()), edit=lambda line: _moved(at, line, found))
+        yield Candidate(action=_said(found, ()), edit=lambda line: _moved(situation, line, found))
     if found.moves and not (found.surplus or found.fixed or found.aside):
         # one that stays where it is may stand on the line before those that move, and move up
         yield Candidate(
-            action=_said(found, ()), edit=lambda line: _moved(at, _pinned(at, line, found), found)
+            action=_said(found, ()),
+            edit=lambda line: _moved(situation, _pinned(situation, line, found), found),
         )
     # every missing device in its most likely form, then other forms of one after another
-    first = [one[0] for one in ways if one]
+    first = [way[0] for way in ways if way]
     if first:
-        yield _all(at, found, first)
+        yield _all(situation, found, first)
     for number, one in enumerate(ways):
         for way in one[1:]:
             chosen = [*first]
             at_index = sum(1 for other in ways[:number] if other)
             chosen[at_index] = way
-            yield _all(at, found, chosen)
+            yield _all(situation, found, chosen)
 
 
-def _replaced(at: Situation, found: Plan) -> Iterator[Candidate]:
+def _replaced(situation: Situation, found: Plan) -> Iterator[Candidate]:
     """A device of the guest's kind at another place and of another driver: both set.
 
     Its proxy has another PCI id (``virtio-balloon-pci-non-transitional``); of some kinds a machine
     takes only one, so that the guest's cannot be added beside it.
     """
     used = {id(node) for node in found.nodes.values()}
-    local = _local(at)
+    local = _local(situation)
     for device in found.missing:
-        for path, node in at.tree.pci().items():
+        for path, node in situation.tree.pci().items():
             own = local.get(path)
             if id(node) in used or own is None or not device.names or own.names != device.names:
                 continue
-            option = at.tree.option(at.line, node, at.parts.aliases)
+            option = situation.tree.option(situation.line, node, situation.parts.aliases)
             if option is None:
                 continue
-            for driver in missing_devices.drivers(at, device):
+            for driver in missing_devices.drivers(situation, device):
                 if driver == node.driver:
                     continue
                 fields = option.fields.set("driver", driver).set("addr", device.addr)
@@ -227,9 +228,9 @@ def _replaced(at: Situation, found: Plan) -> Iterator[Candidate]:
                 yield line_edits.changed(option, fields, said)
 
 
-def _all(at: Situation, found: Plan, adds: list[missing_devices.Add]) -> Candidate:
+def _all(situation: Situation, found: Plan, adds: list[missing_devices.Add]) -> Candidate:
     def edit(line: CommandLine) -> CommandLine:
-        line = _moved(at, line, found)
+        line = _moved(situation, line, found)
         for add in adds:
             line = add.apply(line)
         return line
@@ -266,7 +267,7 @@ DEFAULT = {
 """What QEMU adds by itself, or by an option that is no -device."""
 
 
-def _moved(at: Situation, line: CommandLine, found: Plan) -> CommandLine:
+def _moved(situation: Situation, line: CommandLine, found: Plan) -> CommandLine:
     for option in found.surplus:
         if any(one is option for one in line.options):
             line = line_edits.without_device(line, option)
@@ -276,18 +277,18 @@ def _moved(at: Situation, line: CommandLine, found: Plan) -> CommandLine:
                 option, option.with_fields(option.fields.set("addr", slot_of(path)))
             )
     if found.surplus or found.fixed or found.aside:  # without them others would move up
-        line = _pinned(at, line, found)
+        line = _pinned(situation, line, found)
     for node in (one for one in found.fixed if one.driver in DEFAULT):
         for below in node.below():
-            on_it = at.tree.option(at.line, below, at.parts.aliases)
-            if on_it is not None and any(one is on_it for one in line.options):
+            on_it = situation.tree.option(situation.line, below, situation.parts.aliases)
+            if on_it is not None and any(option is on_it for option in line.options):
                 line = line.replace(on_it)
         line = machine_options.no_default(line, DEFAULT[node.driver])
     for option, device in found.moves:
         if all(one is not option for one in line.options):
             continue
         new = option.fields
-        bus = found.bus_at(at.tree, device.path)
+        bus = found.bus_at(situation.tree, device.path)
         if bus is not None and (len(device.chain) > 1 or new.get("bus") not in {None, bus}):
             new = new.set("bus", bus)
         new = new.set("addr", device.addr)
@@ -297,38 +298,42 @@ def _moved(at: Situation, line: CommandLine, found: Plan) -> CommandLine:
     return line
 
 
-def _pinned(at: Situation, line: CommandLine, found: Plan) -> CommandLine:
+def _pinned(situation: Situation, line: CommandLine, found: Plan) -> CommandLine:
     """Devices that are where the guest has them, held there."""
     moved = [option for option, _ in found.moves]
     for path, node in found.nodes.items():
-        option = at.tree.option(at.line, node, at.parts.aliases)
+        option = situation.tree.option(situation.line, node, situation.parts.aliases)
         if option is None or any(option is one for one in moved) or "addr" in option.fields:
             continue
         if any(one is option for one in line.options):
-            fields = option.fields.set("addr", at.guest.pci[path].addr)
+            fields = option.fields.set("addr", situation.guest.pci[path].addr)
             line = line.replace(option, option.with_fields(fields))
     return line
 
 
-def exchanged(at: Situation, idstr: str) -> Iterator[Candidate]:
+def exchanged(situation: Situation, idstr: str) -> Iterator[Candidate]:
     """Another driver for the ``-device`` at the guest's place, its backends kept.
 
     Drivers that PCI does not tell apart (a virtio keyboard and a tablet) are other devices to the
     guest: where the line's own fits, only its variants (``-non-transitional``) are tried.
     """
-    device = at.guest.at(idstr)
+    device = situation.guest.at(idstr)
     if device is None:
         return
-    node = at.tree.pci().get(device.path)
-    option = None if node is None else at.tree.option(at.line, node, at.parts.aliases)
+    node = situation.tree.pci().get(device.path)
+    option = (
+        None
+        if node is None
+        else situation.tree.option(situation.line, node, situation.parts.aliases)
+    )
     if option is None or node is None:
         return
-    if all(one is not device for one in plan(at).missing):
+    if all(one is not device for one in plan(situation).missing):
         return  # it is elsewhere on the line
-    local = _local(at).get(device.path)
+    local = _local(situation).get(device.path)
     if local is not None and local.register(_BASE_CLASS, 1) != device.register(_BASE_CLASS, 1):
         return  # another kind of device: its properties and backends are of no use
-    fitting = missing_devices.drivers(at, device)
+    fitting = missing_devices.drivers(situation, device)
     for driver in fitting:
         variant = _stem(driver) == _stem(node.driver)
         if driver != node.driver and (variant or node.driver not in fitting):

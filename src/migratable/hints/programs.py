@@ -22,26 +22,26 @@ another length."""
 OTHER = {**_OTHER, **{narrow: wide for wide, narrow in _OTHER.items()}}
 
 
-def candidates(at: Situation) -> Iterator[Candidate]:
+def candidates(situation: Situation) -> Iterator[Candidate]:
     """The same command line for the sibling in the program's folder, else in the lab."""
-    target = "" if at.profile is None else at.profile.target
+    target = "" if situation.profile is None else situation.profile.target
     other = OTHER.get(target)
     if other is None:
         return
     name = f"qemu-system-{other}"
     said = f"{name} in the place of qemu-system-{target}: the guest's program is of that width"
-    old = at.line.program[-1] if at.line.program else ""
+    old = situation.line.program[-1] if situation.line.program else ""
     base = old.rpartition("/")[2]
     if base != f"qemu-system-{target}":  # kvm, qemu-kvm, or a starter: no sibling to name
         yield Candidate(action=said)
         return
-    program = (*at.line.program[:-1], old.removesuffix(base) + name)
+    program = (*situation.line.program[:-1], old.removesuffix(base) + name)
 
     def edit(line: CommandLine) -> CommandLine:
         return replace(line, program=program)
 
     try:
-        found = resolve(edit(at.line), release=at.release).command
+        found = resolve(edit(situation.line), release=situation.release).command
     except MigratableError:
         yield Candidate(action=said)
         return

@@ -50,23 +50,23 @@ class _Copy:
     path: str = ""
 
 
-def properties(at: Situation, idstr: str) -> Iterator[Candidate]:
+def properties(situation: Situation, idstr: str) -> Iterator[Candidate]:
     """Candidates that set properties of the device of a section, tried beforehand."""
-    device, node = at.guest.at(idstr), devices.node_of(at, idstr)
-    section = next((s for (name, _), s in at.guest.sections.items() if name == idstr), None)
-    if device is None or node is None or section is None or at.profile is None:
+    device, node = situation.guest.at(idstr), devices.node_of(situation, idstr)
+    section = next((s for (name, _), s in situation.guest.sections.items() if name == idstr), None)
+    if device is None or node is None or section is None or situation.profile is None:
         return
-    option, driver = devices.option_of(at, idstr)
+    option, driver = devices.option_of(situation, idstr)
     given = {} if option is None else dict(option.fields.items())
-    every = _properties(at, node)
-    changes = list(_changes(every, device, section, given, _growth(at, section)))
+    every = _properties(situation, node)
+    changes = list(_changes(every, device, section, given, _growth(situation, section)))
     found: list[Change] = []
     nearer: list[Change] = []
     for number in range(_ROUNDS):
         batch = changes[number * _AT_ONCE : (number + 1) * _AT_ONCE]
         if not batch:
             break
-        good, better = _try(at, section, node, option, batch)
+        good, better = _try(situation, section, node, option, batch)
         found += good
         nearer += better
         if found:
@@ -74,12 +74,14 @@ def properties(at: Situation, idstr: str) -> Iterator[Candidate]:
     if not found and len(nearer) > 1:
         pairs = [(*a, *b) for a, b in itertools.combinations(nearer[:7], 2) if a[0][0] != b[0][0]]
         whole = tuple(dict(pair for one in reversed(nearer) for pair in one).items())
-        found, _ = _try(at, section, node, option, [whole, *pairs][:_AT_ONCE])
+        found, _ = _try(situation, section, node, option, [whole, *pairs][:_AT_ONCE])
     for change in [*found, *nearer][:6]:
-        yield _candidate(at, option, driver, change)
+        yield _candidate(situation, option, driver, change)
 
 
-def _candidate(at: Situation, option: Option | None, driver: str, change: Change) -> Candidate:
+def _candidate(
+    situation: Situation, option: Option | None, driver: str, change: Change
+) -> Candidate:
     said = ",".join(f"{key}={value}" if value is not None else f"no {key}" for key, value in change)
     if option is None:
 
@@ -132,18 +134,18 @@ def _changes(
             continue
         for other in _others(key, value, numbers, growth):
             flips += new((key, other))
-    flips.sort(key=lambda one: _TRANSPORT.match(one[0][0]) is None)
+    flips.sort(key=lambda flip: _TRANSPORT.match(flip[0][0]) is None)
     yield from flips
 
 
-def _properties(at: Situation, node: Node) -> dict[str, str]:
+def _properties(situation: Situation, node: Node) -> dict[str, str]:
     """Properties of the device and of what it is made of, as ``info qtree`` prints values."""
     every = dict(node.props)
     for bus in node.buses:
         if bus.kind.startswith("virtio"):
             for one in bus.nodes:
                 every.update({k: v for k, v in one.props.items() if k not in every})
-    for key, (kind, default) in inventory.properties_of(at.command, node.driver).items():
+    for key, (kind, default) in inventory.properties_of(situation.command, node.driver).items():
         if kind == "bool":
             every.setdefault(key, "true" if default in {"on", "true"} else "false")
         elif kind == "OnOffAuto":
@@ -167,11 +169,13 @@ def _others(key: str, value: str, numbers: Sequence[int], growth: Sequence[int])
         yield from (str(one) for one in dict.fromkeys([*grown, *numbers]) if one != now)
 
 
-def _growth(at: Situation, section: Section) -> list[int]:
+def _growth(situation: Situation, section: Section) -> list[int]:
     """By how much tables of the guest's device are longer than those of the destination's."""
-    if at.profile is None or not at.profile.stream:
+    if situation.profile is None or not situation.profile.stream:
         return []
-    local = Guest.of(read(at.profile.stream)).sections.get((section.idstr, section.instance_id))
+    local = Guest.of(read(situation.profile.stream)).sections.get(
+        (section.idstr, section.instance_id)
+    )
     if local is None:
         return []
     here, there = _lengths(local), _lengths(section)
@@ -211,14 +215,14 @@ def _numbers(device: PciDevice, section: Section) -> Iterator[int]:
 
 
 def _try(
-    at: Situation, section: Section, node: Node, option: Option | None, changes: list[Change]
+    situation: Situation, section: Section, node: Node, option: Option | None, changes: list[Change]
 ) -> tuple[list[Change], list[Change]]:
     """Changes with which the section loads, and those that changed what refuses it."""
-    copies = [_Copy(()), *(_Copy(one) for one in changes)]
+    copies = [_Copy(()), *(_Copy(change) for change in changes)]
     for _ in range(4):
-        line, placed = _line(at, node, option, copies)
-        stream = _stream(at, section, [copy.path for copy in placed])
-        answer = at.probe(line, stream)
+        line, placed = _line(situation, node, option, copies)
+        stream = _stream(situation, section, [copy.path for copy in placed])
+        answer = situation.probe(line, stream)
         if answer is None:
             return [], []
         verdict, profile = answer
@@ -235,11 +239,11 @@ def _sorted(
     findings: Sequence[Finding], placed: Sequence[_Copy]
 ) -> tuple[list[Change], list[Change]]:
     wrong: dict[str, str] = {}
-    for one in findings:
-        if one.severity == "refuses" and one.device is not None:
+    for finding in findings:
+        if finding.severity == "refuses" and finding.device is not None:
             for copy in placed:
-                if one.device.startswith(copy.path + "/"):
-                    wrong.setdefault(copy.path, _signature(one, copy.path))
+                if finding.device.startswith(copy.path + "/"):
+                    wrong.setdefault(copy.path, _signature(finding, copy.path))
     base = wrong.get(placed[0].path)
     good = [copy.change for copy in placed[1:] if copy.path not in wrong]
     near = [copy.change for copy in placed[1:] if copy.path in wrong and wrong[copy.path] != base]
@@ -252,16 +256,16 @@ def _signature(finding: Finding, path: str) -> str:
 
 
 def _line(
-    at: Situation, node: Node, option: Option | None, copies: Sequence[_Copy]
+    situation: Situation, node: Node, option: Option | None, copies: Sequence[_Copy]
 ) -> tuple[CommandLine, list[_Copy]]:
     """The machine with a copy of the device in each slot."""
-    options = [one for one in at.line.options if one.name in _KEEPS]
+    options = [option for option in situation.line.options if option.name in _KEEPS]
     for one in list(options):
         if one.name == "machine":
             fields = one.fields.delete("memory-backend", "pflash0", "pflash1", "usb", "firmware")
             options[options.index(one)] = one.with_fields(fields)
-    line = replace(at.line, options=tuple(options)).append("nodefaults")
-    root = next(iter(at.tree.root_buses().items()), ("0000:00", ""))
+    line = replace(situation.line, options=tuple(options)).append("nodefaults")
+    root = next(iter(situation.tree.root_buses().items()), ("0000:00", ""))
     port = node.bus.parent if node.bus is not None else None
     behind = port.driver if port is not None and port.pci_id else ""
     placed: list[_Copy] = []
@@ -320,14 +324,16 @@ def _backends(line: CommandLine, fields: Fields, number: int) -> tuple[CommandLi
     return line, fields.delete("iothread", "audiodev")
 
 
-def _stream(at: Situation, section: Section, paths: Sequence[str]) -> Stream:
+def _stream(situation: Situation, section: Section, paths: Sequence[str]) -> Stream:
     """The section once at each path, and nothing else."""
     name = section.idstr.rpartition("/")[2]
     sections = tuple(
         replace(section, idstr=f"{path}/{name}", section_id=100 + number, kind=SectionKind.FULL)
         for number, path in enumerate(paths)
     )
-    stream = with_elements(at.stream, sections)
-    if stream.configuration is None or at.profile is None:
+    stream = with_elements(situation.stream, sections)
+    if stream.configuration is None or situation.profile is None:
         return stream
-    return replace(stream, configuration=replace(stream.configuration, machine=at.profile.machine))
+    return replace(
+        stream, configuration=replace(stream.configuration, machine=situation.profile.machine)
+    )

@@ -26,6 +26,6 @@ def proposers() -> dict[str, Propose]:
     return found
 
 
-def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
+def candidates(situation: Situation, finding: Finding) -> Iterator[Candidate]:
     """Remedies for a finding, cheapest and most likely first."""
-    yield from proposers().get(finding.rule, default_candidates.candidates)(at, finding)
+    yield from proposers().get(finding.rule, default_candidates.candidates)(situation, finding)

@@ -21,41 +21,41 @@ _DRIVERS = {
 }
 
 
-def controllers(at: Situation) -> Iterator[Candidate]:
+def controllers(situation: Situation) -> Iterator[Candidate]:
     """``ic-mode`` by which controllers the stream has."""
-    xics = at.guest.count("ics") > 0
-    xive = at.guest.count("spapr-xive") > 0
-    if not (xics or xive) or not at.pseries:
+    xics = situation.guest.count("ics") > 0
+    xive = situation.guest.count("spapr-xive") > 0
+    if not (xics or xive) or not situation.pseries:
         return
     mode = "dual" if xics and xive else "xics" if xics else "xive"
     for one in dict.fromkeys((mode, "dual")):
         yield line_edits.machine("ic-mode", one)
-    if at.line.get("machine", "ic-mode") is not None:
+    if situation.line.get("machine", "ic-mode") is not None:
         yield line_edits.machine("ic-mode", None)
-    if at.line.get("machine", "max-cpu-compat") is not None:
+    if situation.line.get("machine", "max-cpu-compat") is not None:
         yield line_edits.machine("max-cpu-compat", None)
 
 
-def vio(at: Situation, idstr: str) -> Iterator[Candidate]:
+def vio(situation: Situation, idstr: str) -> Iterator[Candidate]:
     """Virtual devices at the guest's addresses (``reg``); missing ones added."""
     found = _VIO.fullmatch(idstr)
     if found is None:
         return
     wanted: dict[str, list[int]] = {}
-    for name in at.guest.names:
-        one = _VIO.fullmatch(name)
-        if one is not None and not one["inner"]:
-            wanted.setdefault(_DRIVERS[one["kind"]], []).append(int(one["reg"], 16))
+    for name in situation.guest.names:
+        match = _VIO.fullmatch(name)
+        if match is not None and not match["inner"]:
+            wanted.setdefault(_DRIVERS[match["kind"]], []).append(int(match["reg"], 16))
     if found["inner"]:  # a disk on a v-scsi
         return
     here = (
-        {one.idstr for one in at.profile.loader.handlers}
-        if at.profile and at.profile.loader
+        {handler.idstr for handler in situation.profile.loader.handlers}
+        if situation.profile and situation.profile.loader
         else set()
     )
-    if any(name.startswith("nvram@") for name in here & at.guest.names.keys()):
+    if any(name.startswith("nvram@") for name in here & situation.guest.names.keys()):
         wanted.pop("spapr-nvram", None)  # it is where the guest has it
-    for option in at.line.all("global"):
+    for option in situation.line.all("global"):
         driver, name, _ = global_of(option)
         if name == "reg" and driver == _DRIVERS[found["kind"]]:
             yield line_edits.removed(option, f"-global {option.value}")
@@ -64,8 +64,8 @@ def vio(at: Situation, idstr: str) -> Iterator[Candidate]:
         + ", ".join(f"{d} reg={r:#x}" for d, regs in wanted.items() for r in regs),
         edit=lambda line: _placed(line, wanted),
     )
-    yield from machine_options.defaults(at)
-    yield from machine_options.without(at, "serial")
+    yield from machine_options.defaults(situation)
+    yield from machine_options.without(situation, "serial")
     yield Candidate(
         action="-serial none",
         edit=lambda line: machine_options.drop(line, "serial").append("serial", "none"),
@@ -121,15 +121,15 @@ def _placed(line: CommandLine, wanted: dict[str, list[int]]) -> CommandLine:
     return line
 
 
-def host_bridges(at: Situation) -> Iterator[Candidate]:
+def host_bridges(situation: Situation) -> Iterator[Candidate]:
     """A PCI host bridge for each of the guest's."""
-    indexes = [one for one in at.guest.names.get("spapr_pci", ()) if one]
+    indexes = [one for one in situation.guest.names.get("spapr_pci", ()) if one]
     have = {
         one.fields.get("index")
-        for one, name, _ in at.line.devices()
+        for one, name, _ in situation.line.devices()
         if name == "spapr-pci-host-bridge"
     }
-    missing = [one for one in indexes if str(one) not in have]
+    missing = [index for index in indexes if str(index) not in have]
     if not missing:
         return
 

@@ -140,10 +140,10 @@ def parse(text: str) -> Tree:
             bus = Bus(words[5:], above if isinstance(above, Node) else None)
             (above.buses if isinstance(above, Node) else tree.root).append(bus)
             stack.append((depth, bus))
-        elif found := _DEVICE.fullmatch(words):
+        elif match := _DEVICE.fullmatch(words):
             _pop(stack, depth)
             above = stack[-1][1] if stack else None
-            node = Node(found["type"], found["id"], above if isinstance(above, Bus) else None)
+            node = Node(match["type"], match["id"], above if isinstance(above, Bus) else None)
             if isinstance(above, Bus):
                 above.nodes.insert(0, node)  # the newest is printed first
             stack.append((depth, node))
@@ -166,10 +166,10 @@ def _detail(stack: list[tuple[int, Bus | Node]], depth: int, words: str) -> None
     if isinstance(above, Bus):
         if words.startswith("type "):
             above.kind = words[5:]
-    elif found := _PCI_ID.search(words):
-        above.pci_id = found["id"]
-    elif found := _PROPERTY.fullmatch(words):
-        above.props.setdefault(found["name"], found["value"])
+    elif match := _PCI_ID.search(words):
+        above.pci_id = match["id"]
+    elif match := _PROPERTY.fullmatch(words):
+        above.props.setdefault(match["name"], match["value"])
 
 
 def tree_of(line: CommandLine, *, release: str | None = None, timeout: float = 10.0) -> Tree:

@@ -8,9 +8,9 @@ from migratable.hints.candidate import Candidate, Situation
 from migratable.verdict import Side
 
 
-def advice(at: Situation) -> Iterator[Candidate]:
+def advice(situation: Situation) -> Iterator[Candidate]:
     """What to do when the program itself is the cause."""
-    del at
+    del situation
     yield Candidate(
         action="no option of this QEMU takes it: a destination with the source's release or a "
         "newer one (migratable route finds a way), or the guest restarted with a machine type and "

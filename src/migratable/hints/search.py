@@ -198,30 +198,30 @@ class Search:
             steps.append(step)
         return None
 
-    def _step(self, at: Situation) -> tuple[Step, Situation] | None:
+    def _step(self, situation: Situation) -> tuple[Step, Situation] | None:
         seen: set[object] = set()
-        for finding in at.verdict.refusals:
+        for finding in situation.verdict.refusals:
             if key(finding) in seen:
                 continue
             seen.add(key(finding))
-            best = self._best(at, finding)
+            best = self._best(situation, finding)
             if best is not None:
                 return best
         return None
 
-    def _best(self, at: Situation, finding: Finding) -> tuple[Step, Situation] | None:
+    def _best(self, situation: Situation, finding: Finding) -> tuple[Step, Situation] | None:
         best: tuple[Step, Situation] | None = None
         more = _LOOKS_FURTHER
         try:
-            for candidate in self.candidates(at, finding):
-                new = self.attempt(at, candidate)
+            for candidate in self.candidates(situation, finding):
+                new = self.attempt(situation, candidate)
                 if new is not None and tuple(new.line.argv) in self._been:
                     continue
-                if new is not None and better(at.verdict, new.verdict, finding):
-                    if best is None or cost(at, new) < cost(at, best[1]):
+                if new is not None and better(situation.verdict, new.verdict, finding):
+                    if best is None or cost(situation, new) < cost(situation, best[1]):
                         best = Step(finding, candidate), new
                     if new.verdict.outcome is Outcome.LOADS or (
-                        finding.rule != START and left(new.verdict) < left(at.verdict)
+                        finding.rule != START and left(new.verdict) < left(situation.verdict)
                     ):
                         return best
                 if best is not None:
@@ -272,22 +272,24 @@ class Search:
             pass
         return solution
 
-    def _leaner(self, at: Situation, more: Sequence[Handler]) -> tuple[Step, CommandLine] | None:
+    def _leaner(
+        self, situation: Situation, more: Sequence[Handler]
+    ) -> tuple[Step, CommandLine] | None:
         for handler in more:
             finding = Finding(
                 rule=NO_WAY_BACK, severity=Severity.WARNS, summary="", device=handler.idstr
             )
-            for candidate in itertools.islice(less(at, handler), _LOOKS_FURTHER):
-                new = self.attempt(at, candidate)
+            for candidate in itertools.islice(less(situation, handler), _LOOKS_FURTHER):
+                new = self.attempt(situation, candidate)
                 if new is None or new.verdict.outcome is not Outcome.LOADS:
                     continue
                 if len(self.more(new.line)) < len(more):
                     return Step(finding, candidate), new.line
         return None
 
-    def candidates(self, at: Situation, finding: Finding) -> Iterator[Candidate]:
+    def candidates(self, situation: Situation, finding: Finding) -> Iterator[Candidate]:
         """Candidates that can be tried; the others are kept as advice."""
-        for candidate in self._proposed(at, finding):
+        for candidate in self._proposed(situation, finding):
             if candidate.edit is None:
                 kept = self.advice.setdefault(key(finding), [])
                 if all(one.action != candidate.action for one in kept):
@@ -295,20 +297,20 @@ class Search:
             else:
                 yield candidate
 
-    def _proposed(self, at: Situation, finding: Finding) -> Iterator[Candidate]:
-        return candidates(at, finding)
+    def _proposed(self, situation: Situation, finding: Finding) -> Iterator[Candidate]:
+        return candidates(situation, finding)
 
-    def attempt(self, at: Situation, candidate: Candidate) -> Situation | None:
+    def attempt(self, situation: Situation, candidate: Candidate) -> Situation | None:
         """Try one; None when it changes nothing or cannot be tried.
 
         :raise OutOfTimeError: when no time is left.
         """
         assert candidate.edit is not None
         try:
-            line = candidate.edit(at.line)
+            line = candidate.edit(situation.line)
         except MigratableError:
             return None
-        if line.argv == at.line.argv:
+        if line.argv == situation.line.argv:
             return None
         if self.progress is not None:
             self.progress(candidate.action)
@@ -384,15 +386,17 @@ def left(verdict: Verdict) -> float:
     """How far a verdict is from loading: causes that are left; the start's hides all others."""
     if verdict.outcome is Outcome.LOADS:
         return 0.0
-    found = {key(one) for one in verdict.refusals}
-    if any(one.rule == START for one in verdict.refusals):
+    found = {key(refusal) for refusal in verdict.refusals}
+    if any(refusal.rule == START for refusal in verdict.refusals):
         return float("inf")
     return float(len(found)) or float("inf")
 
 
-def cost(at: Situation, new: Situation) -> float:
+def cost(situation: Situation, new: Situation) -> float:
     """Causes that are left; a device taken out is as bad as one more."""
-    return left(new.verdict) + max(0, len(list(at.line.devices())) - len(list(new.line.devices())))
+    return left(new.verdict) + max(
+        0, len(list(situation.line.devices())) - len(list(new.line.devices()))
+    )
 
 
 def better(old: Verdict, new: Verdict, finding: Finding) -> bool:

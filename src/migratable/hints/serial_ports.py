@@ -11,7 +11,7 @@ from migratable.problem_facts import PortsFacts
 from migratable.verdict import Finding
 
 
-def numbered(at: Situation, finding: Finding) -> Iterator[Candidate]:
+def numbered(situation: Situation, finding: Finding) -> Iterator[Candidate]:
     """``nr=`` of its ports as the guest has them, in the order of the line.
 
     Port 0 is kept for a console and always in the guest's map (hw/char/virtio-serial-bus.c:
@@ -19,11 +19,11 @@ def numbered(at: Situation, finding: Finding) -> Iterator[Candidate]:
     """
     ports_of_guest = finding.facts.ports if isinstance(finding.facts, PortsFacts) else ()
     wanted = [number for number in ports_of_guest if number]
-    option, _ = devices.option_of(at, finding.device or "")
+    option, _ = devices.option_of(situation, finding.device or "")
     name = None if option is None else option.fields.get("id")
     ports = [
         (one, driver)
-        for one, driver, _ in at.line.devices()
+        for one, driver, _ in situation.line.devices()
         if driver in {"virtserialport", "virtconsole"}
         and ((one.fields.get("bus") or "").rpartition(".")[0] == name or "bus" not in one.fields)
     ]

@@ -19,10 +19,10 @@ def said(finding: Finding) -> tuple[str, str, str]:
     change of the option.
     """
     text = finding.facts.said if isinstance(finding.facts, StartFacts) else finding.summary
-    found = _ECHO.fullmatch(text)
-    if found is None:
+    match = _ECHO.fullmatch(text)
+    if match is None:
         bare = _BARE.fullmatch(text)
         return ("", "", text) if bare is None else (bare["option"], "", bare["said"])
-    identity = _IDENTITY.search(found["value"])
-    which = (identity[1] or identity[2]) if identity else found["value"].partition(",")[0]
-    return found["option"], which, found["said"]
+    identity = _IDENTITY.search(match["value"])
+    which = (identity[1] or identity[2]) if identity else match["value"].partition(",")[0]
+    return match["option"], which, match["said"]

@@ -18,55 +18,55 @@ _GLOBALS = {"kvm-tpr-opt": ("apic-common", "vapic", "off")}
 _PORTS = {"serial": "serial", "parallel_isa": "parallel"}
 
 
-def candidates(at: Situation, handler: Handler) -> Iterator[Candidate]:
+def candidates(situation: Situation, handler: Handler) -> Iterator[Candidate]:
     """Ways to a machine without the device of a section that the stream lacks."""
     idstr = handler.idstr
     name = idstr.rpartition("/")[2]
-    if name == "apic" and not at.guest.count("apic") and at.line.cpu is not None:
+    if name == "apic" and not situation.guest.count("apic") and situation.line.cpu is not None:
         yield Candidate(action="-cpu …,-apic", edit=_without_apic)
     if name in _CPUS:
-        yield from machine_options.smp(at)
+        yield from machine_options.smp(situation)
         return
     where = place(idstr)
     if where is not None:
-        yield from _on_pci(at, ":".join((where[0], *where[1])), where[2], name)
+        yield from _on_pci(situation, ":".join((where[0], *where[1])), where[2], name)
         return
     for key, value in (*BUILT_IN.get(name, ()), *boards.SWITCHES.get(name, ())):
-        if at.line.get("machine", key) is not None:
+        if situation.line.get("machine", key) is not None:
             yield line_edits.machine(key, None)
         if value == "on":
             yield line_edits.machine(key, "off")
-    drivers = set(at.parts.drivers(name))
-    for option, driver, _ in at.line.devices():
-        if at.parts.aliases.get(driver, driver) in {*drivers, name}:
-            yield devices.surplus(at, option)
+    drivers = set(situation.parts.drivers(name))
+    for option, driver, _ in situation.line.devices():
+        if situation.parts.aliases.get(driver, driver) in {*drivers, name}:
+            yield devices.surplus(situation, option)
     if name in _GLOBALS:
         driver, key, value = _GLOBALS[name]
         yield Candidate(
             action=f"-global {driver}.{key}={value}",
             edit=lambda line: line.with_global(driver, key, value),
         )
-    if not any(True for _ in at.line.all("nodefaults")):
+    if not any(True for _ in situation.line.all("nodefaults")):
         yield line_edits.appended("nodefaults")  # first: empty drives of QEMU's own go with it
     if name in _PORTS:
         yield _none(_PORTS[name])
 
 
-def _on_pci(at: Situation, path: str, inner: str, name: str) -> Iterator[Candidate]:
-    node = at.tree.pci().get(path)
+def _on_pci(situation: Situation, path: str, inner: str, name: str) -> Iterator[Candidate]:
+    node = situation.tree.pci().get(path)
     if node is None:
         return
     if inner:
         for below in node.below():
-            option = at.tree.option(at.line, below, at.parts.aliases)
+            option = situation.tree.option(situation.line, below, situation.parts.aliases)
             if option is not None and (
-                name == at.parts.sections.get(below.driver) or name == below.driver
+                name == situation.parts.sections.get(below.driver) or name == below.driver
             ):
-                yield devices.surplus(at, option)
+                yield devices.surplus(situation, option)
         return
-    option = at.tree.option(at.line, node, at.parts.aliases)
+    option = situation.tree.option(situation.line, node, situation.parts.aliases)
     if option is not None:
-        yield devices.surplus(at, option)
+        yield devices.surplus(situation, option)
         return
     kind = pci_placement.DEFAULT.get(node.driver)
     if kind is not None:

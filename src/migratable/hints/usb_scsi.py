@@ -16,25 +16,29 @@ _USB = re.compile(r"(?P<port>(?:/[\d.]+))(?P<rest>.*)")
 
 
 def below(
-    at: Situation, device: PciDevice, node: Node, inner: str, name: str
+    situation: Situation, device: PciDevice, node: Node, inner: str, name: str
 ) -> Iterator[Candidate]:
     """A device below a PCI device: moved there when the line has one elsewhere, else added."""
     del device
     scsi = _SCSI.fullmatch(inner)
     if scsi is not None:
-        yield from _disk(at, node, scsi)
+        yield from _disk(situation, node, scsi)
         return
-    found = _USB.fullmatch(inner)
-    if found is None:
+    match = _USB.fullmatch(inner)
+    if match is None:
         return
-    port = found["port"].removeprefix("/")
-    if found["rest"]:  # a disk on usb-storage: the stick itself is missing or in another place
+    port = match["port"].removeprefix("/")
+    if match["rest"]:  # a disk on usb-storage: the stick itself is missing or in another place
         name = "usb-storage"
-    names = [one for one in at.parts.drivers(name) if at.parts.buses.get(one) == "usb-bus"]
-    names.sort(key=lambda one: one != "usb-tablet")  # a mouse has the same section, and is rarer
+    names = [
+        driver
+        for driver in situation.parts.drivers(name)
+        if situation.parts.buses.get(driver) == "usb-bus"
+    ]
+    names.sort(key=lambda name: name != "usb-tablet")  # a mouse has the same section, and is rarer
     names += ["usb-storage"] if name == "usb-storage" else []
-    bus = next((one.name for one in node.buses if "usb" in one.kind), None)
-    for option, driver, _ in at.line.devices():
+    bus = next((bus.name for bus in node.buses if "usb" in bus.kind), None)
+    for option, driver, _ in situation.line.devices():
         if driver in names and bus is not None:
             new = option.fields.set("bus", bus).set("port", port)
             yield line_edits.changed(option, new, f"-device {driver} at bus={bus},port={port}")
@@ -70,15 +74,15 @@ def _with_chardev(text: str, identity: str) -> Candidate:
     )
 
 
-def _disk(at: Situation, node: Node, where: re.Match[str]) -> Iterator[Candidate]:
+def _disk(situation: Situation, node: Node, where: re.Match[str]) -> Iterator[Candidate]:
     bus = next(
-        (one.name for below in [node, *node.below()] for one in below.buses if one.kind == "SCSI"),
+        (bus.name for below in [node, *node.below()] for bus in below.buses if bus.kind == "SCSI"),
         None,
     )
     if bus is None:
         return
     members = f"channel={where['channel']},scsi-id={where['id']},lun={where['lun']}"
-    for option, driver, _ in at.line.devices():
+    for option, driver, _ in situation.line.devices():
         if driver in {"scsi-hd", "scsi-cd", "scsi-disk"}:
             new = option.fields.set("bus", bus).set("channel", where["channel"])
             new = new.set("scsi-id", where["id"]).set("lun", where["lun"])

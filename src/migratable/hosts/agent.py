@@ -155,7 +155,7 @@ class _Agent:
             _signal(child.pid, signal.SIGTERM)
         deadline = time.monotonic() + _GRACE_SECONDS
         while children and time.monotonic() < deadline:
-            children = [one for one in children if not _gone(one.pid)]
+            children = [child for child in children if not _gone(child.pid)]
             time.sleep(0.02)
         for child in children:
             _signal(child.pid, signal.SIGKILL)

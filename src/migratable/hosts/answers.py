@@ -166,7 +166,7 @@ def _look(value: Any, shape: Any, where: str) -> None:
 def _any_of(value: Any, shapes: tuple[Any, ...], where: str) -> None:
     if value is None and _NONE in shapes:
         return
-    others = [one for one in shapes if one is not _NONE]
+    others = [shape for shape in shapes if shape is not _NONE]
     _look(value, others[0], where)  # beside None there is one
 
 

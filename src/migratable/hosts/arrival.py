@@ -179,7 +179,7 @@ def _with_hints(
     except MigratableError as error:
         reason = Unchecked(f"no remedies tried: {error}", Code.REMEDIES)
         return replace(verdict, unchecked=(*verdict.unchecked, reason)), []
-    shown = {hint.command for one in verdict.findings for hint in one.hints}
+    shown = {hint.command for finding in verdict.findings for hint in finding.hints}
     return verdict, [
         {
             "command": command,

@@ -102,8 +102,8 @@ class Results:
         if resume and path.exists():
             for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
                 try:
-                    one = json.loads(line)
-                    self.done[str(one["key"])] = one["document"]
+                    document = json.loads(line)
+                    self.done[str(document["key"])] = document["document"]
                 except (ValueError, KeyError, TypeError):
                     if number == 1:
                         raise HostError(f"{path}: not a results file of preflight") from None
@@ -149,7 +149,7 @@ def run(
             raise HostError("; ".join(unreachable.values()))
         guests = list(_guests(sources, hosts, unreachable))
         if confirm is not None and options.pause:
-            names = ", ".join(f"{one.source.name}/{one.name}" for one in guests[:12])
+            names = ", ".join(f"{guest.source.name}/{guest.name}" for guest in guests[:12])
             if not confirm(
                 f"Pause {len(guests)} guests ({names}{' …' if len(guests) > 12 else ''}) for some "
                 "milliseconds each, one after another?"
@@ -241,11 +241,12 @@ class _Fleet:
         matrix = Matrix(
             title="preflight",
             vms=tuple(
-                Line(name=one.name, group=one.source.name, facts=one.facts) for one in self._guests
+                Line(name=guest.name, group=guest.source.name, facts=guest.facts)
+                for guest in self._guests
             ),
             hosts=tuple(
-                Line(name=one.name, facts=host_facts(one.name, self._pairs))
-                for one in self._columns
+                Line(name=column.name, facts=host_facts(column.name, self._pairs))
+                for column in self._columns
             ),
             answers=tuple(answers.found),
             cells=cells,
@@ -340,7 +341,7 @@ class _Fleet:
 
 def host_facts(name: str, pairs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What all of a host's answers say of it."""
-    mine = [one for one in pairs if one["destination"]["name"] == name]
+    mine = [pair for pair in pairs if pair["destination"]["name"] == name]
     found: dict[str, Any] = {}
     for fact, values in (
         ("qemu", {one["there"]["destination"].get("qemu") for one in mine}),

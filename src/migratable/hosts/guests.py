@@ -76,7 +76,9 @@ def guests(uri: str = "") -> list[HostGuest]:
         found += [_domain(name, one, processes) for name in _domains(one)]
     taken = {guest.pid for guest in found}
     return found + [
-        _plain(one) for one in processes if one.pid not in taken and not _is_libvirts(one)
+        _plain(process)
+        for process in processes
+        if process.pid not in taken and not _is_libvirts(process)
     ]
 
 
@@ -233,7 +235,7 @@ def _has_session() -> bool:
 
 
 def _domain(name: str, uri: str, processes: Sequence[Process]) -> HostGuest:
-    mine = [one for one in processes if one.name == name and _is_libvirts(one)]
+    mine = [process for process in processes if process.name == name and _is_libvirts(process)]
     process = mine[0] if len(mine) == 1 else None
     return HostGuest(
         name=name,

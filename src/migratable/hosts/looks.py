@@ -162,10 +162,10 @@ def _libvirt(needs: Mapping[str, Any], not_seen: list[str]) -> str:
         return ""
     try:
         text = virsh(str(needs.get("uri", "")), "version", "--daemon")
-        found = re.search(r"daemon: (\d+\.\d+\.\d+)", text)
+        match = re.search(r"daemon: (\d+\.\d+\.\d+)", text)
     except HostError:  # it also wants to say the release of a QEMU in PATH
-        found = None
-    version = found[1] if found else _version("libvirtd") or _version("virtqemud")
+        match = None
+    version = match[1] if match else _version("libvirtd") or _version("virtqemud")
     if not version:
         not_seen.append("libvirt's release")
     return version
@@ -190,8 +190,8 @@ def _version(program: str) -> str:
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    found = re.search(r"\d+\.\d+(\.\d+)?", done.stdout + done.stderr)
-    return found[0] if found else ""
+    match = re.search(r"\d+\.\d+(\.\d+)?", done.stdout + done.stderr)
+    return match[0] if match else ""
 
 
 def _capabilities(program: str, not_seen: list[str]) -> list[str] | None:

@@ -294,7 +294,7 @@ def _result(
     first, back = pair.arrived, pair.back
     there = from_json(first["verdict"])
     outcome = there.outcome
-    if any(one.severity is Severity.REFUSES for one in findings):
+    if any(finding.severity is Severity.REFUSES for finding in findings):
         outcome = Outcome.REFUSED
     if outcome is Outcome.LOADS and Code.AT_POWER_ON in map(code_of, unchecked):
         outcome = Outcome.UNKNOWN
@@ -321,7 +321,7 @@ def _result(
         "there": first["verdict"],
         "back": None if back is None else back["verdict"],
         "no_way_back": pair.no_way_back or None,
-        "findings": [one.to_json() for one in findings],
+        "findings": [finding.to_json() for finding in findings],
         "unchecked": list(unchecked),
         "steps": list(_steps(source, destination, seconds, first, back)),
     }

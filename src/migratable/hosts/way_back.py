@@ -32,11 +32,11 @@ def of_the_move(first: Mapping[str, Any], ask: Ask) -> tuple[Mapping[str, Any] |
 
 def of_remedies(first: Mapping[str, Any], ask: Ask) -> Mapping[str, Any]:
     """The destination's answer with ``comes_back`` at each remedy that was rehearsed there."""
-    answers = {one["command"]: _answer(one, ask) for one in first["remedies"][:MOST]}
+    answers = {remedy["command"]: _answer(remedy, ask) for remedy in first["remedies"][:MOST]}
     if not answers:
         return first
     verdict = from_json(first["verdict"])
-    findings = tuple(_finding(one, answers) for one in verdict.findings)
+    findings = tuple(_finding(finding, answers) for finding in verdict.findings)
     return {**first, "verdict": replace(verdict, findings=findings).to_json()}
 
 
@@ -56,9 +56,9 @@ def _answer(remedy: Mapping[str, Any], ask: Ask) -> tuple[bool | None, str]:
 
 
 def _finding(finding: Finding, answers: Mapping[str, tuple[bool | None, str]]) -> Finding:
-    hints = [_hint(one, answers) for one in finding.hints]
-    tried = [one for one in hints if one.verified is not None]
-    advice = [one for one in hints if one.verified is None]
+    hints = [_hint(hint, answers) for hint in finding.hints]
+    tried = [hint for hint in hints if hint.verified is not None]
+    advice = [hint for hint in hints if hint.verified is None]
     tried.sort(key=lambda one: _ORDER.index(one.comes_back))
     return replace(finding, hints=(*tried, *advice))
 

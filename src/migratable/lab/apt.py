@@ -129,8 +129,8 @@ class Apt:
     def candidate(self, package: str) -> str | None:
         """Version of a package that the suite has, None when it has none."""
         text = self._output("apt-cache", "policy", package)
-        found = re.search(r"^  Candidate: (\S+)", text, re.MULTILINE)
-        return None if found is None or found[1] == "(none)" else found[1]
+        match = re.search(r"^  Candidate: (\S+)", text, re.MULTILINE)
+        return None if match is None or match[1] == "(none)" else match[1]
 
     def resolve(self, packages: Sequence[str]) -> list[Package]:
         """List the packages and all that they depend on, as files to fetch.

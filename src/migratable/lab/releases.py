@@ -121,5 +121,5 @@ def debian_pocket(suite: str) -> str | None:
     None for a suite that is not Debian's, so that a third party's archive in the machine's
     configuration is never taken for Debian's mirror.
     """
-    found = _DEBIAN_SUITE.fullmatch(suite)
-    return None if found is None else (found["pocket"] or "")
+    match = _DEBIAN_SUITE.fullmatch(suite)
+    return None if match is None else (match["pocket"] or "")

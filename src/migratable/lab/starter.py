@@ -168,7 +168,7 @@ def _libraries(root: Path) -> list[str]:
     for base in (root / "lib", root / "usr/lib"):
         if not base.is_symlink():
             folders = sorted(base.glob("*-linux-gnu*"))
-            candidates += [*folders, *(one / "pulseaudio" for one in folders), base]
+            candidates += [*folders, *(folder / "pulseaudio" for folder in folders), base]
     return [
         str(folder)
         for folder in candidates

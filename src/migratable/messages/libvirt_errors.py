@@ -24,8 +24,9 @@ from migratable.messages.template import Template
 
 FOLDER = "messages/libvirt"
 GROUP = "libvirt_errors"
-# Letters and words of fixed text that a wording must have to stand for anything.
-LETTERS, WORDS = 12, 3
+# Letters (more where a value at an end is without bounds) and words of fixed text that a wording
+# must have to stand for anything.
+LETTERS, OPEN_LETTERS, WORDS = 12, 18, 3
 LONGEST = 2000
 
 # What stands before an error's text when its class has no words of its own (system calls, RPC).
@@ -46,6 +47,7 @@ class Known:
 
     :ivar code: without ``VIR_ERR_``; "-" where the source has it from a variable.
     :ivar place: ``file: function``.
+    :ivar releases: the oldest and the newest of those read that have it, with a hyphen between.
     :ivar text: every value is ``%s``, ``%d`` or ``%x``.
     """
 
@@ -78,7 +80,7 @@ class Hit:
     @property
     def origin(self) -> str:
         """As ``origins.toml`` writes it."""
-        return f"libvirt {', '.join(self.known.releases.split())} src/{self.known.place}"
+        return f"libvirt {self.known.releases.replace('-', ' to ')} src/{self.known.place}"
 
 
 @cache
@@ -92,7 +94,8 @@ def errors() -> Mapping[str, tuple[Known, ...]]:
         code, place, releases, text = line.split("\t")
         words = [word for word in text.split() if "%" not in word]
         known = Known(code=code, place=place, releases=releases, text=text)
-        if len(words) < WORDS or known.letters < LETTERS:
+        least = LETTERS if _framed(text) else OPEN_LETTERS
+        if len(words) < WORDS or known.letters < least:
             continue
         frequency.update(words)
         found.append((known, words))
@@ -100,6 +103,11 @@ def errors() -> Mapping[str, tuple[Known, ...]]:
     for known, words in found:
         table.setdefault(min(words, key=frequency.__getitem__), []).append(known)
     return {word: tuple(items) for word, items in table.items()}
+
+
+def _framed(text: str) -> bool:
+    """Is every value kept in bounds by quotes or fixed text behind it?"""
+    return not re.search(r"%s$|^%s ", text)
 
 
 @cache
@@ -115,6 +123,10 @@ def _pattern(text: str) -> re.Pattern[str]:
             before, after = parts[number - 1][-1:], parts[number + 1][:1]
             if before == after == "'":
                 pieces.append(r"[^']{0,500}")
+                # two quotes with nothing between them may have become one on the way here
+                if number + 2 == len(parts) and parts[number + 1] == "'":
+                    parts[number + 1] = ""
+                    pieces.append("'?")
             else:
                 pieces.append(r".{0,500}?" if any(parts[number + 1 :]) else r".{1,1000}")
         else:
@@ -130,7 +142,9 @@ def _kinds() -> dict[str, Any]:
 @cache
 def _classes() -> tuple[re.Pattern[str], Mapping[str, str]]:
     codes = {text: code for code, text in _kinds()["classes"].items()}
-    return re.compile("|".join(map(re.escape, codes))), codes
+    # Until 1.1 there was no colon behind the class.
+    found = {text.removesuffix(": "): code for text, code in codes.items()}
+    return re.compile(f"({'|'.join(map(re.escape, found))}):? ?"), found
 
 
 @cache
@@ -190,7 +204,7 @@ def find(line: str) -> Hit | None:
     """The error of libvirt in *line*, the one with most fixed text; None without one."""
     line = line[:LONGEST]
     pattern, codes = _classes()
-    starts = [(hit.end(), codes[hit[0]]) for hit in pattern.finditer(line)]
+    starts = [(hit.end(), codes[hit[1]]) for hit in pattern.finditer(line)]
     if not starts:
         starts = [(hit.end(), "") for hit in _BEGINS.finditer(line)]
     best: Hit | None = None
@@ -219,6 +233,6 @@ def _best(line: str, start: int, code: str) -> Hit | None:
         known = replace(known, code=code)
     about = subject(known)
     said = line[start:] if known.code == "SYSTEM_ERROR" else line[start:end]
-    params = {"said": said.rstrip(" '\")]}.,;:"), "subject": about["name"]}
+    params = {"said": said.strip(), "subject": about["name"]}
     params |= {"element": about["element"], "see": about["see"]}
     return Hit(known=known, message=_message(kind(known)), params=params, start=start, end=end)

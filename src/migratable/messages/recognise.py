@@ -123,7 +123,8 @@ def _search(line: str) -> list[Match]:
             message=message,
             text=text,
             params=text.template.values(hit),
-            start=hit.start(),
+            # A value of several words at the beginning takes the space before it along.
+            start=hit.end() - len(hit[0].lstrip()),
             end=hit.end(),
         )
         # What a wrapper quotes ("failed: …") is looked at for itself.
@@ -140,11 +141,26 @@ def _search(line: str) -> list[Match]:
     found = [item for item in found if not any(_meant(other, item[0]) for other, _ in found)]
     # Of two that cover the same text the one with more fixed text is meant.
     found.sort(key=lambda item: (item[0].start, -item[0].end, -len(item[0].text.template.fixed)))
+    found = [item for item in found if not _only_begins(item[0], found)]
     kept: list[tuple[Match, list[tuple[int, int]]]] = []
     for match, quoted in found:
         if not any(_covers(other, spans, match) for other, spans in kept):
             kept.append((match, quoted))
     return [match for match, _ in kept]
+
+
+def _only_begins(match: Match, found: list[tuple[Match, list[tuple[int, int]]]]) -> bool:
+    """Is *match* a general beginning ("Migration disabled: …") of what another says exactly?"""
+    last = match.text.template.parts[-1]
+    if isinstance(last, str) or last.spec != "line":
+        return False
+    return any(
+        other.start == match.start
+        and other.end <= match.end
+        and len(other.text.template.fixed) > len(match.text.template.fixed)
+        for other, _ in found
+        if other.message is not match.message
+    )
 
 
 def _only_who(match: Match) -> bool:

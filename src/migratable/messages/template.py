@@ -30,6 +30,9 @@ from migratable.errors import KnowledgeError
 
 Value = str | int
 
+# Closing quotes, markup and other scripts' punctuation, in which people wrap what they quote.
+_MARKUP = "“”„‘’«»`*|<>，。；：？！"
+
 _NUMBER = re.compile(r"0?\d*[dxX]")
 
 
@@ -63,7 +66,7 @@ class Parameter:
         if self.spec == "path":
             return r"[^\s'\"]{0,4096}?" if following else r"[^\s'\",;\\]{1,4096}(?<![.:)])"
         if self.spec == "phrase":
-            return r"[^:'\"\\,;]{0,400}[^:'\"\\,;\s.)]"
+            return rf"[^:'\"\\,;{_MARKUP}]{{0,400}}[^:'\"\\,;\s.){_MARKUP}]"
         if not following:
             # Logs put a comma, quote or bracket behind a line that they wrap.
             return r"[^\s'\",;\\]{1,1000}(?<![.:)])"

@@ -27,9 +27,9 @@ interrupt controllers (hw/i386/microvm.c: microvm_devices_init)."""
 def with_kvmclock(tables: LoaderTables, machine: str) -> LoaderTables:
     """Add the handler; unchanged when the program has no such description."""
     index = tables.extra.get(KVMCLOCK)
-    if index is None or any(one.idstr == KVMCLOCK for one in tables.handlers):
+    if index is None or any(handler.idstr == KVMCLOCK for handler in tables.handlers):
         return tables
-    at = _place([one.idstr for one in tables.handlers], machine)
+    at = _place([handler.idstr for handler in tables.handlers], machine)
     clock = Handler(
         idstr=KVMCLOCK,
         instance_id=0,
@@ -43,7 +43,7 @@ def with_kvmclock(tables: LoaderTables, machine: str) -> LoaderTables:
 
 def _place(names: list[str], machine: str) -> int:
     before = _BEFORE | {"ioapic"} if machine == "microvm" else _BEFORE
-    return max((at + 1 for at, name in enumerate(names) if name in before), default=0)
+    return max((index + 1 for index, name in enumerate(names) if name in before), default=0)
 
 
 def stream_with_kvmclock(data: bytes, machine: str) -> bytes:
@@ -67,8 +67,8 @@ def stream_with_kvmclock(data: bytes, machine: str) -> bytes:
     )
     section = full_section(KVMCLOCK, 0, 1, body, section_id=number, description=described)
     # Machine types up to 2.3 send no footers (hw_compat_2_3).
-    section = replace(section, footer=all(one.footer for one in stream.sections))
+    section = replace(section, footer=all(section.footer for section in stream.sections))
     elements = list(stream.elements)
-    names = [one.idstr if isinstance(one, Section) else "" for one in elements]
+    names = [element.idstr if isinstance(element, Section) else "" for element in elements]
     elements.insert(_place(names, machine), section)
     return write(with_elements(stream, elements))

@@ -69,7 +69,7 @@ def examine(command: Sequence[str], line: CommandLine, *, timeout: float) -> Non
     :param command: words that start the program.
     :raise HostOptionError: When it does not, with its own line.
     """
-    if not any(one.name in DATED or one.name not in OPTIONS for one in line.options):
+    if not any(option.name in DATED or option.name not in OPTIONS for option in line.options):
         return
     for text in _said(command, line.options, timeout):
         found = re.sub(r"^\S*qemu\S*: ", "", text)

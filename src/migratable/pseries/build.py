@@ -99,7 +99,7 @@ class Build:
     @functools.cached_property
     def by_property(self) -> dict[str, tuple[int, Capability]]:
         """Place in :attr:`capabilities` and capability, by machine property."""
-        return {cap.property_name: (at, cap) for at, cap in enumerate(self.capabilities)}
+        return {cap.property_name: (index, cap) for index, cap in enumerate(self.capabilities)}
 
     def capability(self, name: str) -> Capability:
         """The capability of that name.

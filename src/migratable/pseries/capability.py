@@ -22,10 +22,10 @@ def parse_version(text: str) -> Version:
 
     :raise CommandLineError: When *text* does not begin with two numbers.
     """
-    found = re.match(r"(\d+)\.(\d+)(?=$|[.\-+~])", text)
-    if found is None:
+    match = re.match(r"(\d+)\.(\d+)(?=$|[.\-+~])", text)
+    if match is None:
         raise CommandLineError(f"{quoted(text)} is no QEMU release: give it as '7.2' or '10.0'")
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,18 +48,18 @@ SentRule = Callable[[SendContext], bool]
 ComparedRule = Callable[[Version], bool]
 
 
-def sent_when_changed(at: SendContext) -> bool:
+def sent_when_changed(context: SendContext) -> bool:
     """2.12 to 4.0 and from 10.2 on; without a hook in between too: given, and not the default."""
-    return at.given and at.level != at.default
+    return context.given and context.level != context.default
 
 
-def sent_unless_pre_4_1(at: SendContext) -> bool:
+def sent_unless_pre_4_1(context: SendContext) -> bool:
     """``cap_hpt_maxpagesize_migrate_needed``, 4.1 to 10.1: the machine type alone decides.
 
     ``needed ? needed(opaque) : true && given && changed`` reads as if both had to hold; C binds it
     as ``needed ? needed(opaque) : (true && given && changed)``.
     """
-    return at.machine >= (4, 1)
+    return context.machine >= (4, 1)
 
 
 def never_sent(_at: SendContext) -> bool:

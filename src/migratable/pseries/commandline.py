@@ -207,12 +207,12 @@ def _machine_pairs(build: Build, word: str, text: str) -> list[tuple[str, str]]:
     modern = build.has("keyval_machine")
     pairs: list[tuple[str, str]] = []
     options = split_keyval(word, text) if modern else split_options(text)
-    for at, (key, value) in enumerate(options):
+    for index, (key, value) in enumerate(options):
         if value is not None:
             pairs.append(("kernel-irqchip" if key == "kernel_irqchip" else key, value))
         elif not key:
             continue  # nothing, or a comma at the end
-        elif at == 0:
+        elif index == 0:
             pairs.append(("type", key))
         else:
             off = key.startswith("no")
@@ -294,10 +294,10 @@ class _Properties:
             self.ic_mode = "dual"
         else:
             raise StartFailed('Bad value for "ic-mode" property')
-        for at, cap in enumerate(self.build.capabilities):
+        for index, cap in enumerate(self.build.capabilities):
             alias = cap.given_by.get("ic-mode")
             if alias is not None:
-                self.levels[at] = alias[value]
+                self.levels[index] = alias[value]
 
 
 def _note_accelerator(given: _Given, name: str, place: str) -> None:

@@ -246,7 +246,7 @@ def _run(table: Table, planned: tuple[str, ...], capabilities: list[Capability])
         builds.append(RunBuild(build=made, planned=wanted if changed else ()))
         item.finish()
     builds += _releases(table, planned, capabilities)
-    if len({one.build.name for one in builds}) != len(builds) or not builds:
+    if len({build.build.name for build in builds}) != len(builds) or not builds:
         raise table.error("a run needs [[run.build]] tables with different names, or releases")
     options = []
     for key, values in table.table("options").items():
@@ -255,8 +255,8 @@ def _run(table: Table, planned: tuple[str, ...], capabilities: list[Capability])
         options.append((key, tuple(values)))
     machines = table.texts("machines", [])
     if not machines:
-        machines = list(dict.fromkeys(name for one in builds for name in one.build.machines))
-    known = {name for one in builds for name in one.build.machines}
+        machines = list(dict.fromkeys(name for build in builds for name in build.build.machines))
+    known = {name for build in builds for name in build.build.machines}
     for machine in machines:
         if machine not in known:
             raise table.error(

@@ -60,7 +60,9 @@ class Table:
         for value in values:
             if not isinstance(value, dict):
                 raise self.error(f"{key} must be a list of tables: [[{key}]]")
-        return [Table(value, f"{self.place}: {key} {at}") for at, value in enumerate(values, 1)]
+        return [
+            Table(value, f"{self.place}: {key} {number}") for number, value in enumerate(values, 1)
+        ]
 
     def table(self, key: str) -> Table:
         """A table, empty when it is missing."""

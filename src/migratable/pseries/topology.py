@@ -33,9 +33,9 @@ def read_smp(build: Build, text: str) -> dict[str, str]:
     :raise StartFailed: For an unknown member, where the option itself is checked (to 5.2).
     """
     members: dict[str, str] = {}
-    for at, (key, value) in enumerate(split_options(text)):
+    for index, (key, value) in enumerate(split_options(text)):
         if value is None:
-            if at:
+            if index:
                 raise NotModelledError(f"-smp {text}: member {quoted(key)} without a value")
             key, value = "cpus", key  # noqa: PLW2901
         if key not in _KEYS:

@@ -76,18 +76,18 @@ def parse_size(build: Build, name: str, text: str, *, unit: int = 0) -> int:
 
 @functools.lru_cache(maxsize=1024)
 def _read_size(text: str, unit: int) -> int | None:
-    found = re.fullmatch(r"\s*(0[xX][0-9a-fA-F]+)", text)
-    if found:
-        return int(found[1], 16) << unit
-    found = re.fullmatch(r"\s*([+-]?)(\d+)(\.\d*)?([bBkKmMgGtTpPeE]?)", text)
-    if found is None:
+    match = re.fullmatch(r"\s*(0[xX][0-9a-fA-F]+)", text)
+    if match:
+        return int(match[1], 16) << unit
+    match = re.fullmatch(r"\s*([+-]?)(\d+)(\.\d*)?([bBkKmMgGtTpPeE]?)", text)
+    if match is None:
         return None
-    shift = _SUFFIXES[found[4].lower()] if found[4] else unit
-    whole = int(found[2]) << shift
-    if found[3] and len(found[3]) > 1:
-        digits = found[3][1:]
+    shift = _SUFFIXES[match[4].lower()] if match[4] else unit
+    whole = int(match[2]) << shift
+    if match[3] and len(match[3]) > 1:
+        digits = match[3][1:]
         whole += (int(digits) << shift) // 10 ** len(digits)
-    return -whole if found[1] == "-" else whole
+    return -whole if match[1] == "-" else whole
 
 
 def parse_level(build: Build, cap: Capability, text: str) -> int:
@@ -122,9 +122,9 @@ def split_options(text: str) -> list[tuple[str, str | None]]:
     else:
         parts = text.split(",")
     pairs: list[tuple[str, str | None]] = []
-    for at, part in enumerate(parts):
+    for index, part in enumerate(parts):
         key, equals, value = part.partition("=")
-        if not at and "," in key:
+        if not index and "," in key:
             # the first may stand without its name; its value then goes up to the next comma
             pairs.append((part, None))
         else:
@@ -143,7 +143,7 @@ def split_keyval(word: str, text: str) -> list[tuple[str, str | None]]:
         pairs = []
         rest = text
         while rest:
-            size = next((at for at, char in enumerate(rest) if char in "=,"), len(rest))
+            size = next((index for index, char in enumerate(rest) if char in "=,"), len(rest))
             key, rest = rest[:size], rest[size:]
             if not rest.startswith("="):
                 pairs.append((key, None))
@@ -153,8 +153,8 @@ def split_keyval(word: str, text: str) -> list[tuple[str, str | None]]:
             assert value is not None
             pairs.append((key, value[0].replace(",,", ",")))
             rest = rest[value.end() + 1 :]
-    for at, (key, given) in enumerate(pairs):
-        if given is None and at and (key or at < len(pairs) - 1):
+    for index, (key, given) in enumerate(pairs):
+        if given is None and index and (key or index < len(pairs) - 1):
             raise StartFailed(
                 f"{word} {text}: Expected '=' after parameter '{key}'"
                 if key
@@ -169,7 +169,7 @@ def dictionary_order(keys: list[str]) -> list[str]:
     ``qdict_first``/``qdict_next`` walk 512 buckets of ``tdb_hash``; a bucket's newest entry is
     first. From 6.0 on this order decides which of several bad properties is reported.
     """
-    placed = [(_tdb_hash(key) % 512, -at, key) for at, key in enumerate(dict.fromkeys(keys))]
+    placed = [(_tdb_hash(key) % 512, -index, key) for index, key in enumerate(dict.fromkeys(keys))]
     return [key for _, _, key in sorted(placed)]
 
 
@@ -177,6 +177,6 @@ def dictionary_order(keys: list[str]) -> list[str]:
 def _tdb_hash(name: str) -> int:
     data = name.encode()
     value = (0x238F13AF * len(data)) & 0xFFFFFFFF
-    for at, byte in enumerate(data):
-        value = (value + (byte << (at * 5 % 24))) & 0xFFFFFFFF
+    for index, byte in enumerate(data):
+        value = (value + (byte << (index * 5 % 24))) & 0xFFFFFFFF
     return (1103515243 * value + 12345) & 0xFFFFFFFF

@@ -53,7 +53,7 @@ def verdict(
     stderr = pair.destination_stderr
     refusal = None
     if outcome is Outcome.REFUSED:
-        cause = next(found for found in findings if found.severity is Severity.REFUSES)
+        cause = next(finding for finding in findings if finding.severity is Severity.REFUSES)
         lines = stderr if pair.destination is not None else cause.stderr
         refusal = Refusal(
             rule=cause.rule,

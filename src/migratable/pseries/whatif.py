@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from migratable.errors import PlanError
+from migratable.members import HIDDEN, members
 from migratable.pseries.build import PREFIX, Build
 from migratable.pseries.capability import parse_version
 from migratable.pseries.load import Arriving, Loaded, Loader, before_spapr, leaving
@@ -112,7 +113,7 @@ class Tally:
     warnings: int = 0
     false_warnings: int = 0
     between_equals: int = 0
-    directions: Counter[tuple[str, str]] = field(default_factory=Counter)
+    directions: Counter[tuple[str, str]] = field(default_factory=Counter, metadata=HIDDEN)
 
     def add(self, case: Case) -> None:
         """Count one case."""
@@ -193,18 +194,21 @@ class Enumeration:
         self._results: dict[tuple[int, int, int, int], Result] = {}
         self.left_out: dict[tuple[str, str], int] = {}
         self._watched = tuple(
-            dict.fromkeys((*(name for one in run.builds for name in one.planned), *run.watched))
+            dict.fromkeys((*(name for build in run.builds for name in build.planned), *run.watched))
         )
         self._combinations = tuple(itertools.product(*(values for _, values in run.options)))
-        self._before = {one.build.name: self._sides(plan.build(one, None)) for one in run.builds}
+        self._before = {
+            build.build.name: self._sides(plan.build(build, None)) for build in run.builds
+        }
 
     def cases(self) -> Iterator[Case]:
         """Every case, policy by policy; sides that do not start are left out."""
         run = self.run
-        changed = {one.build.name for one in run.builds if one.planned}
+        changed = {build.build.name for build in run.builds if build.planned}
         for policy in self.plan.policies:
             sides = {
-                one.build.name: self._sides(self.plan.build(one, policy)) for one in run.builds
+                build.build.name: self._sides(self.plan.build(build, policy))
+                for build in run.builds
             }
             pairs = itertools.product(run.machines, run.cpus, sides, sides)
             for machine, cpu, source, destination in pairs:
@@ -431,14 +435,7 @@ def policy_json(plan: Plan, found: RunReport) -> list[dict[str, Any]]:
         {
             "name": policy.name,
             "summary": policy.summary,
-            "cases": tally.cases,
-            "refused": tally.refused,
-            "regressions": tally.regressions,
-            "justified": tally.justified,
-            "unsafe": tally.unsafe,
-            "warnings": tally.warnings,
-            "false_warnings": tally.false_warnings,
-            "between_equals": tally.between_equals,
+            **members(tally),
             "verdict": tally.verdict,
             "counterexamples": [case_json(found.run, case) for case in found.smallest[policy.name]],
         }
@@ -447,8 +444,12 @@ def policy_json(plan: Plan, found: RunReport) -> list[dict[str, Any]]:
     ]
 
 
-def _left_out(found: RunReport) -> list[dict[str, str]]:
-    return [{"build": build, "stderr": line} for build, line in found.left_out]
+def _report_json(plan: Plan, found: RunReport) -> dict[str, Any]:
+    return {
+        "cases": [case_json(found.run, case) for case in found.cases],
+        "policies": policy_json(plan, found),
+        "left_out": [{"build": build, "stderr": line} for build, line in found.left_out],
+    }
 
 
 def to_json(plan: Plan, found: list[RunReport]) -> dict[str, Any]:
@@ -458,17 +459,13 @@ def to_json(plan: Plan, found: list[RunReport]) -> dict[str, Any]:
         "schema": SCHEMA,
         "plan": plan.name,
         "title": plan.title,
-        "cases": [case_json(first.run, case) for case in first.cases],
-        "policies": policy_json(plan, first),
-        "left_out": _left_out(first),
+        **_report_json(plan, first),
         "scenarios": [
             {
                 "name": other.run.name,
                 "title": other.run.title,
                 "explanation": other.run.explanation,
-                "cases": [case_json(other.run, case) for case in other.cases],
-                "policies": policy_json(plan, other),
-                "left_out": _left_out(other),
+                **_report_json(plan, other),
             }
             for other in others
         ],

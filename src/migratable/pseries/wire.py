@@ -148,7 +148,8 @@ def arriving(stream: Stream) -> Arriving:
     :raise StreamError: When a capability's level is missing, or no section is of this machine.
     """
     if stream.device("spapr", 0) is None and not any(
-        one.idstr in ("ics", "spapr-xive", "icp/server", "spapr_cpu") for one in stream.devices
+        device.idstr in ("ics", "spapr-xive", "icp/server", "spapr_cpu")
+        for device in stream.devices
     ):
         raise StreamError("the stream has no section of a pseries machine")
     pvr: int | None = None
@@ -166,7 +167,7 @@ def arriving(stream: Stream) -> Arriving:
     iommu = stream.device("spapr_iommu")
     spapr = stream.device("spapr", 0)
     xive = stream.device("spapr-xive", 0)
-    block = next((one for one in stream.ram_blocks if one.id == "ppc_spapr.ram"), None)
+    block = next((block for block in stream.ram_blocks if block.id == "ppc_spapr.ram"), None)
     return Arriving(
         machine=stream.machine,
         ram=None if block is None else block.used_length,
@@ -174,8 +175,10 @@ def arriving(stream: Stream) -> Arriving:
         has_xive=stream.device("xive-source", 0) is not None,
         servers=None if xive is None else _servers(xive),
         xive_section=0 if xive is None else xive.section_id,
-        cpus=sum(1 for one in stream.devices if one.idstr == "cpu") or None,
-        presenters=sum(1 for one in stream.devices if one.idstr in ("icp/server", "xive-tctx")),
+        cpus=sum(1 for device in stream.devices if device.idstr == "cpu") or None,
+        presenters=sum(
+            1 for device in stream.devices if device.idstr in ("icp/server", "xive-tctx")
+        ),
         xive_first=_xive_first(stream),
         pvr=pvr,
         compat_pvr=compat,
@@ -188,7 +191,9 @@ def arriving(stream: Stream) -> Arriving:
 
 
 def _xive_first(stream: Stream) -> bool:
-    names = [one.idstr for one in stream.devices if one.idstr in ("icp/server", "xive-tctx")]
+    names = [
+        device.idstr for device in stream.devices if device.idstr in ("icp/server", "xive-tctx")
+    ]
     return names[:1] == ["xive-tctx"]
 
 

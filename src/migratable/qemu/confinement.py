@@ -134,7 +134,9 @@ def _program_of(command: Sequence[str]) -> _Program:
     programs, paths = starters(command)
     found = [_program(name) for name in programs]
     return _Program(
-        folders=tuple(dict.fromkeys([*(one for part in found for one in part.folders), *paths])),
+        folders=tuple(
+            dict.fromkeys([*(folder for part in found for folder in part.folders), *paths])
+        ),
         run=tuple(dict.fromkeys(one for part in found for one in part.run)),
         plain=all(part.plain for part in found),
     )
@@ -220,5 +222,5 @@ def _chain(path: str, run: dict[str, None], depth: int) -> None:
 
 def _interpreter(head: bytes) -> str | None:
     """The program interpreter in an ELF file's first bytes (``PT_INTERP``)."""
-    found = re.search(rb"/[\w./-]*ld[\w.-]*\.so[\w.-]*\0", head)
-    return os.fsdecode(found[0][:-1]) if found else None
+    match = re.search(rb"/[\w./-]*ld[\w.-]*\.so[\w.-]*\0", head)
+    return os.fsdecode(match[0][:-1]) if match else None

@@ -26,10 +26,10 @@ class RamBlockInfo:
 def ram_blocks(text: str) -> Iterator[RamBlockInfo]:
     """The blocks of ``info ramblock``; those without a name do not migrate."""
     for line in text.splitlines():
-        if found := _BLOCK.match(line):
+        if match := _BLOCK.match(line):
             yield RamBlockInfo(
-                name=found["name"],
-                page_size=int(found["psize"]) * _UNITS.get(found["unit"], 1),
-                used=int(found["used"], 16),
-                maximum=int(found["total"], 16),
+                name=match["name"],
+                page_size=int(match["psize"]) * _UNITS.get(match["unit"], 1),
+                used=int(match["used"], 16),
+                maximum=int(match["total"], 16),
             )

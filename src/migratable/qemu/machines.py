@@ -40,9 +40,9 @@ def _default_ram_ids(
     """Machine types, their aliases too: ``{"ram": name or None, "default": bool}``."""
     path = program_facts.path(command, ".machines")
     with contextlib.suppress(OSError, ValueError):
-        found = json.loads(path.read_bytes()[:_LIMIT])
-        if isinstance(found, dict):
-            return found
+        document = json.loads(path.read_bytes()[:_LIMIT])
+        if isinstance(document, dict):
+            return document
     try:
         rows = ask(command)
     except MigratableError:

@@ -28,7 +28,6 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from migratable.commandline.inert.inert import InertCommandLine
@@ -65,7 +64,48 @@ def private_folder() -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
 
 
-class QemuProcess:
+class Running:
+    """A QEMU that was started by us, with its monitor."""
+
+    _process: subprocess.Popen[bytes] | None = None
+    _qmp: Qmp | None = None
+    _timeout: float
+
+    def kill(self) -> None:
+        """End it from another thread; the one that uses it sees its monitor close."""
+        _kill(self._process)
+
+    def wait(self, timeout: float) -> int | None:
+        """Wait for QEMU's end; its exit status, None when it still runs after *timeout* seconds."""
+        assert self._process is not None
+        try:
+            return self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def qmp(self, command: str, /, *, timeout: float | None = None, **arguments: Any) -> Any:
+        """Run a QMP command; underscores in argument names are hyphens.
+
+        :raise QmpError: When QEMU answers with an error.
+        :raise QemuError: When it hangs or ends.
+        """
+        assert self._qmp is not None
+        members = {name.replace("_", "-"): value for name, value in arguments.items()}
+        return self._qmp.execute(command, members, timeout=timeout or self._timeout)
+
+    def hmp(self, command: str) -> str:
+        """Run a command of the human monitor; its text."""
+        return str(self.qmp("human-monitor-command", command_line=command))
+
+
+def _kill(process: subprocess.Popen[bytes] | None) -> None:
+    """Kill it with everything it started."""
+    if process is not None and process.poll() is None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+class QemuProcess(Running):
     """A running inert QEMU as a context manager.
 
     :ivar pid: process id of QEMU itself.
@@ -95,9 +135,7 @@ class QemuProcess:
         self._inert = inert
         self._extra = list(extra)
         self._timeout = timeout
-        self._process: subprocess.Popen[bytes] | None = None
         self._helpers: list[subprocess.Popen[bytes]] = []
-        self._qmp: Qmp | None = None
         self._inherited: dict[str, int] = {}
         self._stderr = bytearray()
         self._reader: threading.Thread | None = None
@@ -131,12 +169,7 @@ class QemuProcess:
         self._whole, self._runs_others = True, runs_others
         self._start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """End it and remove what it used."""
         self.stop()
 
@@ -163,7 +196,7 @@ class QemuProcess:
 
     def _words(self) -> Iterator[str]:
         """Arguments in which private files and sockets are descriptors, which QEMU inherits."""
-        longest_first = sorted(self._inherited.items(), key=lambda one: -len(one[0]))
+        longest_first = sorted(self._inherited.items(), key=lambda item: -len(item[0]))
         for word in self._inert.plain_argv:
             for name, descriptor in longest_first:
                 socket_ = name.startswith("path=")
@@ -209,22 +242,12 @@ class QemuProcess:
                 self._helpers.append(self._spawn(command, pass_fds=[theirs.fileno()], files=script))
             self._inherited[f"path={address}"] = ours.detach()
 
-    def kill(self) -> None:
-        """End it from another thread; the one that uses it sees its monitor close."""
-        process = self._process
-        if process is not None and process.poll() is None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
-
     def stop(self) -> None:
         """Kill it with everything it started; may be called twice."""
         for process in (self._process, *self._helpers):
-            if process is None:
-                continue
-            if process.poll() is None:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            _kill(process)
+            if process is not None:
+                process.wait()
         if self._reader is not None:
             self._reader.join(1.0)
         for process in (self._process, *self._helpers):
@@ -235,13 +258,9 @@ class QemuProcess:
         self._close_inherited()
 
     def wait(self, timeout: float) -> int | None:
-        """Wait for QEMU's end; its exit status, None when it still runs after *timeout* seconds."""
-        assert self._process is not None
-        try:
-            status = self._process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            return None
-        if self._reader is not None:
+        """Wait for QEMU's end and its last words."""
+        status = super().wait(timeout)
+        if status is not None and self._reader is not None:
             self._reader.join(1.0)
         return status
 
@@ -275,23 +294,13 @@ class QemuProcess:
         return self._qmp
 
     def qmp(self, command: str, /, *, timeout: float | None = None, **arguments: Any) -> Any:
-        """Run a QMP command; underscores in argument names are hyphens.
-
-        :raise QmpError: When QEMU answers with an error.
-        :raise QemuError: When it hangs or ends; the message has its last lines.
-        """
-        assert self._qmp is not None
-        members = {name.replace("_", "-"): value for name, value in arguments.items()}
+        """The same; the message of an end has its last lines."""
         try:
-            return self._qmp.execute(command, members, timeout=timeout or self._timeout)
+            return super().qmp(command, timeout=timeout, **arguments)
         except QmpClosedError as error:
             self.wait(2.0)
             lines = "; ".join(self.stderr_lines()[-3:])
             raise QemuError(f"{error}; it printed: {lines or 'nothing'}") from None
-
-    def hmp(self, command: str) -> str:
-        """Run a command of the human monitor; its text."""
-        return str(self.qmp("human-monitor-command", command_line=command))
 
     def accelerator(self) -> str:
         """Its accelerator: ``kvm``, ``tcg`` (``kvm:tcg`` may fall back) or ``qtest``."""

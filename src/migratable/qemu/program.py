@@ -73,9 +73,9 @@ def _guess_target(line: CommandLine) -> str:
 def _lab_command(line: CommandLine, release: str, name: str) -> list[str]:
     from migratable.lab import find  # noqa: PLC0415 -- the lab is for those who use it
 
-    found = re.search(r"qemu-system-([a-z0-9_]+)", name)
+    match = re.search(r"qemu-system-([a-z0-9_]+)", name)
     release, _, target = release.partition("/")
-    target = target or (found[1] if found else _guess_target(line) or "x86_64")
+    target = target or (match[1] if match else _guess_target(line) or "x86_64")
     return list(find(release, target).command)
 
 

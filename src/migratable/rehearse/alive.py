@@ -197,7 +197,7 @@ def observe(qemu: QemuProcess, quiet: InertCommandLine, seconds: float) -> Guest
                     thread.changed = now
                 thread.last = sample
             watch.read_consoles()
-            events = [str(one.get("event")) for one in qemu.monitor.events]
+            events = [str(event.get("event")) for event in qemu.monitor.events]
             if any(name in _FATAL_EVENTS for name in events):
                 break
         status = str(qemu.qmp("query-status").get("status"))
@@ -274,17 +274,17 @@ def _overdue(qemu: QemuProcess, index: int) -> bool:
         )
     except QmpError:
         return False
-    found = re.search(r"\bDECR (\d+)", text)
-    if found is None:
+    match = re.search(r"\bDECR (\d+)", text)
+    if match is None:
         return False
-    value = int(found[1])
+    value = int(match[1])
     bits = 64 if value >> 32 else 32  # large decrementer or not; printed without sign
     return bool(value >> bits - 1) and (1 << bits) - value > _EXPIRED
 
 
 def _ringbufs(argv: Sequence[str]) -> list[str]:
     return [
-        found[1] for word in argv if (found := re.match(r"ringbuf,id=([^,]+)", word)) is not None
+        match[1] for word in argv if (match := re.match(r"ringbuf,id=([^,]+)", word)) is not None
     ]
 
 

@@ -202,7 +202,7 @@ def _load(
 def _with_lines(error: QemuError, process: QemuProcess) -> QemuError:
     """The error with the last lines that the destination printed."""
     lines = process.stderr_lines()[-_LAST_LINES:]
-    said = "; it had printed:\n  " + "\n  ".join(one[:300] for one in lines) if lines else ""
+    said = "; it had printed:\n  " + "\n  ".join(line[:300] for line in lines) if lines else ""
     return QemuError(f"no verdict: {error}{said}")
 
 

@@ -44,12 +44,12 @@ def named(rehearsed: Verdict, predicted: Verdict) -> Verdict:
     one, other = rehearsed.first_refusal, predicted.first_refusal
     if one is None or other is None or one.message != other.message:
         return rehearsed
-    cause = next((found for found in predicted.findings if _refuses(found)), None)
+    cause = next((finding for finding in predicted.findings if _refuses(finding)), None)
     if cause is None or (cause.rule, cause.device) != (other.rule, other.device):
         return rehearsed
     findings = tuple(
-        replace(cause, stderr=found.stderr) if _refuses(found) else found
-        for found in rehearsed.findings
+        replace(cause, stderr=finding.stderr) if _refuses(finding) else finding
+        for finding in rehearsed.findings
     )
     refusal = replace(one, rule=other.rule, device=other.device, instance_id=other.instance_id)
     return replace(rehearsed, findings=findings, first_refusal=refusal)
@@ -74,9 +74,10 @@ def joined(predicted: Verdict, rehearsed: Verdict) -> Verdict:
 def with_dangers(verdict: Verdict, predicted: Verdict) -> Verdict:
     """What a load does not show: what may break later."""
     later = [
-        one
-        for one in predicted.findings
-        if one.severity in {Severity.ENDANGERS, Severity.LATENT} and one not in verdict.findings
+        finding
+        for finding in predicted.findings
+        if finding.severity in {Severity.ENDANGERS, Severity.LATENT}
+        and finding not in verdict.findings
     ]
     return replace(verdict, findings=(*verdict.findings, *later))
 

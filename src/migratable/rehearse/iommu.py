@@ -61,7 +61,7 @@ class TceTable:
 
 def tce_tables(stream: Stream) -> tuple[TceTable, ...]:
     """All DMA windows of a pseries stream."""
-    return tuple(_tce(one) for one in stream.devices if one.idstr == "spapr_iommu")
+    return tuple(_tce(device) for device in stream.devices if device.idstr == "spapr_iommu")
 
 
 def _tce(section: Section) -> TceTable:
@@ -82,8 +82,8 @@ def _tce(section: Section) -> TceTable:
 
 def translate_tce(tables: Collection[TceTable], idstr: str, address: int) -> int | None:
     """Translate for a device by its section's name, ``pci@800000020000000:08.0/virtio-blk``."""
-    found = re.match(r"pci@([0-9a-f]+):", idstr)
-    bridge = int(found[1], 16) - _PHB_BUID if found else 0
+    match = re.match(r"pci@([0-9a-f]+):", idstr)
+    bridge = int(match[1], 16) - _PHB_BUID if match else 0
     for table in tables:
         if table.liobn >> 8 != (_LIOBN_PHB >> 8 | bridge):
             continue
@@ -253,8 +253,8 @@ def _domains(field: Field) -> dict[int, tuple[tuple[int, int, int], ...] | None]
     for domain in field.children:
         mappings = domain.field("mappings")
         ranges = tuple(
-            (_number(one, "low"), _number(one, "high"), _number(one, "phys_addr"))
-            for one in (mappings.children if mappings else ())
+            (_number(child, "low"), _number(child, "high"), _number(child, "phys_addr"))
+            for child in (mappings.children if mappings else ())
         )
         endpoints = domain.field("endpoint_list")
         for endpoint in endpoints.children if endpoints else ():
@@ -275,14 +275,14 @@ def pci_address(stream: Stream, idstr: str) -> tuple[int, int] | None:
     bridge at 10.0, whose configuration (in its own section) has the bus number that firmware gave.
     """
     path = idstr.rpartition("/")[0]
-    found = re.fullmatch(r"[0-9a-f]{4}:([0-9a-f]{2})((?::[0-9a-f]{2}\.[0-7])+)", path)
-    if found is None:
+    match = re.fullmatch(r"[0-9a-f]{4}:([0-9a-f]{2})((?::[0-9a-f]{2}\.[0-7])+)", path)
+    if match is None:
         return None
-    slots = found[2].split(":")[1:]
+    slots = match[2].split(":")[1:]
     slot, function = slots[-1].split(".")
     devfn = int(slot, 16) << 3 | int(function)
     if len(slots) == 1:
-        return int(found[1], 16), devfn
+        return int(match[1], 16), devfn
     bridge = path[: -len(slots[-1]) - 1] + "/"
     for section in stream.devices:
         if section.idstr.startswith(bridge):

@@ -67,17 +67,17 @@ def read_mtree(text: str, blocks: Iterable[str]) -> MemoryMap:
             wanted = False
         elif line.startswith(' AS "memory"'):
             wanted = True
-        elif wanted and (found := _RANGE.match(line)):
-            name = found["name"]
+        elif wanted and (match := _RANGE.match(line)):
+            name = match["name"]
             block = name if name in known else by_last.get(name.rpartition("/")[2])
             if block is None:
                 continue
             ranges.append(
                 Range(
-                    start=int(found["start"], 16),
-                    end=int(found["end"], 16),
+                    start=int(match["start"], 16),
+                    end=int(match["end"], 16),
                     block=block,
-                    offset=int(found["offset"] or "0", 16),
+                    offset=int(match["offset"] or "0", 16),
                 )
             )
     ranges.sort(key=lambda one: one.start)

@@ -47,7 +47,9 @@ def resaved(stream: Stream, own: Stream) -> tuple[Stream, tuple[str, ...]]:
     :return: the stream, and what was assumed.
     """
     twins = {
-        (one.idstr, one.instance_id): one for one in stream.devices if one.kind is SectionKind.FULL
+        (device.idstr, device.instance_id): device
+        for device in stream.devices
+        if device.kind is SectionKind.FULL
     }
     reset: list[str] = []
 
@@ -72,19 +74,19 @@ def resaved(stream: Stream, own: Stream) -> tuple[Stream, tuple[str, ...]]:
             "the guest had there is not carried on"
         )
     if twins:
-        names = [one.name for one in twins.values()]
+        names = [twin.name for twin in twins.values()]
         assumed.append(
             f"{some(names, _NAMED)}, which the machine does not send at power-on, goes on"
         )
     return out, tuple(assumed)
 
 
-def _same_form(one: Section, other: Section) -> bool:
-    if one.version_id != other.version_id:
+def _same_form(section: Section, other: Section) -> bool:
+    if section.version_id != other.version_id:
         return False
-    first, second = one.description, other.description
+    first, second = section.description, other.description
     if first is None or second is None:
-        return first is second and len(one.body) == len(other.body)
+        return first is second and len(section.body) == len(other.body)
     return _form(first) == _form(second)
 
 

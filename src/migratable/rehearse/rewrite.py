@@ -71,15 +71,17 @@ def prepare(stream: Stream) -> Prepared:
     transport = [] if configuration is None else list(configuration.capabilities)
     transport = [name for name in transport if name in _TRANSPORT]
     # Only with its handshake: a lone command is the source's, and refused as QEMU does.
-    postcopy = any(one.kind == CommandKind.POSTCOPY_ADVISE for one in stream.commands)
+    postcopy = any(command.kind == CommandKind.POSTCOPY_ADVISE for command in stream.commands)
     if not transport and not postcopy:
         return Prepared(stream=stream)
     unchecked = [f"capability {name}, which must be on at both sides" for name in transport]
     for name in transport:
         assert configuration is not None
         configuration = without_capability(configuration, name)
-    blocks = tuple(replace(one, gpa=None, page_size=None) for one in stream.ram_blocks)
-    elements: tuple[Element, ...] = tuple(_plain_start(one, blocks) for one in stream.elements)
+    blocks = tuple(replace(block, gpa=None, page_size=None) for block in stream.ram_blocks)
+    elements: tuple[Element, ...] = tuple(
+        _plain_start(element, blocks) for element in stream.elements
+    )
     vmdesc = stream.vmdesc
     if postcopy:
         unchecked.append("capability postcopy-ram, which must be on at both sides")
@@ -159,7 +161,7 @@ def damaged_pages(stream: Stream) -> tuple[list[Page], tuple[str, ...]]:
     """
     statistics = stream.ram_statistics
     if statistics is None:
-        size = sum(len(one.data) for one in stream.elements if isinstance(one, Span))
+        size = sum(len(element.data) for element in stream.elements if isinstance(element, Span))
         if size > _MOST_RECORDS or stream.ram is None:
             return [], ("the records of guest memory (more than 1 GiB of them)",) if size else ()
         statistics = walk_ram(stream)
@@ -216,10 +218,14 @@ def has_ram(stream: Stream) -> bool:
     if any(block.mapped for block in stream.ram_blocks):
         return False
     size = sum(
-        len(one.data if isinstance(one, Span) else one.body)
-        for one in stream.elements
-        if isinstance(one, Span)
-        or (isinstance(one, Section) and one.idstr == "ram" and one.kind is not SectionKind.START)
+        len(element.data if isinstance(element, Span) else element.body)
+        for element in stream.elements
+        if isinstance(element, Span)
+        or (
+            isinstance(element, Section)
+            and element.idstr == "ram"
+            and element.kind is not SectionKind.START
+        )
     )
     # Every page that is not left out costs nine bytes at least.
     return size * (stream.page_size // 9) >= total // 2

@@ -214,7 +214,7 @@ def _doubts(done: Rehearsed, refusal: Refusal) -> list[str]:
         return doubts
     text = "\n".join(done.stderr[done.before :])
     if done.doubts and re.search(r"vtd_|IOMMU|AHCI|inconsistent with Host|last_avail_idx", text):
-        doubts += [f"the refusal may be the rehearsal's own: {one}" for one in done.doubts]
+        doubts += [f"the refusal may be the rehearsal's own: {doubt}" for doubt in done.doubts]
     if quiet.removed_devices and refusal.rule in {"unknown-section", "ram-block-unknown"}:
         names = ", ".join(filter(None, sorted(quiet.removed_devices)))
         doubts.append(

@@ -44,16 +44,16 @@ def parse(text: str) -> Address:
 
     :raise RelayError: when it is none, or of a kind that cannot be relayed.
     """
-    if found := _UNIX.fullmatch(text):
-        return Address(path=found["path"])
+    if match := _UNIX.fullmatch(text):
+        return Address(path=match["path"])
     if other := _OTHER.match(text):
         raise RelayError(
             f"{text}: {other['scheme']} cannot be relayed; use tcp:HOST:PORT or unix:PATH"
         )
-    found = _TCP.fullmatch(text)
-    if found is None:
+    match = _TCP.fullmatch(text)
+    if match is None:
         raise RelayError(f"{quoted(text)} is no address; write tcp:HOST:PORT or unix:PATH")
-    host, port = found["v6"] or found["host"], int(found["port"])
+    host, port = match["v6"] or match["host"], int(match["port"])
     if not host:
         raise RelayError(
             f"{quoted(text)} names no host; write it out (0.0.0.0 for all of this one's)"

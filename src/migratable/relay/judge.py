@@ -73,7 +73,7 @@ class Judge:
         first = verdict.first_refusal
         if verdict.outcome is not Outcome.REFUSED or first is None:
             return None
-        rule = next((one for one in RULES if one.id == first.rule), None)
+        rule = next((rule for rule in RULES if rule.id == first.rule), None)
         if rule is None or any(event in _LATER for event in rule.events):
             return None
         return verdict

@@ -93,7 +93,9 @@ class Links:
         there = 0 if destination is None else ready.get(destination.fileno(), 0)
         if there & ~select.POLLOUT:
             self._hear()
-        if self.listener.fileno() in ready or any(one.fileno() in ready for one in self.strangers):
+        if self.listener.fileno() in ready or any(
+            stranger.fileno() in ready for stranger in self.strangers
+        ):
             self._look_at_strangers()
         return self.source.fileno() in ready, bool(there & select.POLLOUT)
 
@@ -262,16 +264,16 @@ class Links:
             poll.poll(_TICK * 1000)
             with contextlib.suppress(SecondConnectionError):
                 self._look_at_strangers()
-            for one in list(self.channels):
+            for channel in list(self.channels):
                 try:
-                    ended = not one.recv(1 << 16)
+                    ended = not channel.recv(1 << 16)
                 except (BlockingIOError, InterruptedError):
                     continue
                 except OSError:
                     ended = True
                 if ended:
-                    self.channels.remove(one)
-                    one.close()
+                    self.channels.remove(channel)
+                    channel.close()
 
 
 def _end(one: socket.socket) -> None:

@@ -70,8 +70,8 @@ def edited(plan: Plan, stream: Stream) -> Edited:
     new = apply_to_stream(edits, stream)
     place = _end_of_ram(stream)
     if _end_of_ram(new) != place or any(
-        one is not other
-        for one, other in zip(new.elements[:place], stream.elements[:place], strict=True)
+        element is not other
+        for element, other in zip(new.elements[:place], stream.elements[:place], strict=True)
     ):
         raise ConvertError("the plan changes a section that has been sent before RAM already")
     out = [chunk for element in new.elements[place:] for chunk in element_chunks(element)]
@@ -88,8 +88,8 @@ def _end_of_ram(stream: Stream) -> int:
     """Index of the first element behind RAM."""
     places = [
         number
-        for number, one in enumerate(stream.elements)
-        if isinstance(one, Section) and one.kind is SectionKind.END
+        for number, element in enumerate(stream.elements)
+        if isinstance(element, Section) and element.kind is SectionKind.END
     ]
     if not places:
         raise ConvertError("the stream has no RAM")

@@ -69,8 +69,8 @@ def _show(out: Console, verdict: Verdict, name: str, to: str, *, most: int) -> N
         for line in verdict.disagreement:
             out.print(Padding(Text(line), (0, 0, 0, 4), expand=False))
     findings = _sorted(verdict.findings)
-    latent = [one for one in findings if one.severity is Severity.LATENT]
-    others = [one for one in findings if one.severity is not Severity.LATENT]
+    latent = [finding for finding in findings if finding.severity is Severity.LATENT]
+    others = [finding for finding in findings if finding.severity is not Severity.LATENT]
     commands: set[str] = set()
     refusal = verdict.first_refusal
     unless = () if refusal is None else refusal.unless
@@ -160,9 +160,9 @@ def _plural(word: str, count: int) -> str:
 def _sorted(findings: Sequence[Finding]) -> list[Finding]:
     """Gravest first, in the stream's order; what endangers a guest that loads comes first."""
     return sorted(
-        (one for one in findings if one.severity is not Severity.INFO),
+        (finding for finding in findings if finding.severity is not Severity.INFO),
         key=lambda one: _ORDER.index(one.severity),
-    ) + [one for one in findings if one.severity is Severity.INFO]
+    ) + [finding for finding in findings if finding.severity is Severity.INFO]
 
 
 def _finding(finding: Finding, commands: set[str], *, whole: bool) -> Iterator[Any]:

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from migratable.explain.grouping import Line
+from migratable.explain.operation import Operation
 from migratable.explain.story import Explanation, Report, Status
 
 _STATUS = {
@@ -75,7 +76,7 @@ def _explanation(item: Explanation, number: int, total: int) -> RenderableType:
             rows.add_row("", Text(f"Seen: {case.releases}"))
         if case.now and case.now != item.now:
             rows.add_row("", Text(f"If it is this: {case.now}"))
-    rows.add_row("At fault", Text(SIDES[str(item.side)]))
+    rows.add_row("At fault", Text(_side(item)))
     if item.rule:
         rows.add_row("Rule", Text(item.rule))
     if item.now:
@@ -88,11 +89,19 @@ def _explanation(item: Explanation, number: int, total: int) -> RenderableType:
         rows.add_row("See", Text(", ".join(item.references)))
     for line in item.unknown[:MAX_CONTEXT] if item.status is not Status.UNKNOWN else ():
         rows.add_row("Not known", Text(_placed(line), style="magenta"))
-    story = len({line.log for line in item.lines}) > 1
+    story = item.both or len({line.log for line in item.lines}) > 1
     if item.status is Status.UNKNOWN or story:
         for line in (*item.unknown, *item.lines)[:MAX_CONTEXT]:
             rows.add_row("Story" if story else "Raw", Text(_placed(line), style="dim"))
     return Group(head, Padding(rows, (0, 0, 0, 2)))
+
+
+def _side(item: Explanation) -> str:
+    """Whose fault it is; where no migration is going on there is only one host."""
+    alone = item.operation not in (Operation.MIGRATION, Operation.RESTORE, Operation.UNKNOWN)
+    if alone and str(item.side) in ("source", "destination"):
+        return "this host"
+    return SIDES[str(item.side)]
 
 
 def _placed(line: Line) -> str:

@@ -38,7 +38,7 @@ BACKS = (
     ("does_not", "does not come back", "its source refuses what the destination then sends"),
     ("not_known", "way back not known", "the way back could not be tried"),
 )
-_NUMBER = {name: at for at, (name, _, _) in enumerate(STATES)}
+_NUMBER = {name: index for index, (name, _, _) in enumerate(STATES)}
 _MOST_CAUSES = 100
 _MOST_KINDS = 200
 _MOST_NAMES = 12
@@ -262,7 +262,7 @@ def _reasons(document: Mapping[str, Any]) -> list[dict[str, Any]]:
         if answer["state"] in {"unknown", "failed"}:
             for text in answer["verdict"]["unchecked"][:1]:
                 found[text] = found.get(text, 0) + answer["pairs"]
-    ranked = sorted(found.items(), key=lambda one: -one[1])
+    ranked = sorted(found.items(), key=lambda item: -item[1])
     return [{"text": text, "pairs": number} for text, number in ranked[:30]]
 
 
@@ -278,7 +278,7 @@ def _releases(document: Mapping[str, Any]) -> list[dict[str, Any]]:
         for one in news:
             name = document["vms"][one["vm"]]["name"]
             kinds.setdefault((one["host"], one["message"].replace(name, "…")), []).append(one["vm"])
-        ranked = sorted(kinds.items(), key=lambda one: -len(one[1]))[:_MOST_KINDS]
+        ranked = sorted(kinds.items(), key=lambda item: -len(item[1]))[:_MOST_KINDS]
         out.append(
             {
                 "name": release,

@@ -84,10 +84,10 @@ def _body(answer: Mapping[str, Any]) -> str:
     state, verdict = answer["state"], answer["verdict"]
     if state == "refused":
         first = verdict["first_refusal"] or {}
-        causes = [one for one in verdict["findings"] if one["severity"] == "refuses"]
+        causes = [finding for finding in verdict["findings"] if finding["severity"] == "refuses"]
         message = first.get("message") or (causes[0]["summary"] if causes else "refused")
         rule = first.get("rule") or (causes[0]["rule"] if causes else "refused")
-        text = "\n\n".join(_finding(one) for one in verdict["findings"])
+        text = "\n\n".join(_finding(finding) for finding in verdict["findings"])
         return _element("failure", message, rule, text)
     if state == "failed":
         return _element("error", verdict["unchecked"][0], "tool", "")
@@ -99,7 +99,7 @@ def _body(answer: Mapping[str, Any]) -> str:
             return _element("skipped", f"unknown: the way back: {why}", "", "")
         return _element("failure", f"it does not come back: {why}", "no-way-back", "")
     if state in {"endangers", "warns", "latent"}:
-        text = "\n\n".join(_finding(one) for one in verdict["findings"])
+        text = "\n\n".join(_finding(finding) for finding in verdict["findings"])
         return f"   <system-out>{_text(text)}</system-out>\n"
     return ""
 

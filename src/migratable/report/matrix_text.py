@@ -60,7 +60,7 @@ def show(console: Console, document: Mapping[str, Any], *, unfolded: bool = Fals
     """
     _head(console, document)
     if unfolded:
-        rows = [Fold((line["name"],), at) for at, line in enumerate(document["vms"])]
+        rows = [Fold((line["name"],), index) for index, line in enumerate(document["vms"])]
     else:
         rows = _fold(document["vms"], [tuple(row) for row in document["cells"]])
     columns = _fold(
@@ -118,17 +118,20 @@ def _fold(
 ) -> list[Fold]:
     """Lines with equal values (and groups) become one; few lines stay as they are."""
     if len(lines) <= few or not keep:
-        return [Fold((line["name"],), at) for at, line in enumerate(lines)]
+        return [Fold((line["name"],), index) for index, line in enumerate(lines)]
     found: dict[tuple[str, tuple[int, ...]], list[int]] = {}
-    for at, line in enumerate(lines):
-        found.setdefault((line["group"], values[at]), []).append(at)
-    return [Fold(tuple(lines[at]["name"] for at in places), places[0]) for places in found.values()]
+    for index, line in enumerate(lines):
+        found.setdefault((line["group"], values[index]), []).append(index)
+    return [
+        Fold(tuple(lines[place]["name"] for place in places), places[0])
+        for places in found.values()
+    ]
 
 
 def _fits(console: Console, rows: Sequence[Fold], columns: Sequence[Fold]) -> bool:
     """Is there room for the names of all columns?"""
     wide = max((len(row.label) for row in rows[:_MOST_ROWS]), default=2)
-    return wide + 3 + sum(len(one.label) + 2 for one in columns) <= console.width
+    return wide + 3 + sum(len(column.label) + 2 for column in columns) <= console.width
 
 
 def _grid(
@@ -141,7 +144,7 @@ def _grid(
 ) -> None:
     marks = [_mark(answer) for answer in document["answers"]]
     wide = max((len(row.label) for row in rows[:most]), default=2)
-    named = wide + 3 + sum(max(len(one.label), 1) + 2 for one in columns) <= console.width
+    named = wide + 3 + sum(max(len(column.label), 1) + 2 for column in columns) <= console.width
     if not named:
         columns = columns[: max(1, (console.width - wide - 3) // 4)]
     labels = [column.label if named else str(number) for number, column in enumerate(columns, 1)]
@@ -260,9 +263,11 @@ def _dangers(console: Console, document: Mapping[str, Any]) -> None:
     for answer in document["answers"]:
         if answer["state"] not in {"endangers", "warns", "latent"}:
             continue
-        for one in answer["verdict"]["findings"]:
-            if one["severity"] == answer["state"]:
-                found[one["severity"], f"{one['rule']}: {one['summary']}"] += answer["pairs"]
+        for finding in answer["verdict"]["findings"]:
+            if finding["severity"] == answer["state"]:
+                found[finding["severity"], f"{finding['rule']}: {finding['summary']}"] += answer[
+                    "pairs"
+                ]
     _counts(console, found, {state: SYMBOLS[state][:2] for state in _GRAVEST})
 
 
@@ -323,7 +328,7 @@ def _releases(console: Console, document: Mapping[str, Any]) -> None:
             pair = document["hosts"][one["host"]]["name"]
             name = document["vms"][one["vm"]]["name"]
             by_words.setdefault((pair, one["message"].replace(name, "…")), []).append(name)
-        for (pair, message), names in sorted(by_words.items(), key=lambda one: -len(one[1]))[:15]:
+        for (pair, message), names in sorted(by_words.items(), key=lambda item: -len(item[1]))[:15]:
             more = "" if len(names) == 1 else f" (+{len(names) - 1})"
             console.print(Text(_printable(f"  {pair}  {names[0]}{more}: {message}")))
         if len(by_words) > 15:

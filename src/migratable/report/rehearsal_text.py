@@ -36,7 +36,9 @@ def show(
     """Print source and answers; the errors of single destinations too, as they are the result."""
     if len(answers) == 1 and isinstance(answers[0], MigratableError):
         raise answers[0]
-    answers = [one if isinstance(one, MigratableError) else shown(one) for one in answers]
+    answers = [
+        answer if isinstance(answer, MigratableError) else shown(answer) for answer in answers
+    ]
     name, names = printable(name), shown(list(names))
     out = console or Console(highlight=False, soft_wrap=True)
     if console is None and not out.is_terminal:
@@ -56,7 +58,7 @@ def _show(
 ) -> None:
     ram = sum(block.used_length for block in stream.ram_blocks)
     machine = stream.machine or "no machine type"
-    counts = [one.source["sections"] for one in answers if _counted(one)]
+    counts = [answer.source["sections"] for answer in answers if _counted(answer)]
     sections = counts[0] if counts else len(stream.devices)
     out.print(Text(f"{name}   {machine}, {size(ram)}, {sections} sections"))
     for answer, destination in zip(answers, names, strict=True):

@@ -125,8 +125,8 @@ def glance(reports: list[RunReport]) -> list[Glance]:
     found: dict[tuple[str, str, str], Glance] = {}
     for number, report in enumerate(reports):
         names = policies(report)
-        order = [one.build.release for one in report.run.builds]
-        places = {one.build.name: at for at, one in enumerate(report.run.builds)}
+        order = [build.build.release for build in report.run.builds]
+        places = {build.build.name: index for index, build in enumerate(report.run.builds)}
         for case in report.cases:
             if number and case.source == case.destination:
                 continue

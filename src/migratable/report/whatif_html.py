@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib import resources
+from typing import Any
 
 import jinja2
 
@@ -12,45 +12,6 @@ from migratable.pseries.whatif import Case, RunReport, Tally
 from migratable.report import whatif_grid as grid
 
 SYMBOLS = {"broken": "✗", "unsafe": "▲", "warns": "!", "fine": "✓", "refused": "–", "none": ""}
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """A counterexample as the page shows it."""
-
-    kind: str
-    what: str
-    source: str
-    destination: str
-    source_machine: str
-    destination_machine: str
-    stderr: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyView:
-    """A policy in one run."""
-
-    name: str
-    summary: str
-    tally: Tally
-    kind: str
-    examples: tuple[Example, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class RunView:
-    """A run as the page shows it."""
-
-    name: str
-    title: str
-    explanation: str
-    rows: list[grid.Row]
-    policies: list[PolicyView]
-    details: list[grid.Detail]
-    hidden: int
-    several_cpus: bool
-    left_out: tuple[tuple[str, str], ...]
 
 
 def render(plan: Plan, found: list[RunReport]) -> str:
@@ -69,29 +30,29 @@ def render(plan: Plan, found: list[RunReport]) -> str:
     )
 
 
-def _run(plan: Plan, report: RunReport) -> RunView:
+def _run(plan: Plan, report: RunReport) -> dict[str, Any]:
     shown, hidden = grid.details(report)
     run = report.run
-    return RunView(
-        name=run.name,
-        title=run.title or run.name,
-        explanation=run.explanation.replace("\n", " "),
-        rows=grid.rows(report),
-        policies=[
-            PolicyView(
-                name=policy.name,
-                summary=policy.summary,
-                tally=report.tallies[policy.name],
-                kind=_kind(report.tallies[policy.name]),
-                examples=tuple(_example(report, case) for case in report.smallest[policy.name]),
-            )
+    return {
+        "name": run.name,
+        "title": run.title or run.name,
+        "explanation": run.explanation.replace("\n", " "),
+        "rows": grid.rows(report),
+        "policies": [
+            {
+                "name": policy.name,
+                "summary": policy.summary,
+                "tally": report.tallies[policy.name],
+                "kind": _kind(report.tallies[policy.name]),
+                "examples": tuple(_example(report, case) for case in report.smallest[policy.name]),
+            }
             for policy in plan.policies
         ],
-        details=shown,
-        hidden=hidden,
-        several_cpus=len(run.cpus) > 1,
-        left_out=report.left_out,
-    )
+        "details": shown,
+        "hidden": hidden,
+        "several_cpus": len(run.cpus) > 1,
+        "left_out": report.left_out,
+    }
 
 
 def _kind(tally: Tally) -> str:
@@ -102,19 +63,19 @@ def _kind(tally: Tally) -> str:
     return "warns" if tally.false_warnings else "fine"
 
 
-def _example(report: RunReport, case: Case) -> Example:
+def _example(report: RunReport, case: Case) -> dict[str, Any]:
     if case.result.unsafe:
         kind, what = "unsafe", "loads, and the guest loses something"
     elif case.between_equals:
         kind, what = "broken", "refused by the same build with the same options"
     else:
         kind, what = "broken", "refused, and loaded before the change"
-    return Example(
-        kind=kind,
-        what=what,
-        source=case.source,
-        destination=case.destination,
-        source_machine=grid.command_line(report, case, source=True),
-        destination_machine=grid.command_line(report, case, source=False),
-        stderr=case.result.stderr,
-    )
+    return {
+        "kind": kind,
+        "what": what,
+        "source": case.source,
+        "destination": case.destination,
+        "source_machine": grid.command_line(report, case, source=True),
+        "destination_machine": grid.command_line(report, case, source=False),
+        "stderr": case.result.stderr,
+    }

@@ -59,7 +59,7 @@ class Route:
             "source": dict(self.source),
             "destination": self.destination,
             "direct": self.direct.to_json(),
-            "hops": [_hop_json(one) for one in self.hops],
+            "hops": [_hop_json(hop) for hop in self.hops],
             "tried": [{"path": list(one.path), **_hop_json(one.hop)} for one in self.tried],
             "left_out": list(self.left_out),
         }

@@ -27,7 +27,7 @@ def _object(required: tuple[str, ...] = (), **members: Any) -> dict[str, Any]:
 
 
 def _enum(values: Any) -> dict[str, Any]:
-    return {"type": "string", "enum": [str(one) for one in values]}
+    return {"type": "string", "enum": [str(value) for value in values]}
 
 
 def schemas() -> dict[str, Any]:

@@ -22,11 +22,11 @@ from dataclasses import replace
 from migratable.errors import StreamError
 from migratable.stream import iterable, vmdesc
 from migratable.stream import wire_format as layout
-from migratable.stream.cursor import Buffer, Cursor, text
+from migratable.stream.configuration import configuration_section
+from migratable.stream.cursor import Buffer, Cursor
 from migratable.stream.model import (
     Command,
     Configuration,
-    ConfigurationSubsection,
     Element,
     Section,
     Span,
@@ -85,21 +85,6 @@ def read_rounds(span: Span, starts: Mapping[int, Section], page_size: int) -> It
     reader._starts = dict(starts)
     reader._base = span.offset or 0
     yield from reader.rounds()
-
-
-def read_configuration(data: Buffer) -> Configuration:
-    """Read a configuration section alone; *data* is all of it without its type byte.
-
-    :raise StreamError: when it is malformed, or bytes are left.
-    """
-    whole = bytes([layout.CONFIGURATION]) + bytes(data)
-    cursor = Cursor(whole)
-    configuration = _Reader(memoryview(whole), ram=False, page_size=None)._read_configuration(
-        cursor, None
-    )
-    if cursor.remaining:
-        raise cursor.error(f"{cursor.remaining} bytes behind the configuration section")
-    return configuration
 
 
 def walk_ram(stream: Stream) -> RamStatistics:
@@ -181,7 +166,7 @@ class _Reader:
             vmdesc, damaged = None, str(error)
         if cursor.peek() == layout.CONFIGURATION:
             described = None if vmdesc is None else vmdesc.configuration
-            self._configuration = self._read_configuration(cursor, described)
+            self._configuration = configuration_section(cursor, described)
         if self._page_size is None:
             self._page_size = self._known_page_size(vmdesc)
         if vmdesc is not None:
@@ -214,7 +199,7 @@ class _Reader:
             page_size=self._page_size or 4096,
         )
 
-    # Header and configuration
+    # Header
 
     def _header(self, cursor: Cursor) -> int:
         with cursor.within("header"):
@@ -229,70 +214,6 @@ class _Reader:
             if version != layout.VERSION:
                 raise cursor.error(f"stream version {version}, 3 expected", offset=4)
             return version
-
-    def _read_configuration(
-        self, cursor: Cursor, described: vmdesc.VmsdBody | None
-    ) -> Configuration:
-        offset = cursor.offset
-        with cursor.within("configuration"):
-            cursor.skip(1)
-            length = cursor.u32()
-            if length > 1024:
-                raise cursor.error(f"machine type name of {length} bytes")
-            machine = text(cursor.view(length))
-            subsections: list[ConfigurationSubsection] = []
-            while cursor.peek() == layout.SUBSECTION:
-                if len(subsections) >= layout.MAX_NESTING:
-                    raise cursor.error("too many subsections")
-                offset = cursor.offset
-                cursor.skip(1)
-                name = cursor.counted()
-                version = cursor.u32()
-                with cursor.within(name):
-                    body = self._configuration_body(cursor, name, described)
-                subsections.append(
-                    ConfigurationSubsection(name=name, version=version, body=body, offset=offset)
-                )
-        return Configuration(machine=machine, subsections=tuple(subsections), offset=offset)
-
-    def _configuration_body(
-        self, cursor: Cursor, name: str, described: vmdesc.VmsdBody | None
-    ) -> memoryview:
-        start = cursor.pos
-        if name == "configuration/target-page-bits":
-            if cursor.u32() > 30:
-                raise cursor.error("target page bits above 30", offset=cursor.offset - 4)
-        elif name == "configuration/capabilities":
-            count = cursor.u32()
-            if count > 1000:
-                raise cursor.error(f"{count} capabilities", offset=cursor.offset - 4)
-            for _ in range(count):
-                cursor.counted()
-        elif name == "configuration/uuid":
-            cursor.skip(16)
-        else:
-            known = (
-                next((sub for sub in described.subsections if sub.name == name), None)
-                if (described is not None)
-                else None
-            )
-            if known is not None:
-                cursor.skip(known.size)
-            else:
-                cursor.pos = self._end_of_unknown_subsection(cursor)
-        return self._data[start : cursor.pos]
-
-    def _end_of_unknown_subsection(self, cursor: Cursor) -> int:
-        """Up to the next subsection, ``ram`` or a plausible command: nothing else can follow."""
-        window = cursor.data[cursor.pos : min(cursor.end, cursor.pos + 4096)]
-        footer = re.search(
-            rb"(?s)\x01.{4}\x03ram\x00{4}\x00\x00\x00\x04|\x08\x00[\x01-\x0b]\x00"
-            rb"|\x05[\x0e-\xff]configuration/",
-            window,
-        )
-        if footer is None:
-            raise cursor.error("end of an unknown configuration subsection is not to be found")
-        return cursor.pos + footer.start()
 
     def _known_page_size(self, vmdesc: VmDescription | None) -> int | None:
         size = vmdesc.page_size if vmdesc is not None else None

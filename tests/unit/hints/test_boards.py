@@ -38,11 +38,24 @@ def test_switches(text: str, name: str, actions: list[str]) -> None:
 
 def test_places_of_virtio_mmio_are_microvms_alone() -> None:
     idstr = "virtio-mmio@00000000feb00e00/virtio-scsi"
-    micro = situation("-M microvm", machine="microvm")
+    parts = SimpleNamespace(
+        drivers=lambda name: ["virtio-scsi-device", "virtio-scsi-pci"],
+        buses={"virtio-scsi-device": "virtio-bus", "virtio-scsi-pci": "PCI"},
+    )
+    micro = situation("-M microvm", machine="microvm", parts=parts)
     actions = [one.action for one in boards.transports(micro, idstr)]
-    assert actions == ["-machine ioapic2=off", "-machine ioapic2=on"]
-    given = situation("-M microvm,ioapic2=off", machine="microvm")
-    assert [one.action for one in boards.transports(given, idstr)] == ["-machine ioapic2=on"]
+    assert actions == [
+        "-machine ioapic2=off",
+        "-machine ioapic2=on",
+        "-device virtio-scsi-device -machine ioapic2=off",
+        "-device virtio-scsi-device -machine ioapic2=on",
+    ]
+    given = situation("-M microvm,ioapic2=off", machine="microvm", parts=parts)
+    actions = [one.action for one in boards.transports(given, idstr)]
+    assert actions == [
+        "-machine ioapic2=on",
+        "-device virtio-scsi-device -machine ioapic2=on",
+    ]
     assert not list(boards.transports(micro, "0000:00:01.0/virtio-scsi"))
     assert not list(boards.transports(situation("-M virt", machine="virt-7.2"), idstr))
 
@@ -61,6 +74,7 @@ def test_addresses_on_the_channel() -> None:
         "-device virtio-rng-ccw -device virtio-rng-ccw,devno=fe.0.0007",
         guest=SimpleNamespace(names=["/fe.0.1111/virtio-rng", "/fe.0.2222/virtio-rng"]),
         parts=SimpleNamespace(buses={"virtio-rng-ccw": "virtual-css-bus"}),
+        command=("/bin/true",),
     )
     found = list(ccw.placed(at, "/fe.0.1111/virtio-rng"))
     assert found[0].edit is not None

@@ -40,7 +40,7 @@ the source that the destination does not have, then restart the guest.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from migratable.check import x86_features
 from migratable.check.events import StreamLoaded, VirtioQueues
@@ -58,6 +58,8 @@ _PACKED = 34
 #: Decided when the machine starts, so that they are in the stream already or never will be.
 _FIXED = ("spapr/cap/",)
 _COMPAT = "cpu/compat"
+#: A virtio device's own stream that has none of these shows nothing; it need not be taken apart.
+_SHOWING = (b"virtio/ringsize", b"virtio/packed_virtqueues")
 
 
 def check(event: StreamLoaded) -> Iterator[Problem]:
@@ -107,22 +109,16 @@ def _reboot(event: StreamLoaded) -> Iterator[Problem]:
 
 
 def _virtio(event: StreamLoaded) -> Iterator[Problem]:
-    tables = event.profile.loader
-    for section in event.sections if tables is not None else ():
-        here = tables.virtio.get(section.idstr) if tables is not None else None
-        if here is None:
-            continue
-        there = _origin_device(event.origin, section.idstr)
-        shown = bytes(section.body)
-        if there is None and b"virtio/ringsize" not in shown and b"/packed_virt" not in shown:
-            continue
-        yield from _device(event, section, here, there)
+    known, offered = _devices(event.profile), _devices(event.origin)
+    for section in event.sections:
+        here, there = known.get(section.idstr), offered.get(section.idstr)
+        shows = there is not None or any(name in bytes(section.body) for name in _SHOWING)
+        if here is not None and shows:
+            yield from _device(event, section, here, there)
 
 
-def _origin_device(origin: Profile | None, idstr: str) -> VirtioLive | None:
-    if origin is None or origin.loader is None:
-        return None
-    return origin.loader.virtio.get(idstr)
+def _devices(profile: Profile | None) -> Mapping[str, VirtioLive]:
+    return {} if profile is None or profile.loader is None else profile.loader.virtio
 
 
 def _device(

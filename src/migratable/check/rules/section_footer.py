@@ -44,7 +44,7 @@ def check(event: FooterRead) -> Iterator[Problem]:
     difference = event.size - event.consumed
     what = f"the destination reads {event.consumed} of {event.size} bytes of {event.idstr!r}"
     explanation = event.detail or (
-        f"{difference} bytes are left over." if difference > 0 else f"{-difference} are missing."
+        f"{-difference} are missing." if difference < 0 else f"{difference} bytes are left over."
     )
     if not event.wanted:
         yield Problem(

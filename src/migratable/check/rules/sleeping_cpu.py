@@ -56,7 +56,8 @@ def check(event: StreamLoaded) -> Iterator[Problem]:
     common = [one for one in event.sections if one.idstr == "cpu_common"]
     asleep = sum(
         int.from_bytes(bytes(section.body[:4]), "big") == 1
-        and bool((cpu.number("env.msr") or 0) & _EE)
+        and (msr := cpu.number("env.msr")) is not None
+        and bool(msr & _EE)
         for section, cpu in zip(common, event.cpus, strict=False)
     )
     if not asleep or (event.release < _ALL_ASLEEP and len(common) < 2):

@@ -114,7 +114,7 @@ def _rest_of_firmware(work: Work, unit: int) -> int:
         return 0
     image = _flash_image(work, 0)
     code = _known(image) or work.ram_sizes.get("system.flash0") or firmware_size(image[0])
-    whole = next((one for one in _FIRMWARE_SIZES if code is not None and code < one), None)
+    whole = next((size for size in _FIRMWARE_SIZES if code is not None and code < size), None)
     return 0 if whole is None or code is None else whole - code
 
 

@@ -79,9 +79,9 @@ def _queue_size(work: Work, option: Option, fields: Fields, name: str) -> Fields
     if not size.isdigit() or int(size) <= TAP_QUEUE_SIZE:
         return fields
     backends = {
-        one.fields.get("id"): one.fields.get("type")
-        for one in work.line.options
-        if one.name == "netdev"
+        option.fields.get("id"): option.fields.get("type")
+        for option in work.line.options
+        if option.name == "netdev"
     }
     if backends.get(fields.get("netdev")) not in _LONG_QUEUES:
         return fields  # the program refuses that itself

@@ -222,7 +222,11 @@ def inert(
     if machine.without_configuration(work):
         # Its stream would not say that its block list has the addresses of x-ignore-shared.
         work.save_memory = False
-    refused = (OPTIONS[one.name].part is Part.REFUSE for one in line.options if one.name in OPTIONS)
+    refused = (
+        OPTIONS[option.name].part is Part.REFUSE
+        for option in line.options
+        if option.name in OPTIONS
+    )
     of_xen = "xen" in line.accelerators or (line.machine or "").startswith("xen")
     if of_xen or any(refused):
         raise CommandLineError(

@@ -35,11 +35,11 @@ PROPOSALS: tuple[Proposal, ...] = (
 )
 
 
-def answers(at: Situation) -> Iterator[Answer]:
+def answers(situation: Situation) -> Iterator[Answer]:
     """What all proposals say to a finding, smallest kinds first."""
-    for one in PROPOSALS:
-        if at.finding.rule in one.rules:
+    for proposal in PROPOSALS:
+        if situation.finding.rule in proposal.rules:
             try:
-                yield from one.propose(at)
+                yield from proposal.propose(situation)
             except StreamError as error:
                 yield NoWay(reason=f"the section cannot be decoded: {error.reason}")

@@ -35,14 +35,14 @@ from migratable.stream import Section
 _CAPABILITY = "spapr/cap/"
 
 
-def propose(at: Situation) -> Iterator[Answer]:
+def propose(situation: Situation) -> Iterator[Answer]:
     """All capabilities that are higher: one does not help without the others."""
-    section = at.stream.device("spapr")
-    if section is None or not at.destination.capabilities:
+    section = situation.stream.device("spapr")
+    if section is None or not situation.destination.capabilities:
         yield NoWay(reason="the destination's capabilities are not known")
         return
     edits: list[StreamEdit] = []
-    for cap in at.destination.capabilities:
+    for cap in situation.destination.capabilities:
         name = f"{_CAPABILITY}{cap.wire}"
         found = list(make.find_subsections(section, name)) if cap.wire else []
         start = found[0][1].offset - (section.body_offset or 0) if found else 0
@@ -55,15 +55,15 @@ def propose(at: Situation) -> Iterator[Answer]:
         if found:
             edits.append(_lowered(section, name, level, cap, start))
         else:
-            edits.append(_added(section, name, level, cap, at))
+            edits.append(_added(section, name, level, cap, situation))
     if edits:
         yield tuple(edits)
 
 
 def _added(
-    section: Section, name: str, level: int, cap: MachineCapability, at: Situation
+    section: Section, name: str, level: int, cap: MachineCapability, situation: Situation
 ) -> StreamEdit:
-    there = has_controller(at.stream.sections, cap.wire)
+    there = has_controller(situation.stream.sections, cap.wire)
     shown = there is not None and int(there) <= cap.effective
     data = _subsection(name, cap.effective)
     edit = make.edit(

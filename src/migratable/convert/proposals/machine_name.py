@@ -28,9 +28,9 @@ from migratable.convert.situation import Answer, NoWay, Situation
 _VERSION = re.compile(r"-?\d+\.\d.*")
 
 
-def propose(at: Situation) -> Iterator[Answer]:
+def propose(situation: Situation) -> Iterator[Answer]:
     """Rename it, within one family."""
-    configuration, local = at.stream.configuration, at.destination.machine
+    configuration, local = situation.stream.configuration, situation.destination.machine
     if configuration is None or not local:
         return
     received = configuration.machine

@@ -35,19 +35,19 @@ from migratable.stream.fields import decode
 _MOST_LEFT_OUT = 8
 
 
-def propose(at: Situation) -> Iterator[Answer]:
+def propose(situation: Situation) -> Iterator[Answer]:
     """The version, and all fields that go with it."""
-    section = at.section
-    if section is None or at.finding.field is not None:
+    section = situation.section
+    if section is None or situation.finding.field is not None:
         return
     if section.description is None or section.description.opaque:
         yield NoWay(reason="the stream does not describe the section (no vmdesc)")
         return
-    name = at.finding.subsection
+    name = situation.finding.subsection
     if name is None:
-        yield _section(at, section)
+        yield _section(situation, section)
         return
-    vmsd = at.destination.described(name)
+    vmsd = situation.destination.described(name)
     found = list(make.find_subsections(section, name))
     if vmsd is None or not found:
         yield NoWay(reason=f"{name} cannot be found in the stream or in the destination's tables")
@@ -69,37 +69,41 @@ def propose(at: Situation) -> Iterator[Answer]:
         path=(*path, "version"),
         name=name,
     )
-    yield _together(at, section, version, body, vmsd, path)
+    yield _together(situation, section, version, body, vmsd, path)
 
 
-def _section(at: Situation, section: Section) -> Answer:
+def _section(situation: Situation, section: Section) -> Answer:
     handler = next(
         (
             one
-            for one in (() if at.destination.tables is None else at.destination.tables.handlers)
+            for one in (
+                ()
+                if situation.destination.tables is None
+                else situation.destination.tables.handlers
+            )
             if one.idstr == section.idstr and one.vmsd is not None
         ),
         None,
     )
     if handler is None or handler.vmsd is None:
         return NoWay(reason=f"the destination has no {section.idstr!r} of that name")
-    assert at.destination.tables is not None
-    vmsd = at.destination.tables.vmsds[handler.vmsd]
+    assert situation.destination.tables is not None
+    vmsd = situation.destination.tables.vmsds[handler.vmsd]
     local = min(handler.version, vmsd.version)
     version = make.with_version(section, local, PROPOSAL.kind, EditClass.EQUIVALENT)
-    return _together(at, section, version, decode(section), vmsd, ())
+    return _together(situation, section, version, decode(section), vmsd, ())
 
 
 def _together(  # noqa: PLR0917 -- both sides of one body
-    at: Situation,
+    situation: Situation,
     section: Section,
     version: StreamEdit,
     body: Body,
     vmsd: Vmsd,
     path: tuple[str, ...],
 ) -> Answer:
-    assert at.destination.tables is not None
-    extra, missing = compared(body, vmsd, at.destination.tables, path)
+    assert situation.destination.tables is not None
+    extra, missing = compared(body, vmsd, situation.destination.tables, path)
     what = vmsd.name
     if missing:
         return NoWay(
@@ -120,7 +124,7 @@ def _together(  # noqa: PLR0917 -- both sides of one body
         + (", without those that are left out" if extra else ""),
     )
     last_first = sorted(extra, key=lambda each: -each.field.offset)  # so that offsets stay
-    edits = [version, *(left_out(at, section, one, PROPOSAL.kind) for one in last_first)]
+    edits = [version, *(left_out(situation, section, one, PROPOSAL.kind) for one in last_first)]
     if any(edit.edit_class is EditClass.LOSSY for edit in edits):
         risk = next(edit.risk for edit in edits if edit.risk)
         edits[0] = replace(version, edit_class=EditClass.LOSSY, risk=risk)

@@ -34,12 +34,12 @@ from migratable.stream.fields import decode
 _MOST_LEFT_OUT = 8
 
 
-def propose(at: Situation) -> Iterator[Answer]:
+def propose(situation: Situation) -> Iterator[Answer]:
     """All fields that the destination does not have."""
-    section, tables = at.section, at.destination.tables
+    section, tables = situation.section, situation.destination.tables
     if section is None or tables is None:
         return
-    handler = next((one for one in tables.handlers if one.idstr == section.idstr), None)
+    handler = next((handler for handler in tables.handlers if handler.idstr == section.idstr), None)
     if section.description is None or section.description.opaque:
         yield NoWay(reason="the stream does not describe the section (no vmdesc)")
         return
@@ -47,7 +47,7 @@ def propose(at: Situation) -> Iterator[Answer]:
         return
     extra, missing = compared(decode(section), tables.vmsds[handler.vmsd], tables)
     too_much = sum(one.field.size for one in extra)
-    facts = at.finding.facts
+    facts = situation.finding.facts
     if missing or not isinstance(facts, LayoutFacts) or too_much != facts.size - facts.consumed:
         what = f"has {', '.join(missing[:4])} besides" if missing else "has every field of it"
         yield NoWay(
@@ -58,12 +58,14 @@ def propose(at: Situation) -> Iterator[Answer]:
     if len(extra) > _MOST_LEFT_OUT:
         yield NoWay(reason=f"the destination lacks {len(extra)} fields: it is another format")
         return
-    edits = [left_out(at, section, one, PROPOSAL.kind) for one in extra]
+    edits = [left_out(situation, section, one, PROPOSAL.kind) for one in extra]
     # From the end, so that offsets stay.
-    edits.sort(key=lambda one: -(one.changes[0].offset or 0))
-    if any(one.edit_class is EditClass.LOSSY for one in edits):
-        risk = next(one.risk for one in edits if one.risk)
-        edits = [replace(one, edit_class=EditClass.LOSSY, risk=one.risk or risk) for one in edits]
+    edits.sort(key=lambda edit: -(edit.changes[0].offset or 0))
+    if any(edit.edit_class is EditClass.LOSSY for edit in edits):
+        risk = next(edit.risk for edit in edits if edit.risk)
+        edits = [
+            replace(edit, edit_class=EditClass.LOSSY, risk=edit.risk or risk) for edit in edits
+        ]
     yield tuple(edits)
 
 

@@ -32,9 +32,9 @@ from migratable.convert.proposals.proposal import Proposal
 from migratable.convert.situation import Answer, NoWay, Situation
 
 
-def propose(at: Situation) -> Iterator[Answer]:
+def propose(situation: Situation) -> Iterator[Answer]:
     """Leave it out."""
-    section = at.section
+    section = situation.section
     if section is None:
         return
     if not make.whole(section):
@@ -43,9 +43,9 @@ def propose(at: Situation) -> Iterator[Answer]:
             "taken apart"
         )
         return
-    edit = make.drop_section(at.stream, section, PROPOSAL.kind, EditClass.LOSSY)
+    edit = make.drop_section(situation.stream, section, PROPOSAL.kind, EditClass.LOSSY)
     edit = replace(edit, summary=f"section left out ({len(section.body)} bytes)")
-    why = unused_section(section, at)
+    why = unused_section(section, situation)
     if why:
         yield (replace(edit, edit_class=EditClass.LOSSLESS, why=why),)
         return

@@ -29,9 +29,9 @@ from migratable.convert.proposals.proposal import Proposal
 from migratable.convert.situation import Answer, NoWay, Situation
 
 
-def propose(at: Situation) -> Iterator[Answer]:
+def propose(situation: Situation) -> Iterator[Answer]:
     """One edit for each place of the subsection in the section."""
-    name, section = at.finding.subsection, at.section
+    name, section = situation.finding.subsection, situation.section
     if name is None or section is None:
         return
     found = list(make.find_subsections(section, name))
@@ -46,8 +46,8 @@ def propose(at: Situation) -> Iterator[Answer]:
     data = bytes(section.body[start : start + sub.size])
     edit = make.drop_subsection(section, path, sub, PROPOSAL.kind, EditClass.LOSSLESS)
     edit = replace(edit, summary=f"subsection {name} left out ({len(data)} bytes)")
-    why = assumed(name, data, at)
-    if not why and (where := at.fresh_with(name, data)):
+    why = assumed(name, data, situation)
+    if not why and (where := situation.fresh_with(name, data)):
         why = f"it is at its default: a just started {where} sends the same bytes"
     if why:
         yield (replace(edit, why=why),)

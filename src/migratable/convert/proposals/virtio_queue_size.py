@@ -36,9 +36,9 @@ _MODERN = 28
 """Bytes of a queue in ``virtio_pci/modern_state``: u16 num, u8 unused, bool enabled, addresses."""
 
 
-def propose(at: Situation) -> Iterator[Answer]:
+def propose(situation: Situation) -> Iterator[Answer]:
     """One edit for all queues of the device."""
-    section, tables = at.section, at.destination.tables
+    section, tables = situation.section, situation.destination.tables
     live = None if tables is None or section is None else tables.virtio.get(section.idstr)
     blob = None if section is None else virtio_of(section)
     if section is None or live is None or blob is None:

@@ -17,7 +17,7 @@ _LEVELS = {
 }
 
 
-def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
+def candidates(situation: Situation, finding: Finding) -> Iterator[Candidate]:
     """``cap-NAME=LEVEL`` for all that are higher; the machine's own when the line sets them."""
     if not isinstance(finding.facts, CapabilitiesFacts):
         return
@@ -30,7 +30,7 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
         return line
 
     yield Candidate(action=f"-machine …,{said}", edit=edit)
-    given = [key for key in values if at.line.get("machine", key) is not None]
+    given = [key for key in values if situation.line.get("machine", key) is not None]
     if given:
 
         def drop(line: CommandLine) -> CommandLine:
@@ -39,7 +39,7 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
             return line
 
         yield Candidate(action="-machine without " + ", ".join(given), edit=drop)
-    yield from cpus.models(at)
+    yield from cpus.models(situation)
 
 
 def value(name: str, level: int) -> str:

@@ -11,27 +11,27 @@ from migratable.releases import MachineType
 from migratable.verdict import Finding
 
 
-def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
+def candidates(situation: Situation, finding: Finding) -> Iterator[Candidate]:
     """``migration.send-configuration`` and ``-uuid`` as the source had them."""
     del finding
-    configuration = at.stream.configuration
-    received = at.stream.machine
-    if received and received != at.machine and received in at.parts.machines:
+    configuration = situation.stream.configuration
+    received = situation.stream.machine
+    if received and received != situation.machine and received in situation.parts.machines:
         yield line_edits.machine("type", received)
-    for option in at.line.all("global"):
+    for option in situation.line.all("global"):
         if global_of(option)[0] == "migration":
             yield line_edits.removed(option, f"-global {option.value}")
     if configuration is None:
-        bare = not any(section.footer for section in at.stream.sections)
+        bare = not any(section.footer for section in situation.stream.sections)
         if bare:  # no footers either: not an option, an old machine type
-            yield from _older(at)
+            yield from _older(situation)
         yield Candidate(
             action="-global migration.send-configuration=off",
             edit=lambda line: line.with_global("migration", "send-configuration", "off"),
         )
-        yield from machine_options.machine(at, "enforce-config-section", "off")
+        yield from machine_options.machine(situation, "enforce-config-section", "off")
         if not bare:
-            yield from _older(at)
+            yield from _older(situation)
         return
     if configuration.uuid is not None:
         uuid = str(configuration.uuid)
@@ -45,10 +45,12 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
     )
 
 
-def _older(at: Situation) -> Iterator[Candidate]:
+def _older(situation: Situation) -> Iterator[Candidate]:
     """Machine types up to 2.3, whose streams have no configuration section, newest first."""
-    family = at.machine.rpartition("-")[0]
-    found = [one for one in at.parts.machines if one.rpartition("-")[0] == family]
+    family = situation.machine.rpartition("-")[0]
+    found = [
+        machine for machine in situation.parts.machines if machine.rpartition("-")[0] == family
+    ]
     numbers = [
         (number, one)
         for one in found

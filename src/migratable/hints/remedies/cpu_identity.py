@@ -10,12 +10,12 @@ from migratable.problem_facts import PvrFacts, RegistersFacts
 from migratable.verdict import Finding, Side
 
 
-def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
+def candidates(situation: Situation, finding: Finding) -> Iterator[Candidate]:
     """``-cpu`` with the guest's processor."""
-    yield from machine_options.other_cpus(at)  # L2CTLR of Arm tells their number
-    yield from cpus.models(at)
-    yield from cpus.families(at)
-    if at.line.get("machine", "max-cpu-compat") is not None:
+    yield from machine_options.other_cpus(situation)  # L2CTLR of Arm tells their number
+    yield from cpus.models(situation)
+    yield from cpus.families(situation)
+    if situation.line.get("machine", "max-cpu-compat") is not None:
         yield line_edits.machine("max-cpu-compat", None)
     if isinstance(finding.facts, RegistersFacts):
         yield Candidate(

@@ -30,17 +30,17 @@ _WORD = re.compile(r"[A-Za-z0-9_-]+")
 _PLACE = ("addr", "bus", "port", "reg", "slot")
 
 
-def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
+def candidates(situation: Situation, finding: Finding) -> Iterator[Candidate]:
     """By what the program says; then every option that is not the machine's skeleton."""
     name, which, message = said(finding)
-    echoed = list(_echoed(at, name.removeprefix("-"), which))
-    received = at.stream.machine
-    if received and received != at.line.machine and received in at.parts.machines:
+    echoed = list(_echoed(situation, name.removeprefix("-"), which))
+    received = situation.stream.machine
+    if received and received != situation.line.machine and received in situation.parts.machines:
         yield line_edits.machine("type", received)
     if "unsupported machine type" in message:  # no other member of the line gives it
         yield Candidate(
-            action=f"this QEMU has no machine type {at.line.machine}: a release that has it, or "
-            "restart the guest with a machine type that both sides have",
+            action=f"this QEMU has no machine type {situation.line.machine}: a release that has "
+            "it, or restart the guest with a machine type that both sides have",
             side=Side.SOURCE,
             needs_guest_restart=True,
         )
@@ -53,39 +53,39 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
             yield Candidate(action="-device as driver,key=value, not JSON", edit=without_json)
     if _NO_OBJECT.search(message):
         yield Candidate(action="-device options after those that they name", edit=in_order)
-    yield from absent_properties.candidates(at, finding)
-    yield from _globals(at, message)
-    yield from _properties(at, message, echoed)
-    yield from _machine_named(at, message)
+    yield from absent_properties.candidates(situation, finding)
+    yield from _globals(situation, message)
+    yield from _properties(situation, message, echoed)
+    yield from _machine_named(situation, message)
     if re.search("slot|in use|already|conflict|not available|overflow", message):
         for option in echoed:
             yield from _members(option, _PLACE)
         yield Candidate(action="-device without addr=", edit=_free)
-    yield from _cpu(at, message)
+    yield from _cpu(situation, message)
     if re.search("KVM|kernel|APIC|irqchip|dirty", message):
-        for option in at.line.all("accel"):
+        for option in situation.line.all("accel"):
             keys = [key for key, _ in option.fields.items() if key != "accel"]
             yield from _members(option, keys)
     if re.search("RAM|memory|maxmem|slots|NUMA|memdev", message):
-        yield from _memory(at)
+        yield from _memory(situation)
     if re.search(r"CPU|cpu|thread|core|socket|smp|vsmt|SMT|die", message):
-        yield from machine_options.smp(at)
-        yield from machine_options.without(at, "smp")
+        yield from machine_options.smp(situation)
+        yield from machine_options.without(situation, "smp")
     for option in echoed:
         keys = [key for key, _ in option.fields.items() if key not in devices.STRUCTURE]
         yield from _members(option, [*keys, *_PLACE])
         if option.name in _SPARE:
             yield line_edits.removed(option, f"-{option.name} {option.value}")
-    yield from _machine(at)
-    yield from _options(at, message)
+    yield from _machine(situation)
+    yield from _options(situation, message)
 
 
 _SPARE = frozenset({"device", "object", "netdev", "drive", "global", "rtc", "boot", "numa"})
 
 
-def _echoed(at: Situation, name: str, which: str) -> Iterator[Option]:
+def _echoed(situation: Situation, name: str, which: str) -> Iterator[Option]:
     """Options that the program named before its message."""
-    for option in at.line.all("machine" if name == "M" else name):
+    for option in situation.line.all("machine" if name == "M" else name):
         identity = option.fields.get("id")
         if which == identity or (identity is None and (option.value or "").startswith(which)):
             yield option
@@ -117,7 +117,7 @@ def in_order(line: CommandLine) -> CommandLine:
         placed.append(ready)
         known.add(ready.fields.get("id") or "")
     rest = iter(placed)
-    options = [next(rest) if one.name == "device" else one for one in line.options]
+    options = [next(rest) if option.name == "device" else option for option in line.options]
     return replace(line, options=tuple(options))
 
 
@@ -126,11 +126,11 @@ def _named_by(option: Option) -> set[str]:
     return {name for value in values for name in (value, value.rpartition(".")[0])}
 
 
-def _globals(at: Situation, message: str) -> Iterator[Candidate]:
-    found = _GLOBAL.search(message)
-    for option in at.line.all("global"):
+def _globals(situation: Situation, message: str) -> Iterator[Candidate]:
+    match = _GLOBAL.search(message)
+    for option in situation.line.all("global"):
         driver, name, value = global_of(option)
-        if (found is not None and found["what"].strip() == f"{driver}.{name}") or name in message:
+        if (match is not None and match["what"].strip() == f"{driver}.{name}") or name in message:
             yield line_edits.removed(option, f"-global {driver}.{name}={value}")
 
 
@@ -143,7 +143,9 @@ def _members(option: Option, keys: Sequence[str]) -> Iterator[Candidate]:
             yield line_edits.changed(option, option.fields.delete(key), f"{said_so}: no {key}")
 
 
-def _properties(at: Situation, message: str, echoed: Sequence[Option]) -> Iterator[Candidate]:
+def _properties(
+    situation: Situation, message: str, echoed: Sequence[Option]
+) -> Iterator[Candidate]:
     """Members that the message names: of the option that it is about, else of any."""
     named = [found["name"] for found in _PROPERTY.finditer(message)]
     words = set(_WORD.findall(message))
@@ -151,55 +153,57 @@ def _properties(at: Situation, message: str, echoed: Sequence[Option]) -> Iterat
         keys = [key for key, _ in option.fields.items()]
         yield from _members(option, [key for key in keys if key in named or key in words])
     for key in named:
-        for option in at.line.options:
+        for option in situation.line.options:
             if option.name in {"machine", "cpu", "device", "smp", "object"}:
                 for spelled in (key, f"+{key}", f"-{key}", key.replace("-", "_")):
                     yield from _members(option, [spelled])
 
 
-def _machine_named(at: Situation, message: str) -> Iterator[Candidate]:
+def _machine_named(situation: Situation, message: str) -> Iterator[Candidate]:
     for found in _MISSING.finditer(message):
-        yield from machine_options.machine(at, found["name"], "on")
+        yield from machine_options.machine(situation, found["name"], "on")
     words = set(_WORD.findall(message.lower()))
-    for key in line_edits.machine_keys(at.line):
+    for key in line_edits.machine_keys(situation.line):
         if key in message or key in words or key.removeprefix("cap-") in message:
             yield line_edits.machine(key, None)
 
 
-def _cpu(at: Situation, message: str) -> Iterator[Candidate]:
-    if at.line.cpu and re.search(
+def _cpu(situation: Situation, message: str) -> Iterator[Candidate]:
+    if situation.line.cpu and re.search(
         r"CPU|cpu|POWER|phys-bits|core|ecrementer|compat|[Cc]apab|cap-|feature|kernel|KVM", message
     ):
-        yield from cpus.models(at)
-        yield from cpus.without_features(at)
+        yield from cpus.models(situation)
+        yield from cpus.without_features(situation)
         yield Candidate(action="without -cpu", edit=lambda line: machine_options.drop(line, "cpu"))
 
 
-def _memory(at: Situation) -> Iterator[Candidate]:
+def _memory(situation: Situation) -> Iterator[Candidate]:
     yield Candidate(
-        action=f"-m {memory.text(memory.main_size(at.line, at.stream))}",
-        edit=lambda line: memory.with_total(line, at.stream),
+        action=f"-m {memory.text(memory.main_size(situation.line, situation.stream))}",
+        edit=lambda line: memory.with_total(line, situation.stream),
     )
     yield Candidate(
-        action="-m with slots= and maxmem=", edit=lambda line: memory.with_slots(line, at.stream)
+        action="-m with slots= and maxmem=",
+        edit=lambda line: memory.with_slots(line, situation.stream),
     )
     yield Candidate(
         action="main memory without -numa and backends",
-        edit=lambda line: memory.with_total(memory.plain(line), at.stream),
+        edit=lambda line: memory.with_total(memory.plain(line), situation.stream),
     )
 
     def whole(line: CommandLine) -> CommandLine:
         for option in list(line.all("m")):
             line = line.replace(option)
-        return line.append("m", memory.text(memory.main_size(at.line, at.stream)))
+        return line.append("m", memory.text(memory.main_size(situation.line, situation.stream)))
 
     yield Candidate(
-        action=f"-m {memory.text(memory.main_size(at.line, at.stream))} alone", edit=whole
+        action=f"-m {memory.text(memory.main_size(situation.line, situation.stream))} alone",
+        edit=whole,
     )
 
 
-def _machine(at: Situation) -> Iterator[Candidate]:
-    for key in line_edits.machine_keys(at.line):
+def _machine(situation: Situation) -> Iterator[Candidate]:
+    for key in line_edits.machine_keys(situation.line):
         yield line_edits.machine(key, None)
 
 
@@ -211,16 +215,16 @@ def _free(line: CommandLine) -> CommandLine:
     return line
 
 
-def _options(at: Situation, message: str) -> Iterator[Candidate]:
+def _options(situation: Situation, message: str) -> Iterator[Candidate]:
     """Options that the message names, then any other that can be left out."""
     names = set(_NAMED.findall(message))
     rest: list[Option] = []
-    for option in at.line.options:
+    for option in situation.line.options:
         if option.name in {"machine", "m", "display", "nodefaults", "accel", "cpu", "smp"}:
             continue
         text = option.value or ""
         word = rf"(?<![\w-]){re.escape(option.name)}(?![\w-])"
-        if any(one in text for one in names) or re.search(word, message):
+        if any(name in text for name in names) or re.search(word, message):
             yield line_edits.removed(option, f"-{option.name} {text}".rstrip())
             continue
         rest.append(option)

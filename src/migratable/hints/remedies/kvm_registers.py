@@ -13,11 +13,11 @@ from migratable.verdict import Finding
 _FEATURES = ("x2apic", "mce", "kvm-asyncpf-int", "kvm-asyncpf")
 
 
-def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
+def candidates(situation: Situation, finding: Finding) -> Iterator[Candidate]:
     """``-cpu`` without what the line sets, then with each feature that has such registers."""
     del finding
-    yield from cpus.without_features(at)
-    if at.line.cpu is None:
+    yield from cpus.without_features(situation)
+    if situation.line.cpu is None:
         return
     for feature in _FEATURES:
 

@@ -10,12 +10,12 @@ from migratable.problem_facts import MachineTypeFacts
 from migratable.verdict import Finding, Side
 
 
-def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
+def candidates(situation: Situation, finding: Finding) -> Iterator[Candidate]:
     """``-machine`` with the received type."""
     if not isinstance(finding.facts, MachineTypeFacts):
         return
     received = finding.facts.received
-    if received in at.parts.machines:
+    if received in situation.parts.machines:
         yield line_edits.machine("type", received)
         return
     yield Candidate(

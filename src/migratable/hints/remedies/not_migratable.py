@@ -10,23 +10,26 @@ from migratable.hints.guest import place
 from migratable.verdict import Finding, Side
 
 
-def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
+def candidates(situation: Situation, finding: Finding) -> Iterator[Candidate]:
     """Take it out of the line; if the guest has one, the stream would not be there."""
     idstr = finding.device or ""
-    yield from devices.asked(at, finding)
+    yield from devices.asked(situation, finding)
     name = idstr.rpartition("/")[2]
     where = place(idstr)
     path = "" if where is None else ":".join((where[0], *where[1]))
-    node = at.tree.pci().get(path)
+    node = situation.tree.pci().get(path)
     options = []
     if node is not None:
         inner = [node, *node.below()]
-        options = [at.tree.option(at.line, one, at.parts.aliases) for one in reversed(inner)]
-    drivers = set(at.parts.drivers(name))
-    options += [one for one, driver, _ in at.line.devices() if driver in drivers]
-    for option in dict.fromkeys(one for one in options if one is not None):
-        yield devices.surplus(at, option)
-    yield from pci_placement.moves(at)
+        options = [
+            situation.tree.option(situation.line, one, situation.parts.aliases)
+            for one in reversed(inner)
+        ]
+    drivers = set(situation.parts.drivers(name))
+    options += [one for one, driver, _ in situation.line.devices() if driver in drivers]
+    for option in dict.fromkeys(option for option in options if option is not None):
+        yield devices.surplus(situation, option)
+    yield from pci_placement.moves(situation)
     yield Candidate(
         action=f"unplug {name} from the guest at the source before it is moved", side=Side.SOURCE
     )

@@ -20,49 +20,49 @@ from migratable.problem_facts import BlockFacts
 from migratable.verdict import Finding
 
 
-def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
+def candidates(situation: Situation, finding: Finding) -> Iterator[Candidate]:
     """By what the block is."""
     if not isinstance(finding.facts, BlockFacts):
         return
     block, size = finding.facts.block, finding.facts.size
-    yield from boards.switches(at, block)
-    device = at.guest.at(block)
+    yield from boards.switches(situation, block)
+    device = situation.guest.at(block)
     if device is not None:
-        if device.path in at.tree.pci():
+        if device.path in situation.tree.pci():
             name = block.rpartition("/")[2]
-            named = [one for one in at.parts.buses if backends.rom(one) == name]
+            named = [bus for bus in situation.parts.buses if backends.rom(bus) == name]
             if named or name.endswith(".rom"):
-                yield from _named_by_rom(at, block, named)
+                yield from _named_by_rom(situation, block, named)
                 for key in ("romfile", "rombar"):
-                    yield from devices.without(at, block, key)
-        yield from pci_placement.arranged(at, block)
-        if device.path in at.tree.pci():
-            yield from devices.dropped(at, block)
-        yield from devices.dropped_globals(at, block)
+                    yield from devices.without(situation, block, key)
+        yield from pci_placement.arranged(situation, block)
+        if device.path in situation.tree.pci():
+            yield from devices.dropped(situation, block)
+        yield from devices.dropped_globals(situation, block)
         return
     if memory.is_main(block):
         yield Candidate(
             action=f"main memory named {block}: without memory-backend= and memdev=",
-            edit=lambda line: memory.with_total(memory.plain(line), at.stream),
+            edit=lambda line: memory.with_total(memory.plain(line), situation.stream),
         )
     if block == "vmsvga.fifo" or "vram" in block:
-        yield from pci_placement.arranged(at, block)
+        yield from pci_placement.arranged(situation, block)
     if block.startswith("/rom@etc/") or block in {"pc.bios", "pc.rom"}:
-        yield from machine_options.acpi(at)
+        yield from machine_options.acpi(situation)
     if "/" not in block.removeprefix("/objects/"):
-        yield from _backend(at, block, size)
+        yield from _backend(situation, block, size)
 
 
-def _named_by_rom(at: Situation, block: str, drivers: Sequence[str]) -> Iterator[Candidate]:
+def _named_by_rom(situation: Situation, block: str, drivers: Sequence[str]) -> Iterator[Candidate]:
     """Variants of a virtio device differ in the name of their ROM, if in nothing else."""
-    option, own = devices.option_of(at, block)
+    option, own = devices.option_of(situation, block)
     for driver in drivers if option is not None and own not in drivers else ():
         if option is not None and own.partition("-pci")[0] == driver.partition("-pci")[0]:
             said = f"-device {driver} for {option.fields.get('id') or own}"
             yield line_edits.changed(option, option.fields.set("driver", driver), said)
 
 
-def _backend(at: Situation, block: str, size: int) -> Iterator[Candidate]:
+def _backend(situation: Situation, block: str, size: int) -> Iterator[Candidate]:
     """Main memory of backends of the user's, or a memory module.
 
     It is main memory when the guest has none by the name that the destination gives its own; the
@@ -70,9 +70,10 @@ def _backend(at: Situation, block: str, size: int) -> Iterator[Candidate]:
     """
     if not _ID.fullmatch(block.removeprefix("/objects/")):
         return
-    sent = {one.id: one.used_length for one in at.stream.ram_blocks}
-    own = () if at.profile is None else tuple(at.profile.ram_blocks)
-    mains = [one for one in own if memory.is_main(one)]
+    sent = {one.id: one.used_length for one in situation.stream.ram_blocks}
+    own = () if situation.profile is None else tuple(situation.profile.ram_blocks)
+    used = _main_backends(situation.line)
+    mains = [one for one in own if memory.is_main(one) or one.removeprefix("/objects/") in used]
     if any(one not in sent for one in mains) or (memory.is_main(block) and not mains):
         parts = {
             name.removeprefix("/objects/"): length
@@ -84,15 +85,21 @@ def _backend(at: Situation, block: str, size: int) -> Iterator[Candidate]:
     name = block.removeprefix("/objects/")
     text = f"memory-backend-ram,id={name},size={memory.text(size)}"
 
-    kind = "nvdimm" if at.line.get("machine", "nvdimm") in {"on", "true"} else "pc-dimm"
+    kind = "nvdimm" if situation.line.get("machine", "nvdimm") in {"on", "true"} else "pc-dimm"
 
     def as_module(line: CommandLine) -> CommandLine:
-        line = memory.with_slots(line, at.stream)
+        line = memory.with_slots(line, situation.stream)
         if memory.backend(line, name) is None:
             line = line.append("object", text)
         return line.append("device", f"{kind},memdev={name}")
 
     yield Candidate(action=f"-object {text} -device {kind},memdev={name}", edit=as_module)
+
+
+def _main_backends(line: CommandLine) -> set[str]:
+    """Backends of which the line makes main memory."""
+    named = {line.get("machine", "memory-backend")}
+    return {one for one in named | {one.fields.get("memdev") for one in line.all("numa")} if one}
 
 
 def _main(parts: Mapping[str, int]) -> Iterator[Candidate]:
@@ -124,7 +131,7 @@ def _main(parts: Mapping[str, int]) -> Iterator[Candidate]:
             action=f"{said} -machine memory-backend={name}",
             edit=lambda line: with_objects(line).with_machine("memory-backend", name),
         )
-    yield Candidate(action=" ".join([said, *(f"-numa {one}" for one in nodes)]), edit=as_nodes)
+    yield Candidate(action=" ".join([said, *(f"-numa {node}" for node in nodes)]), edit=as_nodes)
 
 
 _ID = re.compile(r"(?!.*\b(?:vga|vram|rom|bios|flash\d*|fifo)\b)[A-Za-z][A-Za-z0-9._-]*")

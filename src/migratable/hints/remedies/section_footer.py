@@ -9,11 +9,11 @@ from migratable.hints.candidate import Candidate, Situation
 from migratable.verdict import Finding
 
 
-def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
+def candidates(situation: Situation, finding: Finding) -> Iterator[Candidate]:
     """What gives a section its length; before it, whether there are footers at all."""
-    if not any(section.footer for section in at.stream.sections):
+    if not any(section.footer for section in situation.stream.sections):
         yield Candidate(
             action="-global migration.send-section-footer=off",
             edit=lambda line: line.with_global("migration", "send-section-footer", "off"),
         )
-    yield from default_candidates.candidates(at, finding)
+    yield from default_candidates.candidates(situation, finding)

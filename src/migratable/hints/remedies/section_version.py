@@ -9,7 +9,7 @@ from migratable.hints.candidate import Candidate, Situation
 from migratable.verdict import Finding
 
 
-def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
+def candidates(situation: Situation, finding: Finding) -> Iterator[Candidate]:
     """Compat properties that the line sets, else another release."""
-    yield from devices.dropped(at, finding.device or "")
-    yield from releases.advice(at)
+    yield from devices.dropped(situation, finding.device or "")
+    yield from releases.advice(situation)

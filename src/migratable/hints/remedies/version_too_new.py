@@ -9,7 +9,7 @@ from migratable.hints.candidate import Candidate, Situation
 from migratable.verdict import Finding
 
 
-def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
+def candidates(situation: Situation, finding: Finding) -> Iterator[Candidate]:
     """Properties that give it an older form, else another release."""
-    yield from default_candidates.candidates(at, finding)
-    yield from releases.advice(at)
+    yield from default_candidates.candidates(situation, finding)
+    yield from releases.advice(situation)

@@ -17,13 +17,13 @@ _OFFLOAD_NAMES = """csum guest_csum gso guest_tso4 guest_tso6 guest_ecn guest_uf
 _OFFLOADS = frozenset(_OFFLOAD_NAMES.split())
 
 
-def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
+def candidates(situation: Situation, finding: Finding) -> Iterator[Candidate]:
     """``OPTION=on`` for all bits that are missing, then single properties, then the backend."""
     facts, idstr = finding.facts, finding.device or ""
     if not isinstance(facts, VirtioFeaturesFacts):
         return
     found = list(dict.fromkeys(virtio.options(facts.kind, facts.missing)))
-    option, driver = devices.option_of(at, idstr)
+    option, driver = devices.option_of(situation, idstr)
     if found and driver:
         values = {name: _INVERTED.get(name, "on") for name in found}
         if option is not None:
@@ -48,9 +48,9 @@ def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
                 action=" ".join(f"-global {driver}.{k}={v}" for k, v in values.items()),
                 edit=everywhere,
             )
-    yield from property_probe.properties(at, idstr)
-    yield from devices.dropped(at, idstr)
-    yield from pci_placement.exchanged(at, idstr)
+    yield from property_probe.properties(situation, idstr)
+    yield from devices.dropped(situation, idstr)
+    yield from pci_placement.exchanged(situation, idstr)
     if facts.kind == "virtio-net" and option is not None and _OFFLOADS & set(found):
         netdev = option.fields.get("netdev")
         if netdev is not None:

@@ -12,18 +12,18 @@ from migratable.verdict import Finding, Side
 _ANY_SIZE = 1024
 
 
-def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
+def candidates(situation: Situation, finding: Finding) -> Iterator[Candidate]:
     """Properties with the numbers of the stream."""
     idstr = finding.device or ""
     size = finding.facts.size if isinstance(finding.facts, QueueFacts) else 0
     if size != _ANY_SIZE:
-        yield from machine_options.other_cpus(at)
-        yield from property_probe.properties(at, idstr)
+        yield from machine_options.other_cpus(situation)
+        yield from property_probe.properties(situation, idstr)
     else:
         for key in ("queue-size", "virtqueue_size", "rx_queue_size"):
-            yield from devices.with_property(at, idstr, key, str(size))
-    yield from devices.dropped(at, idstr)
-    yield from pci_placement.exchanged(at, idstr)
+            yield from devices.with_property(situation, idstr, key, str(size))
+    yield from devices.dropped(situation, idstr)
+    yield from pci_placement.exchanged(situation, idstr)
     if size == _ANY_SIZE:
         yield Candidate(
             action="no option of the destination: releases up to 10.x start these queues with 1024 "

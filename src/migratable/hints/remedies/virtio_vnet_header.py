@@ -9,9 +9,9 @@ from migratable.hints.candidate import Candidate, Situation
 from migratable.verdict import Finding
 
 
-def candidates(at: Situation, finding: Finding) -> Iterator[Candidate]:
+def candidates(situation: Situation, finding: Finding) -> Iterator[Candidate]:
     """A tap, which has it."""
-    option, _ = devices.option_of(at, finding.device or "")
+    option, _ = devices.option_of(situation, finding.device or "")
     netdev = None if option is None else option.fields.get("netdev")
     if netdev is not None:
         yield network.with_tap(netdev, "it has vnet_hdr")

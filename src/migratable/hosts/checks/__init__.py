@@ -56,8 +56,8 @@ def compare(pair: Pair) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
     :return: what was found, and what could not be looked at.
     """
     found: list[Finding] = []
-    for one in CHECKS:
-        found += one.check(pair)
+    for check in CHECKS:
+        found += check.check(pair)
     return tuple(found), tuple(dict.fromkeys([*_not_seen(pair), *pair.not_seen]))
 
 

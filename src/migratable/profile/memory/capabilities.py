@@ -30,7 +30,7 @@ def read_capabilities(
 
     :param names: of the machine's properties ``cap-*``, without ``cap-``.
     """
-    machine = next((one for one in handlers if one.idstr == "spapr"), None)
+    machine = next((handler for handler in handlers if handler.idstr == "spapr"), None)
     if machine is None or machine.vmsd is None or not names:
         return ()
     offsets = {

@@ -47,12 +47,12 @@ class Image:
             and (_folder(region.name) in folders or _folder(region.name).endswith("/qemu"))
         ]
         self.files = tuple(dict.fromkeys(names))
-        self.regions = tuple(one for one in memory.regions if one.name in self.files)
+        self.regions = tuple(region for region in memory.regions if region.name in self.files)
 
     @property
     def tables(self) -> list[Region]:
         """Mappings that hold data."""
-        return [one for one in self.regions if "x" not in one.permissions]
+        return [region for region in self.regions if "x" not in region.permissions]
 
     def holds(self, address: int) -> bool:
         """Whether an address is in one of the files."""
@@ -64,7 +64,7 @@ class Image:
         """The GNU build-id of the program, hexadecimal; empty when it has none."""
         if not self.files:
             return ""
-        base = min(one.start for one in self.regions if one.name == self.files[0])
+        base = min(region.start for region in self.regions if region.name == self.files[0])
         return _build_id(self._memory, base)
 
     def digests(self) -> tuple[str, ...]:
@@ -118,12 +118,12 @@ def _build_id(memory: ProcessMemory, base: int) -> str:
         return ""
     offset, size, count = head[4], head[8], head[9]
     programs = [memory.unpack("IIQQQQQQ", base + offset + number * size) for number in range(count)]
-    loads = [one[3] for one in programs if one is not None and one[0] == 1]
+    loads = [program[3] for program in programs if program is not None and program[0] == 1]
     start = base - (min(loads) & ~0xFFF if loads else 0)
-    for one in programs:
-        if one is None or one[0] != _PT_NOTE:
+    for program in programs:
+        if program is None or program[0] != _PT_NOTE:
             continue
-        at, end = start + one[3], start + one[3] + one[6]
+        at, end = start + program[3], start + program[3] + program[6]
         while at + 12 <= end:
             note = memory.unpack("III", at)
             if note is None:

@@ -8,7 +8,6 @@ import struct
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import TracebackType
 
 from migratable.errors import ProfileError
 
@@ -71,19 +70,14 @@ class ProcessMemory:
     @staticmethod
     def _parse(lines: Iterator[str]) -> Iterator[Region]:
         for line in lines:
-            found = _MAPS_LINE.match(line)
-            if found is not None:
-                yield Region(int(found[1], 16), int(found[2], 16), found[3], found[4])
+            match = _MAPS_LINE.match(line)
+            if match is not None:
+                yield Region(int(match[1], 16), int(match[2], 16), match[3], match[4])
 
     def __enter__(self) -> ProcessMemory:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         os.close(self._fd)
 
     def region(self, address: int) -> Region | None:

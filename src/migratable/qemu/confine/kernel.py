@@ -38,7 +38,9 @@ def check(result: int, what: str) -> int:
 
 def syscall(number: int, *arguments: object, what: str) -> int:
     """Make a system call by its number."""
-    words = [ctypes.c_long(one) if isinstance(one, int) else one for one in arguments]
+    words = [
+        ctypes.c_long(argument) if isinstance(argument, int) else argument for argument in arguments
+    ]
     return check(libc.syscall(ctypes.c_long(number), *words), what)
 
 

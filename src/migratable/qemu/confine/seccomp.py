@@ -65,8 +65,8 @@ def program(machine: str, *, signals: bool = False) -> bytes:
     ]
     if machine == "x86_64":
         code += [(_JGE, 0, 1, _X32), (_RET, 0, 0, _REFUSE)]
-    for at, number in enumerate(refused):
-        code.append((_JEQ, len(refused) - at, 0, number))
+    for index, number in enumerate(refused):
+        code.append((_JEQ, len(refused) - index, 0, number))
     code += [(_RET, 0, 0, _ALLOW), (_RET, 0, 0, _REFUSE)]
     return b"".join(struct.pack("=HBBI", *one) for one in code)
 

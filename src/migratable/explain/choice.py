@@ -1,0 +1,75 @@
+"""Which line of a failure is the one that matters."""
+
+from __future__ import annotations
+
+from migratable.explain.grouping import Failure, Line
+from migratable.messages.catalogue import Role
+from migratable.messages.recognise import Match
+
+# Printed as an error; whether it stops the load depends on the release (up to 4.2 it does).
+SOMETIMES_FATAL = frozenset({"virtio-queue-index"})
+
+# Which line matters: a cause before all others; among causes the first, unless ranks differ.
+_WEIGHT = {Role.CAUSE: 4, Role.WHERE: 3, Role.CLOSING: 2, Role.SYMPTOM: 1, Role.WARNING: 0}
+
+
+def main_line(failure: Failure) -> tuple[Line, Match] | None:
+    """The line that matters and its message; None when no line is known."""
+    best: tuple[Line, Match] | None = None
+    best_key: tuple[int, int, int] | None = None
+    for number, (line, match) in enumerate(failure.matches):
+        role = match.message.role
+        if role is Role.WARNING and not failure.has(
+            Role.CAUSE, Role.WHERE, Role.CLOSING, Role.SYMPTOM
+        ):
+            weight = 5
+        elif match.message.id in SOMETIMES_FATAL and not failure.has(Role.CAUSE):
+            weight = 4
+        elif role is Role.CLOSING and not line.qemu and failure.has(Role.SYMPTOM):
+            weight = 0  # libvirt's words about a QEMU whose own log is not here
+        else:
+            weight = _WEIGHT[role]
+        # Among "where" lines the outermost (device) tells most; it stands last up to 10.1.
+        where = 1 if match.message.id in ("device-error", "section-error") else 0
+        specific = 0 if match.message.rule in ("destination-start", "management") else 1
+        # A manager's general words about what it quotes tell less than what it quotes.
+        quotes = 1 if match.message.program != "QEMU" and match.message.rank < 0 else 0
+        rank = match.message.rank + _evidence(failure, line, match)
+        wraps = match.message.program != "QEMU" and match.message.rank <= 0
+        if wraps and _holds_another(line, match):
+            weight = 0
+        if role is Role.CAUSE:
+            key = (weight, rank * 2 + specific - quotes, -number)
+        elif role is Role.SYMPTOM:
+            key = (weight, match.message.rank * 8 + len(match.params) * 2 + specific, -number)
+        else:
+            key = (weight, where, -number)
+        if best_key is None or key > best_key:
+            best, best_key = (line, match), key
+    return best
+
+
+def _evidence(failure: Failure, line: Line, match: Match) -> int:
+    """How much more, or less, a line of the host's counts: does it speak of what failed?
+
+    A host's log is full of denials that hurt nobody; one of the file that QEMU could not open is
+    the cause.
+    """
+    if match.message.group != "evidence" or match.message.program == "QEMU":
+        return 0
+    others = [one for one in (*failure.lines, *failure.unrecognised) if one is not line]
+    if "file" not in match.params:
+        return 3 if match.message.rank >= 0 else 0
+    file = str(match.params["file"])
+    if any(file in one.text for one in others):
+        return 5
+    return -4 if any(m.message.role is Role.CAUSE for one in others for m in one.matches) else 0
+
+
+def _holds_another(line: Line, match: Match) -> bool:
+    """Does a manager's message quote one that says more?"""
+    return any(
+        other is not match and match.start <= other.start and other.end <= match.end
+        for other in line.matches
+        if other.message.role in (Role.CAUSE, Role.SYMPTOM)
+    )

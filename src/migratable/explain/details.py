@@ -1,0 +1,193 @@
+"""What a failure's numbers and names stand for: sentences for people, facts for the cases."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from migratable.explain import decode
+from migratable.explain.grouping import Failure
+from migratable.facts import pci
+from migratable.messages.catalogue import Role
+from migratable.messages.recognise import Match
+
+# What the C library's error text at the end of an unknown line says by itself.
+_ERRNO_HINTS = (
+    ("Cannot allocate memory", "the host had no memory (or no huge pages) left for it."),
+    ("No space left on device", "a disk or file system of that host is full."),
+    ("Permission denied", "the program lacks the right: owner, mode, SELinux, AppArmor."),
+    ("No such file or directory", "a file is missing on that host, or a part is in the stream."),
+    ("Address already in use", "another program has the port or socket."),
+    ("Connection refused", "nothing listens at the other end, or a firewall refuses."),
+    ("Connection timed out", "the other end does not answer: network or firewall."),
+    ("No route to host", "the other host cannot be reached: network or firewall."),
+    ("Connection reset by peer", "the other end went away; its log says why."),
+    ("Broken pipe", "the other end went away; its log says why."),
+    ("Device or resource busy", "something else uses the device or file."),
+    ("No such device", "the host lacks the device (kernel module, hardware, interface)."),
+    ("Too many open files", "a limit of the process (ulimit -n) is too low."),
+)
+
+
+def errno_hint(text: str) -> str:
+    """What the C library's error text at the end of a line says by itself, "" without one."""
+    words = text.rstrip(" .'\")")
+    found = next((hint for error, hint in _ERRNO_HINTS if words.endswith(error)), "")
+    return found and f"Its error, taken alone, means: {found}"
+
+
+def device_of(failure: Failure, main: Match | None) -> tuple[str | None, int | None]:
+    """Name and instance of the section that failed, as far as the lines name them."""
+    own = main.params if main is not None else {}
+    for params in (own, *(match.params for _, match in failure.matches)):
+        if "device" in params and params is own and "instance_id" not in params:
+            continue
+        if "device" in params:
+            number = params.get("instance_id")
+            return str(params["device"]), int(number) if number is not None else None
+    if "device" in own:
+        return str(own["device"]), None
+    return None, None
+
+
+def details_of(
+    failure: Failure, main: Match, subject: str | None, number: int | None, errno: str | None
+) -> tuple[list[str], dict[str, str]]:
+    """Sentences about the failure, and the facts that cases ask for."""
+    details: list[str] = []
+    params = main.params
+    facts = {"errno": errno or "", "alone": "" if failure.has(Role.CAUSE) else "yes"}
+    text = "\n".join(line.text for line in failure.lines)
+    arch = re.search(r"qemu-system-(\w+)", text)
+    facts["arch"] = arch[1] if arch else ("ppc" if "pseries" in failure.machine else "")
+    if not facts["arch"] and re.search(r"spapr|pseries|POWER", text):
+        facts["arch"] = "ppc"
+    facts["version"], facts["machine"] = failure.qemu_version, failure.machine
+    facts["accel"] = _accelerator(failure)
+    device = str(params.get("device", subject or ""))
+    if device and decode.section(device):
+        details.append(f"'{device}' is {decode.section(device)}.")
+    if number is not None and device and decode.instance(device, number):
+        details.append(f"Instance {number:#x} is {decode.instance(device, number)}.")
+    if main.message.id == "virtio-features":
+        _features(params, device, details, facts)
+    elif main.message.id in ("pci-config", "pci-config-short"):
+        _pci(params, device, details, facts, ".".join(failure.qemu_version.split(".")[:2]))
+    elif main.message.id == "kvm-set-msr" and decode.msr(int(params["msr"])):
+        details.append(f"MSR {int(params['msr']):#x} is {decode.msr(int(params['msr']))}.")
+    elif main.message.id in ("ram-flags", "multifd-sync") and any(
+        match.message.id == "ram-flags" and match.params["flags"] == 0
+        for _, match in failure.matches
+    ):
+        details.append(
+            "Flags 0: zeros stand where a page record should be, so nothing more came from the "
+            "source; the destination's words follow from that."
+        )
+    elif main.message.id == "start-refused":
+        hint = errno_hint(str(params.get("option", "")))
+        if hint:
+            details.append(hint)
+    elif main.message.id in ("capability-higher", "capability-lower"):
+        details.extend(_capabilities(failure))
+    elif "stream" in params and "local" in params and main.message.rule == "ram-block-size":
+        stream, local = int(params["stream"]), int(params["local"])
+        details.append(f"Source {decode.size(stream)}, destination {decode.size(local)}.")
+    return details, facts
+
+
+def _accelerator(failure: Failure) -> str:
+    """The accelerator of the command line, as far as it names one; QEMU's default is TCG."""
+    if not failure.command:
+        return ""
+    words = re.findall(r"(?:-accel[ =]'?|accel=)(\w+)", failure.command)
+    if words:
+        return str(words[0])
+    return "kvm" if "-enable-kvm" in failure.command else "tcg"
+
+
+def _features(
+    params: dict[str, Any], device: str, details: list[str], facts: dict[str, str]
+) -> None:
+    features, allowed = int(params["features"]), int(params["allowed"])
+    kind = decode.virtio_kind(device)
+    missing = features & ~allowed
+    facts["features"] = f"{features:x}"
+    assumed = ""
+    if not kind:
+        kind = decode.virtio_kind_of(features | allowed)
+        if kind:
+            assumed = f" (taken for virtio-{kind}: no other kind of device has all these bits)"
+    if not missing:
+        details.append(
+            "Both words as printed agree: from 11.0 on QEMU prints the guest's features after "
+            "taking away those that the destination lacks, so the missing bit does not show. "
+            "migratable check names it."
+        )
+        return
+    bits = decode.feature_bits(missing, kind)
+    facts["missing"] = " ".join(bit.name for bit in bits)
+    details.append(
+        f"Accepted by the guest and not offered by the destination: {missing:#x}{assumed}"
+    )
+    for bit in bits:
+        since = f"; brought by {bit.since}" if bit.since else ""
+        option = f"; option {bit.option}=off" if bit.option else ""
+        note = f"; {bit.note}" if bit.note else ""
+        if not kind and bit.bit < 24:
+            details.append(f"bit {bit.bit}: its name depends on the kind of device, not shown here")
+        else:
+            details.append(f"bit {bit.bit} {bit.name}{since}{option}{note}")
+    extra = allowed & ~features
+    if extra:
+        names = ", ".join(
+            bit.name for bit in decode.feature_bits(extra, kind) if kind or bit.bit >= 24
+        )
+        if names:
+            details.append(f"Offered by the destination and not taken (harmless): {names}")
+
+
+def _pci(
+    params: dict[str, Any],
+    device: str,
+    details: list[str],
+    facts: dict[str, str],
+    release: str = "",
+) -> None:
+    offset, read, local = int(params["offset"]), int(params["read"]), int(params["local"])
+    facts["extended"] = "yes" if offset >= 0x100 else ""
+    masks = None
+    if "cmask" in params:
+        masks = (int(params["cmask"]), int(params["wmask"]), int(params["w1cmask"]))
+    byte = decode.pci_byte(offset, device, masks, release)
+    place = byte.place
+    if place is None:
+        details.append(f"Offset {offset:#x} is: {decode.pci_register(offset, device)}.")
+    else:
+        of = f" of {byte.devices}" if byte.devices else ""
+        details.append(f"Offset {offset:#x} is: {place}{of}.")
+    details.append(decode.explain_pci(offset, read, local, masks=masks))
+    if place is None:
+        return
+    facts["register"] = f"{place.capability}: {place.register}"
+    said = pci.meaning(place, read, local)
+    if said:
+        queues = decode.pci_vectors(device, place, read, local)
+        details.append(f"{said[:1].upper()}{said[1:]}{'; ' + queues if queues else ''}.")
+        facts["register"] += f": {said}"
+
+
+def _capabilities(failure: Failure) -> list[str]:
+    found: dict[str, None] = {}
+    for _, match in failure.matches:
+        if match.message.id not in ("capability-higher", "capability-lower"):
+            continue
+        name = str(match.params["capability"])
+        stream = decode.capability_level(name, int(match.params["stream"]))
+        local = decode.capability_level(name, int(match.params["local"]))
+        what = decode.capability_name(name)
+        grade = "refused" if match.message.id == "capability-higher" else "a warning"
+        found[
+            f"cap-{name}{f' ({what})' if what else ''}: source {stream}, destination {local}: "
+            f"{grade}"
+        ] = None
+    return list(found)

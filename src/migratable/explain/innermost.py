@@ -1,0 +1,122 @@
+"""The innermost words of a wrapped error: "Failed …: Failed …: X" failed because of X.
+
+A manager's wrapper whose text goes on in the same line has its cause there, not in another log.
+Where no message of the catalogue knows those words they are shown as the cause, in the manager's
+or QEMU's own words, and with the log to read on in.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from migratable.explain.details import errno_hint
+from migratable.explain.filling import unquoted
+from migratable.explain.grouping import Line
+from migratable.explain.logs import PROGRAM
+from migratable.messages.catalogue import Role
+from migratable.messages.recognise import Match
+
+# Where each manager keeps what it knows about its own errors.
+_LOGS = (
+    ("Incus", "the daemon's log on both members (journalctl -u incus, /var/log/incus)"),
+    (
+        "LXD",
+        "the daemon's log on both members (journalctl -u snap.lxd.daemon, lxd.log under "
+        "/var/snap/lxd/common/lxd/logs)",
+    ),
+    ("Proxmox", "the task's log and the journal of pvedaemon on both nodes"),
+    ("OpenStack", "nova-compute.log on both hosts, at that request's id"),
+    ("KubeVirt", "the logs of virt-handler on both nodes and of virt-launcher"),
+    ("oVirt", "vdsm.log on both hosts"),
+    ("OpenNebula", "the VM's log and oned.log"),
+    ("CloudStack", "the agent's log on both hosts and management-server.log"),
+    ("Ganeti", "/var/log/ganeti/node-daemon.log on both nodes"),
+    ("libvirt", "libvirt's journal on both hosts (journalctl -u virtqemud or libvirtd)"),
+)
+_GENERIC = re.compile(
+    r"(?:unknown error|internal error|an error occurred|see log|check the logs?|none|null|"
+    r"operation failed|failed|(?:live )?migration failed|error|exit status \d+|exit code \d+|"
+    r"context deadline exceeded|context canceled|[\w.-]+ error|the server rejected our request.*|"
+    r"(?:\w+ )?(?:Invalid argument|Input/output error|Operation not permitted|Broken pipe|"
+    r"Connection reset by peer|Connection timed out|No such file or directory))[.!]?",
+    re.IGNORECASE,
+)
+_TRACE = re.compile(r"^[\s:]*\d+@\d+\.\d+:")
+_BY_QEMU = re.compile(r"qemu|\bQMP\b|[Mm]onitor|guest CPU|incoming|load of migration")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wrapped:
+    """An error inside another.
+
+    :ivar words: the innermost error's text.
+    :ivar of_qemu: it speaks of QEMU; else it is the manager's own.
+    :ivar said, now, details: a sentence about it, where to read on, what its errno says.
+    """
+
+    words: str
+    of_qemu: bool
+    said: str
+    now: str
+    details: tuple[str, ...] = ()
+
+
+def innermost(line: Line, main: Match) -> Wrapped | None:
+    """What *main*, a wrapper, quotes; None where it quotes nothing, or what is known."""
+    message = main.message
+    if message.role is not Role.SYMPTOM or message.program == "QEMU":
+        return None
+    wrapper = next(
+        (
+            str(main.params[part.name])
+            for part in main.text.template.parameters
+            if part.name in ("error", "reason", "what", "cause", "said", "message", "text", "rest")
+        ),
+        "",
+    )
+    rest = wrapper or line.text[main.end :]
+    program = PROGRAM.match(rest.lstrip(": "))
+    if not wrapper and program is None and not rest.startswith((":", " :")):
+        return None
+    if program is not None:
+        rest = rest.lstrip(": ")[program.end() :]
+    if _TRACE.search(rest):
+        return None
+    words = rest.strip(" :.'\"")
+    quoted = False
+    if ": " in words:
+        words = words.rsplit(": ", 1)[1]
+        quoted = words.startswith(('"', "'"))
+        words = words.strip(" '\"") if not quoted else words
+        before = rest[: rest.rfind(words)].rstrip(": ").rsplit(": ", 1)[-1].strip(" :'\"")
+    else:
+        before = ""
+    words = unquoted(words)
+    if quoted or len(re.findall(r"[A-Za-z]{3,}", words)) < 2:
+        words = f"{before}: {words}" if before else words
+    if len(words) < 5 or "://" in words or _GENERIC.fullmatch(words):
+        return None
+    known = [other for other in line.matches if other is not main and other.start >= main.start]
+    if any(other.message.role in (Role.CAUSE, Role.SYMPTOM) for other in known):
+        return None
+    log = next((where for name, where in _LOGS if name in message.program), "the manager's log")
+    what = f'"{words}"' + (f' (at "{before}")' if 0 < len(before) < 80 else "")
+    of_qemu = (
+        program is not None
+        or _BY_QEMU.search(rest) is not None
+        or _BY_QEMU.search(main.message.id) is not None
+    )
+    if of_qemu:
+        said = f"The innermost error in the line is the cause: {what}. It is not known here."
+        now = f"Read on in QEMU's log and in {log}, at that time."
+    else:
+        said = (
+            f"The innermost error in the line is the cause: {what}. These are the manager's own "
+            "words; QEMU has no part in them as far as the line says."
+        )
+        now = f"Read on in {log}, at that time; QEMU's log holds nothing about it."
+    hint = errno_hint(words)
+    return Wrapped(
+        words=words, of_qemu=of_qemu, said=said, now=now, details=(hint,) if hint else ()
+    )

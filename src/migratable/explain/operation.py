@@ -1,0 +1,116 @@
+"""What was being done: a migration, start, restore, save, snapshot or change of a definition.
+
+The catalogue speaks of migrations, as most of its messages are met in one. The same words of QEMU
+and libvirt stand in the log of a start; there is no other host then.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Iterable
+
+
+class Operation(enum.StrEnum):
+    """An operation on a virtual machine."""
+
+    MIGRATION = "migration"
+    START = "start"
+    RESTORE = "restore"
+    SAVE = "save"
+    SNAPSHOT = "snapshot"
+    DEFINITION = "definition"
+    UNKNOWN = ""
+
+
+# What the programs call it: virsh's commands and headings, libvirt's functions, managers' tasks.
+_MIGRATION = re.compile(
+    r"virsh (?:\S+ )*migrate|[dD]omainMigrate|[Ll]ive[ _-]?[Mm]igrat|'?migration (?:in|out)\b|"
+    r"(?<!load of )[Mm]igration (?:\w+ )?fail|[Ff]ailed (?:to )?migrat|migrate failure|evacuat|"
+    r"-incoming[ =]'?(?:tcp|unix|rdma|defer)|qemu\+(?:ssh|tcp|tls)://|"
+    r"[Mm]igrat(?:e|ing) (?:VM|domain)|"
+    r"moveInstance|[Ii]nstance move|QEMU command 'migrate(?:-incoming)?'"
+)
+_SIGNS = (
+    (
+        Operation.RESTORE,
+        r"[Ff]ailed to restore domain|virDomainRestore|DomainRestore|virsh (?:\S+ )*restore\b|"
+        r"saved image|[Ee]rror restoring|managed ?save image|[Ss]tateful start|"
+        r"libvirt-guests.*[Rr]esum|-loadvm|\bloadvm\b(?!_|\.c)|load_snapshot|qmrestore|vmstate=",
+    ),
+    (
+        Operation.SNAPSHOT,
+        r"snapshot-(?:create|revert|delete)|(?:internal|external|disk|memory) snapshot|"
+        r"(?:[Tt]ak|[Cc]reat)(?:e|ing) (?:a |the )?snapshot|[Dd]omainSnapshot|RevertToSnapshot|"
+        r"checkpoint-create|\bsavevm\b(?!_|\.c| section|:)|qm (?:snapshot|rollback)|VM snapshot|"
+        r"vmsnapshot",
+    ),
+    (
+        Operation.SAVE,
+        r"[Ff]ailed to save domain|virDomainSave|DomainManagedSave|managedsave|qm suspend|"
+        r"virsh (?:\S+ )*save\b|[Ss]tateful stop|[Ss]uspend to disk|migrate-to-file",
+    ),
+    (
+        Operation.DEFINITION,
+        r"[Uu]ndefin(?:e|ing)|[Ff]ailed to define|virDomainDefine|DomainDefineXML|attach-device|"
+        r"[Ff]ailed to attach|virDomainAttach|device_add",
+    ),
+    (
+        Operation.START,
+        r"[Ff]ailed to (?:start|create) domain|[Ee]rror starting domain|virDomainCreate|"
+        r"DomainCreate|[Ee]rror creating libvirt domain|[Cc]ould not start|[Ss]tart failed|"
+        r"[Ff]ailed to (?:start|spawn|boot|launch)|qm start|virsh (?:\S+ )*start\b|"
+        r"SyncVMI|create vmi|_create_guest|virt-install|vagrant|minikube|qemuProcessLaunch|"
+        r"qemuProcessStart|exited while connecting to monitor|multipass|quickemu|rpower",
+    ),
+)
+_COMPILED = tuple((operation, re.compile(pattern)) for operation, pattern in _SIGNS)
+_WEAK = re.compile(r"(?<!live_)[Mm]igrat(?!able\b|ion\.stateful)|-incoming\b")
+
+
+def operation(texts: Iterable[str]) -> Operation:
+    """What the lines of a failure say was being done; UNKNOWN when they do not.
+
+    A save and a restore are migrations to and from a file: QEMU's words are the same, so its words
+    alone make a migration only where nothing says otherwise.
+    """
+    text = "\n".join(texts)
+    if _MIGRATION.search(text):
+        return Operation.MIGRATION
+    for which, pattern in _COMPILED:
+        if pattern.search(text):
+            return which
+    return Operation.MIGRATION if _WEAK.search(text) else Operation.UNKNOWN
+
+
+_HOST = (
+    (re.compile(r"\b([Tt])he destination's QEMU\b"), r"\1his host's QEMU"),
+    (re.compile(r"\b([Tt])he destination's\b"), r"\1his host's"),
+    (re.compile(r"\b([Tt])he destination host\b"), r"\1his host"),
+    (re.compile(r"\b([Tt])his destination\b"), r"\1his host"),
+    (re.compile(r"\b([Tt])he destination\b"), r"\1his host"),
+    (re.compile(r",? or migrate [^.;]*"), ""),
+    (re.compile(r"; the migration itself was not reached"), ""),
+    (re.compile(r"\brefuses (?:the|this) migration\b"), "refuses it"),
+    (re.compile(r"\b(then )?migrate (?:it )?again\b"), r"\1try again"),
+)
+_TWO_SIDES = re.compile(
+    r"migrat|\bboth (?:hosts|sides)\b|\bthe source|other (?:side|host)|\bmoved?\b|takes guests"
+)
+_SAVED = re.compile(r"\bthe source\b(?!'s (?:log|QEMU))")
+
+
+def spoken(text: str, which: Operation) -> str:
+    """*text*, written for migrations, as it reads for another operation."""
+    if which in (Operation.MIGRATION, Operation.UNKNOWN) or not text:
+        return text
+    for pattern, other in _HOST:
+        text = pattern.sub(other, text)
+    if which is Operation.RESTORE:
+        text = _SAVED.sub("the host that saved it", text)
+    return text.strip()
+
+
+def applies(text: str, which: Operation) -> bool:
+    """Does a rule's "Prevent" have anything to do with the operation?"""
+    return which in (Operation.MIGRATION, Operation.UNKNOWN) or not _TWO_SIDES.search(text)
