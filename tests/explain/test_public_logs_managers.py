@@ -6,6 +6,7 @@ import io
 import json
 import textwrap
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def test_explained(failure: dict[str, Any]) -> None:
 # A line of each manager, and the message that it is.
 LINES = [
     ("can't migrate VM which uses local devices: hostpci0, usb0", "proxmox-local-resource"),
-    ("cannot receive new filesystem stream: destination 'rpool/vm-100-disk-0' exists", "zfs-exists"),
+    ("cannot receive new filesystem stream: destination 'tank/vm-1-disk-0' exists", "zfs-exists"),
     ("cannot migrate VMI: PVC disk0 is not shared, live migration requires that all PVCs must be "
      "shared (using ReadWriteMany access mode)", "kubevirt-pvc"),
     ("Compute service of cmp-3 is unavailable at this time.", "nova-service-down"),
@@ -53,7 +54,7 @@ def wrapped(line: str) -> str:
     return "\n".join(textwrap.wrap(f"> > {line}", 72, subsequent_indent="> > "))
 
 
-FORMS = {
+FORMS: dict[str, Callable[[str], str]] = {
     "bare": lambda line: line,
     "task log": lambda line: f"2024-01-01 12:00:01 ERROR: {line}\nTASK ERROR: migration aborted",
     "journald": lambda line: f"Nov 12 10:11:12 node1 agent[1234]: {line}",
@@ -69,7 +70,7 @@ FORMS = {
     "klog": lambda line: f'E0101 12:00:01.1 1 controller.go:7] "sync failed" err="{line}"',
     "Java": lambda line: "2024-01-01 12:00:01,001 ERROR [c.c.v.Manager] (Job-1) (logid:1) "
     f"com.cloud.utils.exception.CloudRuntimeException: {line}\n\tat com.cloud.X.run(X.java:1)",
-    "events table": lambda line: f"  Warning  FailedMigration  3s (x3 over 9s)  virt-handler  {line}",
+    "events table": lambda line: f"  Warning  Failed  3s (x3 over 9s)  virt-handler  {line}",
     "forum quote": lambda line: f"> 2024-01-01 12:00:01 {line}",
     "HTML": lambda line: "<p>" + line.replace("'", "&#39;").replace("<", "&lt;") + "</p>",
     "mail": wrapped,
