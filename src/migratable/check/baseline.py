@@ -97,13 +97,14 @@ class Baseline:
         self._novel: dict[int, tuple[str, ...]] = {}
         self._stream: Stream | None = None
         self._by_name: dict[str, list[Handler]] = {}
-        self._compat: dict[str, list[int]] = {}
+        self._compat: dict[str, list[tuple[int, int]]] = {}
         self._position: dict[str, list[int]] = {}
         for position, handler in enumerate(tables.handlers):
             self._by_name.setdefault(handler.idstr, []).append(handler)
             self._position.setdefault(handler.idstr, []).append(position)
             if handler.compat is not None:
-                self._compat.setdefault(handler.compat[0], []).append(position)
+                name, compat_instance_id = handler.compat
+                self._compat.setdefault(name, []).append((position, compat_instance_id))
 
     def find_se(self, idstr: str, instance_id: int) -> Handler | None:
         """``migration/savevm.c: find_se``: the first in the list that answers to the name.
@@ -118,9 +119,8 @@ class Baseline:
             if instance_id in {se.instance_id & 0xFFFFFFFF, se.alias_id & 0xFFFFFFFF}:
                 positions.append(position)
                 break
-        for position in self._compat.get(idstr, ()):
+        for position, compat_instance_id in self._compat.get(idstr, ()):
             se = self.tables.handlers[position]
-            compat_instance_id = se.compat[1] if se.compat is not None else -1
             if idstr in se.idstr and instance_id in {
                 compat_instance_id & 0xFFFFFFFF,
                 se.alias_id & 0xFFFFFFFF,

@@ -7,6 +7,7 @@ pc_cmos_init`` writes both parts into the clock chip's memory, which every strea
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -15,11 +16,12 @@ from migratable.facts.targets import X86
 from migratable.profile.model import Profile
 from migratable.stream.cursor import Buffer
 from migratable.stream.model import Section
-from migratable.stream.wire_format import SectionKind
 
 CLOCK = "mc146818rtc"
 _BELOW, _ABOVE = (0x34, 0x36), (0x5B, 0x5E)
 _UNIT, _BASE = 64 << 10, 16 << 20
+#: Kind (FULL), section id, name, instance and version.
+_HEADER = re.compile(rb"\x04.{4}\x0bmc146818rtc.{8}", re.DOTALL)
 FOUR_GIB = 4 << 30
 
 
@@ -60,12 +62,8 @@ def of_profile(profile: Profile) -> PcMemory | None:
     """The destination's, found in its own stream, which has no RAM contents to mislead."""
     if profile.target not in X86:
         return None
-    name = CLOCK.encode()
-    place = profile.stream.find(bytes((len(name),)) + name)
-    if place < 5 or profile.stream[place - 5] != int(SectionKind.FULL):
-        return None
-    body = place + 1 + len(name) + 8  # behind the instance and the version
-    return _pc_memory(profile.stream, body)
+    header = _HEADER.search(profile.stream)
+    return None if header is None else _pc_memory(profile.stream, header.end())
 
 
 def rings_agree(section: Section, there: PcMemory | None, here: PcMemory | None) -> bool:

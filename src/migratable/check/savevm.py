@@ -149,8 +149,7 @@ class Replay:
 
     def _more(self) -> str:
         """What the destination has more than a stream that it loads."""
-        surplus = way_back.more_than(self.baseline, self._sections, self.origin)
-        return way_back.names(surplus) if surplus else ""
+        return way_back.names(way_back.more_than(self.baseline, self._sections, self.origin))
 
     def _load_begun(self) -> None:
         tables = self.baseline.tables
@@ -195,10 +194,9 @@ class Replay:
 
     def _another_family(self) -> bool:
         """Whether the machine is quite another one: then no section would fit, and none tells."""
-        received, local = self.stream.machine, self.baseline.profile.machine
-        if not received or all(finding.rule != "machine-type" for finding in self.findings):
-            return False
-        return _VERSION.sub("", received) != _VERSION.sub("", local)
+        received, local = self.stream.machine or "", self.baseline.profile.machine
+        differs = any(finding.rule == "machine-type" for finding in self.findings)
+        return differs and _VERSION.sub("", received) != _VERSION.sub("", local)
 
     def qemu_loadvm_state_main(self, tracker: Tracker) -> bool:
         """Section after section; False when the footers of both sides do not agree."""
@@ -220,7 +218,7 @@ class Replay:
                 if seen[section.idstr] > len(self.baseline.names.get(section.idstr, ())) > 0:
                     self.cannot(f"{section.idstr}: its section comes too often")
             if number == ram:  # behind what is set up early (virtio-mem)
-                self.ram_block_list()
+                self.ram_block_list(section)
             if not foreign and section.kind in _WHOLE:
                 following = partial(following_bytes, self.stream, self._sections, number)
                 load = partial(self.qemu_loadvm_section_start_full, section, tracker, following)
@@ -270,10 +268,9 @@ class Replay:
         numbers = (number for number, one in enumerate(self._sections) if one.idstr == _RAM)
         return next(numbers, None)
 
-    def ram_block_list(self) -> None:
+    def ram_block_list(self, start: Section) -> None:
         """``migration/ram.c: parse_ramblocks``."""
         profile = self.baseline.profile
-        version_id = next((s.version_id for s in self._sections if s.idstr == _RAM), 4)
         for block in self.stream.ram_blocks:
             local = profile.ram_blocks.get(block.id)
             assumed = profile.assumed_blocks.get(block.id)
@@ -294,15 +291,12 @@ class Replay:
                 ),
                 device=_RAM,
                 instance_id=0,
-                links=stderr.ram_links(self.release, _RAM, version_id),
+                links=stderr.ram_links(self.release, _RAM, start.version_id),
             )
-        self.ram_load(version_id)
+        self.ram_load(start)
 
-    def ram_load(self, version_id: int) -> None:
+    def ram_load(self, start: Section) -> None:
         """``migration/ram.c: ram_load``: the records of guest memory, without their contents."""
-        start = next((section for section in self._sections if section.idstr == _RAM), None)
-        if start is None:
-            return
         if ram_records.too_many(self.stream):
             text = "the records of guest memory (more than 1 GiB of them)"
             self.unchecked.append(Unchecked(text, Code.RAM_CONTENTS))
@@ -310,7 +304,7 @@ class Replay:
         blocks = self.baseline.profile.ram_blocks
         links = stderr.part_links(self.release, _RAM, start.section_id, start.version_id)
         try:
-            for problem in ram_records.examine(self.stream, version_id, blocks, self.release):
+            for problem in ram_records.examine(self.stream, start.version_id, blocks, self.release):
                 self.note(finding_of(problem, self.release, _RAM, 0, links))
         except UnexaminedError as error:
             self.cannot(error.reason)
@@ -385,11 +379,12 @@ class Replay:
             )
         if refused is not None:
             findings.append(finding_of_error(refused, links, idstr, instance_id))
-        reasons = list(dict.fromkeys(loader.unexamined))
+        reasons: list[Unchecked] = []
         novel = self.baseline.novelties(se)
         if novel:
             text = f"code that no known build has ({'; '.join(novel[:3])})"
-            reasons.insert(0, Unchecked(text, Code.BUILD))
+            reasons.append(Unchecked(text, Code.BUILD))
+        reasons += dict.fromkeys(loader.unexamined)
         if stopped is not None:
             reasons.append(stopped.reason)
         return SectionOutcome(

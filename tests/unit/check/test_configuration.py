@@ -93,7 +93,13 @@ def test_capabilities(
 
 
 @pytest.mark.parametrize(
-    ("consumed", "size", "left"), [(8, 12, "4 bytes are left over."), (12, 8, "4 are missing.")]
+    ("consumed", "size", "left"),
+    [
+        (8, 12, "4 bytes are left over."),
+        (8, 9, "1 bytes are left over."),
+        (12, 8, "4 are missing."),
+        (8, 8, "The footer is another section's."),
+    ],
 )
 def test_how_far_a_footer_is_away(consumed: int, size: int, left: str) -> None:
     event = FooterRead(

@@ -6,15 +6,18 @@ from collections.abc import Sequence
 
 import pytest
 
+from migratable.check.baseline import Baseline
 from migratable.check.events import StreamLoaded, SubsectionMet
 from migratable.check.rules import memory_map, sleeping_cpu, unknown_subsection
+from migratable.check.savevm import Replay
 from migratable.profile.model import Profile
-from migratable.profile.tables import Vmsd
+from migratable.profile.tables import LoaderTables, Vmsd
 from migratable.stream import write
 from migratable.stream.edit import full_section, make_stream
 from migratable.stream.model import Section
 from tests.unit.check.bodies import body, profile
 from tests.unit.check.test_memory_map import device
+from tests.unit.check.test_replay import handler
 
 MIB = 1 << 20
 
@@ -173,3 +176,15 @@ def test_an_unknown_subsection_is_a_link_of_the_chain(
     (problem,) = unknown_subsection.check(event)
     assert len(problem.words) == printed
     assert problem.errno == 2
+
+
+def test_what_a_rule_leaves_open_is_undecided() -> None:
+    """A ring in memory that moved: the whole replay, up to 6.x."""
+    virtio = device(RING, 9)
+    to = pc(clock(2048, 2048))
+    handlers = tuple(handler(idstr, vmsd=None) for idstr in ("mc146818rtc", virtio.idstr))
+    baseline = Baseline(to, LoaderTables(handlers=handlers, vmsds=()))
+    stream = make_stream("pc-q35-10.0", [clock(3072, 1024), virtio])
+    replay = Replay(stream, baseline).qemu_loadvm_state()
+    text = f"{virtio.idstr}: its vrings: guest RAM has other addresses on the destination"
+    assert text in [str(reason) for reason in replay.undecided]

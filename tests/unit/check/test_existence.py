@@ -193,3 +193,31 @@ def test_a_device_that_was_just_started_has_version_0() -> None:
     low = body("pciespscsi", {"esp.mig_version_id": 5})
     assert told(body("esp", version=9, parent=low), "data_ready") is True
     assert told(body("esp", version=4, parent=low), "data_ready") is False
+
+
+def test_a_region_of_which_something_is_not_known() -> None:
+    """The check then counts as passed, as one that nothing models."""
+    regions = VmField(name="env.pmsav7.drbar", num_offset=16, flags=int(Flag.VARRAY_UINT32))
+    fixed = VmField(name="env.pmsav7.drbar", num=8, flags=int(Flag.ARRAY))
+    there = body("cpu/pmsav7-rnr", {"env.pmsav7.rnr[M_REG_NS]": 9})
+    memory = Memory({(0x1000 + 16, 4): 8})
+    for fields, sent, known in (
+        ((), there, memory),
+        ((fixed,), there, memory),
+        ((regions,), body("cpu/pmsav7-rnr"), memory),
+        ((regions,), there, None),
+        ((regions,), there, Memory({})),
+    ):
+        made = body("cpu/pmsav7", fields=fields, parent=body("cpu", subsections=[sent]))
+        assert told(made, "rgnr is valid", known) is None
+        assert told(made, "rgnr is valid", known, int(Flag.MUST_EXIST)) is True
+    made = body("cpu/pmsav7", fields=(regions,), parent=body("cpu", subsections=[there]))
+    assert told(made, "rgnr is valid", memory) is False
+
+
+def test_only_the_configuration_of_a_pci_device_has_two_forms() -> None:
+    masks = PciMasks(config=bytes(256), cmask=b"", wmask=b"", w1cmask=b"")
+    tables = LoaderTables(handlers=(), vmsds=(), pci={"0:1.0/ide": masks})
+    field = VmField(name="identify_data", size=512, info="buffer", test=1)
+    drive = body("ide_drive", {"identify_set": 1})
+    assert existence.field_exists(drive, field, profile(loader=tables), None, "0:1.0/ide") is True

@@ -12,6 +12,7 @@ from migratable.check.qemu_file import QemuFile
 from migratable.check.state import LoadedState, Memory
 from migratable.check.vmstate import VMStateLoader
 from migratable.profile.tables import Flag, Handler, LoaderTables, PciMasks, VmField, Vmsd
+from migratable.stream.vmdesc import VmField as Entry
 from migratable.stream.vmdesc import VmsdBody
 from tests.unit.check.bodies import profile
 
@@ -450,3 +451,7 @@ def test_a_baseline_states_sizes() -> None:
     assert loader.local_size(LoadedState(index=0, vmsd=vmsd(), opaque=0, version=1), number()) == 12
     loader.stating(LoadedState(index=0, vmsd=vmsd(), opaque=0, version=1), number())
     assert loader.sizes == {(0, "n"): 12}
+    entry = Entry(name="n", type="uint32", size=4)
+    described = VmsdBody(name="dev", version=1, fields=(entry,))
+    done = Load(bytes(4), vmsd(number()), kind=BaselineLoader, description=described)
+    assert done.loader.sizes == {(0, "n"): 4}

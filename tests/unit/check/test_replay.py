@@ -8,12 +8,13 @@ import pytest
 
 from migratable.check import check
 from migratable.check.baseline import Baseline
+from migratable.check.problem import UnexaminedError
 from migratable.check.savevm import Replay
 from migratable.check.tracker import Untracked
 from migratable.profile.tables import Flag, Handler, LoaderTables, VmField, Vmsd
 from migratable.stream.edit import make_stream
 from migratable.stream.model import Command, Element, Section, Span, Stream
-from migratable.stream.ram import RamBlock, RamStart
+from migratable.stream.ram import RamBlock, RamFault, RamStart, RamStatistics
 from migratable.stream.vmdesc import VmDevice, VmsdBody
 from migratable.stream.vmdesc import VmField as Entry
 from migratable.stream.wire_format import CommandKind, SectionKind
@@ -231,6 +232,7 @@ def test_a_baseline_that_is_not_understood() -> None:
     [
         (b"\0\0\0\7\0", "Missing section footer for dev"),
         (b"\0\0\0\7\x7e\0\0\0\4", "Mismatched section id in footer for dev"),
+        (b"\0\0\0\7\x7e\1\0\0\3", "Mismatched section id in footer for dev"),
     ],
 )
 def test_where_the_tables_end_there_is_a_footer(body: bytes, said: str) -> None:
@@ -257,6 +259,7 @@ def test_both_sides_have_footers_or_neither(wanted: bool) -> None:
     to = destination(handler(), handler("ram", vmsd=None), own=own)
     replay = loaded(sent, last, to=to)
     assert rules(replay) == ["section-footer"]
+    assert [finding.rule for finding in replay.findings] == ["section-footer"]
     assert len(replay.unchecked) == 1
     finding = replay.findings[0]
     if wanted:
@@ -300,7 +303,7 @@ def test_a_block_whose_size_is_a_guess() -> None:
     assert with_ram(4096, assumed).undecided == []
     blocks = (RamBlock(id="pc.ram", used_length=8192), RamBlock(id="other", used_length=1))
     stream = replace(make_stream(MACHINE, [RAM]), ram=RamStart(blocks=blocks))
-    sizes = {"pc.ram": (4096, 4096)}
+    sizes = {"pc.ram": (4096, 8192)}
     to = destination(handler("ram", vmsd=None), ram_blocks=sizes, assumed_blocks=assumed)
     assert rules(replayed(stream, to)) == ["ram-block-unknown"]
 
@@ -472,69 +475,6 @@ def test_under_kvm_it_may_be_refused_elsewhere() -> None:
     assert verdict.outcome is Outcome.UNKNOWN
 
 
-# the registers, after all sections
-
-MCG_CAP = replace(NUMBER, name="env.mcg_cap")
-CPU = Vmsd(name="cpu", version=1, minimum=1, fields=(MCG_CAP,))
-POINTER = replace(NUMBER, flags=int(Flag.POINTER | Flag.SINGLE))
-
-
-def registers(release: str, *elements: Element) -> Replay:
-    """A destination under KVM whose CPU has no machine check registers; 1 in ``strict``."""
-    handlers = (handler("cpu"), handler("strict", vmsd=1), handler("null", vmsd=2))
-    tables = LoaderTables(
-        handlers=handlers,
-        vmsds=(CPU, STRICT, Vmsd(name="null", version=1, minimum=1, fields=(POINTER,))),
-        words={(0x1008, 1): 1, (0x1000, 8): 0},
-    )
-    to = Baseline(profile(release, accelerator="kvm", wants_kvm=True), tables)
-    to._stream = make_stream(MACHINE, [section("cpu", bytes(4), footer=True)])
-    return loaded(*elements, to=to)
-
-
-GUEST = section("cpu", (0x100010A).to_bytes(4), number=1)
-WRONG = section("strict", b"\5", number=2)
-
-
-def test_registers_that_kvm_does_not_take_end_the_program() -> None:
-    """target/i386/kvm/kvm.c: kvm_buf_set_msrs asserts."""
-    replay = registers("10.0.13", GUEST)
-    assert rules(replay) == ["kvm-registers"]
-    assert replay.refusal is replay.findings[0]
-    assert replay.stderr[0] == "error: failed to set MSR 0x17b to 0x0"
-    assert "Assertion `ret == cpu->kvm_msr_buf->nmsrs' failed." in replay.stderr[-1]
-
-
-def test_after_a_load_that_failed_the_program_may_abort_before_it_says_so() -> None:
-    """``qemu_loadvm_state`` puts the registers whatever came of the sections.
-
-    Up to 10.1 the failure's lines were printed by then; later they are links of the line that is
-    never printed.
-    """
-    replay = registers("10.0.13", GUEST, WRONG)
-    assert rules(replay) == ["field-equal", "kvm-registers"]
-    assert replay.refusal is replay.findings[0]
-    assert "of device 'strict'" in replay.stderr[-3]
-    assert replay.stderr[-2] == "error: failed to set MSR 0x17b to 0x0"
-    later = registers("11.1.0", GUEST, WRONG)
-    assert rules(later) == ["field-equal", "kvm-registers"]
-    assert later.refusal is later.findings[1]
-    assert later.stderr[0] == "error: failed to set MSR 0x17b to 0x0"
-    assert len(later.stderr) == 2
-
-
-def test_registers_are_put_of_a_cpu_that_was_loaded_before_the_failure() -> None:
-    assert rules(registers("10.0.13", WRONG, GUEST)) == ["field-equal"]
-    assert rules(registers("10.0.13", WRONG)) == ["field-equal"]
-
-
-def test_a_program_that_has_aborted_puts_no_registers() -> None:
-    replay = registers("10.0.13", GUEST, section("null", bytes(4), number=2))
-    assert rules(replay) == ["layout"]
-    assert replay.refusal is not None
-    assert replay.refusal.aborts
-
-
 def test_a_handler_whose_code_reads_other_sections_depends_on_them() -> None:
     """What such a section gives is not kept for another VM with the same bytes."""
     to = destination(handler("spapr/htab", vmsd=None), handler("mystery", vmsd=None))
@@ -543,3 +483,15 @@ def test_a_handler_whose_code_reads_other_sections_depends_on_them() -> None:
         one = section(idstr, b"")
         outcome = replay.qemu_loadvm_section_start_full(one, Untracked(to), lambda: b"")
         assert outcome.self_contained is alone
+
+
+def test_a_records_refusal_is_that_of_the_ram_handler() -> None:
+    """``ram_load_precopy``: the first page of a block that the destination does not have."""
+    walked = RamStatistics(page_size=4096, faults=[RamFault(kind="block", block="x", offset=0)])
+    stream = replace(make_stream(MACHINE, [RAM]), ram=RamStart(blocks=()), ram_statistics=walked)
+    (finding,) = replayed(stream, destination(handler("ram", vmsd=None))).findings
+    assert (finding.rule, finding.device, finding.instance_id) == ("ram-contents", "ram", 0)
+
+
+def test_reasons_are_their_text() -> None:
+    assert str(UnexaminedError("its layout is not known")) == "its layout is not known"

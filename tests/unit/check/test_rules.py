@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import migratable.check
+import migratable.check.rules as check_rules
 from migratable.check import events
 from migratable.check.problem import Problem
 from migratable.check.registry import look, rules, rules_for
@@ -120,3 +121,10 @@ def test_messages_that_rules_name_are_there() -> None:
     for path in folder.rglob("*.py"):
         for name in re.findall(r'\(\s*"([a-z0-9]+(?:-[a-z0-9]+)+)",\s*\{', path.read_text()):
             assert name in known, f"{path.name}: {name}"
+
+
+def test_the_package_of_rules_has_no_other_names() -> None:
+    """Each is imported when it is asked for."""
+    with pytest.raises(AttributeError, match="WHATEVER"):
+        getattr(check_rules, "WHATEVER")  # noqa: B009 -- it is not there
+    assert len(check_rules.RULES) == len(RULES)

@@ -109,6 +109,19 @@ def test_a_test_of_loaded_state_is_not_guessed() -> None:
         Load(bytes(4), table, exists={(0, 0): True}, description=described("x"))
 
 
+def test_a_subsections_name_is_longer_than_its_parents() -> None:
+    """``vmstate_subsection_load``: at least one character more, and it begins with it."""
+    assert refused(b"\5\4devx\0\0\0\1", vmsd()).rule == "unknown-subsection"
+    assert Load(b"\5\3dev\0\0\0\1", vmsd()).left == 9
+
+
+def test_a_null_pointer_to_a_single_byte() -> None:
+    """``assert(first_elem || !n_elems || !size)``."""
+    flags = int(Flag.SINGLE | Flag.POINTER)
+    field = VmField(name="p", info="uint8", size=1, flags=flags)
+    assert error(b"\0", vmsd(field), words={(AT, 8): 0}).problem.aborts
+
+
 def test_a_check_that_nothing_models_is_passed() -> None:
     check = VmField(name="whatever", test=1, flags=int(Flag.MUST_EXIST | Flag.ARRAY))
     done = Load(bytes(4), vmsd(number(), check), description=described("n"))

@@ -34,24 +34,23 @@ from migratable.verdict import Severity
 
 def check(event: FieldMissing) -> Iterator[Problem]:
     """The field's test said no."""
-    if event.field.flags & Flag.MUST_EXIST:
-        name = f"{event.body.vmsd.name}/{event.field.name}"
-        yield Problem(
-            rule=RULE.id,
-            summary=f"the destination's check {name!r} fails on the loaded values",
-            words=(
-                (
-                    "field-validation",
-                    {
-                        "vmsd": event.body.vmsd.name,
-                        "field": event.field.name,
-                        "version": event.body.vmsd.version,
-                    },
-                ),
+    name = f"{event.body.vmsd.name}/{event.field.name}"
+    yield Problem(
+        rule=RULE.id,
+        summary=f"the destination's check {name!r} fails on the loaded values",
+        words=(
+            (
+                "field-validation",
+                {
+                    "vmsd": event.body.vmsd.name,
+                    "field": event.field.name,
+                    "version": event.body.vmsd.version,
+                },
             ),
-            errno=EPERM,
-            field=event.field.name,
-        )
+        ),
+        errno=EPERM,
+        field=event.field.name,
+    )
 
 
 _HPET = Vmsd(name="hpet", version=2, minimum=1)

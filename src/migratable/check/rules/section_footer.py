@@ -43,9 +43,7 @@ def check(event: FooterRead) -> Iterator[Problem]:
     """The byte is a footer's and the number this section's."""
     difference = event.size - event.consumed
     what = f"the destination reads {event.consumed} of {event.size} bytes of {event.idstr!r}"
-    explanation = event.detail or (
-        f"{-difference} are missing." if difference < 0 else f"{difference} bytes are left over."
-    )
+    explanation = event.detail or _left(difference)
     if not event.wanted:
         yield Problem(
             rule=RULE.id,
@@ -84,6 +82,12 @@ def check(event: FooterRead) -> Iterator[Problem]:
                 ),
             ),
         )
+
+
+def _left(difference: int) -> str:
+    if difference > 0:
+        return f"{difference} bytes are left over."
+    return f"{-difference} are missing." if difference else "The footer is another section's."
 
 
 _POINT = FooterRead(
