@@ -197,6 +197,18 @@ ERRNOS = {
         means="the server of a FUSE or network file system went away.",
         now="Mount that file system again on this host.",
     ),
+    "Interrupted system call": Errno(
+        means="a signal came between.",
+        now="Try it again.",
+    ),
+    "No buffer space available": Errno(
+        means="the kernel's buffers or a table of it are full.",
+        now="Look at the kernel's lines of that moment (dmesg) and at the limits in the line.",
+    ),
+    "Exchange full": Errno(
+        means="a table of the kernel is full (a bridge has no port left).",
+        now="Use another bridge or device; dmesg names the table.",
+    ),
     "Protocol not supported": Errno(
         means="the kernel lacks that protocol (module, address family).",
         now="Load its module, or use another address family.",
@@ -241,6 +253,12 @@ def errno_of(main: Match, line: str) -> str:
         if found:
             return _BY_NAME[found[-1].lower()]
     return ""
+
+
+def begins(text: str) -> str:
+    """The errno's text that *text* begins with, as it stands there; "" without one."""
+    found = _TEXT.match(text)
+    return found[0] if found else ""
 
 
 def meaning_of(error: str) -> str:

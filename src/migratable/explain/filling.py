@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 
-from migratable.explain.errnos import ERRNOS
+from migratable.explain.errnos import ERRNOS, begins
 from migratable.messages.recognise import Match
+
+# What the runner of a test (avocado) puts behind the error that it quotes.
+_RUNNER = re.compile(r"\s*\((?:exit status: ?\d*|\d+\.\d+ ?s?)\.?\)?\.?$")
 
 
 def fill(text: str, match: Match) -> str:
@@ -18,8 +21,11 @@ def fill(text: str, match: Match) -> str:
         content = match.params[name]
         if isinstance(content, int):
             return format(content, spec) if spec else str(content)
-        return _trimmed(unquoted(content))
+        text = unquoted(_RUNNER.sub("", content))
+        # What a phrase takes along behind an errno is the next sentence of whoever quotes it.
+        return begins(text) if name in phrases and begins(text) else _trimmed(text)
 
+    phrases = {part.name for part in match.text.template.parameters if part.spec == "phrase"}
     # What another wording of the message has, in brackets.
     text = re.sub(
         r" \(\{([a-z_0-9]+)\}\)", lambda found: found[0] if found[1] in match.params else "", text
