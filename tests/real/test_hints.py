@@ -65,6 +65,7 @@ class Case:
 
 Q35, PC = "-M pc-q35-5.2 -m 64", "-M pc-i440fx-5.2 -m 64"
 PSERIES = "-M pseries-5.2 -m 256"
+ROOT_PORT = '{"driver":"pcie-root-port","id":"pci.1","bus":"pcie.0","addr":"0x4","chassis":1}'
 PORT = "-M pc-q35-5.1 -m 64 -device pcie-root-port,id=p,addr=4"
 SOCKETS, CORE = "-smp 1,sockets=4,maxcpus=4", "core-id=0,thread-id=0"
 CASES = {
@@ -269,6 +270,26 @@ CASES = {
         rule="unknown-section",
         fix="-device isa-ide",
     ),
+    "json": Case(  # a plain device would come before the port that is its bus
+        source=(
+            "7.2",
+            f"{Q35} -device {ROOT_PORT} -device"
+            ' {"driver":"virtio-serial-pci","bus":"pci.1","addr":"0x0"}',
+        ),
+        destination=("7.2", f"{Q35} -device {ROOT_PORT}"),
+        rule="pci-config",
+        fix='"bus":"pci.1","addr":"0x0"}',
+    ),
+    "missing-port": Case(
+        source=(
+            "7.2",
+            f"{Q35} -device virtio-serial-pci,id=v -chardev null,id=c"
+            " -device virtserialport,bus=v.0,nr=2,chardev=c",
+        ),
+        destination=("7.2", f"{Q35} -device virtio-serial-pci,id=v"),
+        rule="field-equal",
+        fix="virtserialport,bus=v.0,nr=2",
+    ),
     "main-backend": Case(
         source=(
             "7.2",
@@ -337,6 +358,25 @@ def test_a_remedy_is_found_and_loads(lab: Lab, case: Case) -> None:
     # the real program refuses the one line and takes the other
     assert rehearse(stream, line).outcome is Outcome.REFUSED
     assert rehearse(stream, words).outcome is Outcome.LOADS
+
+
+@pytest.mark.parametrize(
+    ("source", "destination", "fix"),
+    [
+        ("-smp 4", "-smp 2", "-smp 4"),  # no prediction is possible: the program itself is asked
+        ("-machine virtualization=on", "", "virtualization=on"),
+    ],
+)
+def test_arms_virt(lab: Lab, source: str, destination: str, fix: str) -> None:
+    plain = "-M virt-7.2 -m 64 -cpu cortex-a53 -nodefaults -display none"
+    program = [*lab("7.2", "aarch64").command, *plain.split()]
+    stream = read(collect([*program, *source.split()]).stream or b"")
+    line = [*program, *destination.split()]
+    found = tried(rehearse(stream, line), stream, line, budget_seconds=SECONDS)
+    (hint, *_) = found.refusals[0].hints
+    assert hint.verified is Basis.REHEARSED
+    assert fix in (hint.command or "")
+    assert rehearse(stream, shlex.split(hint.command or "")).outcome is Outcome.LOADS
 
 
 def test_the_rest_of_the_line_stays(lab: Lab) -> None:
