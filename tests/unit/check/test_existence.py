@@ -113,6 +113,12 @@ def test_queue_pairs(here: int | None, read: bool | None) -> None:
     assert not existence.depends_on_state(device, field)
 
 
+@pytest.mark.parametrize(("version", "read"), [(20061112, True), (20061113, False)])
+def test_an_eeprom_of_old(version: int, read: bool) -> None:
+    """hw/nvram/eeprom93xx.c: is_old_eeprom_version."""
+    assert told(body("eeprom", version=version), "size") is read
+
+
 @pytest.mark.parametrize(("features", "read"), [(1 << 2, True), (1 << 3, False)])
 def test_guest_offloads(features: int, read: bool) -> None:
     blob = body("virtio-net", {"guest_features": features})
