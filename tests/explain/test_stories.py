@@ -7,9 +7,12 @@ import io
 import pytest
 
 from migratable.explain.cases import within
+from migratable.explain.failures import scan
+from migratable.explain.filling import for_error
 from migratable.explain.machines import needs
 from migratable.explain.operation import Operation
-from migratable.explain.story import Explanation, Report, Status, explain
+from migratable.explain.story import Explanation, Report, Status, explain, explain_together
+from migratable.explain.together import Log
 from migratable.messages.catalogue import Fault
 
 
@@ -448,3 +451,51 @@ def test_the_field_that_failed_is_used() -> None:
     )
     assert told(log.format(field="virtio-gpu")).cases[0].id == "virtio-gpu-own"
     assert "virtio-gpu-own" not in [case.id for case in told(log.format(field="virtio")).cases]
+
+
+@pytest.mark.parametrize(
+    ("error", "has", "lacks"),
+    [
+        ("Cannot allocate memory", "limit for locked memory", "IOMMU can address"),
+        ("Invalid argument", "IOMMU can address", "locked memory"),
+        ("Bad address", "cannot be pinned", "IOMMU can address"),
+    ],
+)
+def test_the_errno_chooses_the_clause_of_the_remedy(error: str, has: str, lacks: str) -> None:
+    found = told(f"qemu-system-x86_64: -device vfio-pci: VFIO_MAP_DMA failed: {error}\n")
+    assert has in found.now
+    assert lacks not in found.now
+
+
+def test_a_remedy_without_a_clause_for_the_errno_stays_whole() -> None:
+    text = "Permission denied: chmod. No such file: mount it."
+    assert for_error(text, "Operation timed out") == text
+    assert for_error(text, "No such file or directory") == "Mount it."
+    assert for_error("Look at it. " + text, "Permission denied") == "Look at it. Chmod."
+
+
+def test_a_denial_of_the_same_guest_is_named_beside_the_cause() -> None:
+    found = told(REFUSED.format(disk="a.img") + "Permission denied\n" + DENIED.format(disk="b.img"))
+    assert "/data/b.img" in " ".join(found.details)
+
+
+def test_no_placeholder_is_left_in_a_text() -> None:
+    found = told("qemu-kvm: egl: render node init failed\nTASK ERROR: start failed: exit code 1\n")
+    assert found.message == "egl-init"
+    assert "{" not in found.meaning + found.now
+
+
+def test_both_logs_of_a_migration_share_the_command_line() -> None:
+    source = "qemu-system-x86_64: Unable to write to socket: Connection reset by peer\n"
+    destination = (
+        "$ qemu-system-x86_64 -machine q35 -object memory-backend-file,id=m3,size=1G,share=on "
+        "-incoming tcp:0:4444\ncpr_state_load cpr-transfer mode\n"
+        "qemu-system-x86_64: error while loading state for instance 0x0 of device 'kvm-tpr-opt'\n"
+        "qemu-system-x86_64: load of migration failed: Operation not permitted\n"
+    )
+    logs = [
+        Log(name=name, scan=scan(io.BytesIO(text.encode())))
+        for name, text in (("a", source), ("b", destination))
+    ]
+    found = explain_together(logs, {}).explanations[0]
+    assert "memory-backend=m3" in found.now

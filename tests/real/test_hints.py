@@ -263,6 +263,12 @@ CASES = {
         rule="unknown-section",
         fix="-device isa-parallel,chardev=at-parallel_isa-0",
     ),
+    "section-of-its-own": Case(  # of no device class
+        source=("7.2", "-M microvm -m 64 -device isa-ide"),
+        destination=("7.2", "-M microvm -m 64"),
+        rule="unknown-section",
+        fix="-device isa-ide",
+    ),
     "main-backend": Case(
         source=(
             "7.2",

@@ -61,7 +61,8 @@ def _evidence(failure: Failure, line: Line, match: Match) -> int:
     if "file" not in match.params:
         return 3 if match.message.rank >= 0 else 0
     file = str(match.params["file"])
-    if any(file in one.text for one in others):
+    name = file.rpartition("/")[2]
+    if any(file in one.text or (len(name) > 4 and f"/{name}" in one.text) for one in others):
         return 5
     return -4 if any(m.message.role is Role.CAUSE for one in others for m in one.matches) else 0
 

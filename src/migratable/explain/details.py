@@ -64,6 +64,7 @@ def details_of(
         facts["arch"] = "ppc"
     facts["version"], facts["machine"] = failure.qemu_version, failure.machine
     facts["accel"] = _accelerator(failure)
+    details.extend(_beside(failure, main))
     device = str(params.get("device", subject or ""))
     if device and decode.section(device):
         details.append(f"'{device}' is {decode.section(device)}.")
@@ -93,6 +94,25 @@ def details_of(
         stream, local = int(params["stream"]), int(params["local"])
         details.append(f"Source {decode.size(stream)}, destination {decode.size(local)}.")
     return details, facts
+
+
+def _beside(failure: Failure, main: Match) -> list[str]:
+    """What the host's audit lines beside a refused access say."""
+    if main.message.group == "evidence":
+        return []
+    denied = [
+        match.params["file"]
+        for _, match in failure.matches
+        if match.message.group == "evidence" and "file" in match.params
+    ]
+    refused = any("denied" in str(value) for value in main.params.values())
+    if not denied or not refused:
+        return []
+    files = ", ".join(str(file) for file in dict.fromkeys(denied[:3]))
+    return [
+        f"AppArmor's lines beside it deny QEMU on this host access to {files}: the guest's profile "
+        "is the first place to look (/etc/apparmor.d/local/abstractions/libvirt-qemu)."
+    ]
 
 
 def _accelerator(failure: Failure) -> str:

@@ -20,6 +20,7 @@ from migratable.explain.grouping import TELLING, Failure, Grouper, Line
 from migratable.explain.joining import joined
 from migratable.explain.logs import PROGRAM, clean, pieces, without_prefix
 from migratable.explain.unrecognised import SEARCHED, SMALL, attached, suspicious
+from migratable.messages import libvirt_errors
 from migratable.messages.anchors import FULLY_SEARCHED, prefilter
 from migratable.messages.catalogue import Role
 from migratable.messages.recognise import recognise
@@ -45,8 +46,12 @@ _NEW_START = re.compile(
 )
 _GAP = 256 << 10
 _OF_LIBVIRT = re.compile(
-    rb"(?m)^.*(?:\berror: |\berror : \w+:\d+ : |libvirtError: |LibvirtException: ).*$"
+    rb"(?m)^.*(?:\berror: |\berror : \w+:\d+ : |libvirtError: |LibvirtException: |"
+    rb"\binternal error |operation failed: |invalid argument: |by the connection driver: |"
+    rb"device not found: |resource busy: ).*$"
 )
+# So many lines of libvirt's are looked at with their neighbours, which may be the rest of them.
+JOINED = 200
 
 
 @dataclass(slots=True)
@@ -128,9 +133,7 @@ def _search(
     number, counted, last_taken, looked = first_number, 0, -1, 0
     spans = prefilter().spans(buffer, fully=done <= FULLY_SEARCHED)
     if done <= SMALL:
-        # libvirt's errors of system calls have no class before them that could be looked for.
-        found_here = {hit.span() for hit in _OF_LIBVIRT.finditer(buffer)}
-        spans = sorted({*spans, *found_here})
+        spans = sorted({*spans, *_of_libvirt(buffer)})
     if not spans:
         return
     whole = kept + buffer
@@ -171,6 +174,18 @@ def _command(whole: bytes, position: int, grouper: Grouper) -> None:
     begin = max(whole.rfind(name, max(0, machine - 4096), machine) for name in _PROGRAMS)
     if begin >= 0:
         grouper.command = whole[begin : min(position, begin + COMMAND)].decode("utf-8", "replace")
+
+
+def _of_libvirt(buffer: bytes) -> list[tuple[int, int]]:
+    """Lines of a small input that may hold an error of libvirt's without an entry of its own.
+
+    In a large one they count only where they stand beside what is searched for in every input:
+    libvirtd's log is full of errors that belong to no operation on a guest.
+    """
+    lines = [hit.span() for hit in _OF_LIBVIRT.finditer(buffer)]
+    if len(lines) <= JOINED:
+        return lines
+    return [span for span in lines if libvirt_errors.find(clean(buffer[slice(*span)]))]
 
 
 def _before(whole: bytes, position: int, number: int, not_before: int) -> list[Line]:

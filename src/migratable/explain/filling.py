@@ -19,6 +19,10 @@ def fill(text: str, match: Match) -> str:
             return format(content, spec) if spec else str(content)
         return _trimmed(unquoted(content))
 
+    # What another wording of the message has, in brackets.
+    text = re.sub(
+        r" \(\{([a-z_0-9]+)\}\)", lambda found: found[0] if found[1] in match.params else "", text
+    )
     return re.sub(r"\{([a-z_0-9]+(?::[#0-9xd]+)?)\}", value, text)
 
 
@@ -44,3 +48,45 @@ def _trimmed(text: str) -> str:
             break
         text = text[:-1]
     return text.strip()
+
+
+# The C library's error texts that a remedy may have a clause for ("Permission denied: …").
+_ERRORS = (
+    "Permission denied", "No such file or directory", "No such file", "Operation not permitted",
+    "Cannot allocate memory", "Invalid argument", "Bad address", "Device or resource busy",
+    "File exists", "No space left on device", "No space", "Address already in use",
+    "Connection refused", "Connection timed out", "No route to host", "Read-only file system",
+    "Input/output error", "No such device", "Function not implemented", "Exec format error",
+    "Cannot assign requested address", "Too many open files", "Inappropriate ioctl for device",
+    "Resource temporarily unavailable", "Is a directory", "Otherwise",
+)  # fmt: skip
+_NAMES = "|".join(map(re.escape, _ERRORS))
+_CLAUSE = re.compile(rf"(?:^|(?<=[.;:] ))(?=(?:{_NAMES})(?:(?:,| or|,? and) (?:{_NAMES}))*: )")
+
+
+def for_error(remedy: str, error: str) -> str:
+    """*remedy* without the clauses for other errors than the one that was printed.
+
+    A clause begins with an error's text and a colon, and ends at the next; a remedy without a
+    clause for *error* stays whole.
+    """
+    error = error.strip(" .'\"")
+    parts = _CLAUSE.split(remedy)
+    if not error or len(parts) < 2:
+        return remedy
+    heads = [part.partition(":")[0] for part in parts]
+    named = [bool(re.match(_NAMES, head)) for head in heads]
+    fits = [
+        any(name == error or error.startswith(name) for name in re.findall(_NAMES, head))
+        for head in heads
+    ]
+    if not any(fit and name for fit, name in zip(fits, named, strict=True)):
+        return remedy
+    kept = []
+    for part, head, name, fit in zip(parts, heads, named, fits, strict=True):
+        if not name:
+            kept.append(part.strip())
+        elif fit:
+            words = part[len(head) + 1 :].strip()
+            kept.append(words[:1].upper() + words[1:])
+    return " ".join(word.rstrip(";") + ("." if word.endswith(";") else "") for word in kept if word)

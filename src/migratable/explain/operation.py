@@ -40,7 +40,8 @@ _SIGNS = (
     ),
     (
         Operation.SNAPSHOT,
-        r"snapshot-(?:create|revert|delete)|(?:internal|external|disk|memory) snapshot|"
+        r"snapshot-(?:create|revert|delete)|(?:lxc|incus) snapshot|"
+        r"(?:internal|external|disk|memory) snapshot|"
         r"(?:[Tt]ak|[Cc]reat)(?:e|ing) (?:a |the )?snapshot|[Dd]omainSnapshot|RevertToSnapshot|"
         r"checkpoint-create|\bsavevm\b(?!_|\.c| section|:)|qm (?:snapshot|rollback)|VM snapshot|"
         r"vmsnapshot",

@@ -37,7 +37,7 @@ _OF_THE_LOAD = frozenset({"loader", "ram", "devices"})
 # Rules whose messages only say that the other side was gone.
 _ECHOES = frozenset({"stream-broken", "transport", "multifd"})
 # What the source says when a device's state could not be sent, whatever the reason.
-_FOLLOWS = frozenset({"source-entry", "source-save-entry", "save-entry"})
+_FOLLOWS = frozenset({"source-save-entry"})
 _LOG_OF = re.compile(
     r"(?:^|(?<=[.;:] ))[Rr]ead (?:the whole of )?the (?:source|destination)'s "
     r"(?:QEMU )?log[^.;]*[.;]?"
@@ -92,7 +92,10 @@ def only_echoes(failure: Failure, main: Message) -> bool:
         return False
     causes = [m for _, m in failure.matches if m.message.role is Role.CAUSE]
     decided = any(
-        m.message.rule not in _ECHOES and m.message.id not in _FOLLOWS and not _zeros(m)
+        m.message.rule not in _ECHOES
+        and m.message.id not in _FOLLOWS
+        and not _zeros(m)
+        and not m.message.id.startswith("start-")  # QEMU ran: it took another accelerator
         for m in causes
     )
     return not decided and len(printers(failure)) == 2

@@ -16,7 +16,7 @@ from migratable.explain.cases import Case, matching
 from migratable.explain.choice import SOMETIMES_FATAL, main_line
 from migratable.explain.details import details_of, device_of, errno_hint
 from migratable.explain.failures import Scan, scan
-from migratable.explain.filling import fill
+from migratable.explain.filling import fill, for_error
 from migratable.explain.grouping import Failure, Line
 from migratable.explain.innermost import Wrapped, innermost
 from migratable.explain.logs import without_prefix
@@ -209,13 +209,17 @@ def explain_failure(failure: Failure) -> Explanation:
     errno = next(
         (str(m.params["error"]) for _, m in failure.matches if m.message.id == "load-failed"), None
     )
-    if main.message.role in (Role.WHERE, Role.CLOSING, Role.WARNING) and unknown:
+    wrapper = main.message.role is Role.SYMPTOM and main.message.program != "QEMU"
+    silent = wrapper and main.message.rule == "destination-start"
+    if unknown and (silent or main.message.role in (Role.WHERE, Role.CLOSING, Role.WARNING)):
         return _nothing_known(failure, unknown[0], unknown, errno)
     subject, number = device_of(failure, main)
     details, facts = details_of(failure, main, subject, number, errno)
     known = tuple(matching(failure, main, facts))
     unknown = [line for line in unknown if not any(case.names(line.text) for case in known)]
     which = operation(_texts(failure))
+    if which is Operation.UNKNOWN and main.message.group in _STARTS:
+        which = Operation.START
     deciding = next((case for case in known if case.certainty != "possible"), None)
     derived = _derived(main, errno, subject) if deciding is None else None
     text = main.message
@@ -239,7 +243,7 @@ def explain_failure(failure: Failure) -> Explanation:
             for case in known
         )
     alone = which in (Operation.START, Operation.SAVE, Operation.SNAPSHOT)
-    if alone and side is Fault.CANNOT_TELL and text.rule == "destination-start":
+    if alone and side is Fault.CANNOT_TELL and text.rule in _ON_THIS_HOST:
         side = own.side if own.side is not Fault.CANNOT_TELL else Fault.DESTINATION
         own = replace(own, side=side)
     if side is Fault.CANNOT_TELL and text.program == "QEMU" and _starts(failure):
@@ -290,7 +294,7 @@ def explain_failure(failure: Failure) -> Explanation:
         details=tuple(details),
         cases=known,
         references=tuple(references),
-        now=spoken(fill(told or now, main), which),
+        now=spoken(fill(for_error(told or now, _error(main, line)), main), which),
         ever=_prevention(fill((deciding and deciding.ever) or ever, main), which),
         verify=own.verify if not (deciding and deciding.rule) else common.verify,
         device=subject,
@@ -306,6 +310,12 @@ def explain_failure(failure: Failure) -> Explanation:
         both=both,
         origin=(main.origin,) if main.origin else (),
     )
+
+
+def _error(main: Match, line: Line) -> str:
+    """The error text that the message has, or that ends the line."""
+    said = main.params.get("error")
+    return str(said) if said is not None else line.text.rpartition(": ")[2]
 
 
 def _starts(failure: Failure) -> bool:
@@ -332,6 +342,11 @@ def _wrapped(wrapped: Wrapped, status: Status, meaning: str) -> tuple[Status, st
         status = Status.UNKNOWN
     return status, f"{meaning} {wrapped.said}".strip(), wrapped.now
 
+
+# Rules of what is wrong on the one host where a guest is started, saved or kept.
+_ON_THIS_HOST = frozenset({"destination-start", "kvm-host"})
+# QEMU's words for what it cannot start with; in a log that speaks of no migration, a start.
+_STARTS = frozenset({"start", "start_options", "start_host", "start_block", "start_net"})
 
 # What the errno of the closing line narrows down when nothing else was printed.
 _ERRNO_ALONE = {

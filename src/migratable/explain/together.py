@@ -94,6 +94,8 @@ def _merged(story: list[Failure]) -> Failure:
         count=max(failure.count for failure in story),
         qemu_version=next((one.qemu_version for one in story if one.qemu_version), ""),
         machine=next((one.machine for one in story if one.machine), ""),
+        command=next((one.command for one in reversed(story) if one.command), ""),
+        around=b"\n".join(one.around for one in story),
         programs=[program for failure in story for program in failure.programs],
     )
 

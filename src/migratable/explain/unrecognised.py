@@ -52,6 +52,11 @@ _TITLE = re.compile(
 # A class of exception that stands alone, or behind the words that it belongs to.
 # An argument of gdb's that it could not read.
 _ARGUMENT = re.compile(r"\w+=\S+ <error: Cannot access memory at address .*")
+# gdb's and coredumpctl's own lines around a backtrace, which is read for itself.
+_OF_GDB = re.compile(
+    r"#\d+ .*|.*\breceived signal SIG.*|Program terminated with signal.*|"
+    r".*\(core dumped\)|Thread \d+ .*"
+)
 _CLASS = re.compile(r"\(?[\w.:]*(?:Error|Exception)\)?:?")
 # QEMU's trace events (log backend): a name from trace-events, then its values.
 _TRACE = re.compile(
@@ -73,7 +78,7 @@ def no_error(text: str, following: str, *, qemu: bool) -> bool:
     bare = stripped.strip("*#_` ")
     if _TITLE.fullmatch(bare) or _CLASS.fullmatch(bare) or _TRACE.fullmatch(bare):
         return True
-    if _ARGUMENT.fullmatch(bare):
+    if _ARGUMENT.fullmatch(bare) or _OF_GDB.fullmatch(stripped):
         return True
     if bare.endswith(":") and following:
         return True

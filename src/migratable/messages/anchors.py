@@ -39,15 +39,6 @@ GENERIC = (
     "vmstate",
     "get_pci_config_device",
 )
-# The classes of libvirt's errors behind which one without an entry of its own may stand.
-LIBVIRT = (
-    "nternal error: ",
-    "peration failed: ",
-    "nvalid argument: ",
-    "is not supported by the connection driver: ",
-    "evice not found: ",
-    "esource busy: ",
-)
 # Long ones are found fastest.
 HOT = (
     b"while loading state",
@@ -96,7 +87,7 @@ def anchors() -> frozenset[str]:
                 fixed[0] = fixed[0][1:]
             found.add(max(map(anchor, fixed), key=len))
     # "!=" alone (field-equal) is found beside the lines that always follow it.
-    return frozenset(item for item in found if len(item) > 3) | {*GENERIC, *LIBVIRT, *JOURNAL_ARRAY}
+    return frozenset(item for item in found if len(item) > 3) | {*GENERIC, *JOURNAL_ARRAY}
 
 
 @dataclass(frozen=True, slots=True)

@@ -250,7 +250,8 @@ def _fixes(console: Console, causes: Mapping[str, Any]) -> None:
     if own:
         back = causes.get("of_these_come_back")
         more = "" if back is None else f"; {back:,} of them come back"
-        console.print(f"{counted(own, 'refused pairs')} loaded with a remedy tried on them{more}")
+        verb, whom = ("loads", "it") if own == 1 else ("load", "them")
+        console.print(f"{counted(own, 'refused pairs')} {verb} with a remedy tried on {whom}{more}")
     none = causes["without_a_tried_remedy"]
     if none:
         words = "has" if none == 1 else "have"

@@ -106,7 +106,9 @@ def _elsewhere(situation: Situation, name: str, instance: int) -> Iterator[Candi
         "fdc": (line_edits.appended("device", "isa-fdc"),),
     }
     yield from simple.get(name, ())
-    for driver in situation.parts.drivers(name):
+    # a device that registers its section itself is in no list (hw/ide/isa.c: isa_ide_realizefn)
+    same = (one for one in (name, name.replace("_", "-")) if one in situation.parts.buses)
+    for driver in situation.parts.drivers(name) or same:
         bus = situation.parts.buses.get(driver, "")
         if bus in {"PCI", "usb-bus", "SCSI", "IDE"}:
             continue
