@@ -54,7 +54,8 @@ _SIGNS = (
     (
         Operation.DEFINITION,
         r"[Uu]ndefin(?:e|ing)|[Ff]ailed to define|virDomainDefine|DomainDefineXML|attach-device|"
-        r"[Ff]ailed to attach|virDomainAttach|device_add",
+        r"[Ff]ailed to attach|virDomainAttach|device_add|"
+        r"(?:lxc|incus) config device add|[Hh]ot-?plug",
     ),
     (
         Operation.START,
