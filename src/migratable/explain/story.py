@@ -7,11 +7,13 @@ public cases. A line that nothing recognises is called unknown and shown; its ca
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 from migratable.explain import advice, decode
+from migratable.explain.audit import Denial, denial
 from migratable.explain.cases import Case, matching
 from migratable.explain.choice import SOMETIMES_FATAL, main_line
 from migratable.explain.details import architecture, details_of, device_of, errno_hint
@@ -220,7 +222,15 @@ def explain_failure(failure: Failure) -> Explanation:
     known = tuple(matching(failure, main, facts))
     unknown = [line for line in unknown if not any(case.names(line.text) for case in known)]
     which = operation(_texts(failure))
-    if which is Operation.UNKNOWN and main.message.group in _STARTS:
+    if which is Operation.UNKNOWN and (
+        main.message.group in _STARTS
+        or (
+            main.message.rule in _ON_THIS_HOST
+            and main.message.group != "libvirt"  # its words are mostly met in migrations
+            and advice.of_message(main.message).side is Fault.DESTINATION
+            and not _CONNECTS.search(line.text)
+        )
+    ):
         which = Operation.START
     deciding = next((case for case in known if case.certainty != "possible"), None)
     derived = _derived(main, errno, subject) if deciding is None else None
@@ -273,6 +283,10 @@ def explain_failure(failure: Failure) -> Explanation:
     meaning = turned.meaning or fill(
         variant.meaning or here.get("meaning") or main.text.meaning or text.meaning, main
     )
+    denied = _denial(failure, line, main)
+    if denied is not None:
+        now, ever, told = denied.now, "", ""
+        details.append(denied.said)
     wrapped = innermost(line, main) if deciding is None and not steers else None
     if wrapped is not None:
         status, meaning, own_now = _wrapped(wrapped, status, meaning)
@@ -348,6 +362,21 @@ def _variant(failure: Failure, line: Line, main: Match, which: Operation) -> Var
         whole = f"{main.text.meaning or main.message.meaning} {meaning_of(error)}"
         return Variant(meaning=whole, now=ERRNOS[error].now)
     return _ANY
+
+
+def _denial(failure: Failure, line: Line, main: Match) -> Denial | None:
+    """SELinux's line about what the error could not use, when the log holds it."""
+    error = errno_of(main, line.text)
+    if main.message.id != "selinux-denied" and error not in _REFUSED:
+        return None
+    lines = "\n".join(_texts(failure)).split("\n")
+    return denial(line.text, [text for text in lines if "context=" in text])
+
+
+# Programs that carry a connection to another host: it is the client's side that starts them.
+_CONNECTS = re.compile(r"cannot execute binary (?:\S*/)?(?:ssh|nc|ncat|netcat|virt-ssh-helper)\b")
+
+_REFUSED = frozenset({"Permission denied", "Operation not permitted"})
 
 
 def _starts(failure: Failure) -> bool:
