@@ -3,9 +3,9 @@
 
 ``qemu_messages.py 5.2=/path/to/qemu-5.2.0 … 10.0=… [--write] [--lacking FOLDER]``
 
-``--write`` writes ``src/migratable/messages/qemu/errors.tsv``. ``--lacking`` prints the texts under a
-folder (``target/s390x``) that have no entry of their own in the catalogue. What the guest may print
-(``qemu_log_mask(LOG_GUEST_ERROR)``) is left out, and so are Windows' and the tests' texts.
+``--write`` writes ``src/migratable/messages/qemu/errors.tsv``. ``--lacking`` prints the texts under
+a folder (``target/s390x``) that have no entry of their own in the catalogue. What the guest may
+cause (``qemu_log_mask(LOG_GUEST_ERROR)``) is left out, and so are Windows' and the tests' texts.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ CALLS = {
     "error_setg": ("error", 1),
     "error_set": ("error", 2),
     "error_setg_errno": ("errno", 2),
-    "error_setg_file_open": ("", 0),  # one text, in the catalogue
     "error_report": ("error", 0),
     "error_report_once": ("error", 0),
     "error_vreport": ("error", 0),
@@ -53,12 +52,16 @@ CALLS = {
     "phb_error": ("error", 1),
     "fprintf": ("error", 1),
 }
-_SKIPPED = re.compile(r"(?:^|/)(?:tests?|win32|.*-win32|.*_win32|w32|.*-w32|hvf|whpx|nvmm|xen.*|"
-                      r"hexagon|avr|rx|tricore|cris|dbus-display.*|coverage|disas.*)(?:[./]|$)")
+_SKIPPED = re.compile(
+    r"(?:^|/)(?:tests?|win32|.*-win32|.*_win32|w32|.*-w32|hvf|whpx|nvmm|xen.*|"
+    r"hexagon|avr|rx|tricore|cris|dbus-display.*|coverage|disas.*)(?:[./]|$)"
+)
 _CALL = re.compile(rf"\b({'|'.join(CALLS)})\s*\(")
 _PIECE = re.compile(r'\s*(?:(?:\w+\()?"((?:[^"\\]|\\.)*)"\)?|([A-Za-z_]\w*)(?:\([^()]*\))?)')
 _QERR = re.compile(r'#define (QERR_\w+) *\\?\n? *"((?:[^"\\]|\\.)*)"')
 _VALUES = re.compile(r"%[sdx]")
+# Where the oldest code writes to stderr itself; elsewhere that is a tool's or a test's.
+_TO_STDERR = re.compile(r"hw|target|accel|softmmu|system|ui|vl\.c|net|util")
 HEAD = (
     "# QEMU's errors: kind of call, place, oldest and newest release read that has it, text. "
     "Written by tools/qemu_messages.py; what a kind of error means is in kinds.toml."
@@ -94,48 +97,41 @@ def formats(argument: str, named: dict[str, str]) -> Iterator[str]:
         yield text
 
 
+def sources(tree: Path) -> Iterator[tuple[str, str]]:
+    """Name and text, without comments, of every file of a tree that is read."""
+    for part in FOLDERS:
+        found = sorted((tree / part).rglob("*.[ch]")) if (tree / part).is_dir() else [tree / part]
+        for file in found:
+            name = str(file.relative_to(tree))
+            if file.exists() and not _SKIPPED.search(name):
+                yield name, re.sub(r"/\*.*?\*/", "", file.read_text(errors="replace"), flags=re.S)
+
+
 def errors(tree: Path) -> Iterator[tuple[str, str, str]]:
     """``kind, file: function, text`` of every error of a tree."""
     named: dict[str, str] = {}
     for header in tree.glob("include/qapi/qmp/qerror.h"):
         named = {hit[1]: hit[2] for hit in _QERR.finditer(header.read_text())}
-    files = [
-        file
-        for name in FOLDERS
-        for file in (
-            sorted((tree / name).rglob("*.[ch]"))
-            if (tree / name).is_dir()
-            else [tree / name]
-            if (tree / name).exists()
-            else []
-        )
-    ]
-    for file in files:
-        name = str(file.relative_to(tree))
-        if _SKIPPED.search(name):
-            continue
-        text = re.sub(r"/\*.*?\*/", "", file.read_text(errors="replace"), flags=re.S)
+    for name, text in sources(tree):
         functions = [(hit.start(), hit[1]) for hit in _FUNCTION.finditer(text)]
         for call in _CALL.finditer(text):
             kind, skipped = CALLS[call[1]]
-            if not kind:
-                continue
-            given = arguments(text, call.end())
-            if call[1] == "fprintf":
-                if not given or given[0].strip() != "stderr" or not name.startswith(
-                    ("hw", "target", "accel", "softmmu", "system", "ui", "vl.c", "net", "util")
-                ):
-                    continue
-            rest = given[skipped:]
-            if not rest:
+            given = [argument.strip() for argument in arguments(text, call.end())]
+            if call[1] == "fprintf" and not (_TO_STDERR.match(name) and given[0] == "stderr"):
                 continue
             function = next((n for at, n in reversed(functions) if at < call.start()), "")
-            for words in formats(rest[0], named):
-                if "__func__" in "".join(rest[1:2]) and words.startswith("%s"):
-                    words = function + words[2:]
-                said = plain(words.replace("\\'", "'")).removeprefix("error: ").removeprefix("Error: ")
-                if len(re.findall(r"[A-Za-z]", _VALUES.sub("", said))) >= 5:
-                    yield kind, f"{name}: {function}", said
+            for argument in given[skipped : skipped + 1]:
+                of_function = given[skipped + 1 : skipped + 2] == ["__func__"]
+                for words in formats(argument, named):
+                    named_first = of_function and words.startswith("%s")
+                    said = _said(function + words[2:] if named_first else words)
+                    if len(re.findall(r"[A-Za-z]", _VALUES.sub("", said))) >= 5:
+                        yield kind, f"{name}: {function}", said
+
+
+def _said(words: str) -> str:
+    """A format as QEMU prints it, without the level before it."""
+    return re.sub(r"^[eE]rror: ", "", plain(words.replace("\\'", "'")))
 
 
 def _number(release: str) -> tuple[int, ...]:

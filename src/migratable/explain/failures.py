@@ -234,7 +234,8 @@ def _keep(failure: Failure, seen: dict[tuple[object, ...], Failure], result: Sca
     """Add a failure, or count it when its like is known."""
     if (
         all(
-            match.message.role is Role.WARNING and match.message.group in ("start", qemu_errors.GROUP)
+            match.message.role is Role.WARNING
+            and match.message.group in ("start", qemu_errors.GROUP)
             for _, match in failure.matches
         )
         and not failure.unrecognised

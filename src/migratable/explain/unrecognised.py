@@ -9,6 +9,7 @@ import re
 
 from migratable.explain.grouping import HARMLESS, Failure, Line
 from migratable.explain.logs import pieces, without_prefix
+from migratable.messages import qemu_errors
 from migratable.messages.catalogue import Role
 from migratable.messages.recognise import recognise
 
@@ -47,7 +48,7 @@ def attached(suspicious: list[Line], failures: list[Failure]) -> list[Line]:
 _VIRSH = re.compile(r"\berror: (?:Failed|Disconnected|Unable|Could not) ?(?:to|from)? ?\w+")
 _NEXT_ERROR = re.compile(r"\berror: ")
 _TITLE = re.compile(
-    r"[\W_]*(?:errors?|logs?|problem|failure|bug|output|actual results?)[\W_]*", re.I
+    r"[\W_]*(?:errors?|logs?|problem|failure|bug|output|actual results?|error details)[\W_]*", re.I
 )
 # A class of exception that stands alone, or behind the words that it belongs to.
 # An argument of gdb's that it could not read.
@@ -118,6 +119,8 @@ def suspicious(data: bytes, failures: list[Failure]) -> list[Line]:
                 continue
             words = without_prefix(piece.text)
             if (piece.qemu and len(words) > 3) or _ERROR_WORDS.search(words):
+                if qemu_errors.hint(piece.text):
+                    continue
                 found.append(Line(number=number, text=piece.text, time=piece.time, qemu=piece.qemu))
                 break
     return found

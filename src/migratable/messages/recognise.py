@@ -44,6 +44,7 @@ class Match:
 
 
 _RUN = re.compile(r"[A-Za-z0-9_]+")
+_INNER_RUN = re.compile(r"(?<=[^A-Za-z0-9_])[A-Za-z0-9_]+(?=[^A-Za-z0-9_])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +72,10 @@ def _index() -> _Index:
             word = max(literal.split(), key=len, default="")
             # A word that touches an end of its literal may be a part of a longer one in the line.
             runs = [
-                run[0]
+                run
                 for part in text.template.parts
                 if isinstance(part, str)
-                for run in _RUN.finditer(part)
-                if run.start() > 0 and run.end() < len(part)
+                for run in _INNER_RUN.findall(part)
             ]
             if runs:
                 by_run.setdefault(max(runs, key=len), []).append((word, message, text))
@@ -139,6 +139,7 @@ def _search(line: str) -> list[Match]:
     found += [(match, []) for match in _of_qemu(line, found)]
     if len(found) < 2:
         return [match for match, _ in found]
+    found = [item for item in found if not any(_meant(other, item[0]) for other, _ in found)]
     # Of two that cover the same text the one with more fixed text is meant.
     found.sort(key=lambda item: (item[0].start, -item[0].end, -len(item[0].text.template.fixed)))
     found = [item for item in found if not _only_begins(item[0], found)]
@@ -189,9 +190,7 @@ def _of_libvirt(line: str) -> Iterator[Match]:
         )
 
 
-def _of_qemu(
-    line: str, found: list[tuple[Match, list[tuple[int, int]]]]
-) -> Iterator[Match]:
+def _of_qemu(line: str, found: list[tuple[Match, list[tuple[int, int]]]]) -> Iterator[Match]:
     """The error of QEMU in the line that has no entry of its own in the catalogue."""
     if any(_decides(match) for match, _ in found):
         return
@@ -222,6 +221,18 @@ def _decides(match: Match) -> bool:
     """Does a match of the catalogue say what is wrong, and not only which option was refused?"""
     telling = match.message.role in (Role.CAUSE, Role.WARNING)
     return telling and match.message.rank > WEAK and not _only_who(match)
+
+
+def _meant(other: Match, match: Match) -> bool:
+    """Is *match* only a manager's general form ("cannot migrate: {reason}") of *other*?"""
+    parameters = match.text.template.parameters
+    return (
+        other.start == match.start
+        and other.end <= match.end
+        and match.message.program != "QEMU" != other.message.program
+        and bool(parameters and parameters[-1].spec == "line")
+        and len(other.text.template.fixed) > len(match.text.template.fixed)
+    )
 
 
 def _covers(other: Match, quoted: list[tuple[int, int]], match: Match) -> bool:
