@@ -47,7 +47,7 @@ def shortened(text: str, most: int = 200) -> str:
     """The same, each word of it no longer than some lines: paths, names, whatever was given."""
     if len(text) <= 2 * most:
         return text
-    return _LONG.sub(lambda found: f"{found[0][:most]}… ({len(found[0]):,} characters)", text)
+    return _LONG.sub(lambda match: f"{match[0][:most]}… ({len(match[0]):,} characters)", text)
 
 
 def shown(value: T) -> T:
@@ -92,9 +92,9 @@ class Terminal(io.TextIOWrapper):
         if text.isascii() and text.isprintable():
             return super().write(text)
         out, at = [], 0
-        for found in _OURS.finditer(text) if self.isatty() else ():
-            out += [printable(text[at : found.start()], lines=True), found[0]]
-            at = found.end()
+        for match in _OURS.finditer(text) if self.isatty() else ():
+            out += [printable(text[at : match.start()], lines=True), match[0]]
+            at = match.end()
         out.append(printable(text[at:], lines=True))
         super().write("".join(out))
         return len(text)

@@ -166,7 +166,9 @@ class _Changer(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_If(self, node: ast.If) -> ast.AST:
-        """A condition is negated."""
+        """A condition is negated; what is there for mypy alone is no code."""
+        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            return node
         if self._is(node, "if negated"):
             node.test = ast.UnaryOp(op=ast.Not(), operand=node.test)
             return node

@@ -153,7 +153,7 @@ def _judged(outcomes: Sequence[Outcome], cache: Cache) -> list[Judgement]:
     if not usable:
         return []
     stream = stream_of(usable[0].source, cache)
-    return [judge(one, cache, stream) for one in usable]
+    return [judge(outcome, cache, stream) for outcome in usable]
 
 
 def one_case(folder: Path, key: str) -> list[Judgement]:
@@ -165,7 +165,7 @@ def one_case(folder: Path, key: str) -> list[Judgement]:
     found = [outcome for outcome in cache.outcomes() if outcome.key.startswith(key)]
     if not found:
         raise LabError(f"there is no case {key} in {folder}")
-    return [judge(one, cache) for one in found]
+    return [judge(outcome, cache) for outcome in found]
 
 
 def keep(found: Iterable[Judgement], plan: Plan, folder: Path) -> int:
@@ -176,18 +176,20 @@ def keep(found: Iterable[Judgement], plan: Plan, folder: Path) -> int:
     """
     cache = Cache(plan.folder)
     count = 0
-    for one in found:
-        if one.grade is Grade.AGREES:
+    for judgement in found:
+        if judgement.grade is Grade.AGREES:
             continue
         count += 1
-        place = folder / f"{one.grade}-{one.key}"
+        place = folder / f"{judgement.grade}-{judgement.key}"
         place.mkdir(parents=True, exist_ok=True)
-        data = gzip.decompress(cache.stream_path(one.outcome.source).read_bytes())
+        data = gzip.decompress(cache.stream_path(judgement.outcome.source).read_bytes())
         (place / "stream").write_bytes(data)
-        (place / "case.json").write_text(json.dumps(one.to_json(), indent=1), encoding="utf-8")
-        (place / "case.txt").write_text(details(one) + "\n", encoding="utf-8")
-        line = command(one.outcome, source=False)
+        (place / "case.json").write_text(
+            json.dumps(judgement.to_json(), indent=1), encoding="utf-8"
+        )
+        (place / "case.txt").write_text(details(judgement) + "\n", encoding="utf-8")
+        line = command(judgement.outcome, source=False)
         text = f"migratable check {shlex.quote(str(place / 'stream'))} -- {line}\n"
-        (place / "corpus.toml").write_text(corpus.dumps(one.outcome), encoding="utf-8")
+        (place / "corpus.toml").write_text(corpus.dumps(judgement.outcome), encoding="utf-8")
         (place / "check.sh").write_text(text, encoding="utf-8")
     return count

@@ -83,24 +83,29 @@ class Tally:
     @property
     def uncured(self) -> list[Conversion]:
         """Refusals that no destination option cures."""
-        return [one for one in self.found if not one.cured]
+        return [conversion for conversion in self.found if not conversion.cured]
 
     def to_json(self) -> dict[str, Any]:
         """Counts and every case."""
         left = self.uncured
-        done = [one for one in left if one.result == "converted"]
+        done = [conversion for conversion in left if conversion.result == "converted"]
         return {
             "pairs": self.pairs,
             "refused": len(self.found),
             "cured_by_an_option": len(self.found) - len(left),
             "uncured": len(left),
-            "results": dict(Counter(one.result for one in left)),
-            "converted_and_loads": sum(one.loads == "loads" for one in done),
-            "converted_and_differs": sum(bool(one.differs) for one in done),
+            "results": dict(Counter(conversion.result for conversion in left)),
+            "converted_and_loads": sum(conversion.loads == "loads" for conversion in done),
+            "converted_and_differs": sum(bool(conversion.differs) for conversion in done),
             "left": dict(
-                Counter(rule for one in left if one.result != "converted" for rule in one.rules)
+                Counter(
+                    rule
+                    for conversion in left
+                    if conversion.result != "converted"
+                    for rule in conversion.rules
+                )
             ),
-            "cases": [one.to_json() for one in self.found],
+            "cases": [conversion.to_json() for conversion in self.found],
         }
 
 
@@ -173,18 +178,18 @@ def _tried(
 ) -> Conversion:
     base = replace(
         base,
-        rules=tuple(dict.fromkeys(one.finding.rule for one in found.stuck))
+        rules=tuple(dict.fromkeys(stuck.finding.rule for stuck in found.stuck))
         or tuple(dict.fromkeys(refusal.rule for refusal in found.before.refusals)),
         edits=tuple((str(edit.edit_class), edit.kind) for edit in found.plan.edits),
         reasons=tuple(
-            f"{one.finding.summary}: {'; '.join(one.reasons) or 'no kind of edit'}"
-            for one in found.stuck
+            f"{stuck.finding.summary}: {'; '.join(stuck.reasons) or 'no kind of edit'}"
+            for stuck in found.stuck
         ),
     )
     if found.stuck:
         return replace(base, result="none")
     if found.needed:
-        ids = tuple(one.id for one in found.needed)
+        ids = tuple(edit.id for edit in found.needed)
         return replace(base, result="lossy", reasons=ids)
     if found.verdict.outcome is Says.UNKNOWN:
         return replace(base, result="unknown", reasons=tuple(map(str, found.verdict.unchecked[:4])))
@@ -208,8 +213,12 @@ def _tried(
             return replace(base, differs=(f"it could not be saved again: {error}",))
         return replace(
             base,
-            differs=tuple(_words(one) for one in seen if one.section in edited),
-            elsewhere=tuple(_words(one) for one in seen if one.section not in edited),
+            differs=tuple(
+                _words(difference) for difference in seen if difference.section in edited
+            ),
+            elsewhere=tuple(
+                _words(difference) for difference in seen if difference.section not in edited
+            ),
         )
 
 
@@ -219,7 +228,7 @@ def _differences(stream: Stream, side: Side, profile: Profile) -> Iterator[Diffe
     Clocks go on, and some devices work values out when they are loaded: what differs just so when
     the destination loads its own stream does not count.
     """
-    usual = {_place(one) for one in _again(read(profile.stream), side)}
+    usual = {_place(difference) for difference in _again(read(profile.stream), side)}
     for one in _again(stream, side):
         if _place(one) not in usual:
             yield one
@@ -230,11 +239,15 @@ def _again(stream: Stream, side: Side) -> Iterator[Difference]:
     try_destination(stream, Destination(command_line=_line(side)), loaded=again)
     if not again.data:
         raise StreamError(again.why or "the destination did not load it")
-    for one in compare(stream, read(again.data)):
+    for difference in compare(stream, read(again.data)):
         # Each release sends the length of its own virtio configuration, and takes any.
-        length = one.path[-1:] == ("config_len",)
-        if one.kind is Kind.VALUE and not length and None not in (one.a, one.b):
-            yield one
+        length = difference.path[-1:] == ("config_len",)
+        if (
+            difference.kind is Kind.VALUE
+            and not length
+            and None not in (difference.a, difference.b)
+        ):
+            yield difference
 
 
 def _place(difference: Difference) -> tuple[str, ...]:

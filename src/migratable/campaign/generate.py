@@ -38,7 +38,7 @@ class Pool:
         """May a machine use this? Nearly always only what all sides have."""
         if not test(self.source):
             return False
-        return all(test(one) for one in self.everybody) or rng.random() < _STRAY
+        return all(test(inventory) for inventory in self.everybody) or rng.random() < _STRAY
 
     def allows(self, group: str, name: str) -> bool:
         """Is this kind part of this campaign?"""
@@ -63,7 +63,9 @@ def machine(rng: random.Random, pool: Pool) -> Vm | None:
     family = rng.choice(FAMILIES[pool.arch])
     own = pool.source.machines.get(family, [])
     shared = [
-        name for name in own if all(name in one.machines.get(family, []) for one in pool.everybody)
+        name
+        for name in own
+        if all(name in inventory.machines.get(family, []) for inventory in pool.everybody)
     ]
     if not own:
         return None

@@ -48,11 +48,11 @@ def take(program: Installed, drivers: Iterable[str], cache: Path) -> Inventory:
             return Inventory(**known)
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    found = _ask(program, wanted)
+    inventory = _ask(program, wanted)
     path.parent.mkdir(parents=True, exist_ok=True)
-    members = {name: getattr(found, name) for name in Inventory.__slots__}
+    members = {name: getattr(inventory, name) for name in Inventory.__slots__}
     path.write_text(json.dumps({"asked": wanted, **members}), encoding="utf-8")
-    return found
+    return inventory
 
 
 def _ask(program: Installed, drivers: list[str]) -> Inventory:

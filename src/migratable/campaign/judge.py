@@ -202,9 +202,9 @@ def _explained(lines: Sequence[str]) -> tuple[str, str]:
     found = explain(io.BytesIO(text.encode())).explanations
     if not found:
         return "", ""
-    one = found[0]
-    named = one.message is not None and message(one.message).role is Role.CAUSE
-    return (one.rule or "") if named else "", one.device or ""
+    explanation = found[0]
+    named = explanation.message is not None and message(explanation.message).role is Role.CAUSE
+    return (explanation.rule or "") if named else "", explanation.device or ""
 
 
 # Prediction

@@ -102,7 +102,7 @@ class Tally:
                 {"predicted": one, "real": real or None, "count": count}
                 for (one, real), count in sorted(self.counts.items())
             ],
-            "found": [one.to_json() for one in self.found],
+            "found": [mutant.to_json() for mutant in self.found],
         }
 
 
@@ -111,8 +111,8 @@ def lines(tally: Tally, *, most: int = 40) -> list[str]:
     total = sum(tally.counts.values())
     said = tally.judged_loads
     rate = 100 * tally.false_loads / said if said else 0.0
-    agreed = sum(1 for one in tally.found if one.false_loads and one.rehearsed == "loads")
-    shown = [one for one in tally.found if one.predicted != "failed"][:most]
+    agreed = sum(1 for mutant in tally.found if mutant.false_loads and mutant.rehearsed == "loads")
+    shown = [mutant for mutant in tally.found if mutant.predicted != "failed"][:most]
     return [
         f"{total} damaged streams; {said} are said to load, real QEMU refuses {tally.false_loads} "
         f"of them ({rate:.2f} %), of which rehearse takes {agreed}",
@@ -121,10 +121,11 @@ def lines(tally: Tally, *, most: int = 40) -> list[str]:
             for (one, real), count in sorted(tally.counts.items())
         ),
         *(
-            f"{one.predicted} | {one.real} | {one.damage.place} | {one.damage.put[:8].hex()} | "
-            f"{one.source.release} to {one.destination.release} {one.source.arch} | {one.label} | "
-            f"{one.lines[-1] if one.lines else ''}"
-            for one in shown
+            f"{mutant.predicted} | {mutant.real} | {mutant.damage.place} | "
+            f"{mutant.damage.put[:8].hex()} | {mutant.source.release} to "
+            f"{mutant.destination.release} {mutant.source.arch} | {mutant.label} | "
+            f"{mutant.lines[-1] if mutant.lines else ''}"
+            for mutant in shown
         ),
     ]
 

@@ -193,7 +193,7 @@ def _driver(rng: random.Random, pool: Pool, vm: Vm) -> Vm | None:
     names = [
         name
         for name in kinds()[device.kind].drivers
-        if name != device.driver and all(name in one.devices for one in pool.everybody)
+        if name != device.driver and all(name in inventory.devices for inventory in pool.everybody)
     ]
     return _replaced(vm, device, replace(device, driver=rng.choice(names))) if names else None
 

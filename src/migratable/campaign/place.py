@@ -131,7 +131,7 @@ class Builder:
         return {name: self.rng.choice(kind.props[name]) for name in chosen}
 
     def _has_property(self, driver: str, name: str) -> bool:
-        return self.pool.has(self.rng, lambda one: name in one.devices.get(driver, ()))
+        return self.pool.has(self.rng, lambda inventory: name in inventory.devices.get(driver, ()))
 
     def _backend(
         self, kind: Kind, driver: str, name: str

@@ -78,16 +78,20 @@ class Score:
 
 def score(found: Sequence[Judgement]) -> Score:
     """Count."""
-    grades = Counter(one.grade for one in found)
-    refused = [one for one in found if one.real == "refused"]
-    both = [one for one in refused if one.predicted == "refused"]
+    grades = Counter(judgement.grade for judgement in found)
+    refused = [judgement for judgement in found if judgement.real == "refused"]
+    both = [judgement for judgement in refused if judgement.predicted == "refused"]
     loaded = len(found) - len(refused)
-    rules = [one for one in both if same_rule(one.cause, one.prediction)]
-    devices = [one for one in both if same_device(one.cause, one.prediction)]
+    rules = [judgement for judgement in both if same_rule(judgement.cause, judgement.prediction)]
+    devices = [
+        judgement for judgement in both if same_device(judgement.cause, judgement.prediction)
+    ]
     return Score(
         pairs=len(found),
         refused=len(refused),
-        verdicts=Share(count=sum(one.real == one.predicted for one in found), of=len(found)),
+        verdicts=Share(
+            count=sum(judgement.real == judgement.predicted for judgement in found), of=len(found)
+        ),
         wrong_loads=Share(count=grades[Grade.WRONG_LOADS], of=len(refused)),
         false_refusals=Share(count=grades[Grade.FALSE_REFUSAL], of=loaded),
         unknown=Share(count=grades[Grade.UNKNOWN], of=len(found)),
@@ -96,10 +100,13 @@ def score(found: Sequence[Judgement]) -> Score:
         rules=Share(count=len(rules), of=len(both)),
         devices=Share(count=len(devices), of=len(both)),
         lines=Share(
-            count=sum(one.cause.message == one.prediction.message for one in both), of=len(both)
+            count=sum(
+                judgement.cause.message == judgement.prediction.message for judgement in both
+            ),
+            of=len(both),
         ),
-        whole=Share(count=sum(one.grade is Grade.AGREES for one in both), of=len(both)),
-        by_real=dict(Counter(one.outcome.status for one in found)),
+        whole=Share(count=sum(judgement.grade is Grade.AGREES for judgement in both), of=len(both)),
+        by_real=dict(Counter(judgement.outcome.status for judgement in found)),
     )
 
 
@@ -109,9 +116,9 @@ def score(found: Sequence[Judgement]) -> Score:
 def groups(found: Iterable[Judgement]) -> list[list[Judgement]]:
     """Disagreements with the same look together, gravest and most frequent first."""
     by_look: dict[tuple[str, ...], list[Judgement]] = {}
-    for one in found:
-        if one.grade is not Grade.AGREES:
-            by_look.setdefault(look(one), []).append(one)
+    for judgement in found:
+        if judgement.grade is not Grade.AGREES:
+            by_look.setdefault(look(judgement), []).append(judgement)
     return sorted(by_look.values(), key=lambda group: (_GRADES.index(group[0].grade), -len(group)))
 
 
@@ -172,11 +179,13 @@ def to_json(
         "schema": SCHEMA,
         "conditions": conditions,
         "score": score(found).to_json(),
-        "grades": {str(grade): sum(one.grade is grade for one in found) for grade in Grade},
+        "grades": {
+            str(grade): sum(judgement.grade is grade for judgement in found) for grade in Grade
+        },
     }
     if not hidden:
         document["disagreements"] = [
-            {"count": len(group), "cases": [one.to_json() for one in group[:5]]}
+            {"count": len(group), "cases": [judgement.to_json() for judgement in group[:5]]}
             for group in groups(found)
         ]
     return document
@@ -209,7 +218,7 @@ def show(
     if hidden:
         return
     for group in groups(found)[:most]:
-        one = group[0]
-        console.print(f"\n[bold]{one.grade}[/bold]: {len(group)} of this sort")
+        judgement = group[0]
+        console.print(f"\n[bold]{judgement.grade}[/bold]: {len(group)} of this sort")
         for case in group[:each]:
             console.print(details(case), markup=False, highlight=False, soft_wrap=True)

@@ -81,8 +81,8 @@ def put(stream: Stream, kept: Kept) -> Stream:
         command_line=tuple(argv),
         domain_xml=redact.domain_xml(kept.domain_xml),
     )
-    found = replace(stream.vmdesc, extra={"migratable": members(document)})
-    return replace(stream, vmdesc=replace(found, raw=vmdesc.dump(found)))
+    description = replace(stream.vmdesc, extra={"migratable": members(document)})
+    return replace(stream, vmdesc=replace(description, raw=vmdesc.dump(description)))
 
 
 def kept_in(stream: Stream) -> Kept | None:

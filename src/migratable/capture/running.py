@@ -166,7 +166,9 @@ def capture(
 
         described = describe(stream, copy.profile)
         stream = described.stream
-        undescribed = tuple(f"{one.idstr}: {reason}" for one, reason in described.undescribed)
+        undescribed = tuple(
+            f"{section.idstr}: {reason}" for section, reason in described.undescribed
+        )
         profile = replace(profile, command_line=copy.profile.command_line)
         if copy.unlike:
             doubts.append(

@@ -35,9 +35,9 @@ class _Commands(click.Group):
         for title, names in _help.grouped(self.list_commands(ctx)):
             rows = []
             for name in names:
-                found = self.get_command(ctx, name)
-                assert found is not None
-                rows.append((name, _help.summary(found)))
+                command = self.get_command(ctx, name)
+                assert command is not None
+                rows.append((name, _help.summary(command)))
             with formatter.section(title):
                 formatter.write_dl(rows)
 

@@ -34,14 +34,14 @@ def _profiles() -> Iterable[str]:
     from migratable.profile import bundled
     from migratable.profile.store import Store
 
-    yield from (one.name for one in Store().list())
+    yield from (entry.name for entry in Store().list())
     yield from bundled.names()
 
 
 def _stored() -> Iterable[str]:
     from migratable.profile.store import Store
 
-    yield from (one.name for one in Store().list())
+    yield from (entry.name for entry in Store().list())
 
 
 def _rules() -> Iterable[str]:

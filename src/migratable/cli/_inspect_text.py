@@ -71,17 +71,20 @@ def _facts(tree: Tree, stream: Stream) -> None:
 
 
 def _configuration(tree: Tree, stream: Stream) -> None:
-    found = stream.configuration
-    if found is None:
+    configuration = stream.configuration
+    if configuration is None:
         tree.add(
             "[yellow]no configuration section[/]: the source's machine type is not in the stream"
         )
         return
-    parts = [f"machine [bold]{escape(found.machine)}[/]", f"page size {size(stream.page_size)}"]
-    if found.capabilities:
-        parts.append("migration capabilities " + escape(", ".join(found.capabilities)))
-    if found.uuid is not None:
-        parts.append(f"uuid {found.uuid}")
+    parts = [
+        f"machine [bold]{escape(configuration.machine)}[/]",
+        f"page size {size(stream.page_size)}",
+    ]
+    if configuration.capabilities:
+        parts.append("migration capabilities " + escape(", ".join(configuration.capabilities)))
+    if configuration.uuid is not None:
+        parts.append(f"uuid {configuration.uuid}")
     tree.add("[cyan]configuration[/]  " + ", ".join(parts))
 
 
@@ -90,9 +93,9 @@ def _ram(tree: Tree, stream: Stream) -> None:
         tree.add("[cyan]RAM[/]  no ram section")
         return
     unwalked = sum(
-        len(one.data)
-        for one in flatten(stream.elements)
-        if isinstance(one, Span) and not one.walked
+        len(span.data)
+        for span in flatten(stream.elements)
+        if isinstance(span, Span) and not span.walked
     )
     state = f", {size(unwalked)} of page records (count them: --ram)" if unwalked else ""
     blocks = stream.ram.blocks

@@ -247,12 +247,12 @@ def compare(
         raise click.UsageError("give --from and --to, or --batch FILE", ctx)
     from migratable.pseries.verdict import judge
 
-    found = judge(model, _side(source), _side(destination))
+    verdict = judge(model, _side(source), _side(destination))
     if as_json or form == "json":
-        click.echo(json.dumps(found.to_json(), indent=2))
+        click.echo(json.dumps(verdict.to_json(), indent=2))
     else:
-        _show_verdict(found)
-    ctx.exit(found.outcome.exit_status)
+        _show_verdict(verdict)
+    ctx.exit(verdict.outcome.exit_status)
 
 
 def _side(text: str) -> tuple[str, list[str]]:

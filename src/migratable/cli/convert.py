@@ -183,9 +183,9 @@ def _proof(
                 f"{error.message}; the proof needs it: run this on the destination's host, give "
                 "--program or --release, or say --no-rehearse to rest on the prediction"
             ) from None
-    one = Destination(command_line=line, release=release, name=to or "")
-    one.program()  # nothing is searched for a destination that is not there
-    return Proof(program=one, timeout=timeout, watch=(watch or 20.0) if alive else None)
+    destination = Destination(command_line=line, release=release, name=to or "")
+    destination.program()  # nothing is searched for a destination that is not there
+    return Proof(program=destination, timeout=timeout, watch=(watch or 20.0) if alive else None)
 
 
 def _destination(

@@ -69,7 +69,9 @@ def command(
     found += compare(left.stream, right.stream, values=not layout, wanted=wanted)
     if as_json or form == "json":
         out = {"schema": SCHEMA, "a": a, "b": b, "equal": not found}
-        click.echo(json.dumps(out | {"differences": [one.to_json() for one in found]}))
+        click.echo(
+            json.dumps(out | {"differences": [difference.to_json() for difference in found]})
+        )
     else:
         from migratable.cli._tree import show
 
@@ -138,7 +140,13 @@ def _lines(found: list[Difference], left: _Side, right: _Side) -> Iterator[str]:
             yield f"[bold]{escape(head)}[/]"
             last = key
         yield _line(one)
-    sections = len({(one.section, one.instance_id) for one in found if one.section is not None})
+    sections = len(
+        {
+            (difference.section, difference.instance_id)
+            for difference in found
+            if difference.section is not None
+        }
+    )
     yield ""
     where = f" in {_plural(sections, 'section')}" if sections else ""
     yield f"{_plural(len(found), 'difference')}{where}"

@@ -61,10 +61,10 @@ def command(
     read: list[Log] = []
     again: dict[str, Reproducible] = {}
     for name in names:
-        log, found = _read(name)
+        log, reproducible = _read(name)
         read.append(log)
-        if found is not None:
-            again[log.name if len(names) > 1 else ""] = found
+        if reproducible is not None:
+            again[log.name if len(names) > 1 else ""] = reproducible
     report = explain_together(read, again)
     name = ", ".join(log.name for log in read)
     if page is not None:

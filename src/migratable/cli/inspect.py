@@ -93,24 +93,28 @@ def choose(sections: Iterable[Section], patterns: tuple[str, ...]) -> list[Secti
     chosen: list[Section] = []
     for pattern in patterns:
         matching = [
-            one
-            for one in known
+            section
+            for section in known
             if any(
                 fnmatchcase(name, pattern)
-                for short in (one.idstr, one.idstr.rpartition("/")[2])
-                for name in (short, f"{short}/{one.instance_id}", f"{short}/{one.instance_id:#x}")
+                for short in (section.idstr, section.idstr.rpartition("/")[2])
+                for name in (
+                    short,
+                    f"{short}/{section.instance_id}",
+                    f"{short}/{section.instance_id:#x}",
+                )
             )
         ]
         if not matching:
             raise click.UsageError(f"no section {quoted(pattern)}; {_near(pattern, known)}")
-        chosen += [one for one in matching if not any(one is other for other in chosen)]
+        chosen += [section for section in matching if not any(section is other for other in chosen)]
     return chosen
 
 
 def _near(pattern: str, known: list[Section]) -> str:
     from difflib import get_close_matches
 
-    names = list(dict.fromkeys(one.idstr for one in known))
+    names = list(dict.fromkeys(section.idstr for section in known))
     close = get_close_matches(pattern, names, n=3, cutoff=0.4) or names[:5]
     return f"the stream has {', '.join(close)}" + (" …" if len(close) < len(names) else "")
 
@@ -130,11 +134,11 @@ def _channel(path: Path, *, as_json: bool) -> None:
 
     from migratable.stream.containers import map_file, multifd
 
-    found = multifd.read_channel(map_file(path))
+    channel = multifd.read_channel(map_file(path))
     if as_json:
-        out = {"schema": "migratable.multifd-channel/1", "file": str(path)} | asdict(found)
-        click.echo(json.dumps(out | {"uuid": str(found.uuid)}))
+        out = {"schema": "migratable.multifd-channel/1", "file": str(path)} | asdict(channel)
+        click.echo(json.dumps(out | {"uuid": str(channel.uuid)}))
         return
     from migratable.cli import _inspect_text, _tree
 
-    _tree.show(_inspect_text.channel(str(path), found).lines())
+    _tree.show(_inspect_text.channel(str(path), channel).lines())

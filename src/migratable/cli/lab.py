@@ -111,7 +111,7 @@ def install_(
             failed = True
             click.echo(f"migratable: QEMU {names[spec]}: {error}", err=True)
             continue
-        there = {one.arch for one in found}
+        there = {installed.arch for installed in found}
         click.echo(f"QEMU {found[0].version} ({', '.join(sorted(there))})")
         if absent := [name for name in wanted if name not in there]:
             failed = True
@@ -340,7 +340,7 @@ def campaign_(
     else:
         console = Console(width=None if sys.stdout.isatty() else 1000, highlight=False)
         report.show(found, console, hidden=hidden, most=most, each=each)
-    sys.exit(1 if any(one.grade is Grade.WRONG_LOADS for one in found) else 0)
+    sys.exit(1 if any(judgement.grade is Grade.WRONG_LOADS for judgement in found) else 0)
 
 
 def _conversions(plan: Plan) -> NoReturn:

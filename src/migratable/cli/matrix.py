@@ -181,13 +181,13 @@ def command(
         else:
             assert fleet is not None
             if no_project:
-                found = None
+                path = None
             else:
                 from migratable.check.policy import find
 
-                found = project_file or find(Path.cwd())
+                path = project_file or find(Path.cwd())
             document, status = _fleet(
-                fleet, pause, jobs, timeout, progress, rehearsals, found, hint_seconds, and_back
+                fleet, pause, jobs, timeout, progress, rehearsals, path, hint_seconds, and_back
             )
     _write(document, form, output, unfolded=unfolded)
     ctx.exit(status)
@@ -253,7 +253,7 @@ def _fleet(
         from migratable.check.policy import load
 
         project = load(project_file)  # its mistakes are told before anything is started
-    found = resolve(
+    resolved = resolve(
         read_fleet(path),
         pause=pause,
         progress=progress,
@@ -261,7 +261,7 @@ def _fleet(
         timeout=timeout,
     )
     matrix = _answered(
-        lambda check, told: run(found, check=check, progress=told),
+        lambda check, told: run(resolved, check=check, progress=told),
         rehearsals,
         jobs,
         timeout,
@@ -272,11 +272,11 @@ def _fleet(
         from migratable.fleet.way_back import Homes, with_way_back
 
         homes = Homes(timeout)
-        matrix = with_way_back(matrix, found, homes, workers=jobs, progress=progress)
+        matrix = with_way_back(matrix, resolved, homes, workers=jobs, progress=progress)
     if hint_seconds:
         from migratable.fleet.remedies import with_hints
 
-        matrix = with_hints(matrix, found, seconds=hint_seconds, homes=homes, progress=progress)
+        matrix = with_hints(matrix, resolved, seconds=hint_seconds, homes=homes, progress=progress)
     if project is not None:
         import datetime
 

@@ -233,7 +233,7 @@ def _fleet(
             "for their machines' power-on states"
         )
     with _progress() as done:
-        found = run(
+        result = run(
             guests,
             hosts,
             options,
@@ -244,13 +244,13 @@ def _fleet(
             jobs=jobs,
             results=Results(results, resume=resume),
         )
-    document: Mapping[str, Any] = found.to_json()
+    document: Mapping[str, Any] = result.to_json()
     write_matrix(document, form, output, unfolded=False)
     if page is not None:
         write_matrix(document, "html", page, unfolded=False)
-    for text in found.failures:
+    for text in result.failures:
         click.echo(f"failed: {text}", err=True)
-    return found.matrix.exit_status
+    return result.matrix.exit_status
 
 
 def _write(text: str, output: Path | None) -> None:

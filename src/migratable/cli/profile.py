@@ -118,8 +118,13 @@ def _list(form: str) -> None:
     stored = Store().list()
     if form == "json":
         rows = [
-            {"name": one.name, "version": one.version, "machine": one.machine, "taken": one.taken}
-            for one in stored
+            {
+                "name": entry.name,
+                "version": entry.version,
+                "machine": entry.machine,
+                "taken": entry.taken,
+            }
+            for entry in stored
         ]
         click.echo(json.dumps({"stored": rows, "bundled": list(bundled.names())}))
         return

@@ -65,7 +65,7 @@ def command(
     goal = _host(destination)
     hosts = _via(via, opened.stream.machine, destination)
     with _telling() as told:
-        found = find_route(
+        route = find_route(
             opened.stream,
             goal,
             hosts,
@@ -76,7 +76,7 @@ def command(
             told=told,
         )
     if form == "json":
-        click.echo(json.dumps(found.to_json()))
+        click.echo(json.dumps(route.to_json()))
     else:
         from rich.console import Console
 
@@ -84,10 +84,10 @@ def command(
 
         show(
             Console(highlight=False, soft_wrap=True),
-            found.to_json(),
+            route.to_json(),
             [host.name for host in hosts],
         )
-    sys.exit(found.outcome.exit_status)
+    sys.exit(route.outcome.exit_status)
 
 
 def _host(name: str) -> Host:

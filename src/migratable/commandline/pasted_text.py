@@ -65,7 +65,7 @@ def words(text: str) -> list[str]:
     if re.search(r"[A-Za-z]:\\", text):  # a backslash stands in paths, it quotes nothing
         text = _WINDOWS_PROGRAM.sub(r"\2", text).replace("^\n", "\n")
         # Between single quotes (a quoted one is none) it never quotes, and stays as it is.
-        text = re.sub(r"(\"'\"|'[^'\n]*')|\\(?!\n)", lambda found: found[1] or r"\\", text)
+        text = re.sub(r"(\"'\"|'[^'\n]*')|\\(?!\n)", lambda match: match[1] or r"\\", text)
     text = _from_libvirt_log(text)
     start = _program_at(text)
     lab = _LAB.match(text)
@@ -94,8 +94,8 @@ def words(text: str) -> list[str]:
 
 def _program_at(text: str) -> int | None:
     """Where the first word begins that names a QEMU program, with its path."""
-    for found in _BASE_IN_TEXT.finditer(text):
-        at = found.start()
+    for match in _BASE_IN_TEXT.finditer(text):
+        at = match.start()
         before = text[at - 1 : at]
         if before in {"/", "\\"}:
             word = re.split(_BEFORE_PATH, text[max(0, at - _LONGEST_PATH) : at])[-1]
@@ -272,7 +272,7 @@ def _bare_words(text: str) -> list[str]:
             out.append(_Value(word))
             if name:
                 option, takes_value = name, False
-    return [one.text() for one in out]
+    return [value.text() for value in out]
 
 
 _IMAGE = re.compile(r"\.(?:img|iso|qcow2?|raw|vmdk|vdi|vhdx?|qed|dsk)$", re.I)
@@ -312,7 +312,7 @@ def join_torn(argv: list[str]) -> list[str]:
             out[-1].add(" ", word)
             continue
         out.append(_Value(word))
-    return [one.text() for one in out]
+    return [value.text() for value in out]
 
 
 _WRAPPERS = re.compile(

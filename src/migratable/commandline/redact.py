@@ -96,9 +96,9 @@ def domain_xml(text: str) -> str:
 
     for pattern, new in _XML:
         text = pattern.sub(new, text)
-    text = _OEM.sub(lambda found: _ENTRY.sub(rf"\1{GONE}\2", found[0]), text)
-    given = [unescape(found["text"]) for found in _ARGUMENT.finditer(text)]
+    text = _OEM.sub(lambda match: _ENTRY.sub(rf"\1{GONE}\2", match[0]), text)
+    given = [unescape(match["text"]) for match in _ARGUMENT.finditer(text)]
     clean = iter(words(given))
     return _ARGUMENT.sub(
-        lambda found: f"{found[1]}{found[2]}{escape(next(clean), quote=True)}{found[2]}", text
+        lambda match: f"{match[1]}{match[2]}{escape(next(clean), quote=True)}{match[2]}", text
     )

@@ -74,7 +74,7 @@ def apply_to_stream(edits: Plan | Iterable[StreamEdit], stream: Stream) -> Strea
         edit.section == "ram" for edit in edits
     ):
         raise ConvertError("the block list of a mapped-ram file has the pages inside and stays")
-    found = stream.vmdesc
+    description = stream.vmdesc
     if not edits:
         return stream
     configuration = apply_to_configuration(edits, stream.configuration)
@@ -93,9 +93,9 @@ def apply_to_stream(edits: Plan | Iterable[StreamEdit], stream: Stream) -> Strea
     if start is not None and ram is not None and any(edit.section == "ram" for edit in edits):
         names = () if configuration is None else configuration.capabilities
         ram = read_start(start.cursor(), gpa="x-ignore-shared" in names)
-    if found is not None:
-        devices = describe(stream.elements, found.page_size).devices
-        stream = replace(stream, vmdesc=spliced(found, devices))
+    if description is not None:
+        devices = describe(stream.elements, description.page_size).devices
+        stream = replace(stream, vmdesc=spliced(description, devices))
     return replace(stream, configuration=configuration, ram=ram, trailer=trailer)
 
 
@@ -200,7 +200,7 @@ def _changed(edit: StreamEdit, data: Buffer) -> bytes:
 def _delta(edit: StreamEdit, data: Buffer) -> int:
     """How far the changes' bytes are from where the plan saw them: a later state of the VM."""
     placed = [change for change in edit.changes if change.offset is not None]
-    if all(_is_at(data, one, 0) for one in placed) or edit.operation is not Operation.BODY:
+    if all(_is_at(data, change, 0) for change in placed) or edit.operation is not Operation.BODY:
         return 0
     longest = max(placed, key=lambda one: len(one.old))
     if len(longest.old) < _FINDABLE or longest.offset is None:
@@ -210,7 +210,7 @@ def _delta(edit: StreamEdit, data: Buffer) -> int:
     if found < 0 or whole.find(longest.old, found + 1) >= 0:
         return 0
     delta = found - longest.offset
-    return delta if all(_is_at(data, one, delta) for one in placed) else 0
+    return delta if all(_is_at(data, change, delta) for change in placed) else 0
 
 
 def _is_at(data: Buffer, change: Change, delta: int) -> bool:
@@ -256,7 +256,7 @@ def _place(edit: StreamEdit, sections: Sequence[Section]) -> int:
             (n for n, section in enumerate(sections) if section.kind is SectionKind.FULL),
             len(sections),
         )
-    before = next((one for key, one in keyed(sections) if key == after), None)
+    before = next((section for key, section in keyed(sections) if key == after), None)
     for number, one in enumerate(sections):
         if one is before:
             return number + 1
@@ -271,12 +271,13 @@ def _added(elements: tuple[Element, ...], edit: StreamEdit) -> tuple[Element, ..
     out = list(elements)
     for number, element in enumerate(out):
         if isinstance(element, Command) and any(
-            isinstance(one, Section) and one.kind is SectionKind.FULL for one in element.nested
+            isinstance(section, Section) and section.kind is SectionKind.FULL
+            for section in element.nested
         ):
             out[number] = replace(element, nested=_added(element.nested, edit))
             return tuple(out)
     places = [number for number, one in enumerate(out) if isinstance(one, Section)]
-    sections = [one for one in out if isinstance(one, Section)]
+    sections = [section for section in out if isinstance(section, Section)]
     at = _place(edit, sections)
     out.insert(places[at - 1] + 1 if at else (places[0] if places else 0), _new_section(edit))
     return tuple(out)

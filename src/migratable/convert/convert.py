@@ -82,13 +82,13 @@ class Converted:
             "needed": [edit.id for edit in self.needed],
             "stuck": [
                 {
-                    "rule": one.finding.rule,
-                    "device": one.finding.device,
-                    "instance_id": one.finding.instance_id,
-                    "summary": one.finding.summary,
-                    "reasons": list(one.reasons),
+                    "rule": stuck.finding.rule,
+                    "device": stuck.finding.device,
+                    "instance_id": stuck.finding.instance_id,
+                    "summary": stuck.finding.summary,
+                    "reasons": list(stuck.reasons),
                 }
-                for one in self.stuck
+                for stuck in self.stuck
             ],
         }
 

@@ -26,27 +26,27 @@ class Extra:
 
 def left_out(situation: Situation, section: Section, extra: Extra, kind: str) -> StreamEdit:
     """Leave a field out: equivalent when the destination assumes what it says, else lossy."""
-    body, one = extra.body, extra.field
-    start = one.offset - (section.body_offset or 0)
-    data = bytes(section.body[start : start + one.size])
-    why = assumed(body.name, one.name, data, section, body, situation)
-    if not why and (where := situation.fresh_field(body.name, one.name, data)):
+    body, field = extra.body, extra.field
+    start = field.offset - (section.body_offset or 0)
+    data = bytes(section.body[start : start + field.size])
+    why = assumed(body.name, field.name, data, section, body, situation)
+    if not why and (where := situation.fresh_field(body.name, field.name, data)):
         why = f"it is at its default: a just started {where} sends the same"
     edit = make.edit(
         section,
         kind,
         EditClass.EQUIVALENT if why else EditClass.LOSSY,
-        changes=(Change(old=data, new=b"", offset=start, name=one.name),),
-        path=(*extra.path, one.name),
+        changes=(Change(old=data, new=b"", offset=start, name=field.name),),
+        path=(*extra.path, field.name),
     )
     return replace(
         edit,
-        described=_description(section, body.name, one.name),
-        summary=f"{body.name}: {one.name} left out",
+        described=_description(section, body.name, field.name),
+        summary=f"{body.name}: {field.name} left out",
         why=why or "the destination has no place for it",
         risk=""
         if why
-        else f"the guest loses {one.name} of {body.name} ({data[:8].hex(' ')}): the destination "
+        else f"the guest loses {field.name} of {body.name} ({data[:8].hex(' ')}): the destination "
         "goes on with what its older code does",
     )
 

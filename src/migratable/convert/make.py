@@ -70,8 +70,8 @@ def drop_subsection(
     change = Change(old=bytes(section.body[start:end]), new=b"", offset=start, name=sub.name)
     made = edit(section, kind, edit_class, changes=(change,), path=path, name=sub.name)
     known = section.description
-    found = None if known is None else _described(known.body, sub.name)
-    return made if found is None else replace(made, described=described.dump(found))
+    body = None if known is None else _described(known.body, sub.name)
+    return made if body is None else replace(made, described=described.dump(body))
 
 
 def subsection_head(name: str) -> int:

@@ -109,10 +109,10 @@ class _Search:
         self, stream: Stream, finding: Finding
     ) -> tuple[list[tuple[StreamEdit, ...]], list[str]]:
         """Edits that are proposed, smallest first; and why there are no others."""
-        at = Situation(stream=stream, finding=finding, destination=self.destination)
+        situation = Situation(stream=stream, finding=finding, destination=self.destination)
         reasons: list[str] = []
         candidates: list[tuple[StreamEdit, ...]] = []
-        for answer in answers(at):
+        for answer in answers(situation):
             if isinstance(answer, NoWay):
                 reasons.append(answer.reason)
             elif answer:

@@ -76,9 +76,11 @@ def clean(raw: bytes) -> str:
 
 # What a test expected, and did not get: avocado's words, tp-libvirt's and tp-qemu's.
 _EXPECTED = re.compile(
-    r"(?:[Ee]xpect(?:ed)?\b|[Cc]an't find|[Uu]nable to find|[Ff]ailed to find|[Nn]ot find)"
+    r"(?:[Ee]xpect(?:ed)?\b|[Cc]an(?:'t| ?not) find|[Uu]nable to find|[Ff]ailed to find|"
+    r"[Nn]ot find)"
     r"[^'\"\[\n]{0,60}['\"\[].{0,4000}?['\"\]][^'\"\[\n]{0,30}?"
-    r"\b(?:(?:was |were )?not (?:found )?in|(?:but|and) (?:failed with|got)|(?:is |are )?not in)\b"
+    r"\b(?:(?:was |were )?not (?:found )?in|(?:but|and) (?:failed with|got)|(?:is |are )?not in|"
+    r"in (?:the )?(?:output|stderr|stdout|log))\b"
 )
 
 

@@ -193,7 +193,11 @@ def _uri(advice: Advice, told: Told) -> Steered | None:
     if found["driver"] == "qemu" and path not in ("/system", "/session", "/embed"):
         base = whole[: len(whole) - len(path)] if path else whole
         return Steered(
-            advice=replace(advice, now=f"Write the path behind the host: {base}/system."),
+            advice=replace(
+                advice,
+                side=Fault.NEITHER,
+                now=f"Write the path behind the host: {base}/system.",
+            ),
             details=(
                 f"The URI {whole} has no {'/system' if not path else 'path that libvirt knows'}: "
                 "libvirt's QEMU driver is reached at /system (root's) or /session (a user's).",

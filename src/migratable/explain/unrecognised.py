@@ -47,7 +47,7 @@ def attached(suspicious: list[Line], failures: list[Failure]) -> list[Line]:
 _VIRSH = re.compile(r"\berror: (?:Failed|Disconnected|Unable|Could not) ?(?:to|from)? ?\w+")
 _NEXT_ERROR = re.compile(r"\berror: ")
 _TITLE = re.compile(
-    r"[\W_]*(?:errors?|logs?|problem|failure|bug|output|actual results?)[\W_]*", re.I
+    r"[\W_]*(?:errors?|logs?|problem|failure|bug|output|actual results?|error details)[\W_]*", re.I
 )
 # A class of exception that stands alone, or behind the words that it belongs to.
 # An argument of gdb's that it could not read.

@@ -166,8 +166,8 @@ class Ranking:
 
 def _steps(plan: Iterable[Step]) -> list[dict[str, int]]:
     return [
-        {"cause": one.cause, "more_pairs_load": one.more, "pairs_that_load": one.loads}
-        for one in plan
+        {"cause": step.cause, "more_pairs_load": step.more, "pairs_that_load": step.loads}
+        for step in plan
     ]
 
 

@@ -236,9 +236,9 @@ def _host_lines(resolved: Resolved) -> Iterator[Line]:
         there = [profile for profile in profiles if profile is not None]
         facts: dict[str, Any] = {}
         for name, values in (
-            ("qemu", {str(one.version) for one in there}),
-            ("machine", {one.machine for one in there}),
-            ("cpu", {one.cpu_model for one in there}),
+            ("qemu", {str(profile.version) for profile in there}),
+            ("machine", {profile.machine for profile in there}),
+            ("cpu", {profile.cpu_model for profile in there}),
         ):
             if len(values) == 1:
                 facts[name] = values.pop()

@@ -106,11 +106,11 @@ class Pairs:
             memo = self._memos[kind] = Memo(Baseline(profile, profile.loader))
         if self._ready is None or self._ready.stream is not stream:
             self._ready = self._streams.ready(stream)
-        found = memo.answer(
+        answer = memo.answer(
             self._ready,
             lambda replay: Answer.of(verdict_of(replay, {}, memo.baseline.profile)),
             origin=origin,
             origin_key=self.origin_key(origin),
         )
-        assert isinstance(found, Answer)
-        return found
+        assert isinstance(answer, Answer)
+        return answer

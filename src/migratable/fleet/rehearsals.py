@@ -164,7 +164,7 @@ def portable(stream: Stream) -> tuple[bytes, tuple[str, ...]]:
 
     :return: the bytes, and what is so not examined, in words.
     """
-    contents = sum(len(one.data) for one in flatten(stream.elements) if isinstance(one, Span))
+    contents = sum(len(span.data) for span in flatten(stream.elements) if isinstance(span, Span))
     if contents <= _WHOLE:
         return write(stream), ()
     prepared = prepare(stream)

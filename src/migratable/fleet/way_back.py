@@ -68,13 +68,13 @@ class Homes:
         """What makes the sources of two VMs one: neither is started again for another name."""
         if guest.vm.back_to:
             return (guest.vm.back_to,)
-        found = guest.profile
-        if found is None:
+        profile = guest.profile
+        if profile is None:
             return None
         blocks = () if guest.stream is None else guest.stream.ram_blocks
         sizes = tuple((block.id, block.used_length) for block in blocks)
-        loader = None if found.loader is None else id(found)
-        return (str(found.version), words_key(found.command_line), sizes, loader)
+        loader = None if profile.loader is None else id(profile)
+        return (str(profile.version), words_key(profile.command_line), sizes, loader)
 
     def _made(self, guest: Guest) -> Home | str:
         from migratable.profile.bundled import find  # noqa: PLC0415 -- looks into folders

@@ -93,7 +93,7 @@ class Comparison:
     @property
     def exit_status(self) -> int:
         """1 when the last release broke something that the one before did not, else 0."""
-        return int(any(one.release == self.releases[-1] for one in self.broken))
+        return int(any(broken.release == self.releases[-1] for broken in self.broken))
 
     def to_json(self) -> dict[str, Any]:
         """``migratable.matrix/1`` with a member ``releases``."""
@@ -101,7 +101,9 @@ class Comparison:
             **self.matrix.to_json(),
             "releases": {
                 "releases": list(self.releases),
-                "broken_by_last": sum(one.release == self.releases[-1] for one in self.broken),
+                "broken_by_last": sum(
+                    broken.release == self.releases[-1] for broken in self.broken
+                ),
                 "broken": plain(self.broken),
                 "left_out": [{"name": name, "reason": why} for name, why in self.left_out],
             },
@@ -265,7 +267,7 @@ def _comparison(
         ),
         answers=tuple(answers.found),
         cells=cells,
-        checked=sum(one.state is not State.NONE for _, row in found for one in row),
+        checked=sum(answer.state is not State.NONE for _, row in found for answer in row),
     )
     broken = tuple(_broken(matrix, labels, order))
     return Comparison(
@@ -372,8 +374,12 @@ def _shared(programs: Sequence[Program], union: Sequence[str]) -> list[str]:
     """
     best: dict[str, MachineType] = {}
     types = [MachineType.parse(name) for name in union]
-    everywhere = [one for one in types if all(one.name in each.machines for each in programs)]
-    versioned = [one for one in everywhere if one.version is not None]
+    everywhere = [
+        machine_type
+        for machine_type in types
+        if all(machine_type.name in each.machines for each in programs)
+    ]
+    versioned = [machine_type for machine_type in everywhere if machine_type.version is not None]
     for parsed in versioned or everywhere:
         known = best.get(parsed.family)
         if known is None or (known.version or (0, 0)) < (parsed.version or (0, 0)):

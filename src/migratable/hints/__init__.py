@@ -235,7 +235,7 @@ def _with_hints(
         hints.append(Hint(action=f"{step.action} (removes this cause; others remain)"))
     advice: list[Candidate] = search.advice_for(finding)
     helped = any(not solution.changes for solution in solutions) or bool(hints and not solutions)
-    hints += [one.advice() for one in advice if not (one.last_resort and helped)]
+    hints += [candidate.advice() for candidate in advice if not (candidate.last_resort and helped)]
     return replace(finding, hints=tuple(dict.fromkeys(hints))[:most])
 
 
@@ -247,7 +247,7 @@ def _hint(finding: Finding, found: _Found, known: set[object]) -> Hint:
     own = [step for step in solution.steps if key(step.finding) == key(finding)]
     if own:
         own = [step for step in solution.steps if step in own or key(step.finding) not in known]
-    actions = list(dict.fromkeys(one.candidate.action for one in own or solution.steps))
+    actions = list(dict.fromkeys(step.candidate.action for step in own or solution.steps))
     command = shlex.join(solution.line.argv)
     if backends.DISK in command:
         actions.append(f"with the guest's own image in the place of {backends.DISK}")

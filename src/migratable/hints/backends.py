@@ -40,8 +40,8 @@ def _own(situation: Situation, device: PciDevice, driver: str) -> Iterator[str]:
     """Members without which the device would not start, or would have more than the guest's."""
     known = inventory.properties_of(situation.command, driver)
     taken = {
-        one.fields.get("chassis") or one.fields.get("chassis_nr")
-        for one in situation.line.all("device")
+        option.fields.get("chassis") or option.fields.get("chassis_nr")
+        for option in situation.line.all("device")
     }
     for key in ("chassis", "chassis_nr"):
         if key in known:

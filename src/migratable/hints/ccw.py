@@ -41,7 +41,7 @@ def placed(situation: Situation, idstr: str) -> Iterator[Candidate]:
 def _all_of(situation: Situation, name: str, drivers: list[str]) -> Iterator[Candidate]:
     """As many as the guest has, in the order of their addresses."""
     found = [_PATH.fullmatch(name) for name in sorted(situation.guest.names)]
-    places = [one["bus"] for one in found if one is not None and one["name"] == name]
+    places = [match["bus"] for match in found if match is not None and match["name"] == name]
     options = [option for option, driver, _ in situation.line.devices() if driver in drivers]
     if len(places) != len(options) or not options:
         return

@@ -134,7 +134,7 @@ def _processor(
 
 
 def _cpu(line: CommandLine) -> list[dict[str, str]]:
-    return [dict(one.fields.items()) for one in line.all("cpu")]
+    return [dict(option.fields.items()) for option in line.all("cpu")]
 
 
 def _memory(old: CommandLine, new: CommandLine) -> Iterator[str]:
@@ -172,7 +172,7 @@ def _dangers(base: Situation, seen: Situation) -> Iterator[str]:
 def _configs(profile: Profile | None) -> dict[str, bytes]:
     if profile is None or not profile.stream:
         return {}
-    return {path: one.config for path, one in Guest.of(read(profile.stream)).pci.items()}
+    return {path: device.config for path, device in Guest.of(read(profile.stream)).pci.items()}
 
 
 def _listed(config: bytes) -> set[tuple[int, int]]:

@@ -84,7 +84,9 @@ def other_cpus(situation: Situation) -> Iterator[Candidate]:
         return
     here = sum(handler.idstr == "cpu_common" for handler in situation.profile.loader.handlers)
     if here and situation.guest.count("cpu_common") not in {0, here}:
-        yield from (replace(one, sole=True) for one in itertools.islice(smp(situation), 1))
+        yield from (
+            replace(candidate, sole=True) for candidate in itertools.islice(smp(situation), 1)
+        )
 
 
 def smp(situation: Situation) -> Iterator[Candidate]:
@@ -179,7 +181,7 @@ def limit_of(situation: Situation) -> list[int]:
     """
     found: list[int] = []
     for idstr in list(situation.guest.names) + [
-        f"{one.path}/{name}" for one in situation.guest.pci.values() for name in one.names
+        f"{device.path}/{name}" for device in situation.guest.pci.values() for name in device.names
     ]:
         name = idstr.rpartition("/")[2]
         if name in {"piix4_pm", "ICH9LPC", "acpi-ged"}:

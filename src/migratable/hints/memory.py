@@ -42,10 +42,10 @@ def backend(line: CommandLine, name: str) -> Option | None:
     """The ``-object`` of a memory backend."""
     return next(
         (
-            one
-            for one in line.all("object")
-            if one.fields.get("id") == name
-            and (one.fields.get("qom-type") or "").startswith("memory-backend")
+            option
+            for option in line.all("object")
+            if option.fields.get("id") == name
+            and (option.fields.get("qom-type") or "").startswith("memory-backend")
         ),
         None,
     )
@@ -62,7 +62,11 @@ def with_backend_size(line: CommandLine, name: str, size: int) -> CommandLine:
 def main_size(line: CommandLine, stream: Stream) -> int:
     """Bytes of the guest's main memory: of the backends that the line has for it, else all."""
     named = [line.get("machine", "memory-backend")]
-    used = [one for one in (*named, *(one.fields.get("memdev") for one in line.all("numa"))) if one]
+    used = [
+        one
+        for one in (*named, *(option.fields.get("memdev") for option in line.all("numa")))
+        if one
+    ]
     sizes = {block.id: block.used_length for block in stream.ram_blocks}
     if used and all(one in sizes for one in used):
         return sum(sizes[one] for one in used)

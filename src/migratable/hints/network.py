@@ -18,7 +18,7 @@ def with_tap(netdev: str, why: str) -> Candidate:
     """A netdev made a tap."""
 
     def edit(line: CommandLine) -> CommandLine:
-        old = next(one for one in line.all("netdev") if one.fields.get("id") == netdev)
+        old = next(option for option in line.all("netdev") if option.fields.get("id") == netdev)
         return line.replace(old, replace(old, value=tap(netdev)))
 
     return Candidate(action=f"-netdev {tap(netdev)} ({why})", edit=edit)

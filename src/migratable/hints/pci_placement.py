@@ -244,11 +244,11 @@ def _said(found: Plan, adds: tuple[missing_devices.Add, ...] | list[missing_devi
         for option, device in found.moves
     ]
     parts += [
-        f"-device {one.fields.get('id') or one.fields.get('driver')} at addr={slot_of(path)}"
-        for one, path in found.aside
+        f"-device {option.fields.get('id') or option.fields.get('driver')} at addr={slot_of(path)}"
+        for option, path in found.aside
     ]
-    parts += [f"without -device {one.fields.get('driver')}" for one in found.surplus]
-    kinds = {DEFAULT[one.driver] for one in found.fixed if one.driver in DEFAULT}
+    parts += [f"without -device {option.fields.get('driver')}" for option in found.surplus]
+    kinds = {DEFAULT[node.driver] for node in found.fixed if node.driver in DEFAULT}
     parts += [
         "without -usb and what sits on it" if kind == "usb" else f"-{kind} none"
         for kind in sorted(kinds)

@@ -125,8 +125,8 @@ def host_bridges(situation: Situation) -> Iterator[Candidate]:
     """A PCI host bridge for each of the guest's."""
     indexes = [one for one in situation.guest.names.get("spapr_pci", ()) if one]
     have = {
-        one.fields.get("index")
-        for one, name, _ in situation.line.devices()
+        option.fields.get("index")
+        for option, name, _ in situation.line.devices()
         if name == "spapr-pci-host-bridge"
     }
     missing = [index for index in indexes if str(index) not in have]

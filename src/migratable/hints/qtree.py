@@ -113,9 +113,9 @@ class Tree:
             (option, drivers.get(name, name), known) for option, name, known in line.devices()
         ]
         if node.identity:
-            return next((one for one, _, known in options if known == node.identity), None)
+            return next((option for option, _, known in options if known == node.identity), None)
         alike = [one for one in self.nodes() if one.driver == node.driver and not one.identity]
-        made = [one for one, driver, known in options if driver == node.driver and not known]
+        made = [option for option, driver, known in options if driver == node.driver and not known]
         at = next(n for n, one in enumerate(alike) if one is node) - (len(alike) - len(made))
         return made[at] if 0 <= at < len(made) else None
 

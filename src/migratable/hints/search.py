@@ -120,8 +120,8 @@ class Search:
 
     def more(self, line: CommandLine) -> tuple[Handler, ...]:
         """What a command line that was tried has and the stream has not."""
-        found = self.known(line)
-        profile = None if found is None else found.profile
+        situation = self.known(line)
+        profile = None if situation is None else situation.profile
         if profile is None or profile.loader is None:
             return ()
         baseline = Baseline(profile, profile.loader)
@@ -181,20 +181,20 @@ class Search:
 
     def solve(self, base: Situation) -> Solution | None:
         """Find steps that make the destination load, None when there are none in time."""
-        at = base
+        situation = base
         steps: list[Step] = []
         self._been = {tuple(base.line.argv), *self.refused}
         for _ in range(_MOST_STEPS):
-            if at.verdict.outcome is Outcome.LOADS:
-                return self.least(base, Solution(steps, at.line))
-            found = self._step(at)
+            if situation.verdict.outcome is Outcome.LOADS:
+                return self.least(base, Solution(steps, situation.line))
+            found = self._step(situation)
             if found is None:
                 return None
             step, new = found
-            if left(new.verdict) < left(at.verdict):
+            if left(new.verdict) < left(situation.verdict):
                 self.partly.setdefault(key(step.finding), step.candidate)
-            at = new
-            self._been.add(tuple(at.line.argv))
+            situation = new
+            self._been.add(tuple(situation.line.argv))
             steps.append(step)
         return None
 
@@ -260,10 +260,10 @@ class Search:
         try:
             for _ in range(_MOST_STEPS):
                 more = self.more(solution.line)
-                at = self.known(solution.line)
-                if not more or at is None:
+                situation = self.known(solution.line)
+                if not more or situation is None:
                     break
-                step = self._leaner(at, more)
+                step = self._leaner(situation, more)
                 if step is None:
                     break
                 found, line = step

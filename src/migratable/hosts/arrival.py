@@ -282,12 +282,12 @@ def _changes(own: CommandLine, line: CommandLine) -> Iterator[str]:
     if own.program[-1] != line.program[-1]:
         yield f"program: {own.program[-1]} → {line.program[-1]}"
     for name in ("machine", "cpu", "accel", "m", "smp", "global"):
-        before = [one.value or "" for one in own.all(name)]
-        after = [one.value or "" for one in line.all(name)]
+        before = [option.value or "" for option in own.all(name)]
+        after = [option.value or "" for option in line.all(name)]
         if before != after:
             yield f"-{name}: {shlex.join(before) or 'absent'} → {shlex.join(after) or 'absent'}"
-    before = sorted(one.value or "" for one, _, _ in own.devices())
-    after = sorted(one.value or "" for one, _, _ in line.devices())
+    before = sorted(option.value or "" for option, _, _ in own.devices())
+    after = sorted(option.value or "" for option, _, _ in line.devices())
     for value in before:
         if value not in after:
             yield f"-device {value} → absent or different"

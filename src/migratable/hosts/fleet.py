@@ -237,7 +237,7 @@ class _Fleet:
             table = [[one.result() for one in row] for row in rows]
         from array import array  # noqa: PLC0415
 
-        cells = array("I", (answers.add(one) for row in table for one in row))
+        cells = array("I", (answers.add(answer) for row in table for answer in row))
         matrix = Matrix(
             title="preflight",
             vms=tuple(

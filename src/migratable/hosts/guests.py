@@ -63,7 +63,7 @@ class Process:
         """What ``-name`` says; empty without one."""
         found = self.line.get("name", "guest")
         if found is None:
-            first = [(one.value or "").partition(",")[0] for one in self.line.all("name")]
+            first = [(option.value or "").partition(",")[0] for option in self.line.all("name")]
             found = next((value for value in first if "=" not in value), "")
         return found
 
@@ -91,15 +91,15 @@ def find(name: str, uri: str = "") -> HostGuest:
     if name.startswith("/"):
         return _by_socket(name)
     every = guests(uri)
-    found = [one for one in every if one.name == name]
+    found = [guest for guest in every if guest.name == name]
     if len(found) == 1:
         return found[0]
     if found:
-        pids = ", ".join(str(one.pid) for one in found)
+        pids = ", ".join(str(guest.pid) for guest in found)
         raise HostError(
             f"several guests are called {quoted(name)} (processes {pids}); name a QMP socket"
         )
-    there = ", ".join(sorted(one.name for one in every if one.name)[:20])
+    there = ", ".join(sorted(guest.name for guest in every if guest.name)[:20])
     raise HostError(
         f"no running guest {quoted(name)}; "
         + (f"there are: {there}" if there else "none is to be seen (as root all are: --sudo)")
@@ -202,12 +202,12 @@ def _processes() -> Iterator[Process]:
 
 def _is_inert(line: CommandLine) -> bool:
     """One of ours, for somebody's profile or rehearsal."""
-    return any("id=migratable-qmp" in (one.value or "") for one in line.all("chardev"))
+    return any("id=migratable-qmp" in (option.value or "") for option in line.all("chardev"))
 
 
 def _is_libvirts(process: Process) -> bool:
     return (process.line.get("name", "guest") is not None) and any(
-        "id=charmonitor" in (one.value or "") for one in process.line.all("chardev")
+        "id=charmonitor" in (option.value or "") for option in process.line.all("chardev")
     )
 
 

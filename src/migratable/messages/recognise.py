@@ -138,6 +138,7 @@ def _search(line: str) -> list[Match]:
         found += [(match, []) for match in _of_libvirt(line)]
     if len(found) < 2:
         return [match for match, _ in found]
+    found = [item for item in found if not any(_meant(other, item[0]) for other, _ in found)]
     # Of two that cover the same text the one with more fixed text is meant.
     found.sort(key=lambda item: (item[0].start, -item[0].end, -len(item[0].text.template.fixed)))
     found = [item for item in found if not _only_begins(item[0], found)]
@@ -186,6 +187,18 @@ def _of_libvirt(line: str) -> Iterator[Match]:
             end=hit.end,
             origin=hit.origin,
         )
+
+
+def _meant(other: Match, match: Match) -> bool:
+    """Is *match* only a manager's general form ("cannot migrate: {reason}") of *other*?"""
+    parameters = match.text.template.parameters
+    return (
+        other.start == match.start
+        and other.end <= match.end
+        and match.message.program != "QEMU" != other.message.program
+        and bool(parameters and parameters[-1].spec == "line")
+        and len(other.text.template.fixed) > len(match.text.template.fixed)
+    )
 
 
 def _covers(other: Match, quoted: list[tuple[int, int]], match: Match) -> bool:

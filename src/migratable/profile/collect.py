@@ -284,11 +284,11 @@ class _Facts:
     def _host_kvm(self, program: Program, machine: str, target: str) -> HostKvm | None:
         from migratable.profile import cpu_models, host_kvm  # noqa: PLC0415 -- KVM only
 
-        found = host_kvm.read()
-        if found is None or target not in X86:
-            return found
-        known = cpu_models.models(self._qemu, found, command=program.command, machine=machine)
-        return replace(found, models=known)
+        host = host_kvm.read()
+        if host is None or target not in X86:
+            return host
+        known = cpu_models.models(self._qemu, host, command=program.command, machine=machine)
+        return replace(host, models=known)
 
     def _ask(self, command: str, /, **arguments: Any) -> Any:
         """Ask what not every program can answer; None then."""

@@ -40,8 +40,8 @@ def models(
     except QmpError:
         return {}
     document = {
-        name: [list(one.unavailable), list(one.features), one.alias_of]
-        for name, one in found.items()
+        name: [list(model.unavailable), list(model.features), model.alias_of]
+        for name, model in found.items()
     }
     with contextlib.suppress(OSError):  # no cache is no failure
         program_facts.keep(path, json.dumps(document).encode())

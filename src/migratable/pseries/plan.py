@@ -170,7 +170,7 @@ def parse(table: Table) -> Plan:
     runs = tuple(_run(item, planned, capabilities) for item in table.tables("run"))
     if not runs:
         raise table.error("a plan needs a [[run]]")
-    found = Plan(
+    plan = Plan(
         name=table.get("name", str),
         title=table.get("title", str, ""),
         story=table.get("story", str, "").strip(),
@@ -182,13 +182,13 @@ def parse(table: Table) -> Plan:
     )
     table.finish()
     for run in runs:
-        count = found.count(run)
+        count = plan.count(run)
         if count > MOST_CASES:
             raise table.error(
                 f"run {run.name} has up to {count:,} cases, more than {MOST_CASES:,}: "
                 "give fewer options, machines, CPUs or builds, or split it into runs"
             )
-    return found
+    return plan
 
 
 def _planned(table: Table, existing: set[str]) -> Capability:
@@ -262,7 +262,7 @@ def _run(table: Table, planned: tuple[str, ...], capabilities: list[Capability])
             raise table.error(
                 f"machines: no build of this run has {quoted(machine)}: names are as {PREFIX}4.1"
             )
-    found = Run(
+    run = Run(
         name=table.get("name", str),
         title=table.get("title", str, ""),
         explanation=table.get("explanation", str, "").strip(),
@@ -275,4 +275,4 @@ def _run(table: Table, planned: tuple[str, ...], capabilities: list[Capability])
         watched=tuple(table.texts("watched", [])),
     )
     table.finish()
-    return found
+    return run

@@ -78,10 +78,10 @@ class Policy:
 
     def _sent(self, highest: int) -> SentRule:
         if self.sent == "from-machine":
-            return lambda at: at.machine >= self.machine
+            return lambda context: context.machine >= self.machine
         if self.sent == "index-limit":
             # the sketched patch asks for the highest of the new indexes, for both capabilities
-            return lambda at: self.limit(at.machine) > highest
+            return lambda context: self.limit(context.machine) > highest
         return {
             "changed": sent_when_changed,
             "never": never_sent,

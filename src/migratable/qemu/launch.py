@@ -121,9 +121,9 @@ def answers(
     """
     deadline = time.monotonic() + timeout
     process = launch(argv, stdout=subprocess.PIPE, pass_fds=pass_fds)
-    found = _answers(process, deadline, limit)
-    lines = found.stderr.splitlines()
-    if found.status and needs_more(lines):
+    said = _answers(process, deadline, limit)
+    lines = said.stderr.splitlines()
+    if said.status and needs_more(lines):
         process = launch(
             argv,
             stdout=subprocess.PIPE,
@@ -131,8 +131,8 @@ def answers(
             whole=True,
             runs_others=needs_programs(lines),
         )
-        found = _answers(process, deadline, limit)
-    return found
+        said = _answers(process, deadline, limit)
+    return said
 
 
 def _answers(process: subprocess.Popen[bytes], deadline: float, limit: int) -> Answers:

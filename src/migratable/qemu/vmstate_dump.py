@@ -31,7 +31,7 @@ def mend(text: str) -> tuple[str, bool]:
     with contextlib.suppress(ValueError):
         json.loads(text)
         return text, False
-    places = [found.start() for found in _CLASS.finditer(text)]
+    places = [match.start() for match in _CLASS.finditer(text)]
     for place in reversed(places):
         candidate = text[:place].rstrip().rstrip(",") + "\n}\n"
         with contextlib.suppress(ValueError):

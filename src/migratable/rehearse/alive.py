@@ -85,13 +85,13 @@ class Guest:
             "seconds": round(self.seconds, 1),
             "vcpus": [
                 {
-                    "index": one.index,
-                    "wakes": one.wakes,
-                    "busy": round(one.busy, 3),
-                    "asleep_seconds": round(one.asleep, 1),
-                    "decrementer_overdue": one.overdue,
+                    "index": vcpu.index,
+                    "wakes": vcpu.wakes,
+                    "busy": round(vcpu.busy, 3),
+                    "asleep_seconds": round(vcpu.asleep, 1),
+                    "decrementer_overdue": vcpu.overdue,
                 }
-                for one in self.vcpus
+                for vcpu in self.vcpus
             ],
             "console": list(self.console),
             "console_bytes": self.console_bytes,
@@ -242,26 +242,26 @@ def judge(
     if fatal:
         return "crashed", list(dict.fromkeys(fatal))
     for pattern, state in ((_CRASH, "crashed"), (_LOCKUP, "stuck")):
-        if found := pattern.search(text):
-            line = next(one for one in text.splitlines() if found[0] in one)
+        if match := pattern.search(text):
+            line = next(one for one in text.splitlines() if match[0] in one)
             return state, [f"its console says: {line.strip()[:200]}"]
     if status not in {"running", "suspended"}:
         return "unknown", [f"QEMU's run state is {status!r}, so the guest does not run"]
-    still = [one for one in vcpus if one.asleep > seconds * 0.5]
-    overdue = [one for one in vcpus if one.overdue]
+    still = [vcpu for vcpu in vcpus if vcpu.asleep > seconds * 0.5]
+    overdue = [vcpu for vcpu in vcpus if vcpu.overdue]
     printed = "it printed nothing" if not text.strip() else "it printed on its console"
     if still and len(still) == len(vcpus):
-        why = [f"no vCPU woke in the last {min(one.asleep for one in still):.0f} s; {printed}"]
+        why = [f"no vCPU woke in the last {min(vcpu.asleep for vcpu in still):.0f} s; {printed}"]
         if overdue:
             why.append("its decrementer ran below zero and the interrupt was never delivered")
         return "stands-still", why
     if overdue:
-        names = ", ".join(str(one.index) for one in overdue)
+        names = ", ".join(str(vcpu.index) for vcpu in overdue)
         return "stuck", [
             f"vCPU {names} sleeps with its decrementer below zero: the interrupt never came"
         ]
     if still:
-        names = ", ".join(str(one.index) for one in still)
+        names = ", ".join(str(vcpu.index) for vcpu in still)
         return "runs", [f"{printed}; vCPU {names} slept all the time, which idle ones may"]
     return "runs", [f"all vCPUs work; {printed}"]
 

@@ -23,6 +23,7 @@ from migratable.rehearse import alive, rewrite
 from migratable.rehearse.alive import Guest
 from migratable.rehearse.guest_pages import keep
 from migratable.rehearse.memory_map import MemoryMap, read_mtree
+from migratable.releases import QemuVersion
 from migratable.stream import Stream
 
 #: Not the program's own refusal.
@@ -142,22 +143,7 @@ def try_destination(
                     loaded(qemu, quiet)
         except (DestinationStartError, probe_options.HostOptionError) as ended:
             error = ended if isinstance(ended, DestinationStartError) else ended.error
-            if error.kind in _NO_ANSWER:
-                raise QemuError(str(error)) from None
-            if quiet.misses_kernel(error.stderr):
-                raise QemuError(
-                    "no verdict: -kernel was left out, and this board does not start without: "
-                    f"{error.stderr[-1]}"
-                ) from None
-            facts: dict[str, Any] = {"qemu": None if number is None else str(number)}
-            done = Rehearsed(
-                quiet=quiet,
-                stream=prepared.stream,
-                load=None,
-                stderr=quiet.as_given(error.stderr),
-                start_status=not_started(error.status),
-                facts=facts,
-            )
+            done = _not_started(error, prepared.stream, quiet, number)
         except QemuError as error:
             raise _with_lines(error, process) from None
     return replace(
@@ -167,6 +153,33 @@ def try_destination(
         facts={**done.facts, "program": list(program.command)},
         command_line=tuple(line.argv),
         seconds=time.monotonic() - begin,
+    )
+
+
+def _not_started(
+    error: DestinationStartError,
+    stream: Stream,
+    quiet: InertCommandLine,
+    release: QemuVersion | None,
+) -> Rehearsed:
+    """What a start says that ended before anything was loaded.
+
+    :raise QemuError: When it says nothing about the guest.
+    """
+    if error.kind in _NO_ANSWER:
+        raise QemuError(str(error))
+    if quiet.misses_kernel(error.stderr):
+        raise QemuError(
+            "no verdict: -kernel was left out, and this board does not start without: "
+            f"{error.stderr[-1]}"
+        )
+    return Rehearsed(
+        quiet=quiet,
+        stream=stream,
+        load=None,
+        stderr=quiet.as_given(error.stderr),
+        start_status=not_started(error.status),
+        facts={"qemu": None if release is None else str(release)},
     )
 
 

@@ -30,10 +30,10 @@ def differences(predicted: Verdict, rehearsed: Verdict) -> list[str]:
         return []
     if predicted.outcome is not rehearsed.outcome:
         return [f"predicted: {predicted.outcome}; the real QEMU: {rehearsed.outcome}"]
-    one, other = predicted.first_refusal, rehearsed.first_refusal
-    if one is None or other is None or one.message == other.message:
+    refusal, other = predicted.first_refusal, rehearsed.first_refusal
+    if refusal is None or other is None or refusal.message == other.message:
         return []
-    return [f"predicted message: {one.message}", f"the real QEMU's:   {other.message}"]
+    return [f"predicted message: {refusal.message}", f"the real QEMU's:   {other.message}"]
 
 
 def named(rehearsed: Verdict, predicted: Verdict) -> Verdict:

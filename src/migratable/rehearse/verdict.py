@@ -98,15 +98,15 @@ def _refusal(done: Rehearsed) -> tuple[Refusal, Explanation | None]:
         message = first_error(lines) or f"the program ended by {crashed} and printed nothing"
         return Refusal(rule=CRASH, message=message, stderr=done.stderr), None
     message = first_error(lines) or f"exit status {done.load.exit_status}, and it printed nothing"
-    found = explained(lines)
+    explanation = explained(lines)
     refusal = Refusal(
-        rule=found.rule or NOT_RECOGNISED,
-        device=found.device,
-        instance_id=found.instance_id,
+        rule=explanation.rule or NOT_RECOGNISED,
+        device=explanation.device,
+        instance_id=explanation.instance_id,
         message=message,
         stderr=done.stderr,
     )
-    return refusal, found
+    return refusal, explanation
 
 
 def explained(lines: Sequence[str]) -> Explanation:
@@ -114,7 +114,9 @@ def explained(lines: Sequence[str]) -> Explanation:
     failure = Failure(stream="", closed=True, first=1, last=len(lines))
     chosen = lines if len(lines) <= _MANY else (*lines[: _MANY // 2], *lines[-_MANY // 2 :])
     for number, text in enumerate(chosen, 1):
-        matches = tuple(one for one in recognise(text) if one.message.role is not Role.CONTEXT)
+        matches = tuple(
+            match for match in recognise(text) if match.message.role is not Role.CONTEXT
+        )
         line = Line(number=number, text=text, qemu=True, matches=matches)
         if matches:
             failure.lines.append(line)

@@ -132,11 +132,11 @@ def guessed(stream: Stream, destination: Profile, home: Home) -> Verdict | str:
     if not destination.stream:
         return destination.no_stream or "the destination's profile has no stream of its own"
     after, assumed = resaved(stream, read(destination.stream))
-    found = check(after, home.profile)
-    outcome = Outcome.REFUSED if found.outcome is Outcome.REFUSED else Outcome.UNKNOWN
+    verdict = check(after, home.profile)
+    outcome = Outcome.REFUSED if verdict.outcome is Outcome.REFUSED else Outcome.UNKNOWN
     guesses = (Unchecked(one, Code.ASSUMED) for one in assumed)
     return replace(
-        found, outcome=outcome, unchecked=(NOT_SAVED, *guesses, *found.unchecked), final=False
+        verdict, outcome=outcome, unchecked=(NOT_SAVED, *guesses, *verdict.unchecked), final=False
     )
 
 

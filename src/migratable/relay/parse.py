@@ -240,16 +240,16 @@ class Parser:
         with cursor.within(f"section {idstr!r} {instance_id}"):
             at = 0
             while True:
-                found = wanted.search(cursor.data, cursor.pos + at, cursor.end)
-                if found is None:
+                match = wanted.search(cursor.data, cursor.pos + at, cursor.end)
+                if match is None:
                     at = max(0, cursor.end - cursor.pos - 4)
                     cursor.more()
-                elif found.end() + _AHEAD > cursor.end:
-                    at = found.start() - cursor.pos
+                elif match.end() + _AHEAD > cursor.end:
+                    at = match.start() - cursor.pos
                     cursor.more()
-                elif plausible_element(cursor.data, found.end(), cursor.end, self._starts):
-                    cursor.pos = found.end()
+                elif plausible_element(cursor.data, match.end(), cursor.end, self._starts):
+                    cursor.pos = match.end()
                     self.footers = True
                     return
                 else:
-                    at = found.start() + 1 - cursor.pos
+                    at = match.start() + 1 - cursor.pos

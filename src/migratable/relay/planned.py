@@ -53,10 +53,10 @@ def edited_head(plan: Plan, head: bytes, first_element: int, stream: Stream) -> 
     """
     if all(edit.operation is not Operation.CONFIGURATION for edit in plan.edits):
         return head, first_element
-    found = apply_to_configuration(plan, stream.configuration)
+    configuration = apply_to_configuration(plan, stream.configuration)
     start = head[:_HEADER]
-    if found is not None:
-        start += bytes([layout.CONFIGURATION]) + configuration_bytes(found)
+    if configuration is not None:
+        start += bytes([layout.CONFIGURATION]) + configuration_bytes(configuration)
     return start + head[first_element:], len(start)
 
 

@@ -52,14 +52,14 @@ class Tail:
         if self.end >= 0:
             return True
         size = len(self.data)
-        for found in _VMDESC.finditer(self.data, self._looked):
-            end = found.end() - 1 + int.from_bytes(found[1], "big")
+        for match in _VMDESC.finditer(self.data, self._looked):
+            end = match.end() - 1 + int.from_bytes(match[1], "big")
             if end == size and self.data.endswith(b"}"):
-                self.end = found.start()
+                self.end = match.start()
                 return True
             # A description's text has no zero byte: what looks like one may be device state.
-            if end > size and self.data.find(0, found.end()) < 0:
-                self._looked = found.start()
+            if end > size and self.data.find(0, match.end()) < 0:
+                self._looked = match.start()
                 return False
         self._looked = max(self._looked, size - _LEAST)
         return False

@@ -103,9 +103,9 @@ def _hex(data: bytes) -> str:
 def _in_the_way(to: Console, done: Converted) -> None:
     if done.stuck:
         to.print(Text("\n  In the way", style="bold"))
-    for one in done.stuck:
-        to.print(Text(f"    {one.finding.rule}: {one.finding.summary}"))
-        for reason in one.reasons or ("no kind of edit answers this rule",):
+    for stuck in done.stuck:
+        to.print(Text(f"    {stuck.finding.rule}: {stuck.finding.summary}"))
+        for reason in stuck.reasons or ("no kind of edit answers this rule",):
             to.print(Text(f"      {reason}"))
     if not done.written and done.verdict.outcome is Outcome.UNKNOWN:
         to.print(Text("\n  Not examined", style="bold"))

@@ -44,9 +44,9 @@ def page_of(reference: str) -> str:
     Only a reference of the catalogue is ever given here; the log's own text makes no link.
     """
     for pattern, address in _PAGES:
-        found = pattern.fullmatch(reference.strip())
-        if found:
-            return address.format(found[0], *found.groups())
+        match = pattern.fullmatch(reference.strip())
+        if match:
+            return address.format(match[0], *match.groups())
     return ""
 
 

@@ -104,13 +104,13 @@ class _Service:
         def rows() -> list[dict[str, object]]:
             found: list[dict[str, object]] = [
                 {
-                    "name": one.name,
-                    "version": one.version,
-                    "machine": one.machine,
-                    "taken": one.taken,
+                    "name": entry.name,
+                    "version": entry.version,
+                    "machine": entry.machine,
+                    "taken": entry.taken,
                     "bundled": False,
                 }
-                for one in Store().list()
+                for entry in Store().list()
             ]
             stored = {row["name"] for row in found}
             for name in bundled.names():

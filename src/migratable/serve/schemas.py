@@ -38,7 +38,7 @@ def schemas() -> dict[str, Any]:
         command=_TEXT_OR_NULL,
         side=_enum(Side),
         needs_guest_restart={"type": "boolean"},
-        verified={"enum": [None, *(str(one) for one in Basis)]},
+        verified={"enum": [None, *(str(basis) for basis in Basis)]},
         changes=_TEXT,
         comes_back={"enum": [None, True, False]},
         way_back=_TEXT,
@@ -82,7 +82,7 @@ def schemas() -> dict[str, Any]:
         ("host", "verdict", "after", "assumed", "stuck"),
         host=_TEXT,
         verdict=reference("Verdict"),
-        after={"enum": [None, *(str(one) for one in Basis)]},
+        after={"enum": [None, *(str(basis) for basis in Basis)]},
         assumed=_TEXTS,
         stuck=_TEXT_OR_NULL,
     )

@@ -86,7 +86,7 @@ def test_hpet_timers() -> None:
 
     assert at({"num_timers_save": 3}, {"num_timers_save": 3}) is True
     assert at({"num_timers_save": 3}, {"num_timers_save": 8}) is False
-    assert at({"num_timers": 32}) is True
+    assert at({"num_timers": 3}) is at({"num_timers": 32}) is True
     assert at({"num_timers": 2}) is False
     assert at({"num_timers": 33}) is False
 
@@ -111,6 +111,12 @@ def test_queue_pairs(here: int | None, read: bool | None) -> None:
     memory.set(0x1020, 2, 9)  # what was loaded does not decide
     assert told(device, "curr_queue_pairs", memory) is read
     assert not existence.depends_on_state(device, field)
+
+
+@pytest.mark.parametrize(("version", "read"), [(20061112, True), (20061113, False)])
+def test_an_eeprom_of_old(version: int, read: bool) -> None:
+    """hw/nvram/eeprom93xx.c: is_old_eeprom_version."""
+    assert told(body("eeprom", version=version), "size") is read
 
 
 @pytest.mark.parametrize(("features", "read"), [(1 << 2, True), (1 << 3, False)])

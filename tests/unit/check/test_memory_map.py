@@ -79,4 +79,9 @@ def test_a_pc_says_its_memory_in_its_clock_chip() -> None:
     cmos[0x5B:0x5E] = (0x10000).to_bytes(3, "little")
     assert _pc_memory(bytes(cmos)) == PcMemory(below=128 * MIB, above=4 << 30)
     assert _pc_memory(bytes(cmos[:127])) is None
+    for beside in (0x33, 0x36, 0x5A, 0x5E):  # other registers
+        cmos[beside] = 0xFF
+    assert _pc_memory(bytes(cmos)) == PcMemory(below=128 * MIB, above=4 << 30)
+    assert _pc_memory(bytes(7) + bytes(cmos), 7) == PcMemory(below=128 * MIB, above=4 << 30)
+    assert _pc_memory(bytes(7) + bytes(cmos[:127]), 7) is None
     assert pc_memory([]) is None

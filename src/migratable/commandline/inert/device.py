@@ -112,18 +112,18 @@ def _names_no_backend(work: Work, fields: Fields, driver: str) -> bool:
     """Does the device lack the backend that it needs, or name a character device of no line?"""
     wanted = [members for kind, members in _BACKENDS if kind.fullmatch(driver)]
     # Defaults and parts of a property may come from elsewhere on the line.
-    elsewhere = any(f"{driver}." in (one.value or "") for one in work.line.all("global"))
+    elsewhere = any(f"{driver}." in (option.value or "") for option in work.line.all("global"))
     identity = fields.get("id")
     if identity:
         prefix = f"device.{identity}."
-        elsewhere |= any((one.value or "").startswith(prefix) for one in work.line.all("set"))
+        elsewhere |= any((option.value or "").startswith(prefix) for option in work.line.all("set"))
     if elsewhere:
         return False
     if any(all(fields.get(member) is None for member in members) for members in wanted):
         return True
     if ("chardev",) not in wanted:
         return False
-    known = {one.fields.get("id") for one in work.line.all("chardev")}
+    known = {option.fields.get("id") for option in work.line.all("chardev")}
     return fields.get("chardev") not in known
 
 

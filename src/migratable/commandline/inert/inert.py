@@ -222,31 +222,10 @@ def inert(
     if machine.without_configuration(work):
         # Its stream would not say that its block list has the addresses of x-ignore-shared.
         work.save_memory = False
-    refused = (
-        OPTIONS[option.name].part is Part.REFUSE
-        for option in line.options
-        if option.name in OPTIONS
-    )
-    of_xen = "xen" in line.accelerators or (line.machine or "").startswith("xen")
-    if of_xen or any(refused):
-        raise CommandLineError(
-            "a Xen guest (-xen…, accel=xen, xenfv) cannot be started outside Xen; no verdict"
-        )
+    _refuse_xen(line)
     work.node_sizes = block.special_sizes(work)
-    options: list[Option] = []
-    given = []
-    for option in line.options:
-        made = _one(work, option)
-        if len(made) == 1 and (option.file or made[0].words != option.words):
-            given.append((" ".join(made[0].words), option.file or " ".join(option.words)))
-        options += made
-    options = machine.default_net(work, options)
-    if work.save_memory:
-        options = machine.thrifty_memory(work, options)
-    if work.graphics_off:
-        options.append(Option(name="machine", value="graphics=off"))
+    options, given = _replaced(work)
     argv = [word for option in options for word in option.words]
-    qmp = private_dir / "qmp"
     if accel != "kvm" or not line.named_accelerators:
         argv += ["-accel", accel]
     argv += ["-S", "-display", "none"]
@@ -258,7 +237,7 @@ def inert(
     return InertCommandLine(
         program=line.program,
         plain_argv=argv,
-        qmp_path=qmp,
+        qmp_path=private_dir / "qmp",
         notes=work.notes,
         unchecked=work.unchecked,
         needs_netns=work.needs_netns,
@@ -283,6 +262,36 @@ def inert(
         stand_in_cpu=work.stand_in_cpu,
         assumed_backends=work.assumed_backends,
     )
+
+
+def _refuse_xen(line: CommandLine) -> None:
+    refused = (
+        OPTIONS[option.name].part is Part.REFUSE
+        for option in line.options
+        if option.name in OPTIONS
+    )
+    of_xen = "xen" in line.accelerators or (line.machine or "").startswith("xen")
+    if of_xen or any(refused):
+        raise CommandLineError(
+            "a Xen guest (-xen…, accel=xen, xenfv) cannot be started outside Xen; no verdict"
+        )
+
+
+def _replaced(work: Work) -> tuple[list[Option], list[tuple[str, str]]]:
+    """The options to start with; and words of those with the user's own that they stand for."""
+    options: list[Option] = []
+    given = []
+    for option in work.line.options:
+        made = _one(work, option)
+        if len(made) == 1 and (option.file or made[0].words != option.words):
+            given.append((" ".join(made[0].words), option.file or " ".join(option.words)))
+        options += made
+    options = machine.default_net(work, options)
+    if work.save_memory:
+        options = machine.thrifty_memory(work, options)
+    if work.graphics_off:
+        options.append(Option(name="machine", value="graphics=off"))
+    return options, given
 
 
 _PC_ONLY = frozenset(["acpitable", "win2k-hack"])

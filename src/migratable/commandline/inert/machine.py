@@ -176,7 +176,9 @@ def without_configuration(work: Work) -> bool:
     """
     named = work.line.all("global")
     said = [
-        one.value or "" for one in named if "migration.send-configuration=" in (one.value or "")
+        option.value or ""
+        for option in named
+        if "migration.send-configuration=" in (option.value or "")
     ]
     if said:
         return not is_on(said[-1].partition("=")[2])

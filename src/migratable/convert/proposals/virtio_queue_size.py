@@ -88,12 +88,12 @@ def propose(situation: Situation) -> Iterator[Answer]:
         numbers.append(f"{number} ({queue.num} → {own})")
     if not changes:
         return
-    one = make.edit(
+    edit = make.edit(
         section, PROPOSAL.kind, EditClass.LOSSLESS, changes=tuple(changes), path=("virtio", "vq")
     )
     yield (
         replace(
-            one,
+            edit,
             id=f"{PROPOSAL.kind}:{section.idstr}",
             summary=f"size of virtqueue {', '.join(numbers)}",
             why="the guest has not set these queues up; a driver that comes resets the device and "

@@ -110,7 +110,7 @@ def in_order(line: CommandLine) -> CommandLine:
     known: set[str] = set()
     while waiting:
         ready = next(
-            (one for one in waiting if _named_by(one) & names <= known),
+            (option for option in waiting if _named_by(option) & names <= known),
             waiting[0],
         )
         waiting.remove(ready)
@@ -147,7 +147,7 @@ def _properties(
     situation: Situation, message: str, echoed: Sequence[Option]
 ) -> Iterator[Candidate]:
     """Members that the message names: of the option that it is about, else of any."""
-    named = [found["name"] for found in _PROPERTY.finditer(message)]
+    named = [match["name"] for match in _PROPERTY.finditer(message)]
     words = set(_WORD.findall(message))
     for option in echoed:
         keys = [key for key, _ in option.fields.items()]
@@ -160,8 +160,8 @@ def _properties(
 
 
 def _machine_named(situation: Situation, message: str) -> Iterator[Candidate]:
-    for found in _MISSING.finditer(message):
-        yield from machine_options.machine(situation, found["name"], "on")
+    for match in _MISSING.finditer(message):
+        yield from machine_options.machine(situation, match["name"], "on")
     words = set(_WORD.findall(message.lower()))
     for key in line_edits.machine_keys(situation.line):
         if key in message or key in words or key.removeprefix("cap-") in message:

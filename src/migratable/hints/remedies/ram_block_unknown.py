@@ -99,7 +99,9 @@ def _backend(situation: Situation, block: str, size: int) -> Iterator[Candidate]
 def _main_backends(line: CommandLine) -> set[str]:
     """Backends of which the line makes main memory."""
     named = {line.get("machine", "memory-backend")}
-    return {one for one in named | {one.fields.get("memdev") for one in line.all("numa")} if one}
+    return {
+        one for one in named | {option.fields.get("memdev") for option in line.all("numa")} if one
+    }
 
 
 def _main(parts: Mapping[str, int]) -> Iterator[Candidate]:
