@@ -44,6 +44,7 @@ class Match:
 
 
 _RUN = re.compile(r"[A-Za-z0-9_]+")
+_INNER_RUN = re.compile(r"(?<=[^A-Za-z0-9_])[A-Za-z0-9_]+(?=[^A-Za-z0-9_])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +72,10 @@ def _index() -> _Index:
             word = max(literal.split(), key=len, default="")
             # A word that touches an end of its literal may be a part of a longer one in the line.
             runs = [
-                run[0]
+                run
                 for part in text.template.parts
                 if isinstance(part, str)
-                for run in _RUN.finditer(part)
-                if run.start() > 0 and run.end() < len(part)
+                for run in _INNER_RUN.findall(part)
             ]
             if runs:
                 by_run.setdefault(max(runs, key=len), []).append((word, message, text))
