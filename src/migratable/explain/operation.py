@@ -55,7 +55,7 @@ _SIGNS = (
         Operation.DEFINITION,
         r"[Uu]ndefin(?:e|ing)|[Ff]ailed to define|virDomainDefine|DomainDefineXML|attach-device|"
         r"[Ff]ailed to attach|virDomainAttach|device_add|"
-        r"(?:lxc|incus) config device add|[Hh]ot-?plug",
+        r"(?:lxc|incus) config device add|[Ff]ail\w* to hot-?plug|hot-?plug failed",
     ),
     (
         Operation.START,
@@ -67,6 +67,7 @@ _SIGNS = (
     ),
 )
 _COMPILED = tuple((operation, re.compile(pattern)) for operation, pattern in _SIGNS)
+_LOAD = re.compile(r"load of migration failed|error while loading state|-incoming\b")
 _WEAK = re.compile(r"(?<!live_)[Mm]igrat(?!able\b|ion\.stateful)|-incoming\b")
 
 
@@ -80,7 +81,7 @@ def operation(texts: Iterable[str]) -> Operation:
     if _MIGRATION.search(text):
         return Operation.MIGRATION
     for which, pattern in _COMPILED:
-        if pattern.search(text):
+        if pattern.search(text) and not (which is Operation.DEFINITION and _LOAD.search(text)):
             return which
     return Operation.MIGRATION if _WEAK.search(text) else Operation.UNKNOWN
 
