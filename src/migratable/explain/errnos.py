@@ -18,7 +18,8 @@ class Errno:
     """An error of the kernel.
 
     :ivar means: ends the sentence "…, taken alone, means: ".
-    :ivar now: the first thing to do where the message has no words for it.
+    :ivar now: the first thing to do where the message has no words for it; {what} is the file,
+        socket or device of the line.
     """
 
     means: str
@@ -31,18 +32,22 @@ ERRNOS = {
     "Operation not permitted": Errno(
         means="the kernel forbids the call itself (EPERM): a capability is missing, a container's "
         "seccomp profile or a lockdown forbids it, or the file is immutable.",
-        now="See what forbids the call: the program's user and capabilities, the container's "
-        "seccomp profile, and the kernel's lines of that moment (journalctl -k, ausearch -m "
-        "avc,seccomp -ts recent).",
+        now="The program lacks a right of root's for {what}: run libvirt as root "
+        "(qemu:///system), give the container the capability and the device, or see NFS' "
+        "root_squash and SELinux.",
     ),
     "Permission denied": Errno(
         means="the program lacks the right: owner, mode, SELinux, AppArmor.",
-        now="Compare owner and mode of the whole path with the program's user (namei -l PATH), "
-        "then SELinux and AppArmor (ausearch -m avc -ts recent, journalctl -k).",
+        now="Give the user that the program runs as (libvirt-qemu, qemu) the right to {what}:"
+        " owner and mode of it and of every folder above it (a home directory keeps it "
+        "out), SELinux (ausearch -m avc, restorecon), AppArmor (journalctl -k | grep -i "
+        "apparmor); for a device also its group and udev rule.",
     ),
     "No such file or directory": Errno(
         means="a file or directory of that path is missing on that host.",
-        now=f"{_PATH}: the path, or a directory of it, is not there (namei -l PATH).",
+        now="Make {what} exist on that host under this name: mount the storage, install the "
+        "package, load the module, or start what makes the socket; or correct the name in"
+        " the definition.",
     ),
     "No such device or address": Errno(
         means="the device file is there and has no device or server behind it.",
@@ -50,7 +55,8 @@ ERRNOS = {
     ),
     "No such device": Errno(
         means="the host lacks the device (kernel module, hardware, interface).",
-        now="See that the device or interface exists on this host (ip link, lspci, lsmod).",
+        now="That host has no {what}: load its kernel module, create or rename the interface,"
+        " or name one that the host has in the definition (ip link; lspci; ls /dev).",
     ),
     "No such process": Errno(
         means="the process had ended by then.",
@@ -65,12 +71,14 @@ ERRNOS = {
     "Cannot allocate memory": Errno(
         means="the host had no memory (or no huge pages) left for it, or a limit (cgroup, locked "
         "memory) was reached.",
-        now="Look at free memory, huge pages (grep Huge /proc/meminfo), the cgroup's limit and "
-        "ulimit -l on this host.",
+        now="Free memory or huge pages on that host (free -m, /proc/meminfo; the limit of a "
+        "cgroup or container; LimitMEMLOCK for passed-through devices), or choose a host "
+        "with more.",
     ),
     "No space left on device": Errno(
         means="a disk or file system of that host is full, or a table of the kernel.",
-        now="Look at df -h and df -i for the path that the line names; under /sys it is no disk.",
+        now="Free space where {what} lies on that host (df -h, df -i; thin pool: lvs; Ceph: "
+        "ceph df).",
     ),
     "Disk quota exceeded": Errno(
         means="the user's or project's quota on that file system is used up.",
@@ -87,11 +95,13 @@ ERRNOS = {
     ),
     "Read-only file system": Errno(
         means="the file system is mounted read-only (or was made so after errors).",
-        now="Mount it writable (dmesg says why it is not), or open the image read-only.",
+        now="Mount the storage of {what} read-write on that host (a file system with errors "
+        "turns itself read-only: see the kernel's log), or mark the disk <readonly/>.",
     ),
     "Address already in use": Errno(
         means="another program has the port or socket.",
-        now="Find who has it (ss -tlnpx), and end that or take another port.",
+        now="See who has the port or socket (ss -lntup, ss -lx) and end it, or use another; a"
+        " socket file that is left over is removed.",
     ),
     "Cannot assign requested address": Errno(
         means="the address is none of this host's.",
@@ -100,11 +110,12 @@ ERRNOS = {
     ),
     "Connection refused": Errno(
         means="nothing listens at the other end, or a firewall refuses.",
-        now=f"{_NETWORK}; start what should listen there, or open the firewall.",
+        now="Start what should listen at {what} on that host, or open the firewall on the way.",
     ),
     "Connection timed out": Errno(
         means="the other end does not answer: network or firewall.",
-        now=f"{_NETWORK}; open the firewall (it drops), or repair the route.",
+        now="See that {what} can be reached from that host (nc -vz): a firewall drops, or the"
+        " other end is down.",
     ),
     "No route to host": Errno(
         means="the other host cannot be reached: network or firewall.",
@@ -128,7 +139,8 @@ ERRNOS = {
     ),
     "Device or resource busy": Errno(
         means="something else uses the device or file.",
-        now="Find who uses it (lsof, fuser -v, virsh list), and end that first.",
+        now="See who has {what} (fuser -v, lsof; another guest; a driver of the host; lspci "
+        "-k) and free it.",
     ),
     "Text file busy": Errno(
         means="the file is being run or written by another program.",
@@ -140,7 +152,9 @@ ERRNOS = {
     ),
     "Operation not supported": Errno(
         means="the file system, device or kernel does not have the operation.",
-        now="Use a file system, device or kind of interface that has it; the line names which.",
+        now="The file system, kernel or hardware under {what} cannot do it (labels or direct "
+        "I/O on NFS and FUSE, a kernel option that is off): change the option that needs "
+        "it, or use another host or file system.",
     ),
     "Function not implemented": Errno(
         means="this host's kernel does not have the system call, or it is filtered out.",
@@ -156,7 +170,7 @@ ERRNOS = {
     ),
     "Too many open files": Errno(
         means="a limit of the process (ulimit -n) is too low.",
-        now="Raise the limit (LimitNOFILE= of the service, max_files in qemu.conf).",
+        now="Raise the limit: max_files in qemu.conf, LimitNOFILE of the daemon's unit.",
     ),
     "Resource temporarily unavailable": Errno(
         means="somebody else holds a lock, or a limit of processes or memory was reached.",
@@ -242,6 +256,13 @@ _TEXT = re.compile(
 )
 
 
+_NAMED = re.compile(
+    r"interface (?P<interface>[\w.@-]+)|'(?P<quoted>/[^']+)'|"
+    r"(?:path|file|filename)[=:]\"?(?P<option>/[^,\s\"']+)|"
+    r"(?P<bare>/(?:dev|run|var|etc|srv|home|mnt|tmp|opt|sys|usr)/[^\s,'\":]+)"
+)
+
+
 def errno_of(main: Match, line: str) -> str:
     """The errno's text (as glibc writes it) that *main* was printed with; "" without one.
 
@@ -265,3 +286,19 @@ def meaning_of(error: str) -> str:
     """A sentence about the errno, "" for none that is known."""
     found = ERRNOS.get(error)
     return f'"{error}", taken alone, means: {found.means}' if found else ""
+
+
+def general(error: str) -> str:
+    """The errno's remedy for a line that names nothing."""
+    return ERRNOS[error].now.replace("{what}", "what the line names")
+
+
+def remedy(words: str) -> str:
+    """What helps against the error at the end of *words*; "" when it ends in none."""
+    bare = words.rstrip(" .'\"»)]}")
+    found = next((error for error in ERRNOS if bare.endswith(error)), "")
+    if not found:
+        return ""
+    named = list(_NAMED.finditer(words))
+    what = next((name for name in named[-1].groups() if name), "") if named else ""
+    return ERRNOS[found].now.replace("{what}", what or "what the line names")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from migratable.explain.errnos import ERRNOS, begins
+from migratable.explain.errnos import ERRNOS, begins, general
 from migratable.messages.recognise import Match
 
 # What the runner of a test (avocado) puts behind the error that it quotes.
@@ -95,5 +95,5 @@ def for_error(remedy: str, error: str) -> str:
             words = part[len(head) + 1 :].strip()
             kept.append(words[:1].upper() + words[1:])
     if not any(fits):
-        kept.append(ERRNOS[error].now)
+        kept.append(general(error))
     return " ".join(word.rstrip(";") + ("." if word.endswith(";") else "") for word in kept if word)

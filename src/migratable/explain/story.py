@@ -17,7 +17,7 @@ from migratable.explain.audit import Denial, denial
 from migratable.explain.cases import Case, matching
 from migratable.explain.choice import SOMETIMES_FATAL, main_line
 from migratable.explain.details import architecture, details_of, device_of, errno_hint
-from migratable.explain.errnos import ERRNOS, errno_of, meaning_of
+from migratable.explain.errnos import errno_of, general, meaning_of
 from migratable.explain.failures import Scan, scan
 from migratable.explain.filling import fill, for_error
 from migratable.explain.grouping import Failure, Line
@@ -360,7 +360,7 @@ def _variant(failure: Failure, line: Line, main: Match, which: Operation) -> Var
             return variant
     if error and any(variant.error for variant in known):
         whole = f"{main.text.meaning or main.message.meaning} {meaning_of(error)}"
-        return Variant(meaning=whole, now=ERRNOS[error].now)
+        return Variant(meaning=whole, now=general(error))
     return _ANY
 
 
