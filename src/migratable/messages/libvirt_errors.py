@@ -208,9 +208,9 @@ def find(line: str) -> Hit | None:
     """The error of libvirt in *line*, the one with most fixed text; None without one."""
     line = line[:LONGEST]
     classes, codes = _classes()
+    # The kernel has words of its own that are a class of libvirt's ("resource busy").
     starts = [(hit.end(), codes[hit[1]]) for hit in classes.finditer(line)]
-    if not starts:
-        starts = [(hit.end(), "") for hit in _BEGINS.finditer(line)]
+    starts += [(hit.end(), "") for hit in _BEGINS.finditer(line)]
     best: Hit | None = None
     for start, code in starts:
         hit = _best(line, start, code)
