@@ -47,8 +47,9 @@ _NEW_START = re.compile(
 _GAP = 256 << 10
 _OF_LIBVIRT = re.compile(
     rb"(?m)^.*(?:\berror: |\berror : \w+:\d+ : |libvirtError: |LibvirtException: |"
-    rb"\binternal error |operation failed: |invalid argument: |by the connection driver: |"
-    rb"device not found: |resource busy: ).*$"
+    rb"Call to vir\w+ failed: |[Ee]rror (?:starting|creating libvirt|defining libvirt) domain: |"
+    rb"\bERROR {2,6}\w|Unable to complete install|\binternal error |operation failed: |"
+    rb"invalid argument: |by the connection driver: |device not found: |resource busy: ).*$"
 )
 # So many lines of libvirt's are looked at with their neighbours, which may be the rest of them.
 JOINED = 200

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
+from migratable.explain import errnos
 from migratable.explain.advice import Advice
 from migratable.explain.grouping import Failure
 from migratable.explain.machines import needs
@@ -37,6 +38,20 @@ class Told:
     main: Match
     line: str
     rule: str
+
+
+# Messages whose own remedy is general: the kernel's error at their end tells more.
+_GENERAL = frozenset({"start-refused", "libvirt-step", "libvirt-start-step", "libvirt-system"})
+
+
+def _errno(advice: Advice, told: Told) -> Steered | None:
+    """The kernel's error at the end of a line that has no remedy of its own."""
+    message = told.main.message
+    socket = message.id == "helper-socket" and told.line.rstrip(" '\")").endswith("denied")
+    if message.id not in _GENERAL and not socket:
+        return None
+    now = errnos.remedy(told.line[told.main.start :])
+    return Steered(advice=replace(advice, now=now)) if now else None
 
 
 def steered(advice: Advice, told: Told) -> Steered:
@@ -302,4 +317,4 @@ def _backend(advice: Advice, told: Told) -> Steered | None:
     return None
 
 
-_KINDS = (_port, _uri, _machine, _access, _backend)
+_KINDS = (_errno, _port, _uri, _machine, _access, _backend)

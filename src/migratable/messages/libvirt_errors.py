@@ -32,7 +32,9 @@ LONGEST = 2000
 # What stands before an error's text when its class has no words of its own (system calls, RPC).
 _BEGINS = re.compile(
     r"(?:^|[\s'\"])error: (?=\S)|\berror : \w+:\d+ : |libvirtError: |\bMessage='+|"
-    r"libvirt: [\w ]{1,40} error ?: |LibvirtException: "
+    r"libvirt: [\w ]{1,40} error ?: |LibvirtException: |Call to vir\w+ failed: |"
+    r"[Ee]rror (?:starting domain|creating libvirt domain|defining libvirt domain): |"
+    r"(?:^|\s)ERROR {2,6}(?=\S)|Unable to complete install: '"
 )
 # What may follow an error's text: its end, a bracket or quote of a wrapper, the kernel's words.
 # A user's own command: virsh's line.
