@@ -93,6 +93,14 @@ def test_errors_of_the_kernel_keep_its_words() -> None:
     assert found.message
 
 
+def test_the_kernels_words_are_no_class_of_libvirts() -> None:
+    found = only("error: Cannot open log file: '/srv/console': Device or resource busy")
+    assert found.message == "host-log-busy"
+    hit = libvirt_errors.find(found.line)
+    assert hit is not None
+    assert hit.known.place == "logging/log_handler.c: virLogHandlerDomainOpenLogFile"
+
+
 def test_every_kind_is_complete() -> None:
     known = set(rules())
     ids = [message.id for message in libvirt_errors.kinds()]
