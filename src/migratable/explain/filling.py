@@ -60,6 +60,8 @@ _ERRORS = (
     "Cannot assign requested address", "Too many open files", "Inappropriate ioctl for device",
     "Resource temporarily unavailable", "Is a directory", "Otherwise",
 )  # fmt: skip
+# libvirt's words for an errno (virCommandExec).
+_ALSO = {"no permission": "Permission denied"}
 _NAMES = "|".join(map(re.escape, _ERRORS))
 _CLAUSE = re.compile(rf"(?:^|(?<=[.;:] ))(?=(?:{_NAMES})(?:(?:,| or|,? and) (?:{_NAMES}))*: )")
 
@@ -71,6 +73,7 @@ def for_error(remedy: str, error: str) -> str:
     clause for *error* stays whole.
     """
     error = error.strip(" .'\"")
+    error = _ALSO.get(error, error)
     parts = _CLAUSE.split(remedy)
     if not error or len(parts) < 2:
         return remedy
