@@ -25,7 +25,8 @@ class Operation(enum.StrEnum):
 
 # What the programs call it: virsh's commands and headings, libvirt's functions, managers' tasks.
 _MIGRATION = re.compile(
-    r"virsh (?:\S+ )*migrate|[dD]omainMigrate|[Ll]ive[ _-]?[Mm]igrat|'?migration (?:in|out)\b|"
+    r"virsh (?:\S{1,80} ){0,12}migrate|[dD]omainMigrate|[Ll]ive[ _-]?[Mm]igrat|"
+    r"'?migration (?:in|out)\b|"
     r"(?<!load of )[Mm]igration (?:\w+ )?fail|[Ff]ailed (?:to )?migrat|migrate failure|evacuat|"
     r"-incoming[ =]'?(?:tcp|unix|rdma|defer)|qemu\+(?:ssh|tcp|tls)://|"
     r"[Mm]igrat(?:e|ing) (?:VM|domain)|"
@@ -34,7 +35,8 @@ _MIGRATION = re.compile(
 _SIGNS = (
     (
         Operation.RESTORE,
-        r"[Ff]ailed to restore domain|virDomainRestore|DomainRestore|virsh (?:\S+ )*restore\b|"
+        r"[Ff]ailed to restore domain|virDomainRestore|DomainRestore|"
+        r"virsh (?:\S{1,80} ){0,12}restore\b|"
         r"saved image|[Ee]rror restoring|managed ?save image|[Ss]tateful start|"
         r"libvirt-guests.*[Rr]esum|-loadvm|\bloadvm\b(?!_|\.c)|load_snapshot|qmrestore|vmstate=",
     ),
@@ -49,24 +51,25 @@ _SIGNS = (
     (
         Operation.SAVE,
         r"[Ff]ailed to save domain|virDomainSave|DomainManagedSave|managedsave|qm suspend|"
-        r"virsh (?:\S+ )*save\b|[Ss]tateful stop|[Ss]uspend to disk|migrate-to-file",
+        r"virsh (?:\S{1,80} ){0,12}save\b|[Ss]tateful stop|[Ss]uspend to disk|migrate-to-file",
     ),
     (
         Operation.DEFINITION,
         r"[Uu]ndefin(?:e|ing)|[Ff]ailed to define|virDomainDefine|DomainDefineXML|attach-device|"
         r"[Ff]ailed to attach|virDomainAttach|device_add|"
-        r"(?:lxc|incus) config device add|[Hh]ot-?plug",
+        r"(?:lxc|incus) config device add|[Ff]ail\w* to hot-?plug|hot-?plug failed",
     ),
     (
         Operation.START,
         r"[Ff]ailed to (?:start|create) domain|[Ee]rror starting domain|virDomainCreate|"
         r"DomainCreate|[Ee]rror creating libvirt domain|[Cc]ould not start|[Ss]tart failed|"
-        r"[Ff]ailed to (?:start|spawn|boot|launch)|qm start|virsh (?:\S+ )*start\b|"
+        r"[Ff]ailed to (?:start|spawn|boot|launch)|qm start|virsh (?:\S{1,80} ){0,12}start\b|"
         r"SyncVMI|create vmi|_create_guest|virt-install|vagrant|minikube|qemuProcessLaunch|"
         r"qemuProcessStart|exited while connecting to monitor|multipass|quickemu|rpower",
     ),
 )
 _COMPILED = tuple((operation, re.compile(pattern)) for operation, pattern in _SIGNS)
+_LOAD = re.compile(r"load of migration failed|error while loading state|-incoming\b")
 _WEAK = re.compile(r"(?<!live_)[Mm]igrat(?!able\b|ion\.stateful)|-incoming\b")
 
 
@@ -80,7 +83,7 @@ def operation(texts: Iterable[str]) -> Operation:
     if _MIGRATION.search(text):
         return Operation.MIGRATION
     for which, pattern in _COMPILED:
-        if pattern.search(text):
+        if pattern.search(text) and not (which is Operation.DEFINITION and _LOAD.search(text)):
             return which
     return Operation.MIGRATION if _WEAK.search(text) else Operation.UNKNOWN
 

@@ -127,6 +127,7 @@ def tried(
         deadline=time.monotonic() + budget_seconds,
         progress=progress,
         origin=(home or kept or _NOBODY).profile,
+        rehearse=rehearse,
     )
     solutions = _solutions(search, line, home or kept, rehearse=rehearse, most=most)
     known = {key(refusal) for refusal in verdict.refusals}

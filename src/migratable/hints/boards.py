@@ -48,6 +48,15 @@ def switches(situation: Situation, name: str) -> Iterator[Candidate]:
         yield line_edits.machine(key, value)
 
 
+def exception_levels(situation: Situation) -> Iterator[Candidate]:
+    """Switches of Arm's virt by which its processors have registers more or fewer."""
+    if situation.profile is None or situation.profile.target not in {"aarch64", "arm"}:
+        return
+    for key in ("virtualization", "secure", "mte"):
+        value = "off" if situation.line.get("machine", key) == "on" else "on"
+        yield line_edits.machine(key, value)
+
+
 def transports(situation: Situation, idstr: str) -> Iterator[Candidate]:
     """Places of virtio-mmio devices: microvm has 24 with a second I/O APIC, else 8.
 

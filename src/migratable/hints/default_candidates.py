@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from migratable.commandline.line import global_of
 from migratable.hints import (
+    boards,
     cpus,
     devices,
     line_edits,
@@ -40,6 +41,7 @@ def candidates(situation: Situation, finding: Finding) -> Iterator[Candidate]:
         yield from machine_options.smp(situation)
         yield from pseries.controllers(situation)
     if name in {"cpu", "spapr_cpu"} or idstr.startswith("cpu"):
+        yield from boards.exception_levels(situation)
         yield from programs.candidates(situation)
         yield from cpus.models(situation)
         yield from cpus.without_features(situation)

@@ -18,7 +18,7 @@ from migratable.check.baseline import Baseline
 from migratable.check.describe import describe
 from migratable.commandline import CommandLine
 from migratable.errors import DestinationStartError, MigratableError
-from migratable.hints import line_edits
+from migratable.hints import json_devices, line_edits
 from migratable.hints.candidate import Candidate, Situation
 from migratable.hints.guest import Guest
 from migratable.hints.proposers import candidates
@@ -64,6 +64,7 @@ class Search:
 
     :ivar deadline: ``time.monotonic()`` at which to give up.
     :ivar origin: the source's profile, where it is known.
+    :ivar rehearse: ask the real program where no prediction is possible.
     :ivar tried: how many command lines were tried.
     :ivar partly: what removed a cause and brought no other, by the finding's key.
     :ivar refused: lines that were predicted to load and that the program refused.
@@ -76,6 +77,7 @@ class Search:
     deadline: float
     progress: Callable[[str], None] | None = None
     origin: Profile | None = None
+    rehearse: bool = False
     tried: int = 0
     refused: set[tuple[str, ...]] = field(default_factory=set)
     partly: dict[object, Candidate] = field(default_factory=dict)
@@ -141,6 +143,7 @@ class Search:
         if found is None:
             return None
         verdict, profile = found
+        verdict = self._settled(verdict, line)
         return Situation(
             line=line,
             stream=self.stream,
@@ -152,6 +155,20 @@ class Search:
             doubts=self.doubts,
             probe=self._probe,
         )
+
+    def _settled(self, verdict: Verdict, line: CommandLine) -> Verdict:
+        """Where no prediction is possible, what the real program says."""
+        if not self.rehearse or verdict.outcome is not Outcome.UNKNOWN or verdict.refusals:
+            return verdict
+        from migratable.rehearse import rehearse  # noqa: PLC0415 -- that package is large
+
+        try:
+            seen = rehearse(
+                self.stream, line, release=self.release, timeout=max(0.5, self.remaining)
+            )
+        except MigratableError:
+            return verdict
+        return verdict if seen.outcome is Outcome.UNKNOWN else seen
 
     def _probe(self, line: CommandLine, stream: Stream) -> tuple[Verdict, Profile | None] | None:
         """Check another stream on another line; for remedies that try many things at once."""
@@ -298,7 +315,8 @@ class Search:
                 yield candidate
 
     def _proposed(self, situation: Situation, finding: Finding) -> Iterator[Candidate]:
-        return candidates(situation, finding)
+        for candidate in candidates(situation, finding):
+            yield json_devices.typed(candidate, situation.line, situation.command)
 
     def attempt(self, situation: Situation, candidate: Candidate) -> Situation | None:
         """Try one; None when it changes nothing or cannot be tried.

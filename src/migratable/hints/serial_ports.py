@@ -29,6 +29,9 @@ def numbered(situation: Situation, finding: Finding) -> Iterator[Candidate]:
     ]
     if len(ports) == len(wanted) + 1 and ports[0][1] == "virtconsole":
         del ports[0]  # on port 0
+    given = {int(one.fields.get("nr") or 0) for one, _ in ports}
+    if given < set(wanted) and option is not None:
+        yield _added(name, sorted(set(wanted) - given))
     if not ports or len(ports) != len(wanted):
         return
 
@@ -42,3 +45,22 @@ def numbered(situation: Situation, finding: Finding) -> Iterator[Candidate]:
         for (one, driver), number in zip(ports, wanted, strict=True)
     )
     yield Candidate(action=said, edit=edit)
+
+
+def _added(controller: str | None, numbers: list[int]) -> Candidate:
+    """The ports that the guest has and the line has not."""
+    bus = f"bus={controller}.0," if controller else ""
+    every = [
+        (f"null,id=at-port-{number}", f"virtserialport,{bus}nr={number},chardev=at-port-{number}")
+        for number in numbers
+    ]
+
+    def edit(line: CommandLine) -> CommandLine:
+        for chardev, device in every:
+            line = line.append("chardev", chardev).append("device", device)
+        return line
+
+    said = " ".join(f"-chardev {chardev} -device {device}" for chardev, device in every)
+    return Candidate(
+        action=f"{said}; with name= as the guest's port has it, which no stream says", edit=edit
+    )

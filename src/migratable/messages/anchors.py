@@ -171,9 +171,9 @@ def prefilter() -> Prefilter:
     ]
     by_token: dict[str, list[str]] = {token: [] for token in chosen}
     for item in sorted(anchors()):
-        holders = [token for token in chosen if token in item]
-        for token in holders or [item]:
-            by_token.setdefault(token, []).append(item)
+        # One token finds a line that holds the anchor; the others need not look for it too.
+        holder = next((token for token in chosen if token in item), item)
+        by_token.setdefault(holder, []).append(item)
     return Prefilter(
         tuple(
             (token.encode(), tuple(item.encode() for item in items))

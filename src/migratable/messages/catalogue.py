@@ -221,8 +221,8 @@ def _text(text: dict[str, Any], entry: dict[str, Any]) -> Text:
     prefix = "warning: " if entry.get("warning") else ""
     return Text(
         template=Template(prefix + text["text"]),
-        first=release_of(text.get("from", "4.1")),
-        last=release_of(text.get("to", "11.1")),
+        first=release_of(text["from"]) if "from" in text else OLDEST,
+        last=release_of(text["to"]) if "to" in text else NEWEST,
         chained=bool(text.get("chained", False)),
         checked=tuple(text.get("checked", ())),
         meaning=text.get("meaning", ""),

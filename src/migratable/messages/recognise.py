@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
-from migratable.messages import libvirt_errors
+from migratable.messages import libvirt_errors, qemu_errors
 from migratable.messages.catalogue import Message, Role, Text, messages
 from migratable.messages.template import Value
 
@@ -44,6 +44,7 @@ class Match:
 
 
 _RUN = re.compile(r"[A-Za-z0-9_]+")
+_INNER_RUN = re.compile(r"(?<=[^A-Za-z0-9_])[A-Za-z0-9_]+(?=[^A-Za-z0-9_])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +72,10 @@ def _index() -> _Index:
             word = max(literal.split(), key=len, default="")
             # A word that touches an end of its literal may be a part of a longer one in the line.
             runs = [
-                run[0]
+                run
                 for part in text.template.parts
                 if isinstance(part, str)
-                for run in _RUN.finditer(part)
-                if run.start() > 0 and run.end() < len(part)
+                for run in _INNER_RUN.findall(part)
             ]
             if runs:
                 by_run.setdefault(max(runs, key=len), []).append((word, message, text))
@@ -136,6 +136,7 @@ def _search(line: str) -> list[Match]:
         found.append((match, quoted))
     if all(_only_who(match) for match, _ in found):
         found += [(match, []) for match in _of_libvirt(line)]
+    found += [(match, []) for match in _of_qemu(line, found)]
     if len(found) < 2:
         return [match for match, _ in found]
     found = [item for item in found if not any(_meant(other, item[0]) for other, _ in found)]
@@ -187,6 +188,39 @@ def _of_libvirt(line: str) -> Iterator[Match]:
             end=hit.end,
             origin=hit.origin,
         )
+
+
+def _of_qemu(line: str, found: list[tuple[Match, list[tuple[int, int]]]]) -> Iterator[Match]:
+    """The error of QEMU in the line that has no entry of its own in the catalogue."""
+    if any(_decides(match) for match, _ in found):
+        return
+    hit = qemu_errors.find(line)
+    if hit is None:
+        return
+    taken = [
+        match
+        for match, quoted in found
+        if match.start < hit.end
+        and hit.start < match.end
+        and not _only_who(match)
+        and match.message.rank > WEAK
+        and not any(start <= hit.start < end for start, end in quoted)
+    ]
+    if not taken:
+        yield Match(
+            message=hit.message,
+            text=hit.message.texts[0],
+            params=dict(hit.params),
+            start=hit.start,
+            end=hit.end,
+            origin=qemu_errors.origin(hit.known),
+        )
+
+
+def _decides(match: Match) -> bool:
+    """Does a match of the catalogue say what is wrong, and not only which option was refused?"""
+    telling = match.message.role in (Role.CAUSE, Role.WARNING)
+    return telling and match.message.rank > WEAK and not _only_who(match)
 
 
 def _meant(other: Match, match: Match) -> bool:

@@ -130,7 +130,9 @@ def _globals(situation: Situation, message: str) -> Iterator[Candidate]:
     match = _GLOBAL.search(message)
     for option in situation.line.all("global"):
         driver, name, value = global_of(option)
-        if (match is not None and match["what"].strip() == f"{driver}.{name}") or name in message:
+        if (match is not None and match["what"].strip() == f"{driver}.{name}") or name.removeprefix(
+            "disable-"
+        ) in message:
             yield line_edits.removed(option, f"-global {driver}.{name}={value}")
 
 
@@ -170,7 +172,9 @@ def _machine_named(situation: Situation, message: str) -> Iterator[Candidate]:
 
 def _cpu(situation: Situation, message: str) -> Iterator[Candidate]:
     if situation.line.cpu and re.search(
-        r"CPU|cpu|POWER|phys-bits|core|ecrementer|compat|[Cc]apab|cap-|feature|kernel|KVM", message
+        r"CPU|cpu|POWER|phys-bits|core|ecrementer|compat|[Cc]apab|cap-|feature|kernel|KVM|"
+        "MSR",
+        message,
     ):
         yield from cpus.models(situation)
         yield from cpus.without_features(situation)
