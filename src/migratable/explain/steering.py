@@ -132,7 +132,9 @@ _PORTS = (
         now="Open the port of the NBD server on the destination (virsh migrate --disks-port).",
     ),
 )
-_ADDRESS = re.compile(r"(?P<host>[\w.-]+|\[[\da-fA-F:]+\]):(?P<port>\d{2,5})\b")
+_ADDRESS = re.compile(
+    r"(?<![\w.-])(?P<host>[\w.-]{1,253}|\[[\da-fA-F:]{2,45}\]):(?P<port>\d{2,5})\b"
+)
 _REACHED = (
     (
         "No route to host",
@@ -222,7 +224,7 @@ def _uri(advice: Advice, told: Told) -> Steered | None:
     return None
 
 
-_MACHINE = re.compile(r"machine(?: type)?:? ?['\"]?(?P<name>[a-z][\w.+-]*\d[\w.+-]*)")
+_MACHINE = re.compile(r"machine(?: type)?:? ?['\"]?(?P<name>[a-z][\w.+-]{0,60}\d[\w.+-]{0,60})")
 
 
 def _machine(advice: Advice, told: Told) -> Steered | None:

@@ -327,7 +327,7 @@ def _texts(failure: Failure) -> list[str]:
     """The lines by which the operation is told."""
     return [
         failure.around.decode("utf-8", "replace"),
-        *(line.text for line in (*failure.lines, *failure.unrecognised)),
+        *(line.text[:LONGEST] for line in (*failure.lines, *failure.unrecognised)),
     ]
 
 
@@ -345,6 +345,8 @@ def _wrapped(wrapped: Wrapped, status: Status, meaning: str) -> tuple[Status, st
 
 # Rules of what is wrong on the one host where a guest is started, saved or kept.
 _ON_THIS_HOST = frozenset({"destination-start", "kvm-host"})
+# Characters of a line in which the operation is looked for.
+LONGEST = 2000
 # QEMU's words for what it cannot start with; in a log that speaks of no migration, a start.
 _STARTS = frozenset({"start", "start_options", "start_host", "start_block", "start_net"})
 
