@@ -85,7 +85,13 @@ def plain(text: str) -> str:
     def value(hit: re.Match[str]) -> str:
         return "%d" if hit[1] in "diu" else "%x" if hit[1] in "xX" else "%s"
 
-    text = text.replace('\\"', '"').replace("\\n", " ").replace("\\\\", "\\").replace("%%", "%")
+    text = (
+        text.replace('\\"', '"')
+        .replace("\\'", "'")
+        .replace("\\n", " ")
+        .replace("\\\\", "\\")
+        .replace("%%", "%")
+    )
     return _VALUE.sub(value, re.sub(r"\s+", " ", text)).strip()
 
 

@@ -469,7 +469,10 @@ def public_reports() -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for path in sorted(TESTS.glob("*.toml")):
         failures = tomllib.loads(path.read_text(encoding="utf-8")).get("failure", [])
-        found += [(failure.get("ref", ""), failure["log"]) for failure in failures]
+        found += [
+            (failure.get("ref", ""), failure.get("log") or "\n".join(failure["logs"]))
+            for failure in failures
+        ]
     return found
 
 

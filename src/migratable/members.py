@@ -49,7 +49,7 @@ class MalformedError(ValueError):
 def members(value: Any) -> dict[str, Any]:
     """A dataclass as JSON has it."""
     return {
-        name: plain(found)
+        name: found if type(found) in _AS_THEY_ARE else plain(found)
         for attribute, name, left_out in _written(type(value))  # type: ignore[arg-type]  # a class has a hash
         if (found := getattr(value, attribute)) != left_out
     }
@@ -63,19 +63,23 @@ def rows(values: Iterable[Any]) -> list[list[Any]]:
 def plain(value: Any) -> Any:
     """A value as JSON has it; what has ``to_json`` speaks for itself."""
     kind = type(value)
-    if value is None or kind in _AS_THEY_ARE:
+    if kind in _AS_THEY_ARE:
         return value
+    if kind is tuple or kind is list:
+        return [plain(one) for one in value]
+    if hasattr(kind, "to_json"):
+        return value.to_json()
+    if hasattr(kind, "__dataclass_fields__"):
+        return members(value)
     if isinstance(value, str):  # an enumeration's, or a text with a code
         return str(value)
     if kind is bytes:
         return value.hex()
-    if isinstance(value, Mapping):
-        return {str(key): plain(one) for key, one in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [plain(one) for one in value]
     if isinstance(value, frozenset):
         return sorted(value)
-    return value.to_json() if hasattr(value, "to_json") else members(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain(one) for key, one in value.items()}
+    return [plain(one) for one in value]
 
 
 def read(
@@ -108,7 +112,7 @@ def read_row(kind: type[T], row: object) -> T:
     return kind(**{step[0]: step[2](value, step[0]) for step, value in zip(plan, row, strict=True)})
 
 
-_AS_THEY_ARE = frozenset({str, int, float, bool})
+_AS_THEY_ARE = frozenset({str, int, float, bool, type(None)})
 
 
 _NEVER = object()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from migratable.check.registry import rules
+from migratable.explain import errnos
 from migratable.explain.story import Explanation, explain
 from migratable.messages import libvirt_errors
 from migratable.messages.recognise import recognise
@@ -92,6 +93,14 @@ def test_errors_of_the_kernel_keep_its_words() -> None:
     assert found.message
 
 
+def test_the_kernels_words_are_no_class_of_libvirts() -> None:
+    found = only("error: Cannot open log file: '/srv/console': Device or resource busy")
+    assert found.message == "host-log-busy"
+    hit = libvirt_errors.find(found.line)
+    assert hit is not None
+    assert hit.known.place == "logging/log_handler.c: virLogHandlerDomainOpenLogFile"
+
+
 def test_every_kind_is_complete() -> None:
     known = set(rules())
     ids = [message.id for message in libvirt_errors.kinds()]
@@ -127,3 +136,46 @@ def test_refusals_of_a_real_libvirtd(refusal: dict[str, str]) -> None:
     assert (found.message, str(found.side)) == (refusal["message"], refusal["side"])
     assert found.now
     assert str(found.status) == "explained"
+
+
+@pytest.mark.parametrize(
+    ("words", "remedy"),
+    [
+        ("-chardev socket,id=x,path=/run/a.sock: odd words: Permission denied", "/run/a.sock"),
+        ("-blockdev x: no way to open it: No space left on device", "df -h"),
+        ("-netdev tap,id=n: frobnicating interface eth7: No such device", "eth7"),
+        ("-device frob: a failure without the kernel's words", ""),
+    ],
+)
+def test_the_kernels_error_at_the_end_has_a_remedy(words: str, remedy: str) -> None:
+    assert remedy in errnos.remedy(words)
+    assert bool(errnos.remedy(words)) is bool(remedy)
+
+
+def test_the_remedy_of_a_general_refusal_is_its_errors() -> None:
+    found = only("qemu-system-x86_64: -netdev tap,id=n0: frobnicated: Device or resource busy")
+    assert found.message == "start-refused"
+    assert "fuser" in found.now
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "libvirtd[105]: Cannot find 'dmidecode' in path: No such file or directory",
+        "2026-01-01 10:00:00.000+0000: 12: error : qemuDomainAgentAvailable:1 : Guest agent is not "
+        "responding: QEMU guest agent is not connected",
+        '{"component":"virt-launcher","level":"error","msg":"Guest agent is not responding: QEMU '
+        'guest agent is not connected","pos":"qemuDomainAgentAvailable:8494"}',
+    ],
+)
+def test_what_every_log_of_libvirts_holds_is_no_failure(line: str) -> None:
+    assert not explain(io.BytesIO(f"{line}\n".encode())).explanations
+
+
+def test_nothing_to_do_is_said_and_never_covers_a_cause() -> None:
+    log = "error: Failed to start network default\nerror: {}\n"
+    said = "Requested operation is not valid: network is already active"
+    assert only(log.format(said)).message == "op-active-already"
+    cause = "error: Cannot get interface MTU on 'br9': No such device"
+    found = only(log.format(said) + "error: Failed to start domain 'a'\n" + cause)
+    assert found.message == "libvirt-bridge"

@@ -21,6 +21,7 @@ FAILURES: list[dict[str, Any]] = [
         "public_logs_4.toml",
         "public_logs_5.toml",
         "public_logs_libvirt.toml",
+        "public_logs_libvirt_2.toml",
     )
     if (path := Path(__file__).parent / name).exists()
     for failure in tomllib.loads(path.read_text(encoding="utf-8"))["failure"]

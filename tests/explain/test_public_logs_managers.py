@@ -77,6 +77,14 @@ FORMS: dict[str, Callable[[str], str]] = {
     "escaped in JSON": lambda line: json.dumps({"status": json.dumps({"message": line})}),
     "YAML": lambda line: "    message: '" + line.replace("'", "''") + "'",
     "ansible": lambda line: 'fatal: [node1]: FAILED! => {"msg": ' + json.dumps(line) + "}",
+    "strace": lambda line: '[pid 77] write(2, "' + line.replace('"', '\\"') + '\\n", 99) = 99',
+    "multipass": lambda line: f"[2024-01-01T12:00:00.123] [error] [vm1] {line}",
+    "docker": lambda line: f"nova_compute-1  | {line}",
+    "kubectl prefix": lambda line: f"[pod/virt-launcher-vm1-x2x4z/compute] {line}",
+    "RFC 5424": lambda line: f"<11>1 2024-01-01T12:00:00Z host vdsm 77 - - {line}",
+    "CRLF": lambda line: f"start\r\n{line}\r\nend\r",
+    "colour": lambda line: f"\x1b[31merror\x1b[0m: \x1b[1m{line}\x1b[0m",
+    "curses": lambda line: f"│ {line} │",
     "table": lambda line: f"| fault | {{'code': 500, 'message': \"{line}\"}} |",
 }  # fmt: skip
 
@@ -128,3 +136,23 @@ def test_the_innermost_cause_wins(log: str, inner: str) -> None:
 )
 def test_other_programs_texts_are_none_of_theirs(line: str) -> None:
     assert not explained(line).explanations
+
+
+NOISE = "Nov 12 10:11:12 host systemd[1]: Started Session 7 of user root.\n" * 2000
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'kubelet[9]: MountVolume.SetUp failed for volume "web" : configmap "web" not found',
+        "mount[7]: mount error: could not resolve address for nas",
+        "backup[7]: cannot open 'tank/data': dataset does not exist",
+        "kube-scheduler[7]: 0/3 nodes are available: 3 Insufficient cpu.",
+        "app[7]: Volume 17 could not be found.",
+    ],
+)
+def test_in_a_long_log_a_general_text_counts_only_about_a_guest(line: str) -> None:
+    entry = f"Nov 12 10:11:12 host {line}\n"
+    assert not explained(NOISE + entry + NOISE).explanations
+    about = f"{entry[:-1]} (virt-launcher, instance of pve)\n"
+    assert explained(NOISE + about + NOISE).explanations

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar
 
 from migratable.check.guide import Guide
@@ -141,7 +142,7 @@ class Baseline:
             self._stream = read(self.profile.stream)
         return self._stream
 
-    @property
+    @cached_property
     def has_footers(self) -> bool:
         """Whether it reads a footer behind each section (``migration.send-section-footer``)."""
         own = self.stream

@@ -7,7 +7,7 @@ model specific registers are left out: no guest runs an instruction by them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 Word = tuple[int, int | None, str]
@@ -144,6 +144,12 @@ def features(words: Iterable[Mapping[str, Any]]) -> frozenset[str]:
             values[place] = int(word["features"])
         except (KeyError, TypeError, ValueError):
             continue
+    return _of_words(tuple(values.items()))
+
+
+@lru_cache(maxsize=256)
+def _of_words(words: tuple[tuple[Word, int], ...]) -> frozenset[str]:
+    values = dict(words)
     return frozenset(
         name
         for name, places in _bits().items()

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from migratable.explain.backtrace import attached as backtraces_attached
-from migratable.explain.grouping import TELLING, Failure, Grouper, Line
+from migratable.explain.grouping import HARMLESS, TELLING, Failure, Grouper, Line
 from migratable.explain.joining import joined
 from migratable.explain.logs import PROGRAM, clean, pieces, without_prefix
 from migratable.explain.unrecognised import SEARCHED, SMALL, attached, suspicious
-from migratable.messages import libvirt_errors
+from migratable.messages import libvirt_errors, qemu_errors
 from migratable.messages.anchors import FULLY_SEARCHED, prefilter
 from migratable.messages.catalogue import Role
 from migratable.messages.recognise import recognise
@@ -47,8 +47,14 @@ _NEW_START = re.compile(
 _GAP = 256 << 10
 _OF_LIBVIRT = re.compile(
     rb"(?m)^.*(?:\berror: |\berror : \w+:\d+ : |libvirtError: |LibvirtException: |"
-    rb"\binternal error |operation failed: |invalid argument: |by the connection driver: |"
-    rb"device not found: |resource busy: ).*$"
+    rb"Call to vir\w+ failed: |[Ee]rror (?:starting|creating libvirt|defining libvirt) domain: |"
+    rb"\bERROR {2,6}\w|Unable to complete install|\binternal error |operation failed: |"
+    rb"invalid argument: |by the connection driver: |device not found: |resource busy: ).*$"
+)
+_OF_QEMU = re.compile(
+    rb"(?m)^.*(?:qemu-system-[a-z0-9_]+|qemu-kvm|\bkvm|\bQEMU)(?:\[\d+\])?: .*$|"
+    rb"^.*(?:QEMU command '|[Qq][Mm][Pp] command '|closed the monitor|connecting to monitor: |"
+    rb"[\"']desc[\"']: ).*$"
 )
 # So many lines of libvirt's are looked at with their neighbours, which may be the rest of them.
 JOINED = 200
@@ -133,7 +139,7 @@ def _search(
     number, counted, last_taken, looked = first_number, 0, -1, 0
     spans = prefilter().spans(buffer, fully=done <= FULLY_SEARCHED)
     if done <= SMALL:
-        spans = sorted({*spans, *_of_libvirt(buffer)})
+        spans = sorted({*spans, *_of_libvirt(buffer), *_of_qemu(buffer)})
     if not spans:
         return
     whole = kept + buffer
@@ -188,6 +194,15 @@ def _of_libvirt(buffer: bytes) -> list[tuple[int, int]]:
     return [span for span in lines if libvirt_errors.find(clean(buffer[slice(*span)]))]
 
 
+def _of_qemu(buffer: bytes) -> list[tuple[int, int]]:
+    """Lines of a small input that hold an error of QEMU's without an entry of its own."""
+    return [
+        hit.span()
+        for hit in _OF_QEMU.finditer(buffer)
+        if not HARMLESS.search(text := clean(hit[0])) and qemu_errors.find(text)
+    ]
+
+
 def _before(whole: bytes, position: int, number: int, not_before: int) -> list[Line]:
     """The lines in front of a hit that were no hits themselves, oldest first."""
     lines: deque[Line] = deque()
@@ -220,7 +235,8 @@ def _keep(failure: Failure, seen: dict[tuple[object, ...], Failure], result: Sca
     """Add a failure, or count it when its like is known."""
     if (
         all(
-            match.message.role is Role.WARNING and match.message.group == "start"
+            match.message.role is Role.WARNING
+            and match.message.group in ("start", qemu_errors.GROUP)
             for _, match in failure.matches
         )
         and not failure.unrecognised

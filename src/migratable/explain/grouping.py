@@ -90,10 +90,15 @@ _GENERIC_GROUPS = frozenset(
     {
         "start", "protocol", "source", "libvirt", "managers", "channels", "blockers", "internals",
         "around", "refusals", "admission", "libvirt_errors", "libvirt_definitions",
-        "libvirt_hosts", "libvirt_operations",
+        "libvirt_hosts", "libvirt_operations", "proxmox_storage", "kubevirt", "openstack_api",
+        "ovirt", "other_managers", "incus",
     }
 )  # fmt: skip
-_ABOUT_VMS = re.compile(r"qemu|kvm|libvirt|migrat|virt-|\bVM\b|\bdomain\b|guest", re.IGNORECASE)
+_ABOUT_VMS = re.compile(
+    r"qemu|kvm|libvirt|migrat|virt-|kubevirt|\bVMI?\b|\bdomain\b|guest|instance|\bnova\b|vdsm|ovirt"
+    r"|\bpve|TASK ERROR|vm-\d+-|\bqm\w*\[|incus|\blxd\b|cloudstack|harvester|ganeti",
+    re.IGNORECASE,
+)
 
 
 _MIGRATION = re.compile(r"migrat|virsh|libvirtError|LibvirtException|virError", re.IGNORECASE)

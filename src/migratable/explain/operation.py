@@ -25,7 +25,8 @@ class Operation(enum.StrEnum):
 
 # What the programs call it: virsh's commands and headings, libvirt's functions, managers' tasks.
 _MIGRATION = re.compile(
-    r"virsh (?:\S+ )*migrate|[dD]omainMigrate|[Ll]ive[ _-]?[Mm]igrat|'?migration (?:in|out)\b|"
+    r"virsh (?:\S{1,80} ){0,12}migrate|[dD]omainMigrate|[Ll]ive[ _-]?[Mm]igrat|"
+    r"'?migration (?:in|out)\b|"
     r"(?<!load of )[Mm]igration (?:\w+ )?fail|[Ff]ailed (?:to )?migrat|migrate failure|evacuat|"
     r"-incoming[ =]'?(?:tcp|unix|rdma|defer)|qemu\+(?:ssh|tcp|tls)://|"
     r"[Mm]igrat(?:e|ing) (?:VM|domain)|"
@@ -34,7 +35,8 @@ _MIGRATION = re.compile(
 _SIGNS = (
     (
         Operation.RESTORE,
-        r"[Ff]ailed to restore domain|virDomainRestore|DomainRestore|virsh (?:\S+ )*restore\b|"
+        r"[Ff]ailed to restore domain|virDomainRestore|DomainRestore|"
+        r"virsh (?:\S{1,80} ){0,12}restore\b|"
         r"saved image|[Ee]rror restoring|managed ?save image|[Ss]tateful start|"
         r"libvirt-guests.*[Rr]esum|-loadvm|\bloadvm\b(?!_|\.c)|load_snapshot|qmrestore|vmstate=",
     ),
@@ -49,7 +51,7 @@ _SIGNS = (
     (
         Operation.SAVE,
         r"[Ff]ailed to save domain|virDomainSave|DomainManagedSave|managedsave|qm suspend|"
-        r"virsh (?:\S+ )*save\b|[Ss]tateful stop|[Ss]uspend to disk|migrate-to-file",
+        r"virsh (?:\S{1,80} ){0,12}save\b|[Ss]tateful stop|[Ss]uspend to disk|migrate-to-file",
     ),
     (
         Operation.DEFINITION,
@@ -61,7 +63,7 @@ _SIGNS = (
         Operation.START,
         r"[Ff]ailed to (?:start|create) domain|[Ee]rror starting domain|virDomainCreate|"
         r"DomainCreate|[Ee]rror creating libvirt domain|[Cc]ould not start|[Ss]tart failed|"
-        r"[Ff]ailed to (?:start|spawn|boot|launch)|qm start|virsh (?:\S+ )*start\b|"
+        r"[Ff]ailed to (?:start|spawn|boot|launch)|qm start|virsh (?:\S{1,80} ){0,12}start\b|"
         r"SyncVMI|create vmi|_create_guest|virt-install|vagrant|minikube|qemuProcessLaunch|"
         r"qemuProcessStart|exited while connecting to monitor|multipass|quickemu|rpower",
     ),

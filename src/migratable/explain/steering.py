@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
+from migratable.explain import errnos
 from migratable.explain.advice import Advice
 from migratable.explain.grouping import Failure
 from migratable.explain.machines import needs
@@ -37,6 +38,20 @@ class Told:
     main: Match
     line: str
     rule: str
+
+
+# Messages whose own remedy is general: the kernel's error at their end tells more.
+_GENERAL = frozenset({"start-refused", "libvirt-step", "libvirt-start-step", "libvirt-system"})
+
+
+def _errno(advice: Advice, told: Told) -> Steered | None:
+    """The kernel's error at the end of a line that has no remedy of its own."""
+    message = told.main.message
+    socket = message.id == "helper-socket" and told.line.rstrip(" '\")").endswith("denied")
+    if message.id not in _GENERAL and not socket:
+        return None
+    now = errnos.remedy(told.line[told.main.start :])
+    return Steered(advice=replace(advice, now=now)) if now else None
 
 
 def steered(advice: Advice, told: Told) -> Steered:
@@ -117,7 +132,9 @@ _PORTS = (
         now="Open the port of the NBD server on the destination (virsh migrate --disks-port).",
     ),
 )
-_ADDRESS = re.compile(r"(?P<host>[\w.-]+|\[[\da-fA-F:]+\]):(?P<port>\d{2,5})\b")
+_ADDRESS = re.compile(
+    r"(?<![\w.-])(?P<host>[\w.-]{1,253}|\[[\da-fA-F:]{2,45}\]):(?P<port>\d{2,5})\b"
+)
 _REACHED = (
     (
         "No route to host",
@@ -207,7 +224,7 @@ def _uri(advice: Advice, told: Told) -> Steered | None:
     return None
 
 
-_MACHINE = re.compile(r"machine(?: type)?:? ?['\"]?(?P<name>[a-z][\w.+-]*\d[\w.+-]*)")
+_MACHINE = re.compile(r"machine(?: type)?:? ?['\"]?(?P<name>[a-z][\w.+-]{0,60}\d[\w.+-]{0,60})")
 
 
 def _machine(advice: Advice, told: Told) -> Steered | None:
@@ -302,4 +319,4 @@ def _backend(advice: Advice, told: Told) -> Steered | None:
     return None
 
 
-_KINDS = (_port, _uri, _machine, _access, _backend)
+_KINDS = (_errno, _port, _uri, _machine, _access, _backend)

@@ -9,6 +9,7 @@ import re
 
 from migratable.explain.grouping import HARMLESS, Failure, Line
 from migratable.explain.logs import pieces, without_prefix
+from migratable.messages import qemu_errors
 from migratable.messages.catalogue import Role
 from migratable.messages.recognise import recognise
 
@@ -118,6 +119,8 @@ def suspicious(data: bytes, failures: list[Failure]) -> list[Line]:
                 continue
             words = without_prefix(piece.text)
             if (piece.qemu and len(words) > 3) or _ERROR_WORDS.search(words):
+                if qemu_errors.hint(piece.text):
+                    continue
                 found.append(Line(number=number, text=piece.text, time=piece.time, qemu=piece.qemu))
                 break
     return found

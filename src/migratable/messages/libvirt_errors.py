@@ -32,7 +32,9 @@ LONGEST = 2000
 # What stands before an error's text when its class has no words of its own (system calls, RPC).
 _BEGINS = re.compile(
     r"(?:^|[\s'\"])error: (?=\S)|\berror : \w+:\d+ : |libvirtError: |\bMessage='+|"
-    r"libvirt: [\w ]{1,40} error ?: |LibvirtException: "
+    r"libvirt: [\w ]{1,40} error ?: |LibvirtException: |Call to vir\w+ failed: |"
+    r"[Ee]rror (?:starting domain|creating libvirt domain|defining libvirt domain): |"
+    r"(?:^|\s)ERROR {2,6}(?=\S)|Unable to complete install: '"
 )
 # What may follow an error's text: its end, a bracket or quote of a wrapper, the kernel's words.
 # A user's own command: virsh's line.
@@ -94,7 +96,7 @@ def errors() -> Mapping[str, tuple[Known, ...]]:
         code, place, releases, text = line.split("\t")
         words = [word for word in text.split() if "%" not in word]
         known = Known(code=code, place=place, releases=releases, text=text)
-        least = LETTERS if _framed(text) else OPEN_LETTERS
+        least = LETTERS if framed(text) else OPEN_LETTERS
         if len(words) < WORDS or known.letters < least:
             continue
         frequency.update(words)
@@ -105,13 +107,14 @@ def errors() -> Mapping[str, tuple[Known, ...]]:
     return {word: tuple(items) for word, items in table.items()}
 
 
-def _framed(text: str) -> bool:
+def framed(text: str) -> bool:
     """Is every value kept in bounds by quotes or fixed text behind it?"""
     return not re.search(r"%s$|^%s ", text)
 
 
 @cache
-def _pattern(text: str) -> re.Pattern[str]:
+def pattern(text: str) -> re.Pattern[str]:
+    """What a text with ``%s``, ``%d`` and ``%x`` looks like in a line, to its end."""
     pieces = []
     parts = _VALUE.split(text)
     for number, part in enumerate(parts):
@@ -131,7 +134,8 @@ def _pattern(text: str) -> re.Pattern[str]:
                 pieces.append(r".{0,500}?" if any(parts[number + 1 :]) else r".{1,1000}")
         else:
             pieces.append(re.sub(r"(?:\\ )+", r"\\s+", re.escape(part)))
-    return re.compile("".join(pieces) + _ENDS)
+    # What ends in a colon goes on with another error.
+    return re.compile("".join(pieces) + ("" if text.endswith(":") else _ENDS))
 
 
 @cache
@@ -203,10 +207,10 @@ def subject(known: Known) -> Mapping[str, str]:
 def find(line: str) -> Hit | None:
     """The error of libvirt in *line*, the one with most fixed text; None without one."""
     line = line[:LONGEST]
-    pattern, codes = _classes()
-    starts = [(hit.end(), codes[hit[1]]) for hit in pattern.finditer(line)]
-    if not starts:
-        starts = [(hit.end(), "") for hit in _BEGINS.finditer(line)]
+    classes, codes = _classes()
+    # The kernel has words of its own that are a class of libvirt's ("resource busy").
+    starts = [(hit.end(), codes[hit[1]]) for hit in classes.finditer(line)]
+    starts += [(hit.end(), "") for hit in _BEGINS.finditer(line)]
     best: Hit | None = None
     for start, code in starts:
         hit = _best(line, start, code)
@@ -223,7 +227,7 @@ def _best(line: str, start: int, code: str) -> Hit | None:
             for known in table.get(bare, ()):
                 if code and known.code not in (code, "-"):
                     continue
-                found = _pattern(known.text).match(line, start)
+                found = pattern(known.text).match(line, start)
                 if found and (best is None or known.letters > best[0]):
                     best = known.letters, known, found.end()
     if best is None or (_quiet().search(best[1].text) and not _ASKED.match(line)):

@@ -46,12 +46,14 @@ class _Shown(Section):
         return self._real.body
 
 
+_MEMBERS = tuple(field.name for field in dataclasses.fields(Section) if field.name != "body")
+
+
 def shown(section: Section, tell: Callable[[Section], None]) -> Section:
     """A section with which *tell* is called when its body is looked into."""
     made = object.__new__(_Shown)
-    for member in dataclasses.fields(Section):
-        if member.name != "body":
-            object.__setattr__(made, member.name, getattr(section, member.name))
+    for member in _MEMBERS:
+        object.__setattr__(made, member, getattr(section, member))
     object.__setattr__(made, "_real", section)
     object.__setattr__(made, "_tell", tell)
     return made

@@ -1,0 +1,191 @@
+"""QEMU's errors that have no entry of their own: recognised by their text, explained by kind.
+
+``messages/qemu/errors.tsv`` holds the text of each, with the kind of call, its place and releases
+(``tools/qemu_messages.py`` takes them out of the sources); ``messages/qemu/kinds.toml`` says what
+an error of a file means, by its words. Both are read when a line of QEMU first asks for them.
+
+A text counts only in QEMU's own lines: behind its name, behind what libvirt and Proxmox put before
+what QEMU printed, and in the description of a QMP error. There it begins at the beginning, or
+behind a colon (an option, or what another function put before an error).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from migratable.messages.catalogue import Fault, Message, Role, Text, data_text, load_toml
+from migratable.messages.libvirt_errors import Hit, Known, framed, pattern
+from migratable.messages.template import Template
+
+FOLDER = "messages/qemu"
+GROUP = "qemu_errors"
+# Letters (more where a value at an end is without bounds) and words of fixed text that a wording
+# must have to stand for anything.
+LETTERS, OPEN_LETTERS, WORDS = 12, 16, 3
+LONGEST, STARTS = 2000, 24
+
+# What stands before QEMU's words.
+_OF_QEMU = re.compile(
+    r"(?:^|[\s:'\"(>./])(?:qemu-system-[\w-]+|qemu-kvm|qemu-dm|kvm-spice|kvm|qemu|QEMU)"
+    r"(?:\[\d+\])?: |"
+    r"connecting to monitor: |closed the monitor(?: \(vm='[^']*'\))?: |"
+    r"unable to execute QEMU command '[\w-]+': |[Qq][Mm][Pp] command '[\w-]+' failed - |"
+    r"\"desc\": ?\"|'desc': ?'|error-desc['\"]?: ?u?['\"]|"
+    r"load of migration failed: "
+)
+_BOUNDARY = re.compile(r": |\. |; ")
+_LEVEL = re.compile(r"(?:warning|error|info): ")
+_CLASS = "qemu-"
+
+
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """All texts that are recognised, by the rarest word of each; hints as whole lines."""
+
+    by_word: Mapping[str, tuple[Known, ...]]
+    hints: Mapping[str, tuple[Known, ...]]
+
+
+@cache
+def errors() -> Mapping[str, tuple[Known, ...]]:
+    """All errors that are recognised, by the rarest word of each."""
+    return _texts().by_word
+
+
+@cache
+def _texts() -> _Texts:
+    found: list[tuple[Known, list[str]]] = []
+    frequency: Counter[str] = Counter()
+    hints: dict[str, list[Known]] = {}
+    for line in data_text(FOLDER, "errors.tsv").splitlines():
+        if line.startswith("#"):
+            continue
+        call, place, releases, text = line.split("\t")
+        words = [word for word in text.split() if "%" not in word]
+        known = Known(code=call, place=place, releases=releases, text=text)
+        if len(words) < WORDS or known.letters < (LETTERS if framed(text) else OPEN_LETTERS):
+            continue
+        if call == "hint":
+            hints.setdefault(words[0], []).append(known)
+            continue
+        frequency.update(words)
+        found.append((known, words))
+    table: dict[str, list[Known]] = {}
+    for known, words in found:
+        table.setdefault(min(words, key=frequency.__getitem__), []).append(known)
+    return _Texts(
+        {word: tuple(items) for word, items in table.items()},
+        {word: tuple(items) for word, items in hints.items()},
+    )
+
+
+@cache
+def _kinds() -> dict[str, Any]:
+    return load_toml(FOLDER, "kinds.toml")
+
+
+def kinds() -> Iterator[Message]:
+    """All kinds, as messages."""
+    for entry in _kinds()["kind"]:
+        yield _message(entry["id"], Role.CAUSE)
+
+
+@cache
+def _message(name: str, role: Role) -> Message:
+    entry = next(entry for entry in _kinds()["kind"] if entry["id"] == name)
+    return Message(
+        id=name,
+        group=GROUP,
+        program="QEMU",
+        role=role,
+        rule=entry["rule"],
+        fault=Fault(entry["side"]),
+        meaning=entry["meaning"],
+        now=entry["now"],
+        ever=entry["ever"],
+        verify="",
+        references=(),
+        rank=-1,
+        texts=(Text(template=Template("{said:line}")),),
+        warning=role is Role.WARNING,
+        here=entry.get("here", {}),
+    )
+
+
+def kind(known: Known, said: str) -> tuple[str, dict[str, str]]:
+    """The id of the kind of an error, and the values that the kind's own words name."""
+    for entry in _kinds()["kind"]:
+        if "place" in entry and not re.search(entry["place"], known.place):
+            continue
+        if "text" in entry and not re.search(entry["text"], known.text):
+            continue
+        if "words" not in entry:
+            return str(entry["id"]), {}
+        found = re.search(entry["words"], said)
+        if found:
+            return str(entry["id"]), {name: text or "" for name, text in found.groupdict().items()}
+    raise AssertionError("the last kind fits everything")
+
+
+def find(line: str) -> Hit | None:
+    """The error of QEMU in *line*, the one with most fixed text; None without one."""
+    line = line[:LONGEST]
+    program = list(_OF_QEMU.finditer(line))
+    if not program:
+        return None
+    start = program[0].end()
+    starts = [hit.end() for hit in program]
+    starts += [hit.end() for hit in _BOUNDARY.finditer(line, start)]
+    starts += [hit.end() for begin in starts if (hit := _LEVEL.match(line, begin))]
+    best: tuple[int, Known, int, int] | None = None
+    table = errors()
+    words = line[start:].replace("\\n", " ").split()
+    candidates = {
+        known
+        for word in dict.fromkeys(words)
+        for bare in {word, word.rstrip("'\")],;:.}"), word.lstrip("'\"")}
+        for known in table.get(bare, ())
+    }
+    for known in candidates:
+        expression = pattern(known.text)
+        for begin in sorted(set(starts))[:STARTS]:
+            found = expression.match(line, begin)
+            # What another function put before an error says less than the error.
+            worth = known.letters - (1000 if known.code == "wrap" else 0)
+            if found and (best is None or (worth, known.place) > (best[0], best[1].place)):
+                best = worth, known, begin, found.end()
+    if best is None:
+        return None
+    _, known, begin, end = best
+    said = (line[begin:] if known.code in ("errno", "wrap") else line[begin:end]).strip()
+    said = said.rstrip("'\"}") if said.count("'") % 2 or said.endswith(('"', '"}')) else said
+    name, values = kind(known, said)
+    role = Role.WARNING if known.code == "warn" else Role.CAUSE
+    return Hit(
+        known=known,
+        message=_message(name, role),
+        params={"said": said, **values},
+        start=begin,
+        end=end,
+    )
+
+
+def hint(line: str) -> bool:
+    """Is the whole of *line* what QEMU prints behind an error to help with it?"""
+    said = line.strip()
+    first = said.partition(" ")[0]
+    for known in _texts().hints.get(first, ()):
+        found = pattern(known.text).match(said)
+        if found and found.end() >= len(said) - 1:
+            return True
+    return False
+
+
+def origin(known: Known) -> str:
+    """Where the text stands, as ``origins.toml`` writes it."""
+    return f"QEMU {known.releases.replace('-', ' to ')} {known.place}"

@@ -1,0 +1,158 @@
+"""QEMU's errors without an entry of their own: recognised by text, explained by place and words."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+
+from migratable.check.registry import rules
+from migratable.explain.story import Explanation, explain
+from migratable.messages import qemu_errors
+from migratable.messages.catalogue import Fault, Role
+from migratable.messages.recognise import recognise
+
+
+def only(log: str) -> Explanation:
+    (found,) = explain(io.BytesIO(log.encode() + b"\n")).explanations
+    return found
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "origin", "words"),
+    [
+        ('qemu-system-x86_64: -device {"driver":"virtio-blk-pci","frob":1}: '
+         "Property 'virtio-blk-pci.frob' not found",
+         "qemu-property-missing", "qom/object.c", "-device virtio-blk-pci,help"),
+        ("2026-01-01T00:00:00.1Z qemu-system-x86_64: -device usb-host,hostbus=1,hostaddr=4: "
+         "failed to find host usb device 1:4",
+         "qemu-usb-host", "hw/usb/host-libusb.c: usb_host_realize", "lsusb"),
+        ("qemu-system-s390x: -device virtio-blk-ccw,devno=fe.0.0001: "
+         "Device fe.0.0001 already exists",
+         "qemu-ccw", "hw/s390x/css.c", "SSID.DEVNO"),
+        ("kvm: -numa node,nodeid=0: total memory for NUMA nodes (0x1000) should equal RAM size "
+         "(0x2000)", "qemu-numa", "hw/core/numa.c: numa_complete_configuration", "memdev"),
+        ("error: internal error: process exited while connecting to monitor: "
+         "2026-01-01T00:00:00.1Z qemu-system-x86_64: -device hda-duplex: "
+         "HDA audio codec address is full", "qemu-audio", "hw/audio/intel-hda.c", "audiodev"),
+        ("error: internal error: unable to execute QEMU command 'device_add': "
+         "Bus 'pci.9' does not support hotplugging",
+         "qemu-hotplug", "qdev", "pcie-root-port"),
+        ('{"error": {"class": "GenericError", "desc": "Background-snapshot '
+         'is not supported by host kernel"}}', "", "migration/options.c", ""),
+    ],
+)  # fmt: skip
+def test_kind_and_origin(line: str, kind: str, origin: str, words: str) -> None:
+    hit = qemu_errors.find(line)
+    if hit is None:
+        pytest.fail(f"not recognised: {line}")
+    assert origin in qemu_errors.origin(hit.known)
+    found = only(line)
+    assert found.message
+    if kind and found.message.startswith("qemu-") and found.message == hit.message.id:
+        assert found.message == kind
+        assert words in found.now
+        assert origin in found.origin[0]
+    assert not any("certain" in str(case) for case in found.cases)
+
+
+def _rendered(text: str) -> str:
+    values = {"%s": "net0", "%d": "17", "%x": "1f"}
+    return re.sub(r"%[sdx]", lambda hit: values[hit[0]], text)
+
+
+def test_each_text_renders_and_is_recognised_as_its_own() -> None:
+    for held in qemu_errors.errors().values():
+        for known in held:
+            said = _rendered(known.text)
+            hit = qemu_errors.find(f"qemu-system-x86_64: {said}")
+            if hit is None:
+                pytest.fail(f"not recognised: {said}")
+            # as this text, or as one that has as much fixed text in the same words
+            assert hit.known.letters >= known.letters or known.code == "wrap", known
+            name, _ = qemu_errors.kind(known, said)
+            assert name
+
+
+def test_every_kind_is_complete_and_used() -> None:
+    known_rules = set(rules())
+    messages = {message.id: message for message in qemu_errors.kinds()}
+    used = {
+        qemu_errors.kind(known, _rendered(known.text))[0]
+        for held in qemu_errors.errors().values()
+        for known in held
+    }
+    assert set(messages) - used <= {"qemu-property-value"}
+    named = {"said", "object", "property", "value"}
+    for message in messages.values():
+        assert message.rule in known_rules, message.id
+        assert message.fault in set(Fault)
+        assert message.now, message.id
+        assert message.ever, message.id
+        for text in (message.meaning, message.now):
+            assert set(re.findall(r"\{(\w+)\}", text)) <= named, message.id
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        # the same words without QEMU's name
+        "failed to find host usb device 1:4",
+        "myprogram: failed to find host usb device 1:4",
+        "dockerd[12]: Bus 'pci.9' does not support hotplugging",
+        "error: Failed to load ramdisk: No such file or directory",
+        "kernel: tpm tpm0: Could not read TPM state",
+        "nginx: failed to create socket: Permission denied",
+        "ceph-osd: error reading header from image: No such file or directory",
+        "libvirtd: internal error: cannot create directory /run/x: Permission denied",
+        "Jan  1 00:00:00 host smartd[1]: Device /dev/sda already exists",
+        # QEMU's name, with words that are not QEMU's
+        "qemu-system-x86_64: frobnicating failed: bad widget",
+        "qemu-system-x86_64: something about Bus pci.9",
+        # near to QEMU's, but with more behind them
+        "qemu-system-x86_64: I think that Device fe.0.0001 already exists somewhere",
+    ],
+)
+def test_other_programs_and_other_words_are_left_alone(line: str) -> None:
+    assert qemu_errors.find(line) is None
+    assert all(match.message.group != qemu_errors.GROUP for match in recognise(line))
+
+
+def test_an_entry_of_the_catalogue_wins() -> None:
+    line = "qemu-system-x86_64: -device foo: 'foo' is not a valid device model name"
+    assert qemu_errors.find(line) is not None
+    assert all(match.message.group != qemu_errors.GROUP for match in recognise(line))
+    found = only(
+        "qemu-kvm: -device vfio-pci,host=01:00.0: vfio 0000:01:00.0: group 7 is not viable"
+    )
+    assert found.message == "option-vfio-viable"
+
+
+def test_what_wraps_an_error_gives_way_to_it() -> None:
+    hit = qemu_errors.find(
+        "qemu-system-ppc64: kernel_irqchip requested but unavailable: "
+        "IRQ_XIVE capability must be present for KVM"
+    )
+    if hit is None:
+        pytest.fail("not recognised")
+    assert hit.known.text == "IRQ_XIVE capability must be present for KVM"
+
+
+def test_a_warning_alone_is_no_failure() -> None:
+    line = "qemu-system-x86_64: warning: KVM dirty ring not available, using bitmap method\n"
+    hit = qemu_errors.find(line)
+    if hit is None:
+        pytest.fail("not recognised")
+    assert hit.message.role is Role.WARNING
+    assert not explain(io.BytesIO(line.encode())).explanations
+
+
+def test_a_hint_behind_an_error_is_known() -> None:
+    assert qemu_errors.hint("PPC KVM module is not loaded. Try modprobe kvm_hv.")
+    assert not qemu_errors.hint("Try modprobe")
+    log = (
+        "qemu-system-ppc64: -accel kvm: ioctl(KVM_CREATE_VM) failed: Invalid argument\n"
+        "PPC KVM module is not loaded. Try modprobe kvm_hv.\n"
+    )
+    assert not explain(io.BytesIO(log.encode())).suspicious
