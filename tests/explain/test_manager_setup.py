@@ -54,18 +54,14 @@ HOST_DISK = '{{"component":"virt-handler","msg":"preparing host-disks failed: {e
             ("keyring",),
         ),
         (
-            HOST_DISK.format(
-                error="chown /proc/9/root/a/disk.img: operation not permitted"
-            ),
+            HOST_DISK.format(error="chown /proc/9/root/a/disk.img: operation not permitted"),
             "kubevirt-host-disks",
             "destination",
             ("no_root_squash",),
             ("df -h",),
         ),
         (
-            HOST_DISK.format(
-                error="open /proc/9/root/a/disk.img: no space left on device"
-            ),
+            HOST_DISK.format(error="open /proc/9/root/a/disk.img: no space left on device"),
             "kubevirt-host-disks",
             "destination",
             ("enlarge the claim",),

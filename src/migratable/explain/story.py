@@ -28,6 +28,7 @@ from migratable.explain.perspective import only_echoes, seen_from
 from migratable.explain.steering import Told, steered
 from migratable.explain.together import Log, joined
 from migratable.explain.verify import Reproducible, command
+from migratable.messages import qemu_errors
 from migratable.messages.catalogue import Fault, Message, Role, message, origins
 from migratable.messages.recognise import Match
 from migratable.messages.variants import Variant
@@ -225,7 +226,7 @@ def explain_failure(failure: Failure) -> Explanation:
     if which is Operation.UNKNOWN and (
         main.message.group in _STARTS
         or (
-            main.message.rule in _ON_THIS_HOST
+            (main.message.rule in _ON_THIS_HOST or main.message.group == qemu_errors.GROUP)
             and main.message.group != "libvirt"  # its words are mostly met in migrations
             and advice.of_message(main.message).side is Fault.DESTINATION
             and not _CONNECTS.search(line.text)
