@@ -25,6 +25,7 @@ from migratable.explain.perspective import only_echoes, seen_from
 from migratable.explain.steering import Told, steered
 from migratable.explain.together import Log, joined
 from migratable.explain.verify import Reproducible, command
+from migratable.messages import qemu_errors
 from migratable.messages.catalogue import Fault, Message, Role, message, origins
 from migratable.messages.recognise import Match
 
@@ -218,7 +219,7 @@ def explain_failure(failure: Failure) -> Explanation:
     known = tuple(matching(failure, main, facts))
     unknown = [line for line in unknown if not any(case.names(line.text) for case in known)]
     which = operation(_texts(failure))
-    if which is Operation.UNKNOWN and main.message.group in _STARTS:
+    if which is Operation.UNKNOWN and _at_start(main.message):
         which = Operation.START
     deciding = next((case for case in known if case.certainty != "possible"), None)
     derived = _derived(main, errno, subject) if deciding is None else None
@@ -323,6 +324,13 @@ def _starts(failure: Failure) -> bool:
     return any(match.message.id == "libvirt-process-exited" for _, match in failure.matches)
 
 
+def _at_start(message: Message) -> bool:
+    """Is it what keeps a QEMU from starting, whatever it is started for?"""
+    if message.group == qemu_errors.GROUP:
+        return message.rule in _OF_STARTS
+    return message.group in _STARTS
+
+
 def _texts(failure: Failure) -> list[str]:
     """The lines by which the operation is told."""
     return [
@@ -348,6 +356,7 @@ _ON_THIS_HOST = frozenset({"destination-start", "kvm-host"})
 # Characters of a line in which the operation is looked for.
 LONGEST = 2000
 # QEMU's words for what it cannot start with; in a log that speaks of no migration, a start.
+_OF_STARTS = frozenset({"destination-start", "kvm-host", "cpu-features", "configuration"})
 _STARTS = frozenset({"start", "start_options", "start_host", "start_block", "start_net"})
 
 # What the errno of the closing line narrows down when nothing else was printed.
