@@ -82,8 +82,8 @@ def test_kind_and_origin(line: str, kind: str, origin: str, words: str) -> None:
          "configuration: 'z14.2'", "qemu-s390-generation", "z14.2 is the newest", "-cpu z14.2"),
         ("qemu-system-aarch64: KVM does not support GICv3 emulation",
          "qemu-arm-gic", "GICv3", "gic-version="),
-        ("qemu-system-x86_64: -device vhost-vsock-pci,guest-cid=3: vhost-vsock: unable to set guest "
-         "cid: Address already in use", "qemu-vsock-cid", "same guest-cid", "cid auto"),
+        ("qemu-system-x86_64: -device vhost-vsock-pci,guest-cid=3: vhost-vsock: unable to set guest"
+         " cid: Address already in use", "qemu-vsock-cid", "same guest-cid", "cid auto"),
         ("qemu-system-ppc64: Failed to allocate KVM HPT of order 27 (try smaller maxmem?): "
          "Cannot allocate memory", "qemu-hpt", "2^27", "maxmem"),
     ],
