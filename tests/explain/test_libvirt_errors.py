@@ -156,3 +156,26 @@ def test_the_remedy_of_a_general_refusal_is_its_errors() -> None:
     found = only("qemu-system-x86_64: -netdev tap,id=n0: frobnicated: Device or resource busy")
     assert found.message == "start-refused"
     assert "fuser" in found.now
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "libvirtd[105]: Cannot find 'dmidecode' in path: No such file or directory",
+        "2026-01-01 10:00:00.000+0000: 12: error : qemuDomainAgentAvailable:1 : Guest agent is not "
+        "responding: QEMU guest agent is not connected",
+        '{"component":"virt-launcher","level":"error","msg":"Guest agent is not responding: QEMU '
+        'guest agent is not connected","pos":"qemuDomainAgentAvailable:8494"}',
+    ],
+)
+def test_what_every_log_of_libvirts_holds_is_no_failure(line: str) -> None:
+    assert not explain(io.BytesIO(f"{line}\n".encode())).explanations
+
+
+def test_nothing_to_do_is_said_and_never_covers_a_cause() -> None:
+    log = "error: Failed to start network default\nerror: {}\n"
+    said = "Requested operation is not valid: network is already active"
+    assert only(log.format(said)).message == "op-active-already"
+    cause = "error: Cannot get interface MTU on 'br9': No such device"
+    found = only(log.format(said) + "error: Failed to start domain 'a'\n" + cause)
+    assert found.message == "libvirt-bridge"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from migratable.check.rules import rule as find
 from migratable.messages.catalogue import Fault, Message, Text
+from migratable.messages.variants import Variant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,4 +71,14 @@ def here(own: Advice, words: Mapping[str, str]) -> Advice:
         side=Fault(words.get("side", own.side)),
         now=words.get("now", own.now),
         ever=words.get("ever", "" if "now" in words else own.ever),
+    )
+
+
+def varied(own: Advice, variant: Variant) -> Advice:
+    """*own* with the words of a message's variant."""
+    return replace(
+        own,
+        side=Fault(variant.side or own.side),
+        now=variant.now or own.now,
+        ever=variant.ever or ("" if variant.now else own.ever),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from migratable.explain.errnos import begins
 from migratable.explain.grouping import Failure, Line
 from migratable.messages.catalogue import Role
 from migratable.messages.recognise import Match
@@ -68,7 +69,12 @@ def _evidence(failure: Failure, line: Line, match: Match) -> int:
 
 
 def _holds_another(line: Line, match: Match) -> bool:
-    """Does a manager's message quote one that says more?"""
+    """Does a manager's message quote one that says more?
+
+    Behind an errno nothing is quoted: what follows there is somebody else's sentence.
+    """
+    if begins(str(match.params.get("error", ""))):
+        return False
     return any(
         other is not match and match.start <= other.start and other.end <= match.end
         for other in line.matches

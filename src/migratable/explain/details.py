@@ -6,34 +6,29 @@ import re
 from typing import Any
 
 from migratable.explain import decode
+from migratable.explain.errnos import ERRNOS
 from migratable.explain.grouping import Failure
 from migratable.facts import pci
 from migratable.messages.catalogue import Role
 from migratable.messages.recognise import Match
 
-# What the C library's error text at the end of an unknown line says by itself.
-_ERRNO_HINTS = (
-    ("Cannot allocate memory", "the host had no memory (or no huge pages) left for it."),
-    ("No space left on device", "a disk or file system of that host is full."),
-    ("Permission denied", "the program lacks the right: owner, mode, SELinux, AppArmor."),
-    ("No such file or directory", "a file is missing on that host, or a part is in the stream."),
-    ("Address already in use", "another program has the port or socket."),
-    ("Connection refused", "nothing listens at the other end, or a firewall refuses."),
-    ("Connection timed out", "the other end does not answer: network or firewall."),
-    ("No route to host", "the other host cannot be reached: network or firewall."),
-    ("Connection reset by peer", "the other end went away; its log says why."),
-    ("Broken pipe", "the other end went away; its log says why."),
-    ("Device or resource busy", "something else uses the device or file."),
-    ("No such device", "the host lacks the device (kernel module, hardware, interface)."),
-    ("Too many open files", "a limit of the process (ulimit -n) is too low."),
-)
-
 
 def errno_hint(text: str) -> str:
     """What the C library's error text at the end of a line says by itself, "" without one."""
     words = text.rstrip(" .'\")")
-    found = next((hint for error, hint in _ERRNO_HINTS if words.endswith(error)), "")
-    return found and f"Its error, taken alone, means: {found}"
+    found = next((known for known in ERRNOS if words.endswith(known)), "")
+    return found and f"Its error, taken alone, means: {ERRNOS[found].means}"
+
+
+def architecture(failure: Failure) -> str:
+    """The target's architecture by the program's name, else by what only one has; "" unknown."""
+    text = "\n".join(line.text for line in failure.lines)
+    arch = re.search(r"qemu-system-(\w+)", text) or re.search(r"qemu-system-(\w+)", failure.command)
+    if arch:
+        return arch[1]
+    if "pseries" in failure.machine or re.search(r"spapr|pseries|POWER", text):
+        return "ppc"
+    return ""
 
 
 def device_of(failure: Failure, main: Match | None) -> tuple[str | None, int | None]:
@@ -57,11 +52,7 @@ def details_of(
     details: list[str] = []
     params = main.params
     facts = {"errno": errno or "", "alone": "" if failure.has(Role.CAUSE) else "yes"}
-    text = "\n".join(line.text for line in failure.lines)
-    arch = re.search(r"qemu-system-(\w+)", text)
-    facts["arch"] = arch[1] if arch else ("ppc" if "pseries" in failure.machine else "")
-    if not facts["arch"] and re.search(r"spapr|pseries|POWER", text):
-        facts["arch"] = "ppc"
+    facts["arch"] = architecture(failure)
     facts["version"], facts["machine"] = failure.qemu_version, failure.machine
     facts["accel"] = _accelerator(failure)
     details.extend(_beside(failure, main))

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import re
 
+from migratable.explain.errnos import ERRNOS, begins, general
 from migratable.messages.recognise import Match
+
+# What the runner of a test (avocado) puts behind the error that it quotes.
+_RUNNER = re.compile(r"\s*\((?:exit status: ?\d*|\d+\.\d+ ?s?)\.?\)?\.?$")
 
 
 def fill(text: str, match: Match) -> str:
@@ -17,8 +21,11 @@ def fill(text: str, match: Match) -> str:
         content = match.params[name]
         if isinstance(content, int):
             return format(content, spec) if spec else str(content)
-        return _trimmed(unquoted(content))
+        text = unquoted(_RUNNER.sub("", content))
+        # What a phrase takes along behind an errno is the next sentence of whoever quotes it.
+        return begins(text) if name in phrases and begins(text) else _trimmed(text)
 
+    phrases = {part.name for part in match.text.template.parameters if part.spec == "phrase"}
     # What another wording of the message has, in brackets.
     text = re.sub(
         r" \(\{([a-z_0-9]+)\}\)", lambda found: found[0] if found[1] in match.params else "", text
@@ -51,24 +58,18 @@ def _trimmed(text: str) -> str:
 
 
 # The C library's error texts that a remedy may have a clause for ("Permission denied: …").
-_ERRORS = (
-    "Permission denied", "No such file or directory", "No such file", "Operation not permitted",
-    "Cannot allocate memory", "Invalid argument", "Bad address", "Device or resource busy",
-    "File exists", "No space left on device", "No space", "Address already in use",
-    "Connection refused", "Connection timed out", "No route to host", "Read-only file system",
-    "Input/output error", "No such device", "Function not implemented", "Exec format error",
-    "Cannot assign requested address", "Too many open files", "Inappropriate ioctl for device",
-    "Resource temporarily unavailable", "Is a directory", "Otherwise",
-)  # fmt: skip
-_NAMES = "|".join(map(re.escape, _ERRORS))
+_NAMES = "|".join(
+    re.escape(name)
+    for name in sorted((*ERRNOS, "No such file", "No space", "Otherwise"), key=len, reverse=True)
+)
 _CLAUSE = re.compile(rf"(?:^|(?<=[.;:] ))(?=(?:{_NAMES})(?:(?:,| or|,? and) (?:{_NAMES}))*: )")
 
 
 def for_error(remedy: str, error: str) -> str:
     """*remedy* without the clauses for other errors than the one that was printed.
 
-    A clause begins with an error's text and a colon, and ends at the next; a remedy without a
-    clause for *error* stays whole.
+    A clause begins with an error's text and a colon, and ends at the next. Where none fits, an
+    errno's general remedy stands in their place; what is no errno leaves the remedy whole.
     """
     error = error.strip(" .'\"")
     parts = _CLAUSE.split(remedy)
@@ -81,7 +82,11 @@ def for_error(remedy: str, error: str) -> str:
         for head in heads
     ]
     if not any(fit and name for fit, name in zip(fits, named, strict=True)):
-        return remedy
+        fits = [
+            name and head.startswith("Otherwise") for head, name in zip(heads, named, strict=True)
+        ]
+        if error not in ERRNOS:
+            return remedy
     kept = []
     for part, head, name, fit in zip(parts, heads, named, fits, strict=True):
         if not name:
@@ -89,4 +94,6 @@ def for_error(remedy: str, error: str) -> str:
         elif fit:
             words = part[len(head) + 1 :].strip()
             kept.append(words[:1].upper() + words[1:])
+    if not any(fits):
+        kept.append(general(error))
     return " ".join(word.rstrip(";") + ("." if word.endswith(";") else "") for word in kept if word)

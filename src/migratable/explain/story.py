@@ -7,14 +7,17 @@ public cases. A line that nothing recognises is called unknown and shown; its ca
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 from migratable.explain import advice, decode
+from migratable.explain.audit import Denial, denial
 from migratable.explain.cases import Case, matching
 from migratable.explain.choice import SOMETIMES_FATAL, main_line
-from migratable.explain.details import details_of, device_of, errno_hint
+from migratable.explain.details import architecture, details_of, device_of, errno_hint
+from migratable.explain.errnos import errno_of, general, meaning_of
 from migratable.explain.failures import Scan, scan
 from migratable.explain.filling import fill, for_error
 from migratable.explain.grouping import Failure, Line
@@ -28,6 +31,7 @@ from migratable.explain.verify import Reproducible, command
 from migratable.messages import qemu_errors
 from migratable.messages.catalogue import Fault, Message, Role, message, origins
 from migratable.messages.recognise import Match
+from migratable.messages.variants import Variant
 
 SCHEMA = "migratable.explain/1"
 
@@ -219,7 +223,16 @@ def explain_failure(failure: Failure) -> Explanation:
     known = tuple(matching(failure, main, facts))
     unknown = [line for line in unknown if not any(case.names(line.text) for case in known)]
     which = operation(_texts(failure))
-    if which is Operation.UNKNOWN and _at_start(main.message):
+    of_table = main.message.group == qemu_errors.GROUP
+    if which is Operation.UNKNOWN and (
+        main.message.group in _STARTS
+        or (
+            main.message.rule in (_REFUSED if of_table else _ON_THIS_HOST)
+            and main.message.group != "libvirt"  # its words are mostly met in migrations
+            and advice.of_message(main.message).side is Fault.DESTINATION
+            and not _CONNECTS.search(line.text)
+        )
+    ):
         which = Operation.START
     deciding = next((case for case in known if case.certainty != "possible"), None)
     derived = _derived(main, errno, subject) if deciding is None else None
@@ -230,6 +243,8 @@ def explain_failure(failure: Failure) -> Explanation:
         own = replace(advice.of_message(derived), verify=own.verify)
     here = text.here if which not in (Operation.MIGRATION, Operation.UNKNOWN) else {}
     own = advice.here(own, here)
+    variant = _variant(failure, line, main, which)
+    own = advice.varied(own, variant)
     own = seen_from(own, main, failure)
     turned = steered(own, Told(failure=failure, main=main, line=line.text, rule=rule or ""))
     steers = turned.advice.now != own.now
@@ -267,7 +282,13 @@ def explain_failure(failure: Failure) -> Explanation:
         status = Status.SYMPTOM
     elif text.role in (Role.CLOSING, Role.WHERE) and not known and derived is None:
         status = Status.UNKNOWN
-    meaning = turned.meaning or fill(here.get("meaning") or main.text.meaning or text.meaning, main)
+    meaning = turned.meaning or fill(
+        variant.meaning or here.get("meaning") or main.text.meaning or text.meaning, main
+    )
+    denied = _denial(failure, line, main)
+    if denied is not None:
+        now, ever, told = denied.now, "", ""
+        details.append(denied.said)
     wrapped = innermost(line, main) if deciding is None and not steers else None
     if wrapped is not None:
         status, meaning, own_now = _wrapped(wrapped, status, meaning)
@@ -314,21 +335,55 @@ def explain_failure(failure: Failure) -> Explanation:
 
 
 def _error(main: Match, line: Line) -> str:
-    """The error text that the message has, or that ends the line."""
+    """The errno that the message was printed with, else the text that ends the line."""
     said = main.params.get("error")
-    return str(said) if said is not None else line.text.rpartition(": ")[2]
+    return errno_of(main, line.text) or str(said or line.text.rpartition(": ")[2])
+
+
+_ANY = Variant()
+
+
+def _variant(failure: Failure, line: Line, main: Match, which: Operation) -> Variant:
+    """The message's words for this errno, target, command line or operation.
+
+    A message that tells errnos apart has no remedy for one that it does not know: then the errno's
+    general meaning and remedy hold.
+    """
+    known = main.message.variants
+    error = errno_of(main, line.text)
+    for variant in known:
+        if variant.holds(
+            error=error,
+            arch=architecture(failure),
+            line=line.text,
+            log="\n".join((failure.command, *_texts(failure))),
+            operation=str(which),
+        ):
+            return variant
+    if error and any(variant.error for variant in known):
+        whole = f"{main.text.meaning or main.message.meaning} {meaning_of(error)}"
+        return Variant(meaning=whole, now=general(error))
+    return _ANY
+
+
+def _denial(failure: Failure, line: Line, main: Match) -> Denial | None:
+    """SELinux's line about what the error could not use, when the log holds it."""
+    error = errno_of(main, line.text)
+    if main.message.id != "selinux-denied" and error not in _REFUSED:
+        return None
+    lines = "\n".join(_texts(failure)).split("\n")
+    return denial(line.text, [text for text in lines if "context=" in text])
+
+
+# Programs that carry a connection to another host: it is the client's side that starts them.
+_CONNECTS = re.compile(r"cannot execute binary (?:\S*/)?(?:ssh|nc|ncat|netcat|virt-ssh-helper)\b")
+
+_REFUSED = frozenset({"Permission denied", "Operation not permitted"})
 
 
 def _starts(failure: Failure) -> bool:
     """Do libvirt's words say that the QEMU which printed this was being started?"""
     return any(match.message.id == "libvirt-process-exited" for _, match in failure.matches)
-
-
-def _at_start(message: Message) -> bool:
-    """Is it what keeps a QEMU from starting, whatever it is started for?"""
-    if message.group == qemu_errors.GROUP:
-        return message.rule in _OF_STARTS
-    return message.group in _STARTS
 
 
 def _texts(failure: Failure) -> list[str]:
@@ -353,10 +408,11 @@ def _wrapped(wrapped: Wrapped, status: Status, meaning: str) -> tuple[Status, st
 
 # Rules of what is wrong on the one host where a guest is started, saved or kept.
 _ON_THIS_HOST = frozenset({"destination-start", "kvm-host"})
+# The same of QEMU's errors without an entry: no definition or processor is refused but at a start.
+_REFUSED = _ON_THIS_HOST | {"cpu-features", "configuration"}
 # Characters of a line in which the operation is looked for.
 LONGEST = 2000
 # QEMU's words for what it cannot start with; in a log that speaks of no migration, a start.
-_OF_STARTS = frozenset({"destination-start", "kvm-host", "cpu-features", "configuration"})
 _STARTS = frozenset({"start", "start_options", "start_host", "start_block", "start_net"})
 
 # What the errno of the closing line narrows down when nothing else was printed.

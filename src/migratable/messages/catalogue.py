@@ -17,6 +17,7 @@ from typing import Any
 
 from migratable.errors import KnowledgeError
 from migratable.messages.template import Template, Value
+from migratable.messages.variants import Variant, variants
 from migratable.releases import Release, release_of
 
 OLDEST: Release = (4, 1)
@@ -87,6 +88,7 @@ class Message:
     :ivar unless: regular expression; a line that it finds is not this message (harmless variants).
     :ivar here: ``meaning``, ``now``, ``ever``, ``side`` where no migration is going on (a start,
         a save, a snapshot) and other words are needed.
+    :ivar variants: other words where a condition holds (an errno, an architecture).
     :ivar also: further texts that mean the same; they are recognised, never rendered.
     """
 
@@ -107,6 +109,7 @@ class Message:
     also: tuple[Text, ...] = ()
     unless: str = ""
     here: Mapping[str, str] = field(default_factory=dict)
+    variants: tuple[Variant, ...] = ()
 
     @property
     def recognised(self) -> tuple[Text, ...]:
@@ -212,6 +215,7 @@ def _message(entry: dict[str, Any], group: dict[str, Any], name: str) -> Message
             ),
             unless=entry.get("unless", ""),
             here=entry.get("here", {}),
+            variants=variants(entry),
         )
     except (KeyError, ValueError) as error:
         raise KnowledgeError(f"messages/{name}: {entry.get('id')!r}: {error!r}") from error

@@ -96,22 +96,26 @@ def _candidates(line: str) -> Iterator[tuple[Message, Text]]:
             yield message, text
 
 
-def recognise(line: str) -> list[Match]:
+def recognise(line: str, *, tables: bool = True) -> list[Match]:
     """All messages in *line*, in the order in which they stand there.
 
     A line may hold several: from 10.2 QEMU chains them. A match inside a longer match of another
     message is left out. Never raises.
+
+    :param tables: also the errors that have no entry of their own (``libvirt/errors.tsv``,
+        ``qemu/errors.tsv``). A rehearsal does without: it knows that the program loads a stream,
+        and the tables are not on the hosts.
     """
-    return list(_short(line) if len(line) <= REMEMBERED else _search(line))
+    return list(_short(line, tables) if len(line) <= REMEMBERED else _search(line, tables))
 
 
 @lru_cache(maxsize=1024)
-def _short(line: str) -> tuple[Match, ...]:
+def _short(line: str, tables: bool) -> tuple[Match, ...]:
     # The same line is asked about as a hit, as a neighbour, and joined; logs repeat themselves.
-    return tuple(_search(line))
+    return tuple(_search(line, tables))
 
 
-def _search(line: str) -> list[Match]:
+def _search(line: str, tables: bool) -> list[Match]:
     found: list[tuple[Match, list[tuple[int, int]]]] = []
     for message, text in _candidates(line):
         hit = text.template.pattern.search(line)
@@ -134,9 +138,10 @@ def _search(line: str) -> list[Match]:
             if part.spec == "line" or part.name == "error"
         ]
         found.append((match, quoted))
-    if all(_only_who(match) for match, _ in found):
+    if tables and all(_only_who(match) for match, _ in found):
         found += [(match, []) for match in _of_libvirt(line)]
-    found += [(match, []) for match in _of_qemu(line, found)]
+    if tables:
+        found += [(match, []) for match in _of_qemu(line, found)]
     if len(found) < 2:
         return [match for match, _ in found]
     found = [item for item in found if not any(_meant(other, item[0]) for other, _ in found)]

@@ -10,7 +10,8 @@ from migratable.check.verdict import source_facts
 from migratable.explain.grouping import Failure, Line
 from migratable.explain.story import Explanation, Status, explain_failure
 from migratable.facts.kvm import ACCELERATOR_NAMES
-from migratable.messages import Role, recognise
+from migratable.messages import Role
+from migratable.messages.recognise import recognise
 from migratable.profile.collect import may_start_under_kvm
 from migratable.rehearse.alive import Guest
 from migratable.rehearse.destination import Rehearsed
@@ -115,7 +116,9 @@ def explained(lines: Sequence[str]) -> Explanation:
     chosen = lines if len(lines) <= _MANY else (*lines[: _MANY // 2], *lines[-_MANY // 2 :])
     for number, text in enumerate(chosen, 1):
         matches = tuple(
-            match for match in recognise(text) if match.message.role is not Role.CONTEXT
+            match
+            for match in recognise(text, tables=False)
+            if match.message.role is not Role.CONTEXT
         )
         line = Line(number=number, text=text, qemu=True, matches=matches)
         if matches:
@@ -132,7 +135,7 @@ def _findings(
     if refusal is not None:
         findings.append(_refused(done, refusal, explanation))
     for text in dict.fromkeys(done.stderr[:_MANY]):
-        for match in recognise(text):
+        for match in recognise(text, tables=False):
             role = match.message.role
             if _OF_TCG in text:
                 continue  # of any line for TCG with a model that it has in part

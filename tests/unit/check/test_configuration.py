@@ -7,8 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from migratable.check.events import BodyBegun, ConfigurationRead, FooterRead, SectionFound
-from migratable.check.rules import section_footer, unknown_section, version_too_old
+from migratable.check.events import (
+    BodyBegun,
+    CommandMet,
+    ConfigurationRead,
+    FooterRead,
+    SectionFound,
+)
+from migratable.check.rules import section_footer, section_version, unknown_section, version_too_old
 from migratable.check.rules.configuration import check
 from migratable.profile.tables import Vmsd
 from migratable.stream.model import Configuration, ConfigurationSubsection
@@ -142,3 +148,32 @@ def test_four_devices_of_the_kind_are_named() -> None:
     )
     (problem,) = unknown_section.check(event)
     assert problem.explanation == "Of this kind it has: a, b, c, d."
+
+
+def test_the_section_by_its_number() -> None:
+    """``QEMU_VM_CONFIGURATION`` is 7."""
+    event = ConfigurationRead(
+        release=(10, 0), configuration=None, machine="pc-q35-10.0", next_byte=4
+    )
+    (missing,) = check(event)
+    assert missing.words == (("configuration-missing", {"byte": 4, "expected": 7}),)
+    sent = replace(event, configuration=Configuration(machine="pc-q35-10.0"), expected=False)
+    (unwanted,) = check(sent)
+    assert unwanted.words == (("unknown-section-type", {"type": 7}),)
+
+
+@pytest.mark.parametrize(
+    ("kind", "release", "known"),
+    [
+        (10, (9, 2), True),
+        (11, (9, 2), False),
+        (11, (10, 0), True),  # SWITCHOVER_START
+        (12, (10, 0), False),
+        (0, (10, 0), False),
+    ],
+)
+def test_commands_of_a_release(kind: int, release: tuple[int, int], known: bool) -> None:
+    problems = list(section_version.check(CommandMet(release=release, kind=kind, length=0)))
+    assert [problem.words[0] for problem in problems] == (
+        [] if known else [("command-unknown", {"command": kind, "length": 0})]
+    )

@@ -455,3 +455,10 @@ def test_a_baseline_states_sizes() -> None:
     described = VmsdBody(name="dev", version=1, fields=(entry,))
     done = Load(bytes(4), vmsd(number()), kind=BaselineLoader, description=described)
     assert done.loader.sizes == {(0, "n"): 4}
+
+
+def test_bytes_of_a_field_in_the_destinations_own_stream() -> None:
+    loader = Load(bytes(4), vmsd(number()), sizes={(0, "n"): 12}).loader
+    state = LoadedState(index=0, vmsd=vmsd(), opaque=0, version=1)
+    assert loader.local_size(state, number()) == 12
+    assert loader.local_size(state, number("m")) is None

@@ -305,7 +305,12 @@ def test_a_block_whose_size_is_a_guess() -> None:
     stream = replace(make_stream(MACHINE, [RAM]), ram=RamStart(blocks=blocks))
     sizes = {"pc.ram": (4096, 8192)}
     to = destination(handler("ram", vmsd=None), ram_blocks=sizes, assumed_blocks=assumed)
-    assert rules(replayed(stream, to)) == ["ram-block-unknown"]
+    replay = replayed(stream, to)
+    assert rules(replay) == ["ram-block-unknown"]
+    assert [str(reason) for reason in replay.unexamined] == [
+        "RAM block 'pc.ram' has 8192 bytes in the stream; the destination's size is not known: "
+        "no image here"
+    ]
 
 
 def test_more_records_of_memory_than_are_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,13 +121,14 @@ def _uuid(event: ConfigurationRead, configuration: Configuration) -> Iterator[Pr
         )
 
 
-#: Capabilities that a source sends and a destination compares, since which release.
-_VALIDATED = {"x-ignore-shared": (0, 0), "mapped-ram": (9, 0)}
+#: Capabilities that a source sends and a destination compares; since which release, if not all.
+_VALIDATED = frozenset({"x-ignore-shared", "mapped-ram"})
+_SINCE = {"mapped-ram": (9, 0)}
 
 
 def _capabilities(event: ConfigurationRead, configuration: Configuration) -> Iterator[Problem]:
     for name in configuration.capabilities:
-        if name not in _VALIDATED or event.release < _VALIDATED[name]:
+        if name not in _VALIDATED or event.release < _SINCE.get(name, event.release):
             # Others are sent by no release: should_validate_capability (migration/savevm.c).
             yield Problem(
                 rule=RULE.id,
