@@ -132,6 +132,7 @@ def test_the_innermost_cause_wins(log: str, inner: str) -> None:
         "psql: error: database 'x' is disabled by policy of the site",
         "gitlab: the storage quota of project 7 is nearly used up",
         "Filter results: 3 of 17 shown",
+        "app: State change failed: the button is grey",
     ],
 )
 def test_other_programs_texts_are_none_of_theirs(line: str) -> None:

@@ -17,10 +17,10 @@ from migratable.errors import KnowledgeError
 from migratable.explain import advice
 from migratable.explain.cases import cases
 from migratable.messages import anchors as anchors_module
-from migratable.messages import failure, message, messages, recognise, strerror, text
+from migratable.messages import failure, message, messages, strerror, text
 from migratable.messages.anchors import anchors, prefilter, uncovered
 from migratable.messages.catalogue import NEWEST, OLDEST, Message, Text, origins
-from migratable.messages.recognise import WEAK
+from migratable.messages.recognise import WEAK, recognise
 from migratable.messages.template import Parameter, Template, Value
 
 RELEASES = [(4, 1), (4, 2), (5, 1), (5, 2), (6, 2), (7, 2), (8, 2), (9, 1), (10, 0), (10, 1),

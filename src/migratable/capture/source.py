@@ -16,7 +16,6 @@ from __future__ import annotations
 import zlib
 from pathlib import Path
 
-from migratable.capture.kept import kept_in
 from migratable.capture.model import Confirm, Source
 from migratable.errors import ProfileError
 from migratable.printable import quoted
@@ -51,6 +50,10 @@ def open_source(text: str, *, confirm: Confirm | None = None) -> Source:
         return _profile(text)
     stream = read(path, snapshot=snapshot)
     facts: dict[str, object] = {"kind": "stream", "file": str(path), "container": stream.container}
+    if stream.vmdesc is None or "migratable" not in stream.vmdesc.extra:  # not a capture of ours
+        return Source(name=text, stream=stream, facts=facts)
+    from migratable.capture.kept import kept_in  # noqa: PLC0415 -- captures only
+
     kept = kept_in(stream)
     if kept is None:
         return Source(name=text, stream=stream, facts=facts)

@@ -4,7 +4,8 @@ Knowledge is data: ``messages/*.toml`` (what is printed) and ``cases/*.toml`` (p
 the releases that have them). Two directions share it:
 
 * :func:`text` renders a message in a release's wording; :func:`failure` puts lines together.
-* :func:`recognise` finds the messages in a line of a log.
+* :func:`.recognise.recognise` finds the messages in a line of a log; who only predicts imports none
+  of that.
 """
 
 from __future__ import annotations
@@ -19,12 +20,10 @@ from migratable.messages.catalogue import (
     messages,
     text,
 )
-from migratable.messages.recognise import Match, recognise
 from migratable.messages.render import failure, strerror
 
 __all__ = [
     "Fault",
-    "Match",
     "Message",
     "Role",
     "Text",
@@ -32,7 +31,6 @@ __all__ = [
     "failure",
     "message",
     "messages",
-    "recognise",
     "strerror",
     "text",
 ]

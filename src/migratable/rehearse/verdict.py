@@ -10,7 +10,8 @@ from migratable.check.verdict import source_facts
 from migratable.explain.grouping import Failure, Line
 from migratable.explain.story import Explanation, Status, explain_failure
 from migratable.facts.kvm import ACCELERATOR_NAMES
-from migratable.messages import Role, recognise
+from migratable.messages import Role
+from migratable.messages.recognise import recognise
 from migratable.profile.collect import may_start_under_kvm
 from migratable.rehearse.alive import Guest
 from migratable.rehearse.destination import Rehearsed

@@ -27,10 +27,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from migratable.check.events import PciConfigRead
-from migratable.check.pci import place, register
 from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
-from migratable.facts import pci
 from migratable.messages import Fault
 from migratable.problem_facts import PciConfigFacts
 from migratable.profile.tables import PciMasks
@@ -46,6 +44,9 @@ def check(event: PciConfigRead) -> Iterator[Problem]:
     difference = (sent ^ local) & masks.compared(count)
     if not difference:
         return
+    from migratable.check.pci import place, register  # noqa: PLC0415 -- for names in refusals
+    from migratable.facts import pci  # noqa: PLC0415
+
     bytes_ = [i for i in range(count) if difference >> 8 * i & 0xFF]
     first = bytes_[0]
     names = list(dict.fromkeys(register(masks.config, i) for i in bytes_))
