@@ -58,6 +58,8 @@ def _trimmed(text: str) -> str:
 
 
 # The C library's error texts that a remedy may have a clause for ("Permission denied: …").
+# libvirt's words for an errno (virCommandExec).
+_ALSO = {"no permission": "Permission denied"}
 _NAMES = "|".join(
     re.escape(name)
     for name in sorted((*ERRNOS, "No such file", "No space", "Otherwise"), key=len, reverse=True)
@@ -72,6 +74,7 @@ def for_error(remedy: str, error: str) -> str:
     errno's general remedy stands in their place; what is no errno leaves the remedy whole.
     """
     error = error.strip(" .'\"")
+    error = _ALSO.get(error, error)
     parts = _CLAUSE.split(remedy)
     if not error or len(parts) < 2:
         return remedy

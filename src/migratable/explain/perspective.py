@@ -59,6 +59,11 @@ BOTH_HERE = (
     "what broke first. Keep the two logs apart and compare the times (journalctl -o short-precise)."
 )
 
+WITHOUT_MULTIFD = (
+    "multifd takes part: migrate once without it (migrate_set_capability multifd off on both "
+    "sides), and update QEMU on both; 32-bit programs should not use it."
+)
+
 
 def printer(line: Line) -> Fault | None:
     """The side that printed *line*; None where the line does not tell."""
@@ -119,6 +124,8 @@ def seen_from(own: Advice, main: Match, failure: Failure) -> Advice:
     if only_echoes(failure, message):
         now = _LOG_OF.sub("", own.now).strip()
         now = f"{BOTH_HERE} {now[:1].upper()}{now[1:]}".strip()
+        if any("multifd" in line.text for line in failure.lines):
+            now = f"{now} {WITHOUT_MULTIFD}"
         return replace(own, side=Fault.CANNOT_TELL, now=now, ever="")
     if len(sides) == 2:
         return own

@@ -130,9 +130,8 @@ def _globals(situation: Situation, message: str) -> Iterator[Candidate]:
     match = _GLOBAL.search(message)
     for option in situation.line.all("global"):
         driver, name, value = global_of(option)
-        if (match is not None and match["what"].strip() == f"{driver}.{name}") or name.removeprefix(
-            "disable-"
-        ) in message:
+        meant = match is not None and match["what"].strip() == f"{driver}.{name}"
+        if meant or name.removeprefix("disable-") in message:  # "neither modern nor legacy mode"
             yield line_edits.removed(option, f"-global {driver}.{name}={value}")
 
 
