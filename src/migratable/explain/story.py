@@ -28,6 +28,7 @@ from migratable.explain.perspective import only_echoes, seen_from
 from migratable.explain.steering import Told, steered
 from migratable.explain.together import Log, joined
 from migratable.explain.verify import Reproducible, command
+from migratable.messages import qemu_errors
 from migratable.messages.catalogue import Fault, Message, Role, message, origins
 from migratable.messages.recognise import Match
 from migratable.messages.variants import Variant
@@ -222,10 +223,11 @@ def explain_failure(failure: Failure) -> Explanation:
     known = tuple(matching(failure, main, facts))
     unknown = [line for line in unknown if not any(case.names(line.text) for case in known)]
     which = operation(_texts(failure))
+    of_table = main.message.group == qemu_errors.GROUP
     if which is Operation.UNKNOWN and (
         main.message.group in _STARTS
         or (
-            main.message.rule in _ON_THIS_HOST
+            main.message.rule in (_REFUSED if of_table else _ON_THIS_HOST)
             and main.message.group != "libvirt"  # its words are mostly met in migrations
             and advice.of_message(main.message).side is Fault.DESTINATION
             and not _CONNECTS.search(line.text)
@@ -406,6 +408,8 @@ def _wrapped(wrapped: Wrapped, status: Status, meaning: str) -> tuple[Status, st
 
 # Rules of what is wrong on the one host where a guest is started, saved or kept.
 _ON_THIS_HOST = frozenset({"destination-start", "kvm-host"})
+# The same of QEMU's errors without an entry: no definition or processor is refused but at a start.
+_REFUSED = _ON_THIS_HOST | {"cpu-features", "configuration"}
 # Characters of a line in which the operation is looked for.
 LONGEST = 2000
 # QEMU's words for what it cannot start with; in a log that speaks of no migration, a start.
