@@ -134,6 +134,12 @@ def _said(words: str) -> str:
     return re.sub(r"^[eE]rror: ", "", plain(words.replace("\\'", "'")))
 
 
+def _place(places: list[str]) -> str:
+    """Of the places of one text in the newest release, one of the part that has most of them."""
+    parts = [place.partition(": ")[0].rpartition("/")[0] or "block" for place in places]
+    return places[parts.index(max(parts, key=parts.count))]
+
+
 def _number(release: str) -> tuple[int, ...]:
     return tuple(map(int, release.split(".")))
 
@@ -152,9 +158,8 @@ def main(arguments_: list[str]) -> int:
                 releases.append(release)
     lines = []
     for (kind, words), places in table.items():
-        # The place of the newest release that has the text.
         held = sorted({name for names in places.values() for name in names}, key=_number)
-        place = next(place for place, names in places.items() if held[-1] in names)
+        place = _place([place for place, names in places.items() if held[-1] in names])
         span = held[0] if len(held) == 1 else f"{held[0]}-{held[-1]}"
         lines.append("\t".join((kind, place, span, words)))
         if under is not None and place.startswith(under):

@@ -30,7 +30,7 @@ def only(log: str) -> Explanation:
          "qemu-usb-host", "hw/usb/host-libusb.c: usb_host_realize", "lsusb"),
         ("qemu-system-s390x: -device virtio-blk-ccw,devno=fe.0.0001: "
          "Device fe.0.0001 already exists",
-         "qemu-ccw", "hw/s390x/css.c", "SSID.DEVNO"),
+         "qemu-ccw-taken", "hw/s390x/css.c", "fe.SSID.NUMBER"),
         ("kvm: -numa node,nodeid=0: total memory for NUMA nodes (0x1000) should equal RAM size "
          "(0x2000)", "qemu-numa", "hw/core/numa.c: numa_complete_configuration", "memdev"),
         ("error: internal error: process exited while connecting to monitor: "
@@ -55,6 +55,57 @@ def test_kind_and_origin(line: str, kind: str, origin: str, words: str) -> None:
         assert words in found.now
         assert origin in found.origin[0]
     assert not any("certain" in str(case) for case in found.cases)
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "meaning", "now"),
+    [
+        # public: set F, 25, 24, 27, 23, 04
+        ("qemu-system-s390x: Some features requested in the CPU model are not available in the "
+         "configuration: ctop", "qemu-s390-features", "the CPU features ctop,", "NAME=off"),
+        ("qemu-system-s390x: Some features requested in the CPU model are not available in the "
+         "current configuration: ap, apft, vxp2", "qemu-s390-features", "ap, apft, vxp2", "ap, "),
+        ("qemu-system-s390x: KVM PV command 2 (KVM_PV_SET_SEC_PARMS) failed: header rc 108 rrc 5 "
+         "IOCTL rc: -22", "qemu-s390-pv-image", "encrypted for this machine", "genprotimg"),
+        ("qemu-system-s390x: KVM PV command 0 (KVM_PV_ENABLE) failed: header rc 10 rrc 5 IOCTL rc: "
+         "-22", "qemu-s390-pv", "KVM_PV_ENABLE (return code 10)", "prot_virt=1"),
+        ("qemu-system-ppc64: kernel_irqchip requested but unavailable: "
+         "IRQ_XIVE capability must be present for KVM",
+         "qemu-irqchip-capability", "POWER9", "ic-mode=xics"),
+        ('2024-07-08T12:51:42.8Z qemu-system-s390x: -device {"driver":"zpci","uid":17}: '
+         "uid 17 already in use", "qemu-zpci-taken", "same uid (17)", "another uid"),
+        ("kvm: cfi.pflash01 device '/machine/virt.flash1' requires 67108864 bytes, drive-efidisk0 "
+         "block backend provides 4194304 bytes", "qemu-pflash-arm", "4194304 bytes", "AAVMF_CODE"),
+        ("kvm: cfi.pflash01 device '/machine/system.flash1' requires 131072 bytes, pflash1 "
+         "block backend provides 540672 bytes", "qemu-pflash-sizes", "540672", "-s 131072"),
+        ("qemu-system-s390x: Selected CPU generation is too new. Maximum supported model in the "
+         "configuration: 'z14.2'", "qemu-s390-generation", "z14.2 is the newest", "-cpu z14.2"),
+        ("qemu-system-aarch64: KVM does not support GICv3 emulation",
+         "qemu-arm-gic", "GICv3", "gic-version="),
+        ("qemu-system-x86_64: -device vhost-vsock-pci,guest-cid=3: vhost-vsock: unable to set guest"
+         " cid: Address already in use", "qemu-vsock-cid", "same guest-cid", "cid auto"),
+        ("qemu-system-ppc64: Failed to allocate KVM HPT of order 27 (try smaller maxmem?): "
+         "Cannot allocate memory", "qemu-hpt", "2^27", "maxmem"),
+    ],
+)  # fmt: skip
+def test_single_errors_have_their_own_remedy(line: str, kind: str, meaning: str, now: str) -> None:
+    found = only(line)
+    assert found.message == kind
+    assert meaning in found.meaning
+    assert now in found.now
+    assert found.side is Fault.DESTINATION
+    assert "the destination" not in found.now
+    assert not found.cases
+
+
+def test_arms_flash_is_not_x86s() -> None:
+    arm = only("qemu-system-aarch64: device requires 67108864 bytes, block backend provides "
+               "3653632 bytes")  # fmt: skip
+    x86 = only("qemu-system-x86_64: device requires 131072 bytes, block backend provides "
+               "540672 bytes")  # fmt: skip
+    assert arm.message == x86.message == "firmware-size"
+    assert "AAVMF_CODE" in arm.now
+    assert "OVMF_CODE_4M" in x86.now
 
 
 def _rendered(text: str) -> str:
@@ -83,8 +134,11 @@ def test_every_kind_is_complete_and_used() -> None:
         for held in qemu_errors.errors().values()
         for known in held
     }
-    assert set(messages) - used <= {"qemu-property-value"}
-    named = {"said", "object", "property", "value"}
+    # their words are names and numbers that no text has
+    by_value = {"qemu-property-value", "qemu-s390-features", "qemu-vfio-mdev-file"}
+    by_value |= {"qemu-pflash-arm", "qemu-s390-pv-image"}
+    assert set(messages) - used <= by_value
+    named = {name for entry in qemu_errors.groups() for name in entry} | {"said"}
     for message in messages.values():
         assert message.rule in known_rules, message.id
         assert message.fault in set(Fault)

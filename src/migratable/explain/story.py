@@ -223,10 +223,11 @@ def explain_failure(failure: Failure) -> Explanation:
     known = tuple(matching(failure, main, facts))
     unknown = [line for line in unknown if not any(case.names(line.text) for case in known)]
     which = operation(_texts(failure))
+    of_table = main.message.group == qemu_errors.GROUP
     if which is Operation.UNKNOWN and (
         main.message.group in _STARTS
         or (
-            (main.message.rule in _ON_THIS_HOST or main.message.group == qemu_errors.GROUP)
+            main.message.rule in (_REFUSED if of_table else _ON_THIS_HOST)
             and main.message.group != "libvirt"  # its words are mostly met in migrations
             and advice.of_message(main.message).side is Fault.DESTINATION
             and not _CONNECTS.search(line.text)
@@ -368,7 +369,7 @@ def _variant(failure: Failure, line: Line, main: Match, which: Operation) -> Var
 def _denial(failure: Failure, line: Line, main: Match) -> Denial | None:
     """SELinux's line about what the error could not use, when the log holds it."""
     error = errno_of(main, line.text)
-    if main.message.id != "selinux-denied" and error not in _REFUSED:
+    if main.message.id != "selinux-denied" and error not in _NO_RIGHT:
         return None
     lines = "\n".join(_texts(failure)).split("\n")
     return denial(line.text, [text for text in lines if "context=" in text])
@@ -377,7 +378,7 @@ def _denial(failure: Failure, line: Line, main: Match) -> Denial | None:
 # Programs that carry a connection to another host: it is the client's side that starts them.
 _CONNECTS = re.compile(r"cannot execute binary (?:\S*/)?(?:ssh|nc|ncat|netcat|virt-ssh-helper)\b")
 
-_REFUSED = frozenset({"Permission denied", "Operation not permitted"})
+_NO_RIGHT = frozenset({"Permission denied", "Operation not permitted"})
 
 
 def _starts(failure: Failure) -> bool:
@@ -407,6 +408,8 @@ def _wrapped(wrapped: Wrapped, status: Status, meaning: str) -> tuple[Status, st
 
 # Rules of what is wrong on the one host where a guest is started, saved or kept.
 _ON_THIS_HOST = frozenset({"destination-start", "kvm-host"})
+# The same of QEMU's errors without an entry: no definition or processor is refused but at a start.
+_REFUSED = _ON_THIS_HOST | {"cpu-features", "configuration"}
 # Characters of a line in which the operation is looked for.
 LONGEST = 2000
 # QEMU's words for what it cannot start with; in a log that speaks of no migration, a start.

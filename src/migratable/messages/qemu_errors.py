@@ -40,7 +40,6 @@ _OF_QEMU = re.compile(
 )
 _BOUNDARY = re.compile(r": |\. |; ")
 _LEVEL = re.compile(r"(?:warning|error|info): ")
-_CLASS = "qemu-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +92,12 @@ def kinds() -> Iterator[Message]:
     """All kinds, as messages."""
     for entry in _kinds()["kind"]:
         yield _message(entry["id"], Role.CAUSE)
+
+
+def groups() -> Iterator[tuple[str, ...]]:
+    """What the words of each kind name."""
+    for entry in _kinds()["kind"]:
+        yield tuple(re.compile(entry.get("words", "")).groupindex)
 
 
 @cache
@@ -162,8 +167,10 @@ def find(line: str) -> Hit | None:
     if best is None:
         return None
     _, known, begin, end = best
-    said = (line[begin:] if known.code in ("errno", "wrap") else line[begin:end]).strip()
-    said = said.rstrip("'\"}") if said.count("'") % 2 or said.endswith(('"', '"}')) else said
+    goes_on = known.code in ("errno", "wrap") or known.text.endswith(":")
+    said = (line[begin:] if goes_on else line[begin:end]).strip()
+    if said.endswith(('"', '"}')) or said.count("'") % 2:
+        said = said.rstrip("'\"}")  # of what quotes the line
     name, values = kind(known, said)
     role = Role.WARNING if known.code == "warn" else Role.CAUSE
     return Hit(
