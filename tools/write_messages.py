@@ -40,6 +40,7 @@ TITLES = {
     "openstack_api": "OpenStack: scheduling, states, ports, volumes",
     "ovirt": "oVirt",
     "other_managers": "CloudStack, Ganeti, OpenNebula, Harvester, TrueNAS, XCP-ng and others",
+    "manager_setup": "OpenNebula, Incus, LXD, KubeVirt, Ganeti: set-up before QEMU",
     "lxd": "Incus and LXD",
     "openstack": "OpenStack",
     "clouds": "KubeVirt, oVirt, OpenNebula, CloudStack, UTM",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -10,8 +11,18 @@ from typing import Any
 from migratable.errors import PlanError
 from migratable.regular_file import open_regular
 
+PROJECT = "migratable.toml"
 _LONG_KEY = re.compile(r"(?<![\w-])(?:[\w-]+[ \t]*\.[ \t]*){100}")
 """A dotted key costs the square of its parts."""
+
+
+def find_project(start: Path) -> Path | None:
+    """Look for the file in *start* and the folders above it; another user's decides nothing."""
+    for folder in (start, *start.parents):
+        path = folder / PROJECT
+        if path.is_file() and path.stat().st_uid in {0, os.geteuid()}:
+            return path
+    return None
 
 
 def read_toml(path: Path, *, limit: int, what: str) -> dict[str, Any]:

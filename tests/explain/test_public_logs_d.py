@@ -15,7 +15,7 @@ from migratable.explain.together import Log
 
 FAILURES: list[dict[str, Any]] = [
     failure
-    for name in ("public_logs_d.toml", "public_logs_i.toml")
+    for name in ("public_logs_d.toml", "public_logs_f.toml", "public_logs_i.toml")
     for failure in tomllib.loads((Path(__file__).parent / name).read_text(encoding="utf-8"))[
         "failure"
     ]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from migratable.check import policy
+from migratable import toml_file
 from migratable.errors import ContainerError, ProfileError, StreamError
 from migratable.messages.catalogue import messages
 from migratable.printable import Terminal, printable, shown
@@ -183,15 +183,15 @@ def test_a_full_disk_leaves_no_empty_store(tmp_path: Path) -> None:
 def test_another_users_project_file_decides_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / policy.NAME).write_text("broken [")
+    (tmp_path / toml_file.PROJECT).write_text("broken [")
     below = tmp_path / "a" / "b"
     below.mkdir(parents=True)
-    assert policy.find(below) == tmp_path / policy.NAME
-    owner = (tmp_path / policy.NAME).stat().st_uid
+    assert toml_file.find_project(below) == tmp_path / toml_file.PROJECT
+    owner = (tmp_path / toml_file.PROJECT).stat().st_uid
     if owner == 0:
-        os.chown(tmp_path / policy.NAME, 12345, -1)
+        os.chown(tmp_path / toml_file.PROJECT, 12345, -1)
     monkeypatch.setattr(os, "geteuid", lambda: 54321)
-    assert policy.find(below) != tmp_path / policy.NAME
+    assert toml_file.find_project(below) != tmp_path / toml_file.PROJECT
 
 
 def test_a_file_that_shrinks(tmp_path: Path) -> None:

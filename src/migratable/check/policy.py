@@ -17,7 +17,6 @@ refusal of QEMU stays a refusal, since no file makes QEMU load what it does not.
 from __future__ import annotations
 
 import datetime
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -30,7 +29,6 @@ from migratable.printable import quoted
 from migratable.toml_file import read_toml
 from migratable.verdict import Finding, Outcome, Refusal, Severity, Verdict
 
-NAME = "migratable.toml"
 _LIMIT = 1 << 20
 _KEYS = {"id", "severity", "device", "reason", "until"}
 _SILENT = "silent"
@@ -56,15 +54,6 @@ class Project:
 
     path: Path
     decisions: tuple[Decision, ...] = ()
-
-
-def find(start: Path) -> Path | None:
-    """Look for the file in *start* and the folders above it; another user's decides nothing."""
-    for folder in (start, *start.parents):
-        path = folder / NAME
-        if path.is_file() and path.stat().st_uid in {0, os.geteuid()}:
-            return path
-    return None
 
 
 def load(path: Path) -> Project:

@@ -305,11 +305,13 @@ def _with_hints(
 
 
 def _decided(verdict: Verdict, given: Path | None, *, look: bool) -> Verdict:
-    from migratable.check import policy
+    from migratable.toml_file import find_project
 
-    path = given or (policy.find(Path.cwd()) if look else None)
+    path = given or (find_project(Path.cwd()) if look else None)
     if path is None:
         return verdict
     import datetime
+
+    from migratable.check import policy
 
     return policy.apply(verdict, policy.load(path), today=datetime.date.today())

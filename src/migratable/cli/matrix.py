@@ -183,9 +183,9 @@ def command(
             if no_project:
                 path = None
             else:
-                from migratable.check.policy import find
+                from migratable.toml_file import find_project
 
-                path = project_file or find(Path.cwd())
+                path = project_file or find_project(Path.cwd())
             document, status = _fleet(
                 fleet, pause, jobs, timeout, progress, rehearsals, path, hint_seconds, and_back
             )

@@ -29,7 +29,8 @@ HARMLESS = re.compile(
     r"terminating on signal|is deprecated|warning: |char device redirected|"
     r"TCG doesn't support requested feature|info: |-name guest=|QEMU waiting for connection|"
     r"qxl_send_events|spice-server|VNC server running|falling back to|"
-    r"ignored (?:rd|wr)msr|unhandled (?:rd|wr)msr|monitor - type 'help'"
+    r"ignored (?:rd|wr)msr|unhandled (?:rd|wr)msr|monitor - type 'help'|"
+    r"stopping swtpm instance|Unable to remove /sys/fs/cgroup/"
 )
 
 
@@ -90,8 +91,8 @@ _GENERIC_GROUPS = frozenset(
     {
         "start", "protocol", "source", "libvirt", "managers", "channels", "blockers", "internals",
         "around", "refusals", "admission", "libvirt_errors", "libvirt_definitions",
-        "libvirt_hosts", "libvirt_operations", "proxmox_storage", "kubevirt", "openstack_api",
-        "ovirt", "other_managers", "incus",
+        "libvirt_hosts", "libvirt_operations", "manager_setup", "proxmox_storage", "kubevirt",
+        "openstack_api", "ovirt", "other_managers", "incus",
     }
 )  # fmt: skip
 _ABOUT_VMS = re.compile(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from migratable.explain.logs import Piece, pieces
+from migratable.explain.logs import Piece, clean, pieces
 from migratable.messages.catalogue import Role
 from migratable.messages.recognise import Match, recognise
 
@@ -23,7 +23,8 @@ def joined(buffer: bytes, start: int, end: int) -> list[Piece]:
     if not matches:
         return _best(_candidates(buffer, start, end, earlier=True), ()) or alone
     if _says_little(matches):
-        return _best(_candidates(buffer, start, end, earlier=False), matches) or alone
+        goes_on = clean(buffer[start:end]).rstrip(" '\"").endswith(":")
+        return _best(_candidates(buffer, start, end, earlier=False), matches, goes_on) or alone
     return alone
 
 
@@ -82,13 +83,19 @@ def _join(first: bytes, second: bytes) -> bytes:
     return first[:-1] + second if first.endswith(b"=") else first + b" " + second
 
 
-def _best(candidates: list[bytes], known: tuple[()] | list[Match]) -> list[Piece]:
-    """The first candidate with a cause that is named more surely than what is *known*."""
+def _best(
+    candidates: list[bytes], known: tuple[()] | list[Match], goes_on: bool = False
+) -> list[Piece]:
+    """The first candidate with a cause that is named more surely than what is *known*.
+
+    :param goes_on: the line ends in a colon: what is known as surely counts then, too.
+    """
     surest = max((_worth(match) for match in known), default=(-1, -9))
     for candidate in candidates:
         found = list(pieces(candidate))
         matches = [match for piece in found for match in recognise(piece.text)]
-        if max((_worth(match) for match in matches), default=(-1, -9)) > surest:
+        worth = max((_worth(match) for match in matches), default=(-1, -9))
+        if worth > surest or (goes_on and worth == surest):
             return found
     return []
 

@@ -369,7 +369,7 @@ def _variant(failure: Failure, line: Line, main: Match, which: Operation) -> Var
 def _denial(failure: Failure, line: Line, main: Match) -> Denial | None:
     """SELinux's line about what the error could not use, when the log holds it."""
     error = errno_of(main, line.text)
-    if main.message.id != "selinux-denied" and error not in _REFUSED:
+    if main.message.id != "selinux-denied" and error not in _NO_RIGHT:
         return None
     lines = "\n".join(_texts(failure)).split("\n")
     return denial(line.text, [text for text in lines if "context=" in text])
@@ -378,7 +378,7 @@ def _denial(failure: Failure, line: Line, main: Match) -> Denial | None:
 # Programs that carry a connection to another host: it is the client's side that starts them.
 _CONNECTS = re.compile(r"cannot execute binary (?:\S*/)?(?:ssh|nc|ncat|netcat|virt-ssh-helper)\b")
 
-_REFUSED = frozenset({"Permission denied", "Operation not permitted"})
+_NO_RIGHT = frozenset({"Permission denied", "Operation not permitted"})
 
 
 def _starts(failure: Failure) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from migratable import toml_file
 from migratable.check import policy
 from migratable.errors import PlanError
 from migratable.verdict import Basis, Finding, Outcome, Severity, Verdict
@@ -17,7 +18,7 @@ ENTRY = '[[rule]]\nid = "latent"\nseverity = "{}"\nreason = " wait "\nuntil = 20
 
 
 def project(folder: Path, *entries: str) -> policy.Project:
-    path = folder / policy.NAME
+    path = folder / toml_file.PROJECT
     path.write_text("".join(entries))
     return policy.load(path)
 
@@ -73,17 +74,17 @@ def test_a_file_of_the_largest_size(tmp_path: Path) -> None:
 def test_found_above_and_of_this_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     below = tmp_path / "a" / "b"
     below.mkdir(parents=True)
-    (tmp_path / policy.NAME).touch()
-    (below / policy.NAME).mkdir()  # no file
-    assert policy.find(below) == tmp_path / policy.NAME
+    (tmp_path / toml_file.PROJECT).touch()
+    (below / toml_file.PROJECT).mkdir()  # no file
+    assert toml_file.find_project(below) == tmp_path / toml_file.PROJECT
     owner = os.geteuid()
     if owner == 0:
-        os.chown(tmp_path / policy.NAME, 4242, -1)
+        os.chown(tmp_path / toml_file.PROJECT, 4242, -1)
     else:
         monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
-    assert policy.find(below) is None
-    (tmp_path / "a" / policy.NAME).touch()
-    assert (policy.find(below) is not None) is (owner == 0)
+    assert toml_file.find_project(below) is None
+    (tmp_path / "a" / toml_file.PROJECT).touch()
+    assert (toml_file.find_project(below) is not None) is (owner == 0)
 
 
 @pytest.mark.parametrize(
@@ -155,6 +156,6 @@ def test_every_decision_is_looked_at(tmp_path: Path) -> None:
 def test_roots_file_decides_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can make a file of root's")
-    (tmp_path / policy.NAME).touch()
+    (tmp_path / toml_file.PROJECT).touch()
     monkeypatch.setattr(os, "geteuid", lambda: 4242)
-    assert policy.find(tmp_path) == tmp_path / policy.NAME
+    assert toml_file.find_project(tmp_path) == tmp_path / toml_file.PROJECT

@@ -18,6 +18,7 @@ from migratable.stream.ram import RamBlock, RamFault, RamStart, RamStatistics
 from migratable.stream.vmdesc import VmDevice, VmsdBody
 from migratable.stream.vmdesc import VmField as Entry
 from migratable.stream.wire_format import CommandKind, SectionKind
+from migratable.unchecked import Code
 from migratable.verdict import Outcome, Severity
 from tests.unit.check.bodies import profile
 
@@ -269,6 +270,7 @@ def test_both_sides_have_footers_or_neither(wanted: bool) -> None:
         assert (finding.device, finding.instance_id) == (None, None)
         assert finding.stderr[0] == "Unknown savevm section type 126"
     assert rules(loaded(section(footer=wanted), to=destination(own=own))) == []
+    assert replay.qemu_loadvm_state_main(Untracked(to)) is False  # what follows is not judged
 
 
 # RAM
@@ -499,4 +501,5 @@ def test_a_records_refusal_is_that_of_the_ram_handler() -> None:
 
 
 def test_reasons_are_their_text() -> None:
-    assert str(UnexaminedError("its layout is not known")) == "its layout is not known"
+    text = "its layout is not known"
+    assert str(UnexaminedError(text)) == str(UnexaminedError(text, Code.BUILD)) == text
