@@ -170,7 +170,8 @@ def find(line: str) -> Hit | None:
     }
     for known in candidates:
         expression = pattern(known.text)
-        for begin in sorted(set(starts))[:STARTS]:
+        # The latest: a value at a text's beginning must not take what stands before it along.
+        for begin in sorted(set(starts), reverse=True)[:STARTS]:
             found = expression.match(line, begin)
             # What another function put before an error says less than the error.
             worth = known.letters - (1000 if known.code == "wrap" else 0)
