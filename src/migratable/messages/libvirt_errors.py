@@ -121,7 +121,7 @@ def pattern(text: str) -> re.Pattern[str]:
         if part == "%d":
             pieces.append(r"-?\d{1,40}")
         elif part == "%x":
-            pieces.append(r"[0-9a-fA-F]{1,40}")
+            pieces.append(r"(?:0x)?[0-9a-fA-F]{1,40}")  # %#x too
         elif part == "%s":
             before, after = parts[number - 1][-1:], parts[number + 1][:1]
             if before == after == "'":

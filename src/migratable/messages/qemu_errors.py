@@ -27,6 +27,8 @@ GROUP = "qemu_errors"
 # Letters (more where a value at an end is without bounds) and words of fixed text that a wording
 # must have to stand for anything.
 LETTERS, OPEN_LETTERS, WORDS = 12, 16, 3
+# One word less does with a value that is quoted or has text behind it.
+QUOTED_LETTERS = 14
 LONGEST, STARTS = 2000, 24
 
 # What stands before QEMU's words.
@@ -61,13 +63,14 @@ def _texts() -> _Texts:
     found: list[tuple[Known, list[str]]] = []
     frequency: Counter[str] = Counter()
     hints: dict[str, list[Known]] = {}
+    quiet = re.compile(_kinds()["quiet"])
     for line in data_text(FOLDER, "errors.tsv").splitlines():
         if line.startswith("#"):
             continue
         call, place, releases, text = line.split("\t")
         words = [word for word in text.split() if "%" not in word]
         known = Known(code=call, place=place, releases=releases, text=text)
-        if len(words) < WORDS or known.letters < (LETTERS if framed(text) else OPEN_LETTERS):
+        if not _telling(known, len(words)) or quiet.search(text):
             continue
         if call == "hint":
             hints.setdefault(words[0], []).append(known)
@@ -81,6 +84,15 @@ def _texts() -> _Texts:
         {word: tuple(items) for word, items in table.items()},
         {word: tuple(items) for word, items in hints.items()},
     )
+
+
+def _telling(known: Known, words: int) -> bool:
+    """Has an error so much fixed text that it stands for something?"""
+    kept = framed(known.text)
+    if words >= WORDS:
+        return known.letters >= (LETTERS if kept else OPEN_LETTERS)
+    quoted = "'%s'" in known.text or (kept and "%" in known.text)
+    return words == WORDS - 1 and quoted and known.letters >= QUOTED_LETTERS
 
 
 @cache
@@ -158,7 +170,8 @@ def find(line: str) -> Hit | None:
     }
     for known in candidates:
         expression = pattern(known.text)
-        for begin in sorted(set(starts))[:STARTS]:
+        # The latest: a value at a text's beginning must not take what stands before it along.
+        for begin in sorted(set(starts), reverse=True)[:STARTS]:
             found = expression.match(line, begin)
             # What another function put before an error says less than the error.
             worth = known.letters - (1000 if known.code == "wrap" else 0)
