@@ -199,6 +199,10 @@ ERRNOS = {
         means="the path is a directory where a file is wanted.",
         now="Name the file.",
     ),
+    "Directory not empty": Errno(
+        means="something is in the directory that should be removed.",
+        now="Look what is in it, and remove that when nobody uses it.",
+    ),
     "Not a directory": Errno(
         means="a part of the path is a file where a directory is wanted.",
         now="Repair the path (namei -l PATH).",
