@@ -90,6 +90,11 @@ class _Unions(ast.NodeTransformer):
 
     visit_AsyncFunctionDef = visit_Lambda = visit_FunctionDef  # noqa: N815
 
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> Any:
+        if node.value is not None:  # the annotation stays as it is written: it is never evaluated
+            node.value = self.visit(node.value)
+        return node
+
     def visit_BinOp(self, node: ast.BinOp) -> Any:
         self.generic_visit(node)
         if self._depth or not isinstance(node.op, ast.BitOr):

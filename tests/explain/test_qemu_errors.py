@@ -39,6 +39,8 @@ def only(log: str) -> Explanation:
         ("error: internal error: unable to execute QEMU command 'device_add': "
          "Bus 'pci.9' does not support hotplugging",
          "qemu-hotplug", "qdev", "pcie-root-port"),
+        ('{"error": {"class": "DeviceNotFound", "desc": "Device \'disk9\' not found"}}',
+         "qemu-name-unknown", "", "qom-list"),
         ('{"error": {"class": "GenericError", "desc": "Background-snapshot '
          'is not supported by host kernel"}}', "", "migration/options.c", ""),
     ],
@@ -166,6 +168,9 @@ def test_every_kind_is_complete_and_used() -> None:
         "ceph-osd: error reading header from image: No such file or directory",
         "libvirtd: internal error: cannot create directory /run/x: Permission denied",
         "Jan  1 00:00:00 host smartd[1]: Device /dev/sda already exists",
+        '{"name": "Device \'x\' not found", "desc": "Device \'disk9\' not found"}',
+        "[ 12.3] kvm: disabled by bios",
+        "kernel: kvm [1234]: vcpu0, guest rIP: 0xfff disabled perfctr wrmsr: 0xc2 data 0xffff",
         # QEMU's name, with words that are not QEMU's
         "qemu-system-x86_64: frobnicating failed: bad widget",
         "qemu-system-x86_64: something about Bus pci.9",

@@ -31,6 +31,10 @@ _TEXT_MEMBERS = (
     "MESSAGE", "msg", "message", "log", "error", "err", "reason", "failureReason", "error-desc",
     "desc", "note", "stderr", "details", "text", "line",
 )  # fmt: skip
+# qapi/error.json: QapiErrorClass. Its description is QEMU's own words.
+_QMP_CLASSES = frozenset(
+    {"GenericError", "CommandNotFound", "DeviceNotActive", "DeviceNotFound", "KVMMissingCap"}
+)
 _KEY_MEMBERS = ("_HOSTNAME", "_PID", "pod", "kubernetes", "namespace", "name", "uid")
 MAX_LINE = 1 << 16
 
@@ -136,7 +140,8 @@ def _texts(value: Any, depth: int) -> Iterator[str]:
         for key in _TEXT_MEMBERS:
             inner = value.get(key)
             if isinstance(inner, str):
-                yield inner
+                of_qemu = key == "desc" and value.get("class") in _QMP_CLASSES
+                yield f"qemu: {inner}" if of_qemu else inner
             elif key == "MESSAGE" and isinstance(inner, list):
                 yield _bytes_text(inner)
         for key, inner in value.items():

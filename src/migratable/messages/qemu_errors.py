@@ -37,7 +37,7 @@ _OF_QEMU = re.compile(
     r"(?:\[\d+\])?: |"
     r"connecting to monitor: |closed the monitor(?: \(vm='[^']*'\))?: |"
     r"unable to execute QEMU command '[\w-]+': |[Qq][Mm][Pp] command '[\w-]+' failed - |"
-    r"\"desc\": ?\"|'desc': ?'|error-desc['\"]?: ?u?['\"]|"
+    r"['\"]class['\"]: ?u?['\"]\w+['\"], ?u?['\"]desc['\"]: ?u?['\"]|error-desc['\"]?: ?u?['\"]|"
     r"load of migration failed: "
 )
 _BOUNDARY = re.compile(r": |\. |; ")
@@ -89,6 +89,8 @@ def _texts() -> _Texts:
 def _telling(known: Known, words: int) -> bool:
     """Has an error so much fixed text that it stands for something?"""
     kept = framed(known.text)
+    if words >= WORDS + 2 and len(known.text) > 60:
+        return True
     if words >= WORDS:
         return known.letters >= (LETTERS if kept else OPEN_LETTERS)
     quoted = "'%s'" in known.text or (kept and "%" in known.text)
