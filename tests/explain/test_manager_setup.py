@@ -54,6 +54,21 @@ HOST_DISK = '{{"component":"virt-handler","msg":"preparing host-disks failed: {e
             ("keyring",),
         ),
         (
+            'Error: Failed to start device "gpu1": Failed to bind to vfio-pci: No such device\n',
+            "incus-device-start",
+            "destination",
+            ("lspci -nnk",),
+            ("findmnt",),
+        ),
+        (
+            'Error: Failed to start device "web": Failed to listen on 0.0.0.0:80: '
+            "bind: address already in use\n",
+            "incus-device-start",
+            "destination",
+            ("ss -lntup",),
+            ("lspci",),
+        ),
+        (
             HOST_DISK.format(error="chown /proc/9/root/a/disk.img: operation not permitted"),
             "kubevirt-host-disks",
             "destination",
