@@ -81,7 +81,15 @@ def test_the_managers_own_error_behind_its_wrapper_points_to_the_managers_log() 
     found = told("Error: Migration operation failure: Failed getting disk path: Volume missing")
     assert "Volume missing" in found.meaning
     assert "QEMU's log holds nothing about it" in found.now
-    assert found.status is Status.SYMPTOM
+    assert found.status is Status.UNKNOWN
+
+
+def test_words_before_a_scripts_own_sentence_are_the_cause() -> None:
+    found = told(
+        "MIGRATE: error: the frobnicator of kvm2 broke Could not migrate one-7 to kvm2 ExitCode: 1"
+    )
+    assert found.status is Status.UNKNOWN
+    assert "the frobnicator of kvm2 broke" in found.meaning
 
 
 def test_a_line_of_qemu_in_a_wrapper_that_is_not_known_is_unknown() -> None:

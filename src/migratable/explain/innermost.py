@@ -42,6 +42,9 @@ _GENERIC = re.compile(
     r"Connection reset by peer|Connection timed out|No such file or directory))[.!]?",
     re.IGNORECASE,
 )
+# "… (duration 00:00:03): words"; OpenNebula's scripts put their own sentence behind virsh's error.
+_BRACKET = re.compile(r"^\s*\([^)]{0,80}\)(?=\s*:)")
+_ERROR = re.compile(r"\berror: (?P<words>[^:]{1,80}(?:: .*)?|.{1,400})$", re.IGNORECASE)
 _TRACE = re.compile(r"^[\s:]*\d+@\d+\.\d+:")
 _BY_QEMU = re.compile(r"qemu|\bQMP\b|[Mm]onitor|guest CPU|incoming|load of migration")
 
@@ -75,10 +78,13 @@ def innermost(line: Line, main: Match) -> Wrapped | None:
         ),
         "",
     )
-    rest = wrapper or line.text[main.end :]
+    rest = wrapper or _BRACKET.sub("", line.text[main.end :])
     program = PROGRAM.match(rest.lstrip(": "))
     if not wrapper and program is None and not rest.startswith((":", " :")):
-        return None
+        quoted_error = _ERROR.search(line.text[: main.start])
+        if quoted_error is None or message.program != "OpenNebula":
+            return None
+        rest = quoted_error["words"]
     if program is not None:
         rest = rest.lstrip(": ")[program.end() :]
     if _TRACE.search(rest):

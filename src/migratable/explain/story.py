@@ -406,8 +406,8 @@ def _prevention(text: str, which: Operation) -> str:
 
 def _wrapped(wrapped: Wrapped, status: Status, meaning: str) -> tuple[Status, str, str]:
     """What is said when a wrapper quotes an error that nothing recognises."""
-    if status is Status.SYMPTOM and wrapped.of_qemu:
-        status = Status.UNKNOWN
+    if status is Status.SYMPTOM:
+        status = Status.UNKNOWN  # the cause is in this line, not in another log
     return status, f"{meaning} {wrapped.said}".strip(), wrapped.now
 
 
