@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -220,3 +222,17 @@ def test_a_hint_behind_an_error_is_known() -> None:
         "PPC KVM module is not loaded. Try modprobe kvm_hv.\n"
     )
     assert not explain(io.BytesIO(log.encode())).suspicious
+
+
+REFUSALS = tomllib.loads((Path(__file__).parent / "qemu_refusals.toml").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("refusal", REFUSALS["refusal"], ids=lambda entry: entry["log"][:60])
+def test_refusals_of_real_qemus(refusal: dict[str, str]) -> None:
+    found = only(refusal["log"])
+    assert found.message == refusal["message"]
+    assert str(found.status) == "explained"
+    if ": -" in refusal["log"]:
+        assert str(found.operation) == "start"
+        assert found.side is Fault.DESTINATION
+    assert not re.search(r"\{\w+\}", found.meaning + found.now)

@@ -226,6 +226,7 @@ def explain_failure(failure: Failure) -> Explanation:
     of_table = main.message.group == qemu_errors.GROUP
     if which is Operation.UNKNOWN and (
         main.message.group in _STARTS
+        or (of_table and _OPTION.search(line.text))
         or (
             main.message.rule in (_REFUSED if of_table else _ON_THIS_HOST)
             and main.message.group != "libvirt"  # its words are mostly met in migrations
@@ -262,7 +263,11 @@ def explain_failure(failure: Failure) -> Explanation:
     if alone and side is Fault.CANNOT_TELL and text.rule in _ON_THIS_HOST:
         side = own.side if own.side is not Fault.CANNOT_TELL else Fault.DESTINATION
         own = replace(own, side=side)
-    if side is Fault.CANNOT_TELL and text.program == "QEMU" and _starts(failure):
+    if (
+        side is Fault.CANNOT_TELL
+        and text.program == "QEMU"
+        and (_starts(failure) or (of_table and which is Operation.START))
+    ):
         side = Fault.DESTINATION
         own = replace(own, side=side)
     if steers or both:
@@ -408,6 +413,8 @@ def _wrapped(wrapped: Wrapped, status: Status, meaning: str) -> tuple[Status, st
 
 # Rules of what is wrong on the one host where a guest is started, saved or kept.
 _ON_THIS_HOST = frozenset({"destination-start", "kvm-host"})
+# QEMU names the option of its command line at which it gave up; a monitor's command has none.
+_OPTION = re.compile(r"(?:qemu[\w-]*|kvm): -[a-z][\w-]* \S.*: ")
 # The same of QEMU's errors without an entry: no definition or processor is refused but at a start.
 _REFUSED = _ON_THIS_HOST | {"cpu-features", "configuration"}
 # Characters of a line in which the operation is looked for.
