@@ -12,15 +12,21 @@ behind a colon (an option, or what another function put before an error).
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from migratable.messages.catalogue import Fault, Message, Role, Text, data_text, load_toml
-from migratable.messages.libvirt_errors import Hit, Known, framed, pattern
-from migratable.messages.template import Template
+from migratable.messages.catalogue import Message, Role, load_toml
+from migratable.messages.error_table import (
+    Hit,
+    Known,
+    by_rarest_word,
+    framed,
+    of_kind,
+    pattern,
+    rows,
+)
 
 FOLDER = "messages/qemu"
 GROUP = "qemu_errors"
@@ -61,29 +67,16 @@ def errors() -> Mapping[str, tuple[Known, ...]]:
 @cache
 def _texts() -> _Texts:
     found: list[tuple[Known, list[str]]] = []
-    frequency: Counter[str] = Counter()
     hints: dict[str, list[Known]] = {}
     quiet = re.compile(_kinds()["quiet"])
-    for line in data_text(FOLDER, "errors.tsv").splitlines():
-        if line.startswith("#"):
+    for known, words in rows(FOLDER):
+        if not _telling(known, len(words)) or quiet.search(known.text):
             continue
-        call, place, releases, text = line.split("\t")
-        words = [word for word in text.split() if "%" not in word]
-        known = Known(code=call, place=place, releases=releases, text=text)
-        if not _telling(known, len(words)) or quiet.search(text):
-            continue
-        if call == "hint":
+        if known.code == "hint":
             hints.setdefault(words[0], []).append(known)
-            continue
-        frequency.update(words)
-        found.append((known, words))
-    table: dict[str, list[Known]] = {}
-    for known, words in found:
-        table.setdefault(min(words, key=frequency.__getitem__), []).append(known)
-    return _Texts(
-        {word: tuple(items) for word, items in table.items()},
-        {word: tuple(items) for word, items in hints.items()},
-    )
+        else:
+            found.append((known, words))
+    return _Texts(by_rarest_word(found), {word: tuple(items) for word, items in hints.items()})
 
 
 def _telling(known: Known, words: int) -> bool:
@@ -117,23 +110,7 @@ def groups() -> Iterator[tuple[str, ...]]:
 @cache
 def _message(name: str, role: Role) -> Message:
     entry = next(entry for entry in _kinds()["kind"] if entry["id"] == name)
-    return Message(
-        id=name,
-        group=GROUP,
-        program="QEMU",
-        role=role,
-        rule=entry["rule"],
-        fault=Fault(entry["side"]),
-        meaning=entry["meaning"],
-        now=entry["now"],
-        ever=entry["ever"],
-        verify="",
-        references=(),
-        rank=-1,
-        texts=(Text(template=Template("{said:line}")),),
-        warning=role is Role.WARNING,
-        here=entry.get("here", {}),
-    )
+    return of_kind(entry, group=GROUP, program="QEMU", role=role)
 
 
 def kind(known: Known, said: str) -> tuple[str, dict[str, str]]:

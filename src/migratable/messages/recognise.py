@@ -191,7 +191,7 @@ def _of_libvirt(line: str) -> Iterator[Match]:
             params=dict(hit.params),
             start=hit.start,
             end=hit.end,
-            origin=hit.origin,
+            origin=libvirt_errors.origin(hit.known),
         )
 
 
