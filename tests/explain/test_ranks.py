@@ -23,3 +23,31 @@ def test_a_connection_that_ended_is_no_cause_beside_another() -> None:
         assert failure.line.endswith("avx512f,pku")
     (alone,) = explain(io.BytesIO(EOF)).explanations
     assert alone.message == "libvirt-eof"
+
+
+def test_an_unknown_line_before_the_cause_leaves_something_unknown() -> None:
+    unknown = b"flubber[12]: error: the widget of vm1 could not be frobnicated\n"
+    outcome = b"error: Migration failed\nmake: *** [migrate] Error 1\n"
+    assert explain(io.BytesIO(CPU)).exit_status == 0
+    assert explain(io.BytesIO(CPU + outcome)).exit_status == 0
+    report = explain(io.BytesIO(unknown + CPU))
+    assert report.exit_status == 3
+    assert [line.text for line in report.suspicious] == [unknown.decode().strip()]
+
+
+def test_a_line_of_libvirt_s_log_that_lost_its_beginning() -> None:
+    log = (
+        b"qemuMigrationSrcPerformPeer2Peer:5291 : listen address is not supported by tunnelled "
+        b"migration\n"
+    )
+    (found,) = explain(io.BytesIO(log)).explanations
+    assert found.status.value == "explained"
+
+
+def test_a_warning_after_which_libvirt_goes_on() -> None:
+    log = (
+        b"libvirtd[1]: Unable to write to '/sys/fs/cgroup/devices/machine/a/devices.allow': "
+        b"Operation not permitted\n"
+    )
+    (found,) = explain(io.BytesIO(log)).explanations
+    assert found.status.value == "warning"

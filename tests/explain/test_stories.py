@@ -80,7 +80,7 @@ def test_only_what_was_found_happened() -> None:
 def test_the_managers_own_error_behind_its_wrapper_points_to_the_managers_log() -> None:
     found = told("Error: Migration operation failure: Failed getting disk path: Volume missing")
     assert "Volume missing" in found.meaning
-    assert "QEMU's log holds nothing about it" in found.now
+    assert "then in QEMU's own log if it names one" in found.now
     assert found.status is Status.UNKNOWN
 
 

@@ -119,9 +119,9 @@ def innermost(line: Line, main: Match) -> Wrapped | None:
     else:
         said = (
             f"The innermost error in the line is the cause: {what}. These are the manager's own "
-            "words; QEMU has no part in them as far as the line says."
+            "words; the line does not say that QEMU had a part in it."
         )
-        now = f"Read on in {log}, at that time; QEMU's log holds nothing about it."
+        now = f"Read on in {log}, at that time, then in QEMU's own log if it names one."
     hint = errno_hint(words)
     return Wrapped(
         words=words, of_qemu=of_qemu, said=said, now=now, details=(hint,) if hint else ()

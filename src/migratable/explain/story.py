@@ -153,14 +153,17 @@ class Report:
     def exit_status(self) -> int:
         """0: all explained (or nothing found); 3: something is unknown.
 
-        A line of QEMU that looks like an error and is not known may be a cause; another program's
-        counts when no cause was found.
+        A line of QEMU that looks like an error and is not known may be the cause. Another
+        program's may when it stands before what was explained; behind it, it tells the outcome.
         """
         unknown = any(item.status is Status.UNKNOWN for item in self.explanations)
         unknown |= any(line.qemu for item in self.explanations for line in item.unknown)
-        unknown |= any(line.qemu for line in self.suspicious)
-        told = any(item.status is not Status.SYMPTOM for item in self.explanations)
-        return 3 if unknown or (self.suspicious and not told) else 0
+        told = min(
+            (item.number for item in self.explanations if item.status is not Status.SYMPTOM),
+            default=self.lines + 1,
+        )
+        unknown |= any(line.qemu or line.number < told for line in self.suspicious)
+        return 3 if unknown else 0
 
     def to_json(self) -> dict[str, Any]:
         """One object for a program (schema ``migratable.explain/1``)."""

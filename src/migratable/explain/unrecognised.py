@@ -50,6 +50,13 @@ _NEXT_ERROR = re.compile(r"\berror: ")
 _TITLE = re.compile(
     r"[\W_]*(?:errors?|logs?|problem|failure|bug|output|actual results?|error details)[\W_]*", re.I
 )
+# The outcome and nothing else, a line of a traceback, a count of a test runner's or of make's.
+_OUTCOME = re.compile(
+    r"[\W\d]*(?:the )?(?:live )?(?:migration|instance|vm|domain|failed|job|task)?[\W_]*"
+    r"(?:has |is )?(?:failed|true|error|aborted)[\W_]*(?:true)?[\W\d]*|raise [\w.]+\(.*|"
+    r"make: \*.*|[\w ]*\btoo few tests run.*|Abort trap: \d+|: unknown",
+    re.IGNORECASE,
+)
 # A class of exception that stands alone, or behind the words that it belongs to.
 # An argument of gdb's that it could not read.
 _ARGUMENT = re.compile(r"\w+=\S+ <error: Cannot access memory at address .*")
@@ -79,7 +86,7 @@ def no_error(text: str, following: str, *, qemu: bool) -> bool:
     bare = stripped.strip("*#_` ")
     if _TITLE.fullmatch(bare) or _CLASS.fullmatch(bare) or _TRACE.fullmatch(bare):
         return True
-    if _ARGUMENT.fullmatch(bare) or _OF_GDB.fullmatch(stripped):
+    if _OUTCOME.fullmatch(stripped) or _ARGUMENT.fullmatch(bare) or _OF_GDB.fullmatch(stripped):
         return True
     if bare.endswith(":") and following:
         return True

@@ -17,7 +17,7 @@ from migratable.messages.catalogue import Fault, Message, Role, Text, data_text
 from migratable.messages.template import Template
 
 # What may follow an error's text: its end, a bracket or quote of a wrapper, the kernel's words.
-_ENDS = r"(?=$|[\"')\],;:.\\]|\s*$|\s+[\[(A-Z])"
+_ENDS = r"(?=$|[\"')\],;:.\\]|\s*$|\s+[\[\](A-Z])"
 _VALUE = re.compile(r"(%[sdx])")
 
 

@@ -38,7 +38,8 @@ LONGEST = 2000
 
 # What stands before an error's text when its class has no words of its own (system calls, RPC).
 _BEGINS = re.compile(
-    r"(?:^|[\s'\"])error: (?=\S)|\berror : \w+:\d+ : |libvirtError: |\bMessage='+|"
+    r"(?:^|[\s'\"])error: (?=\S)|libvirtError: |\bMessage='+|"
+    r"\b(?:error : \w+|(?:vir|qemu|remote|dispatch|do)[A-Z]\w+):\d+ : |"
     r"libvirt: [\w ]{1,40} error ?: |LibvirtException: |Call to vir\w+ failed: |"
     r"[Ee]rror (?:starting domain|creating libvirt domain|defining libvirt domain): |"
     r"(?:^|\s)ERROR {2,6}(?=\S)|Unable to complete install: '"
