@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 
+import pytest
+
 from migratable.explain.story import explain
 
 EOF = (
@@ -51,3 +53,22 @@ def test_a_warning_after_which_libvirt_goes_on() -> None:
     )
     (found,) = explain(io.BytesIO(log)).explanations
     assert found.status.value == "warning"
+
+
+@pytest.mark.parametrize(
+    ("said", "remedy"),
+    [
+        ("Failed to open file '/usr/share/AAVMF/AAVMF.fd': No such file or directory", "<nvram>"),
+        ("Failed to open file '/srv/web.qcow2': No such file or directory", "mount the storage"),
+        (
+            "internal error: unable to execute QEMU command 'blockdev-create': Could not create "
+            "'/srv/web.snap': Permission denied",
+            "--reuse-external",
+        ),
+        ("Unsafe migration: Migration may lead to data corruption if disks use cache", "'none'"),
+        ("Unsafe migration: Migration without shared storage is unsafe", "--copy-storage-all"),
+    ],
+)  # fmt: skip
+def test_words_in_the_line_choose_the_remedy(said: str, remedy: str) -> None:
+    (found,) = explain(io.BytesIO(f"error: {said}\n".encode())).explanations
+    assert remedy in found.now
