@@ -151,6 +151,18 @@ class Host:
         time.sleep(0.3)
         return socket
 
+    def end(self, name: str) -> None:
+        """End a plain guest, so that the tests behind do not find it."""
+        code = (
+            "import json, socket\n"
+            f"s = socket.socket(socket.AF_UNIX); s.connect('/run/{name}.qmp')\n"
+            "f = s.makefile('rw'); f.readline()\n"
+            "for c in 'qmp_capabilities', 'quit':\n"
+            "    f.write(json.dumps({'execute': c})); f.flush(); f.readline()\n"
+            "while f.readline(): pass"
+        )
+        self.run([sys.executable, "-c", code])
+
     def libvirtd(self) -> None:
         """Start a libvirtd of its own."""
         for name in ("lib", "cache", "log"):

@@ -132,6 +132,7 @@ def test_a_refusal_has_its_cause_and_a_remedy(
     assert "Fix" in done.stdout
     nothing_left(source, destination)
     goes_on(source, "new")
+    source.end("new")
 
 
 def test_a_remedy_is_tried_for_the_way_back_too(
@@ -157,6 +158,7 @@ def test_a_remedy_is_tried_for_the_way_back_too(
     assert "comes_back" not in finding["hints"][0]
     nothing_left(source, destination)
     goes_on(source, "nohpet")
+    source.end("nohpet")
 
 
 def test_without_a_pause(net: Network, source: Host, destination: Host, lab: Lab) -> None:
