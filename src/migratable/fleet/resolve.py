@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -85,17 +85,7 @@ def _guests(
         if key not in known:
             known[key] = _guest(vm, opener, timeout)
         first = known[key]
-        out.append(
-            Guest(
-                vm=vm,
-                stream=first.stream,
-                profile=first.profile,
-                line=first.line,
-                facts=first.facts,
-                failure=first.failure,
-                at_power_on=first.at_power_on,
-            )
-        )
+        out.append(replace(first, vm=vm))
     return tuple(out)
 
 

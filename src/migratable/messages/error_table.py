@@ -16,6 +16,10 @@ from typing import Any
 from migratable.messages.catalogue import Fault, Message, Role, Text, data_text
 from migratable.messages.template import Template
 
+# Letters and words of fixed text that a wording must have to stand for anything.
+LETTERS, WORDS = 12, 3
+# Characters of a line in which an error is looked for.
+LONGEST = 2000
 # What may follow an error's text: its end, a bracket or quote of a wrapper, the kernel's words.
 _ENDS = r"(?=$|[\"')\],;:.\\]|\s*$|\s+[\[\](A-Z])"
 _VALUE = re.compile(r"(%[sdx])")

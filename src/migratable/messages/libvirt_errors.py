@@ -20,6 +20,9 @@ from typing import Any
 
 from migratable.messages.catalogue import Message, load_toml
 from migratable.messages.error_table import (
+    LETTERS,
+    LONGEST,
+    WORDS,
     Hit,
     Known,
     by_rarest_word,
@@ -31,10 +34,8 @@ from migratable.messages.error_table import (
 
 FOLDER = "messages/libvirt"
 GROUP = "libvirt_errors"
-# Letters (more where a value at an end is without bounds) and words of fixed text that a wording
-# must have to stand for anything.
-LETTERS, OPEN_LETTERS, WORDS = 12, 18, 3
-LONGEST = 2000
+# As LETTERS, where a value at an end is without bounds.
+OPEN_LETTERS = 18
 
 # What stands before an error's text when its class has no words of its own (system calls, RPC).
 _BEGINS = re.compile(

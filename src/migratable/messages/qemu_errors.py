@@ -19,6 +19,9 @@ from typing import Any
 
 from migratable.messages.catalogue import Message, Role, load_toml
 from migratable.messages.error_table import (
+    LETTERS,
+    LONGEST,
+    WORDS,
     Hit,
     Known,
     by_rarest_word,
@@ -30,12 +33,11 @@ from migratable.messages.error_table import (
 
 FOLDER = "messages/qemu"
 GROUP = "qemu_errors"
-# Letters (more where a value at an end is without bounds) and words of fixed text that a wording
-# must have to stand for anything.
-LETTERS, OPEN_LETTERS, WORDS = 12, 16, 3
+# As LETTERS, where a value at an end is without bounds.
+OPEN_LETTERS = 16
 # One word less does with a value that is quoted or has text behind it.
 QUOTED_LETTERS = 14
-LONGEST, STARTS = 2000, 24
+STARTS = 24
 
 # What stands before QEMU's words.
 _OF_QEMU = re.compile(

@@ -9,6 +9,7 @@ from functools import cache, lru_cache
 
 from migratable.messages import libvirt_errors, qemu_errors
 from migratable.messages.catalogue import Message, Role, Text, messages
+from migratable.messages.error_table import Hit
 from migratable.messages.template import Value
 
 # Messages of this rank or below have so little text that they must be the whole line.
@@ -138,9 +139,9 @@ def _search(line: str, tables: bool) -> list[Match]:
             if part.spec == "line" or part.name == "error"
         ]
         found.append((match, quoted))
-    if tables and all(_only_who(match) for match, _ in found):
-        found += [(match, []) for match in _of_libvirt(line)]
     if tables:
+        if all(_only_who(match) for match, _ in found):
+            found += [(match, []) for match in _of_libvirt(line)]
         found += [(match, []) for match in _of_qemu(line, found)]
     if len(found) < 2:
         return [match for match, _ in found]
@@ -181,18 +182,23 @@ def _only_who(match: Match) -> bool:
     return wraps or message.role is Role.CONTEXT or message.id.startswith("libvirt-class-")
 
 
+def _found(hit: Hit, origin: str) -> Match:
+    """An error of a table as a match of the catalogue."""
+    return Match(
+        message=hit.message,
+        text=hit.message.texts[0],
+        params=dict(hit.params),
+        start=hit.start,
+        end=hit.end,
+        origin=origin,
+    )
+
+
 def _of_libvirt(line: str) -> Iterator[Match]:
     """The error of libvirt in the line that has no entry of its own in the catalogue."""
     hit = libvirt_errors.find(line)
     if hit is not None:
-        yield Match(
-            message=hit.message,
-            text=hit.message.texts[0],
-            params=dict(hit.params),
-            start=hit.start,
-            end=hit.end,
-            origin=libvirt_errors.origin(hit.known),
-        )
+        yield _found(hit, libvirt_errors.origin(hit.known))
 
 
 def _of_qemu(line: str, found: list[tuple[Match, list[tuple[int, int]]]]) -> Iterator[Match]:
@@ -212,14 +218,7 @@ def _of_qemu(line: str, found: list[tuple[Match, list[tuple[int, int]]]]) -> Ite
         and not any(start <= hit.start < end for start, end in quoted)
     ]
     if not taken:
-        yield Match(
-            message=hit.message,
-            text=hit.message.texts[0],
-            params=dict(hit.params),
-            start=hit.start,
-            end=hit.end,
-            origin=qemu_errors.origin(hit.known),
-        )
+        yield _found(hit, qemu_errors.origin(hit.known))
 
 
 def _decides(match: Match) -> bool:

@@ -9,6 +9,7 @@ takes apart.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from migratable.errors import StreamError
 from migratable.stream import non_vmstate as handlers
@@ -99,15 +100,7 @@ class Decoder:
             body = self._body(described)
         if not cursor.remaining:
             return body
-        return Body(
-            name=body.name,
-            version=body.version,
-            offset=body.offset,
-            size=body.size,
-            fields=body.fields,
-            subsections=body.subsections,
-            rest=cursor.view(cursor.remaining),
-        )
+        return replace(body, rest=cursor.view(cursor.remaining))
 
     def _body(self, described: VmsdBody) -> Body:
         if self._depth >= layout.MAX_NESTING:
