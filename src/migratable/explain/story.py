@@ -27,6 +27,7 @@ from migratable.explain.operation import Operation, applies, operation, spoken
 from migratable.explain.perspective import only_echoes, seen_from
 from migratable.explain.steering import Told, steered
 from migratable.explain.together import Log, joined
+from migratable.explain.unrecognised import Kind, kind_of
 from migratable.explain.verify import Reproducible, command
 from migratable.messages import qemu_errors
 from migratable.messages.catalogue import Fault, Message, Role, message, origins
@@ -159,10 +160,13 @@ class Report:
         unknown = any(item.status is Status.UNKNOWN for item in self.explanations)
         unknown |= any(line.qemu for item in self.explanations for line in item.unknown)
         told = min(
-            (item.number for item in self.explanations if item.status is not Status.SYMPTOM),
+            (item.number for item in self.explanations if item.status is Status.EXPLAINED),
             default=self.lines + 1,
         )
-        unknown |= any(line.qemu or line.number < told for line in self.suspicious)
+        for line in self.suspicious:
+            outcome = kind_of(line.text, qemu=line.qemu) is Kind.OUTCOME
+            if line.qemu or (line.number < told and not (outcome and self.explanations)):
+                unknown = True
         return 3 if unknown else 0
 
     def to_json(self) -> dict[str, Any]:
@@ -221,6 +225,8 @@ def explain_failure(failure: Failure) -> Explanation:
     silent = wrapper and main.message.rule == "destination-start"
     if unknown and (silent or main.message.role in (Role.WHERE, Role.CLOSING, Role.WARNING)):
         return _nothing_known(failure, unknown[0], unknown, errno)
+    if unknown and main.message.role is Role.SYMPTOM and innermost(line, main) is None:
+        return _beside_an_echo(failure, unknown[0], unknown, main)
     subject, number = device_of(failure, main)
     details, facts = details_of(failure, main, subject, number, errno)
     known = tuple(matching(failure, main, facts))
@@ -466,6 +472,20 @@ def _nothing_known(
         unknown=tuple(unknown),
         programs=tuple(failure.programs),
         log=line.log,
+    )
+
+
+def _beside_an_echo(failure: Failure, line: Line, unknown: list[Line], main: Match) -> Explanation:
+    """An error that is not known, beside one that only tells that something failed."""
+    said = fill(main.text.meaning or main.message.meaning, main)
+    own = seen_from(advice.of_wording(main.message, main.text), main, failure)
+    return replace(
+        _nothing_known(failure, line, unknown),
+        meaning="This line is not known; it is the likeliest cause. What is known beside it only "
+        f"tells the outcome: {said}",
+        now=f"Start with this line, and what its program logged before it. "
+        f"{fill(own.now, main)}".strip(),
+        message=None,
     )
 
 
