@@ -27,7 +27,6 @@ from migratable.explain.operation import Operation, applies, operation, spoken
 from migratable.explain.perspective import only_echoes, seen_from
 from migratable.explain.steering import Told, steered
 from migratable.explain.together import Log, joined
-from migratable.explain.unrecognised import Kind, kind_of
 from migratable.explain.verify import Reproducible, command
 from migratable.messages import qemu_errors
 from migratable.messages.catalogue import Fault, Message, Role, message, origins
@@ -163,10 +162,7 @@ class Report:
             (item.number for item in self.explanations if item.status is Status.EXPLAINED),
             default=self.lines + 1,
         )
-        for line in self.suspicious:
-            outcome = kind_of(line.text, qemu=line.qemu) is Kind.OUTCOME
-            if line.qemu or (line.number < told and not (outcome and self.explanations)):
-                unknown = True
+        unknown |= any(line.qemu or line.number < told for line in self.suspicious)
         return 3 if unknown else 0
 
     def to_json(self) -> dict[str, Any]:

@@ -48,7 +48,8 @@ _OUTCOME = re.compile(
     r"[\W\d]*(?:the )?(?:live )?(?:migration|instance|vm|domain|failed|job|task)?[\W_]*"
     r"(?:has |is )?(?:failed|true|error|aborted)[\W_]*(?:true)?[\W\d]*|raise [\w.]+\(.*|"
     r"make: \*.*|[\w ]*\btoo few tests run.*|(?:.*\s)?\d* ?Abort trap: \d+.*|: unknown|"
-    r"(?:\S+\s*:\s*)?ok=\d+.*\bfailed=\d+.*|(?:.*\s)?(?:migration )?[\"']?status[\"']?: [\"']?fail(?:ed|ure)[\"']?,?",
+    r"(?:\S+\s*:\s*)?ok=\d+.*\bfailed=\d+.*|"
+    r"(?:.*\s)?(?:migration )?[\"']?status[\"']?: [\"']?fail(?:ed|ure)[\"']?,?",
     re.IGNORECASE,
 )
 # An argument of gdb's that it could not read.
@@ -60,9 +61,18 @@ _FRAME = re.compile(
     r".*\(core dumped\)|Thread \d+ .*|"
     r"at [\w.$<>/]+\(.*\)|\.\.\. \d+ (?:more|common frames omitted)|"
     r"(?:from )?\S+:\d+:in [`'][^']*'?|File \".*\", line \d+, in .*|goroutine \d+ .*|"
+    r"\S{0,400}\.(?:rb|py|java|js|ts|go):\d+(?::\d+|:in [^:]*)?\)?|"
     r"\S+\.go:\d+(?: \+0x[0-9a-f]+)?|(?:try|except|finally)\b.*:|raise\b.*"
 )
-_CLASS = re.compile(r"\(?[\w.:]*(?:Error|Exception)\)?:?")
+_CLASS = re.compile(r"\(?[\w.:]*(?:Error|Exception)\)?:?|Exception (?:Type|Location): .*")
+# Terraform's and Ansible's words around an error: where it stands in their own files, and a count.
+_PLACE = re.compile(
+    r"(?:on \S+ line \d+, in .*|with (?:module|provider|data|libvirt_\w+)[\w.\[\]\"/-]*,|"
+    r"\d+: *(?:resource|terraform|provider|module|data) .*|"
+    r"(?:\* )?(?:[\w.\[\]-]+: )?\d+ errors? occurred:|"
+    r"(?:\* )?(?:[\w.\[\]-]+: )?\d+ error\(s\) occurred:|Error: Error applying plan:|"
+    r".* is tainted: [\w-]+)"
+)
 # A setting or a counter, whatever its name ("decompress-error-check: on", "errors: 0").
 _SETTING = re.compile(
     r"[\w .\[\]\"'-]{1,80}[:=]\s*[\"']?(?:on|off|true|false|yes|no|none|null|enabled|disabled|"
@@ -124,14 +134,15 @@ _TELLS_NO_REASON = re.compile(
     r"(?:.*: )?(?:Failed|Unable|Could not|Cannot|Error)(?: to)? (?:\w+ ){1,3}"
     r"(?:vm|vms|domain|instance|guest|virtual machine|machine|container)\b[^:]{0,60}|"
     r".*\b(?:failed|returned|exited)\b[^:]{0,40}\b(?:exit|return)(?:ed)?[ -]?(?:code|status|value)"
-    r"[ :=]{0,3}-?\d+\W*(?:: /\S+.*)?",
+    r"[ :=]{0,3}-?\d+\W*(?:: /\S+.*)?|.*: exit (?:status|code):? \d+\W*",
     re.IGNORECASE,
 )
 # What a log puts before a program's words.
 _STAMP = re.compile(
     r"(?:(?:\w{3} )?\w{3} [ \d]\d [\d:]{8}(?: \d{4})?|"
     r"\d{4}[-/]\d\d[-/]\d\d[T ][\d:.,]+(?:Z|[+-]\d\d:?\d\d)?)[ ,:]*"
-    r"(?:\d+ )?(?:[A-Z]{4,8} )?(?:[\w.]+ (?=\[))?(?:\[[^\]]*\])*:? *"
+    r"(?:\d+ )?(?:[A-Z]{4,8} )?(?:[\w.]+ (?=\[))?(?:\[[^\]]*\])*:? *|"
+    r"(?:[A-Z]{4,8}|level=\w+(?: msg=)?)\s+(?:[\w.]+: (?=/))?|level=\w+(?: msg= *)?|│ *"
 )
 
 
@@ -160,7 +171,19 @@ def kind_of(text: str, following: str = "", *, qemu: bool = False) -> Kind:
         return Kind.PRINTED
     stripped = _STAMP.sub("", text.strip(), count=1)
     bare = stripped.strip("*#_` ")
-    for pattern in (_TITLE, _CLASS, _TRACE, _OUTCOME, _ARGUMENT, _FRAME, _SETTING, _ELEMENT):
+    if not bare:
+        return Kind.NONE
+    for pattern in (
+        _PLACE,
+        _TITLE,
+        _CLASS,
+        _TRACE,
+        _OUTCOME,
+        _ARGUMENT,
+        _FRAME,
+        _SETTING,
+        _ELEMENT,
+    ):
         if pattern.fullmatch(bare) or pattern.fullmatch(stripped):
             return Kind.NONE
     if (bare.endswith(":") and following) or _HEADS.search(bare):
@@ -360,14 +383,17 @@ def attached(suspicious: list[Line], failures: list[Failure]) -> list[Line]:
     """Give the unknown lines that may be a failure's cause to it; the others are returned.
 
     QEMU's right behind a failure without a cause; any program's beside a failure of which only
-    echoes and warnings are known: what it says comes first then.
+    echoes and warnings are known: what it says comes first then. That something failed need not
+    be said of what is known to have failed.
     """
+    failed = any(one.has(Role.CAUSE, Role.SYMPTOM, Role.CLOSING) for one in failures)
     left = []
     for line in suspicious:
         telling = line.qemu or kind_of(line.text) is not Kind.OUTCOME
         failure = _open_end(line, failures) or (_only_echo(line, failures) if telling else None)
         if failure is None:
-            left.append(line)
+            if telling or not failed:
+                left.append(line)
             continue
         failure.unrecognised.append(line)
         if line.qemu:
