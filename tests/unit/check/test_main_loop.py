@@ -158,6 +158,27 @@ def test_a_device_that_cannot_migrate_is_found_before_the_stream() -> None:
     assert [finding.rule for finding in replay.findings] == ["not-migratable"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "tables", "told"),
+    [
+        (SectionKind.PART, True, True),
+        (SectionKind.END, True, True),
+        (SectionKind.FULL, True, False),
+        (SectionKind.PART, False, False),
+    ],
+)
+def test_a_part_of_a_section_with_tables_would_be_loaded_as_a_whole(
+    kind: SectionKind, tables: bool, told: bool
+) -> None:
+    """Seen with ``timer`` on 10.0 and 11.1: a part of 4 bytes is refused, one of 24 is loaded."""
+    table = Vmsd(name="timer", version=4, minimum=1)
+    handler = replace(SLIRP, idstr="timer", vmsd=0 if tables else None)
+    baseline = Baseline(profile(), LoaderTables(handlers=(handler,), vmsds=(table,)))
+    part = replace(section("timer"), kind=kind)
+    replay = Replay(make_stream("pc-q35-10.0", [part]), baseline).qemu_loadvm_state()
+    assert ("timer: more of it after its section" in replay.undecided) is told
+
+
 def test_what_could_not_be_followed_is_kept() -> None:
     baseline = Baseline(profile(), LoaderTables(handlers=(SLIRP,), vmsds=()))
     slirp = replace(section(), body=b"\x2a", footer=True)
