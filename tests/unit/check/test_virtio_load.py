@@ -50,7 +50,7 @@ def test_a_device_without_wide_features_does_not_look_at_them(
     assert known.loader is not None
     narrow = replace(known.loader.virtio[_SCSI], host_features=offered)
     loader = replace(known.loader, virtio={**known.loader.virtio, _SCSI: narrow})
-    version = QemuVersion(*map(int, release.split(".")), 0)
+    version = QemuVersion.parse(f"{release}.0")
     stream = acknowledging(recorded.source("q35-10.0"), used)
     verdict = check(stream, replace(known, loader=loader, version=version))
     assert verdict.outcome is outcome, verdict.unchecked
