@@ -10,14 +10,14 @@ from migratable.check.problem import Problem, UnexaminedError
 from migratable.check.state import LoadedState
 from migratable.profile.model import Profile
 from migratable.verdict import Severity
-from tests.unit.check.bodies import body, lines, loaded, profile
+from tests.unit.check.bodies import Value, body, lines, loaded, profile
 
 _NAME = "A".encode("utf-16-le") + b"\0\0"
 
 
 def variable(name: bytes = _NAME, attributes: int = 7, size: int = 3) -> LoadedState:
-    values = {"name": name, "attributes": attributes, "name_size": len(name), "data_size": size}
-    return body("uefi-variable", values)
+    values: dict[str, Value] = {"name": name, "attributes": attributes}
+    return body("uefi-variable", {**values, "name_size": len(name), "data_size": size})
 
 
 @pytest.mark.parametrize(
