@@ -32,7 +32,11 @@ HARMLESS = re.compile(
     r"TCG doesn't support requested feature|info: |-name guest=|QEMU waiting for connection|"
     r"qxl_send_events|spice-server|VNC server running|falling back to|"
     r"ignored (?:rd|wr)msr|unhandled (?:rd|wr)msr|monitor - type 'help'|"
-    r"stopping swtpm instance|Unable to remove /sys/fs/cgroup/"
+    r"stopping swtpm instance|Unable to remove /sys/fs/cgroup/|"
+    # nova, Proxmox, KubeVirt and libvirtd, whatever becomes of the migration
+    r"Received unexpected event|can be safely ignored|conntrack state migration not supported|"
+    r"failed to get domain (?:job info|metadata)|"
+    r"error : qemuDomainAgentAvailable:|QEMU guest agent is not connected"
 )
 
 
@@ -113,14 +117,20 @@ def _only_a_class(matches: list[Match]) -> bool:
     return all(m.message.group in of_libvirt and m.message.rank < 0 for m in matches)
 
 
-# libvirtd's own log, and KubeVirt, which asks it about every guest all the time.
-_ASKED_ALWAYS = re.compile(
-    r" error : \w+:\d+ : |\b(?:libvirtd|virtqemud)\[\d+\]: |virError\(Code=55"
+# libvirtd's own log; KubeVirt asks it about every guest all the time.
+_ASKED_ALWAYS = re.compile(r" error : \w+:\d+ : |\b(?:libvirtd|virtqemud)\[\d+\]: ")
+
+
+_KUBEVIRT_ASKS = re.compile(
+    r"virError\(Code=55, Domain=\d+, Message='Requested operation is not valid: "
+    r"(?:domain is not running|transient domains do not have)"
 )
 
 
 def routine(matches: list[Match], text: str) -> bool:
     """Is it what libvirt answers a question about a guest that is off, and logs each time?"""
+    if _KUBEVIRT_ASKS.match(text):
+        return True
     if any(match.message.id != "op-not-running" for match in matches):
         return False
     return _ASKED_ALWAYS.search(text) is not None and "igrat" not in text

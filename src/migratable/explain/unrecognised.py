@@ -71,7 +71,7 @@ _PLACE = re.compile(
     r"\d+: *(?:resource|terraform|provider|module|data) .*|"
     r"(?:\* )?(?:[\w.\[\]-]+: )?\d+ errors? occurred:|"
     r"(?:\* )?(?:[\w.\[\]-]+: )?\d+ error\(s\) occurred:|Error: Error applying plan:|"
-    r".* is tainted: [\w-]+)"
+    r".* is tainted: [\w-]+|(?:TASK|PLAY|RUNNING HANDLER) \[.*\][ *]*)"
 )
 # A setting or a counter, whatever its name ("decompress-error-check: on", "errors: 0").
 _SETTING = re.compile(
@@ -184,7 +184,7 @@ def kind_of(text: str, following: str = "", *, qemu: bool = False) -> Kind:
         _SETTING,
         _ELEMENT,
     ):
-        if pattern.fullmatch(bare) or pattern.fullmatch(stripped):
+        if any(pattern.fullmatch(one) for one in (bare, stripped, text.strip())):
             return Kind.NONE
     if (bare.endswith(":") and following) or _HEADS.search(bare):
         return Kind.NONE
@@ -375,6 +375,11 @@ def told_by_quotation(suspicious: list[Line], failures: list[Failure]) -> list[L
     return left
 
 
+# What its own program calls no error.
+_LOW = re.compile(
+    r"\b(?:INFO|DEBUG|WARN|WARNING|NOTICE)\b|\blevel=(?:info|debug|warn\w*)\b|"
+    r" (?:warning|info|debug) : |^W\d{4} "
+)
 # Lines between an echo and the unknown error beside it.
 BESIDE = 40
 
@@ -390,7 +395,8 @@ def attached(suspicious: list[Line], failures: list[Failure]) -> list[Line]:
     left = []
     for line in suspicious:
         telling = line.qemu or kind_of(line.text) is not Kind.OUTCOME
-        failure = _open_end(line, failures) or (_only_echo(line, failures) if telling else None)
+        beside = telling and (line.qemu or _LOW.search(line.text) is None)
+        failure = _open_end(line, failures) or (_only_echo(line, failures) if beside else None)
         if failure is None:
             if telling or not failed:
                 left.append(line)
