@@ -179,7 +179,7 @@ def _tmp(reading: Reading) -> None:
             own[0] if own else None,
         )
     except RefusedError as refused:
-        if stderr.reports_tmp(loader.release):
+        if stderr.reports_body(loader.release):
             refused.report()
         raise
     body.children.setdefault(field.name, []).append(child)
@@ -218,7 +218,8 @@ def _list(reading: Reading) -> None:
             }
             if field.info == "qlist":
                 refused.old(("list-element", words))
-            refused.report()
+            if stderr.reports_body(loader.release):
+                refused.report()
             raise
         body.children.setdefault(field.name, []).append(child)
         number += 1

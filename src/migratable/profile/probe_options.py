@@ -13,40 +13,9 @@ from collections.abc import Iterable, Sequence
 
 from migratable.commandline.line import IMAGE, CommandLine, Option
 from migratable.errors import DestinationStartError
-from migratable.facts.options import OPTIONS
+from migratable.facts.options import DATED, OPTIONS
 from migratable.qemu.launch import answers
 from migratable.qemu.start_errors import start_message
-
-DATED = frozenset(
-    [
-        "alt-grab",
-        "async-teardown",
-        "chroot",
-        "clock",
-        "ctrl-grab",
-        "curses",
-        "dumpdtb",
-        "enable-fips",
-        "jitdump",
-        "no-frame",
-        "no-kvm",
-        "no-quit",
-        "perfmap",
-        "portrait",
-        "realtime",
-        "rotate",
-        "run-with",
-        "runas",
-        "sdl",
-        "shim",
-        "show-cursor",
-        "singlestep",
-        "tb-size",
-        "tdf",
-        "writeconfig",
-    ]
-)
-"""Options that are left out and that not every release knows."""
 
 
 class HostOptionError(Exception):

@@ -116,9 +116,10 @@ def test_an_element_of_a_list_that_is_refused() -> None:
     inner = vmsd(VmField(name="n", info="uint8 equal", size=1, flags=ONE), name="inner")
     with pytest.raises(UnexaminedError):
         Load(b"\1\5", vmsd(LIST), inner)
-    broken = error(b"\1", vmsd(LIST), inner, release="11.1.0")
-    assert broken.problem.rule == "stream-broken"
-    assert len(broken.separate) == 1
+    for release, reported in (("10.2.0", 1), ("11.1.0", 0)):  # 11.1: seen with uefi-vars
+        broken = error(b"\1", vmsd(LIST), inner, release=release)
+        assert broken.problem.rule == "stream-broken"
+        assert len(broken.separate) == reported
     with pytest.raises(UnexaminedError, match="has no description"):
         Load(b"\0", vmsd(replace(LIST, vmsd=None)))
 

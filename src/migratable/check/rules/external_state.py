@@ -3,7 +3,8 @@
 ## What it checks
 
 On pseries whether an NVDIMM's contents are flushed by a hypercall (a file behind it) or by the
-guest itself (persistent memory).
+guest itself (persistent memory). A TPM's state (swtpm) and that of helpers on D-Bus is told, since
+the destination's helper is not asked.
 
 ## Why QEMU refuses
 
