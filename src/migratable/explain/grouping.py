@@ -89,7 +89,8 @@ class Failure:
 # Texts that other programs print as well; in a long log they count only beside QEMU or migration.
 _GENERIC_GROUPS = frozenset(
     {
-        "start", "start_more", "qmp", "guest_agent", "libvirt_guests", "protocol", "source", "libvirt", "managers", "channels", "blockers", "internals",
+        "start", "protocol", "source", "libvirt", "managers", "channels", "blockers", "internals",
+        "start_more", "qmp", "guest_agent", "libvirt_guests",
         "around", "refusals", "admission", "libvirt_errors", "libvirt_definitions",
         "libvirt_hosts", "libvirt_operations", "manager_setup", "proxmox_storage", "kubevirt",
         "openstack_api", "ovirt", "other_managers", "incus",
