@@ -65,15 +65,9 @@ FIXED: dict[str, int] = {
     "css_devid": 4,
 }
 
-#: Types whose contents are not followed: they are skipped by the size that the stream states.
-SKIPPED = frozenset(
-    {
-        "virtio-net vhost-user",
-        "tlb_entry",  # target/mips, target/hppa: registers of the processor
-        "tlb entry",
-        "psw",
-    }
-)
+#: Registers of processors of targets that nothing is said to load of (target/mips, target/hppa):
+#: they are skipped by the size that the stream states, for what follows.
+SKIPPED = frozenset({"tlb_entry", "tlb entry", "psw"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +116,7 @@ def get(reading: Reading) -> None:
         if special is not None:
             special(reading)
         elif name in SKIPPED:
-            skip_stated(reading)
+            _skip_stated(reading)
         else:
             raise UnexaminedError(f"{body.vmsd.name}:{field.name} has the unknown type {name!r}")
 
@@ -148,7 +142,7 @@ def _compared(loader: VMStateLoader, body: LoadedState, field: VmField, element:
         loader.memory.set(element, width, value)
 
 
-def skip_stated(reading: Reading) -> None:
+def _skip_stated(reading: Reading) -> None:
     """Skip what is not followed, by the stream's own word for its size.
 
     :raise UnexaminedError: when the stream does not state it.
