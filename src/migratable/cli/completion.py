@@ -21,8 +21,8 @@ _VARIABLE = "_MIGRATABLE_COMPLETE"
 def command(what: str) -> None:
     r"""Print a shell's completion script, or the manual page.
 
-    Completed are commands, options, files, and the names of profiles, rules, QEMU releases and
-    hosts.
+    The shell then completes commands, options, files, and the names of profiles, rules, QEMU
+    releases and hosts.
 
     \b
     migratable completion bash > ~/.local/share/bash-completion/completions/migratable

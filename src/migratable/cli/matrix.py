@@ -53,7 +53,7 @@ class _Lists(click.Command):
     "--pause",
     "pause",
     is_flag=True,
-    help="Running VMs may be paused for the moment of their capture.",
+    help="Running VMs may be paused for their capture (milliseconds).",
 )
 @click.option(
     "--jobs",
@@ -83,7 +83,7 @@ class _Lists(click.Command):
 @click.option(
     "--and-back",
     is_flag=True,
-    help="Try the way back too: does its source load each VM again that a host loads?",
+    help="Test the way back too: does the source load each VM again that a host loads?",
 )
 @click.option(
     "--rehearse",

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     help="Show a stored, bundled or exported profile.",
 )
 @click.option(
-    "--remove", metavar="NAME", shell_complete=_complete.stored, help="Forget a stored profile."
+    "--remove", metavar="NAME", shell_complete=_complete.stored, help="Delete a stored profile."
 )
 @_options.from_file
 @_options.release
@@ -49,12 +49,12 @@ def command(
     form: str,
     command_line: tuple[str, ...],
 ) -> None:
-    r"""Describe a destination: start its QEMU command line paused and inert, and ask it everything.
+    r"""Describe a destination: start its QEMU command line paused and inert, and read its tables.
 
-    Disks, networks, sockets and displays of the command line are replaced by stand-ins that leave
-    the guest-visible machine unchanged; nothing of the host is opened or listened on, but
-    /dev/kvm where the command line asks for KVM. Replacements, and questions that they leave open,
-    are listed.
+    Stand-ins replace disks, networks, sockets and displays of the command line; the guest-visible
+    machine stays the same. QEMU opens nothing of the host and listens nowhere; it opens /dev/kvm
+    if the command line asks for KVM. The profile lists the replacements, and the questions that
+    they leave open.
 
     \b
     migratable profile --save host7 -- qemu-system-x86_64 -machine pc-q35-7.2 -m 4G …

@@ -73,11 +73,11 @@ def command(
     yes: bool,
     form: str,
 ) -> None:
-    r"""Load SOURCE's device state into real destinations, guest memory left out.
+    r"""Load SOURCE's device state into real destinations, without guest memory.
 
-    Each destination is started paused and inert: nothing of the host is opened or listened on. Its
-    verdict and every line that it prints are taken down and explained, with the remedies that check
-    would give. Cost and memory do not depend on the guest's RAM.
+    Each destination starts paused and inert: it opens nothing of the host and listens nowhere.
+    rehearse shows its verdict, explains every line that it prints, and gives the same remedies as
+    check. Time and memory do not depend on the guest's RAM.
 
     SOURCE is a stream file, a profile, qmp:SOCKET or libvirt:DOMAIN.
 

@@ -1,4 +1,4 @@
-"""Something outside of QEMU at the destination is not what it was at the source.
+"""A backend or helper outside of QEMU differs between source and destination.
 
 ## What it checks
 
@@ -8,8 +8,8 @@ the destination's helper is not asked.
 
 ## Why QEMU refuses
 
-The guest would take data for safe that are not. Helpers with a state of their own (swtpm,
-virtiofsd, vhost-user) refuse in ways that are not predicted.
+The guest would believe that data is safe when it is not. Helpers with their own state (swtpm,
+virtiofsd, vhost-user) may refuse too; migratable does not predict that.
 
 ## How to fix it
 
