@@ -1,4 +1,4 @@
-"""Writing a capture: whole or not at all, and for its owner's eyes only."""
+"""Write a capture: completely or not at all, readable only by its owner."""
 
 from __future__ import annotations
 

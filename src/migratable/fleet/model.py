@@ -1,4 +1,4 @@
-"""A fleet: virtual machines, hosts, and what is asked of them; read from a TOML file.
+"""A fleet: virtual machines, hosts, and settings, read from a TOML file.
 
 ::
 

@@ -1,4 +1,4 @@
-"""What ``migratable check`` shows a person."""
+"""The text output of ``migratable check``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``migratable convert`` shows a person."""
+"""The text output of ``migratable convert``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A matrix as one HTML page that needs nothing else; it draws what is visible, however large it is.
+"""A matrix as one HTML page without external parts; it draws only the visible cells.
 
 The page's data are the document's, with everything that is there twice kept once: rows of answers,
 findings, lines of text, facts.

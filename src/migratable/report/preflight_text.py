@@ -1,4 +1,4 @@
-"""What ``migratable preflight`` shows a person for one guest and one host."""
+"""The text output of ``migratable preflight`` for one guest and one host."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``migratable rehearse`` shows a person."""
+"""The text output of ``migratable rehearse``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``migratable relay`` says at its end."""
+"""The text output of ``migratable relay``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``migratable route`` shows a person."""
+"""The text output of ``migratable route``."""
 
 from __future__ import annotations
 
