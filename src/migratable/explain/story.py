@@ -226,7 +226,7 @@ def explain_failure(failure: Failure) -> Explanation:
     known = tuple(matching(failure, main, facts))
     unknown = [line for line in unknown if not any(case.names(line.text) for case in known)]
     which = operation(_texts(failure))
-    of_table = main.message.group == qemu_errors.GROUP
+    of_table = main.message.group in (qemu_errors.GROUP, "qmp")
     if which is Operation.UNKNOWN and (
         main.message.group in _STARTS
         or (of_table and _OPTION.search(line.text))
@@ -423,7 +423,9 @@ _REFUSED = _ON_THIS_HOST | {"cpu-features", "configuration"}
 # Characters of a line in which the operation is looked for.
 LONGEST = 2000
 # QEMU's words for what it cannot start with; in a log that speaks of no migration, a start.
-_STARTS = frozenset({"start", "start_options", "start_host", "start_block", "start_net"})
+_STARTS = frozenset(
+    {"start", "start_more", "start_options", "start_host", "start_block", "start_net"}
+)
 
 # What the errno of the closing line narrows down when nothing else was printed.
 _ERRNO_ALONE = {
