@@ -39,7 +39,10 @@ _OF_QEMU = re.compile(rb"(?:qemu-system-[a-z0-9_]+|qemu-kvm|QEMU\[\d+\]|/kvm): "
 # Headings of the error that follows: virsh's two lines ("error: Failed to start domain x", then
 # libvirt's own words), Incus's list, a report's "this error:".
 _VIRSH = re.compile(
-    r"\berror: (?:(?:Failed|Disconnected|Unable|Could not) ?(?:to|from)? ?\w+|[^:]{1,200}$)"
+    r"\berror: (?:(?:Failed|Disconnected|Unable|Could not) ?(?:to|from)? ?\w+|"
+    r"(?:cannot|failed to|could not|unable to) (?:\w+ ){1,3}"
+    r"(?:volume|network|pool|domain|device|interface|secret|snapshot|checkpoint)s?\b[^:]{0,100}$|"
+    r"(?:Domain|Network|Pool|Device) [^:]{1,100} (?:could not|cannot) be \w+$)"
 )
 _NEXT_ERROR = re.compile(r"\berror: ")
 _TITLE = re.compile(
