@@ -77,13 +77,13 @@ class Commands:
             value = int.from_bytes(command.payload, "big")
             yield Problem(
                 rule="configuration",
-                summary="the source asks for an answer and has opened no way back",
+                summary="the source requests an answer, but has not opened the return path",
                 words=(("command-ping", {"value": value}),),
                 errno=1,
             )
         elif self._out_of_order(known, length):
             raise UnexaminedError(
-                f"the command {known.name}, which is out of a migration's order here"
+                f"the command {known.name} at a place where a migration does not send it"
             )
         self.met.add(kind)
 
