@@ -82,9 +82,7 @@ class Commands:
                 errno=1,
             )
         elif self._out_of_order(known, length):
-            raise UnexaminedError(
-                f"the command {known.name} at a place where a migration does not send it"
-            )
+            raise UnexaminedError(f"the command {known.name}, which is out of a migration's order")
         self.met.add(kind)
 
     def _out_of_order(self, kind: CommandKind, length: int) -> bool:

@@ -107,7 +107,7 @@ RULE = Rule(
     check=check,
     examples=(
         refuses(_POINT, "8 of 12"),
-        refuses(replace(_POINT, wanted=False), "wants none"),
+        refuses(replace(_POINT, wanted=False), "expects none"),
         loads(
             FooterRead(
                 release=(10, 0),
