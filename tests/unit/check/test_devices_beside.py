@@ -1,4 +1,4 @@
-"""What stands beside a device: helper processes, UEFI variables, VMBus, video memory."""
+"""What stands beside a device: helper processes, UEFI variables, VMBus, video memory, an IOMMU."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from migratable.check.events import BodyLoaded
 from migratable.check.problem import Problem, UnexaminedError
 from migratable.check.state import LoadedState
 from migratable.profile.model import Profile
+from migratable.profile.tables import LoaderTables, PciMasks
 from migratable.verdict import Severity
 from tests.unit.check.bodies import Value, body, lines, loaded, profile
 
@@ -147,3 +148,23 @@ def test_a_place_in_video_memory(
     assert problems(last) == problems(0) == problems(1 << 31, profile()) == []
     with pytest.raises(UnexaminedError, match="video memory"):
         problems(last + 1)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "known"),
+    [(8, True), (0x13, True), (0x0B, False), (9, False), (0x108, False), (0x20, False)],
+)
+def test_an_endpoint_of_an_iommu_is_there(endpoint: int, known: bool) -> None:
+    """The assertion was seen on 10.0 and 11.1 (an endpoint that no device is)."""
+    none = PciMasks(config=b"", cmask=b"", wmask=b"", w1cmask=b"")
+    idstrs = ("0000:00:01.0/virtio-iommu", "0000:00:02.3/e1000", "0000:00:01.0:00.0/x", "vga")
+    tables = LoaderTables(handlers=(), vmsds=(), pci=dict.fromkeys(idstrs, none))
+    domain = body("domain", children={"endpoint_list": [body("endpoint", {"id": endpoint})]})
+    state = body("virtio-iommu-device", children={"domains": [body("domain"), domain]})
+    if known:
+        assert loaded(state, profile(loader=tables)) == []
+    else:
+        with pytest.raises(UnexaminedError, match=f"endpoint {endpoint:#x}"):
+            loaded(state, profile(loader=tables))
+    with pytest.raises(UnexaminedError):
+        loaded(state, profile())
