@@ -1,4 +1,4 @@
-"""The events of the loader that rules are asked about.
+"""The events of the loader that rules answer.
 
 They are in the loader's own order (``migration/savevm.c: qemu_loadvm_state``). An event is a small
 value: a rule needs nothing else, and its examples are made of events.

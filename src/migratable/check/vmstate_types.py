@@ -1,4 +1,4 @@
-"""What the ``get`` functions of field types read and refuse (``migration/vmstate-types.c``).
+"""The ``get`` functions of field types: bytes that they read, values that they refuse.
 
 Types are known by the name that ``VMStateInfo`` has. Those of devices are in
 :mod:`migratable.check.devices`.
