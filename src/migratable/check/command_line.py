@@ -1,4 +1,4 @@
-"""What a check takes from a destination's command line itself."""
+"""The facts that a check takes from a destination's command line."""
 
 from __future__ import annotations
 
@@ -14,6 +14,17 @@ def configured(profile: Profile) -> bool:
     """
     words = [word.replace(" ", "") for word in profile.command_line]
     return "migration.send-configuration=off" not in words
+
+
+def memory_in_files(profile: Profile) -> bool:
+    """Whether guest memory is in files, whose pages may be huge: the inert start has none of them.
+
+    ``-mem-path``, ``memory-backend-file``, ``memory-backend-memfd,hugetlb=on``.
+    """
+    return any(
+        word.lstrip("-") == "mem-path" or "memory-backend-file" in word or "hugetlb" in word
+        for word in profile.command_line
+    )
 
 
 def uuid(profile: Profile) -> str | None:

@@ -59,9 +59,9 @@ def command(
             f"{quoted(source)} is no running VM; give qmp:SOCKET or libvirt:DOMAIN"
         )
     if output.exists() and not force:
-        raise CaptureError(f"{output} is there already; name another file, or say --force")
+        raise CaptureError(f"{output} exists; name another file, or add --force")
     if not output.absolute().parent.is_dir():
-        raise CaptureError(f"{output}: its folder is not there")
+        raise CaptureError(f"{output}: its folder does not exist")
     captured = capture_live(source, confirm=asker(yes=yes), untried=untried)
     write_private(output, captured.data, replace=force)
     facts = {"file": str(output), "bytes": len(captured.data), **captured.facts()}
@@ -70,7 +70,7 @@ def command(
         return
     standing = captured.standing
     if not standing.running:
-        pause = f"the VM was {standing.status} and is"
+        pause = f"the VM was {standing.status} and stays {standing.status}"
     elif captured.pause is None:
         pause = f"paused for {captured.command_seconds * 1000:.1f} ms at most"
     else:

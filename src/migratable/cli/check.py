@@ -99,10 +99,10 @@ def command(
     if (to is not None and given is not None) or (to is None and given is None and not release):
         raise click.UsageError(
             "one destination is needed: --to NAME, or its command line after --, or --from FILE; "
-            "for a capture, which keeps its VM's command line, --release X.Y will do"
+            "for a capture, which contains its VM's command line, --release X.Y is enough"
         )
     if program is not None and to is None:
-        raise click.UsageError("--program goes with --to")
+        raise click.UsageError("--program needs --to")
     started: list[str] | str | CommandLine | None = given
     if rehearses and to is not None:
         started = _options.for_profile(to, program, release)
@@ -151,7 +151,7 @@ def _own_line(opened: Source) -> list[str]:
     """The source's own command line, for a destination that is started in the same way."""
     if opened.profile is None or not opened.profile.command_line:
         raise click.UsageError(
-            f"{opened.name} does not say its VM's command line; give the destination's after --"
+            f"{opened.name} does not contain its VM's command line; give the destination's after --"
         )
     return list(opened.profile.command_line)
 

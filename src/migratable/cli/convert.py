@@ -150,11 +150,11 @@ def _usage(
     if planned is not None and to is not None:
         raise click.UsageError("--planned needs the machine's options after --, not --to")
     if program is not None and to is None:
-        raise click.UsageError("--program goes with --to")
+        raise click.UsageError("--program needs --to")
     if apply_file is not None and undo_file is not None:
         raise click.UsageError("give --apply or --undo, not both")
     if watch is not None and not alive:
-        raise click.UsageError("--watch goes with --alive")
+        raise click.UsageError("--watch needs --alive")
 
 
 def _proof(
@@ -180,8 +180,8 @@ def _proof(
             line = _options.for_profile(to or "", program, release)
         except click.UsageError as error:
             raise click.UsageError(
-                f"{error.message}; the proof needs it: run this on the destination's host, give "
-                "--program or --release, or say --no-rehearse to rest on the prediction"
+                f"{error.message}; the rehearsal needs it: run this on the destination's host, "
+                "give --program or --release, or add --no-rehearse to rely on the prediction"
             ) from None
     destination = Destination(command_line=line, release=release, name=to or "")
     destination.program()  # nothing is searched for a destination that is not there

@@ -84,7 +84,7 @@ def install_(
     more = tuple(word for word in releases if word in targets())
     releases = tuple(word for word in releases if word not in targets())
     if not releases:
-        raise click.UsageError("no RELEASE is named, such as 10.0")
+        raise click.UsageError("name a RELEASE, such as 10.0")
     words = [word for text in architectures for word in text.split(",")]
     wanted = tuple(dict.fromkeys([*words, *more])) or DEFAULT_ARCHITECTURES
     names = {spec: release_of(spec).name for spec in releases}  # all spelt right before any starts
@@ -148,7 +148,9 @@ def list_(form: str) -> None:
         click.echo(json.dumps({"schema": "migratable.lab-list/1", "programs": rows}, indent=1))
         return
     if not found:
-        click.echo(f"no QEMU is here ({folder()}); get one: migratable lab install 10.0", err=True)
+        click.echo(
+            f"no QEMU is installed ({folder()}); install one: migratable lab install 10.0", err=True
+        )
         return
     from rich.console import Console
     from rich.table import Table

@@ -127,7 +127,7 @@ def command(
 
     form = _options.form_of(form, output, _FORMS)
     if resume and results is None:
-        raise click.UsageError("--resume goes with --results FILE")
+        raise click.UsageError("--resume needs --results FILE")
     options = Options(
         pause=not no_pause,
         untried=untried,
@@ -229,8 +229,8 @@ def _fleet(
     confirm = asker(yes=yes)
     if confirm is None and options.pause:
         raise CaptureError(
-            "capturing pauses these guests for some milliseconds each; say --yes, or --no-pause "
-            "for their machines' power-on states"
+            "the capture pauses each of these guests for some milliseconds; add --yes, or "
+            "--no-pause to use the power-on states of their machines"
         )
     with _progress() as done:
         result = run(

@@ -93,7 +93,7 @@ def command(
 def _one_of(**given: Any) -> None:
     chosen = [name for name, value in given.items() if value]
     if len(chosen) > 1:
-        raise click.UsageError(f"--{chosen[0]} and {chosen[1]} do not go together")
+        raise click.UsageError(f"--{chosen[0]} and {chosen[1]} exclude each other")
     if not chosen:
         raise click.UsageError(
             "nothing to do; give the destination's command line after --, or --list, --show NAME"
@@ -208,7 +208,11 @@ def _show(profile: Profile, form: str) -> None:
     for text in profile.stderr:
         line("it printed", text, "yellow")
     for text in profile.refused:
-        line("refused", f"{text} (the program does not start with this line as it is)", "yellow")
+        line(
+            "refused",
+            f"{text} (the program does not start with this command line unchanged)",
+            "yellow",
+        )
     for text in profile.notes:
         line("replaced", text)
     for text in profile.unchecked:

@@ -100,7 +100,7 @@ def command(
             "one destination is needed: --profile NAME, its command line after --, or --from FILE"
         )
     if release is not None and given is None:
-        raise click.UsageError("--release goes with a command line")
+        raise click.UsageError("--release needs a command line")
     from migratable.relay.address import listen as open_listener
     from migratable.relay.address import parse
 
@@ -150,7 +150,7 @@ def command(
 def _plan(path: Path | None, accept: tuple[str, ...]) -> Plan | None:
     if path is None:
         if accept:
-            raise click.UsageError("--accept goes with --plan")
+            raise click.UsageError("--accept needs --plan")
         return None
     from migratable.convert.model import Plan
     from migratable.relay.planned import usable

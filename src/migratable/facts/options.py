@@ -1,4 +1,4 @@
-"""Every option of QEMU 4.1 to 11.1: does it take an argument, and what becomes of it when inert?
+"""Every option of QEMU 4.1 to 11.1: does it take an argument, and what is its inert form?
 
 From ``qemu-options.hx`` of those releases (``-help`` of every release in the lab is held against it
 by ``tests/real/test_allow_lists.py``), with Proxmox's own ``-id``. What is not in this table never

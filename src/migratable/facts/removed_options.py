@@ -1,4 +1,4 @@
-"""Options that not every release has, and what says the same to one that lacks them.
+"""Options that not every release has, and their replacements.
 
 From ``docs/about/removed-features.rst`` of QEMU 5.2 to 11.1.
 """

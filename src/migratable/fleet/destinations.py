@@ -1,4 +1,4 @@
-"""Profiles of the machines that a fleet's VMs meet: each different one is found or started once.
+"""Profiles of the machines that a fleet's VMs need on its hosts: each is found or started once.
 
 What was started is kept in the user's cache folder, by the program's files and the inert command
 line: a second run starts nothing.

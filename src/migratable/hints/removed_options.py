@@ -1,4 +1,4 @@
-"""Options that a release dropped, written as it wants them now: the machine stays as it was."""
+"""Rewrite options that a release dropped in their new form; the machine stays the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options that are left out of an inert line must exist all the same.
+"""Test whether a program knows the options that the inert form leaves out.
 
 QEMU looks every option up before it acts on any (the first loop of ``qemu_init``, ``lookup_opt``):
 an option that the release does not know ends it at once. What the inert line keeps QEMU checks by

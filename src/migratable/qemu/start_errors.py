@@ -1,4 +1,4 @@
-"""What to do when a program does not start: its own words, and a remedy for the usual ones."""
+"""Errors of a program that does not start: its message, and remedies for the usual ones."""
 
 from __future__ import annotations
 
