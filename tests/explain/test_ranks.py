@@ -24,7 +24,11 @@ def test_a_connection_that_ended_is_no_cause_beside_another() -> None:
         assert failure.message == "libvirt-cpu-specification"
         assert failure.line.endswith("avx512f,pku")
     (alone,) = explain(io.BytesIO(EOF)).explanations
-    assert alone.message == "libvirt-eof"
+    assert (alone.message, alone.status.value) == ("libvirt-client-left", "warning")
+    (virsh,) = explain(
+        io.BytesIO(b"error: End of file while reading data: Input/output error\n")
+    ).explanations
+    assert virsh.message == "libvirt-eof"
 
 
 def test_an_unknown_line_before_the_cause_leaves_something_unknown() -> None:
@@ -59,7 +63,7 @@ def test_a_warning_after_which_libvirt_goes_on() -> None:
     ("said", "remedy"),
     [
         ("Failed to open file '/usr/share/AAVMF/AAVMF.fd': No such file or directory", "<nvram>"),
-        ("Failed to open file '/srv/web.qcow2': No such file or directory", "mount the storage"),
+        ("Failed to open file '/srv/web.qcow2': No such file or directory", "Mount the storage"),
         (
             "internal error: unable to execute QEMU command 'blockdev-create': Could not create "
             "'/srv/web.snap': Permission denied",

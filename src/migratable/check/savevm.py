@@ -222,7 +222,7 @@ class Replay:
                     self.cannot(f"{section.idstr}: its section comes too often")
             if section.kind not in _WHOLE:
                 self._table_again(section)
-            if number == ram:  # behind what is set up early (virtio-mem)
+            if number == ram:  # behind sections that are sent before it (early_setup)
                 self.ram_block_list(section)
             if not foreign and section.kind in _WHOLE:
                 following = partial(following_bytes, self.stream, self._sections, number)
@@ -264,7 +264,7 @@ class Replay:
         if self._ask(event):
             return
         try:
-            for problem in self._met.judge(command):
+            for problem in self._met.judge(command, self.baseline.pages):
                 self.note(finding_of(problem, self.release, None, None))
         except UnexaminedError as error:
             self.cannot(error.reason)
@@ -292,7 +292,9 @@ class Replay:
                     block=block,
                     local=local,
                     page_size=self.stream.page_size,
-                    local_page_size=profile.block_page_sizes.get(block.id),
+                    local_page_size=None
+                    if self.baseline.pages.host is None
+                    else profile.block_page_sizes.get(block.id),
                 ),
                 device=_RAM,
                 instance_id=0,
@@ -483,7 +485,7 @@ class Replay:
         return False
 
     def _old_style(self, section: Section, findings: list[Finding]) -> SectionOutcome:
-        """A handler without tables (``load_state``): what its device's module knows of it."""
+        """``vmstate_load`` of a handler without tables: ``load_state``, as its module knows it."""
         unexamined: list[Unchecked] = []
         load = devices.old_loader(section.idstr)
         if load is not None:
@@ -509,7 +511,9 @@ class Replay:
     def qemu_loadvm_section_part_end(
         self, start: Section, load: devices.OldLoader
     ) -> Iterator[Finding]:
-        """Load the parts of a section that comes in several.
+        """Load a section that comes in several parts: its start, and the parts behind it.
+
+        A loader keeps what the start said, so that all of them are loaded in one go.
 
         :raise UnexaminedError: where they cannot be followed.
         """

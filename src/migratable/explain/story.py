@@ -159,7 +159,7 @@ class Report:
         unknown = any(item.status is Status.UNKNOWN for item in self.explanations)
         unknown |= any(line.qemu for item in self.explanations for line in item.unknown)
         told = min(
-            (item.number for item in self.explanations if item.status is not Status.SYMPTOM),
+            (item.number for item in self.explanations if item.status is Status.EXPLAINED),
             default=self.lines + 1,
         )
         unknown |= any(line.qemu or line.number < told for line in self.suspicious)
@@ -221,6 +221,8 @@ def explain_failure(failure: Failure) -> Explanation:
     silent = wrapper and main.message.rule == "destination-start"
     if unknown and (silent or main.message.role in (Role.WHERE, Role.CLOSING, Role.WARNING)):
         return _nothing_known(failure, unknown[0], unknown, errno)
+    if unknown and main.message.role is Role.SYMPTOM and innermost(line, main) is None:
+        return _beside_an_echo(failure, unknown[0], unknown, main)
     subject, number = device_of(failure, main)
     details, facts = details_of(failure, main, subject, number, errno)
     known = tuple(matching(failure, main, facts))
@@ -368,7 +370,8 @@ def _variant(failure: Failure, line: Line, main: Match, which: Operation) -> Var
             operation=str(which),
         ):
             return variant
-    if error and any(variant.error for variant in known):
+    told = f"{main.text.now or main.message.now or ''}"
+    if error and any(variant.error for variant in known) and f"{error}: " not in told:
         whole = f"{main.text.meaning or main.message.meaning} {meaning_of(error)}"
         return Variant(meaning=whole, now=general(error))
     return _ANY
@@ -468,6 +471,20 @@ def _nothing_known(
         unknown=tuple(unknown),
         programs=tuple(failure.programs),
         log=line.log,
+    )
+
+
+def _beside_an_echo(failure: Failure, line: Line, unknown: list[Line], main: Match) -> Explanation:
+    """An error that is not known, beside one that only tells that something failed."""
+    said = fill(main.text.meaning or main.message.meaning, main)
+    own = seen_from(advice.of_wording(main.message, main.text), main, failure)
+    return replace(
+        _nothing_known(failure, line, unknown),
+        meaning="This line is not known; it is the likeliest cause. What is known beside it only "
+        f"tells the outcome: {said}",
+        now=f"Start with this line, and what its program logged before it. "
+        f"{fill(own.now, main)}".strip(),
+        message=None,
     )
 
 
