@@ -273,7 +273,7 @@ def test_refuses_what_is_under_way(release: str, lab: Lab, tmp_path: Path) -> No
         )
         refused("a job is under way: mirror 'copy'")
         running.qmp("block-job-cancel", device="copy", force=True)
-        running.monitor.wait_event("BLOCK_JOB_CANCELLED", timeout=10)
+        running.monitor.wait_event("BLOCK_JOB_CANCELLED", timeout=60)
         running.qmp("migrate-set-parameters", max_bandwidth=1)
         reading, writing = os.pipe()
         running.monitor.execute("getfd", {"fdname": "slow"}, fd=writing)

@@ -65,8 +65,8 @@ def document(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 
 
 def nothing_left(*hosts: Host) -> None:
-    """Whatever happened, hosts are as they were; what is being ended has ten seconds."""
-    deadline = time.monotonic() + 10
+    """Whatever happened, hosts are as they were; what is being ended has two minutes."""
+    deadline = time.monotonic() + 120
     for host in hosts:
         while (left := host.processes() + host.files()) and time.monotonic() < deadline:
             time.sleep(0.1)

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import or_
 from typing import ClassVar
 
+from migratable.check import command_line
+from migratable.check.commands import Pages
 from migratable.check.guide import Guide
 from migratable.check.problem import RefusedError, UnexaminedError
 from migratable.check.qemu_file import QemuFile, StreamEndError
@@ -130,6 +133,11 @@ class Baseline:
                 break
         return self.tables.handlers[min(positions)] if positions else None
 
+    def handlers_like(self, handler: Handler) -> int:
+        """How many handlers have the name and number of this one, itself included."""
+        named = self._by_name.get(handler.idstr, ())
+        return sum(one.instance_id == handler.instance_id for one in named)
+
     @property
     def names(self) -> Mapping[str, list[Handler]]:
         """Handlers by idstr."""
@@ -147,6 +155,17 @@ class Baseline:
         """Whether it reads a footer behind each section (``migration.send-section-footer``)."""
         own = self.stream
         return own is None or not own.sections or own.sections[0].footer
+
+    @cached_property
+    def pages(self) -> Pages:
+        """Sizes of the destination's pages, as far as they are known."""
+        sizes = self.profile.block_page_sizes.values()
+        known = sizes and not command_line.memory_in_files(self.profile)
+        own = self.stream
+        return Pages(
+            host=reduce(or_, sizes) if known else None,
+            target=None if own is None else own.page_size,
+        )
 
     def section(self, handler: Handler) -> BaselineSection:
         """The destination's own section of a handler; kept."""

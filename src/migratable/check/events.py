@@ -27,9 +27,10 @@ KEPT = frozenset({"cpu"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadBegun:
-    """Before anything is read: the paused destination itself.
+    """Before anything is read: the paused destination itself (``qemu_savevm_state_blocked``).
 
-    :ivar handlers: its registered handlers with ``unmigratable`` descriptions.
+    :ivar unmigratable: idstrs of its handlers with ``unmigratable`` descriptions.
+    :ivar no_stream: why it writes no stream itself; empty when it does.
     """
 
     release: Release
@@ -63,7 +64,8 @@ class RamBlockRead:
     """An entry of the RAM block list (``migration/ram.c: parse_ramblock``).
 
     :ivar local: (used, maximum) bytes of the destination's block of that name, None without one.
-    :ivar resizable: whether its used length may change.
+    :ivar page_size: of the guest; :ivar local_page_size: of the host's pages behind the block,
+        None when they are not known.
     """
 
     release: Release

@@ -208,21 +208,20 @@ class Replay:
         foreign = audit.accelerator(self.baseline.profile)
         for reason in foreign:
             self.cannot(reason)
-        seen: Counter[str] = Counter()
+        seen: Counter[tuple[str, int]] = Counter()
         for number, section in enumerate(self._sections):
             for command in commands.get(number, ()):
                 self.loadvm_process_command(command)
-            if (
-                section.kind in _WHOLE
-                and self.baseline.find_se(section.idstr, section.instance_id) is not None
-            ):
-                seen[section.idstr] += 1
-                # A handler loads into what was just started, once.
-                if seen[section.idstr] > len(self.baseline.names.get(section.idstr, ())) > 0:
+            se = self.baseline.find_se(section.idstr, section.instance_id)
+            if section.kind in _WHOLE and se is not None:
+                # A handler loads into what was just started, once; some share a name and number.
+                seen[se.idstr, se.instance_id] += 1
+                if seen[se.idstr, se.instance_id] > self.baseline.handlers_like(se):
                     self.cannot(f"{section.idstr}: its section comes too often")
-            if section.kind not in _WHOLE:
-                self._table_again(section)
-            if number == ram:  # behind what is set up early (virtio-mem)
+            elif se is not None and se.vmsd is not None:
+                # With tables QEMU would load all of them again; no source sends parts of such.
+                self.cannot(f"{section.idstr}: more of it after its section")
+            if number == ram:  # behind sections that are sent before it (early_setup)
                 self.ram_block_list(section)
             if not foreign and section.kind in _WHOLE:
                 following = partial(following_bytes, self.stream, self._sections, number)
@@ -264,7 +263,7 @@ class Replay:
         if self._ask(event):
             return
         try:
-            for problem in self._met.judge(command):
+            for problem in self._met.judge(command, self.baseline.pages):
                 self.note(finding_of(problem, self.release, None, None))
         except UnexaminedError as error:
             self.cannot(error.reason)
@@ -292,7 +291,9 @@ class Replay:
                     block=block,
                     local=local,
                     page_size=self.stream.page_size,
-                    local_page_size=profile.block_page_sizes.get(block.id),
+                    local_page_size=None
+                    if self.baseline.pages.host is None
+                    else profile.block_page_sizes.get(block.id),
                 ),
                 device=_RAM,
                 instance_id=0,
@@ -483,7 +484,7 @@ class Replay:
         return False
 
     def _old_style(self, section: Section, findings: list[Finding]) -> SectionOutcome:
-        """A handler without tables (``load_state``): what its device's module knows of it."""
+        """``vmstate_load`` of a handler without tables: ``load_state``, as its module knows it."""
         unexamined: list[Unchecked] = []
         load = devices.old_loader(section.idstr)
         if load is not None:
@@ -500,16 +501,12 @@ class Replay:
             self_contained=load is None,
         )
 
-    def _table_again(self, part: Section) -> None:
-        """A handler with tables would load them whole for each part; no source sends one."""
-        se = self.baseline.find_se(part.idstr, part.instance_id)
-        if se is not None and se.vmsd is not None:
-            self.cannot(f"{part.idstr}: more of it after its section")
-
     def qemu_loadvm_section_part_end(
         self, start: Section, load: devices.OldLoader
     ) -> Iterator[Finding]:
-        """Load the parts of a section that comes in several.
+        """Load a section that comes in several parts: its start, and the parts behind it.
+
+        A loader keeps what the start said, so that all of them are loaded in one go.
 
         :raise UnexaminedError: where they cannot be followed.
         """

@@ -103,10 +103,11 @@ def _printed(refused: RefusedError, outer: Iterable[MessageRef], release: Releas
         ": ".join(said(words, release) for words in group if _has(words, release))
         for group in refused.separate
     ]
-    links = [*refused.chain, *outer]
+    around = list(outer)
+    links = [*refused.chain, *around]
     chain = [said(words, release) for words in reversed(links) if _has(words, release)]
     # 11.x: qemu_loadvm_section_start_full returns -EINVAL whatever the device returned.
-    errno = EINVAL if release >= (11, 0) and links else refused.errno
+    errno = EINVAL if release >= (11, 0) and around else refused.errno
     return [*lines, ": ".join([_closing(errno, release), *chain])]
 
 

@@ -1,6 +1,6 @@
 """``migration/vmstate.c`` over the destination's own tables.
 
-Functions have the names that they have there (4.1 to 11.1, whose shape never changed); the tables
+Functions have the names that they have there, and all supported releases load alike; the tables
 are those that :mod:`migratable.profile.memory` read from the paused destination. The ``get``
 functions of field types are in :mod:`.vmstate_types`, what devices' own code refuses is in
 :mod:`.devices`, and what a release prints on the way out of an error in :mod:`.stderr`.
@@ -120,10 +120,15 @@ class VMStateLoader:
                 )
             return known
         if guide.known:
+            sent = guide.has(position)
+            if known is not None and sent != known:
+                raise UnexaminedError(
+                    f"whether {body.vmsd.name}:{field.name} is read of version {body.version}"
+                )
             self.not_examined(
                 f"whether {body.vmsd.name}:{field.name} is read was taken from the stream"
             )
-            return guide.has(position)
+            return sent
         if known is not None:
             return known
         raise UnexaminedError(f"whether {body.vmsd.name}:{field.name} is read is not known")
