@@ -123,10 +123,10 @@ _ASKED_ALWAYS = re.compile(r" error : \w+:\d+ : |\b(?:libvirtd|virtqemud)\[\d+\]
 
 
 # QEMU's warn_report(), libvirt's VIR_WARN(): the program goes on, whatever the same words mean as
-# an error. Not so virNetTLSContextCheckCertificate(): it warns of the reason before it refuses.
+# an error. Not so where it warns of the reason before it refuses (certificates, a job that waits).
 _WARNS = re.compile(
     r"(?:qemu-system-[\w-]+|qemu-kvm|\bkvm|\bqemu|\bQEMU)(?:\[\d+\])?: warning: |"
-    r": warning : (?!virNetTLS)\w+:\d+ : "
+    r": warning : (?!virNetTLS|\w+ObjBeginJob)\w+:\d+ : "
 )
 
 

@@ -78,6 +78,7 @@ _PLACE = re.compile(
     r"(?:\* )?(?:[\w.\[\]-]+: )?\d+ error\(s\) occurred:|Error: Error applying plan:|"
     r"Build '.*' errored.*|(?:==> )?Some builds didn't complete.*|.*\bBuild was halted\.\W*|"
     r".* error-count \[\]string.*|"
+    r"(?:Major|Minor) opcode of failed request: .*|"
     r".* is tainted: [\w-]+|(?:TASK|PLAY|RUNNING HANDLER) \[.*\][ *]*)"
 )
 # A setting or a counter, whatever its name ("decompress-error-check: on", "errors: 0").
