@@ -133,6 +133,11 @@ class Baseline:
                 break
         return self.tables.handlers[min(positions)] if positions else None
 
+    def handlers_like(self, handler: Handler) -> int:
+        """How many handlers have the name and number of this one, itself included."""
+        named = self._by_name.get(handler.idstr, ())
+        return sum(one.instance_id == handler.instance_id for one in named)
+
     @property
     def names(self) -> Mapping[str, list[Handler]]:
         """Handlers by idstr."""

@@ -208,20 +208,19 @@ class Replay:
         foreign = audit.accelerator(self.baseline.profile)
         for reason in foreign:
             self.cannot(reason)
-        seen: Counter[str] = Counter()
+        seen: Counter[tuple[str, int]] = Counter()
         for number, section in enumerate(self._sections):
             for command in commands.get(number, ()):
                 self.loadvm_process_command(command)
-            if (
-                section.kind in _WHOLE
-                and self.baseline.find_se(section.idstr, section.instance_id) is not None
-            ):
-                seen[section.idstr] += 1
-                # A handler loads into what was just started, once.
-                if seen[section.idstr] > len(self.baseline.names.get(section.idstr, ())) > 0:
+            se = self.baseline.find_se(section.idstr, section.instance_id)
+            if section.kind in _WHOLE and se is not None:
+                # A handler loads into what was just started, once; some share a name and number.
+                seen[se.idstr, se.instance_id] += 1
+                if seen[se.idstr, se.instance_id] > self.baseline.handlers_like(se):
                     self.cannot(f"{section.idstr}: its section comes too often")
-            if section.kind not in _WHOLE:
-                self._table_again(section)
+            elif se is not None and se.vmsd is not None:
+                # With tables QEMU would load all of them again; no source sends parts of such.
+                self.cannot(f"{section.idstr}: more of it after its section")
             if number == ram:  # behind sections that are sent before it (early_setup)
                 self.ram_block_list(section)
             if not foreign and section.kind in _WHOLE:
@@ -501,12 +500,6 @@ class Replay:
             unexamined=tuple(unexamined),
             self_contained=load is None,
         )
-
-    def _table_again(self, part: Section) -> None:
-        """A handler with tables would load them whole for each part; no source sends one."""
-        se = self.baseline.find_se(part.idstr, part.instance_id)
-        if se is not None and se.vmsd is not None:
-            self.cannot(f"{part.idstr}: more of it after its section")
 
     def qemu_loadvm_section_part_end(
         self, start: Section, load: devices.OldLoader

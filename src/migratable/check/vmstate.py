@@ -120,10 +120,15 @@ class VMStateLoader:
                 )
             return known
         if guide.known:
+            sent = guide.has(position)
+            if known is not None and sent != known:
+                raise UnexaminedError(
+                    f"whether {body.vmsd.name}:{field.name} is read of version {body.version}"
+                )
             self.not_examined(
                 f"whether {body.vmsd.name}:{field.name} is read was taken from the stream"
             )
-            return guide.has(position)
+            return sent
         if known is not None:
             return known
         raise UnexaminedError(f"whether {body.vmsd.name}:{field.name} is read is not known")

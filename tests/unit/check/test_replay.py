@@ -165,6 +165,12 @@ def test_a_handler_loads_once() -> None:
     assert twice.undecided == ["dev: its section comes too often"]
     several = destination(handler(), handler(instance_id=1))
     assert loaded(section(), section(number=4, instance_id=1), to=several).undecided == []
+    assert loaded(section(), section(number=4), to=several).undecided == twice.undecided
+    alike = destination(handler(), handler())
+    assert loaded(section(), section(number=4), to=alike).undecided == []
+    by_both = destination(replace(handler("0/dev"), compat=("dev", 0)))
+    again = loaded(section("0/dev"), section(number=4), to=by_both).undecided
+    assert again == ["dev: its section comes too often"]
     part = section(number=3, kind=SectionKind.PART)
     assert loaded(section(), part).undecided == ["dev: more of it after its section"]
 
