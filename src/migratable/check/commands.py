@@ -113,14 +113,12 @@ class Commands:
             value = int.from_bytes(command.payload, "big")
             yield Problem(
                 rule="configuration",
-                summary="the source asks for an answer and has opened no way back",
+                summary="the source requests an answer, but has not opened the return path",
                 words=(("command-ping", {"value": value}),),
                 errno=EPERM,
             )
         elif self._out_of_order(known, length):
-            raise UnexaminedError(
-                f"the command {known.name}, which is out of a migration's order here"
-            )
+            raise UnexaminedError(f"the command {known.name}, which is out of a migration's order")
         elif known is CommandKind.POSTCOPY_ADVISE and length:
             yield from _advised(bytes(command.payload), pages)
         self.met.add(kind)

@@ -113,7 +113,7 @@ def _port(number: int, port: LoadedState, bounce: _Bounce) -> Iterator[Problem]:
         if bool(used) != bool(halt):
             wrong = "is in use and not halted" if used else "is halted and not in use"
         elif halt and queued.number("cmd") not in _NCQ:
-            wrong = f"is command {queued.number('cmd'):#x}, none that can be queued"
+            wrong = f"is command {queued.number('cmd'):#x}, which cannot be queued"
         elif halt and queued.number("slot") != queued.number("tag"):
             wrong = f"has slot {queued.number('slot')} and tag {queued.number('tag')}"
         if wrong:

@@ -276,8 +276,8 @@ class _Virtio:
                 refuses=False,
                 severity=Severity.ENDANGERS,
                 summary=f"the destination drops features that the guest's driver uses: {names}",
-                explanation="It has none above bit 31 and so does not look at the guest's; the "
-                "guest goes on with rings that the device no longer reads.",
+                explanation="The device has none above bit 31, so it does not check the guest's; "
+                "the guest continues to use vrings that the device no longer reads.",
                 field="guest_features",
             )
             self._loader.problems.append(problem)
