@@ -400,7 +400,7 @@ def test_command_asks_on_a_terminal(answer: str, status: int, lab: Lab, tmp_path
     with Running(lab("10.0").command, arguments, qmp_path=tmp_path / "qmp"):
         done = subprocess.run([*words, "--json"], capture_output=True, text=True, check=False)
         assert done.returncode == 2
-        assert "say --yes" in done.stderr  # nobody can be asked
+        assert "add --yes" in done.stderr  # nobody can be asked
         ours, theirs = pty.openpty()
         os.write(ours, f"{answer}\n".encode())
         answered = subprocess.run(

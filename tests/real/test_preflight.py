@@ -175,7 +175,7 @@ def test_without_a_pause(net: Network, source: Host, destination: Host, lab: Lab
 def test_nobody_agreed(net: Network, source: Host, destination: Host) -> None:
     done = run(net, "ssh://node-a/web1", "--to", "node-b")
     assert done.returncode == 2
-    assert "say --yes, or --no-pause" in done.stderr
+    assert "add --yes, or --no-pause" in done.stderr
     nothing_left(source, destination)
 
 

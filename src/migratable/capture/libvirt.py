@@ -178,4 +178,4 @@ class LibvirtMonitor:
 
 def _said(done: subprocess.CompletedProcess[str]) -> str:
     lines = [line.removeprefix("error: ") for line in done.stderr.splitlines() if line.strip()]
-    return "; ".join(lines) or f"virsh ended with status {done.returncode} and no word"
+    return "; ".join(lines) or f"virsh ended with status {done.returncode} and no message"

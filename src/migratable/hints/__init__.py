@@ -53,7 +53,7 @@ class Kept:
 
 
 _NOBODY = Kept()
-_ELSEWHERE = "the source was not asked"
+_ELSEWHERE = "the source was not tested"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
