@@ -214,12 +214,12 @@ class Replay:
                 self.loadvm_process_command(command)
             se = self.baseline.find_se(section.idstr, section.instance_id)
             if section.kind in _WHOLE and se is not None:
-                # A handler loads into what was just started, once; some share a name and number.
+                # A handler loads once; some handlers share a name and instance id.
                 seen[se.idstr, se.instance_id] += 1
                 if seen[se.idstr, se.instance_id] > self.baseline.handlers_like(se):
                     self.cannot(f"{section.idstr}: its section comes too often")
             elif se is not None and se.vmsd is not None:
-                # With tables QEMU would load all of them again; no source sends parts of such.
+                # QEMU would load a section with tables again; no source sends such in parts.
                 self.cannot(f"{section.idstr}: more of it after its section")
             if number == ram:  # behind sections that are sent before it (early_setup)
                 self.ram_block_list(section)

@@ -355,7 +355,7 @@ class VMStateLoader:
             pointer = self.memory.get(first_elem, 8)
             if pointer == 0 and n_elems and size:
                 self.null_pointer(body, field)
-            # Where it leads is not known: to an object of its own, which no other has filled.
+            # Its target is not known: a separate object that nothing else has filled.
             first_elem = pointer or self.memory.allocate(size)
         descriptions, self.stated = guide.take(position, n_elems)
         self.elements = max(n_elems, 1)

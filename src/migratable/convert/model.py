@@ -134,7 +134,7 @@ class StreamEdit:
         shift = 0
         changes: list[Change] = []
         for change in sorted(self.changes, key=_by_offset):
-            # Appended bytes are the last ones, wherever the end is then.
+            # Appended bytes are the last ones, after all earlier edits.
             offset = None if change.offset is None else change.offset + shift
             changes.append(replace(change, old=change.new, new=change.old, offset=offset))
             shift += len(change.new) - len(change.old)

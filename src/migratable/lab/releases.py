@@ -49,7 +49,7 @@ PROGRAM_PACKAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("qemu-system-riscv", ("riscv64", "riscv32")),
     ("qemu-system-mips", ("mips", "mipsel", "mips64", "mips64el")),
     ("qemu-system-sparc", ("sparc", "sparc64")),
-    # Last, because it had s390x and riscv before they got packages of their own.
+    # Last, because s390x and riscv now have their own packages.
     ("qemu-system-misc", ("s390x", "riscv64", "riscv32", "alpha", "hppa", "loongarch64", "m68k")),
 )
 """Debian's packages and QEMU's target names (as in ``qemu-system-TARGET``) in them.

@@ -148,7 +148,7 @@ def try_destination(
             raise _with_lines(error, process) from None
     return replace(
         done,
-        # After its end, so that nothing is missing; of a first pass there is no process.
+        # After the process has ended, so that nothing is missing; a first pass has no process.
         stderr=done.stderr if done.load is None else quiet.as_given(process.stderr_lines()),
         facts={**done.facts, "program": list(program.command)},
         command_line=tuple(line.argv),

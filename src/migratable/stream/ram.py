@@ -226,7 +226,7 @@ def _page_size_follows(cursor: Cursor, *, last: bool, gpa: bool) -> bool:
         return False
     if not gpa:
         return True
-    # With GPAs the u64 may be one itself: then what follows it is an entry or the list's end.
+    # With GPAs the u64 may be a GPA: then an entry or the end of the list follows.
     cursor.has(_MOST_AHEAD)
     after = Cursor(cursor.data, cursor.pos + 8, end=cursor.end)
     return not _entry_or_end(after, last=last)

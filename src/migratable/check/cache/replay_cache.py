@@ -128,7 +128,7 @@ class Memo:
         try:
             tracked, replay = self._replay(ready, origin)
         except StaleError:
-            # A rule at the end asked for more of a state than before: that section is tracked anew.
+            # A rule at the end read more of a state than before: track that section again.
             for unit in ready.units:
                 if unit.section.idstr in KEPT:
                     self._patterns.pop(unit.head, None)
@@ -196,7 +196,7 @@ class Memo:
             pattern = _Pattern(parts)
             patterns.append(pattern)
         pattern.entries.setdefault(pattern.key(unit.body), []).append(entry)
-        # A word that one section leaves and another needs ties the two together.
+        # A value that one section leaves and another reads makes the two dependent.
         who = (unit.section.idstr, unit.section.instance_id)
         for address in entry.leaves:
             if self._left_by.setdefault(address, who) != who:
