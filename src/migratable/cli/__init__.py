@@ -130,7 +130,7 @@ def _say(text: str) -> None:
 
 
 def main() -> None:
-    """Entry point: our errors become one line on stderr and status 2, never a traceback.
+    """Entry point: a MigratableError becomes one line on stderr and status 2.
 
     A bug of ours has a traceback and status 2 too: it must not look like an answer.
     """

@@ -18,7 +18,7 @@ from migratable.printable import quoted
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """Where one QEMU release comes from.
+    """The origin of one QEMU release.
 
     :ivar name: major and minor number, ``"10.0"``.
     :ivar suite: codename of the Debian suite that has it.

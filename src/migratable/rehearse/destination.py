@@ -33,7 +33,7 @@ _LAST_LINES = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
-    """A destination that is to be tried.
+    """A destination to try.
 
     :ivar command_line: as :func:`migratable.commandline.parse` takes it.
     :ivar release: a lab release in the place of the line's program (``10.0``).

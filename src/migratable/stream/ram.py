@@ -74,7 +74,7 @@ class RamBlock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RamStart:
-    """The block list, as the body of the START section has it."""
+    """The block list in the body of the START section."""
 
     blocks: tuple[RamBlock, ...]
     multifd_flush: bool = False
@@ -87,7 +87,7 @@ class RamStart:
 
 @dataclass(slots=True, kw_only=True)
 class BlockCount:
-    """What was sent of one block (all rounds, so a page may count more than once)."""
+    """The sent pages of one block (all rounds, so a page may count more than once)."""
 
     normal: int = 0
     zero: int = 0
