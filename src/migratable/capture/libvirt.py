@@ -22,7 +22,7 @@ from migratable.errors import CaptureError, QemuError
 from migratable.qemu.qmp import QmpError
 
 _EVENT = re.compile(r"event (STOP|RESUME) at (\d+)\.(\d{6}) for domain")
-# Should we be killed, it ends by itself.
+# If we are killed, it ends by itself.
 _LISTENER = ("--loop", "--timeout", "180", "--regex", "--event", "^(STOP|RESUME)$")
 _LISTEN_SECONDS = 0.2
 _EVENT_SECONDS = 1.0

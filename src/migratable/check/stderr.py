@@ -41,7 +41,7 @@ def reports_body(release: Release) -> bool:
 
 
 def configuration_links(release: Release, *, read: bool) -> tuple[MessageRef, ...]:
-    """What is put around an error of the configuration section."""
+    """The links around an error of the configuration section."""
     if not read or release < _ERRP_EVERYWHERE:
         return ()
     words: dict[str, str | int] = {"vmsd": "configuration", "version": 1, "minimum": 0}
@@ -114,7 +114,7 @@ def _printed(refused: RefusedError, outer: Iterable[MessageRef], release: Releas
 def abort_after(
     printed: Sequence[str], failed: Sequence[str], abort: Sequence[str], release: Release
 ) -> tuple[list[str], bool]:
-    """What is printed when the program aborts after a load that failed, but before it says so.
+    """Lines of a program that aborts after a failed load, before it reports the failure.
 
     :param printed: all lines up to the failure's, which ends with *failed*.
     :return: the lines, and whether the abort's are all that is said of the failure: from 10.2 on

@@ -13,7 +13,15 @@ from migratable.check.savevm import Replay
 from migratable.check.tracker import Untracked
 from migratable.profile.tables import Flag, Handler, LoaderTables, VmField, Vmsd
 from migratable.stream.edit import make_stream
-from migratable.stream.model import Command, Element, Section, Span, Stream
+from migratable.stream.model import (
+    Command,
+    Configuration,
+    ConfigurationSubsection,
+    Element,
+    Section,
+    Span,
+    Stream,
+)
 from migratable.stream.ram import RamBlock, RamFault, RamStart, RamStatistics
 from migratable.stream.vmdesc import VmDevice, VmsdBody
 from migratable.stream.vmdesc import VmField as Entry
@@ -144,6 +152,18 @@ def test_another_page_size_is_told_from_the_own_stream() -> None:
     assert to.stream is not None
     assert to.stream.page_size == 4096
     assert rules(loaded(section(), to=to)) == []
+
+
+def test_a_destination_whose_pages_are_not_the_smallest() -> None:
+    bits = ConfigurationSubsection(
+        name="configuration/target-page-bits", version=1, body=b"\0\0\0\x0c"
+    )
+    to = destination(own=(section(),))
+    assert to.stream is not None
+    to._stream = replace(
+        to.stream, configuration=Configuration(machine=MACHINE, subsections=(bits,))
+    )
+    assert rules(loaded(section(), to=to)) == ["target-page-size"]
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def seen(stream: Stream) -> bytes:
 
 
 def _digest(data: bytes) -> bytes:
-    # SHA-256 is what processors have instructions for.
+    # Processors have instructions for SHA-256.
     return hashlib.sha256(data, usedforsecurity=False).digest()[:20]
 
 
@@ -89,7 +89,7 @@ def _parts(stream: Stream, body: Callable[[Section], Buffer]) -> list[Buffer]:
         if isinstance(element, Section):
             _section(out, element, body)
         elif isinstance(element, Span):
-            # Rounds of RAM: how many there are is not seen. Without footers it is all the devices.
+            # The number of RAM rounds does not matter. Without footers this is all devices.
             out.append(_sized(element.data) if element.undelimited else b"span")
         else:
             out += (b"command", element.kind.to_bytes(4, "big"), _sized(element.payload))
@@ -97,7 +97,7 @@ def _parts(stream: Stream, body: Callable[[Section], Buffer]) -> list[Buffer]:
     if stream.ram_statistics is not None and stream.ram_statistics.faults:
         out.append(_text(repr(stream.ram_statistics.faults)))
     if stream.vmdesc is not None:
-        # Inside JSON's strings there are no raw control characters, so this is white space only.
+        # JSON strings contain no raw control characters, so this is only white space.
         out += (b"vmdesc", stream.vmdesc.raw.translate(None, b"\r\n\t"))
     if stream.facts:
         out.append(_text(json.dumps(dict(stream.facts), sort_keys=True, default=str)))
@@ -207,7 +207,7 @@ def shape_of_bytes(data: bytes) -> str:
     from migratable.stream import read  # noqa: PLC0415 -- only profiles with a stream need it
 
     stream = read(data)
-    # How many rounds an iterated section takes (spapr/htab) is a matter of the machine's load.
+    # The number of rounds of an iterated section (spapr/htab) depends on the machine's load.
     told = tuple(
         element
         for element in stream.elements

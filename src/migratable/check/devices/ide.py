@@ -43,7 +43,7 @@ class _Bounce:
     """Mapping what is no memory: ``address_space_map`` has one bounce buffer, from 9.2 on 4 KiB."""
 
     def __init__(self, event: BodyLoaded) -> None:
-        # Behind a virtual IOMMU the addresses are not the guest's own; its tables are in memory.
+        # Behind a virtual IOMMU the addresses are not guest-physical; its tables are in memory.
         self._memory = None if _translated(event) else of_profile(event.profile)
         self._several = event.release >= (9, 2)
         self._left = _BOUNCE_BYTES

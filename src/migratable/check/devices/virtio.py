@@ -192,7 +192,7 @@ class _Virtio:
             num = f.get_be(4)
             if aligned:
                 f.skip(4)
-            # Addresses and indices are the guest's own affair; a queue without an address has none.
+            # Addresses and indices belong to the guest; a queue without an address has neither.
             desc, last = f.get_nonzero(8), 0
             if desc:
                 f.skip(2)
@@ -333,7 +333,7 @@ class _Virtio:
         for _ in range(min(active, 1 << 16)):
             port = f.get_be(4)
             body.values[f"port[{port}]"] = 1
-            # Not the map: its bit 0 is set whether there is a console in front or not.
+            # Not the port map: its bit 0 is set with and without a console at port 0.
             if loader.local(body, f"port[{port}]", 1) is None:
                 raise self._silent(f"the destination has no port {port}", errno=22)
             f.skip(1 + 1)
