@@ -248,6 +248,19 @@ def test_no_sentence_has_a_name_left_open() -> None:
     assert "{" not in report.explanations[0].meaning
 
 
+def test_a_second_refusal_is_told_too() -> None:
+    log = (
+        "first [ Requested operation is not valid: domain is not running ], after the start\n"
+        "[ Failed to open file '/data/a.qcow2': No such file or directory ]\n"
+    )
+    (found,) = told(log).explanations
+    assert found.message == "host-file-open"
+    (other,) = found.also
+    assert (other.line.number, other.message) == (1, "op-not-running")
+    assert "virsh list" in other.now
+    assert found.to_json()["also"][0]["do_now"] == other.now
+
+
 HEALTHY = Path(__file__).parent / "healthy"
 
 

@@ -140,7 +140,7 @@ _TELLS_NO_REASON = re.compile(
     r"(?:.*: )?(?:[\w /.'-]|:(?=\S)){0,80}\b(?:failed|failure|unsuccessful|aborted)(?: !*)?"
     r"(?:,? ?\(?(?:rc|ret|status|exit(?: status| code)?|code)?[ =:]*-?\d+\)?)?[\W]*|"
     r"(?:.*: )?(?:Failed|Unable|Could not|Cannot|Error)(?: to)? (?:\w+ ){1,3}"
-    r"(?:vm|vms|domain|instance|guest|virtual machine|machine|container)\b[^:]{0,60}|"
+    r"(?:vm|vms|domain|instance|guest|virtual machine|machine|container)\b[^:]{0,60}(?:: -?\d+)?|"
     r".*\b(?:failed|returned|exited)\b[^:]{0,40}\b(?:exit|return)(?:ed)?[ -]?(?:code|status|value)"
     r"[ :=]{0,3}-?\d+\W*(?:: /\S+.*)?|.*: exit (?:status|code):? \d+\W*",
     re.IGNORECASE,
