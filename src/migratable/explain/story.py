@@ -292,7 +292,7 @@ def explain_failure(failure: Failure) -> Explanation:
         text.id in SOMETIMES_FATAL and failure.has(Role.WHERE, Role.CLOSING)
     ):
         status = Status.WARNING
-    elif text.role is Role.SYMPTOM:
+    elif text.role is Role.SYMPTOM or (text.role is Role.CLOSING and turned.meaning):
         status = Status.SYMPTOM
     elif text.role in (Role.CLOSING, Role.WHERE) and not known and derived is None:
         status = Status.UNKNOWN
@@ -308,7 +308,7 @@ def explain_failure(failure: Failure) -> Explanation:
         status, meaning, own_now = _wrapped(wrapped, status, meaning)
         now = own_now or now
         details.extend(wrapped.details)
-    if derived is not None:
+    if derived is not None and not turned.meaning:
         meaning = f"{meaning} {derived.meaning}"
     if status is Status.UNKNOWN and wrapped is None:
         meaning = f"{meaning} QEMU printed no reason, and no public case fits."
