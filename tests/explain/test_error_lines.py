@@ -255,3 +255,29 @@ HEALTHY = Path(__file__).parent / "healthy"
 def test_a_migration_that_succeeded_gets_no_cause(path: Path) -> None:
     report = explain(io.BytesIO(path.read_bytes()))
     assert not [item for item in report.explanations if item.status is not Status.WARNING]
+
+
+@pytest.mark.parametrize(
+    ("warning", "error"),
+    [
+        (
+            "qemu-system-x86_64: warning: Default display 'gtk' is not available in this binary",
+            "qemu-system-x86_64: Default display 'gtk' is not available in this binary",
+        ),
+        (
+            "9: warning : qemuBuildInterfaceCommandLine:8 : setting bandwidth on interfaces of "
+            "type 'user' is not implemented yet",
+            "9: error : qemuBuildInterfaceCommandLine:8 : internal error: setting bandwidth on "
+            "interfaces of type 'user' is not implemented yet",
+        ),
+    ],
+)
+def test_the_same_words_as_a_warning_are_no_failure(warning: str, error: str) -> None:
+    (found,) = told(f"{error}\n").explanations
+    assert found.status is Status.EXPLAINED
+    cause = "qemu-system-x86_64: unsupported machine type 'pc-q35-9.9'\n"
+    for log in (f"{warning}\n{cause}", f"{cause}{warning}\n"):
+        assert told(log).explanations[0].message == "start-machine"
+    report = told(f"{warning}\n")
+    assert not [one for one in report.explanations if one.status is not Status.WARNING]
+    assert report.exit_status == 0

@@ -38,7 +38,12 @@ _OF_QEMU = re.compile(rb"(?:qemu-system-[a-z0-9_]+|qemu-kvm|QEMU\[\d+\]|/kvm): "
 
 # Headings of the error that follows: virsh's two lines ("error: Failed to start domain x", then
 # libvirt's own words), Incus's list, a report's "this error:".
-_VIRSH = re.compile(r"\berror: (?:Failed|Disconnected|Unable|Could not) ?(?:to|from)? ?\w+")
+_VIRSH = re.compile(
+    r"\berror: (?:(?:Failed|Disconnected|Unable|Could not) ?(?:to|from)? ?\w+|"
+    r"(?:cannot|failed to|could not|unable to) (?:\w+ ){1,3}"
+    r"(?:volume|network|pool|domain|device|interface|secret|snapshot|checkpoint)s?\b[^:]{0,100}$|"
+    r"(?:Domain|Network|Pool|Device) [^:]{1,100} (?:could not|cannot) be \w+$)"
+)
 _NEXT_ERROR = re.compile(r"\berror: ")
 _TITLE = re.compile(
     r"[\W_]*(?:errors?|logs?|problem|failure|bug|output|actual results?|error details)[\W_]*", re.I
@@ -71,6 +76,9 @@ _PLACE = re.compile(
     r"\d+: *(?:resource|terraform|provider|module|data) .*|"
     r"(?:\* )?(?:[\w.\[\]-]+: )?\d+ errors? occurred:|"
     r"(?:\* )?(?:[\w.\[\]-]+: )?\d+ error\(s\) occurred:|Error: Error applying plan:|"
+    r"Build '.*' errored.*|(?:==> )?Some builds didn't complete.*|.*\bBuild was halted\.\W*|"
+    r".* error-count \[\]string.*|"
+    r"(?:Major|Minor) opcode of failed request: .*|"
     r".* is tainted: [\w-]+|(?:TASK|PLAY|RUNNING HANDLER) \[.*\][ *]*)"
 )
 # A setting or a counter, whatever its name ("decompress-error-check: on", "errors: 0").
