@@ -81,7 +81,7 @@ def _absent(pair: Pair, path: str, why: str) -> Iterator[Finding]:
         ID,
         Severity.REFUSES,
         f"the disk {path} is not on the destination ({why})",
-        fix="mount its storage there, or copy the disks along "
+        fix="mount its storage on the destination, or copy the disks "
         "(virsh migrate --copy-storage-all; --copy-storage here)",
     )
 

@@ -41,7 +41,8 @@ def check(pair: Pair) -> Iterator[Finding]:
         ID,
         Severity.REFUSES,
         f"the guest runs under KVM, and the destination's /dev/kvm cannot be used: {kvm['why']}",
-        fix="load kvm_intel or kvm_amd there, or switch virtualisation on in its firmware",
+        fix="load kvm_intel or kvm_amd on the destination, or switch virtualisation on in its "
+        "firmware",
     )
 
 

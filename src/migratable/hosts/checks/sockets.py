@@ -39,7 +39,7 @@ def check(pair: Pair) -> Iterator[Finding]:
             ID,
             Severity.REFUSES,
             f"nothing serves {path} on the destination",
-            fix="start the vhost-user back end there before the migration",
+            fix="start the vhost-user backend on the destination before the migration",
         )
 
 

@@ -38,7 +38,7 @@ def check(pair: Pair) -> Iterator[Finding]:
             ID,
             Severity.REFUSES,
             "the guest has an emulated TPM, and the destination no swtpm",
-            fix="install swtpm there",
+            fix="install swtpm on the destination",
         )
     elif here and numbers(there) < numbers(here):
         yield found(
@@ -46,7 +46,7 @@ def check(pair: Pair) -> Iterator[Finding]:
             Severity.ENDANGERS,
             f"swtpm is {here} on the source, {there} on the destination, which may refuse its "
             "state",
-            fix="install the same or a newer swtpm there",
+            fix="install the same or a newer swtpm on the destination",
         )
 
 
