@@ -2,7 +2,7 @@
 
 ## What it checks
 
-The guest's command line asks for KVM; `/dev/kvm` of the destination is opened.
+If the guest's command line asks for KVM, preflight opens `/dev/kvm` on the destination.
 
 ## Why QEMU refuses
 

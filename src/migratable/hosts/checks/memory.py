@@ -2,8 +2,8 @@
 
 ## What it checks
 
-The guest's RAM blocks against `MemAvailable`, and against free huge pages where its memory is made
-of those.
+The guest's RAM blocks against `MemAvailable`, and against free huge pages if its memory uses huge
+pages.
 
 ## Why it fails
 
