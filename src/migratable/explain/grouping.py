@@ -92,7 +92,8 @@ _GENERIC_GROUPS = frozenset(
         "start", "protocol", "source", "libvirt", "managers", "channels", "blockers", "internals",
         "around", "refusals", "admission", "libvirt_errors", "libvirt_definitions",
         "libvirt_hosts", "libvirt_operations", "manager_setup", "proxmox_storage", "kubevirt",
-        "openstack_api", "ovirt", "other_managers", "incus",
+        "openstack_api", "ovirt", "other_managers", "incus", "local_vms",
+        "xapi", "openstack_states",
     }
 )  # fmt: skip
 _ABOUT_VMS = re.compile(
