@@ -13,8 +13,10 @@ from pathlib import Path
 
 import click
 
+from migratable.check.rule import Rule
 from migratable.check.rules import RULES
 from migratable.cli import cli
+from migratable.cli._pages import BETWEEN_HOSTS, joined
 from migratable.convert.proposals import PROPOSALS
 from migratable.convert.proposals.proposal import Proposal
 from migratable.hosts.checks import CHECKS, page
@@ -29,32 +31,32 @@ def write(reference: Path) -> None:
         reference / "commands",
         commands,
         "Commands",
-        "What each command's `--help` says, made from the program.",
+        "The `--help` of each command.",
     )
     _folder(
         reference / "edits",
         {one.kind: _edit(one) for one in PROPOSALS},
         "Edits of a stream",
-        "Kinds of edits that `migratable convert` makes, from the proposals themselves. "
-        "`migratable rule KIND` shows the same page in the terminal.",
+        "The kinds of edits that `migratable convert` makes. `migratable rule KIND` shows the "
+        "same page in the terminal.",
     )
     _folder(
         reference / "rules",
         {
-            **{rule.id: _page(rule.id, rule.page, rule.severity) for rule in RULES},
             **{one.id: _page(one.id, page(one), one.severity) for one in CHECKS},
+            **{rule.id: _page(rule.id, _with_check(rule), rule.severity) for rule in RULES},
         },
         "Rules",
-        "What `migratable check` knows, and what `migratable preflight` compares of two hosts "
-        "(`host-…`), made from the rules themselves. "
-        "`migratable rule ID` shows the same page in the terminal.",
+        "The rules of `migratable check`, and the comparisons of two hosts by "
+        "`migratable preflight` (`host-…`). `migratable rule ID` shows the same page in the "
+        "terminal.",
     )
     _folder(
         reference / "schemas",
         {name.lower(): _schema(name, schema) for name, schema in schemas().items()},
         "JSON Schemas",
-        "For programs; what the members mean is under [JSON](../json.md). "
-        "`GET /openapi.json` of [the service](../../how-to/serve.md) has all of them.",
+        "For programs; [JSON](../json.md) explains the members. "
+        "`GET /openapi.json` of [the service](../../how-to/serve.md) returns all of them.",
     )
 
 
@@ -97,6 +99,14 @@ def _edit(proposal: Proposal) -> str:
     summary, _, rest = proposal.page.strip().partition("\n")
     rules = ", ".join(f"[{one}](../rules/{one}.md)" for one in proposal.rules)
     return f"# {proposal.kind}\n\n{summary}\n\nAnswers {rules}\n\n{rest.strip()}\n"
+
+
+def _with_check(rule: Rule) -> str:
+    """The rule's page, and the page of a host check that has the same id."""
+    for one in CHECKS:
+        if one.id == rule.id:
+            return joined(rule.page, BETWEEN_HOSTS, page(one))
+    return rule.page
 
 
 def _page(name: str, text: str, severity: Severity) -> str:

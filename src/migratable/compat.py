@@ -1,8 +1,8 @@
-"""What this package uses of Python 3.11, for 3.9 and 3.10.
+"""The features of Python 3.11 that this package uses, for 3.9 and 3.10.
 
-Imported before anything else of the package, on hosts (RHEL 9 has 3.9, Ubuntu 22.04 has 3.10) and
-in the one-file program. The names are put where the newer Python has them, so that no module
-knows of it. This file itself is plain Python 3.9.
+Hosts (RHEL 9 has 3.9, Ubuntu 22.04 has 3.10) and the one-file program import this module before
+all others. It adds the names where the newer Python has them, so the other modules need no change.
+This file itself is plain Python 3.9.
 """
 
 from __future__ import annotations

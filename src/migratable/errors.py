@@ -9,8 +9,8 @@
      ├── ProfileError               a profile cannot be collected, stored, read or found
      │    └── DestinationStartError the destination's program refused to start (its own words)
      ├── QemuError                  a QEMU process misbehaved (hang, crash, lost QMP)
-     │    ├── QmpError              it answered a command with an error (profile.qmp)
-     │    └── QmpClosedError        its connection ended (profile.qmp)
+     │    ├── QmpError              it answered a command with an error (qemu.qmp)
+     │    └── QmpClosedError        its connection ended (qemu.qmp)
      ├── LabError                   a QEMU release cannot be had
      ├── PlanError                  a plan, fleet file or batch line is wrong (file, place)
      ├── ConvertError               a stream cannot be rewritten, or is not the plan's

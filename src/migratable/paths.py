@@ -1,4 +1,4 @@
-"""The user's folders of this program, each of which may be missing.
+"""The user's folders of this program; each may be missing.
 
 ::
 

@@ -1,8 +1,8 @@
-"""Text from streams, profiles, logs and programs on a terminal: what it may not do there.
+"""Make text from streams, profiles, logs and programs safe for a terminal.
 
-Names in a stream are bytes of whoever made it. On a terminal they could move the cursor, hide or
+Whoever made a stream chose its names. On a terminal they could move the cursor, hide or
 colour text, turn its direction, or begin a line that looks like ours. :func:`printable` is the one
-function that takes that away; :class:`Terminal` holds for everything that is printed at all.
+function that escapes such characters; :class:`Terminal` applies it to everything that is printed.
 """
 
 from __future__ import annotations

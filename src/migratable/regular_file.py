@@ -1,4 +1,4 @@
-"""Open a file that a user named, and never a FIFO or a device: opening those waits or acts."""
+"""Open a file that a user named, but never a FIFO or a device: these block or have effects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A mapped file that somebody shortens: a page of it that is gone ends a process by ``SIGBUS``.
+"""Survive the ``SIGBUS`` of a mapped file that somebody shortens: print a message and end.
 
 Streams have gigabytes, so they are mapped. Python's own handlers run after the instruction that
 failed, which never ends; so the C library is given one that is called at once, says a line and ends

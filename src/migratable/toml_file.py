@@ -1,4 +1,4 @@
-"""TOML of somebody else: read within limits, and every fault of it one kind of error."""
+"""Read untrusted TOML within limits; every fault raises the same kind of error."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What an answer leaves unexamined: a text for people, with a code for programs.
+"""A part that an answer did not examine: a text for people, with a code for programs.
 
-An :class:`Unchecked` is its text, so that it is written and put into JSON like any other; no code
-reads the text, which may be worded better at any time.
+An :class:`Unchecked` is a string, so it is printed and put into JSON like any other text. No code
+reads the text, so its wording may change at any time.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Numbers and names for people."""
+"""Format numbers and names for people."""
 
 from __future__ import annotations
 

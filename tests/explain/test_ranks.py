@@ -24,7 +24,11 @@ def test_a_connection_that_ended_is_no_cause_beside_another() -> None:
         assert failure.message == "libvirt-cpu-specification"
         assert failure.line.endswith("avx512f,pku")
     (alone,) = explain(io.BytesIO(EOF)).explanations
-    assert alone.message == "libvirt-eof"
+    assert (alone.message, alone.status.value) == ("libvirt-client-left", "warning")
+    (virsh,) = explain(
+        io.BytesIO(b"error: End of file while reading data: Input/output error\n")
+    ).explanations
+    assert virsh.message == "libvirt-eof"
 
 
 def test_an_unknown_line_before_the_cause_leaves_something_unknown() -> None:

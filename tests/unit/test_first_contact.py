@@ -160,3 +160,11 @@ def test_no_markup_reaches_a_pipe() -> None:
     assert "\\[" not in done.output
     assert "[dim]" not in done.output
     assert re.search(r"\[0x0, 0x", done.output)
+
+
+@pytest.mark.parametrize("name", ["unknown-section", "unknown-subsection", "no-way-back"])
+def test_an_edit_does_not_hide_the_rule_of_its_name(name: str) -> None:
+    text = CliRunner().invoke(cli, ["rule", name]).output
+    assert rules()[name].page.partition("\n")[0] in text
+    assert "\n## Why QEMU" in text
+    assert "\n### Wh" in text, "the page of the edit or host check follows"

@@ -1,7 +1,7 @@
-"""The differential campaign: random machines on real releases, predictions beside what happened.
+"""The differential campaign: predictions compared with real releases, on random machines.
 
-``inventory`` asks the releases what they have, ``generate`` makes machines from ``kinds.toml`` and
-``mutate`` changes them, ``runner`` saves and loads them with real QEMU, ``cache`` keeps what
-happened, ``judge`` predicts and compares, ``report`` counts. The releases are found by
-:mod:`migratable.lab`.
+``inventory`` asks the releases for their machines and devices, ``generate`` makes machines from
+``kinds.toml``, ``mutate`` changes them, ``runner`` saves and loads them with real QEMU, ``cache``
+keeps QEMU's results, ``judge`` predicts and compares, ``report`` counts. :mod:`migratable.lab`
+finds the releases.
 """

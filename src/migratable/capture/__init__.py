@@ -1,1 +1,1 @@
-"""Where a source's device state comes from: a file, a profile, or a VM that is running now."""
+"""The device state of a source: from a file, a profile, or a running VM."""

@@ -1,4 +1,4 @@
-"""An inert copy of a running VM: the same program and command line, paused, nothing of the host.
+"""An inert copy of a running VM: the same program and command line, paused, with stand-ins.
 
 It is asked before the VM is touched. It saves itself with the very command that the VM will get:
 a QEMU that crashes when it saves such a machine does so in the copy (11.1 with nvme-ns; 7.2 with

@@ -1,4 +1,4 @@
-"""What a running VM says of its machine, as far as questions that only read can tell."""
+"""Facts that a running VM tells about its machine, from commands that only read."""
 
 from __future__ import annotations
 

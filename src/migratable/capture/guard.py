@@ -1,4 +1,4 @@
-"""May this VM be paused for a moment? Asked with commands that only read.
+"""May this VM be paused briefly? Checked with commands that only read.
 
 ``xen-save-devices-state`` stops the VM, drains and flushes its disks, writes, and lets it go on.
 That must not meet a migration, a job or a dump, and there are run states out of which QEMU would

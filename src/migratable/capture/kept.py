@@ -1,4 +1,4 @@
-"""What a capture keeps of its VM beside the state, inside the stream.
+"""Facts about the VM that a capture keeps inside the stream, beside the state.
 
 It is one more member, ``migratable``, of the JSON object that ends a stream (the vmdesc). QEMU
 reads that trailer and looks at none of it (``migration/savevm.c: qemu_loadvm_state``, 5.2 to 11.1),

@@ -1,4 +1,4 @@
-"""A VM that is to be moved, wherever it was found."""
+"""A VM that should migrate, from any source."""
 
 from __future__ import annotations
 

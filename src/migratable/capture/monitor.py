@@ -1,4 +1,4 @@
-"""The monitor of a running VM, and bytes out of it without a path that both sides must see.
+"""The monitor of a running VM, and a way to receive bytes without a path that both sides see.
 
 QEMU writes files by name, and may live in a container, a mount namespace or under another user.
 So it is handed an open descriptor of a file in our memory (``add-fd``), and told its name on

@@ -1,4 +1,4 @@
-"""Writing a capture: whole or not at all, and for its owner's eyes only."""
+"""Write a capture: completely or not at all, readable only by its owner."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def write_private(path: Path, data: bytes, *, replace: bool = False) -> None:
             with contextlib.suppress(FileNotFoundError):
                 partial.unlink()
     except FileExistsError:
-        raise CaptureError(f"{path} is there already; name another file, or say --force") from None
+        raise CaptureError(f"{path} exists; name another file, or add --force") from None
     except OSError as error:
         raise CaptureError(f"{path} cannot be written: {error.strerror}") from None
 

@@ -1,4 +1,4 @@
-"""Device state of a VM that runs, and goes on running.
+"""Save the device state of a running VM, which runs on.
 
 First questions that only read; then, when that was confirmed, the one command that pauses the VM
 for some milliseconds. Its memory is read only for the tables of a virtual IOMMU, while it runs on.

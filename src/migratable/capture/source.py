@@ -1,4 +1,4 @@
-"""A source by what a user calls it: a file, a profile, a running VM.
+"""Open a source by a user's name for it: a file, a profile, a running VM.
 
 ======================  ========================================================================
 ``guest.mig``, ``.xz``  a stream file, whatever is around the stream

@@ -1,12 +1,12 @@
-"""Predict the loader's verdict: replay it over a stream with the destination's own tables.
+"""Predict the loader's verdict: replay QEMU's loader over a stream with the destination's tables.
 
 ::
 
     from migratable.check import check
     verdict = check(stream, profile)
 
-The loader's steps are in :mod:`.savevm`, :mod:`.vmstate` and :mod:`.vmstate_types`; what they
-compare is in :mod:`.rules`, one file a rule; what devices' own code refuses in :mod:`.devices`.
+The loader's steps are in :mod:`.savevm`, :mod:`.vmstate` and :mod:`.vmstate_types`. The comparisons
+are in :mod:`.rules`, one file per rule, and the refusals of devices' own code in :mod:`.devices`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What no section of a destination tells: is its target's code known, and its accelerator?"""
+"""Is the code of a destination's target known, and its accelerator?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The baseline of all replays: a destination's handlers, and what its own stream says of them.
+"""The baseline of all replays: a destination's handlers, with the values of its own stream.
 
 A destination writes its own stream when its profile is taken. Loading that first, with the tables
 that it is to be loaded with, gives the values with which a source's are compared, tells which

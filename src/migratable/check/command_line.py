@@ -1,4 +1,4 @@
-"""What a check takes from a destination's command line itself."""
+"""The facts that a check takes from a destination's command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The description (vmdesc) of sections that came without one, by the tables of their own program.
+"""Describe sections without vmdesc by the tables of the program that sent them.
 
 A capture has the bytes of a guest's sections and not their description. The program that wrote
 them has the tables: they are laid over the bytes exactly as a load does, and every field that is

@@ -1,4 +1,4 @@
-"""The events of the loader that rules are asked about.
+"""The events of the loader that rules answer.
 
 They are in the loader's own order (``migration/savevm.c: qemu_loadvm_state``). An event is a small
 value: a rule needs nothing else, and its examples are made of events.
@@ -43,6 +43,9 @@ class ConfigurationRead:
 
     :ivar expected: the destination expects one (``migration.send-configuration``).
     :ivar next_byte: the byte in its place when there is none.
+    :ivar page_bits: of the destination's target page, None when they are not known.
+    :ivar sends_page_bits: whether the destination sends them: it does when they are not the least
+        that its target can have.
     """
 
     release: Release
@@ -52,6 +55,7 @@ class ConfigurationRead:
     next_byte: int = 4
     uuid: str | None = None
     page_bits: int | None = None
+    sends_page_bits: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

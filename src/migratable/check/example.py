@@ -1,4 +1,4 @@
-"""Points for the examples of rules' pages, which are their tests too."""
+"""Events for the examples of rule pages, which are also tests."""
 
 from __future__ import annotations
 

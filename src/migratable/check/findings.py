@@ -1,4 +1,4 @@
-"""From a problem to a finding: the lines that it alone would give, and how grave it is."""
+"""From a problem to a finding: its severity, and the lines that it alone would print."""
 
 from __future__ import annotations
 

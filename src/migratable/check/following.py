@@ -1,4 +1,4 @@
-"""What a loader reads that goes on beyond its section's end."""
+"""Read bytes after a section's end, as a loader does that reads too far."""
 
 from __future__ import annotations
 

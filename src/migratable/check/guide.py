@@ -1,4 +1,4 @@
-"""A stream's own description of a body (vmdesc), followed beside the destination's table."""
+"""Follow a stream's own description of a body (vmdesc) beside the destination's table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A destination under KVM, or with TCG in its place: what it has, and what only KVM decides."""
+"""A destination under KVM, or under TCG in place of KVM: its differences, and open questions."""
 
 from __future__ import annotations
 

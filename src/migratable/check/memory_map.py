@@ -1,4 +1,4 @@
-"""Where a PC's memory is: below 4 GiB, and from there on, as its CMOS tells the firmware.
+"""The addresses of a PC's memory below and above 4 GiB, from the CMOS.
 
 ``-m`` and the RAM block ``pc.ram`` say how much there is; where it is split follows from the
 machine type and ``max-ram-below-4g``. The loader does not compare it, but ``hw/i386/pc.c:

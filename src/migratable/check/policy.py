@@ -1,4 +1,4 @@
-"""A project file, ``migratable.toml``: what a team has decided about single rules.
+"""A project file, ``migratable.toml``: a team's decisions about single rules.
 
 ::
 

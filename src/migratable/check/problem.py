@@ -1,4 +1,4 @@
-"""What stops a loader, and the words that QEMU has for it on the way out.
+"""A cause that stops a loader, and the messages that QEMU prints for it.
 
 Up to 10.1 each function on the way out prints a line of its own, inner first. From 10.2 on the
 causes are links of one chain, outermost first, and only what old code reports itself is a separate

@@ -1,4 +1,4 @@
-"""The bytes that a loader reads: one section's body, and what follows it when it reads too far."""
+"""The bytes of one section's body, and the bytes after it for a loader that reads too far."""
 
 from __future__ import annotations
 

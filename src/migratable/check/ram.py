@@ -1,4 +1,4 @@
-"""``migration/ram.c: ram_load_precopy``: what the loader refuses of RAM records.
+"""``migration/ram.c: ram_load_precopy``: RAM records that the loader refuses.
 
 The contents of pages are the guest's own; what is around them is not. :mod:`migratable.stream.ram`
 finds the records that no intact source sends, this says what a release makes of each.

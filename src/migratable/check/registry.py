@@ -1,4 +1,4 @@
-"""Who is asked about an event of the loader: the devices' own hooks, and the rules."""
+"""The devices' hooks and the rules that answer an event of the loader."""
 
 from __future__ import annotations
 

@@ -183,6 +183,9 @@ class Replay:
                 next_byte=self._first_byte(),
                 uuid=command_line.uuid(profile),
                 page_bits=None if own is None else own.page_size.bit_length() - 1,
+                sends_page_bits=own is not None
+                and own.configuration is not None
+                and own.configuration.target_page_bits is not None,
             ),
             links=stderr.configuration_links(self.release, read=expected and received is not None),
         )
@@ -217,6 +220,8 @@ class Replay:
                 # A handler loads into what was just started, once.
                 if seen[section.idstr] > len(self.baseline.names.get(section.idstr, ())) > 0:
                     self.cannot(f"{section.idstr}: its section comes too often")
+            if section.kind not in _WHOLE:
+                self._table_again(section)
             if number == ram:  # behind what is set up early (virtio-mem)
                 self.ram_block_list(section)
             if not foreign and section.kind in _WHOLE:
@@ -494,6 +499,12 @@ class Replay:
             unexamined=tuple(unexamined),
             self_contained=load is None,
         )
+
+    def _table_again(self, part: Section) -> None:
+        """A handler with tables would load them whole for each part; no source sends one."""
+        se = self.baseline.find_se(part.idstr, part.instance_id)
+        if se is not None and se.vmsd is not None:
+            self.cannot(f"{part.idstr}: more of it after its section")
 
     def qemu_loadvm_section_part_end(
         self, start: Section, load: devices.OldLoader

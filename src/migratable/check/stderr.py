@@ -16,6 +16,8 @@ _POINTER_ASSERTIONS = {
 _LAST_POINTER_ASSERTION = ("migration/vmstate.c", 172)
 #: The first release whose ``get`` functions take an Error and speak for themselves.
 _ERRP_EVERYWHERE = (11, 0)
+#: Types of ``migration/vmstate-types.c`` that do, beside those that compare.
+_SPEAK = frozenset({"tmp", "nullptr", "qtailq", "qlist", "gtree"})
 
 
 def pointer_assertion(release: Release) -> MessageRef:
@@ -26,12 +28,15 @@ def pointer_assertion(release: Release) -> MessageRef:
 
 def links_element(release: Release, info: str) -> bool:
     """Whether ``vmstate_load_state`` puts a link around the error of a type's ``get`` function."""
-    speaks = info in {"tmp", "nullptr"} or info.endswith((" equal", " le"))
+    speaks = info in _SPEAK or info.endswith((" equal", " le"))
     return not (speaks and release >= _ERRP_EVERYWHERE)
 
 
-def reports_tmp(release: Release) -> bool:
-    """Whether ``get_tmp`` reports the error of the body inside it, which it cannot hand on."""
+def reports_body(release: Release) -> bool:
+    """Whether ``get_tmp``, ``get_qtailq`` and the like report the error of a body inside them.
+
+    They did so as long as they could not hand it on.
+    """
     return release < _ERRP_EVERYWHERE
 
 

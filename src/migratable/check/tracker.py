@@ -1,4 +1,4 @@
-"""What stands between a replay and what it reads, so that a cache can stand there."""
+"""The interface between a replay and its input, so that a cache can observe the reads."""
 
 from __future__ import annotations
 

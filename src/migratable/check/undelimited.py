@@ -1,4 +1,4 @@
-"""Streams whose sections have no ends but those of the tables: neither footers nor a vmdesc."""
+"""Streams with neither footers nor vmdesc: only the tables show where a section ends."""
 
 from __future__ import annotations
 

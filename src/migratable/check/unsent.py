@@ -1,4 +1,4 @@
-"""What a machine that never booted has not sent yet, and that the destination would read otherwise.
+"""Parts that a machine at power-on has not sent yet, and that the destination reads differently.
 
 A subsection that is known to both sides is no difference between their tables. Its layout may be:
 how many elements an array in it has, and the values that must be equal, stand in the memory of each

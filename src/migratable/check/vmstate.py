@@ -348,9 +348,10 @@ class VMStateLoader:
         self.vmstate_handle_alloc(first_elem, field, size * n_elems)
         if field.flags & VMS_POINTER:
             pointer = self.memory.get(first_elem, 8)
-            if pointer == 0 and size * n_elems > 0:
+            if pointer == 0 and n_elems and size:
                 self.null_pointer(body, field)
-            first_elem = pointer or 0
+            # Where it leads is not known: to an object of its own, which no other has filled.
+            first_elem = pointer or self.memory.allocate(size)
         descriptions, self.stated = guide.take(position, n_elems)
         self.elements = max(n_elems, 1)
         if self.stated is not None:

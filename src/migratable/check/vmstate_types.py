@@ -1,4 +1,4 @@
-"""What the ``get`` functions of field types read and refuse (``migration/vmstate-types.c``).
+"""The ``get`` functions of field types: bytes that they read, values that they refuse.
 
 Types are known by the name that ``VMStateInfo`` has. Those of devices are in
 :mod:`migratable.check.devices`.
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from migratable.check import devices, events, stderr
 from migratable.check.problem import RefusedError, UnexaminedError
 from migratable.check.state import LoadedState
-from migratable.profile.tables import VmField
+from migratable.profile.tables import VmField, Vmsd
 from migratable.stream.vmdesc import VmsdBody
 
 if TYPE_CHECKING:
@@ -65,15 +65,9 @@ FIXED: dict[str, int] = {
     "css_devid": 4,
 }
 
-#: Types whose contents are not followed: they are skipped by the size that the stream states.
-SKIPPED = frozenset(
-    {
-        "virtio-net vhost-user",
-        "tlb_entry",  # target/mips, target/hppa: registers of the processor
-        "tlb entry",
-        "psw",
-    }
-)
+#: Registers of processors of targets that nothing is said to load of (target/mips, target/hppa):
+#: they are skipped by the size that the stream states, for what follows.
+SKIPPED = frozenset({"tlb_entry", "tlb entry", "psw"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +116,7 @@ def get(reading: Reading) -> None:
         if special is not None:
             special(reading)
         elif name in SKIPPED:
-            skip_stated(reading)
+            _skip_stated(reading)
         else:
             raise UnexaminedError(f"{body.vmsd.name}:{field.name} has the unknown type {name!r}")
 
@@ -148,7 +142,7 @@ def _compared(loader: VMStateLoader, body: LoadedState, field: VmField, element:
         loader.memory.set(element, width, value)
 
 
-def skip_stated(reading: Reading) -> None:
+def _skip_stated(reading: Reading) -> None:
     """Skip what is not followed, by the stream's own word for its size.
 
     :raise UnexaminedError: when the stream does not state it.
@@ -179,7 +173,7 @@ def _tmp(reading: Reading) -> None:
             own[0] if own else None,
         )
     except RefusedError as refused:
-        if stderr.reports_tmp(loader.release):
+        if stderr.reports_body(loader.release):
             refused.report()
         raise
     body.children.setdefault(field.name, []).append(child)
@@ -191,49 +185,85 @@ def _list(reading: Reading) -> None:
     if field.vmsd is None:
         raise UnexaminedError(f"{body.vmsd.name}:{field.name} has no description")
     vmsd = loader.tables.vmsds[field.vmsd]
-    if field.version > vmsd.version:
-        raise loader.refuse(
-            "version-too-new", f"{vmsd.name} too new", ("list-too-new", {"vmsd": vmsd.name})
-        )
-    if field.version < vmsd.minimum:
-        raise loader.refuse(
-            "version-too-old", f"{vmsd.name} too old", ("list-too-old", {"vmsd": vmsd.name})
-        )
+    _version(reading, vmsd)
     number = 0
+    message = "list-element" if field.info == "qlist" else None
     while loader.f.get_be(1):
-        address = loader.memory.allocate(field.size)
-        try:
-            child = loader.vmstate_load_state(
-                field.vmsd,
-                address,
-                field.version,
-                body,
-                reading.descriptions[number] if number < len(reading.descriptions) else None,
-            )
-        except RefusedError as refused:
-            words: dict[str, str | int] = {
-                "field": field.name,
-                "vmsd": vmsd.name,
-                "ret": -refused.errno,
-            }
-            if field.info == "qlist":
-                refused.old(("list-element", words))
-            refused.report()
-            raise
-        body.children.setdefault(field.name, []).append(child)
+        _element(reading, vmsd, number, message)
         number += 1
 
 
+def _version(reading: Reading, vmsd: Vmsd) -> None:
+    """The version that the table gives its elements, against those that they have."""
+    loader, version = reading.loader, reading.field.version
+    if version > vmsd.version:
+        raise loader.refuse(
+            "version-too-new", f"{vmsd.name} too new", ("list-too-new", {"vmsd": vmsd.name})
+        )
+    if version < vmsd.minimum:
+        raise loader.refuse(
+            "version-too-old", f"{vmsd.name} too old", ("list-too-old", {"vmsd": vmsd.name})
+        )
+
+
+def _element(reading: Reading, vmsd: Vmsd, number: int, message: str | None) -> None:
+    """Load the body of an element that the loader allocates.
+
+    :param number: of its description in the stream.
+    :param message: what releases up to 10.1 say of one that is refused.
+    """
+    loader, body, field = reading.loader, reading.body, reading.field
+    assert field.vmsd is not None
+    try:
+        child = loader.vmstate_load_state(
+            field.vmsd,
+            loader.memory.allocate(field.size),
+            field.version,
+            body,
+            reading.descriptions[number] if number < len(reading.descriptions) else None,
+        )
+    except RefusedError as refused:
+        if message is not None:
+            words: dict[str, str | int] = {"field": field.name, "vmsd": vmsd.name}
+            refused.old((message, {**words, "ret": -refused.errno}))
+        if stderr.reports_body(loader.release):
+            refused.report()
+        raise
+    body.children.setdefault(field.name, []).append(child)
+
+
+#: Bytes on the wire of a tree's key that has a description, by description and field of the tree:
+#: the description stands behind the value's in memory, where no pointer leads to.
+_KEYS = {
+    ("domain", "mappings"): 16,  # hw/virtio/virtio-iommu.c: VMSTATE_INTERVAL
+}
+_DIRECT_KEY = 8
+
+
 def _gtree(reading: Reading) -> None:
-    loader, field = reading.loader, reading.field
-    if any(loader.f.peek_buffer(4)):
-        skip_stated(reading)  # the key's table is not reachable
-        return
-    loader.f.skip(4)
-    if loader.f.get_be(1):
+    """``get_gtree``."""
+    loader, body, field = reading.loader, reading.body, reading.field
+    if field.vmsd is None:
+        raise UnexaminedError(f"{body.vmsd.name}:{field.name} has no description")
+    vmsd = loader.tables.vmsds[field.vmsd]
+    _version(reading, vmsd)
+    key = _KEYS.get((body.vmsd.name, field.name)) if field.start else _DIRECT_KEY
+    nnodes = loader.f.get_be(4)
+    nnodes -= nnodes >> 31 << 32
+    count = 0
+    while loader.f.get_be(1):
+        count += 1
+        if count > nnodes:
+            break
+        if key is None:
+            raise UnexaminedError(f"the keys of {body.vmsd.name}:{field.name}")
+        loader.f.skip(key)
+        # keys that have a description take turns with the values
+        _element(reading, vmsd, 2 * count - 1 if field.start else count - 1, "gtree-element")
+    if count != nnodes:
         raise loader.refuse(
             "layout",
-            f"the tree {field.name} has more elements than it says",
+            f"the tree {field.name} has not as many elements as it says ({nnodes})",
             ("gtree-inconsistent", {"field": field.name}),
         )
 

@@ -1,4 +1,4 @@
-"""What a destination has more than a stream: it loads, and nothing comes back from it."""
+"""Devices of a destination that the stream lacks: the guest loads, but cannot come back."""
 
 from __future__ import annotations
 

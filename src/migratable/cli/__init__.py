@@ -1,4 +1,4 @@
-"""The command line: one small file a command, imported only when it is called.
+"""The command line: one small file per command, imported only when the command is called.
 
 A new command is a new module here with a click command named ``command``; there is no list to edit.
 A module name's underscore is a hyphen on the command line.

@@ -50,7 +50,7 @@ def overview(stream: Stream, path: str, length: int, *, container: str) -> Tree:
     vmdesc = stream.vmdesc
     if vmdesc is None and stream.vmdesc_error:
         why = escape(stream.vmdesc_error)
-        tree.add(f"[yellow]vmdesc is damaged[/], and loaders pass over it: {why}")
+        tree.add(f"[yellow]vmdesc is damaged[/], but loaders ignore it: {why}")
     elif vmdesc is None:
         tree.add(
             "[yellow]no vmdesc[/]: fields have no names; section ends were found by their footers"

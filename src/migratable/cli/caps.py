@@ -275,9 +275,9 @@ def _show_verdict(found: Any) -> None:
         click.echo(f"{side:<12}QEMU {facts['release']} {shlex.join(facts['args'])}")
     click.echo("")
     words = {
-        "loads": "LOADS       the destination takes this guest",
-        "refused": "REFUSED     the destination does not take this guest",
-        "unknown": "UNKNOWN     the model cannot tell",
+        "loads": "LOADS       the destination will load this guest",
+        "refused": "REFUSED     the destination will not load this guest",
+        "unknown": "UNKNOWN     no prediction possible with this model",
     }
     click.echo(words[str(found.outcome)])
     for finding in found.findings:

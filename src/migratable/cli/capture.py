@@ -21,7 +21,7 @@ from migratable.printable import quoted
 @click.option(
     "--untried",
     is_flag=True,
-    help="Capture it too when no copy of it can be started here to save itself first.",
+    help="Capture the VM also if no copy of it can be started to save itself first.",
 )
 @click.option("--force", is_flag=True, help="Write over an existing FILE.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
@@ -36,13 +36,13 @@ def command(
     force: bool,
     as_json: bool,
 ) -> None:
-    r"""Take the device state of a running VM; it is paused for milliseconds and runs on.
+    r"""Save the device state of a running VM, in a pause of milliseconds.
 
-    FILE is a stream that check and rehearse treat like one of an ordinary migration: all devices,
-    and of RAM only the few pages that loaders read. First the VM is asked questions that only
-    read: a VM with a migration, a job or a dump under way is left alone. Then an inert copy of it
-    saves itself: should its QEMU crash or refuse, the VM is left alone too. FILE keeps the VM's
-    command line (and libvirt's definition), without secrets.
+    FILE is a stream; check and rehearse read it like the stream of an ordinary migration. It has
+    all devices, and only the few pages of RAM that loaders read. capture first sends the VM
+    commands that only read, and refuses a VM with a running migration, job or dump. Then it starts
+    an inert copy of the VM, which saves itself: if that QEMU crashes or refuses, the VM is not
+    touched. FILE contains the VM's command line (and libvirt's definition), without secrets.
 
     \b
     migratable capture qmp:/run/guest/qmp.sock -o guest.mig
@@ -59,9 +59,9 @@ def command(
             f"{quoted(source)} is no running VM; give qmp:SOCKET or libvirt:DOMAIN"
         )
     if output.exists() and not force:
-        raise CaptureError(f"{output} is there already; name another file, or say --force")
+        raise CaptureError(f"{output} exists; name another file, or add --force")
     if not output.absolute().parent.is_dir():
-        raise CaptureError(f"{output}: its folder is not there")
+        raise CaptureError(f"{output}: its folder does not exist")
     captured = capture_live(source, confirm=asker(yes=yes), untried=untried)
     write_private(output, captured.data, replace=force)
     facts = {"file": str(output), "bytes": len(captured.data), **captured.facts()}
@@ -70,7 +70,7 @@ def command(
         return
     standing = captured.standing
     if not standing.running:
-        pause = f"the VM was {standing.status} and is"
+        pause = f"the VM was {standing.status} and stays {standing.status}"
     elif captured.pause is None:
         pause = f"paused for {captured.command_seconds * 1000:.1f} ms at most"
     else:

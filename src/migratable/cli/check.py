@@ -48,12 +48,15 @@ if TYPE_CHECKING:
     "project_file",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="Decisions about single rules.  [default: migratable.toml in this folder or above]",
+    help="Project file that lowers, raises or silences rules.  [default: migratable.toml in this "
+    "folder or above]",
 )
 @click.option("--no-project", is_flag=True, help="Do not look for a project file.")
 @_options.timeout("Seconds for the destination to start, and for each step.")
 @_options.yes
-@click.option("--latent", is_flag=True, help="Show every latent difference, not the first few.")
+@click.option(
+    "--latent", is_flag=True, help="Show every latent difference, not only the first few."
+)
 @_options.text_or_json
 def command(
     source: str,
@@ -76,14 +79,14 @@ def command(
 ) -> None:
     r"""Predict whether SOURCE loads on a destination, with every cause and QEMU's own lines.
 
-    The destination is a profile (--to), or its QEMU command line, which is started paused and
-    inert: nothing of the host is opened, listened on or changed.
+    The destination is a profile (--to), or its QEMU command line. check starts that command line
+    paused and inert: QEMU opens and changes nothing of the host, and listens nowhere.
 
     SOURCE is a stream file (raw, compressed, libvirt save image, qcow2 snapshot, mapped-ram), a
     profile, qmp:SOCKET or libvirt:DOMAIN.
 
     Exit status: 0 loads, 1 refused, 3 unknown; 2 usage or failure of this tool. With --and-back
-    it is that of both ways.
+    it covers both ways.
 
     \b
     migratable check guest.mig --to host7
@@ -96,10 +99,10 @@ def command(
     if (to is not None and given is not None) or (to is None and given is None and not release):
         raise click.UsageError(
             "one destination is needed: --to NAME, or its command line after --, or --from FILE; "
-            "for a capture, which keeps its VM's command line, --release X.Y will do"
+            "for a capture, which contains its VM's command line, --release X.Y is enough"
         )
     if program is not None and to is None:
-        raise click.UsageError("--program goes with --to")
+        raise click.UsageError("--program needs --to")
     started: list[str] | str | CommandLine | None = given
     if rehearses and to is not None:
         started = _options.for_profile(to, program, release)
@@ -148,7 +151,7 @@ def _own_line(opened: Source) -> list[str]:
     """The source's own command line, for a destination that is started in the same way."""
     if opened.profile is None or not opened.profile.command_line:
         raise click.UsageError(
-            f"{opened.name} does not say its VM's command line; give the destination's after --"
+            f"{opened.name} does not contain its VM's command line; give the destination's after --"
         )
     return list(opened.profile.command_line)
 

@@ -21,8 +21,8 @@ _VARIABLE = "_MIGRATABLE_COMPLETE"
 def command(what: str) -> None:
     r"""Print a shell's completion script, or the manual page.
 
-    Completed are commands, options, files, and the names of profiles, rules, QEMU releases and
-    hosts.
+    The shell then completes commands, options, files, and the names of profiles, rules, QEMU
+    releases and hosts.
 
     \b
     migratable completion bash > ~/.local/share/bash-completion/completions/migratable
@@ -71,10 +71,10 @@ def manual(group: click.Group) -> Iterator[str]:
     yield ".SH ENVIRONMENT"
     for name, words in (
         ("MIGRATABLE_DATA", "Folder of stored profiles."),
-        ("MIGRATABLE_CACHE", "Folder of what is known of programs."),
+        ("MIGRATABLE_CACHE", "Folder of cached facts about programs."),
         ("MIGRATABLE_LAB", "Folder of the lab's QEMU releases."),
         ("MIGRATABLE_SSH", "The ssh client of preflight, with options."),
-        ("LIBVIRT_DEFAULT_URI", "Which libvirt is asked."),
+        ("LIBVIRT_DEFAULT_URI", "The libvirt to use."),
     ):
         yield f".TP\n.B {name}\n{words}"
 

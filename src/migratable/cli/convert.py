@@ -42,14 +42,14 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     "--accept",
     metavar="ID",
     multiple=True,
-    help="Make this lossy edit, too; may be repeated.",
+    help="Make this lossy edit too; repeatable.",
 )
-@_options.file("--plan", "plan_file", help="Write the edits here, too.")
+@_options.file("--plan", "plan_file", help="Write the edits to this file.")
 @_options.file(
     "--apply",
     "apply_file",
     exists=True,
-    help="Carry out the edits of this plan; look for no others.",
+    help="Make the edits of this plan; look for no others.",
 )
 @_options.file("--undo", "undo_file", exists=True, help="Take the edits of this plan back.")
 @click.option(
@@ -59,7 +59,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     help="Load the result into the real destination before it is kept.  [default: rehearse]",
 )
 @click.option(
-    "--alive", is_flag=True, help="Load guest memory too, and see that the guest goes on."
+    "--alive", is_flag=True, help="Load guest memory too, and check that the guest runs on."
 )
 @_options.watch
 @click.option("--force", is_flag=True, help="Write over an existing OUT.")
@@ -87,15 +87,15 @@ def command(
 ) -> None:
     r"""Rewrite SOURCE for a destination that refuses it.
 
-    The smallest set of edits of the device state is found, each with its reason: lossless (it says
-    what the destination assumes anyway), equivalent (another form of the same state), or lossy
-    (the guest may notice; only made with --accept ID). The result is loaded into the real
-    destination, started paused and inert, before OUT gets its name. SOURCE is a file and stays as
-    it is; its container is kept, and guest memory is copied untouched. A SOURCE that loads already
-    is copied.
+    convert finds the smallest set of edits of the device state, each with its reason: lossless
+    (the destination assumes the same without the edit), equivalent (another form of the same
+    state), or lossy (the guest may notice; only made with --accept ID). The real destination,
+    paused and inert, loads the result before OUT gets its name. SOURCE is a file; it is not
+    changed. OUT has the same container and the same guest memory. If SOURCE loads already, OUT is
+    a copy.
 
-    Exit status: 0 OUT is written, 1 no way without a lossy edit or none at all, 3 not known; 2
-    usage or failure of this tool. Nothing is left behind unless it is 0.
+    Exit status: 0 OUT is written, 1 no edit helps, or only a lossy one, 3 not known; 2 usage or
+    failure of this tool. There is a file only with 0.
 
     \b
     migratable convert guest.save -o new.save --to host7
@@ -150,11 +150,11 @@ def _usage(
     if planned is not None and to is not None:
         raise click.UsageError("--planned needs the machine's options after --, not --to")
     if program is not None and to is None:
-        raise click.UsageError("--program goes with --to")
+        raise click.UsageError("--program needs --to")
     if apply_file is not None and undo_file is not None:
         raise click.UsageError("give --apply or --undo, not both")
     if watch is not None and not alive:
-        raise click.UsageError("--watch goes with --alive")
+        raise click.UsageError("--watch needs --alive")
 
 
 def _proof(
@@ -180,8 +180,8 @@ def _proof(
             line = _options.for_profile(to or "", program, release)
         except click.UsageError as error:
             raise click.UsageError(
-                f"{error.message}; the proof needs it: run this on the destination's host, give "
-                "--program or --release, or say --no-rehearse to rest on the prediction"
+                f"{error.message}; the rehearsal needs it: run this on the destination's host, "
+                "give --program or --release, or add --no-rehearse to rely on the prediction"
             ) from None
     destination = Destination(command_line=line, release=release, name=to or "")
     destination.program()  # nothing is searched for a destination that is not there

@@ -37,7 +37,7 @@ class _Side:
     "sections",
     multiple=True,
     metavar="NAME[/INSTANCE]",
-    help="Compare these sections only; * and ? are wild, repeatable.",
+    help="Compare only these sections; * and ? are wildcards; repeatable.",
 )
 @click.option("--layout", is_flag=True, help="Compare names, versions and sizes, not values.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
@@ -53,9 +53,9 @@ def command(
 ) -> None:
     """Compare two streams or profiles by section and field.
 
-    A and B are stream files (in any container), profile files, or names of stored or
-    bundled profiles; of a profile its own stream is compared. Exit status: 0 the same, 1 they
-    differ, 2 usage or tool failure.
+    A and B are stream files (in any container), profile files, or names of stored or bundled
+    profiles; for a profile, diff compares the profile's own stream. Exit status: 0 no differences,
+    1 differences, 2 usage or tool failure.
     """
     from migratable.stream.compare import Difference, Kind, compare
 

@@ -43,13 +43,13 @@ def command(
 ) -> None:
     """Explain the failed migrations in each LOG (or standard input).
 
-    LOG is any log that you have: QEMU's stderr, /var/log/libvirt/qemu/VM.log, the journal (text or
-    "journalctl -o json"), KubeVirt's JSON lines, Kubernetes events, QMP's answers, a Proxmox task
-    log; mixed and noisy, gzipped or not, of any size. Several, such as the source's and the
-    destination's, are one story, joined by time.
+    LOG is any log: QEMU's stderr, /var/log/libvirt/qemu/VM.log, the journal (text or "journalctl
+    -o json"), KubeVirt's JSON lines, Kubernetes events, QMP answers, a Proxmox task log. It may
+    contain other lines, be gzipped, and have any size. explain joins several logs, such as the
+    source's and the destination's, by time.
 
-    For each failure: the line that matters, its meaning, the side at fault, public cases, Fix now,
-    Prevent, and Verify, a command that shows the cause again.
+    For each failure it shows the line that matters, its meaning, the side at fault, public cases,
+    Fix now, Prevent, and Verify, a command that shows the cause again.
 
     Exit status: 0 all explained, or no failed migration found; 3 something is unknown; 2 a log
     cannot be read.

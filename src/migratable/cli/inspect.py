@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     "sections",
     multiple=True,
     metavar="NAME[/INSTANCE]",
-    help="Show the fields of these sections; * and ? are wild, repeatable.",
+    help="Show the fields of these sections; * and ? are wildcards; repeatable.",
 )
 @click.option("--ram", is_flag=True, help="Walk all of RAM and count pages.")
-@click.option("--all", "full", is_flag=True, help="Leave nothing out of long buffers and arrays.")
+@click.option("--all", "full", is_flag=True, help="Show long buffers and arrays completely.")
 @click.option("--snapshot", metavar="NAME", help="Internal snapshot of a qcow2 image.")
 @click.option(
     "--unpack-limit",

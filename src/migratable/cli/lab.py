@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from migratable.campaign.campaign import Plan
 
 
-@click.group("lab", short_help="Real QEMU releases side by side, without root.")
+@click.group("lab", short_help="Install real QEMU releases side by side, without root.")
 def command() -> None:
-    """Real QEMU releases side by side, without root.
+    """Install real QEMU releases side by side, without root.
 
-    QEMU's programs and all that they need are fetched from Debian's suites with apt, through the
-    mirror that this machine's own apt configuration names, and unpacked under the user's cache
-    folder (or MIGRATABLE_LAB). Nothing is installed into the system.
+    lab fetches QEMU's programs and their dependencies from Debian's suites with apt, through the
+    mirror in this machine's apt configuration, and unpacks them in your cache folder (or
+    MIGRATABLE_LAB). It installs nothing into the system.
     """
 
 
@@ -84,7 +84,7 @@ def install_(
     more = tuple(word for word in releases if word in targets())
     releases = tuple(word for word in releases if word not in targets())
     if not releases:
-        raise click.UsageError("no RELEASE is named, such as 10.0")
+        raise click.UsageError("name a RELEASE, such as 10.0")
     words = [word for text in architectures for word in text.split(",")]
     wanted = tuple(dict.fromkeys([*words, *more])) or DEFAULT_ARCHITECTURES
     names = {spec: release_of(spec).name for spec in releases}  # all spelt right before any starts
@@ -148,7 +148,9 @@ def list_(form: str) -> None:
         click.echo(json.dumps({"schema": "migratable.lab-list/1", "programs": rows}, indent=1))
         return
     if not found:
-        click.echo(f"no QEMU is here ({folder()}); get one: migratable lab install 10.0", err=True)
+        click.echo(
+            f"no QEMU is installed ({folder()}); install one: migratable lab install 10.0", err=True
+        )
         return
     from rich.console import Console
     from rich.table import Table
@@ -190,11 +192,11 @@ def path_(release: str, target: str) -> None:
 @click.argument("target")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def run_(release: str, target: str, arguments: tuple[str, ...]) -> NoReturn:
-    """Become a release's QEMU: lab run 10.0 ppc64 -- -M pseries -nographic.
+    """Run a release's QEMU: lab run 10.0 ppc64 -- -M pseries -nographic.
 
-    The process id stays the same, and the exit status is QEMU's. It runs as you write it, with
-    your rights; QEMU's own -sandbox is on where it can be (it starts no program), unless you give
-    -sandbox yourself.
+    The process id stays the same, and the exit status is QEMU's. QEMU runs with your command line
+    and your permissions. lab adds QEMU's own -sandbox if the program has it (QEMU then starts no
+    program), unless you give -sandbox yourself.
     """
     from migratable.errors import LabError
     from migratable.lab import find
@@ -213,9 +215,13 @@ def run_(release: str, target: str, arguments: tuple[str, ...]) -> NoReturn:
 
 
 @command.command("campaign")
-@click.option("--seed", default=1, show_default=True, help="What the random cases are made from.")
+@click.option("--seed", default=1, show_default=True, help="Seed of the random cases.")
 @click.option(
-    "--pairs", default=200, show_default=True, type=click.IntRange(1), help="How many to judge."
+    "--pairs",
+    default=200,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Number of pairs to judge.",
 )
 @click.option("--releases", help="Only these, separated by commas [default: all in the lab]")
 @click.option(
@@ -230,14 +236,14 @@ def run_(release: str, target: str, arguments: tuple[str, ...]) -> NoReturn:
 @click.option(
     "--mutants",
     is_flag=True,
-    help="Damage the streams of pairs that load, and count what is said to load and does not; "
-    "--pairs is then how many damaged streams that are predicted to load.",
+    help="Damage the streams of pairs that load, and count wrong predictions of loads; "
+    "--pairs is then the number of damaged streams that are predicted to load.",
 )
 @click.option(
     "--conversions",
     is_flag=True,
-    help="Send each machine to the other releases as it is, and count the refusals that no "
-    "destination option cures and `migratable convert` does.",
+    help="Load each machine on the other releases with the same command line, and count the "
+    "refusals that no destination option removes and `migratable convert` does.",
 )
 @click.option("--held-out", is_flag=True, help="Use the kinds of devices that are held out.")
 @click.option(
@@ -247,19 +253,19 @@ def run_(release: str, target: str, arguments: tuple[str, ...]) -> NoReturn:
     show_default=True,
     help="kvm: x86 machines, most of them under KVM, some from or to TCG.",
 )
-@click.option("--details", is_flag=True, help="Show disagreements of what is held out too.")
-@click.option("--cached", is_flag=True, help="Judge all that the cache holds; run nothing new.")
-@click.option("--fill", is_flag=True, help="Only run real QEMU; predict nothing.")
+@click.option("--details", is_flag=True, help="Show disagreements of held-out kinds too.")
+@click.option("--cached", is_flag=True, help="Judge everything in the cache; run nothing new.")
+@click.option("--fill", is_flag=True, help="Only run real QEMU, without predictions.")
 @click.option("--case", "case", metavar="KEY", help="Judge one case of the cache and show it.")
 @click.option(
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Where outcomes are kept [default: in the user's cache folder]",
+    help="Folder of QEMU's results [default: in the user's cache folder]",
 )
 @click.option(
     "--keep",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Write each disagreement into this folder, stream and command lines.",
+    help="Write each disagreement into this folder, with stream and command lines.",
 )
 @click.option("--most", default=40, show_default=True, help="Disagreements to show.")
 @click.option("--each", default=1, show_default=True, help="Cases of each to show.")

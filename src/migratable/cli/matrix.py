@@ -53,7 +53,7 @@ class _Lists(click.Command):
     "--pause",
     "pause",
     is_flag=True,
-    help="Running VMs may be paused for the moment of their capture.",
+    help="Running VMs may be paused for their capture (milliseconds).",
 )
 @click.option(
     "--jobs",
@@ -83,7 +83,7 @@ class _Lists(click.Command):
 @click.option(
     "--and-back",
     is_flag=True,
-    help="Try the way back too: does its source load each VM again that a host loads?",
+    help="Test the way back too: does the source load each VM again that a host loads?",
 )
 @click.option(
     "--rehearse",
@@ -141,13 +141,13 @@ def command(
     if (fleet is None) == (releases is None):
         raise click.UsageError("give a FLEET file, or --releases X.Y …", ctx)
     if releases is None and (machines or devices or cross):
-        raise click.UsageError("--machines, --devices and --cross go with --releases", ctx)
+        raise click.UsageError("--machines, --devices and --cross need --releases", ctx)
     if (scheduler or results or resume) and not rehearsed:
-        raise click.UsageError("--scheduler, --results and --resume go with --rehearse", ctx)
+        raise click.UsageError("--scheduler, --results and --resume need --rehearse", ctx)
     if rehearsed and fleet is not None and fleet.suffix.lower() == ".json":
-        raise click.UsageError("--rehearse goes with a fleet's TOML file", ctx)
+        raise click.UsageError("--rehearse needs a fleet's TOML file", ctx)
     if and_back and (fleet is None or fleet.suffix.lower() == ".json"):
-        raise click.UsageError("--and-back goes with a fleet's TOML file", ctx)
+        raise click.UsageError("--and-back needs a fleet's TOML file", ctx)
     if scheduler is not None and not scheduler.startswith("tls://"):
         click.echo(
             f"warning: {scheduler} has neither encryption nor keys: whoever reaches it runs what "

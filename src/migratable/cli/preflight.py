@@ -1,4 +1,4 @@
-"""``migratable preflight``: can this guest move to that host, and come home again?"""
+"""``migratable preflight``: can a guest move to another host, and come back?"""
 
 from __future__ import annotations
 
@@ -50,18 +50,18 @@ class _Command(click.Command):
 )
 @_options.yes
 @click.option(
-    "--no-pause", is_flag=True, help="Leave the guest alone: use its machine's power-on state."
+    "--no-pause", is_flag=True, help="Do not pause the guest: use its machine's power-on state."
 )
 @click.option(
     "--untried",
     is_flag=True,
-    help="Capture it too when no copy of it can be made to save itself first.",
+    help="Capture a VM also if no copy of it can be started to save itself first.",
 )
 @click.option("--program", metavar="PATH", default="", help="The destination's QEMU.")
-@click.option("--copy-storage", is_flag=True, help="The disks are copied along.")
-@click.option("--back/--no-back", default=True, help="Try the way home too.  [default: back]")
-@click.option("--sudo", is_flag=True, help="Be root on the hosts, by sudo -n.")
-@click.option("--keep", is_flag=True, help="Keep the program on the hosts for the next time.")
+@click.option("--copy-storage", is_flag=True, help="The migration copies the disks too.")
+@click.option("--back/--no-back", default=True, help="Test the way back too.  [default: back]")
+@click.option("--sudo", is_flag=True, help="Run as root on the hosts, with sudo -n.")
+@click.option("--keep", is_flag=True, help="Leave the program on the hosts for the next run.")
 @click.option(
     "--ssh",
     metavar="COMMAND",
@@ -106,14 +106,14 @@ def command(
     timeout: float,
     form: str | None,
 ) -> None:
-    r"""Can this guest move to that host, and come home again? One command over both hosts.
+    r"""Check on both hosts whether a guest can move to a host, and come back.
 
-    The guest is found and captured (a pause of milliseconds). The destination names the command
-    line that it would start, and its own QEMU, inert, loads the guest's device state; the guest's
-    own host tries the way back. Both hosts are compared: disks, networks, CPU, memory.
+    preflight captures the guest (a pause of milliseconds). The destination makes the command line
+    that it would start, and its own QEMU, inert, loads the guest's device state. The guest's own
+    host tests the way back. preflight also compares the hosts: disks, networks, CPU, memory.
 
-    A GUEST is libvirt:NAME, qmp:SOCKET or ssh://HOST/NAME; a HOST (ssh://HOST, or HOST) means all
-    of its guests. Hosts need Python 3.9 and nothing else; nothing is left on them.
+    GUEST is libvirt:NAME, qmp:SOCKET or ssh://HOST/NAME; a HOST (ssh://HOST, or HOST) means all
+    of its guests. Hosts need Python 3.9 and their QEMU; nothing is left on them.
 
     Exit status: 0 loads, 1 refused, 3 unknown; 2 usage or failure of this tool.
 
@@ -127,7 +127,7 @@ def command(
 
     form = _options.form_of(form, output, _FORMS)
     if resume and results is None:
-        raise click.UsageError("--resume goes with --results FILE")
+        raise click.UsageError("--resume needs --results FILE")
     options = Options(
         pause=not no_pause,
         untried=untried,
@@ -229,8 +229,8 @@ def _fleet(
     confirm = asker(yes=yes)
     if confirm is None and options.pause:
         raise CaptureError(
-            "capturing pauses these guests for some milliseconds each; say --yes, or --no-pause "
-            "for their machines' power-on states"
+            "the capture pauses each of these guests for some milliseconds; add --yes, or "
+            "--no-pause to use the power-on states of their machines"
         )
     with _progress() as done:
         result = run(

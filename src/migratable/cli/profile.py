@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     help="Show a stored, bundled or exported profile.",
 )
 @click.option(
-    "--remove", metavar="NAME", shell_complete=_complete.stored, help="Forget a stored profile."
+    "--remove", metavar="NAME", shell_complete=_complete.stored, help="Delete a stored profile."
 )
 @_options.from_file
 @_options.release
@@ -49,12 +49,12 @@ def command(
     form: str,
     command_line: tuple[str, ...],
 ) -> None:
-    r"""Describe a destination: start its QEMU command line paused and inert, and ask it everything.
+    r"""Describe a destination: start its QEMU command line paused and inert, and read its tables.
 
-    Disks, networks, sockets and displays of the command line are replaced by stand-ins that leave
-    the guest-visible machine unchanged; nothing of the host is opened or listened on, but
-    /dev/kvm where the command line asks for KVM. Replacements, and questions that they leave open,
-    are listed.
+    Stand-ins replace disks, networks, sockets and displays of the command line; the guest-visible
+    machine stays the same. QEMU opens nothing of the host and listens nowhere; it opens /dev/kvm
+    if the command line asks for KVM. The profile lists the replacements, and the questions that
+    they leave open.
 
     \b
     migratable profile --save host7 -- qemu-system-x86_64 -machine pc-q35-7.2 -m 4G …
@@ -93,7 +93,7 @@ def command(
 def _one_of(**given: Any) -> None:
     chosen = [name for name, value in given.items() if value]
     if len(chosen) > 1:
-        raise click.UsageError(f"--{chosen[0]} and {chosen[1]} do not go together")
+        raise click.UsageError(f"--{chosen[0]} and {chosen[1]} exclude each other")
     if not chosen:
         raise click.UsageError(
             "nothing to do; give the destination's command line after --, or --list, --show NAME"
@@ -208,7 +208,11 @@ def _show(profile: Profile, form: str) -> None:
     for text in profile.stderr:
         line("it printed", text, "yellow")
     for text in profile.refused:
-        line("refused", f"{text} (the program does not start with this line as it is)", "yellow")
+        line(
+            "refused",
+            f"{text} (the program does not start with this command line unchanged)",
+            "yellow",
+        )
     for text in profile.notes:
         line("replaced", text)
     for text in profile.unchecked:

@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     "releases",
     metavar="X.Y",
     multiple=True,
-    help="Try this lab release instead of the command line's program; may be repeated.",
+    help="Try this lab release instead of the command line's program; repeatable.",
 )
 @_options.program
 @click.option(
     "--alive",
     is_flag=True,
-    help="Load guest memory too, let the guest run, and say whether it goes on.",
+    help="Load guest memory too, let the guest run, and say whether it runs on.",
 )
 @_options.watch
 @_way_back.options
@@ -73,11 +73,11 @@ def command(
     yes: bool,
     form: str,
 ) -> None:
-    r"""Load SOURCE's device state into real destinations, guest memory left out.
+    r"""Load SOURCE's device state into real destinations, without guest memory.
 
-    Each destination is started paused and inert: nothing of the host is opened or listened on. Its
-    verdict and every line that it prints are taken down and explained, with the remedies that check
-    would give. Cost and memory do not depend on the guest's RAM.
+    Each destination starts paused and inert: it opens nothing of the host and listens nowhere.
+    rehearse shows its verdict, explains every line that it prints, and gives the same remedies as
+    check. Time and memory do not depend on the guest's RAM.
 
     SOURCE is a stream file, a profile, qmp:SOCKET or libvirt:DOMAIN.
 
@@ -88,7 +88,7 @@ def command(
     migratable rehearse guest.mig -- qemu-system-x86_64 … -- /opt/qemu/bin/qemu-system-x86_64 …
     """
     if watch is not None and not alive:
-        raise click.UsageError("--watch goes with --alive")
+        raise click.UsageError("--watch needs --alive")
     from migratable.capture.source import is_live, open_source
     from migratable.cli._confirm import asker
     from migratable.errors import MigratableError
@@ -96,7 +96,9 @@ def command(
     destinations = _destinations(command_lines, profiles, command_file, releases, program)
     if is_live(source):
         if alive:
-            raise click.UsageError(f"{source} is captured without its memory; --alive needs that")
+            raise click.UsageError(
+                f"{source} is captured without guest memory, which --alive needs"
+            )
         for destination in destinations:
             destination.program()  # no VM is paused for a destination that is not there
     opened = open_source(source, confirm=asker(yes=yes))

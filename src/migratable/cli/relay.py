@@ -30,7 +30,7 @@ _SOURCE = "the source"
     "--listen",
     required=True,
     metavar="ADDRESS",
-    help="Where the source's migrate goes: tcp:HOST:PORT or unix:PATH; port 0 takes a free one.",
+    help="Address for the source's migrate: tcp:HOST:PORT or unix:PATH; port 0 takes a free one.",
 )
 @click.option(
     "--to",
@@ -53,7 +53,7 @@ _SOURCE = "the source"
     help="Carry out these edits of the device state (migratable convert … --plan FILE).",
 )
 @click.option("--accept", metavar="ID", multiple=True, help="Make this lossy edit of the plan.")
-@click.option("--strict", is_flag=True, help="Break off what is not known to load, too.")
+@click.option("--strict", is_flag=True, help="Break off also if the verdict is unknown.")
 @click.option(
     "--need-return-path",
     is_flag=True,
@@ -75,16 +75,16 @@ def command(
     timeout: float,
     form: str,
 ) -> None:
-    r"""Relay one live migration; break it off when the destination would refuse the guest.
+    r"""Relay one live migration; break it off if the destination would refuse the guest.
 
-    RAM passes as it comes. The device state is held for milliseconds, checked as by check, and sent
-    on. What would be refused never reaches its end: the source goes on running the guest. The
-    destination is described by a profile, or by its QEMU command line, which is started inert
-    before.
+    relay passes RAM on as it comes. It holds the device state for milliseconds, checks it like
+    check, and sends it on. If the destination would refuse the guest, relay never sends the end of
+    the stream, and the source runs the guest on. Describe the destination by a profile, or by its
+    QEMU command line, which relay starts inert before the migration.
 
-    Switch on return-path on the source (libvirt does): without it QEMU takes a migration for
-    completed when all is written, and a guest that is then broken off stands still until cont.
-    Postcopy, multifd and TLS are refused before RAM has moved.
+    Switch return-path on at the source (libvirt does). Without it QEMU counts a migration as
+    completed when everything is written; if relay then breaks off, the guest is paused until cont.
+    relay refuses postcopy, multifd and TLS before it sends RAM.
 
     Exit status: 0 migrated, 1 refused and broken off, 2 a failure, 3 broken off as unknown
     (--strict).
@@ -100,7 +100,7 @@ def command(
             "one destination is needed: --profile NAME, its command line after --, or --from FILE"
         )
     if release is not None and given is None:
-        raise click.UsageError("--release goes with a command line")
+        raise click.UsageError("--release needs a command line")
     from migratable.relay.address import listen as open_listener
     from migratable.relay.address import parse
 
@@ -150,7 +150,7 @@ def command(
 def _plan(path: Path | None, accept: tuple[str, ...]) -> Plan | None:
     if path is None:
         if accept:
-            raise click.UsageError("--accept goes with --plan")
+            raise click.UsageError("--accept needs --plan")
         return None
     from migratable.convert.model import Plan
     from migratable.relay.planned import usable

@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("source")
-@click.option("--to", "destination", required=True, metavar="DEST", help="Profile of the goal.")
+@click.option(
+    "--to", "destination", required=True, metavar="DEST", help="Profile of the destination."
+)
 @click.option(
     "--via",
     multiple=True,
     metavar="PROFILES",
-    help="Profiles of hosts in between, by commas; may be repeated.  [default: every stored "
+    help="Profiles of hosts in between, separated by commas; repeatable.  [default: every stored "
     "profile of the VM's machine type]",
 )
 @click.option(
@@ -30,10 +32,10 @@ if TYPE_CHECKING:
     type=click.IntRange(0, 10),
     default=3,
     show_default=True,
-    help="Hosts in between at most.",
+    help="Most hosts in between.",
 )
 @click.option(
-    "--predict", is_flag=True, help="Start no program, also where a profile's program is here."
+    "--predict", is_flag=True, help="Start no program, even if a profile's program is here."
 )
 @_options.timeout("Seconds for each rehearsal.")
 @_options.yes
@@ -48,11 +50,11 @@ def command(
     yes: bool,
     form: str,
 ) -> None:
-    r"""Find the shortest chain of hosts by which SOURCE gets to a destination.
+    r"""Find the shortest chain of hosts over which SOURCE reaches a destination.
 
-    Each hop is checked with the VM's state after the hop before: the host's own program loads it
-    and saves it again where that program is on this machine; else that state is predicted, and the
-    assumptions are listed. Exit status 0: there is a way; 1: none; 3: it is not known.
+    route checks each hop with the VM's state after the previous hop. If a host's program is on
+    this machine, it loads and saves the VM; else route predicts that state and lists the
+    assumptions. Exit status 0: there is a route; 1: there is none; 3: not known.
 
     \b
     migratable route guest.mig --to host11 --via host7,host9

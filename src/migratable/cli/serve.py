@@ -47,7 +47,7 @@ _SECONDS = click.FloatRange(min=1.0)
     type=_SECONDS,
     default=15.0,
     show_default=True,
-    help="Seconds that a client may pause in a request or in taking its answer.",
+    help="Seconds that a client may pause while it sends a request or reads the answer.",
 )
 @click.option("--workers", type=_SIZE, help="Checks at the same time.  [default: one a processor]")
 @click.option(
@@ -58,7 +58,7 @@ _SECONDS = click.FloatRange(min=1.0)
 @click.option(
     "--fleet",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="Show this fleet file's matrix at /, made anew when it is older than half a minute.",
+    help="Show this fleet file's matrix at /, renewed when it is older than half a minute.",
 )
 def command(
     host: str,
@@ -76,10 +76,10 @@ def command(
 ) -> None:
     r"""Answer over HTTP: POST a stream to /check?to=PROFILE, get the verdict as JSON.
 
-    The destinations are this machine's stored and bundled profiles. It listens on loopback only,
-    unless told otherwise; then clients must show a token. / is a page of the
-    pairs that were asked, or of the fleet; /openapi.json describes everything.
-    SIGTERM stops it when the requests under way are answered.
+    The destinations are this machine's stored and bundled profiles. By default serve listens on
+    loopback only; on any other address clients must send a token. / is a page of the pairs that
+    clients asked about, or of the fleet; /openapi.json describes the API. On SIGTERM serve answers
+    the requests in progress, then ends.
 
     \b
     migratable serve

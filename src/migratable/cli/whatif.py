@@ -30,7 +30,7 @@ def _piped_width() -> int:
 @click.option(
     "--policy",
     metavar="NAME",
-    help="A gate: end with 1 when this policy breaks a migration or loads a guest that loses "
+    help="For CI: end with 1 if this policy breaks a migration or loads a guest that loses "
     "something.",
 )
 @click.option("--list", "listed", is_flag=True, help="List the bundled plans.")
@@ -47,7 +47,7 @@ def command(
 
     PLAN is a TOML file or a bundled plan (--list). Example: migratable whatif intc-capabilities
 
-    Exit status: 0, whatever the policies break; with --policy 1 when that one does.
+    Exit status: 0, whatever the policies break; with --policy, 1 if that policy breaks something.
     """
     from migratable.errors import PlanError
     from migratable.pseries.plan import bundled, read_plan

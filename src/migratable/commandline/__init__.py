@@ -1,4 +1,4 @@
-"""A QEMU command line: read it as people have it, ask and change it, make it inert.
+"""A QEMU command line: parse it in any form, read and change options, make it inert.
 
 ::
 
@@ -8,8 +8,8 @@
     quiet = inert(line, release=QemuVersion(10, 0), private_dir=folder)
     quiet.argv                          # arguments after the program
 
-:func:`parse` never looks at files; :func:`.inert.inert.inert` reads what the line itself is made of
-(``-readconfig`` files, sizes of firmware images) and opens nothing for writing.
+:func:`parse` opens no file; :func:`.inert.inert.inert` reads the files that the command line
+consists of (``-readconfig`` files, sizes of firmware images) and opens nothing for writing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What KVM makes of an x86 command line, as far as the command line alone says it.
+"""The effects of KVM on an x86 command line, as far as the command line shows them.
 
 Used where TCG stands in for KVM: what the machine has in addition, what does not start whatever
 the host, and what only the destination's kernel and processor decide. Sources are QEMU's of 5.2,

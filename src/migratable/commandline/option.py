@@ -20,36 +20,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from migratable.errors import CommandLineError
+from migratable.facts.options import IMPLIED_KEY
 from migratable.printable import quoted
-
-IMPLIED_KEY = {
-    "accel": "accel",
-    "audio": "driver",
-    "audiodev": "driver",
-    "blockdev": "driver",
-    "boot": "order",
-    "chardev": "backend",
-    "cpu": "model",
-    "device": "driver",
-    "display": "type",
-    "fsdev": "fsdriver",
-    "fw_cfg": "name",
-    "icount": "shift",
-    "m": "size",
-    "machine": "type",
-    "mon": "chardev",
-    "net": "type",
-    "netdev": "type",
-    "nic": "type",
-    "numa": "type",
-    "option-rom": "romfile",
-    "object": "qom-type",
-    "rtc": "base",
-    "smp": "cpus",
-    "tpmdev": "type",
-    "virtfs": "fsdriver",
-}
-"""Option name to the key that its first value without ``=`` belongs to (``implied_opt_name``)."""
 
 JSON_OPTIONS = frozenset(
     {"audiodev", "blockdev", "device", "netdev", "object", "display", "compat"}

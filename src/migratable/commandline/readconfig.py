@@ -17,7 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from migratable.commandline.line import CommandLine, Option
-from migratable.commandline.option import IMPLIED_KEY, Fields
+from migratable.commandline.option import Fields
+from migratable.facts.options import IMPLIED_KEY
 from migratable.facts.properties import CONFIG_GROUPS
 from migratable.regular_file import open_regular
 

@@ -1,4 +1,4 @@
-"""Secrets out of what a capture keeps of a VM's definition.
+"""Remove secrets from a VM's definition that a capture keeps.
 
 A word keeps its form: only the value of a secret becomes ``redacted``, so that the command line
 is still the machine's.

@@ -1,4 +1,4 @@
-"""Make it load: a stream rewritten for a destination that refuses it.
+"""Rewrite a stream for a destination that refuses it.
 
 ::
 
@@ -6,7 +6,7 @@
     sections = apply(plan, sections)         # device state alone, RAM need not be there
     stream = apply_to_stream(plan, stream)   # configuration, block list and vmdesc too
 
-Edits are data (:mod:`.model`); :mod:`.apply` carries them out and knows no device.
+Edits are data (:mod:`.model`); :mod:`.apply` makes them and has no code for single devices.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""From a log to failures: what broke, on which side, and what to do (``migratable explain``)."""
+"""From a log to failures: the cause, the side at fault, the remedy (``migratable explain``)."""

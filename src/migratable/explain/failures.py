@@ -16,10 +16,16 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from migratable.explain.backtrace import attached as backtraces_attached
-from migratable.explain.grouping import HARMLESS, TELLING, Failure, Grouper, Line
+from migratable.explain.grouping import HARMLESS, STRICT, TELLING, Failure, Grouper, Line
 from migratable.explain.joining import joined
 from migratable.explain.logs import PROGRAM, clean, pieces, without_prefix
-from migratable.explain.unrecognised import SEARCHED, SMALL, attached, suspicious
+from migratable.explain.unrecognised import (
+    SEARCHED,
+    SMALL,
+    attached,
+    suspicious,
+    told_by_quotation,
+)
 from migratable.messages import libvirt_errors, qemu_errors
 from migratable.messages.anchors import FULLY_SEARCHED, prefilter
 from migratable.messages.catalogue import Role
@@ -28,7 +34,6 @@ from migratable.messages.recognise import recognise
 CHUNK = 4 << 20
 OVERLAP = 64 << 10
 LOOK_BACK = 12
-STRICT = 64 << 10
 MAX_FAILURES = 2000
 COMMAND = 16 << 10
 # Bytes before a failure that say what was being done; a log as small as WHOLE is read as one.
@@ -126,9 +131,9 @@ def scan(stream: BinaryIO) -> Scan:
         data = b"".join(begin)
         if len(data) <= SMALL:
             backtraces_attached(data, result.failures)
+        found = told_by_quotation(suspicious(data, result.failures), result.failures)
         if len(result.failures) == 1 and len(data) <= WHOLE:
             result.failures[0].around = data
-        found = suspicious(data, result.failures)
         result.suspicious = attached(found, result.failures)
     return result
 
@@ -191,7 +196,11 @@ def _of_libvirt(buffer: bytes) -> list[tuple[int, int]]:
     lines = [hit.span() for hit in _OF_LIBVIRT.finditer(buffer)]
     if len(lines) <= JOINED:
         return lines
-    return [span for span in lines if libvirt_errors.find(clean(buffer[slice(*span)]))]
+    return [
+        span
+        for span in lines
+        if any(libvirt_errors.find(piece.text) for piece in pieces(buffer[slice(*span)]))
+    ]
 
 
 def _of_qemu(buffer: bytes) -> list[tuple[int, int]]:
@@ -199,7 +208,8 @@ def _of_qemu(buffer: bytes) -> list[tuple[int, int]]:
     return [
         hit.span()
         for hit in _OF_QEMU.finditer(buffer)
-        if not HARMLESS.search(text := clean(hit[0])) and qemu_errors.find(text)
+        if not HARMLESS.search(clean(hit[0]))
+        and any(qemu_errors.find(piece.text) for piece in pieces(hit[0]))
     ]
 
 

@@ -12,12 +12,12 @@ _RUNNER = re.compile(r"\s*\((?:exit status: ?\d*|\d+\.\d+ ?s?)\.?\)?\.?$")
 
 
 def fill(text: str, match: Match) -> str:
-    """Parameters into a text; one that the match does not have stays as it is."""
+    """Parameters into a text; of one that this wording does not have, its name."""
 
     def value(found: re.Match[str]) -> str:
         name, _, spec = found[1].partition(":")
         if name not in match.params:
-            return found[0]
+            return f"the {name.replace('_', ' ')}"
         content = match.params[name]
         if isinstance(content, int):
             return format(content, spec) if spec else str(content)

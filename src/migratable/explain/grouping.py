@@ -15,6 +15,8 @@ from migratable.messages.catalogue import Role
 from migratable.messages.recognise import Match, recognise
 
 NEAR = 400
+# In inputs of more bytes a general text needs a word about virtual machines beside it.
+STRICT = 64 << 10
 MAX_LINES = 60
 # Lines of one failure that are further apart belong to two: QEMU prints the cause, its place and
 # the closing line at once, managers give up within this time.
@@ -30,7 +32,11 @@ HARMLESS = re.compile(
     r"TCG doesn't support requested feature|info: |-name guest=|QEMU waiting for connection|"
     r"qxl_send_events|spice-server|VNC server running|falling back to|"
     r"ignored (?:rd|wr)msr|unhandled (?:rd|wr)msr|monitor - type 'help'|"
-    r"stopping swtpm instance|Unable to remove /sys/fs/cgroup/"
+    r"stopping swtpm instance|Unable to remove /sys/fs/cgroup/|"
+    # nova, Proxmox, KubeVirt and libvirtd, whatever becomes of the migration
+    r"Received unexpected event|can be safely ignored|conntrack state migration not supported|"
+    r"failed to get domain (?:job info|metadata)|"
+    r"error : qemuDomainAgentAvailable:|QEMU guest agent is not connected"
 )
 
 
@@ -90,13 +96,14 @@ class Failure:
 _GENERIC_GROUPS = frozenset(
     {
         "start", "protocol", "source", "libvirt", "managers", "channels", "blockers", "internals",
+        "start_more", "qmp", "guest_agent", "libvirt_guests",
         "around", "refusals", "admission", "libvirt_errors", "libvirt_definitions",
         "libvirt_hosts", "libvirt_operations", "manager_setup", "proxmox_storage", "kubevirt",
         "openstack_api", "ovirt", "other_managers", "incus", "local_vms",
         "xapi", "openstack_states",
     }
 )  # fmt: skip
-_ABOUT_VMS = re.compile(
+ABOUT_VMS = re.compile(
     r"qemu|kvm|libvirt|migrat|virt-|kubevirt|\bVMI?\b|\bdomain\b|guest|instance|\bnova\b|vdsm|ovirt"
     r"|\bpve|TASK ERROR|vm-\d+-|\bqm\w*\[|incus|\blxd\b|cloudstack|harvester|ganeti",
     re.IGNORECASE,
@@ -110,6 +117,25 @@ def _only_a_class(matches: list[Match]) -> bool:
     """Is nothing known but an error of libvirt's as its log holds many of?"""
     of_libvirt = ("admission", "libvirt_errors")
     return all(m.message.group in of_libvirt and m.message.rank < 0 for m in matches)
+
+
+# libvirtd's own log; KubeVirt asks it about every guest all the time.
+_ASKED_ALWAYS = re.compile(r" error : \w+:\d+ : |\b(?:libvirtd|virtqemud)\[\d+\]: ")
+
+
+_KUBEVIRT_ASKS = re.compile(
+    r"virError\(Code=55, Domain=\d+, Message='Requested operation is not valid: "
+    r"(?:domain is not running|transient domains do not have)"
+)
+
+
+def routine(matches: list[Match], text: str) -> bool:
+    """Is it what libvirt answers a question about a guest that is off, and logs each time?"""
+    if _KUBEVIRT_ASKS.match(text):
+        return True
+    if any(match.message.id != "op-not-running" for match in matches):
+        return False
+    return _ASKED_ALWAYS.search(text) is not None and "igrat" not in text
 
 
 @dataclass(slots=True)
@@ -140,6 +166,8 @@ class Grouper:
             return
         if all(match.message.rank <= -2 for match in matches) and not piece.qemu:
             return
+        if routine(matches, piece.text):
+            return
         line = Line(
             number=number,
             text=piece.text,
@@ -153,7 +181,7 @@ class Grouper:
             self.strict
             and not piece.qemu
             and all(match.message.group in _GENERIC_GROUPS for match in matches)
-            and not _ABOUT_VMS.search(piece.text)
+            and not ABOUT_VMS.search(piece.text)
         ):
             return
         alone = self.strict and self.recent_open(number) is None

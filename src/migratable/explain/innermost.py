@@ -45,6 +45,12 @@ _GENERIC = re.compile(
 )
 # "… (duration 00:00:03): words"; OpenNebula's scripts put their own sentence behind virsh's error.
 _BRACKET = re.compile(r"^\s*\([^)]{0,80}\)(?=\s*:)")
+# The guest's name behind the wrapper's words, or the next member of a logger's line.
+_NAMED = re.compile(
+    r"(?:\s(?:(?:vm|VM|vmi|instance|domain|guest) )?['\"]?[\w./-]{1,100}['\"]?\s?(?P<colon>:)(?= )|"
+    r"[^\"=]{0,40}[.!]?\"(?: [\w.-]+=\S+){0,4} (?:err|error|reason|cause|detail)="
+    r"\"(?P<quoted>(?:[^\"\\]|\\.)+)\")"
+)
 _ERROR = re.compile(r"\berror: (?P<words>[^:]{1,80}(?:: .*)?|.{1,400})$", re.IGNORECASE)
 _TRACE = re.compile(r"^[\s:]*\d+@\d+\.\d+:")
 _BY_QEMU = re.compile(r"qemu|\bQMP\b|[Mm]onitor|guest CPU|incoming|load of migration")
@@ -82,6 +88,9 @@ def innermost(line: Line, main: Match) -> Wrapped | None:
         "",
     )
     rest = wrapper or _BRACKET.sub("", line.text[main.end :])
+    named = _NAMED.match(rest) if not wrapper and message.program != "OpenNebula" else None
+    if named is not None:
+        rest = rest[named.end() - 1 :] if named["colon"] else f": {named['quoted']}"
     program = PROGRAM.match(rest.lstrip(": "))
     if not wrapper and program is None and not rest.startswith((":", " :")):
         quoted_error = _ERROR.search(line.text[: main.start])
@@ -104,7 +113,7 @@ def innermost(line: Line, main: Match) -> Wrapped | None:
     words = unquoted(words)
     if quoted or len(re.findall(r"[A-Za-z]{3,}", words)) < 2:
         words = f"{before}: {words}" if before else words
-    if len(words) < 5 or "://" in words or _GENERIC.fullmatch(words):
+    if " " not in words.strip() or "://" in words or _GENERIC.fullmatch(words):
         return None
     known = [other for other in line.matches if other is not main and other.start >= main.start]
     if any(other.message.role in (Role.CAUSE, Role.SYMPTOM) for other in known):

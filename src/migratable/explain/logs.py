@@ -11,9 +11,11 @@ import html
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
+
+from migratable.explain.markup import plain
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _TIME = re.compile(
@@ -21,7 +23,7 @@ _TIME = re.compile(
     r"|\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ \d]\d \d\d:\d\d:\d\d\b"
 )
 PROGRAM = re.compile(
-    r"(?:^|[\s:'\"(>])(?:[^\s:'\"(>]*/)?(?P<program>qemu-system-[\w-]+|qemu-[\w]+-softmmu|qemu-kvm|qemu-dm|kvm-spice|kvm|qemu)"
+    r"(?:^|[\s:'\"(>`\[])(?:[^\s:'\"(>`\[]*/)?(?P<program>qemu-system-[\w-]+|qemu-[\w]+-softmmu|qemu-kvm|qemu-dm|kvm-spice|kvm|qemu)"
     r"(?:\[\d+\])?: "
 )
 _QEMU_UNIT = re.compile(r"\b(?:QEMU|qemu-[\w-]{1,64}|kvm)\[(\d{1,20})\]: ")
@@ -35,6 +37,12 @@ _TEXT_MEMBERS = (
 _QMP_CLASSES = frozenset(
     {"GenericError", "CommandNotFound", "DeviceNotActive", "DeviceNotFound", "KVMMissingCap"}
 )
+# Those of them that hold nothing but an error, and those that hold one where the level says so.
+_ERROR_MEMBERS = frozenset(
+    {"error", "err", "failureReason", "error-desc", "stderr", "exception", "errorMessage"}
+)
+_BY_LEVEL = frozenset({"MESSAGE", "msg", "message", "reason", "log"})
+_LEVELS = frozenset({"error", "fatal", "critical", "panic", "failed"})
 _KEY_MEMBERS = ("_HOSTNAME", "_PID", "pod", "kubernetes", "namespace", "name", "uid")
 MAX_LINE = 1 << 16
 
@@ -65,12 +73,14 @@ class Piece:
     :ivar stream: what tells one process's lines from another's in a mixed log; "" if nothing.
     :ivar time: the timestamp closest before the text, "" without one.
     :ivar qemu: does it carry a QEMU program's name?
+    :ivar error: does the member of a JSON object in which it stood call it an error?
     """
 
     text: str
     stream: str = ""
     time: str = ""
     qemu: bool = False
+    error: bool = False
 
 
 def clean(raw: bytes) -> str:
@@ -105,54 +115,74 @@ def pieces(raw: bytes) -> Iterator[Piece]:
     line = happened(clean(raw))
     start = line.find("{")
     if start >= 0 and '"' in line:
-        unwrapped = list(_json(line, start))
-        if unwrapped:
+        unwrapped, end = _json(line, start)
+        before, after = line[:start], line[end:]
+        # A line of QEMU's or of a person's that quotes an object goes on behind it.
+        sentence = _WORD.search(after) is not None
+        if unwrapped and not (sentence and PROGRAM.search(before)):
             yield from unwrapped
+            outside = f"{before}{after}" if sentence else before
+            if len(_WORD.findall(outside)) > 1:
+                yield from _split(outside, "")
             return
-    yield from _split(line, "")
+    for part in plain(line):
+        yield from _split(part, "")
 
 
-def _json(line: str, start: int) -> Iterator[Piece]:
+_WORD = re.compile(r"[^\W\d_]{3}")
+
+
+def _json(line: str, start: int) -> tuple[list[Piece], int]:
+    """The texts of the object at *start*, and where it ends."""
     try:
-        document, _ = json.JSONDecoder().raw_decode(line, start)
+        document, end = json.JSONDecoder().raw_decode(line, start)
     except (ValueError, RecursionError):
         array = _NUMBER_ARRAY.search(line)
-        if array:
-            yield from _split(_bytes_text(array[1].split(",")), "")
-        return
+        return (list(_split(_bytes_text(array[1].split(",")), "")) if array else []), len(line)
     if not isinstance(document, dict):
-        return
+        return [], end
     stream = "/".join(
         str(document[key]) for key in _KEY_MEMBERS if isinstance(document.get(key), str | int)
     )
     if "_PID" not in document:
         # KubeVirt's launcher names the guest on some lines only; its lines belong together.
         stream = ""
-    for text in _texts(document, 0):
-        yield from _split(text, stream)
+    failed = _FAILED.search(line, 0, start) is not None
+    return [
+        replace(piece, error=error)
+        for text, error in _texts(document, 0, failed)
+        for piece in _split(text, stream)
+    ], end
 
 
-def _texts(value: Any, depth: int) -> Iterator[str]:
-    """Strings worth reading in a JSON document, messages first."""
+# Ansible's words before the object that a module returned.
+_FAILED = re.compile(r"(?:FAILED!|failed: \[|fatal: \[).*=> *$")
+
+
+def _texts(value: Any, depth: int, failed: bool = False) -> Iterator[tuple[str, bool]]:
+    """Strings worth reading in a JSON document, messages first; and whether they are errors."""
     if depth > 6:
         return
     if isinstance(value, dict):
+        level = value.get("level", value.get("severity", ""))
+        failed = failed or (isinstance(level, str) and level.lower() in _LEVELS)
         for key in _TEXT_MEMBERS:
             inner = value.get(key)
             if isinstance(inner, str):
                 of_qemu = key == "desc" and value.get("class") in _QMP_CLASSES
-                yield f"qemu: {inner}" if of_qemu else inner
+                error = key in _ERROR_MEMBERS or (failed and key in _BY_LEVEL)
+                yield (f"qemu: {inner}" if of_qemu else inner), error
             elif key == "MESSAGE" and isinstance(inner, list):
-                yield _bytes_text(inner)
+                yield _bytes_text(inner), False
         for key, inner in value.items():
             if isinstance(inner, dict | list) and key != "MESSAGE":
                 yield from _texts(inner, depth + 1)
             elif isinstance(inner, str) and key not in _TEXT_MEMBERS and " " in inner:
-                yield inner
+                yield inner, False
     elif isinstance(value, list):
         for inner in value:
             if isinstance(inner, str):
-                yield inner
+                yield inner, False
             else:
                 yield from _texts(inner, depth + 1)
 

@@ -5,19 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-# Ubuntu's code names and the QEMU of each (hw/i386/pc_piix.c and pc_q35.c of its package).
-_UBUNTU = {
-    "trusty": ("14.04", "2.0"), "xenial": ("16.04", "2.5"), "zesty": ("17.04", "2.8"),
-    "artful": ("17.10", "2.10"), "bionic": ("18.04", "2.11"), "cosmic": ("18.10", "2.12"),
-    "disco": ("19.04", "3.1"), "eoan": ("19.10", "4.0"), "focal": ("20.04", "4.2"),
-    "groovy": ("20.10", "5.0"), "hirsute": ("21.04", "5.2"), "impish": ("21.10", "6.0"),
-    "jammy": ("22.04", "6.2"), "kinetic": ("22.10", "7.0"), "lunar": ("23.04", "7.2"),
-    "mantic": ("23.10", "8.0"), "noble": ("24.04", "8.2"), "oracular": ("24.10", "9.0"),
-    "plucky": ("25.04", "9.2"), "questing": ("25.10", "10.1"),
-}  # fmt: skip
-# The oldest type of x86 that QEMU 11.1 has; 10.0 begins at 2.4 (-machine help of both).
-OLDEST_KEPT = (5, 2)
-_ALIASES = frozenset({"pc", "q35", "virt", "pseries", "s390-ccw-virtio", "s390-ccw"})
+from migratable.facts.machine_types import ALIASES, OLDEST_KEPT, UBUNTU
+
 _NAME = re.compile(
     r"(?P<family>pc-i440fx|pc-q35|pc|pseries|virt|s390-ccw-virtio|microvm)-(?P<version>[\w.]+)"
     r"(?P<patched>\+pve\d+)?(?P<suffix>-[\w.-]+)?"
@@ -37,7 +26,7 @@ class Needed:
 
 def needs(name: str) -> Needed | None:
     """Which QEMU has the machine type *name*; None when the name does not tell."""
-    if name in _ALIASES:
+    if name in ALIASES:
         return Needed(
             said=f"{name} is an alias: it means another machine in every release.",
             now=f"Write the versioned name into the guest's definition ({name} is an alias): "
@@ -47,8 +36,8 @@ def needs(name: str) -> Needed | None:
     if found is None:
         return None
     version = found["version"]
-    if version in _UBUNTU:
-        ubuntu, qemu = _UBUNTU[version]
+    if version in UBUNTU:
+        ubuntu, qemu = UBUNTU[version]
         return Needed(
             said=f"{name} is a machine type of Ubuntu {ubuntu} (QEMU {qemu}); other "
             "distributions' QEMU does not have it.",

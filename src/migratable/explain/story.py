@@ -159,7 +159,7 @@ class Report:
         unknown = any(item.status is Status.UNKNOWN for item in self.explanations)
         unknown |= any(line.qemu for item in self.explanations for line in item.unknown)
         told = min(
-            (item.number for item in self.explanations if item.status is not Status.SYMPTOM),
+            (item.number for item in self.explanations if item.status is Status.EXPLAINED),
             default=self.lines + 1,
         )
         unknown |= any(line.qemu or line.number < told for line in self.suspicious)
@@ -224,12 +224,14 @@ def explain_failure(failure: Failure) -> Explanation:
     silent = wrapper and main.message.rule == "destination-start"
     if unknown and (silent or main.message.role in (Role.WHERE, Role.CLOSING, Role.WARNING)):
         return _nothing_known(failure, unknown[0], unknown, errno)
+    if unknown and main.message.role is Role.SYMPTOM and innermost(line, main) is None:
+        return _beside_an_echo(failure, unknown[0], unknown, main)
     subject, number = device_of(failure, main)
     details, facts = details_of(failure, main, subject, number, errno)
     known = tuple(matching(failure, main, facts))
     unknown = [line for line in unknown if not any(case.names(line.text) for case in known)]
     which = operation(_texts(failure))
-    of_table = main.message.group == qemu_errors.GROUP
+    of_table = main.message.group in (qemu_errors.GROUP, "qmp")
     if which is Operation.UNKNOWN and (
         main.message.group in _STARTS
         or (of_table and _OPTION.search(line.text))
@@ -429,7 +431,9 @@ _REFUSED = _ON_THIS_HOST | {"cpu-features", "configuration"}
 # Characters of a line in which the operation is looked for.
 LONGEST = 2000
 # QEMU's words for what it cannot start with; in a log that speaks of no migration, a start.
-_STARTS = frozenset({"start", "start_options", "start_host", "start_block", "start_net"})
+_STARTS = frozenset(
+    {"start", "start_more", "start_options", "start_host", "start_block", "start_net"}
+)
 
 # What the errno of the closing line narrows down when nothing else was printed.
 _ERRNO_ALONE = {
@@ -496,6 +500,20 @@ def _by_own_words(lines: tuple[Line, ...]) -> tuple[list[Explanation], tuple[Lin
         log=line.log,
     )
     return [one], tuple(other for other in lines if other is not line)
+
+
+def _beside_an_echo(failure: Failure, line: Line, unknown: list[Line], main: Match) -> Explanation:
+    """An error that is not known, beside one that only tells that something failed."""
+    said = fill(main.text.meaning or main.message.meaning, main)
+    own = seen_from(advice.of_wording(main.message, main.text), main, failure)
+    return replace(
+        _nothing_known(failure, line, unknown),
+        meaning="This line is not known; it is the likeliest cause. What is known beside it only "
+        f"tells the outcome: {said}",
+        now=f"Start with this line, and what its program logged before it. "
+        f"{fill(own.now, main)}".strip(),
+        message=None,
+    )
 
 
 def _unknown(failure: Failure) -> list[Line]:

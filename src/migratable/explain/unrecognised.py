@@ -5,42 +5,35 @@ They are never dropped: an unknown line of QEMU may be the cause.
 
 from __future__ import annotations
 
+import enum
 import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
-from migratable.explain.grouping import HARMLESS, Failure, Line
-from migratable.explain.logs import pieces, without_prefix
+from migratable.explain.grouping import ABOUT_VMS, HARMLESS, STRICT, Failure, Line, routine
+from migratable.explain.logs import PROGRAM, Piece, pieces, without_prefix
 from migratable.messages import qemu_errors
 from migratable.messages.catalogue import Role
-from migratable.messages.recognise import recognise
+from migratable.messages.recognise import WEAK, Match, recognise
+from migratable.messages.recognise import quoted as quoted_error
 
 SMALL = 512 << 10
 SEARCHED = 16 << 20
 MAX_LINES = 50
 
 _ERROR_WORDS = re.compile(
-    r"\b(?:error|fail|failed|failure|unable|cannot|can't|couldn't|invalid|unsupported|refus\w*|"
+    r"\b(?:error|fail|failed|fails|failure|unable|cannot|can't|couldn't|invalid|unsupported|refus\w*|"
     r"mismatch|missing|unknown|abort\w*|assert\w*|not supported|incompatible|could not|couldn't|"
-    r"denied|reject\w*|timed out|no such|not found|exception|panic)\b",
+    r"denied|reject\w*|timed out|no such|not found|exception|panic|fatal|forbidden|insufficient|"
+    r"unavailable|unreachable|corrupt\w*|crashed|unexpected\w*|disallowed|exceed(?:s|ed)|"
+    r"(?:does not|doesn't) (?:support|exist|match|have)|"
+    r"not (?:allowed|available|permitted|possible|enough|recogni[sz]ed|ready)|"
+    r"already (?:in use|exists?|migrating))\b|\w(?:Error|Exception): ",
     re.IGNORECASE,
 )
 # A member of a JSON or Python object that only opens another one.
 _OPENS = re.compile(r"""[\s{[,]*["']?\w+["']?\s*[:=]\s*[{[(]*,?""")
 _OF_QEMU = re.compile(rb"(?:qemu-system-[a-z0-9_]+|qemu-kvm|QEMU\[\d+\]|/kvm): ")
-
-
-def attached(suspicious: list[Line], failures: list[Failure]) -> list[Line]:
-    """Give QEMU's lines right behind a failure without cause to it; the others are returned."""
-    left = []
-    for line in suspicious:
-        for failure in failures:
-            open_end = not failure.has(Role.CAUSE, Role.SYMPTOM, Role.CLOSING)
-            if line.qemu and open_end and 0 < line.number - failure.last <= 2:
-                failure.unrecognised.append(line)
-                failure.last = line.number
-                break
-        else:
-            left.append(line)
-    return left
 
 
 # Headings of the error that follows: virsh's two lines ("error: Failed to start domain x", then
@@ -54,18 +47,40 @@ _TITLE = re.compile(
 _OUTCOME = re.compile(
     r"[\W\d]*(?:the )?(?:live )?(?:migration|instance|vm|domain|failed|job|task)?[\W_]*"
     r"(?:has |is )?(?:failed|true|error|aborted)[\W_]*(?:true)?[\W\d]*|raise [\w.]+\(.*|"
-    r"make: \*.*|[\w ]*\btoo few tests run.*|Abort trap: \d+|: unknown",
+    r"make: \*.*|[\w ]*\btoo few tests run.*|(?:.*\s)?\d* ?Abort trap: \d+.*|: unknown|"
+    r"(?:\S+\s*:\s*)?ok=\d+.*\bfailed=\d+.*|"
+    r"(?:.*\s)?(?:migration )?[\"']?status[\"']?: [\"']?fail(?:ed|ure)[\"']?,?",
     re.IGNORECASE,
 )
-# A class of exception that stands alone, or behind the words that it belongs to.
 # An argument of gdb's that it could not read.
 _ARGUMENT = re.compile(r"\w+=\S+ <error: Cannot access memory at address .*")
-# gdb's and coredumpctl's own lines around a backtrace, which is read for itself.
-_OF_GDB = re.compile(
+# gdb's and coredumpctl's own lines around a backtrace, which is read for itself; a frame of
+# Java's, Ruby's, Python's or Go's.
+_FRAME = re.compile(
     r"#\d+ .*|.*\breceived signal SIG.*|Program terminated with signal.*|"
-    r".*\(core dumped\)|Thread \d+ .*"
+    r".*\(core dumped\)|Thread \d+ .*|"
+    r"at [\w.$<>/]+\(.*\)|\.\.\. \d+ (?:more|common frames omitted)|"
+    r"(?:from )?\S+:\d+:in [`'][^']*'?|File \".*\", line \d+, in .*|goroutine \d+ .*|"
+    r"\S{0,400}\.(?:rb|py|java|js|ts|go):\d+(?::\d+|:in [^:]*)?\)?|"
+    r"\S+\.go:\d+(?: \+0x[0-9a-f]+)?|(?:try|except|finally)\b.*:|raise\b.*"
 )
-_CLASS = re.compile(r"\(?[\w.:]*(?:Error|Exception)\)?:?")
+_CLASS = re.compile(r"\(?[\w.:]*(?:Error|Exception)\)?:?|Exception (?:Type|Location): .*")
+# Terraform's and Ansible's words around an error: where it stands in their own files, and a count.
+_PLACE = re.compile(
+    r"(?:on \S+ line \d+, in .*|with (?:module|provider|data|libvirt_\w+)[\w.\[\]\"/-]*,|"
+    r"\d+: *(?:resource|terraform|provider|module|data) .*|"
+    r"(?:\* )?(?:[\w.\[\]-]+: )?\d+ errors? occurred:|"
+    r"(?:\* )?(?:[\w.\[\]-]+: )?\d+ error\(s\) occurred:|Error: Error applying plan:|"
+    r".* is tainted: [\w-]+|(?:TASK|PLAY|RUNNING HANDLER) \[.*\][ *]*)"
+)
+# A setting or a counter, whatever its name ("decompress-error-check: on", "errors: 0").
+_SETTING = re.compile(
+    r"[\w .\[\]\"'-]{1,80}[:=]\s*[\"']?(?:on|off|true|false|yes|no|none|null|enabled|disabled|"
+    r"\d[\d.,]*(?: ?\w{1,12})?)[\"']?[,;]?",
+    re.IGNORECASE,
+)
+# An element of libvirt's XML.
+_ELEMENT = re.compile(r"</?[\w:-]+(?:\s[^<>]*)?/?>(?:[^<>]{0,60}</[\w:-]+>)?")
 # QEMU's trace events (log backend): a name from trace-events, then its values.
 _TRACE = re.compile(
     r"(?:\d+@\d+\.\d+:)?(?:migrate|migration|savevm|loadvm|qemu_loadvm|vmstate|cpr|postcopy|"
@@ -73,27 +88,145 @@ _TRACE = re.compile(
     r"_\w+(?: [^:]*| \w+=.*)?"
 )
 _PERSON = re.compile(r"\b(?:I|we|you|my|our|I'm|I've|it's|anyone|thanks)\b|\?$", re.IGNORECASE)
+# Words that sentences of people are full of, and those that a program puts before its own.
+_SMALL_WORD = re.compile(
+    r"\b(?:the|a|an|is|are|was|were|and|or|but|when|while|after|before|this|that|there|which|then|"
+    r"because|since|so|if|in|on|at|of|with|as|by|has|have|had|be|been|will|would)\b",
+    re.IGNORECASE,
+)
+_LOGGED = re.compile(
+    r"^\W{0,4}(?:\d{2,4}[-:/.]\d\d|\w{3} [ \d]\d \d\d:|[A-Z]{4,8}\b|[EWF]\d{4} |"
+    r"(?:[\w.-]{2,40} ){0,2}[\w./-]{2,60}(?:\[\d+\])?: |\w+=)"
+)
+_MANY, _SHARE = 12, 0.25
+# A line that ends so is read on in the next one; where it speaks of an error, that one is it.
+_INTRODUCES = re.compile(
+    r"(?:errors?|error messages?|messages?|exceptions?|failures?|logs?|output|traceback|"
+    r"(?:shown|seen|see|as) below|following|says?|saying|shows?|with|"
+    r"报错|错误|提示|Fehler\w*|erreur)(?:\s+(?:below|is|are|was|shown|follows))*\W{0,6}$",
+    re.IGNORECASE,
+)
+_OF_AN_ERROR = re.compile(r"\berror|exception|fail|报错|错误|Fehler|fehl|erreur", re.IGNORECASE)
+_HEADS = re.compile(
+    r"\bThere was an error talking to Libvirt|\b(?:FAILED! =>|failed: \[[^]]*\].* =>)(?: *\{)?\W*$"
+)
+_COMMAND = re.compile(
+    r"\s*(?:[$#>❯]|(?:\S{1,60}[$#]) |sudo |virsh |qm |kubectl |virtctl |lxc |incus |qemu-|"
+    r"openstack |nova |ssh |cat |ls |echo |dmesg)"
+)
+# What a sentence quotes; behind words that say that it is an error it needs no error's word.
+_QUOTED = re.compile(
+    r"\"(?P<a>[^\"]{8,500})\"|(?<!\w)'(?P<b>[^']{8,500})'(?!\w)|`(?P<c>[^`]{8,500})`|"
+    r"\[ ?(?P<d>[^][]{8,500})\]"
+)
+_SAYS = re.compile(
+    r"(?:error|errors|fail\w*|abort\w*|stop\w*|messages?|says?|said|saying|reports?|prints?|"
+    r"complain\w*|报错|错误|提示|Fehler|fehl|erreur)"
+    r"(?: (?:with|of|as|message|is|was|that|mit|like))*\W{0,4}$",
+    re.IGNORECASE,
+)
 
 
-def no_error(text: str, following: str, *, qemu: bool) -> bool:
-    """Is a line with an error's word a heading, a trace event, a class name or a person's prose?
+# That something failed, without a word of why: "Failed to start domain web1", "X failed, rc=-3".
+_TELLS_NO_REASON = re.compile(
+    r"(?:.*: )?(?:[\w /.'-]|:(?=\S)){0,80}\b(?:failed|failure|unsuccessful|aborted)(?: !*)?"
+    r"(?:,? ?\(?(?:rc|ret|status|exit(?: status| code)?|code)?[ =:]*-?\d+\)?)?[\W]*|"
+    r"(?:.*: )?(?:Failed|Unable|Could not|Cannot|Error)(?: to)? (?:\w+ ){1,3}"
+    r"(?:vm|vms|domain|instance|guest|virtual machine|machine|container)\b[^:]{0,60}|"
+    r".*\b(?:failed|returned|exited)\b[^:]{0,40}\b(?:exit|return)(?:ed)?[ -]?(?:code|status|value)"
+    r"[ :=]{0,3}-?\d+\W*(?:: /\S+.*)?|.*: exit (?:status|code):? \d+\W*",
+    re.IGNORECASE,
+)
+# What a log puts before a program's words.
+_STAMP = re.compile(
+    r"(?:(?:\w{3} )?\w{3} [ \d]\d [\d:]{8}(?: \d{4})?|"
+    r"\d{4}[-/]\d\d[-/]\d\d[T ][\d:.,]+(?:Z|[+-]\d\d:?\d\d)?)[ ,:]*"
+    r"(?:\d+ )?(?:[A-Z]{4,8} )?(?:[\w.]+ (?=\[))?(?:\[[^\]]*\])*:? *|"
+    r"(?:[A-Z]{4,8}|level=\w+(?: msg=)?)\s+(?:[\w.]+: (?=/))?|level=\w+(?: msg= *)?|│ *"
+)
+
+
+_PYTHON = re.compile(rb"\bFile \".*\", line \d+, in \S+\s*$")
+
+
+class Kind(enum.Enum):
+    """What a line with an error's word is.
+
+    ``PRINTED``: an error; ``OUTCOME``: that something failed, without a reason; ``SENTENCE``: a
+    person's words; ``NONE``: a heading, a trace event, a class name, a frame, a setting.
+    """
+
+    PRINTED = "printed"
+    OUTCOME = "outcome"
+    SENTENCE = "sentence"
+    NONE = "none"
+
+
+def kind_of(text: str, following: str = "", *, qemu: bool = False) -> Kind:
+    """What is a line with an error's word?
 
     :param following: the next line that is not empty.
     """
     if qemu:
-        return False
-    stripped = text.strip()
+        return Kind.PRINTED
+    stripped = _STAMP.sub("", text.strip(), count=1)
     bare = stripped.strip("*#_` ")
-    if _TITLE.fullmatch(bare) or _CLASS.fullmatch(bare) or _TRACE.fullmatch(bare):
-        return True
-    if _OUTCOME.fullmatch(stripped) or _ARGUMENT.fullmatch(bare) or _OF_GDB.fullmatch(stripped):
-        return True
-    if bare.endswith(":") and following:
-        return True
+    if not bare:
+        return Kind.NONE
+    for pattern in (
+        _PLACE,
+        _TITLE,
+        _CLASS,
+        _TRACE,
+        _OUTCOME,
+        _ARGUMENT,
+        _FRAME,
+        _SETTING,
+        _ELEMENT,
+    ):
+        if any(pattern.fullmatch(one) for one in (bare, stripped, text.strip())):
+            return Kind.NONE
+    if (bare.endswith(":") and following) or _HEADS.search(bare):
+        return Kind.NONE
     if _VIRSH.search(stripped) and _NEXT_ERROR.search(following):
+        return Kind.NONE
+    if sentence(stripped):
+        return Kind.SENTENCE
+    return Kind.OUTCOME if _TELLS_NO_REASON.fullmatch(bare) else Kind.PRINTED
+
+
+def sentence(text: str) -> bool:
+    """Did a person write this line, rather than a program?"""
+    words = text.split()
+    if re.search(r"\b(?:error|fatal|ERROR|FATAL)\b:? ?:", text):
+        return False
+    if len(words) > 5 and _PERSON.search(text):
         return True
-    plain = not re.search(r"\b(?:error|fatal|ERROR|FATAL)\b:? ?:", stripped)
-    return plain and bool(_PERSON.search(stripped)) and len(stripped.split()) > 5
+    return (
+        len(words) >= _MANY
+        and not _LOGGED.match(text)
+        and len(_SMALL_WORD.findall(text)) >= _SHARE * len(words)
+    )
+
+
+def quoted(text: str) -> Iterator[str]:
+    """The errors that a person's sentence quotes."""
+    for hit in _QUOTED.finditer(text):
+        words = next(part for part in hit.groups() if part).strip()
+        said = _SAYS.search(text, 0, hit.start()) is not None
+        if len(words.split()) >= 3 and (said or _ERROR_WORDS.search(words)):
+            yield words
+
+
+def introduces(text: str, following: str) -> bool:
+    """Is the line an announcement, and what it announces stands in the next one?"""
+    bare = text.strip().strip("*#_` ")
+    if _HEADS.search(bare):
+        return True
+    if _INTRODUCES.search(bare) is None or re.search(r"\b(?:error|ERROR) ?: \S", bare):
+        return False
+    set_off = following[:1] in "\"'`>|" or following.startswith(("    ", "\t"))
+    return PROGRAM.search(bare) is None and (bare.endswith(":") or set_off or sentence(bare))
 
 
 def _words(text: str) -> str:
@@ -103,34 +236,105 @@ def _words(text: str) -> str:
 def suspicious(data: bytes, failures: list[Failure]) -> list[Line]:
     """Lines of an input's beginning that look like errors and belong to no failure.
 
-    Of an input of more than :data:`SMALL` bytes only the lines that carry QEMU's name.
+    Of an input of more than :data:`SMALL` bytes only the lines that carry QEMU's name. Sentences of
+    people count only where nothing else in the input does.
     """
     all_of_them = len(data) <= SMALL
-    taken = {line.number for failure in failures for line in failure.lines}
-    taken |= {line.number for failure in failures for line in failure.unrecognised}
+    known = {line.number: failure for failure in failures for line in failure.lines}
+    taken = {line.number for failure in failures for line in failure.unrecognised} | set(known)
     told = [_words(line.text) for failure in failures for line in failure.lines]
     found: list[Line] = []
+    sentences: list[Line] = []
+    hidden: list[Failure] = []
     lines = data.split(b"\n")
+    introduced = 0
     for number, raw in enumerate(lines, 1):
         if number in taken or not (all_of_them or _OF_QEMU.search(raw)):
+            failure = known.get(number)
+            if failure is not None and not failure.has(Role.CAUSE):
+                _members(number, raw, failure)
             continue
         if len(found) >= MAX_LINES:
             break
+        # The line below a frame of Python's is its code.
+        frame = _PYTHON.search(lines[number - 2]) is not None if number > 1 else False
         soft = raw.endswith(b"=") and number < len(lines)  # a line break of quoted-printable
-        for piece in pieces(raw[:-1] + lines[number] if soft else raw):
-            if HARMLESS.search(piece.text) or _OPENS.fullmatch(piece.text) or recognise(piece.text):
+        texts = list(pieces(raw[:-1] + lines[number] if soft else raw))
+        for place, piece in enumerate(texts, 1):
+            announced = introduced == number
+            following, where = _following(lines, number)
+            if place < len(texts):
+                following, where = texts[place].text, number
+            heads = all_of_them and bool(following) and introduces(piece.text, following)
+            if heads and _OF_AN_ERROR.search(piece.text):
+                introduced = where
+            if HARMLESS.search(piece.text) or _OPENS.fullmatch(piece.text):
                 continue
-            if no_error(piece.text, _following(lines, number), qemu=piece.qemu):
+            matches = recognise(piece.text)
+            if any(match.message.rank > WEAK for match in matches):
+                quiet = len(data) > STRICT or routine(matches, piece.text)
+                if not quiet and _lost(matches, [*failures, *hidden]):
+                    line = _line(number, piece, tuple(matches))
+                    hidden.append(Failure(stream="", first=number, last=number, lines=[line]))
                 continue
-            if _part_of(piece.text, told):
+            if _part_of(piece.text, told) or qemu_errors.hint(piece.text):
                 continue
             words = without_prefix(piece.text)
-            if (piece.qemu and len(words) > 3) or _ERROR_WORDS.search(words):
-                if qemu_errors.hint(piece.text):
-                    continue
-                found.append(Line(number=number, text=piece.text, time=piece.time, qemu=piece.qemu))
-                break
-    return found
+            looks = _ERROR_WORDS.search(words) is not None or (piece.qemu and len(words) > 3)
+            called = (announced or piece.error) and _says_something(piece.text)
+            if announced and not looks and any(0 <= at - number <= 5 for at in known):
+                continue  # what is announced is known, and stands a line or two below
+            if not looks and not called:
+                continue
+            which = kind_of(piece.text, following, qemu=piece.qemu)
+            if which is Kind.NONE or frame or heads:
+                continue
+            line = _line(number, piece)
+            if which is Kind.SENTENCE and not called:
+                said = [text for text in quoted(piece.text) if not recognise(text)]
+                if said:
+                    found.append(replace(line, text=said[0]))
+                    break
+                if quoted_error(piece.text) is not None:
+                    found.append(line)
+                    break
+                if not heads and ABOUT_VMS.search(piece.text):
+                    sentences.append(line)
+                continue
+            found.append(line)
+            break
+    failures += hidden
+    return found or ([] if failures else sentences)
+
+
+def _line(number: int, piece: Piece, matches: tuple[Match, ...] = ()) -> Line:
+    return Line(number=number, text=piece.text, time=piece.time, qemu=piece.qemu, matches=matches)
+
+
+def _lost(matches: Iterable[Match], failures: list[Failure]) -> bool:
+    """Is a line known, and in no failure: its wrapping hid it from the first look?"""
+    ids = {m.message.id for failure in failures for _, m in failure.matches}
+    roles = {match.message.role for match in matches if match.message.id not in ids}
+    return Role.CAUSE in roles or (
+        not failures and not roles.isdisjoint((Role.SYMPTOM, Role.CLOSING))
+    )
+
+
+def _says_something(text: str) -> bool:
+    """Has a text that is announced as an error the words of one?"""
+    return len(re.findall(r"[^\W\d_]{2,}", text)) >= 3 and not _COMMAND.match(text)
+
+
+def _members(number: int, raw: bytes, failure: Failure) -> None:
+    """Add the errors that stand in the same object as a line of *failure*, and are not known."""
+    for piece in pieces(raw):
+        if not piece.error or not _says_something(piece.text) or recognise(piece.text):
+            continue
+        match = quoted_error(piece.text)
+        if match is not None:
+            failure.lines.append(_line(number, piece, (match,)))
+        elif kind_of(piece.text) not in (Kind.NONE, Kind.OUTCOME):
+            failure.unrecognised.append(_line(number, piece))
 
 
 def _part_of(text: str, told: list[str]) -> bool:
@@ -139,9 +343,88 @@ def _part_of(text: str, told: list[str]) -> bool:
     return len(words) >= 12 and any(words in whole for whole in told)
 
 
-def _following(lines: list[bytes], number: int) -> str:
-    """The next line with a text, of the three behind line *number*."""
-    for raw in lines[number : number + 3]:
-        if raw.strip():
-            return raw[:400].decode("utf-8", "replace")
-    return ""
+def _following(lines: list[bytes], number: int) -> tuple[str, int]:
+    """The next line with a text, of the three behind line *number*, and its number."""
+    for after, raw in enumerate(lines[number : number + 3], number + 1):
+        text = raw.strip()
+        if text and text.strip(b"`~") and not re.fullmatch(rb"[`~]{3}\w*", text):
+            return raw[:400].decode("utf-8", "replace"), after
+    return "", 0
+
+
+def told_by_quotation(suspicious: list[Line], failures: list[Failure]) -> list[Line]:
+    """Recognise what was quoted without its program's name; the lines that stay unknown.
+
+    Such an error joins a failure of which only echoes are known, else it is one of its own.
+    """
+    left = []
+    for line in suspicious:
+        match = quoted_error(line.text)
+        if match is None:
+            left.append(line)
+            continue
+        failure = _only_echo(line, failures)
+        if failure is None and any(one.has(Role.CAUSE) for one in failures):
+            left.append(line)
+            continue
+        if failure is None:
+            failure = Failure(stream="", first=line.number, last=line.number)
+            failures.append(failure)
+        failure.lines.append(replace(line, matches=(match,)))
+        failure.lines.sort(key=lambda one: one.number)
+    return left
+
+
+# What its own program calls no error.
+_LOW = re.compile(
+    r"\b(?:INFO|DEBUG|WARN|WARNING|NOTICE)\b|\blevel=(?:info|debug|warn\w*)\b|"
+    r" (?:warning|info|debug) : |^W\d{4} "
+)
+# Lines between an echo and the unknown error beside it.
+BESIDE = 40
+
+
+def attached(suspicious: list[Line], failures: list[Failure]) -> list[Line]:
+    """Give the unknown lines that may be a failure's cause to it; the others are returned.
+
+    QEMU's right behind a failure without a cause; any program's beside a failure of which only
+    echoes and warnings are known: what it says comes first then. That something failed need not
+    be said of what is known to have failed.
+    """
+    failed = any(one.has(Role.CAUSE, Role.SYMPTOM, Role.CLOSING) for one in failures)
+    left = []
+    for line in suspicious:
+        telling = line.qemu or kind_of(line.text) is not Kind.OUTCOME
+        beside = telling and (line.qemu or _LOW.search(line.text) is None)
+        failure = _open_end(line, failures) or (_only_echo(line, failures) if beside else None)
+        if failure is None:
+            if telling or not failed:
+                left.append(line)
+            continue
+        failure.unrecognised.append(line)
+        if line.qemu:
+            failure.last = max(failure.last, line.number)
+    for failure in failures:
+        failure.unrecognised.sort(key=lambda line: line.number)
+    return left
+
+
+def _open_end(line: Line, failures: list[Failure]) -> Failure | None:
+    if not line.qemu:
+        return None
+    for failure in failures:
+        told = failure.has(Role.CAUSE, Role.SYMPTOM, Role.CLOSING)
+        if not told and 0 < line.number - failure.last <= 2:
+            return failure
+    return None
+
+
+def _only_echo(line: Line, failures: list[Failure]) -> Failure | None:
+    """The nearest failure of which nothing is known but echoes and warnings."""
+    near = [
+        (min(abs(line.number - one.number) for one in failure.lines), failure)
+        for failure in failures
+        if failure.lines and not failure.has(Role.CAUSE, Role.WHERE)
+    ]
+    distance, failure = min(near, key=lambda item: item[0], default=(BESIDE + 1, None))
+    return failure if distance <= BESIDE else None

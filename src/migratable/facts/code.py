@@ -1,4 +1,4 @@
-"""What code stands behind the tables of the builds that were gone through.
+"""The code behind the tables of the known builds.
 
 ``code.json`` has, for each description, the hooks that run while it is loaded and the fields whose
 existence is decided by a function, with the releases that have them (bits in the order of

@@ -1,4 +1,4 @@
-"""Numbers of Linux' KVM API that decide about migrations, with their origin.
+"""Numbers of Linux's KVM API that decide migrations, with their origin.
 
 Source: ``include/uapi/linux/kvm.h`` and ``arch/x86/include/uapi/asm/kvm.h`` of Linux 6.x (numbers
 never change); which MSR a subsection holds: QEMU ``target/i386/machine.c``, and by which list

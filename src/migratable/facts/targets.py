@@ -1,4 +1,4 @@
-"""Which targets' own loading code was read, and so of which ``loads`` may be said.
+"""Targets whose loading code was read, so that ``loads`` is possible.
 
 The tables of a destination say how a stream is read on any target. What they cannot say is in the
 program's code: hooks (``pre_load``, ``post_load``) and tests (``field_exists``). On an audited

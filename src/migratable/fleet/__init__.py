@@ -1,17 +1,13 @@
 """Many VMs and many hosts.
 
-``model``, ``parts``
-    VMs and hosts, read from a TOML file; what pairs are made of.
+``model``, ``entities``
+    VMs and hosts, read from a TOML file; the two parts of a pair.
 ``resolve``, ``destinations``
-    The streams and profiles behind their names; destinations are started only once.
-``reduce``, ``ready``, ``watch``, ``memo``
-    What a prediction can see of a stream and of a profile, as a key; what it did look at.
-``matrix``, ``pairs``, ``answers``, ``causes``, ``remedies``, ``document``
-    Every VM against every host; what refuses, what one fix would mend; the result as a file.
-``releases``, ``programs``, ``recipes``
-    QEMU releases against one another, with a VM for each machine type and device.
-``rehearsals``, ``distribute``, ``results``, ``at_hand``
-    The same in the real programs, spread over processes and machines.
-``route``, ``hop``
-    The shortest chain of hosts.
+    The streams and profiles behind their names; each destination is started once.
+``matrix``, ``pairs``, ``cells``, ``causes``, ``remedies``, ``way_back``, ``document``
+    Every VM against every host; the causes of refusals and the effect of each fix; the result file.
+``rehearsals``, ``distribute``, ``results``
+    The same with the real programs, spread over processes and machines.
+
+Equal VMs are recognised by :mod:`migratable.check.cache`.
 """

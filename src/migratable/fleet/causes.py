@@ -1,4 +1,4 @@
-"""What refuses, over a whole matrix: by how many pairs, and what taking it away would mend.
+"""The causes of refusals in a matrix: pairs that each refuses, and pairs that a fix would load.
 
 A cause is what one remedy takes away: a rule at one kind of device, with the subsection or field it
 is about and the remedy that is shown first. Its effect is found by taking its findings out of every

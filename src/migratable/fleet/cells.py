@@ -1,4 +1,4 @@
-"""What a pair's cell shows, and the verdict behind it, which many pairs may share."""
+"""The state that a pair's cell shows, and its verdict, which many pairs may share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Profiles of the machines that a fleet's VMs meet: each different one is found or started once.
+"""Profiles of the machines that a fleet's VMs need on its hosts: each is found or started once.
 
 What was started is kept in the user's cache folder, by the program's files and the inert command
 line: a second run starts nothing.
@@ -249,7 +249,7 @@ def cache_folder() -> Path:
 def _cache_path(
     line: CommandLine, release: str | None, ram_sizes: Mapping[str, int] | None
 ) -> Path:
-    from migratable.profile import probe_options  # noqa: PLC0415
+    from migratable.facts.options import DATED  # noqa: PLC0415
     from migratable.profile.model import SCHEMA  # noqa: PLC0415
     from migratable.qemu import program_facts  # noqa: PLC0415
     from migratable.qemu.accelerator import choose  # noqa: PLC0415
@@ -261,7 +261,7 @@ def _cache_path(
     chosen = choose(line, program.command)
     quiet = inert_line(line, release=number, ram_sizes=ram_sizes, accelerator=chosen, strict=True)
     words = words_key(quiet.plain_argv)
-    dated = sorted(option.name for option in line.options if option.name in probe_options.DATED)
+    dated = sorted(option.name for option in line.options if option.name in DATED)
     files = sorted((str(path), size) for path, size in quiet.files.items())
     kvm = (
         quiet.kvm,

@@ -1,4 +1,4 @@
-"""Files of ``migratable.matrix/1``: read again what was written, and write whole or not at all."""
+"""Files of ``migratable.matrix/1``: read a written file; write it completely or not at all."""
 
 from __future__ import annotations
 

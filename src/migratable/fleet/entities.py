@@ -1,4 +1,4 @@
-"""A VM with its state, a destination with its profile: what the pairs of a fleet are made of."""
+"""A VM with its state, and a destination with its profile: the two parts of a pair."""
 
 from __future__ import annotations
 

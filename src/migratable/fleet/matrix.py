@@ -1,4 +1,4 @@
-"""Every VM against every host; pairs that are equal in what rules can see are checked once."""
+"""Check every VM against every host; pairs that are equal for all rules are checked once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A fleet: virtual machines, hosts, and what is asked of them; read from a TOML file.
+"""A fleet: virtual machines, hosts, and settings, read from a TOML file.
 
 ::
 
@@ -199,7 +199,7 @@ def _hosts(item: Table, folder: Path) -> Iterator[Host]:
     if given == ["command", "remote"]:
         given = ["remote"]  # the program that migratable starts there
     if len(given) > 1:
-        raise item.error(f"{' and '.join(given)} do not go together; one says which QEMU it is")
+        raise item.error(f"{' and '.join(given)} exclude each other; one says which QEMU it is")
     for name, profile in named.items():
         own = {**profiles, "": profile} if profile else profiles
         if not own and not given:
@@ -225,7 +225,7 @@ def _named(item: Table, folder: Path, key: str) -> Iterator[tuple[str, str]]:
         )
     if ways == ["files"]:
         if item.has(key):
-            raise item.error(f"files and {key} do not go together")
+            raise item.error(f"files and {key} exclude each other")
         yield from _globbed(item, folder)
         return
     value = item.get(key, str, "")

@@ -1,4 +1,4 @@
-"""One VM against one destination, and what is kept of it for the next pair."""
+"""Check one VM against one destination, and keep results for the next pair."""
 
 from __future__ import annotations
 

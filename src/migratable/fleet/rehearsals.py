@@ -1,4 +1,4 @@
-"""Matrices from rehearsals in the place of predictions.
+"""Matrices from rehearsals instead of predictions.
 
 Which pairs are equal is decided as for predictions (:mod:`.reduce`): one of them is rehearsed.
 """

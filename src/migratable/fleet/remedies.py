@@ -1,4 +1,4 @@
-"""Remedies for the causes of a matrix: each is tried on one pair, and named for the others.
+"""Remedies for the causes of a matrix: each is tried on one pair, and advice for the others.
 
 The cause that most pairs wait for comes first; what is left of the time goes to the next, and then
 to answers that share their causes with one that was tried. A remedy that was tried on one pair is

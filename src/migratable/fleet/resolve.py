@@ -1,4 +1,4 @@
-"""The streams and profiles behind a fleet's names.
+"""Find the streams and profiles that a fleet names.
 
 A failure to read one VM or one host is kept as the answer of its pairs, never lost and never an
 answer about the guest; only mistakes of the fleet file end the run.

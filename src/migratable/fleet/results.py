@@ -1,4 +1,4 @@
-"""Rehearsals as they come, in one SQLite file: what is done stays done.
+"""Results of rehearsals in one SQLite file, so that no finished rehearsal is repeated.
 
 The key of a rehearsal is made from all that it depends on, so an old file answers only for what
 has not changed: the stream, the command line, the program's files, this program's version.

@@ -1,4 +1,4 @@
-"""``matrix --and-back``: does each VM that a host loads come back to where it is now?
+"""``matrix --and-back``: does each VM that a host loads come back to its present host?
 
 The source of a VM is what its ``source`` says of itself (a capture, a profile), the machine that
 its command line started, or the profile that the fleet file names as ``back-to``. Equal pairs are

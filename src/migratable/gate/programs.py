@@ -1,4 +1,4 @@
-"""QEMU programs that are compared with one another, and what each says it has."""
+"""QEMU programs to compare, with their machine types and devices."""
 
 from __future__ import annotations
 

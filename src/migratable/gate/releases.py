@@ -1,4 +1,4 @@
-"""QEMU releases against one another: what of each one's machines and devices loads on the others.
+"""Compare QEMU releases: which machines and devices of each release load on the others.
 
 A VM is made for every machine type, and for every device on the newest machine type that all
 releases know; each is started and saved on every release that has it, and predicted for every

@@ -1,13 +1,12 @@
-"""Hints that were tried: remedies for each refusal, applied to the destination's command line.
+"""Tried remedies for each refusal, as changes of the destination's command line.
 
 ::
 
     verdict = check(stream, profile)
     verdict = tried(verdict, stream, command_line)      # the same, its findings with hints
 
-A candidate (:mod:`.remedies`, one module a rule) is shown with its command line only when the
-destination with that command line loads: predicted by another profile and check, or seen in a
-rehearsal.
+A candidate (:mod:`.remedies`, one module per rule) is shown with its command line only if the
+destination with that command line loads: predicted from another profile, or rehearsed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The accelerator: a guest of KVM has devices that a machine under TCG has not."""
+"""The accelerator: a guest of KVM has devices that a machine under TCG lacks."""
 
 from __future__ import annotations
 

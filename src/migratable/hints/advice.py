@@ -1,4 +1,4 @@
-"""What to do where nothing could be tried: the rule's own remedy, by its page."""
+"""The remedy of the rule's page, for causes where nothing could be tried."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Backends of devices that are added: the host's part, of which a stream says little."""
+"""Backends for devices that a remedy adds; a stream says little about them."""
 
 from __future__ import annotations
 

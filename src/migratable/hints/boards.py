@@ -1,4 +1,4 @@
-"""Switches of boards that are no PC's, by the section or RAM block that shows them."""
+"""Options of boards other than the PC, by the section or RAM block that shows them."""
 
 from __future__ import annotations
 

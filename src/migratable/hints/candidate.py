@@ -1,4 +1,4 @@
-"""A candidate remedy, and what the modules of :mod:`.remedies` see when they propose one.
+"""A candidate remedy, and the data that the modules of :mod:`.remedies` use to propose one.
 
 A remedy module is named as the rule that it is for (hyphens as underscores) and has one function::
 

@@ -1,4 +1,4 @@
-"""How a remedy gives another machine than the guest's, in words: nothing else is "no restart"."""
+"""Describe how a remedy's machine differs from the guest's; only none means "no restart"."""
 
 from __future__ import annotations
 

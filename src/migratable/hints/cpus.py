@@ -1,4 +1,4 @@
-"""CPU models for the destination by what the stream says of the guest's processor."""
+"""CPU models for the destination, from the stream's facts about the guest's processor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the stream says of the machine that sent it: its devices, their places and identities."""
+"""The machine that sent a stream: its devices, their addresses and identities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a destination's program has: devices, their section names, machine types."""
+"""Devices, section names and machine types of a destination's program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``-device`` as JSON, as libvirt writes it: what is added or changed is JSON too, of QEMU's types.
+"""``-device`` as JSON, in libvirt's form: edits are JSON of QEMU's types too.
 
 QEMU makes the devices of the plain form first and those of JSON after them (``system/vl.c:
 qemu_create_cli_devices``), so that a plain one beside them finds no bus of theirs; and a number or

@@ -1,4 +1,4 @@
-"""Switches of the machine by which devices come and go."""
+"""Machine options that add or remove devices."""
 
 from __future__ import annotations
 

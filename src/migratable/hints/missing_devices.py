@@ -1,4 +1,4 @@
-"""Devices of the guest that the destination lacks: which driver it is, with which members."""
+"""Devices of the guest that the destination lacks: their driver and members."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Host ends of network devices."""
+"""Backends of network devices."""
 
 from __future__ import annotations
 

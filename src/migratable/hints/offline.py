@@ -1,4 +1,4 @@
-"""Hints without a program: profiles at hand that take what this one refuses.
+"""Remedies without a program: stored profiles that load the stream.
 
 A machine that has no QEMU cannot try a command line. What it can try are its other profiles: one of
 the same program and machine type that loads the guest shows which options do.

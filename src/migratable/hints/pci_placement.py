@@ -1,4 +1,4 @@
-"""Give the destination's PCI devices the places that they have in the guest; add what is missing.
+"""Move PCI devices of the destination to their addresses in the guest; add missing ones.
 
 PCI addresses are counted in the order of the command line: one device more or less, or another
 order, moves all that follow. The guest's addresses are in the names of its sections.

@@ -1,4 +1,4 @@
-"""Who proposes remedies for a finding: the rule's own module, else what suits any section."""
+"""Who proposes remedies for a finding: the rule's own module, else the general ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Other releases that take the stream with the same command line."""
+"""Other releases that load the stream with the same command line."""
 
 from __future__ import annotations
 

@@ -1,14 +1,14 @@
-"""Options that a release dropped, written as it wants them now: the machine stays as it was."""
+"""Rewrite options that a release dropped in their new form; the machine stays the same."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from migratable.commandline import CommandLine, Option
-from migratable.commandline.option import IMPLIED_KEY
+from migratable.facts.options import IMPLIED_KEY
+from migratable.facts.removed_options import INSTEAD
 from migratable.hints import line_edits
 from migratable.hints.candidate import Candidate
-from migratable.qemu.start_errors import INSTEAD
 
 _ONE = frozenset({"rtc", "run-with", "accel"})
 """Options of which QEMU makes one; ``machine`` has an edit of its own."""

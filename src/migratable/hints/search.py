@@ -1,4 +1,4 @@
-"""Try candidates: collect and check each, go on from those that remove a cause, within a time.
+"""Try candidates within a time: check each, and continue from those that remove a cause.
 
 Greedy: the first finding that refuses is taken and its candidates are tried in order. One after
 which the destination loads, or fewer causes are left, is kept and the search goes on from there;

@@ -1,4 +1,4 @@
-"""What a program said when it ended at its start, apart from the option that it echoes."""
+"""The message of a program that ended at its start, without the option that it echoes."""
 
 from __future__ import annotations
 

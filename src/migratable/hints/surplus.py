@@ -1,4 +1,4 @@
-"""What gives the destination more than the stream has, taken away: else nothing comes back."""
+"""Remove devices that the stream lacks: with them the guest could not come back."""
 
 from __future__ import annotations
 

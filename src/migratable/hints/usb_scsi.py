@@ -1,4 +1,4 @@
-"""What sits below a PCI device: USB devices at their ports, disks at their SCSI addresses."""
+"""Devices below a PCI device: USB devices at their ports, disks at their SCSI addresses."""
 
 from __future__ import annotations
 

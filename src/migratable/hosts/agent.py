@@ -1,4 +1,4 @@
-"""What runs on a host for as long as the connection lasts.
+"""The program that runs on a host as long as the connection lasts.
 
 One process reads requests from stdin and writes answers to stdout, a line of JSON each; every
 request is done by a forked child, so that several run at once and none can hurt another. When

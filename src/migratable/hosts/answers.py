@@ -1,4 +1,4 @@
-"""What a host may answer, looked at where it arrives: another host is not trusted.
+"""Check the answers of another host on arrival: another host is not trusted.
 
 A shape is a type; a tuple of shapes, any of which will do; a list of one shape; a dictionary of
 members (a name with ``?`` may be missing; others are not looked at), or ``{str: SHAPE}`` for any

@@ -1,4 +1,4 @@
-"""A guest's state at a host that may become its next: would it load, and what comes of it?"""
+"""Load a guest's state on its possible next host, and save the result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""First words on a host: take the program from stdin, unpack it privately, run it.
+"""The first code on a host: read the program from stdin, unpack it privately, run it.
 
 The text of this file is sent to ``python3 -I`` there, so it imports nothing of this package and is
 plain Python 3.9. ``HEADER`` is one line of JSON: ``digest`` and ``size`` of the program's file,

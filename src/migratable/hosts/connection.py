@@ -1,4 +1,4 @@
-"""A connection to a host: the user's own ssh client, our program at its other end.
+"""A connection to a host: the user's own ssh client, with our program at the other end.
 
 Nothing is configured here: names, keys, jump hosts, agents and multiplexing are those of the
 user's ``~/.ssh/config``. ``MIGRATABLE_SSH`` names another client, or the same with options.

@@ -1,4 +1,4 @@
-"""What this host is and has; only reads, and opens no disk's contents beyond its first bytes."""
+"""Facts about this host; only reads, and of a disk only its first bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a guest needs of its host besides a QEMU that loads it: from its command line and XML."""
+"""A guest's needs from its host, besides a QEMU that loads it: from command line and XML."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a host does when it is asked: each takes and gives what JSON has.
+"""The operations of a host on request; arguments and results are JSON.
 
 The first parameter is told each step.
 """

@@ -1,4 +1,4 @@
-"""``migratable preflight``: can this guest move to that host, and come home again?
+"""``migratable preflight``: can a guest move to another host, and come back?
 
 Two hosts are asked at once (:class:`Connection`); only device state travels between them. Each step
 is told while it runs and is in the result, ``migratable.preflight/1``.

@@ -1,4 +1,4 @@
-"""The way home, asked of the guest's own host: of the move itself, and of each remedy for it."""
+"""The way back on the guest's own host: for the move itself, and for each remedy."""
 
 from __future__ import annotations
 

@@ -4,8 +4,9 @@
 >>> find("10.0", "ppc64").command                                    # doctest: +SKIP
 ['/home/me/.cache/migratable/lab/releases/10.0/bin/qemu-system-ppc64']
 
-``releases`` says where they come from, ``sources`` which mirror, ``apt`` fetches, ``starter`` makes
-them run, ``installer`` does it all, ``store`` finds what is there.
+``releases`` lists the releases and their suites, ``sources`` finds the mirror, ``apt`` fetches,
+``starter`` writes the start scripts, ``installer`` calls all of these, ``store`` finds installed
+programs.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
-"""What QEMU prints when an incoming migration fails, by release, and what it means.
+"""Messages of QEMU and its managers about failed migrations and starts, by release.
 
-Knowledge is data: ``messages/*.toml`` (what is printed) and ``cases/*.toml`` (public faults with
-the releases that have them). Two directions share it:
+The messages are data in ``messages/*.toml``. They are used in two directions:
 
 * :func:`text` renders a message in a release's wording; :func:`failure` puts lines together.
-* :func:`.recognise.recognise` finds the messages in a line of a log; who only predicts imports none
-  of that.
+* :func:`.recognise.recognise` finds the messages in a line of a log; a prediction does not import
+  it.
 """
 
 from __future__ import annotations

@@ -18,10 +18,11 @@ from migratable.messages.template import Template
 
 # Letters and words of fixed text that a wording must have to stand for anything.
 LETTERS, WORDS = 12, 3
+UNMISTAKABLE = 24
 # Characters of a line in which an error is looked for.
 LONGEST = 2000
 # What may follow an error's text: its end, a bracket or quote of a wrapper, the kernel's words.
-_ENDS = r"(?=$|[\"')\],;:.\\]|\s*$|\s+[\[\](A-Z])"
+_ENDS = r"(?=$|[\"'`)\],;:.\\]|\s*$|\s+[\[\](A-Z])"
 _VALUE = re.compile(r"(%[sdx])")
 
 
@@ -61,6 +62,22 @@ class Hit:
     params: dict[str, str]
     start: int
     end: int
+
+
+# Where a text may begin that somebody quotes: with the line, a quote, a bracket, behind a colon.
+OUTSET = re.compile(r"^\W*(?:\d+[.)] )?|[\"'`(\[] ?|[:=\])-] +|\bERROR +")
+
+
+def bare_words(word: str) -> set[str]:
+    """A word of a line without the quotes, brackets and stops that may stand around it."""
+    inner = word.strip("'\"`()[]{}")
+    return {word, word.rstrip("'\"`)]},;:."), inner, inner.rstrip("'\"`)]},;:.")}
+
+
+def unmistakable(known: Known) -> bool:
+    """Has an error so much fixed text that no other program's can be meant?"""
+    words = sum(len(part.split()) for part in _VALUE.split(known.text)[::2])
+    return known.letters >= UNMISTAKABLE and words >= WORDS + 1
 
 
 def framed(text: str) -> bool:

@@ -22,14 +22,17 @@ from migratable.messages.catalogue import Message, load_toml
 from migratable.messages.error_table import (
     LETTERS,
     LONGEST,
+    OUTSET,
     WORDS,
     Hit,
     Known,
+    bare_words,
     by_rarest_word,
     framed,
     of_kind,
     pattern,
     rows,
+    unmistakable,
 )
 
 FOLDER = "messages/libvirt"
@@ -39,7 +42,7 @@ OPEN_LETTERS = 18
 
 # What stands before an error's text when its class has no words of its own (system calls, RPC).
 _BEGINS = re.compile(
-    r"(?:^|[\s'\"])error: (?=\S)|libvirtError: |\bMessage='+|"
+    r"(?:^|[\s'\"`])error: (?=\S)|libvirtError: |\bMessage='+|"
     r"\b(?:error : \w+|(?:vir|qemu|remote|dispatch|do)[A-Z]\w+):\d+ : |"
     r"libvirt: [\w ]{1,40} error ?: |LibvirtException: |Call to vir\w+ failed: |"
     r"[Ee]rror (?:starting domain|creating libvirt domain|defining libvirt domain): |"
@@ -112,10 +115,18 @@ def subject(known: Known) -> Mapping[str, str]:
     return dict(_kinds()["subject"][-1])
 
 
-def find(line: str) -> Hit | None:
-    """The error of libvirt in *line*, the one with most fixed text; None without one."""
+def find(line: str, *, anywhere: bool = False) -> Hit | None:
+    """The error of libvirt in *line*, the one with most fixed text; None without one.
+
+    :param anywhere: a text that is long enough to be nobody else's counts at the beginning of the
+        line, behind a quote and behind a colon too: someone quoted it without its class.
+    """
     line = line[:LONGEST]
     classes, codes = _classes()
+    if anywhere:
+        hits = [_best(line, hit.end(), "") for hit in OUTSET.finditer(line)]
+        long = [hit for hit in hits if hit is not None and unmistakable(hit.known)]
+        return max(long, key=lambda hit: hit.known.letters, default=None)
     # The kernel has words of its own that are a class of libvirt's ("resource busy").
     starts = [(hit.end(), codes[hit[1]]) for hit in classes.finditer(line)]
     starts += [(hit.end(), "") for hit in _BEGINS.finditer(line)]
@@ -131,7 +142,7 @@ def _best(line: str, start: int, code: str) -> Hit | None:
     table = errors()
     best: tuple[int, Known, int] | None = None
     for word in dict.fromkeys(line[start:].split()):
-        for bare in {word, word.rstrip("'\")],;:.")}:
+        for bare in bare_words(word):
             for known in table.get(bare, ()):
                 if code and known.code not in (code, "-"):
                     continue

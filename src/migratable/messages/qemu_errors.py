@@ -21,14 +21,17 @@ from migratable.messages.catalogue import Message, Role, load_toml
 from migratable.messages.error_table import (
     LETTERS,
     LONGEST,
+    OUTSET,
     WORDS,
     Hit,
     Known,
+    bare_words,
     by_rarest_word,
     framed,
     of_kind,
     pattern,
     rows,
+    unmistakable,
 )
 
 FOLDER = "messages/qemu"
@@ -41,7 +44,7 @@ STARTS = 24
 
 # What stands before QEMU's words.
 _OF_QEMU = re.compile(
-    r"(?:^|[\s:'\"(>./])(?:qemu-system-[\w-]+|qemu-kvm|qemu-dm|kvm-spice|kvm|qemu|QEMU)"
+    r"(?:^|[\s:'\"(>./`\[])(?:qemu-system-[\w-]+|qemu-kvm|qemu-dm|kvm-spice|kvm|qemu|QEMU)"
     r"(?:\[\d+\])?: |"
     r"connecting to monitor: |closed the monitor(?: \(vm='[^']*'\))?: |"
     r"unable to execute QEMU command '[\w-]+': |[Qq][Mm][Pp] command '[\w-]+' failed - |"
@@ -130,10 +133,13 @@ def kind(known: Known, said: str) -> tuple[str, dict[str, str]]:
     raise AssertionError("the last kind fits everything")
 
 
-def find(line: str) -> Hit | None:
-    """The error of QEMU in *line*, the one with most fixed text; None without one."""
+def find(line: str, *, anywhere: bool = False) -> Hit | None:
+    """The error of QEMU in *line*, the one with most fixed text; None without one.
+
+    :param anywhere: a text that is long enough to be nobody else's counts without QEMU's name too.
+    """
     line = line[:LONGEST]
-    program = list(_OF_QEMU.finditer(line))
+    program = list((OUTSET if anywhere else _OF_QEMU).finditer(line))
     if not program:
         return None
     start = program[0].end()
@@ -146,8 +152,9 @@ def find(line: str) -> Hit | None:
     candidates = {
         known
         for word in dict.fromkeys(words)
-        for bare in {word, word.rstrip("'\")],;:.}"), word.lstrip("'\"")}
+        for bare in bare_words(word)
         for known in table.get(bare, ())
+        if not anywhere or (known.code not in ("wrap", "warn") and unmistakable(known))
     }
     for known in candidates:
         expression = pattern(known.text)

@@ -143,6 +143,9 @@ def _search(line: str, tables: bool) -> list[Match]:
         if all(_only_who(match) for match, _ in found):
             found += [(match, []) for match in _of_libvirt(line)]
         found += [(match, []) for match in _of_qemu(line, found)]
+        if found and all(_only_who(match) for match, _ in found):
+            # What a manager's words quote, without the words that stand before it in a log.
+            found += [(match, []) for match in _anywhere(line)]
     if len(found) < 2:
         return [match for match, _ in found]
     found = [item for item in found if not any(_meant(other, item[0]) for other, _ in found)]
@@ -180,6 +183,34 @@ def _only_who(match: Match) -> bool:
         message.role is Role.SYMPTOM or message.rank < 0
     )
     return wraps or message.role is Role.CONTEXT or message.id.startswith("libvirt-class-")
+
+
+def quoted(line: str) -> Match | None:
+    """The error in a line that nothing recognises, without the words that stand before it in a log.
+
+    One of QEMU's or libvirt's whose text is long enough, or that is the whole line.
+    """
+    for message, text in _candidates(line):
+        hit = text.template.pattern.search(line) if message.rank <= WEAK else None
+        if hit is not None and _whole(line.strip("\"'` "), hit):
+            return Match(
+                message=message,
+                text=text,
+                params=text.template.values(hit),
+                start=hit.start(),
+                end=hit.end(),
+            )
+    return next(_anywhere(line), None)
+
+
+def _anywhere(line: str) -> Iterator[Match]:
+    """The error of a table in *line* whose text is long enough to be nobody else's."""
+    of_libvirt = libvirt_errors.find(line, anywhere=True)
+    of_qemu = qemu_errors.find(line, anywhere=True)
+    if of_libvirt and (not of_qemu or of_libvirt.known.letters >= of_qemu.known.letters):
+        yield _found(of_libvirt, libvirt_errors.origin(of_libvirt.known))
+    elif of_qemu:
+        yield _found(of_qemu, qemu_errors.origin(of_qemu.known))
 
 
 def _found(hit: Hit, origin: str) -> Match:

@@ -1,11 +1,11 @@
-"""What a destination is: collected from the real program, stored as data.
+"""A description of a destination: collected from the real program, stored as data.
 
-``commandline``
-    Read a QEMU command line as people have it; make it inert.
-``qemu``
-    Start and stop an inert QEMU.
 ``collect``, ``model``, ``store``
-    Take a profile; the profile as a value; profiles kept by name.
+    Take a profile; the profile as a value; profiles stored by name.
+``tables``
+    The loader's tables as values.
 ``memory``
-    The loader's own tables, read from the paused process.
+    The loader's tables, read from the paused process.
+``bundled``
+    The profiles and guests that come with the package.
 """

@@ -1,4 +1,4 @@
-"""The program behind a profile, where it is on this machine.
+"""The program of a profile, if it is on this machine.
 
 A profile is data, often from another machine: no word of it is ever started. Its program is one of
 the lab or of ``PATH`` with the profile's version, or one that the user has started before by naming

@@ -1,4 +1,4 @@
-"""Take a profile: start the destination's command line inert and paused, and ask it everything."""
+"""Take a profile: start the destination's command line inert and paused, and read its facts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CPU models of a program on this host's KVM: what each lacks here, and what a guest of it sees.
+"""CPU models of a program on this host's KVM: the features that each lacks here, and its CPUID.
 
 ``query-cpu-definitions`` and ``query-cpu-model-expansion`` of the started machine (x86, 5.2 to
 11.1). The answer is the same for a program, machine type and host, and is kept for these.

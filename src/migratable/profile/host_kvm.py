@@ -1,4 +1,4 @@
-"""What a host's KVM can do, as facts that go with a profile: two hosts compared without either.
+"""Facts about a host's KVM in a profile, to compare two hosts without access to either.
 
 Read from ``/dev/kvm`` with questions that only read; for the rate of the time-stamp counter and the
 size of an XSAVE area a VM with one vCPU is made and closed, which runs nothing. Structures:

@@ -1,4 +1,4 @@
-"""A profile under TCG made what it is under KVM: the section ``kvmclock``.
+"""Adapt a profile taken under TCG to KVM: the section ``kvmclock``.
 
 Its description is the program's own, found in its memory by name as virtio's are; a machine under
 TCG registers no handler for it. What else differs is in the command line (:mod:`.commandline.kvm`):

@@ -1,4 +1,4 @@
-"""A destination as a value: everything that a prediction needs, in one file to mail.
+"""A destination as a value: everything that a prediction needs, in one file.
 
 JSON (``migratable.profile/1``): one object whose binary members are zlib-compressed and
 base64-encoded. Members are added, never renamed; a reader takes files of its own schema number.

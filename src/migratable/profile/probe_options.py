@@ -1,4 +1,4 @@
-"""Options that are left out of an inert line must exist all the same.
+"""Test whether a program knows the options that the inert form leaves out.
 
 QEMU looks every option up before it acts on any (the first loop of ``qemu_init``, ``lookup_opt``):
 an option that the release does not know ends it at once. What the inert line keeps QEMU checks by
@@ -13,40 +13,9 @@ from collections.abc import Iterable, Sequence
 
 from migratable.commandline.line import IMAGE, CommandLine, Option
 from migratable.errors import DestinationStartError
-from migratable.facts.options import OPTIONS
+from migratable.facts.options import DATED, OPTIONS
 from migratable.qemu.launch import answers
 from migratable.qemu.start_errors import start_message
-
-DATED = frozenset(
-    [
-        "alt-grab",
-        "async-teardown",
-        "chroot",
-        "clock",
-        "ctrl-grab",
-        "curses",
-        "dumpdtb",
-        "enable-fips",
-        "jitdump",
-        "no-frame",
-        "no-kvm",
-        "no-quit",
-        "perfmap",
-        "portrait",
-        "realtime",
-        "rotate",
-        "run-with",
-        "runas",
-        "sdl",
-        "shim",
-        "show-cursor",
-        "singlestep",
-        "tb-size",
-        "tdf",
-        "writeconfig",
-    ]
-)
-"""Options that are left out and that not every release knows."""
 
 
 class HostOptionError(Exception):

@@ -1,4 +1,4 @@
-"""Does a destination load its own stream? Some machines do not, which no table shows.
+"""Load a destination's own stream: some machines refuse it, and no table shows that.
 
 QEMU 5.2's ``-cpu max`` of Arm with ``secure=on`` writes registers that do not read back; boards
 have devices whose hooks refuse their own reset state. Where all code of a target was read this is

@@ -1,4 +1,4 @@
-"""The loader's own tables: what a destination walks when it loads a stream.
+"""The loader's tables that a destination walks when it loads a stream.
 
 QEMU's loader (``migration/savevm.c: qemu_loadvm_state_main``, ``migration/vmstate.c:
 vmstate_load_state``) knows nothing but a list of registered handlers (``SaveStateEntry``) and the

@@ -1,13 +1,13 @@
 """The pseries machine's capabilities and interrupt controllers as a model, QEMU 4.0 to 11.1.
 
-What happens to a pair of command lines, without a program or a stream::
+Judge a pair of command lines, without a program or a stream::
 
     from migratable.pseries import Model
     pair = Model().judge("4.1", ["-M", "pseries-4.1,ic-mode=xics", "-cpu", "POWER9"],
                          "10.0", ["-M", "pseries-4.1,ic-mode=xics", "-cpu", "power9_v2.0"])
     pair.verdict, pair.destination_stderr
 
-For a stream whose ``spapr`` section was read already (``migratable check`` uses this)::
+Judge the capabilities of a stream whose ``spapr`` section was read already::
 
     destination = start("10.0", ["-M", "pseries-4.1", "-cpu", "POWER9"])
     lines, refused = compare({"spapr/cap/htm": 1}, destination)
@@ -15,7 +15,7 @@ For a stream whose ``spapr`` section was read already (``migratable check`` uses
 :func:`compare` is ``spapr_caps_post_migration``: a capability that is not in the stream counts as
 the *destination's* default, because the destination cannot know the source's.
 
-At both ends of a stream: ``PseriesMachine(release="4.1", machine="pseries-4.1", cpu="POWER9",
+Write and load streams: ``PseriesMachine(release="4.1", machine="pseries-4.1", cpu="POWER9",
 ic_mode="xics").save()`` writes what real QEMU can load, ``.load(stream)`` judges a real stream.
 
 The facts are data in ``facts/*.toml``; :func:`release` gives one release as a

@@ -1,4 +1,1 @@
-"""The QEMU program: started paused and inert, spoken to over QMP, saved, loaded, ended.
-
-The only package (beside ``lab``) that starts processes.
-"""
+"""The QEMU program: start it paused and inert, control it over QMP, save, load, end it."""

@@ -1,4 +1,4 @@
-"""Under which accelerator a command line is started here: its own, where this machine has it.
+"""Choose the accelerator of a start: the command line's own, if this machine has it.
 
 A line that asks for KVM is started under KVM when /dev/kvm can be used, so that the kernel's part
 of the answer is the real one. Else TCG stands in, or qtest where

@@ -1,4 +1,4 @@
-"""What a program needs of the file system, and how it was confined.
+"""The files that a program needs, and the confinement that it got.
 
 The kernel enforces it in :mod:`migratable.qemu.confine`; here it is said what a program is to see:
 its own installation, the machine's libraries and firmware, and the files that its command line

@@ -1,4 +1,4 @@
-"""What the human monitor prints of guest memory."""
+"""Parse the human monitor's output about guest memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one place that starts a QEMU program: every process of it is confined here, or nowhere.
+"""The one place that starts a QEMU program, so that every process is confined.
 
 ::
 

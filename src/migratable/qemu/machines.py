@@ -1,4 +1,4 @@
-"""What a program says of its machine types (``query-machines``), asked once for each program."""
+"""A program's machine types (``query-machines``), asked once for each program."""
 
 from __future__ import annotations
 

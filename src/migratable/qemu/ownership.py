@@ -1,4 +1,4 @@
-"""May others than root and this user change what is started?"""
+"""Can anybody except root and this user change a program that will be started?"""
 
 from __future__ import annotations
 

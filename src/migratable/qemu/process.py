@@ -1,4 +1,4 @@
-"""Start and stop an inert QEMU, so that nothing is left behind whatever happens.
+"""Start and stop an inert QEMU, and leave nothing behind.
 
 ::
 

@@ -1,4 +1,4 @@
-"""The program of a command line: where it is, and which release it says it is."""
+"""The program of a command line: its path, and the release that it reports."""
 
 from __future__ import annotations
 

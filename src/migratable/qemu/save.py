@@ -1,4 +1,4 @@
-"""Take a paused machine's own stream, without RAM contents, at a cost that RAM does not change.
+"""Take a paused machine's own stream without RAM contents, at a cost independent of RAM.
 
 Main memory is a shared named file (:mod:`.commandline_machine`), which the capability
 ``x-ignore-shared`` leaves out; what the capability adds to the stream is taken out again, so that

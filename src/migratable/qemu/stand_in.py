@@ -1,4 +1,4 @@
-"""What a machine that TCG runs in the place of KVM says about itself under KVM."""
+"""The answers that a machine under TCG would give under KVM."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one inert start: every command line that is started is made inert and started here.
+"""The one inert start: makes a command line inert and starts it.
 
 ::
 

@@ -1,51 +1,13 @@
-"""What to do when a program does not start: its own words, and a remedy for the usual ones."""
+"""Errors of a program that does not start: its message, and remedies for the usual ones."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-_SHOWN = 20
+from migratable.facts.removed_options import INSTEAD, REMEDY, VALUE
 
-#: Options that releases dropped and what does the same now (docs/about/removed-features.rst);
-#: ``{}`` is the option's own value.
-INSTEAD = {
-    "no-hpet": ("machine", "hpet=off"),
-    "no-acpi": ("machine", "acpi=off"),
-    "no-kvm": ("accel", "tcg"),
-    "no-kvm-irqchip": ("machine", "kernel_irqchip=off"),
-    "no-kvm-pit-reinjection": ("global", "kvm-pit.lost_tick_policy=discard"),
-    "tdf": ("rtc", "driftfix=slew"),
-    "localtime": ("rtc", "base=localtime"),
-    "startdate": ("rtc", "base={}"),
-    "singlestep": ("accel", "tcg,one-insn-per-tb=on"),
-    "watchdog": ("device", "{}"),
-    "soundhw": ("audio", "driver=none,model={}"),
-    "chroot": ("run-with", "chroot={}"),
-    "runas": ("run-with", "user={}"),
-    "tb-size": ("accel", "tcg,tb-size={}"),
-    "sdl": ("display", "sdl"),
-    "curses": ("display", "curses"),
-}
-# The others, where it takes more than that.
-_GONE = {
-    "realtime": "write -overcommit mem-lock=on (or off) for -realtime mlock",
-    "enable-fips": "leave it out; the crypto library follows the host by itself",
-    "balloon": "write -device virtio-balloon",
-    "async-teardown": "write -run-with async-teardown=on",
-    "smb": "write -netdev user,smb=DIR",
-    "run-with": "write its parts as -runas USER and -chroot DIR for this release",
-    "audio": "write -audiodev with -device for the card",
-    "action": "write -no-reboot, -no-shutdown or -watchdog-action for its parts",
-    "show-cursor": "write -display …,show-cursor=on",
-    "drive-mirror": "leave it out",
-    "writeconfig": "leave it out",
-    "audio-help": "leave it out",
-    "portrait": "leave it out",
-    "sandbox": "leave it out; this program was built without seccomp",
-    "spice": "take a program that was built with SPICE, or leave it out",
-    "id": "leave it out; only Proxmox's own program knows it",
-}
+_SHOWN = 20
 
 _KVM = "look at the destination's processor, kernel (modprobe kvm) and the rights on /dev/kvm"
 _REMEDIES = (
@@ -179,17 +141,8 @@ def remedy(lines: Sequence[str]) -> str:
 
 def _instead(name: str) -> str:
     if name not in INSTEAD:
-        return _GONE.get(name, "")
+        return REMEDY.get(name, "")
     option, value = INSTEAD[name]
     if name == "soundhw":
         return "write -audio driver=…,model=MODEL, or -device for the card with -audiodev"
-    return f"write -{option} {value.format(_VALUES.get(name, 'VALUE'))}"
-
-
-_VALUES = {
-    "startdate": "DATE",
-    "watchdog": "MODEL",
-    "chroot": "DIR",
-    "runas": "USER",
-    "tb-size": "N",
-}
+    return f"write -{option} {value.format(VALUE.get(name, 'VALUE'))}"

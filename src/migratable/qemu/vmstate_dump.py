@@ -1,4 +1,4 @@
-"""``-dump-vmstate``: what a program's device classes would send. One dump for a program, cached.
+"""``-dump-vmstate``: the fields that a program's device classes send; one cached dump each.
 
 QEMU 5.2's ppc64 program dies of a null pointer while it writes the dump of ``pseries``; what it
 wrote until then is mended: cut after the last whole class and closed.

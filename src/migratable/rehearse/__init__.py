@@ -1,4 +1,4 @@
-"""Proof: a VM's device state loaded by the real destination program, guest memory left out.
+"""Load a VM's device state into the real destination program, without guest memory.
 
 ::
 
@@ -6,7 +6,7 @@
     verdicts = rehearse_all(stream, [Destination(command_line=line, release="10.0"), …])
     rehearsed = both(stream, line, predicted=check(stream, profile))
 
-Cost and memory do not depend on the guest's RAM. Nothing is left behind, whatever happens.
+Time and memory do not depend on the guest's RAM. Nothing is left behind, even after a failure.
 """
 
 from __future__ import annotations

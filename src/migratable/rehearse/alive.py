@@ -1,4 +1,4 @@
-"""Does the guest go on after the load? Watched from outside, without knowing the guest.
+"""Does the guest run on after the load? Watched from outside, without knowledge of the guest.
 
 QEMU reports ``completed`` also for guests that then stand still: pseries Linux on 11.1 sleeps for
 ever after any load, on 10.0 one of two vCPUs does, a program that used AVX dies on 5.2. What tells

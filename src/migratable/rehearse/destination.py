@@ -1,4 +1,4 @@
-"""One rehearsal: start a destination inert, load, and take down all it says."""
+"""One rehearsal: start a destination inert, load, and record everything that it prints."""
 
 from __future__ import annotations
 

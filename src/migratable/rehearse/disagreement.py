@@ -1,4 +1,4 @@
-"""Prediction and rehearsal side by side; where they differ, a bundle to report."""
+"""Compare prediction and rehearsal; write a bundle to report if they differ."""
 
 from __future__ import annotations
 

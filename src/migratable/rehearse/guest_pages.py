@@ -1,4 +1,4 @@
-"""The few RAM pages that loaders read: made up from the device state, or kept.
+"""The few RAM pages that loaders read: generated from the device state, or kept.
 
 What loaders read was measured over 26 controllers of guests that had run, on 5.2 to 11.1:
 

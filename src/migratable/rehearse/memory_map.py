@@ -1,4 +1,4 @@
-"""Where guest-physical addresses are in RAM blocks, as the destination itself says (HMP mtree)."""
+"""Map guest-physical addresses to RAM blocks, as the destination reports them (HMP mtree)."""
 
 from __future__ import annotations
 

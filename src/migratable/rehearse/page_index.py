@@ -1,4 +1,4 @@
-"""Find pages of guest memory again and again: one pass over the stream, then no more.
+"""Find pages of guest memory repeatedly, with only one pass over the stream.
 
 An IOMMU's tables are found level by level. To walk all RAM records for each level costs several
 times what everything else does; the index costs eight bytes for each page of guest memory.

@@ -1,4 +1,4 @@
-"""The state that a destination holds after a load, as it would leave it again."""
+"""Save the state that a destination holds after a load."""
 
 from __future__ import annotations
 

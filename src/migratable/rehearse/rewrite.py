@@ -1,4 +1,4 @@
-"""Rewrite a stream for a rehearsal: RAM blocks announced, contents left out, made-up pages put in.
+"""Rewrite a stream for a rehearsal: RAM blocks without contents, plus generated pages.
 
 Nothing that the loader judges is changed. What goes besides RAM contents depends on how the stream
 travelled, and a real migration's manager sets it on both sides: capabilities of the transport

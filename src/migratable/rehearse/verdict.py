@@ -1,4 +1,4 @@
-"""From what a destination did to a :class:`~migratable.verdict.Verdict`."""
+"""From the result of a rehearsal to a :class:`~migratable.verdict.Verdict`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The way back: the state that the destination would hold, put to the source.
+"""The way back: load the state that the destination would hold on the source.
 
 ::
 

@@ -1,14 +1,14 @@
-"""Stands between the two hosts of a live migration, and breaks off what the destination refuses.
+"""Relay a live migration between two hosts; break it off if the destination would refuse it.
 
 ::
 
     source ──QEMU stream──▶ relay ──QEMU stream──▶ destination
            ◀─return path───       ◀─return path───
 
-RAM passes as it comes (:mod:`.parse` finds where it ends). The device state is held, checked
-against the destination's profile (:mod:`.judge`), and sent on. Which side has the guest is decided
-in :mod:`.commit`: the destination has loaded everything and only then the source is told that it
-is done; only then the destination gets the stream's end, without which it starts no guest.
+The relay passes RAM on as it comes (:mod:`.parse` finds its end). It holds the device state, checks
+it against the destination's profile (:mod:`.judge`), and sends it on. :mod:`.commit` decides which
+side has the guest: when the destination has loaded everything, the relay confirms the migration to
+the source. Only then it sends the end of the stream, without which the destination starts no guest.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Addresses as QEMU's ``migrate`` and ``-incoming`` have them: ``tcp:HOST:PORT``, ``unix:PATH``."""
+"""Addresses in the form of QEMU's ``migrate`` and ``-incoming``: ``tcp:…``, ``unix:PATH``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wait for the source: the first connection that begins as a migration stream does."""
+"""Wait for the source: the first connection that begins like a migration stream."""
 
 from __future__ import annotations
 

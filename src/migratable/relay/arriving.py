@@ -1,4 +1,4 @@
-"""A cursor over bytes that are still arriving: everything that reads a file's stream reads this."""
+"""A cursor over bytes that are still arriving, for the same readers as a file."""
 
 from __future__ import annotations
 

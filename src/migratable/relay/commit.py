@@ -1,4 +1,4 @@
-"""Which side has the guest: the order in which the two sides are told.
+"""The order in which both sides learn the result, so that only one side has the guest.
 
 Left to themselves, source and destination decide at the same time: the destination starts the
 guest when the stream's end has come, and then tells the source; if that word is lost the source

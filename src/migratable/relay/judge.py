@@ -1,4 +1,4 @@
-"""Ready to check one stream at once: everything that does not need it was done before."""
+"""Prepare the check of one stream before the stream arrives."""
 
 from __future__ import annotations
 

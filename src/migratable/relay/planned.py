@@ -1,4 +1,4 @@
-"""Carry out a plan's edits on a stream that passes."""
+"""Make a plan's edits in a passing stream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a relayed migration ended: for a person, a program, and the shell."""
+"""The result of a relayed migration: for a person, a program, and the shell."""
 
 from __future__ import annotations
 

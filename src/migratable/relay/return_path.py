@@ -1,4 +1,4 @@
-"""The return path: what a destination says while it loads.
+"""The return path: the destination's messages while it loads.
 
 A message is ``u16 type, u16 length, payload`` (``migration/migration.h: mig_rp_message_type``,
 ``migration.c: migrate_send_rp_message``; the same from 4.1 to 11.1). A destination has a return

@@ -1,4 +1,4 @@
-"""The device state: held until it is whole, and taken apart at the stream's end.
+"""The device state: held until it is complete, decoded at the stream's end.
 
 Nothing in a stream says how long it is. Its last part is the description (vmdesc), which does; a
 stream without one (``suppress-vmdesc``) is whole when it reads to its EOF byte and nothing more

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Verdicts and results as text, HTML pages and JUnit."""

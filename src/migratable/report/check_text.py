@@ -1,4 +1,4 @@
-"""What ``migratable check`` shows a person."""
+"""The text output of ``migratable check``."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _show(out: Console, verdict: Verdict, name: str, to: str, *, most: int) -> N
             out.print(part)
         if number == 0:
             for reason in unless:
-                before = f"QEMU stops before, at what was not examined: {reason}"
+                before = f"QEMU may stop earlier, at a part that was not examined: {reason}"
                 out.print(labelled("Unless", before))
     if len(others) > _MOST:
         out.print(Text(f"\n  {len(others) - _MOST} more findings: --format json"))

@@ -1,4 +1,4 @@
-"""What ``migratable convert`` shows a person."""
+"""The text output of ``migratable convert``."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _answer(done: Converted, out: str) -> tuple[str, str, str]:
             "only lossy edits make it load; accept them by their ids",
         )
     if stops := guest_stops(done.verdict):
-        return "NO WAY", "bold red", f"it loads, and the guest does not go on: {'; '.join(stops)}"
+        return "NO WAY", "bold red", f"it loads, but the guest does not run on: {'; '.join(stops)}"
     if done.verdict.outcome is Outcome.UNKNOWN:
         return "NOT KNOWN", "bold yellow", "whether the destination loads the result"
     return "NO WAY", "bold red", "the destination refuses the edited stream, too"
@@ -102,7 +102,7 @@ def _hex(data: bytes) -> str:
 
 def _in_the_way(to: Console, done: Converted) -> None:
     if done.stuck:
-        to.print(Text("\n  In the way", style="bold"))
+        to.print(Text("\n  Remaining refusals", style="bold"))
     for stuck in done.stuck:
         to.print(Text(f"    {stuck.finding.rule}: {stuck.finding.summary}"))
         for reason in stuck.reasons or ("no kind of edit answers this rule",):

@@ -1,4 +1,4 @@
-"""The report of ``migratable explain`` as one HTML page without outside parts."""
+"""The report of ``migratable explain`` as one HTML page without external parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A remedy as a person sees it, the same in every command."""
+"""A remedy as text, the same in every command."""
 
 from __future__ import annotations
 

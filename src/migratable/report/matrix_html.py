@@ -1,4 +1,4 @@
-"""A matrix as one HTML page that needs nothing else; it draws what is visible, however large it is.
+"""A matrix as one HTML page without external parts; it draws only the visible cells.
 
 The page's data are the document's, with everything that is there twice kept once: rows of answers,
 findings, lines of text, facts.
@@ -31,11 +31,15 @@ STATES = (
     ("latent", "latent", "loads now, and may not later"),
     ("loads", "loads", "the destination loads it"),
     ("none", "no pair", "there is no such pair"),
-    ("mended", "would load", "nothing that is not fixed refuses it"),
+    ("mended", "would load", "only fixed causes refused it"),
 )
 BACKS = (
     ("comes_back", "comes back", "its source loads it again"),
-    ("does_not", "does not come back", "its source refuses what the destination then sends"),
+    (
+        "does_not",
+        "does not come back",
+        "its source refuses the stream that the destination then sends",
+    ),
     ("not_known", "way back not known", "the way back could not be tried"),
 )
 _NUMBER = {name: index for index, (name, _, _) in enumerate(STATES)}

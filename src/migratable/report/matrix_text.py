@@ -227,7 +227,7 @@ def _causes(console: Console, document: Mapping[str, Any]) -> None:
             text = ": ".join(part for part in shown if part)
             what.append(f"\nfix on the {hint['side']}{tried}: {_printable(text)}", style="green")
         table.add_row(f"+{one['loads_without']:,}", f"{one['pairs']:,}", what)
-    console.print(Text("Causes, by how many pairs load once one is gone", style="bold"))
+    console.print(Text("Causes, by the number of pairs that load without each", style="bold"))
     console.print(table)
     if len(ranked) > _MOST_CAUSES:
         console.print(f"… and {len(ranked) - _MOST_CAUSES:,} more causes (--format json)")

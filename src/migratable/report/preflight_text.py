@@ -1,4 +1,4 @@
-"""What ``migratable preflight`` shows a person for one guest and one host."""
+"""The text output of ``migratable preflight`` for one guest and one host."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def guest_pause(document: Json) -> str:
     if state["pause_ms"] is None:
         return f"paused for {state.get('command_ms', 0.0):.1f} ms at most, and runs on"
     if state["status"] != "running":
-        return f"was {state['status']} and is"
+        return f"was {state['status']} and stays {state['status']}"
     return f"paused for {state['pause_ms']:.1f} ms, and runs on"
 
 
@@ -89,8 +89,8 @@ def _back(document: Json) -> Text:
             "not tried" + (f": {document['no_way_back']}" if document["no_way_back"] else "")
         )
     words = {
-        "loads": "the guest could come home again",
-        "refused": "the guest could not come home again",
+        "loads": "the guest could come back",
+        "refused": "the guest could not come back",
         "unknown": "no prediction possible",
     }[back["verdict"]]
     if back["basis"] == "rehearsed":

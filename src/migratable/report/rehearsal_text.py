@@ -1,4 +1,4 @@
-"""What ``migratable rehearse`` shows a person."""
+"""The text output of ``migratable rehearse``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _STYLE = {Outcome.LOADS: "bold green", Outcome.REFUSED: "bold red", Outcome.UNKN
 _SAYS = {
     Outcome.LOADS: "the real QEMU loads this guest",
     Outcome.REFUSED: "the real QEMU does not load this guest",
-    Outcome.UNKNOWN: "the rehearsal does not tell",
+    Outcome.UNKNOWN: "the rehearsal gives no answer",
 }
 _FINDING = {Severity.ENDANGERS: "bold red", Severity.WARNS: "yellow", Severity.INFO: ""}
 _LINES = 40

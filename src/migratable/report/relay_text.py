@@ -1,4 +1,4 @@
-"""What ``migratable relay`` says at its end."""
+"""The text output of ``migratable relay``."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from migratable.relay.result import Guest, Reason, Result
 
 _GUEST = {
     Guest.DESTINATION: "the guest is on the destination",
-    Guest.SOURCE: "the source goes on running the guest",
-    Guest.NOWHERE_SEEN: "the guest's place is not known: look at the source",
+    Guest.SOURCE: "the guest runs on at the source",
+    Guest.NOWHERE_SEEN: "it is not known where the guest is: look at the source",
 }
 
 

@@ -1,4 +1,4 @@
-"""What ``migratable route`` shows a person."""
+"""The text output of ``migratable route``."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def show(out: Console, route: Json, via: Sequence[str]) -> None:
     if not straight:
         _direct(out, route["direct"])
     if hops and not direct:
-        out.print(Text("\n  The way", style="bold"))
+        out.print(Text("\n  Route", style="bold"))
         for number, hop in enumerate(hops, 1):
             _hop(out, number, hop)
     elif direct:
@@ -45,13 +45,13 @@ def show(out: Console, route: Json, via: Sequence[str]) -> None:
 
 def _answer(route: Json, via: Sequence[str], *, straight: bool) -> tuple[str, str]:
     if straight:
-        return "DIRECT", "the destination loads it as it is"
+        return "DIRECT", "the destination loads it without a hop"
     if route["outcome"] == "loads":
         return "BY A ROUTE", "over " + ", then ".join(hop["host"] for hop in route["hops"][:-1])
     if route["outcome"] == "refused":
         where = f"over {', '.join(via)}" if via else "without hosts in between (--via)"
-        return "NO WAY", f"there is none {where}"
-    return "NOT KNOWN", "no way is sure"
+        return "NO WAY", f"there is no route {where}"
+    return "NOT KNOWN", "no route is certain"
 
 
 def _host(verdict: Json) -> str:
@@ -109,7 +109,7 @@ def _tried(out: Console, route: Json) -> None:
     others = [one for one in route["tried"] if one["path"] or one["host"] != route["destination"]]
     if not others:
         return
-    out.print(Text("\n  Tried besides", style="bold"))
+    out.print(Text("\n  Other chains tried", style="bold"))
     for one in others[:_TRIED]:
         refusal = one["verdict"]["first_refusal"]
         if one["stuck"]:

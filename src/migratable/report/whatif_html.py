@@ -1,4 +1,4 @@
-"""What-if results as one HTML page that needs nothing else: light and dark, and it prints."""
+"""What-if results as one HTML page without external parts: light and dark, printable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One hop of a route: does this host take the VM, and what does it look like afterwards?
+"""One hop of a route: does this host load the VM, and which state does it send on?
 
 Where the host's own program is here it loads the VM and saves it again. Else the next stream is
 put together: the form (sections, versions, order) is that of the profile's own stream, the contents

@@ -1,4 +1,4 @@
-"""The shortest chain of hosts by which a VM gets to a destination that refuses it directly."""
+"""Find the shortest chain of hosts to a destination that refuses the VM directly."""
 
 from __future__ import annotations
 

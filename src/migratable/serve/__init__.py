@@ -1,15 +1,15 @@
-"""The same answers as a small HTTP service, for hooks of OpenStack, KubeVirt, Proxmox and the like.
+"""Verdicts over HTTP, for hooks of OpenStack, KubeVirt, Proxmox and the like.
 
 ``settings``
-    Where it listens, who may ask, how much of everything it takes.
+    The address to listen on, the token, the limits.
 ``upload``
-    A request's body into a file without a name, at a minimum speed and up to a size.
+    A request's body as an unnamed file, with a minimum speed and a maximum size.
 ``worker``, ``pool``
-    Checks run in processes of their own, with limited memory and time.
+    Checks in their own processes, with limited memory and time.
 ``application``, ``problem``, ``openapi``
     The routes, the errors, the description.
 ``protocol``, ``server``
-    HTTP connections that cannot be held open; start and graceful stop.
+    HTTP connections that no client can keep open; start and graceful stop.
 
-Nothing here starts QEMU: what comes over the network is only ever read.
+Nothing here starts QEMU, and nothing that comes over the network is executed.
 """

@@ -1,9 +1,9 @@
 """Bytes of a migration stream to typed parts and back.
 
-``read`` takes bytes, a mapped file or a path (whatever is around the stream there is taken off),
-``write`` gives the same bytes again. The parts are in :mod:`migratable.stream.model`, the grammar
-in :mod:`migratable.stream.wire_format`; field values by name in :mod:`migratable.stream.fields`,
-altered copies in :mod:`migratable.stream.edit`. Every malformed input is a
+``read`` takes bytes, a mapped file or a path, in any container; ``write`` returns the same bytes
+again. The parts are in :mod:`migratable.stream.model`, the grammar in
+:mod:`migratable.stream.wire_format`, field values by name in :mod:`migratable.stream.fields`, and
+edited copies in :mod:`migratable.stream.edit`. Every malformed input raises a
 :class:`~migratable.errors.StreamError` with offset and place.
 """
 

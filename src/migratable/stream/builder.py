@@ -1,4 +1,4 @@
-"""Decode formats that no vmdesc describes: name each value as it is read."""
+"""Decode formats that no vmdesc describes, with a name for each value."""
 
 from __future__ import annotations
 

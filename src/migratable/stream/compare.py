@@ -1,4 +1,4 @@
-"""What differs between two streams, by section and field.
+"""Compare two streams by section and field.
 
 Sections are paired by idstr and instance id (modulo 2^32), repeated ones in their order; fields by
 their path. Offsets, section ids and footers do not count: they mean nothing to a loader of another

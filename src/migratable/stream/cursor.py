@@ -1,4 +1,4 @@
-"""A reading position in a stream that knows its place, so that every error can name it."""
+"""A reading position in a stream that knows its place in the grammar, for errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What decoding gives: a body with its fields and subsections, all with their places."""
+"""The result of decoding: a body with its fields and subsections, all with offsets."""
 
 from __future__ import annotations
 

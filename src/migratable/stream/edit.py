@@ -1,4 +1,4 @@
-"""Altered copies of a stream. vmdesc follows the sections, so that an altered stream reads back."""
+"""Edited copies of a stream, with a matching vmdesc."""
 
 from __future__ import annotations
 

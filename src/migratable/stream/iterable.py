@@ -1,4 +1,4 @@
-"""Iterated handlers other than ram: how their START, PART and END bodies delimit themselves.
+"""Iterated handlers other than ram: where their START, PART and END bodies end.
 
 ``spapr/htab``  ``hw/ppc/spapr.c`` ``htab_load``: START u32 shift (log2 of the table's bytes; all
 ones: no table); else u32 0, chunks of ``u32 index, u16 valid, u16 invalid, valid * 16 bytes``, and

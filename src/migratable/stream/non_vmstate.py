@@ -1,4 +1,4 @@
-"""Fields of sections that are no VMState, and of virtio devices in a stream without vmdesc."""
+"""Fields of sections that are not VMState, and of virtio devices in a stream without vmdesc."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The text of a vmdesc whose devices were edited: what is unchanged keeps its very bytes.
+"""The text of a vmdesc with edited devices: unchanged parts keep their bytes.
 
 QEMU 4.x writes the JSON with blanks around its signs and instance ids with a sign
 (``migration/qjson.c``), 5.2 and later do not; an edited device is written as the others are.

@@ -170,3 +170,73 @@ def test_priorities() -> None:
         bad = body("armv7m_nvic", {"vectors": wrong}, own=own)
         with pytest.raises(UnexaminedError, match=re.escape("has priority")):
             loaded(bad, profile("10.0.13", "arm"))
+
+
+_ARM32, _THUMB = 0x4000_01D3, 0x4000_01F3
+
+
+@pytest.mark.parametrize(
+    ("release", "status", "counter", "odd"),
+    [
+        ("10.0.13", _THUMB, 0x8001, True),
+        ("7.2.22", _THUMB, 0x8001, True),
+        ("5.2.0", _THUMB, 0x8001, False),  # loads it, and asserts when it goes on
+        ("10.0.13", _THUMB, 0x8000, False),
+        ("10.0.13", _ARM32, 0x8001, False),
+        ("10.0.13", _THUMB & ~0x10, 0x8001, False),  # AArch64, whose registers are others
+        ("10.0.13", 1 << 24, 0x8001, False),  # of a microcontroller's XPSR
+    ],
+)
+def test_a_thumb_instruction_begins_at_an_even_address(
+    release: str, status: int, counter: int, odd: bool
+) -> None:
+    """Seen with cortex-a15 on 5.2, 7.2, 10.0 and 11.1."""
+    registers = bytes(60) + counter.to_bytes(4, "big")
+    values = {"env.regs": registers, "cpsr": status.to_bytes(4, "big")}
+    for target in ("arm", "aarch64"):
+        problems = loaded(body("cpu", values), profile(release, target))
+        assert [one.errno for one in problems] == [1] * odd
+        assert all("0x8001" in one.summary for one in problems)
+
+
+@pytest.mark.parametrize(("status", "odd"), [(1 << 24, True), (_THUMB, False)])
+def test_a_microcontroller_has_its_thumb_bit_elsewhere(status: int, odd: bool) -> None:
+    values = {"env.regs": bytes(63) + b"\1", "cpsr": status.to_bytes(4, "big")}
+    part = body("cpu/m")
+    sent = body("cpu", values, subsections=[part])
+    assert bool(loaded(sent, profile("10.0.13", "arm"))) is odd
+    own = body("cpu", values, own=body("cpu", subsections=[part]))
+    assert bool(loaded(own, profile("10.0.13", "arm"))) is odd
+
+
+def _floating(*banks: int) -> LoadedState:
+    data = b"".join(bank.to_bytes(4, "big") for bank in banks)
+    inner = body("cpu/m/fp", {"env.v7m.fpdscr": data})
+    return body("cpu", subsections=[body("cpu/m", subsections=[inner])])
+
+
+@pytest.mark.parametrize(
+    ("release", "sent", "here", "refuses"),
+    [
+        ("10.0.13", (0x40000, 0x20000), (0x40000, 0x40000), True),
+        ("10.0.13", (0, 0x40000), (0x40000, 0x40000), True),
+        ("6.0.0", (0, 0x40000), (0x40000, 0x40000), True),
+        ("5.2.0", (0, 0x40000), (0x40000, 0x40000), False),
+        ("10.0.13", (0x1040000, 0x40000), (0x40000, 0x40000), False),
+        ("10.0.13", (0x20000, 0), (0, 0), False),  # a processor without such loops
+    ],
+)
+def test_the_size_of_a_low_overhead_loop_is_constant(
+    release: str, sent: tuple[int, int], here: tuple[int, int], refuses: bool
+) -> None:
+    """Seen with cortex-m55 (mps3-an547) on 7.2, 10.0 and 11.1."""
+    state = _floating(*sent)
+    state.own = _floating(*here)
+    problems = loaded(state, profile(release, "arm"))
+    assert [one.errno for one in problems] == [1] * refuses
+
+
+def test_a_stream_without_those_registers_leaves_them() -> None:
+    state = body("cpu")
+    state.own = _floating(0x40000, 0x40000)
+    assert loaded(state, profile("10.0.13", "arm")) == []

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from migratable.check.problem import UnexaminedError
+from migratable.profile.tables import Flag, VmField
 from migratable.verdict import Severity
 from tests.unit.check.bodies import body, entered, lines, loaded, profile
+from tests.unit.check.test_flags import Load, vmsd
 
 
 def test_sd_card_that_waits_for_power() -> None:
@@ -48,3 +51,17 @@ def test_isa_vga(name: str, release: str, latch: int, refuses: bool) -> None:
 def test_pci_vga_is_left_alone() -> None:
     at = profile("5.2.0", command_line=("-device", "VGA"))
     assert not loaded(body("vga", {"latch": 0xE0000000}), at)
+
+
+@pytest.mark.parametrize("mark", [0, 0x80, 0xFF])
+def test_no_request_waits_for_the_disk(mark: int) -> None:
+    """hw/scsi/scsi-bus.c: get_scsi_requests ends at the first mark that is not above 0."""
+    field = VmField(name="s", info="scsi-requests", size=8, flags=int(Flag.SINGLE))
+    assert Load(bytes([mark, 7]), vmsd(field)).left == 1
+
+
+@pytest.mark.parametrize("mark", [1, 2, 0x7F])
+def test_requests_that_wait_are_not_examined(mark: int) -> None:
+    field = VmField(name="s", info="scsi-requests", size=8, flags=int(Flag.SINGLE))
+    with pytest.raises(UnexaminedError, match="dev: requests that wait"):
+        Load(bytes([mark]) + bytes(64), vmsd(field))

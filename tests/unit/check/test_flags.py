@@ -173,6 +173,33 @@ def test_allocated_memory_is_new() -> None:
     assert none.memory.get(AT + 8, 8) == 0
 
 
+def test_what_two_unknown_pointers_lead_to_is_not_the_same() -> None:
+    """The first object's loaded counter is not the second's."""
+    flags = int(Flag.STRUCT | Flag.POINTER)
+    count = VmField(name="n", info="uint8", size=1, offset=8, flags=int(Flag.SINGLE))
+    array = VmField(name="a", info="uint8", size=1, num_offset=8, flags=int(Flag.VARRAY_UINT8))
+    tables = (
+        vmsd(
+            VmField(name="p", size=64, offset=16, vmsd=1, flags=flags),
+            VmField(name="q", size=64, offset=24, vmsd=2, flags=flags),
+        ),
+        vmsd(count, name="counter"),
+        vmsd(array, name="array"),
+    )
+    with pytest.raises(UnexaminedError, match="length of array:a"):
+        Load(b"\x02ab", *tables)
+
+
+def test_a_null_pointer_aborts_before_elements_are_counted() -> None:
+    """``assert(first_elem || !n_elems || !size)``: -1 elements are some."""
+    flags = int(Flag.VARRAY_INT32 | Flag.POINTER)
+    field = VmField(name="a", info="uint16", size=2, num_offset=16, flags=flags)
+    table = vmsd(field)
+    assert refused(b"", table, words={(AT, 8): 0, (AT + 16, 4): 0xFFFFFFFF}).aborts
+    for elements, there in ((0, 0), (0xFFFFFFFF, 0x5000)):
+        Load(b"", table, words={(AT, 8): there, (AT + 16, 4): elements})
+
+
 def test_an_array_of_pointers_has_marks_for_those_that_are_null() -> None:
     flags = int(Flag.ARRAY | Flag.ARRAY_OF_POINTER | Flag.STRUCT)
     field = VmField(name="p", size=8, num=3, offset=8, vmsd=1, flags=flags)

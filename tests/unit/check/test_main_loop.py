@@ -141,6 +141,10 @@ def test_a_section_of_a_later_kind_is_on_the_wire_without_its_name() -> None:
         ((10, 2), "tmp", True),
         ((11, 0), "tmp", False),
         ((11, 0), "nullptr", False),
+        ((11, 0), "qtailq", False),
+        ((11, 0), "qlist", False),
+        ((11, 0), "gtree", False),
+        ((10, 2), "qtailq", True),
         ((11, 0), "int32 equal", False),
         ((11, 0), "int32 le", False),
         ((11, 0), "buffer", True),
@@ -156,6 +160,27 @@ def test_a_device_that_cannot_migrate_is_found_before_the_stream() -> None:
     baseline = Baseline(profile(), LoaderTables(handlers=(handler,), vmsds=(blocked,)))
     replay = Replay(make_stream("pc-q35-10.0", []), baseline).qemu_loadvm_state()
     assert [finding.rule for finding in replay.findings] == ["not-migratable"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "tables", "told"),
+    [
+        (SectionKind.PART, True, True),
+        (SectionKind.END, True, True),
+        (SectionKind.FULL, True, False),
+        (SectionKind.PART, False, False),
+    ],
+)
+def test_a_part_of_a_section_with_tables_would_be_loaded_as_a_whole(
+    kind: SectionKind, tables: bool, told: bool
+) -> None:
+    """Seen with ``timer`` on 10.0 and 11.1: a part of 4 bytes is refused, one of 24 is loaded."""
+    table = Vmsd(name="timer", version=4, minimum=1)
+    handler = replace(SLIRP, idstr="timer", vmsd=0 if tables else None)
+    baseline = Baseline(profile(), LoaderTables(handlers=(handler,), vmsds=(table,)))
+    part = replace(section("timer"), kind=kind)
+    replay = Replay(make_stream("pc-q35-10.0", [part]), baseline).qemu_loadvm_state()
+    assert ("timer: more of it after its section" in replay.undecided) is told
 
 
 def test_what_could_not_be_followed_is_kept() -> None:

@@ -151,8 +151,8 @@ def test_links_of_the_main_loop() -> None:
         {"version": 4, "ret": -22},
     )
     assert stderr.footer_links(7) == (("footer-chain", {"section_id": 7}),)
-    assert stderr.reports_tmp((10, 2))
-    assert not stderr.reports_tmp((11, 0))
+    assert stderr.reports_body((10, 2))
+    assert not stderr.reports_body((11, 0))
 
 
 def test_an_abort_before_the_failure_is_said() -> None:

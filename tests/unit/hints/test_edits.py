@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from migratable.commandline import CommandLine, parse
+from migratable.facts.removed_options import INSTEAD
 from migratable.hints import line_edits, memory, removed_options
 from migratable.hints.remedies import capability_higher, destination_start
 from migratable.hints.start_error import said
 from migratable.problem_facts import StartFacts
-from migratable.qemu.start_errors import INSTEAD
 from migratable.verdict import Finding, Severity
 from tests.unit.stream import tiny
 

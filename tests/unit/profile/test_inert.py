@@ -406,8 +406,7 @@ def test_options_that_a_release_lacks(tmp_path: Path) -> None:
 
 
 def test_only_options_left_out_are_shown_first() -> None:
-    from migratable.facts.options import OPTIONS, Part
-    from migratable.profile.probe_options import DATED
+    from migratable.facts.options import DATED, OPTIONS, Part
 
     assert {OPTIONS[name].part for name in DATED} <= {Part.DROP, Part.SILENT}
 

@@ -57,11 +57,11 @@ def test_wrong_usage() -> None:
         (["--to", "tcp:b:1", "--profile", "q35-10.0"], "--listen"),
         (
             ["--listen", "tcp:a:1", "--to", "tcp:b:1", "--profile", "x", "--release", "10.0"],
-            "--release goes with",
+            "--release needs",
         ),
         (
             ["--listen", "tcp:a:1", "--to", "tcp:b:1", "--profile", "x", "--accept", "y"],
-            "--accept goes with",
+            "--accept needs",
         ),
     ):
         done = CliRunner().invoke(cli, ["relay", *words])

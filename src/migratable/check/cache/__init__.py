@@ -1,1 +1,1 @@
-"""Equal VMs are replayed once: what a replay looked at, and what is equal in that view."""
+"""Replay equal VMs once: record the bytes that decide a replay, and recognise equal ones."""

@@ -1,4 +1,4 @@
-"""What device code refuses by itself: the ``pre_load`` and ``post_load`` hooks of VMState tables.
+"""Refusals by device code: the ``pre_load`` and ``post_load`` hooks of VMState tables.
 
 The tables say how a device's state is read; these functions say what the device then makes of it.
 One module a family, found by its name; a function is registered for the names of its descriptions::

@@ -167,6 +167,44 @@ def name(number: int) -> str:
     return f"system register {own:#x}"
 
 
+#: target/arm/cpu.h: PSTATE_nRW, CPSR_T, XPSR_T; FPCR_LTPSIZE.
+_AARCH32, _CPSR_THUMB, _XPSR_THUMB = 1 << 4, 1 << 5, 1 << 24
+_LTPSIZE, _LTPSIZE_FOUR = 7 << 16, 4 << 16
+
+
+@post_load("cpu", target="aarch64", since=(7, 0))
+@post_load("cpu", target="arm", since=(7, 0))
+def program_counter(at: BodyLoaded) -> Iterator[Problem]:
+    """cpu_post_load: a Thumb instruction begins at an even address."""
+    registers, state = at.body.numbers("env.regs", 4), at.body.data("cpsr")
+    if registers is None or state is None:
+        return
+    status = int.from_bytes(state, "big")
+    if "cpu/m" not in (at.body.own or at.body).subsections:
+        thumb = status & _AARCH32 and status & _CPSR_THUMB
+    else:
+        thumb = status & _XPSR_THUMB
+    if thumb and registers[15] & 1:
+        yield beyond(f"the Thumb program counter {registers[15]:#x} is odd", errno=EPERM)
+
+
+@post_load("cpu", target="aarch64", since=(6, 0))
+@post_load("cpu", target="arm", since=(6, 0))
+def low_overhead_loops(at: BodyLoaded) -> Iterator[Problem]:
+    """cpu_post_load: a processor with low-overhead loops has FPDSCR.LTPSIZE 4 in both banks."""
+    here, sent = _loop_sizes(at.body.own), _loop_sizes(at.body)
+    if _LTPSIZE_FOUR in here and any(size != _LTPSIZE_FOUR for size in sent):
+        yield beyond("FPDSCR.LTPSIZE is not 4, as it is in every such processor", errno=EPERM)
+
+
+def _loop_sizes(body: LoadedState | None) -> list[int]:
+    """FPDSCR.LTPSIZE of each bank, none where the processor has no such register."""
+    for name in ("cpu/m", "cpu/m/fp"):
+        body = None if body is None else body.subsections.get(name)
+    banks = None if body is None else body.numbers("env.v7m.fpdscr", 4)
+    return [bank & _LTPSIZE for bank in banks or ()]
+
+
 @post_load("pl011", since=(8, 0))
 def pl011(at: BodyLoaded) -> Iterator[Problem]:
     """hw/char/pl011.c: pl011_post_load; the FIFO has 16 elements."""

@@ -1,7 +1,6 @@
 """SCSI controllers: hw/scsi/lsi53c895a.c, mptsas.c.
 
-No hook of esp, megasas and pvscsi fails. Not examined: requests in flight, whose loaders call
-``assert`` (virtio-scsi's queue number, lengths in scsi-disk).
+No hook of esp, megasas and pvscsi fails.
 """
 
 from __future__ import annotations
@@ -10,8 +9,8 @@ from collections.abc import Iterator
 
 from migratable.check.devices import beyond, post_load, reads
 from migratable.check.events import BodyLoaded
-from migratable.check.problem import Problem
-from migratable.check.vmstate_types import Reading, skip_stated
+from migratable.check.problem import Problem, UnexaminedError
+from migratable.check.vmstate_types import Reading
 
 _LSI_MAX_MSGIN_LEN = 8
 _MPTSAS_FIFO = 129
@@ -54,10 +53,11 @@ def mptsas(event: BodyLoaded) -> Iterator[Problem]:
 
 @reads("scsi-requests")
 def scsi_requests(reading: Reading) -> None:
-    """hw/scsi/scsi-bus.c: get_scsi_requests; those that wait are passed over."""
-    loader = reading.loader
-    head = loader.f.peek_buffer(1)
-    if len(head) == 1 and (head[0] == 0 or head[0] >= 0x80):
-        loader.f.skip(1)
-    else:
-        skip_stated(reading)
+    """hw/scsi/scsi-bus.c: get_scsi_requests.
+
+    :raise UnexaminedError: for those that wait: the bus ends the program for a queue that the
+        destination lacks, and for what it cannot parse.
+    """
+    mark = reading.loader.f.get_be(1)
+    if 0 < mark < 0x80:
+        raise UnexaminedError(f"{reading.loader.handler.idstr}: requests that wait for the disk")

@@ -17,9 +17,11 @@ from collections.abc import Iterator
 
 from migratable.check.devices import post_load
 from migratable.check.events import BodyLoaded
-from migratable.check.problem import Problem
+from migratable.check.problem import Problem, UnexaminedError
 from migratable.verdict import Severity
 
+#: The bank that is shown at 0xa0000, at most.
+_BANK = 0x10000
 _DEVICES = ("isa-vga", "isa-cirrus-vga")
 _CIRRUS_LOADS = (10, 0)
 #: hw/display/vga.c: vga_common_init takes at most 512 MiB.
@@ -57,6 +59,34 @@ def _damaged() -> Problem:
         summary="QEMU saves ISA VGA from the wrong object; loading it damages this one",
         explanation="Such guests load and go on. A PCI VGA has no such fault.",
     )
+
+
+@post_load("vga")
+def bank(event: BodyLoaded) -> Iterator[Problem]:
+    """vga_common_post_load: vga_update_memory_access asserts that the bank is in video memory.
+
+    :raise UnexaminedError: for one that is not; whether it is looked at depends on the mode.
+    """
+    _inside(event, (event.body.number("bank_offset") or 0) + _BANK)
+    yield from ()
+
+
+@post_load("qxl")
+def last_release(event: BodyLoaded) -> Iterator[Problem]:
+    """qxl_post_load asserts that what was released last is in video memory.
+
+    :raise UnexaminedError: for what is not.
+    """
+    _inside(event, (event.body.number("last_release_offset") or 0) + 1)
+    yield from ()
+
+
+def _inside(event: BodyLoaded, end: int) -> None:
+    path = event.idstr.rpartition("/")[0]
+    for name in ("vga.vram", "qxl.vgavram"):
+        block = event.profile.ram_blocks.get(f"{path}/{name}" if path else name)
+        if block is not None and end > block[0]:
+            raise UnexaminedError(f"video memory up to {end:#x}, of {block[0]:#x} bytes")
 
 
 @post_load("cirrus_vga", target="x86")

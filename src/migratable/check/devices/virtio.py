@@ -14,8 +14,10 @@ from migratable.check.devices import reads
 from migratable.check.devices.pci import msix_entries
 from migratable.check.problem import EPERM, Problem, RefusedError, UnexaminedError
 from migratable.check.state import LoadedState
+from migratable.facts import virtio as virtio_facts
 from migratable.problem_facts import Facts, PortsFacts
 from migratable.profile.tables import VirtioLive
+from migratable.verdict import Severity
 
 if TYPE_CHECKING:
     from migratable.check.vmstate import VMStateLoader
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 _NO_VECTOR = 0xFFFF
 _QUEUE_MAX = 1024
 _PACKED = 34
+#: Up to 10.1 a device that has no feature above bit 31 compares the lower ones alone.
+_ALL_FEATURES = (10, 2)
 #: sizeof(VirtQueueElementOld): index, two counts, 1024 addresses and vectors each way.
 _ELEMENT_SIZE = 16 + 2 * 8 * _QUEUE_MAX + 2 * 16 * _QUEUE_MAX
 
@@ -254,10 +258,29 @@ class _Virtio:
         if wide is None:
             return False, low
         features = next((v for v in wide.values.values() if isinstance(v, int)), low)
+        if loader.release < _ALL_FEATURES and not self._live.host_features >> 32:
+            self._dropped(features & ~0xFFFF_FFFF)  # virtio_64bit_features_needed
+            return False, low
         more = common.subsections.get("virtio/128bit_features")
         if more is not None:
             features |= next((v for v in more.values.values() if isinstance(v, int)), 0) << 64
         return True, features
+
+    def _dropped(self, features: int) -> None:
+        """What the destination takes from the guest without a word."""
+        if features:
+            kind = self._loader.handler.idstr.rpartition("/")[2]
+            names = ", ".join(virtio_facts.names(kind, features))
+            problem = Problem(
+                rule="virtio-features",
+                refuses=False,
+                severity=Severity.ENDANGERS,
+                summary=f"the destination drops features that the guest's driver uses: {names}",
+                explanation="It has none above bit 31 and so does not look at the guest's; the "
+                "guest goes on with rings that the device no longer reads.",
+                field="guest_features",
+            )
+            self._loader.problems.append(problem)
 
     def _block_requests(self) -> None:
         """``virtio_blk_load_device``."""

@@ -1,4 +1,4 @@
-"""One file a rule; this is the list of them (:mod:`migratable.check.rule` says what a rule is).
+"""The list of rules, one file per rule (:mod:`migratable.check.rule` explains a rule).
 
 The ids in :data:`RULES` are the only ones: ``explain``, ``rehearse``, ``caps`` and the messages
 use them and no others. The order is the loader's: where two rules look at the same event, the

@@ -3,8 +3,8 @@
 ## What it checks
 
 The capability subsections of the stream's `spapr` section (`spapr/cap/...`) against the
-destination's effective capabilities. A capability that is not in the stream, and one that equals
-the destination's own default, counts as that default: the destination cannot know the source's.
+destination's effective capabilities. A capability that is not in the stream counts as the
+destination's own default, because the destination cannot know the source's.
 
 ## Why QEMU refuses
 
@@ -14,7 +14,7 @@ virtualisation, a mitigation) and may rely on it.
 ## How to fix it
 
 Start the destination with the capability at the source's level:
-`-machine pseries-...,cap-NAME=VALUE`. What was set where: `migratable caps`.
+`-machine pseries-...,cap-NAME=VALUE`. `migratable caps` shows the levels of a command line.
 
 ## Source
 

@@ -6,11 +6,11 @@ The same comparison as {doc}`capability-higher`, the other way round.
 
 ## Why QEMU only warns
 
-The guest was promised less than the destination has. It goes on as before.
+The guest was promised less than the destination has. It runs on as before.
 
 ## How to fix it
 
-Nothing needs fixing. To be rid of the line, give the destination the source's level.
+Nothing needs fixing. To remove the warning, give the destination the source's level.
 
 ## Source
 

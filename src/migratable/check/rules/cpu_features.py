@@ -7,16 +7,17 @@ and registers of features whose subsections came (`cpu/avx512`, `cpu/pkru`, `cpu
 looked up in the CPUID words of the destination's CPU. When the source is a profile, or its profile
 is known, all of its CPUID words are compared.
 
-A feature that leaves no trace in the state (AES, SSE4, BMI) is seen in the second way only. A
-destination for KVM is compared when its profile was taken under KVM: then the words are what its
-processor and kernel leave of the CPU model. The profile has the host's own facts too, so it is said
-which features the host lacks and which only the CPU model of the command line, and which models the
-host (and the source's host, where its facts are known) has whole.
+A feature that leaves no trace in the state (AES, SSE4, BMI) shows only in the second way. A
+destination for KVM is compared if its profile was taken under KVM: its CPUID words are then the
+part of the CPU model that its processor and kernel support. The profile also has facts about the
+host. So the finding says which features the host lacks and which only the CPU model of the command
+line lacks, and which models the host (and the source's host, if its facts are known) fully
+supports.
 
 ## Why QEMU loads it all the same
 
-The loader compares no CPUID. It says nothing, and the guest dies of an invalid opcode or a general
-protection fault soon after. QEMU 7.2's TCG has AVX and 5.2's has not: a Linux guest with
+The loader does not compare CPUID and prints nothing. The guest crashes soon after, by an invalid
+opcode or a general protection fault. QEMU 7.2's TCG has AVX and 5.2's has not: a Linux guest with
 `-cpu Haswell-noTSX` that moved from 7.2 to 5.2 dies with SIGILL in its first step.
 
 Two lines of the same name are refusals: a clock rate (`tsc-frequency=`) that differs.

@@ -1,4 +1,4 @@
-"""The guest's processor is not one that the destination can go on as.
+"""The guest's processor has a version that the destination's CPU cannot replace.
 
 ## What it checks
 

@@ -1,18 +1,17 @@
-"""The destination's QEMU was ended by a signal while it was loading.
+"""The destination's QEMU crashed while it loaded the stream.
 
 ## What it checks
 
-`migratable rehearse`: the program ended by a signal of its own (an assertion, a fault), and no
-rule predicts that.
+`migratable rehearse`: the program crashed (an assertion, a fault), and no rule predicts that.
 
 ## Why QEMU ends
 
-A fault of that QEMU, set off by this stream; a migration would end so. An assertion that is
-understood has the rule of its cause, such as {doc}`layout`.
+This stream triggers a fault of that QEMU; a migration would end in the same way. An assertion with
+a known cause has the rule of that cause, such as {doc}`layout`.
 
 ## How to fix it
 
-Take another release of the destination.
+Use another release of the destination.
 
 ## Source
 

@@ -6,12 +6,12 @@ The command line is started, paused and inert. If it ends at once, its output is
 
 ## Why QEMU refuses
 
-A machine type, CPU, device or property that the release does not have, options that do not go
-together, resources that are missing. The migration itself is not reached.
+The release lacks a machine type, CPU, device or property, options contradict each other, or
+a resource is missing. The migration does not begin.
 
 ## How to fix it
 
-Its own last line says it. `migratable explain` has more for many of them.
+The program's last line names the reason. `migratable explain` has a remedy for many such lines.
 
 ## Source
 

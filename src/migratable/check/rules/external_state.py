@@ -1,14 +1,15 @@
-"""Something outside of QEMU at the destination is not what it was at the source.
+"""A backend or helper outside of QEMU differs between source and destination.
 
 ## What it checks
 
 On pseries whether an NVDIMM's contents are flushed by a hypercall (a file behind it) or by the
-guest itself (persistent memory).
+guest itself (persistent memory). A TPM's state (swtpm) and that of helpers on D-Bus is told, since
+the destination's helper is not asked.
 
 ## Why QEMU refuses
 
-The guest would take data for safe that are not. Helpers with a state of their own (swtpm,
-virtiofsd, vhost-user) refuse in ways that are not predicted.
+The guest would believe that data is safe when it is not. Helpers with their own state (swtpm,
+virtiofsd, vhost-user) may refuse too; migratable does not predict that.
 
 ## How to fix it
 

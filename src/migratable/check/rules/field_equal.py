@@ -1,4 +1,4 @@
-"""A field must be equal on both sides, and is not.
+"""A field that must be equal on both sides differs.
 
 ## What it checks
 

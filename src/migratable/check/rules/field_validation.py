@@ -1,4 +1,4 @@
-"""A loaded value is one that the device cannot have.
+"""The stream has a value that the device cannot have.
 
 ## What it checks
 

@@ -1,4 +1,4 @@
-"""What became of the guest after the destination had loaded it.
+"""The result of watching the guest after the destination has loaded it.
 
 ## What it checks
 
@@ -7,13 +7,13 @@ it: its processors move on, its console says nothing of a crash, and it wakes up
 
 ## Why QEMU loads it all the same
 
-A loader looks at form and at a few values. Whether interrupts, clocks and processors go on only
-the running guest shows.
+A loader checks the format and a few values. Only the running guest shows whether interrupts, clocks
+and processors still work.
 
 ## How to fix it
 
-A guest that stands still or crashes would do so after the migration: see the findings beside this
-one for the cause.
+A guest that hangs or crashes here would also do so after the migration: see the other findings
+for the cause.
 
 ## Source
 

@@ -1,20 +1,20 @@
-"""The guest's state needs a kernel (KVM) that the destination does not have in that form.
+"""The guest's state needs a KVM feature that the destination does not have.
 
 ## What it checks
 
-State that only a kernel can take: nested guests (`cpu/nested_state`), and a CPU that was running a
+State that only a kernel can load: nested guests (`cpu/nested_state`), and a CPU that was running a
 nested guest when it was saved.
 
 ## Why QEMU refuses
 
-The program has no place for the state that the source's kernel gave, and says so or aborts.
-Registers that the destination's KVM refuses are under {doc}`kvm-registers`, those that it does not
-restore under {doc}`kvm-host`.
+The program has no place for the state of the source's kernel: it refuses the state, or aborts.
+{doc}`kvm-registers` covers registers that the destination's KVM refuses, {doc}`kvm-host` those that
+it does not restore.
 
 ## How to fix it
 
-Move the guest to a host with KVM and the feature; or shut its nested guests down before it is
-moved.
+Move the guest to a host with KVM and the feature, or shut down its nested guests before the
+migration.
 
 ## Source
 

@@ -1,15 +1,15 @@
-"""The destination host's KVM cannot give the guest what it has (x86).
+"""The destination host's KVM lacks registers, a clock rate or vCPUs of the guest (x86).
 
 ## What it checks
 
 A profile that was taken under KVM has its host's facts: which MSRs its kernel saves and restores,
-whether it can run a guest's time-stamp counter at another rate, how many vCPUs it takes. They are
-compared with the guest's state, so that no host has to be at hand:
+whether it can run a guest's time-stamp counter at another rate, how many vCPUs it supports. These
+are compared with the guest's state, without access to either host:
 
 - a subsection of a CPU whose MSRs the kernel does not list: QEMU then does not set them, and the
   guest's value is lost (`cpu/steal_time_msr`, `cpu/spec_ctrl`, `cpu/msr_hyperv_…`);
 - `cpu/tsc_khz` of another rate than the host's counter, on a host that cannot scale it;
-- more CPUs than the kernel takes.
+- more CPUs than the kernel supports.
 
 Processor features are compared by {doc}`cpu-features`.
 
@@ -18,12 +18,12 @@ Processor features are compared by {doc}`cpu-features`.
 `kvm_put_msrs` sets only what the kernel lists. A rate that cannot be set is a warning
 (`TSC frequency mismatch between VM … and host …, and TSC scaling unavailable`), unless the command
 line has `tsc-frequency=`: then the machine does not start. More than 250 parts in a million apart,
-the guest's clock runs wrong until it measures the rate anew.
+the guest's clock runs wrong until the guest measures the rate again.
 
 ## How to fix it
 
-Take a host with a newer kernel or with the same rate. Or start the guest anew at the source without
-the feature that the registers belong to (`-cpu …,-kvm-steal-time`), or with a clock that is not the
+Use a host with a newer kernel or with the same rate. Or restart the guest at the source without
+the feature of these registers (`-cpu …,-kvm-steal-time`), or with another clock than the
 counter (`kvmclock`, which follows the host's rate).
 
 ## Source

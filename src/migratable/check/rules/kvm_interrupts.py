@@ -1,31 +1,31 @@
-"""The guest loads, and then processors or clock interrupt are lost between two kinds of KVM.
+"""The guest loads, then loses processors or its clock interrupt: KVM's irqchip kinds differ.
 
 ## What it checks
 
 KVM has the interrupt controllers and the PIT in the kernel (`kernel-irqchip=on`), the APIC alone
-(`split`), or nothing (`off`, as TCG). What the one kind writes the other takes without a word, and
-in three cases the guest does not go on:
+(`split`), or nothing (`off`, as TCG). Each kind loads the state of the others without a message,
+but in three cases the guest then hangs:
 
 * secondary processors that were not started yet, on a source with the APIC in QEMU (TCG,
   `kernel-irqchip=off`): their state says "runnable", and under KVM they run at once from the reset
   vector;
-* a clock interrupt (IRQ 0) that is high in the master PIC, to a destination with the PIT in the
-  kernel: it waits for an acknowledgement that was given on the source, and sends no other;
-* a PIT from the kernel, which does not say when it fires next, to a destination with the PIT in
+* a clock interrupt (IRQ 0) that is high in the master PIC, and a destination with the PIT in the
+  kernel: the PIT waits for an acknowledgement that was given on the source, and sends no other;
+* a PIT in the kernel, which does not save its next expiry, and a destination with the PIT in
   QEMU: its timer is never set.
 
-The last two are said of guests that take IRQ 0, at the PIC or the I/O APIC.
+The last two apply to guests that use IRQ 0, at the PIC or the I/O APIC.
 
 ## Why QEMU says nothing
 
-No loader looks at these fields. `internal-error` (KVM cannot emulate what stands at the reset
-vector), or a guest that stands still, comes when it runs.
+No loader checks these fields. The fault shows when the guest runs: `internal-error` (KVM cannot
+emulate the code at the reset vector), or a guest that hangs.
 
 ## How to fix it
 
 * Processors not started: migrate when the guest's firmware or kernel has started them (seconds).
-* PIT into the kernel: `-global kvm-pit.lost_tick_policy=discard` on the destination; the guest goes
-  on.
+* PIT into the kernel: `-global kvm-pit.lost_tick_policy=discard` on the destination; the guest then
+  runs on.
 * PIT out of the kernel: start the destination with the source's `kernel-irqchip`.
 
 Prevent: keep `kernel-irqchip` the same on all hosts; migrate guests between TCG and KVM only
@@ -38,7 +38,7 @@ Verify: `migratable rehearse --alive` on the destination's host with the guest's
 `hw/i386/kvm/apic.c`, `target/i386/kvm/kvm.c: kvm_put_mp_state`; `hw/i386/kvm/i8254.c: kvm_pit_get`
 (no `next_transition_time`); `hw/timer/i8254.c: pit_post_load`; Linux `arch/x86/kvm/i8254.c:
 kvm_pit_ack_irq, pit_do_work`. Seen on real KVM with 5.2, 7.2, 10.0 and 11.1: 10 of 14, 30 of 30 and
-7 of 7 guests did not go on, of 301 others none.
+7 of 7 such guests failed, and none of 301 others.
 """
 
 from __future__ import annotations

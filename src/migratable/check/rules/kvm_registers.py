@@ -1,30 +1,30 @@
-"""The destination's KVM does not take a register of the guest, and QEMU aborts.
+"""The destination's KVM refuses a register of the guest, and QEMU aborts.
 
 ## What it checks
 
-Three registers that KVM takes only when the guest's CPU has the feature they belong to:
+Three registers that KVM accepts only if the guest's CPU has their feature:
 
 * the APIC's base address of a guest in x2APIC mode (section `apic`), for a CPU without `x2apic`;
 * the machine check registers of a guest whose CPU has them (`mcg_cap` in section `cpu`), for a CPU
   without `mce` and `mca`: `-cpu …,-mce`, `qemu32`, `base`, `486`;
-* asynchronous page faults that are delivered by an interrupt, for a CPU without `kvm-asyncpf-int`
-  when `kvm-pv-enforce-cpuid=on` has KVM look at it.
+* asynchronous page faults that are delivered by an interrupt, for a CPU without `kvm-asyncpf-int`,
+  if `kvm-pv-enforce-cpuid=on` makes KVM check it.
 
-A destination under TCG takes all of them.
+A destination under TCG accepts all of them.
 
 ## Why QEMU refuses
 
-KVM refuses the register, and QEMU has an assertion that it does not. The APIC's comes while its
-section is loaded. The others are put when all was loaded, and also after a load that failed: the
-abort's lines then follow the loader's; from 10.2 on, whose loader reports at the very end, they
-take its place.
+KVM refuses the register, and QEMU asserts that KVM accepts it. For the APIC this happens while its
+section is loaded. QEMU sets the other registers after the whole load, even after a failed one: the
+abort's lines then follow the loader's lines. From 10.2 on the loader prints its error at the very
+end, so only the abort's lines appear.
 
 ## How to fix it
 
 Give the destination's `-cpu` the source's model and features; under libvirt, the source's `<cpu>`
-element. The guest goes on, nothing is lost: it is still on the source.
+element. The guest is not lost: it still runs on the source.
 
-Prevent: do not take a feature from a guest that runs. A named model with the same `-x` and `+x`
+Prevent: do not remove a feature from a running guest. A named model with the same `-x` and `+x`
 on all hosts has the same registers everywhere.
 
 Verify: `migratable rehearse` on the destination's host, as a user that may open `/dev/kvm`.

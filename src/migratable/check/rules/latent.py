@@ -1,35 +1,35 @@
-"""It loads now, and may not after the guest has done something.
+"""The guest loads now, but may not later, after it has done something.
 
 ## What it checks
 
 From the stream alone:
 
-- a pseries guest in a compatibility mode, on a destination whose processor has another PVR: the
-  mode goes away when the guest reboots, until its kernel asks for it again;
-- virtqueues that the driver has made smaller than the device started them, where the destination
-  has allocated less than the first size (from 11.1 on);
-- packed virtqueues that the source offers, the driver has not taken, and the destination does not
-  offer.
+- a pseries guest in a compatibility mode, on a destination whose processor has another PVR: a
+  reboot of the guest ends the mode, until its kernel requests it again;
+- virtqueues that the driver has made smaller than their size at the start, if the destination
+  has allocated less than that first size (from 11.1 on);
+- packed virtqueues that the source offers, the driver has not accepted, and the destination does
+  not offer.
 
-When the source is a profile, or its profile is known, also
+If the source is a profile, or its profile is known, also
 
-- subsections, and whole sections, that the source's QEMU can send and the destination's has no
-  table for. Most are sent only when the guest uses what they are for (`cpu/msr_xfd`,
-  `ich9_pm/pcihp`, `spapr_watchdog`); some never with an old machine type;
-- subsections that both know and that the guest has not needed yet, where the two machines have
-  other numbers of elements in them, or other values that must be equal: CPU hot-plug that the guest
+- subsections and whole sections that the source's QEMU can send and the destination does not
+  know. The source sends most of them only if the guest uses their feature (`cpu/msr_xfd`,
+  `ich9_pm/pcihp`, `spapr_watchdog`), and some never with an old machine type;
+- subsections that both sides know and that the guest has not needed yet, if they differ in the
+  number of elements or in values that must be equal: for example CPU hot-plug that the guest
   has not switched on, with another `maxcpus=`;
-- virtio features that the source offers and the destination does not: a driver that starts (again)
-  may take them.
+- virtio features that the source offers and the destination does not: a driver may accept them at
+  its next start.
 
 ## Why QEMU would refuse
 
-Then: `error while loading state …`, `Features 0x… unsupported`, `Missing section footer`. Each of
-these has a rule of its own, which speaks when it is so.
+The later refusal is `error while loading state …`, `Features 0x… unsupported` or `Missing section
+footer`. Each of these has a rule of its own, which then refuses.
 
 ## How to fix it
 
-Move the guest before it does so, or take a destination of the same release. Turn off features at
+Move the guest before that, or use a destination of the same release. Turn off features at
 the source that the destination does not have, then restart the guest.
 
 ## Source

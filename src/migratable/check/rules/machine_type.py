@@ -1,21 +1,21 @@
-"""The stream is of another machine type than the destination.
+"""Source and destination have different machine types.
 
 ## What it checks
 
 The machine type's name in the stream's configuration section, compared with the destination's
-canonical name, as many characters as the stream has (`pc-q35-5` is accepted by `pc-q35-5.2`: QEMU
-compares no more).
+canonical name. QEMU compares only as many characters as the stream has, so `pc-q35-5.2` accepts
+`pc-q35-5`.
 
 ## Why QEMU refuses
 
-The machine type is the promise of what the guest sees. With another one nothing that follows can
-be trusted.
+The machine type promises the guest's hardware. With another machine type the rest of the stream has
+another meaning.
 
 ## How to fix it
 
 Start the destination with the source's machine type, written with its version. Aliases (`q35`,
-`pc`, `pseries`, `virt`) mean another machine in every release. A type that the destination does
-not have: take a release that still (or already) has it.
+`pc`, `pseries`, `virt`) mean another machine in every release. If the destination does not have the
+machine type, use a release that has it.
 
 ## Source
 

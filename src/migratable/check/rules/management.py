@@ -7,9 +7,9 @@ others.
 
 ## Why it is refused
 
-They look at definitions, rights, networks, storage and timeouts before, while and after QEMU
-migrates, and stop the migration for reasons of their own. QEMU's log then has no cause, or only
-its end.
+Managers check definitions, permissions, networks, storage and timeouts before, during and after
+QEMU's migration, and stop the migration for their own reasons. QEMU's log then has no cause, or
+only the end of the migration.
 
 ## How to fix it
 

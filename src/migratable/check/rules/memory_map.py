@@ -4,13 +4,13 @@
 
 How much memory is below 4 GiB and how much above, as the clock chip's CMOS has it in the stream and
 on the destination. `-m` may be equal: `-machine max-ram-below-4g=` and old machine types split it
-elsewhere.
+at another address.
 
 ## Why QEMU loads it all the same
 
-The loader compares the size of the block `pc.ram`, not its place. A guest that has booted finds
-nothing where its pages were, and dies. Devices that were in use may refuse: AHCI says `Failed to
-start FIS receive engine: bad FIS receive buffer address`.
+The loader compares the size of the block `pc.ram`, not its addresses. A booted guest then finds no
+memory at the addresses of its pages, and crashes. Devices that were in use may refuse: AHCI says
+`Failed to start FIS receive engine: bad FIS receive buffer address`.
 
 ## How to fix it
 

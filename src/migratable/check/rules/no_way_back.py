@@ -1,25 +1,25 @@
-"""The destination has more than the stream: it loads, and nothing comes back from it.
+"""The destination has more devices than the stream: the guest loads, but cannot come back.
 
 ## What it checks
 
 Sections that the destination always sends (their description has no `needed`) and the stream does
-not have, once all of the stream is loaded. Where the source's profile is known, only those that the
-source does not have either. A machine under TCG in the place of KVM says nothing of this.
+not have, after the whole stream is loaded. If the source's profile is known, only those that the
+source does not have either. If TCG stands in for KVM, the rule does not apply.
 
 ## Why QEMU loads it
 
-The loader asks only for what the stream has. A device that the stream says nothing of stays as it
-was started, and the guest finds it with its next look at the bus or its next boot. What this
-destination sends later has a section that the source has no device for: `Unknown savevm section`.
+The loader only handles the sections of the stream. A device without a section keeps its power-on
+state, and the guest finds it at its next bus scan or boot. This destination later sends a section
+for which the source has no device: `Unknown savevm section`.
 
 ## How to fix it
 
-Start the destination without what it has more: the same devices, CPUs and machine switches
-(`-machine hpet=off`) as the source; `check` tries which. Or give the source the same at its next
-start.
+Start the destination without the additional devices, with the same devices, CPUs and machine
+options (`-machine hpet=off`) as the source; `check` tries these. Or give the source the same
+devices at its next start.
 
 Other reasons why a guest does not come back (a newer section or subsection that the destination
-sends) are seen only when its program saves it: `check --and-back`.
+sends) show only when its program saves the guest: `check --and-back`.
 
 ## Source
 

@@ -2,12 +2,12 @@
 
 ## What it checks
 
-The code in the `post_load` hooks of devices: table sizes, indices, values that do not
-go together. Each is modelled in a module of `migratable/check/devices`.
+The code in the `post_load` hooks of devices: table sizes, indices, values that contradict each
+other. A module of `migratable/check/devices` models each hook.
 
 ## Why QEMU refuses
 
-The tables are satisfied, and the device's code finds that it could not go on with these values.
+The bytes fit the tables, but the device's code finds that the device cannot run with these values.
 
 ## How to fix it
 

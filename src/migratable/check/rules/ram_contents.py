@@ -1,4 +1,4 @@
-"""A record of guest memory is not one that a source sends.
+"""A record of guest memory in the stream is invalid.
 
 ## What it checks
 

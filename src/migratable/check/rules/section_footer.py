@@ -3,9 +3,9 @@
 ## What it checks
 
 After each section: the footer byte and the section's number after it, at the place where the
-destination's tables end. And whether both sides have footers at all
-(`migration.send-section-footer`, off with machine types up to 2.3): a destination that wants none
-takes the first one for a section of type 126.
+destination's tables end. Also whether both sides have footers
+(`migration.send-section-footer`, off with machine types up to 2.3): a destination that expects none
+reads the first one as a section of type 126.
 
 ## Why QEMU refuses
 
@@ -16,8 +16,8 @@ the layout of X differs.
 
 ## How to fix it
 
-Make what decides the layout equal; the finding says which field differs where that can be seen. If
-the command lines are equal, the two releases disagree, and one of them needs a fix.
+Make the options that decide the layout equal; if possible, the finding names the field that
+differs. If the command lines are equal, the two releases disagree, and one of them needs a fix.
 
 ## Source
 

@@ -3,21 +3,21 @@
 ## What it checks
 
 Processors that have ceded: `cpu_common` says halted, and MSR.EE is set, as `H_CEDE` leaves it (one
-that was never started is halted with EE clear). An idle Linux is saved like that nearly always.
+that was never started is halted with EE clear). An idle Linux is nearly always saved in this state.
 
 ## Why QEMU loads it all the same
 
-The loader is content. Measured with Linux 6.1 under TCG: on 11.1.2 a guest whose one processor
-slept never got another interrupt (20 of 20 loads of 9 streams, from 5.2 and 7.2); where it did not
-sleep, the guest always went on (11 of 11 loads of 4 streams, from 5.2, 7.2 and 11.1). On 10.0.13
-one sleeping processor woke up (15 of 15), but of two one was lost each time (4 of 4, `watchdog: CPU
-0 detected hard LOCKUP on other CPUs 1`). 7.2.22 lost one of two in 1 of 2 loads, which is not
-reported. Under KVM the kernel has the timers: nothing is said.
+The loader does not check this. Measured with Linux 6.1 under TCG: on 11.1.2 a guest whose one
+processor slept never got another interrupt (20 of 20 loads of 9 streams, from 5.2 and 7.2); where
+it did not sleep, the guest always went on (11 of 11 loads of 4 streams, from 5.2, 7.2 and 11.1). On
+10.0.13 one sleeping processor woke up (15 of 15), but of two one was lost each time (4 of 4,
+`watchdog: CPU 0 detected hard LOCKUP on other CPUs 1`). 7.2.22 lost one of two in 1 of 2 loads,
+which is not reported. Under KVM the kernel has the timers, and the rule does not apply.
 
 ## How to fix it
 
-Take a destination of an older release, or one with KVM. `migratable rehearse --alive` with the RAM
-of the guest shows what becomes of it. A load that is repeated with the guest busy goes on.
+Use a destination of an older release, or one with KVM. `migratable rehearse --alive` with the RAM
+of the guest shows whether the guest runs on. It does if you save it again while it is busy.
 
 ## Source
 

@@ -10,7 +10,7 @@ A capability, a CPU model or a property that the release does not have or cannot
 
 ## How to fix it
 
-Its own line, which the finding has, says it.
+The finding has QEMU's own error line, which names the reason.
 
 ## Source
 

@@ -1,4 +1,4 @@
-"""The stream ends where the destination still wants to read.
+"""The stream ends before the destination has read everything.
 
 ## What it checks
 

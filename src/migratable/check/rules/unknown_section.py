@@ -7,11 +7,11 @@ aliases and the bare names that old streams use.
 
 ## Why QEMU refuses
 
-State that nobody takes would be lost, so a section without a taker is fatal. The other way round is
-not: a device that the stream has no section for keeps its reset state.
+The destination would lose this state, so a section without a handler is fatal. The opposite is
+not: a device without a section in the stream keeps its power-on state.
 
-A PCI device's section is called by its address: the same device at another address is another
-section.
+The name of a PCI device's section contains its address: the same device at another address has
+another section.
 
 ## How to fix it
 

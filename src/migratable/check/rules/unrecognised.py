@@ -2,12 +2,12 @@
 
 ## What it checks
 
-`migratable rehearse`: the load failed, and none of the lines is one that the catalogue of
-messages has.
+`migratable rehearse`: the load failed, and the catalogue of messages has none of the printed
+lines.
 
 ## Why QEMU refuses
 
-Its own lines, which the report has, say it.
+The report shows QEMU's own lines, which name the reason.
 
 ## How to fix it
 

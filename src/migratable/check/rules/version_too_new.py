@@ -7,7 +7,7 @@ the destination's description of it.
 
 ## Why QEMU refuses
 
-Its tables have no fields of later versions.
+The destination's tables do not have the fields of later versions.
 
 ## How to fix it
 

@@ -7,9 +7,9 @@ device offers.
 
 ## Why QEMU refuses
 
-The driver has settled on them; a device that does not keep to them would corrupt its data. A guest
-that has not started its driver has acknowledged none, so the same pair can load before and be
-refused after the boot.
+The driver relies on these features; a device without them would corrupt its data. A guest
+that has not started its driver has acknowledged none, so the same pair may load before the boot and
+be refused after it.
 
 ## How to fix it
 

@@ -1,4 +1,4 @@
-"""The queues of a virtio device do not fit the destination's.
+"""The queues of a virtio device differ from the destination's.
 
 ## What it checks
 
@@ -7,17 +7,16 @@
 
 ## Why QEMU refuses
 
-Since 11.x a queue may not be larger than the destination's own (`VQ 0 vring.num 1024 exceeds
-allocated max 8`). QEMU 10.0.13 as Debian packages it starts *every* virtqueue with 1024 entries
-whatever the device asked for, so none of its freshly started guests with a virtio device gets to
-11.1 with the same command line: a fault of that source, seen by a destination that checks.
+From 11.x on a queue must not be larger than the destination's own (`VQ 0 vring.num 1024 exceeds
+allocated max 8`). Debian's QEMU 10.0.13 starts *every* virtqueue with 1024 entries, whatever the
+device requests. So 11.1 refuses all its freshly started guests with a virtio device, if the command
+line is the same. The fault is in that source; 11.1 only detects it.
 
 ## How to fix it
 
-A guest whose driver has set all queues to their own size, or that came to 10.0 from an older
-release, has other sizes. Else the destination must allocate at least as much (`queue-size=` where
-the device has it), or another route is needed. `migratable convert` rewrites a saved guest whose
-queues are not in use.
+A guest whose driver has set up all queues, or that came to 10.0 from an older release, has other
+sizes. Otherwise the destination must allocate at least as much (`queue-size=`, if the device has
+it). `migratable convert` rewrites a saved guest whose queues are not in use.
 
 ## Source
 

@@ -1,4 +1,4 @@
-"""A virtio NIC's backend lacks what the guest's driver uses.
+"""A virtio NIC's backend lacks a feature that the guest's driver uses.
 
 ## What it checks
 

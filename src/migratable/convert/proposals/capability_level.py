@@ -1,18 +1,18 @@
-"""A capability of a pseries machine is sent at the level that both sides have.
+"""The edit sends a pseries capability at the destination's level.
 
 ## What is changed
 
-The subsection `spapr/cap/NAME` of the section `spapr` is added, or its level changed, to the
-destination's.
+The edit adds the subsection `spapr/cap/NAME` to the section `spapr`, or changes its level, to the
+destination's level.
 
 ## Why it is safe
 
-A source that sends no such subsection has been given the *destination's* default. Where the stream
-itself shows the source's level (the interrupt controllers XICS and XIVE send sections of their own
-when they are there), saying it is *lossless*: nothing about the guest is changed, the destination
-is told what it could not know.
+If the source sends no such subsection, the destination uses its own default. Sometimes the stream
+itself shows the source's level: the interrupt controllers XICS and XIVE have sections of their
+own. The edit is then *lossless*: it changes nothing about the guest, and only adds a value that
+the stream implies.
 
-Every other lowering is *lossy*: the guest was told that it has the capability.
+Every other lower level is *lossy*: the guest was told that it has the capability.
 
 ## Source
 

@@ -1,4 +1,4 @@
-"""The stream says the destination's machine type.
+"""The edit writes the destination's machine type into the stream.
 
 ## What is changed
 
@@ -6,10 +6,10 @@ The machine type's name in the configuration section.
 
 ## Why it may not be safe
 
-The machine type is the promise of what the guest sees: versions of it differ in defaults of devices
-and in the processor's features, and a guest that runs has read some of them. So it is *lossy*, and
-done only when it is accepted by its id. Everything after the name is checked all the same: what
-differs in a device's state is found there.
+The machine type promises the guest's hardware. Its versions differ in defaults of devices
+and in the processor's features, and a running guest has read some of them. So the edit is *lossy*,
+and made only if you accept it by its id. Everything after the name is checked as usual, so
+differences in a device's state still refuse.
 
 ## Source
 

@@ -1,14 +1,14 @@
-"""A newer version of a section or subsection is written in the version that the destination reads.
+"""The edit writes a section or subsection in the older version that the destination reads.
 
 ## What is changed
 
-The version number; and the fields that came with later versions go.
+The edit lowers the version number and removes the fields that later versions added.
 
 ## Why it is safe
 
-It is *equivalent* when the fields that both versions have come in the same order, and each field
-that goes says what the older program assumes (facts, with their origin, in
-`migratable/convert/assumed.py`) or nothing goes at all. Else it is *lossy*.
+The edit is *equivalent* if the fields of both versions are in the same order, and each removed
+field has the value that the older program assumes (facts, with their origin, in
+`migratable/convert/assumed.py`), or no field is removed. Otherwise it is *lossy*.
 
 ## Source
 

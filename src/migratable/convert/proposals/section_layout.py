@@ -1,18 +1,19 @@
-"""Fields that the destination's tables do not have go, where the version does not tell.
+"""The edit removes fields that the destination's tables do not have, in a section of equal version.
 
 ## What is changed
 
-A section of which the destination reads fewer bytes than the source wrote loses the fields that the
-destination's description of it does not have, also inside of structures.
+If the destination reads fewer bytes of a section than the source wrote, the edit removes the fields
+that the destination's description does not have, also inside structures.
 
 ## Why it is safe
 
-As for {doc}`newer-version`: *equivalent* when each field that goes says what the older program
-assumes, or is at its default, as a just started machine sends it. QEMU itself takes the two for
-equal: a newer program that loads an older stream leaves such a field at that default. Else *lossy*.
+As for {doc}`newer-version`: the edit is *equivalent* if each removed field has the value that the
+older program assumes, or the default that a machine sends at power-on. QEMU itself treats the two
+as equal: a newer program that loads an older stream leaves such a field at that default. Otherwise
+the edit is *lossy*.
 
-Arrays whose number of elements is the machine's own (CPUs, ports, slots) are not touched: there the
-machines differ, not the programs.
+The edit does not change arrays whose number of elements depends on the machine (CPUs, ports,
+slots): there the machines differ, not the programs.
 
 ## Source
 

@@ -1,18 +1,18 @@
-"""A section that nobody takes at the destination is left out.
+"""The edit removes a section that the destination does not know.
 
 ## What is changed
 
-The whole section goes.
+The edit removes the whole section.
 
 ## Why it may not be safe
 
-The destination has no such device: the guest's driver finds it gone. This is *lossy*, and done only
-when it is accepted by its id. It is right where the section is of something that the guest does not
-see or has stopped using.
+The destination has no such device, and the guest's driver loses it. So the edit is *lossy*, and
+made only if you accept it by its id. It is right for a device that the guest does not
+see or no longer uses.
 
-It is *lossless* where the section holds nothing of the guest's: `slirp` (user network) that says
-what a just started one says, `kvm-tpr-opt` that has not replaced any of the guest's instructions,
-`kvmclock` that no processor has asked for.
+It is *lossless* if the section contains no state of the guest: `slirp` (user network) with the same
+contents as at power-on, `kvm-tpr-opt` that has not replaced any of the guest's instructions,
+`kvmclock` that no processor has requested.
 
 ## Source
 

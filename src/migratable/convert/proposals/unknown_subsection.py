@@ -1,14 +1,14 @@
-"""A subsection that the destination does not know is left out.
+"""The edit removes a subsection that the destination does not know.
 
 ## What is changed
 
-The subsection goes, with all that is inside it.
+The edit removes the subsection, with everything inside it.
 
 ## Why it is safe
 
-It is *lossless* when what it says is what a program assumes that has no such subsection: facts say
-so (a capability at level 0, upper feature bits that are all clear), or a machine that was just
-started sends the very same bytes, so that the guest has changed nothing there. Everything else is
+The edit is *lossless* in two cases. A program without the subsection assumes the same value: facts
+say so (a capability at level 0, upper feature bits that are all clear). Or a machine at power-on
+sends exactly the same bytes, so the guest has changed nothing there. Otherwise it is
 *lossy*: the destination lacks a part of the device that the guest may use.
 
 ## Source

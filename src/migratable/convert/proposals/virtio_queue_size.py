@@ -8,8 +8,8 @@ becomes the size that the destination itself starts the queue with.
 
 ## Why it is safe
 
-The number is the device's offer to a driver that has not come. When the driver does come, it resets
-the device and reads the size that the destination offers, as on every fresh start there.
+The number is the device's offer to a driver that has not started. When the driver starts, it resets
+the device and reads the size that the destination offers, as at every power-on there.
 
 A queue that the driver has set up with that size cannot be made smaller: its rings are in guest
 memory, and both sides count in them.

@@ -1,4 +1,4 @@
-"""The guest has a device of its host: it cannot be moved with it.
+"""The guest uses a device of its host, and cannot be moved with it.
 
 ## What it checks
 

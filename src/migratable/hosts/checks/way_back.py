@@ -1,4 +1,4 @@
-"""The guest would load on the destination, and not on its own host again.
+"""The destination loads the guest, but the guest's own host would not load it again.
 
 ## What it checks
 
@@ -7,12 +7,12 @@ checked and rehearsed on the source's host with the guest's own command line.
 
 ## Why it matters
 
-A guest that was moved to see whether the new host is fit cannot be moved home when it is not.
-Typical: a device or feature that only the newer QEMU sends.
+If the new host turns out to be unsuitable, you cannot move the guest back.
+The usual cause is a device or feature that only the newer QEMU sends.
 
 ## How to fix it
 
-What the way back is refused for names the cause; most often the same remedy as for the way there,
+The refusal of the way back names the cause. Most often the remedy is the same as for the way there,
 on the other command line.
 
 ## Verify
