@@ -26,7 +26,7 @@ def open_regular(name: str | os.PathLike[str], *, inherited: bool = False) -> Bi
     :raise OSError: When it cannot be opened, or is something else (``EINVAL``); a FIFO is not
         waited for and a device is not touched.
     """
-    # What opens is looked at again: between the two calls the name may have got another file.
+    # Check the opened file again: the name may have been replaced between the two calls.
     if inherited and _INHERITED.fullmatch(os.fspath(name)):
         return open(name, "rb")  # noqa: PTH123 -- takes any name
     if not is_regular(name) and Path(name).exists():

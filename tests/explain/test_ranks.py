@@ -63,7 +63,7 @@ def test_a_warning_after_which_libvirt_goes_on() -> None:
     ("said", "remedy"),
     [
         ("Failed to open file '/usr/share/AAVMF/AAVMF.fd': No such file or directory", "<nvram>"),
-        ("Failed to open file '/srv/web.qcow2': No such file or directory", "mount the storage"),
+        ("Failed to open file '/srv/web.qcow2': No such file or directory", "Mount the storage"),
         (
             "internal error: unable to execute QEMU command 'blockdev-create': Could not create "
             "'/srv/web.snap': Permission denied",

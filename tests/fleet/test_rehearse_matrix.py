@@ -95,7 +95,7 @@ def test_what_cannot_be_rehearsed_is_said(lab: Lab, tmp_path: Path) -> None:
 
 def test_options_that_do_not_go_together(tmp_path: Path) -> None:
     (tmp_path / "fleet.toml").write_text("")
-    assert "go with --rehearse" in run(tmp_path, "--resume")[2]
+    assert "need --rehearse" in run(tmp_path, "--resume")[2]
     (tmp_path / "old.json").write_text("{}")
     command = [sys.executable, "-m", "migratable", "matrix", str(tmp_path / "old.json")]
     done = subprocess.run(

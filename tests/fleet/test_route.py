@@ -294,7 +294,7 @@ def test_predicted_only_it_says_what_it_assumed(stored: Path) -> None:
     first, last = json.loads(done.stdout)["hops"]
     assert first["verdict"]["basis"] == last["verdict"]["basis"] == "predicted"
     assert first["after"] == "predicted"
-    assert "sent on as it came" in first["assumed"][0]
+    assert "sent on unchanged" in first["assumed"][0]
 
 
 @pytest.mark.real

@@ -307,7 +307,7 @@ def _ip(*words: str) -> None:
         pytest.skip(f"no network namespaces here: ip {' '.join(words)}: {done.stderr.strip()}")
 
 
-def _until(test: Callable[[], bool], seconds: float = 15.0) -> None:
+def _until(test: Callable[[], bool], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not test():
         assert time.monotonic() < deadline, "the host did not come up"

@@ -273,7 +273,7 @@ def test_refuses_what_is_under_way(release: str, lab: Lab, tmp_path: Path) -> No
         )
         refused("a job is under way: mirror 'copy'")
         running.qmp("block-job-cancel", device="copy", force=True)
-        running.monitor.wait_event("BLOCK_JOB_CANCELLED", timeout=10)
+        running.monitor.wait_event("BLOCK_JOB_CANCELLED", timeout=60)
         running.qmp("migrate-set-parameters", max_bandwidth=1)
         reading, writing = os.pipe()
         running.monitor.execute("getfd", {"fdname": "slow"}, fd=writing)
@@ -400,7 +400,7 @@ def test_command_asks_on_a_terminal(answer: str, status: int, lab: Lab, tmp_path
     with Running(lab("10.0").command, arguments, qmp_path=tmp_path / "qmp"):
         done = subprocess.run([*words, "--json"], capture_output=True, text=True, check=False)
         assert done.returncode == 2
-        assert "say --yes" in done.stderr  # nobody can be asked
+        assert "add --yes" in done.stderr  # nobody can be asked
         ours, theirs = pty.openpty()
         os.write(ours, f"{answer}\n".encode())
         answered = subprocess.run(

@@ -72,7 +72,7 @@ class Libvirt:
 
     def await_count(self, least: int) -> None:
         """Wait until the guest has come so far."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while self.count() < least:
             assert time.monotonic() < deadline, self.console()
             time.sleep(0.05)
@@ -105,7 +105,7 @@ def libvirt(lab: Lab) -> Iterator[Libvirt]:
     )
     found = Libvirt(folder)
     try:
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 60
         while not socket.exists():
             if process.poll() is not None or time.monotonic() > deadline:
                 pytest.skip(f"libvirtd does not start here: {(folder / 'log').read_text()[-300:]}")

@@ -72,7 +72,7 @@ def accelerated(group: Group) -> Group:
     source = _with(group.source, cpu, form)
     destinations: list[Side] = []
     for destination in group.destinations:
-        # Mostly the source's own: most migrations change nothing.
+        # Mostly the source's own accelerator: most migrations do not change it.
         other = _cpu(rng) if rng.random() < _ANOTHER_CPU else cpu
         own = form
         if rng.random() < 1 - _KVM:

@@ -84,7 +84,7 @@ def _group(
     if not releases:
         return None
     source = rng.choice(releases)
-    # Half of all machines go between two releases only, so that they can use all those have.
+    # Half of all machines use only two releases, so that they can use every device of both.
     if rng.random() < 0.5:
         others = [rng.choice(releases)] * _DESTINATIONS
     else:

@@ -240,7 +240,7 @@ def _again(stream: Stream, side: Side) -> Iterator[Difference]:
     if not again.data:
         raise StreamError(again.why or "the destination did not load it")
     for difference in compare(stream, read(again.data)):
-        # Each release sends the length of its own virtio configuration, and takes any.
+        # Each release sends the length of its own virtio configuration, and accepts any length.
         length = difference.path[-1:] == ("config_len",)
         if (
             difference.kind is Kind.VALUE

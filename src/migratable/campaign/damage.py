@@ -203,7 +203,7 @@ def _ram(rng: random.Random, data: bytes, stream: Stream) -> _Change | None:
         return "ram block list", at, 1, bytes([data[at] ^ 1 << rng.randrange(8)])
     section = rng.choice([one for one in rest if len(one.body) > 8] or rest)
     assert section.body_offset is not None
-    # At the front are the first records; further on nearly all bytes are a page's contents.
+    # The records are at the front; after them nearly all bytes are contents of pages.
     at = section.body_offset + rng.randrange(min(len(section.body), 64))
     if rng.random() < 0.5:
         return "ram record", at, 1, bytes([data[at] ^ 1 << rng.randrange(8)])

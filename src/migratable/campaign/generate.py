@@ -70,7 +70,7 @@ def machine(rng: random.Random, pool: Pool) -> Vm | None:
     if not own:
         return None
     names = own if not shared or rng.random() < _STRAY else shared
-    # Recent types are what people have.
+    # Most guests have a recent machine type.
     name = rng.choice(names[-4:] if rng.random() < 0.5 else names)
     tables = section(pool.arch)
     choices = options()

@@ -159,7 +159,7 @@ def same_rule(cause: Cause, prediction: Cause) -> bool:
     return prediction.rule == rule or (prediction.message == cause.message and cause.rule in _BROAD)
 
 
-# One cause under two names: explain tells ROM files from other blocks.
+# One cause with two names: explain distinguishes ROM files from other blocks.
 _ALIKE = {"option-rom": "ram-block-size"}
 # What knowledge calls a refusal whose lines leave the cause open; check, which knows, names it.
 _BROAD = frozenset(

@@ -232,7 +232,7 @@ def save_itself(qemu: QemuProcess, name: str) -> None:
         qemu.qmp(SAVE, filename=file.path, live=False)
     except QmpError as error:
         raise CaptureError(
-            f"{name}: this VM cannot be saved: a copy of it, which was asked first, refuses: "
+            f"{name}: this VM cannot be saved: a copy of it, which was tried first, refuses: "
             f"{error.description}; the VM was left alone"
         ) from None
     except QemuError as error:

@@ -49,7 +49,7 @@ _REMEDIES = {
     "(system_wakeup), or save it to a file",
     "preconfig": "it is not configured yet; x-exit-preconfig first",
     "colo": "it is one half of a COLO pair; capture is not possible",
-    "internal-error": "its hypervisor has given up on it; its state is not to be trusted",
+    "internal-error": "QEMU reports an internal error; its state is not reliable",
 }
 
 
@@ -84,7 +84,7 @@ def examine(monitor: Monitor) -> Standing:
     version = _version(monitor)
     status = str(monitor.execute("query-status").get("status", "unknown"))
     if status not in _STATES:
-        why = _REMEDIES.get(status, "that is no state to capture it in")
+        why = _REMEDIES.get(status, "it cannot be captured in this state")
         raise CaptureError(f"{monitor.name}: the VM is in state {quoted(status)}: {why}")
     unchecked = _migration(monitor, version)
     _jobs(monitor)

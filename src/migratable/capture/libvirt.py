@@ -22,7 +22,7 @@ from migratable.errors import CaptureError, QemuError
 from migratable.qemu.qmp import QmpError
 
 _EVENT = re.compile(r"event (STOP|RESUME) at (\d+)\.(\d{6}) for domain")
-# Should we be killed, it ends by itself.
+# If we are killed, it ends by itself.
 _LISTENER = ("--loop", "--timeout", "180", "--regex", "--event", "^(STOP|RESUME)$")
 _LISTEN_SECONDS = 0.2
 _EVENT_SECONDS = 1.0
@@ -178,4 +178,4 @@ class LibvirtMonitor:
 
 def _said(done: subprocess.CompletedProcess[str]) -> str:
     lines = [line.removeprefix("error: ") for line in done.stderr.splitlines() if line.strip()]
-    return "; ".join(lines) or f"virsh ended with status {done.returncode} and no word"
+    return "; ".join(lines) or f"virsh ended with status {done.returncode} and no message"

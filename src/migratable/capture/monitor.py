@@ -231,7 +231,7 @@ def _sweep(monitor: Executes) -> None:
     with contextlib.suppress(QmpError):
         for one in monitor.execute("query-fdsets"):
             for opaque in {str(fd.get("opaque", "")) for fd in one["fds"]}:
-                # Numbers of processes of another namespace say nothing here.
+                # Process ids of another namespace mean nothing here.
                 words = opaque.split()
                 if len(words) != 4 or words[0] != _MARK or words[3] != here:
                     continue

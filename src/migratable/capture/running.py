@@ -241,7 +241,7 @@ def _copy(
         if not untried:
             raise CaptureError(
                 f"{monitor.name}: whether its QEMU survives to save this VM could not be tried: "
-                f"{error}. To capture it all the same say --untried: should QEMU crash, the VM ends"
+                f"{error}. To capture it anyway add --untried: should QEMU crash, the VM ends"
             ) from None
         return None, f"whether its QEMU survives to save this VM was not tried first: {error}"
 
@@ -259,7 +259,7 @@ def _ask(monitor: Monitor, standing: Standing, confirm: Confirm | None, *, why: 
         words += f" (not known: {why}; if it crashes, the VM ends)"
     if confirm is None:
         raise CaptureError(
-            f"{monitor.name}: capturing pauses this VM for some milliseconds; say --yes"
+            f"{monitor.name}: capturing pauses this VM for some milliseconds; add --yes"
         )
     if not confirm(words):
         raise CaptureError(f"{monitor.name}: not confirmed; the VM was left alone")
@@ -278,7 +278,7 @@ def _save(monitor: Monitor, standing: Standing) -> tuple[bytes, float | None, fl
             return _save_to(monitor, standing, file)
         except QmpError as error:
             raise CaptureError(
-                f"{monitor.name}: {error.description}; the VM goes on as before"
+                f"{monitor.name}: {error.description}; the VM runs on as before"
             ) from None
 
 

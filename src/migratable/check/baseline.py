@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import or_
 from typing import ClassVar
 
+from migratable.check import command_line
+from migratable.check.commands import Pages
 from migratable.check.guide import Guide
 from migratable.check.problem import RefusedError, UnexaminedError
 from migratable.check.qemu_file import QemuFile, StreamEndError
@@ -27,7 +30,7 @@ from migratable.stream.model import Section
 
 @dataclass(slots=True)
 class BaselineSection:
-    """What the destination's own section tells about its handler.
+    """Facts about a handler from the destination's own section.
 
     :ivar state: as it is before loading; None when it sends none, or it could not be followed.
     :ivar exists: whether it has a field, by (description, field) index.
@@ -44,16 +47,16 @@ class BaselineSection:
 
 
 class BaselineLoader(VMStateLoader):
-    """Loads a destination's own section: nothing is refused, everything is noted."""
+    """Loads a destination's own section: refuses nothing, records everything."""
 
     __slots__ = ()
     is_baseline: ClassVar[bool] = True
 
     def ask(self, event: object) -> None:
-        """No rule is asked: the destination takes what it wrote."""
+        """Ask no rule: the destination loads its own stream."""
 
     def untold(self, body: LoadedState, position: int, field: VmField, guide: Guide) -> bool:
-        """A field is there if it was written, and so it is for all sources."""
+        """A field exists if the destination wrote it, then also for all sources."""
         if not guide.known:
             return VMStateLoader.untold(self, body, position, field, guide)
         exists = guide.has(position)
@@ -66,16 +69,16 @@ class BaselineLoader(VMStateLoader):
         self.sizes.setdefault((body.index, field.name), self.stated)
 
     def null_pointer(self, body: LoadedState, field: VmField) -> None:
-        """It wrote what is there; the pointer was set later."""
+        """The destination wrote the contents; the pointer was set later."""
 
     def unknown(self, reason: str) -> None:
         """There is nothing to compare with."""
 
     def not_examined(self, what: str) -> None:
-        """What the destination wrote it takes."""
+        """The destination accepts its own value."""
 
     def local(self, _body: LoadedState, _name: str, sent: int) -> int | None:
-        """What is sent is the destination's own."""
+        """The sent value is the destination's own."""
         return sent
 
     def local_size(self, _body: LoadedState, _field: VmField) -> int | None:
@@ -84,7 +87,7 @@ class BaselineLoader(VMStateLoader):
 
 
 class Baseline:
-    """A profile made ready for replays.
+    """A profile that is prepared for replays.
 
     Keep it for many streams: each of the destination's own sections is loaded once.
     """
@@ -130,6 +133,11 @@ class Baseline:
                 break
         return self.tables.handlers[min(positions)] if positions else None
 
+    def handlers_like(self, handler: Handler) -> int:
+        """The number of handlers with this name and instance id, including this one."""
+        named = self._by_name.get(handler.idstr, ())
+        return sum(one.instance_id == handler.instance_id for one in named)
+
     @property
     def names(self) -> Mapping[str, list[Handler]]:
         """Handlers by idstr."""
@@ -144,12 +152,23 @@ class Baseline:
 
     @cached_property
     def has_footers(self) -> bool:
-        """Whether it reads a footer behind each section (``migration.send-section-footer``)."""
+        """Whether it reads a footer after each section (``migration.send-section-footer``)."""
         own = self.stream
         return own is None or not own.sections or own.sections[0].footer
 
+    @cached_property
+    def pages(self) -> Pages:
+        """Sizes of the destination's pages, as far as they are known."""
+        sizes = self.profile.block_page_sizes.values()
+        known = sizes and not command_line.memory_in_files(self.profile)
+        own = self.stream
+        return Pages(
+            host=reduce(or_, sizes) if known else None,
+            target=None if own is None else own.page_size,
+        )
+
     def section(self, handler: Handler) -> BaselineSection:
-        """The destination's own section of a handler; kept."""
+        """The destination's own section of a handler; cached."""
         key = (handler.idstr, handler.instance_id)
         known = self._sections.get(key)
         if known is None:
@@ -212,11 +231,11 @@ class Baseline:
 
     @property
     def code_known(self) -> bool:
-        """Whether the program is a build whose code was gone through."""
+        """Whether the program is a known build, whose code was read."""
         return is_known(self.tables.build_id, self.tables.digests)
 
     def novelties(self, handler: Handler) -> tuple[str, ...]:
-        """Code behind a handler's tables that no known build near to the release has; kept.
+        """Code of a handler's tables that no known build near the release has; cached.
 
         Hooks, tests and validators: what they do is not known.
         """
@@ -242,7 +261,7 @@ class Baseline:
         return novel
 
     def _reachable(self, roots: list[int]) -> list[int]:
-        """Descriptions that these lead to, themselves included."""
+        """All descriptions that these refer to, including themselves."""
         reached: dict[int, None] = {}
         waiting = list(roots)
         while waiting:
@@ -256,7 +275,7 @@ class Baseline:
         return sorted(reached)
 
     def not_understood(self) -> tuple[str, ...]:
-        """Load the destination's own stream; the sections that its own tables do not take whole.
+        """Load the destination's own stream; return sections that its tables do not read in full.
 
         A build whose code reads something else than its tables as they were understood (a layout
         read wrongly, a type that reuses another's name) shows here, before any source is judged.

@@ -16,6 +16,17 @@ def configured(profile: Profile) -> bool:
     return "migration.send-configuration=off" not in words
 
 
+def memory_in_files(profile: Profile) -> bool:
+    """Whether guest memory is in files, whose pages may be huge: the inert start has none of them.
+
+    ``-mem-path``, ``memory-backend-file``, ``memory-backend-memfd,hugetlb=on``.
+    """
+    return any(
+        word.lstrip("-") == "mem-path" or "memory-backend-file" in word or "hugetlb" in word
+        for word in profile.command_line
+    )
+
+
 def uuid(profile: Profile) -> str | None:
     """The value of ``-uuid``, None without one."""
     for word, value in itertools.pairwise(profile.command_line):

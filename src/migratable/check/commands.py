@@ -1,8 +1,8 @@
 """``migration/savevm.c: loadvm_process_command``: commands of the stream, in the loader's order.
 
 A postcopy source's handshake is open-return-path, advise, then the package with listen and run;
-what comes in that order is taken, since a manager sets the capability on both sides. No source
-sends a command out of that order.
+what comes in that order is taken if the pages have the same sizes, since a manager sets the
+capability on both sides. No source sends a command out of that order.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from migratable.check.problem import Problem, UnexaminedError
+from migratable.check.problem import EPERM, Problem, UnexaminedError
 from migratable.stream.model import Command, Section, Stream, flatten
 from migratable.stream.wire_format import CommandKind
 
@@ -40,6 +40,41 @@ def by_place(stream: Stream) -> dict[int, list[Command]]:
     return commands
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pages:
+    """Sizes of pages in bytes, None for what is not known.
+
+    :ivar host: those behind all RAM blocks, added up as bits (``ram_pagesize_summary``).
+    :ivar target: of the guest.
+    """
+
+    host: int | None = None
+    target: int | None = None
+
+
+def _advised(payload: bytes, pages: Pages) -> Iterator[Problem]:
+    """``loadvm_postcopy_handle_advise``: pages of the same sizes on both sides.
+
+    :raise UnexaminedError: when those behind the destination's memory are not known.
+    """
+    if pages.host is None:
+        raise UnexaminedError("postcopy: the sizes of the pages behind the destination's memory")
+    for begin, local, rule, message, what in (
+        (0, pages.host, "ram-block-page-size", "postcopy-page-sizes", "pages behind its memory"),
+        (8, pages.target, "target-page-size", "postcopy-target-page-size", "pages of the guest"),
+    ):
+        sent = int.from_bytes(payload[begin : begin + 8], "big")
+        if local is not None and sent != local:
+            yield Problem(
+                rule=rule,
+                summary=f"postcopy: the source's {what} have {sent:#x} bytes, the destination's "
+                f"{local:#x} (sizes added up)",
+                words=((message, {"stream": sent, "local": local}),),
+                errno=EPERM,
+            )
+            return
+
+
 @dataclass(slots=True)
 class Commands:
     """What the commands that were met so far have set up.
@@ -49,10 +84,11 @@ class Commands:
 
     met: set[int] = field(default_factory=set)
 
-    def judge(self, command: Command) -> Iterator[Problem]:
+    def judge(self, command: Command, pages: Pages) -> Iterator[Problem]:
         """Say what the loader refuses of the next command; its kind is one that it knows.
 
-        :raise UnexaminedError: for one that needs what a stream does not tell.
+        :param pages: of the destination.
+        :raise UnexaminedError: for one that needs what neither stream nor profile tells.
         """
         kind, length = command.kind, len(command.payload)
         try:
@@ -77,14 +113,14 @@ class Commands:
             value = int.from_bytes(command.payload, "big")
             yield Problem(
                 rule="configuration",
-                summary="the source asks for an answer and has opened no way back",
+                summary="the source requests an answer, but has not opened the return path",
                 words=(("command-ping", {"value": value}),),
-                errno=1,
+                errno=EPERM,
             )
         elif self._out_of_order(known, length):
-            raise UnexaminedError(
-                f"the command {known.name}, which is out of a migration's order here"
-            )
+            raise UnexaminedError(f"the command {known.name}, which is out of a migration's order")
+        elif known is CommandKind.POSTCOPY_ADVISE and length:
+            yield from _advised(bytes(command.payload), pages)
         self.met.add(kind)
 
     def _out_of_order(self, kind: CommandKind, length: int) -> bool:

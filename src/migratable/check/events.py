@@ -27,9 +27,10 @@ KEPT = frozenset({"cpu"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadBegun:
-    """Before anything is read: the paused destination itself.
+    """Before anything is read: the paused destination itself (``qemu_savevm_state_blocked``).
 
-    :ivar handlers: its registered handlers with ``unmigratable`` descriptions.
+    :ivar unmigratable: idstrs of its handlers with ``unmigratable`` descriptions.
+    :ivar no_stream: why it writes no stream itself; empty when it does.
     """
 
     release: Release
@@ -63,7 +64,8 @@ class RamBlockRead:
     """An entry of the RAM block list (``migration/ram.c: parse_ramblock``).
 
     :ivar local: (used, maximum) bytes of the destination's block of that name, None without one.
-    :ivar resizable: whether its used length may change.
+    :ivar page_size: of the guest; :ivar local_page_size: of the host's pages behind the block,
+        None when they are not known.
     """
 
     release: Release
@@ -96,7 +98,7 @@ class BodyBegun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BodyEntered:
-    """A body's version is good; its ``pre_load`` runs now, nothing of it has been read."""
+    """A body's version is accepted; its ``pre_load`` runs now, before any byte is read."""
 
     release: Release
     body: LoadedState
@@ -152,7 +154,7 @@ class VirtioQueues:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VirtioLoaded:
-    """All of a virtio blob was read, its post-load checks come now.
+    """A virtio device's whole state was read; its post-load checks follow.
 
     :ivar features: what the guest's driver has acknowledged.
     :ivar wide: whether they came as 64 (or 128) bits, which decides the wording.
@@ -211,7 +213,7 @@ class FieldMissing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamLoaded:
-    """All was loaded: what the loader does not look at, and what may come later.
+    """The whole stream was loaded: for data that the loader does not check, and later changes.
 
     :ivar sections: what the stream has, in order.
     :ivar cpus: the ``cpu`` sections that were loaded, in order.
@@ -249,7 +251,7 @@ class RegistersPut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotStarted:
-    """The destination's program ended before it could be asked anything.
+    """The destination's program ended before it answered anything.
 
     :ivar stderr: what it printed, without its name.
     """
@@ -270,7 +272,7 @@ class ElementRead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandMet:
-    """A command stands in the stream (``loadvm_process_command``).
+    """The stream has a command (``loadvm_process_command``).
 
     :ivar kind: its number; :ivar length: bytes of its payload.
     """

@@ -29,7 +29,7 @@ _OLD_EEPROM_VERSION = 20_061_112
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """What a test may look at."""
+    """The values that a test may read."""
 
     body: LoadedState
     item: VmField

@@ -49,7 +49,7 @@ class Guide:
             self._at += 1
             size += entry.total_size
             if entry.type == "ptr-marker" and self._items[position].flags & _AUTO_ALLOC:
-                # The object's own entry follows, unless there is none.
+                # The object's own entry follows, if there is one.
                 taken += self._at >= len(self._fields) or self._fields[self._at].struct is None
                 continue
             taken += entry.count

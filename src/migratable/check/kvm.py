@@ -29,7 +29,7 @@ def undecided(profile: Profile, *, refused: bool, device: str | None) -> list[Un
     if refused and not doubtful(profile, device):
         return []
     return [
-        Unchecked(f"the destination's KVM, which was not asked: {text}", Code.KVM)
+        Unchecked(f"the destination's KVM, which was not tested: {text}", Code.KVM)
         for text in profile.kvm_decides
     ]
 

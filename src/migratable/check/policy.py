@@ -121,7 +121,10 @@ def apply(verdict: Verdict, project: Project, *, today: datetime.date) -> Verdic
                 continue
             what = "silenced" if decision.severity is None else str(decision.severity)
             if finding.severity is Severity.REFUSES and finding.stderr:
-                notes.append(f"{decision.id}: stays; QEMU refuses, whatever is decided here")
+                notes.append(
+                    f"{decision.id}: not changed: QEMU refuses, and a project file cannot "
+                    "change that"
+                )
                 changed.append(finding)
                 continue
             notes.append(f"{decision.id}: {what} until {decision.until}: {decision.reason}")

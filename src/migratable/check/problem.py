@@ -24,7 +24,7 @@ CHAINED = (10, 2)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """What a rule says at one point of the replay.
+    """The answer of a rule to one event of the replay.
 
     :ivar refuses: whether the loader stops here.
     :ivar words: what QEMU prints itself for it; empty when it says nothing.
@@ -55,7 +55,7 @@ class Problem:
 
 
 class RefusedError(Exception):
-    """The loader stops: the cause and, in the order of unwinding, what is printed.
+    """The loader stops: the cause, and the messages in the order of unwinding.
 
     :ivar printed: lines of releases up to 10.1, inner first.
     :ivar chain: links of 10.2 and later, innermost first.
@@ -64,7 +64,7 @@ class RefusedError(Exception):
     """
 
     def __init__(self, problem: Problem, release: tuple[int, int], *, ended: bool = False) -> None:
-        """Begin with the cause's own words."""
+        """Begin with the cause's own message."""
         super().__init__(problem.summary)
         self.ended = ended
         self.problem = problem
@@ -78,7 +78,7 @@ class RefusedError(Exception):
             self.say(words)
 
     def say(self, words: MessageRef) -> None:
-        """Add what the code reports itself: a line, or from 10.2 on what is chained."""
+        """Add the code's own report: a line, or from 10.2 on a link of the chain."""
         from migratable.messages import message  # noqa: PLC0415 -- only for refusals
 
         self.printed.append(words)
@@ -94,7 +94,7 @@ class RefusedError(Exception):
         self.printed.append(words)
 
     def link(self, words: MessageRef) -> None:
-        """Add a link that 10.2 and later put around what is there."""
+        """Add a link of 10.2 and later around the present chain."""
         self.chain.append(words)
 
     def report(self) -> None:
@@ -105,7 +105,7 @@ class RefusedError(Exception):
 
 
 class UnexaminedError(Exception):
-    """The loader does something here that we cannot follow; no verdict rests on it."""
+    """The loader does something that the replay does not follow, so there is no verdict."""
 
     def __init__(self, text: str, code: Code = Code.NOT_FOLLOWED) -> None:
         """Keep the reason with its code."""

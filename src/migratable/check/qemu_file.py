@@ -15,11 +15,11 @@ MOST_AHEAD = 1 << 20
 
 
 class StreamEndError(Exception):
-    """The loader wants bytes and there are none; QEMU's file then has the error -EIO."""
+    """The stream ends while the loader reads; QEMU's file then has the error -EIO."""
 
 
 class Reader(Protocol):
-    """What a loader reads from (``QEMUFile *f``).
+    """The input of a loader (``QEMUFile *f``).
 
     How something is read says what it is read for: bytes that the loader looks at, bytes that it
     only stores, and questions about bytes. :class:`QemuFile` makes no difference between them;
@@ -33,19 +33,19 @@ class Reader(Protocol):
     size: int
 
     def get_buffer(self, count: int) -> memoryview:
-        """Read *count* bytes that are looked at.
+        """Read *count* bytes whose values decide.
 
         :raise StreamEndError: when the stream ends before.
         """
 
     def get_be(self, width: int) -> int:
-        """Read an unsigned number of *width* bytes that is looked at; raises the same."""
+        """Read an unsigned number of *width* bytes whose value decides; raises the same."""
 
     def get_stored(self, count: int) -> memoryview:
-        """Read *count* bytes that are only put into a device's state; raises the same."""
+        """Read *count* bytes that are only stored in a device's state; raises the same."""
 
     def get_nonzero(self, count: int) -> bool:
-        """Read *count* bytes of which only matters whether one is not 0; raises the same."""
+        """Read *count* bytes; only whether one is not 0 decides; raises the same."""
 
     def skip(self, count: int) -> None:
         """Read *count* bytes and forget them; raises the same."""
@@ -54,13 +54,13 @@ class Reader(Protocol):
         """Look at up to *count* bytes, *offset* ahead; fewer come at the stream's end."""
 
     def subsection_follows(self) -> bool:
-        """Whether the next byte is ``QEMU_VM_SUBSECTION``; asked behind every body."""
+        """Whether the next byte is ``QEMU_VM_SUBSECTION``; asked after every body."""
 
     def compared_under(self, mask: Callable[[], int]) -> None:
-        """Of what was read last only the bits of *mask* (little-endian) mattered."""
+        """Only the bits of *mask* (little-endian) of the last read decided."""
 
     def new_values(self) -> dict[str, Any]:
-        """A place for the values of one body that is loaded from here."""
+        """The store for the values of one body that is loaded from here."""
 
 
 class QemuFile:
@@ -151,7 +151,7 @@ def footer_of(section: Section) -> bytes:
 
 
 def whole(section: Section) -> bytes:
-    """A section as it was on the wire, without what is beyond 1 MiB of its body."""
+    """A section as it was on the wire, with at most 1 MiB of its body."""
     parts = [bytes([section.kind]), section.section_id.to_bytes(4, "big")]
     if section.kind in {SectionKind.START, SectionKind.FULL}:
         parts += [

@@ -23,7 +23,7 @@ _asked: dict[type, tuple[Rule, ...]] = {}
 
 
 def rules_for(event: type) -> tuple[Rule, ...]:
-    """The rules that are asked about a kind of event."""
+    """The rules that answer a kind of event."""
     asked = _asked.get(event)
     if asked is None:
         asked = _asked[event] = tuple(rule for rule in RULES if event in rule.events)

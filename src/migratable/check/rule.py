@@ -25,19 +25,19 @@ def _nothing(_event: object) -> Iterator[Problem]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """An event with what the rule must say to it: the summary's beginning, or None for nothing."""
+    """An event with the expected answer: a part of the summary, or None for no problem."""
 
     event: Any
     says: str | None
 
 
 def refuses(event: Any, says: str) -> Example:
-    """The rule finds something at the event, with a summary that has *says* in it."""
+    """The rule reports a problem at the event, with *says* in its summary."""
     return Example(event=event, says=says)
 
 
 def loads(event: Any) -> Example:
-    """The rule finds nothing at the event."""
+    """The rule reports no problem at the event."""
     return Example(event=event, says=None)
 
 

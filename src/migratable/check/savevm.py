@@ -120,7 +120,7 @@ class Replay:
     # -- migration/savevm.c ---------------------------------------------------------------------
 
     def qemu_loadvm_state(self) -> Replay:
-        """Load all of it."""
+        """Load the whole stream."""
         self._sections = self.stream.sections
         self._load_begun()
         self.qemu_loadvm_state_header()
@@ -148,7 +148,7 @@ class Replay:
         return self
 
     def _more(self) -> str:
-        """What the destination has more than a stream that it loads."""
+        """Devices of the destination that a loaded stream lacks."""
         return way_back.names(way_back.more_than(self.baseline, self._sections, self.origin))
 
     def _load_begun(self) -> None:
@@ -196,33 +196,32 @@ class Replay:
         return 0
 
     def _another_family(self) -> bool:
-        """Whether the machine is quite another one: then no section would fit, and none tells."""
+        """Whether the machine is of another family: then all sections differ and say nothing."""
         received, local = self.stream.machine or "", self.baseline.profile.machine
         differs = any(finding.rule == "machine-type" for finding in self.findings)
         return differs and _VERSION.sub("", received) != _VERSION.sub("", local)
 
     def qemu_loadvm_state_main(self, tracker: Tracker) -> bool:
-        """Section after section; False when the footers of both sides do not agree."""
+        """Load section after section; False if the sides disagree about footers."""
         ram = self._place_of_ram()
         commands = by_place(self.stream)
         foreign = audit.accelerator(self.baseline.profile)
         for reason in foreign:
             self.cannot(reason)
-        seen: Counter[str] = Counter()
+        seen: Counter[tuple[str, int]] = Counter()
         for number, section in enumerate(self._sections):
             for command in commands.get(number, ()):
                 self.loadvm_process_command(command)
-            if (
-                section.kind in _WHOLE
-                and self.baseline.find_se(section.idstr, section.instance_id) is not None
-            ):
-                seen[section.idstr] += 1
-                # A handler loads into what was just started, once.
-                if seen[section.idstr] > len(self.baseline.names.get(section.idstr, ())) > 0:
+            se = self.baseline.find_se(section.idstr, section.instance_id)
+            if section.kind in _WHOLE and se is not None:
+                # A handler loads once; some handlers share a name and instance id.
+                seen[se.idstr, se.instance_id] += 1
+                if seen[se.idstr, se.instance_id] > self.baseline.handlers_like(se):
                     self.cannot(f"{section.idstr}: its section comes too often")
-            if section.kind not in _WHOLE:
-                self._table_again(section)
-            if number == ram:  # behind what is set up early (virtio-mem)
+            elif se is not None and se.vmsd is not None:
+                # QEMU would load a section with tables again; no source sends such in parts.
+                self.cannot(f"{section.idstr}: more of it after its section")
+            if number == ram:  # behind sections that are sent before it (early_setup)
                 self.ram_block_list(section)
             if not foreign and section.kind in _WHOLE:
                 following = partial(following_bytes, self.stream, self._sections, number)
@@ -257,14 +256,14 @@ class Replay:
             self.refusal = self.findings[-1] if instead else failed
 
     def loadvm_process_command(self, command: Command) -> None:
-        """A command: its number and length, and whether it is in order."""
+        """Handle a command: check its number and length, and its place in the order."""
         event = events.CommandMet(
             release=self.release, kind=command.kind, length=len(command.payload)
         )
         if self._ask(event):
             return
         try:
-            for problem in self._met.judge(command):
+            for problem in self._met.judge(command, self.baseline.pages):
                 self.note(finding_of(problem, self.release, None, None))
         except UnexaminedError as error:
             self.cannot(error.reason)
@@ -292,7 +291,9 @@ class Replay:
                     block=block,
                     local=local,
                     page_size=self.stream.page_size,
-                    local_page_size=profile.block_page_sizes.get(block.id),
+                    local_page_size=None
+                    if self.baseline.pages.host is None
+                    else profile.block_page_sizes.get(block.id),
                 ),
                 device=_RAM,
                 instance_id=0,
@@ -458,7 +459,7 @@ class Replay:
             raise RefusedError(problem, self.release)
 
     def _footers_agree(self, section: Section) -> bool:
-        """Whether both sides have footers or neither; behind the first section it shows."""
+        """Whether both sides have footers or neither; known after the first section."""
         wanted = self.baseline.has_footers
         if section.footer == wanted:
             return True
@@ -483,7 +484,7 @@ class Replay:
         return False
 
     def _old_style(self, section: Section, findings: list[Finding]) -> SectionOutcome:
-        """A handler without tables (``load_state``): what its device's module knows of it."""
+        """``vmstate_load`` of a handler without tables: its ``load_state`` in the device module."""
         unexamined: list[Unchecked] = []
         load = devices.old_loader(section.idstr)
         if load is not None:
@@ -500,16 +501,12 @@ class Replay:
             self_contained=load is None,
         )
 
-    def _table_again(self, part: Section) -> None:
-        """A handler with tables would load them whole for each part; no source sends one."""
-        se = self.baseline.find_se(part.idstr, part.instance_id)
-        if se is not None and se.vmsd is not None:
-            self.cannot(f"{part.idstr}: more of it after its section")
-
     def qemu_loadvm_section_part_end(
         self, start: Section, load: devices.OldLoader
     ) -> Iterator[Finding]:
-        """Load the parts of a section that comes in several.
+        """Load a section that comes in several parts: its start and its later parts.
+
+        A loader keeps what the start said, so that all of them are loaded in one go.
 
         :raise UnexaminedError: where they cannot be followed.
         """
@@ -532,7 +529,7 @@ class Replay:
         return None
 
     def _near(self, section: Section) -> Iterator[str]:
-        """Handlers of the same kind that the destination does have."""
+        """The destination's handlers of the same kind."""
         kind = section.idstr.rpartition("/")[2]
         for idstr, handlers in self.baseline.names.items():
             if idstr.rpartition("/")[2] == kind:

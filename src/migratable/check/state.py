@@ -12,7 +12,7 @@ _ALLOCATED = 1 << 60
 
 
 class Memory:
-    """Words of the destination's memory: those that it had, overlaid by those that were loaded."""
+    """Words of the destination's memory: its own values, overlaid by loaded ones."""
 
     __slots__ = ("_base", "_loaded", "_next")
 
@@ -29,11 +29,11 @@ class Memory:
         return self._base.get(key) if loaded is None else loaded
 
     def was(self, address: int, width: int) -> int | None:
-        """Return what the destination had there before anything was loaded."""
+        """Return the destination's value at this address before the load."""
         return self._base.get((address, width))
 
     def set(self, address: int, width: int, value: int) -> None:
-        """Note what was loaded (sign is dropped)."""
+        """Record a loaded value (the sign is dropped)."""
         self._loaded[address, width] = value & ((1 << 8 * width) - 1)
 
     def load(self, address: int, width: int, value: int) -> None:
@@ -73,7 +73,7 @@ class LoadedState:
     own: LoadedState | None = None
 
     def number(self, name: str) -> int | None:
-        """Return a loaded number (unsigned), None when there is none of that name."""
+        """Return a loaded number (unsigned); None if no field has that name."""
         value = self.values.get(name)
         return value if isinstance(value, int) else None
 
@@ -108,5 +108,5 @@ class LoadedState:
         return state
 
     def owned(self, name: str) -> int | None:
-        """Return what the destination itself has in that field before loading."""
+        """Return the destination's own value of that field before the load."""
         return None if self.own is None else self.own.number(name)

@@ -41,7 +41,7 @@ def reports_body(release: Release) -> bool:
 
 
 def configuration_links(release: Release, *, read: bool) -> tuple[MessageRef, ...]:
-    """What is put around an error of the configuration section."""
+    """The links around an error of the configuration section."""
     if not read or release < _ERRP_EVERYWHERE:
         return ()
     words: dict[str, str | int] = {"vmsd": "configuration", "version": 1, "minimum": 0}
@@ -103,17 +103,18 @@ def _printed(refused: RefusedError, outer: Iterable[MessageRef], release: Releas
         ": ".join(said(words, release) for words in group if _has(words, release))
         for group in refused.separate
     ]
-    links = [*refused.chain, *outer]
+    around = list(outer)
+    links = [*refused.chain, *around]
     chain = [said(words, release) for words in reversed(links) if _has(words, release)]
     # 11.x: qemu_loadvm_section_start_full returns -EINVAL whatever the device returned.
-    errno = EINVAL if release >= (11, 0) and links else refused.errno
+    errno = EINVAL if release >= (11, 0) and around else refused.errno
     return [*lines, ": ".join([_closing(errno, release), *chain])]
 
 
 def abort_after(
     printed: Sequence[str], failed: Sequence[str], abort: Sequence[str], release: Release
 ) -> tuple[list[str], bool]:
-    """What is printed when the program aborts after a load that failed, but before it says so.
+    """Lines of a program that aborts after a failed load, before it reports the failure.
 
     :param printed: all lines up to the failure's, which ends with *failed*.
     :return: the lines, and whether the abort's are all that is said of the failure: from 10.2 on

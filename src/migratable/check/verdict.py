@@ -18,8 +18,8 @@ from migratable.verdict import Basis, Finding, Outcome, Refusal, Severity, Verdi
 _DAMAGED = "the stream's own description of itself, which is damaged and which no loader reads ({})"
 
 CODE_UNKNOWN = Unchecked(
-    "the code of this build: its tables were read, what its own code refuses is not known "
-    "(a rehearsal tells)",
+    "the code of this build: its tables were read, but its own code may refuse more "
+    "(a rehearsal shows that)",
     Code.BUILD,
 )
 _RAM = Unchecked("the contents of RAM", Code.RAM_CONTENTS)

@@ -1,6 +1,6 @@
 """``migration/vmstate.c`` over the destination's own tables.
 
-Functions have the names that they have there (4.1 to 11.1, whose shape never changed); the tables
+Functions have the names that they have there, and all supported releases load alike; the tables
 are those that :mod:`migratable.profile.memory` read from the paused destination. The ``get``
 functions of field types are in :mod:`.vmstate_types`, what devices' own code refuses is in
 :mod:`.devices`, and what a release prints on the way out of an error in :mod:`.stderr`.
@@ -58,7 +58,7 @@ _MARKERS = {0x30: False, 0x31: True}
 
 @dataclass(slots=True)
 class VMStateLoader:
-    """Loads one section of a source; made anew for each.
+    """Loads one section of a source; one loader per section.
 
     :ivar f: the section's bytes.
     :ivar memory: the destination's words, shared by all sections of a stream.
@@ -105,7 +105,7 @@ class VMStateLoader:
             self.problems.append(problem)
 
     def untold(self, body: LoadedState, position: int, field: VmField, guide: Guide) -> bool:
-        """Whether a field exists whose test nothing models: as in the destination's own stream."""
+        """Whether a field with an unmodelled test exists: as in the destination's own stream."""
         known = self.exists.get((body.index, position))
         if known is not None and body.version == body.vmsd.version:
             if guide.known and guide.has(position) != known:
@@ -120,10 +120,15 @@ class VMStateLoader:
                 )
             return known
         if guide.known:
+            sent = guide.has(position)
+            if known is not None and sent != known:
+                raise UnexaminedError(
+                    f"whether {body.vmsd.name}:{field.name} is read of version {body.version}"
+                )
             self.not_examined(
                 f"whether {body.vmsd.name}:{field.name} is read was taken from the stream"
             )
-            return guide.has(position)
+            return sent
         if known is not None:
             return known
         raise UnexaminedError(f"whether {body.vmsd.name}:{field.name} is read is not known")
@@ -132,7 +137,7 @@ class VMStateLoader:
         """The bytes of a field are stated in the vmdesc (:attr:`stated`)."""
 
     def null_pointer(self, body: LoadedState, field: VmField) -> None:
-        """A pointer is null where something is to be loaded: the program aborts."""
+        """A pointer that the load needs is null: the program aborts."""
         if self.profile.stand_in:
             text = f"{body.vmsd.name}:{field.name} may be there under KVM only"
             raise UnexaminedError(text, Code.KVM)
@@ -149,15 +154,15 @@ class VMStateLoader:
         )
 
     def unknown(self, reason: str) -> None:
-        """A value of the destination's is not known with which the stream's is compared."""
+        """The destination's value for a comparison is not known."""
         raise UnexaminedError(reason)
 
     def not_examined(self, what: str) -> None:
-        """Something was passed over that the destination may look at."""
+        """The replay skipped something that the destination may check."""
         self.unchecked.append(Unchecked(what, Code.NOT_FOLLOWED))
 
     def local(self, body: LoadedState, name: str, _sent: int) -> int | None:
-        """The destination's own value of what no table has an address for."""
+        """The destination's own value for data without an address in any table."""
         return None if body.own is None else body.own.number(name)
 
     def local_size(self, body: LoadedState, field: VmField) -> int | None:
@@ -165,7 +170,7 @@ class VMStateLoader:
         return self.sizes.get((body.index, field.name))
 
     def stated_size(self) -> int | None:
-        """Bytes of an element of the field that is being read, as the stream itself states them."""
+        """Bytes of an element of the current field, as the stream's vmdesc states them."""
         return None if self.stated is None else self.stated // self.elements
 
     def _examined(self, name: str) -> None:
@@ -182,7 +187,7 @@ class VMStateLoader:
         )
 
     def _hook(self, body: LoadedState, link: str, event: object) -> None:
-        """Ask about a hook; a refusal gets the link that is put around a hook's error."""
+        """Ask about a hook; a refusal gets the link that QEMU adds to a hook's error."""
         vmsd = body.vmsd
         try:
             self.ask(event)
@@ -328,7 +333,7 @@ class VMStateLoader:
         return size * field.size if field.flags & VMS_MULTIPLY else size
 
     def vmstate_handle_alloc(self, pointer: int, field: VmField, size: int) -> None:
-        """Allocate what a field's pointer is to lead to."""
+        """Allocate the target of a field's pointer."""
         if not (field.flags & VMS_POINTER and field.flags & VMS_ALLOC):
             return
         if not 0 <= size <= _MOST_ALLOCATED:
@@ -350,7 +355,7 @@ class VMStateLoader:
             pointer = self.memory.get(first_elem, 8)
             if pointer == 0 and n_elems and size:
                 self.null_pointer(body, field)
-            # Where it leads is not known: to an object of its own, which no other has filled.
+            # Its target is not known: a separate object that nothing else has filled.
             first_elem = pointer or self.memory.allocate(size)
         descriptions, self.stated = guide.take(position, n_elems)
         self.elements = max(n_elems, 1)
@@ -400,7 +405,7 @@ class VMStateLoader:
                 raise self._file_error(body, field) from None
 
     def _get(self, reading: Reading) -> None:
-        """``field->info->get``, with the link that is put around its error."""
+        """``field->info->get``, with the link that QEMU adds to its error."""
         field = reading.field
         try:
             get(reading)
@@ -415,7 +420,7 @@ class VMStateLoader:
             raise
 
     def get_nullptr(self, body: LoadedState, field: VmField) -> None:
-        """``vmstate_info_nullptr``: the byte that stands for an element that is not there."""
+        """``vmstate_info_nullptr``: the byte for a missing element."""
         marker = self._get_byte(body, field)
         try:
             self.ask(
@@ -452,7 +457,7 @@ class VMStateLoader:
     # -- many elements at once ------------------------------------------------------------------
 
     def _at_once(self, body: LoadedState, field: VmField, n_elems: int) -> bool:
-        """Read plain numbers, or many structures of them; False when each has to be looked at."""
+        """Read plain numbers, or many structures of them; False if each must be loaded alone."""
         if field.flags & VMS_ARRAY_OF_POINTER:
             return False
         if not field.flags & (VMS_STRUCT | VMS_VSTRUCT):
@@ -485,7 +490,7 @@ class VMStateLoader:
             body.values[field.name] = self.f.get_stored(width * n_elems)
 
     def _plain_width(self, index: int | None) -> int | None:
-        """Bytes of a body of plain numbers alone, None when it has to be looked at."""
+        """Bytes of a body of plain numbers only; None if it must be loaded field by field."""
         vmsd = None if index is None else self.tables.vmsds[index]
         if vmsd is None or vmsd.subsections or vmsd.hooks & LOAD_HOOKS:
             return None
@@ -504,7 +509,7 @@ class VMStateLoader:
     # -- subsections ----------------------------------------------------------------------------
 
     def vmstate_subsection_load(self, body: LoadedState, description: VmsdBody | None) -> None:
-        """Load subsections, as long as the next byte says that one of this body follows."""
+        """Load subsections as long as the next byte begins one of this body."""
         vmsd = body.vmsd
         own_name = vmsd.name.encode("ascii", "replace")
         while self.f.subsection_follows():

@@ -248,9 +248,7 @@ def _gtree(reading: Reading) -> None:
     vmsd = loader.tables.vmsds[field.vmsd]
     _version(reading, vmsd)
     key = _KEYS.get((body.vmsd.name, field.name)) if field.start else _DIRECT_KEY
-    nnodes = loader.f.get_be(4)
-    nnodes -= nnodes >> 31 << 32
-    count = 0
+    nnodes, count = int.from_bytes(loader.f.get_buffer(4), "big", signed=True), 0
     while loader.f.get_be(1):
         count += 1
         if count > nnodes:

@@ -81,7 +81,7 @@ class _Commands(click.Group):
             # `migratable inspect … | head` is not a failure. rich turns it into status 1.
             if not isinstance(stop.__context__ or stop, BrokenPipeError):
                 raise
-            # What is still in the buffer is lost on purpose, without a message at exit.
+            # Drop the rest of the buffer, so that Python prints no message at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(141)
 
@@ -130,11 +130,11 @@ def _say(text: str) -> None:
 
 
 def main() -> None:
-    """Entry point: our errors become one line on stderr and status 2, never a traceback.
+    """Entry point: a MigratableError becomes one line on stderr and status 2.
 
     A bug of ours has a traceback and status 2 too: it must not look like an answer.
     """
-    # A start makes some ten thousand objects that stay; looking through them costs 5 % of a check.
+    # A start makes about 10,000 permanent objects; scanning them costs 5 % of a check.
     gc.set_threshold(50_000, 20, 20)
     _standard_streams()
     import faulthandler

@@ -270,7 +270,7 @@ def value_text(value: Value, *, full: bool = False) -> str:
             return f"{len(value)} times {value[0]}"
         shown = value if full else value[:_SHOWN_NUMBERS]
         more = f" … {len(value) - len(shown)} more" if len(shown) < len(value) else ""
-        # No markup: it begins with a digit.
+        # No markup, because it begins with a digit.
         return "[" + ", ".join(f"{one:#x}" for one in shown) + more + "]"
     return _bytes_text(value, full=full)
 

@@ -91,9 +91,10 @@ def command(
 
 
 def _one_of(**given: Any) -> None:
-    chosen = [name for name, value in given.items() if value]
+    names = {"list_all": "--list", "command": "a command line"}
+    chosen = [names.get(name, f"--{name}") for name, value in given.items() if value]
     if len(chosen) > 1:
-        raise click.UsageError(f"--{chosen[0]} and {chosen[1]} exclude each other")
+        raise click.UsageError(f"{chosen[0]} and {chosen[1]} exclude each other")
     if not chosen:
         raise click.UsageError(
             "nothing to do; give the destination's command line after --, or --list, --show NAME"

@@ -84,7 +84,7 @@ def _flatten(value: Any, prefix: str) -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fields:
-    """An option's text taken apart; immutable, edits give a new one.
+    """The parsed text of an option; immutable, edits return a new one.
 
     :ivar pairs: key and value in order; value None is a flag. Empty for JSON.
     :ivar json: the object of the JSON form, None for the plain form.

@@ -64,7 +64,7 @@ def words(text: str) -> list[str]:
     text = from_ps(text)
     if re.search(r"[A-Za-z]:\\", text):  # a backslash stands in paths, it quotes nothing
         text = _WINDOWS_PROGRAM.sub(r"\2", text).replace("^\n", "\n")
-        # Between single quotes (a quoted one is none) it never quotes, and stays as it is.
+        # Inside single quotes (an escaped one is not a quote) it does not quote and is kept.
         text = re.sub(r"(\"'\"|'[^'\n]*')|\\(?!\n)", lambda match: match[1] or r"\\", text)
     text = _from_libvirt_log(text)
     start = _program_at(text)

@@ -29,7 +29,7 @@ _FINDABLE = 8
 
 
 def apply(edits: Plan | Iterable[StreamEdit], sections: Sequence[Section]) -> tuple[Section, ...]:
-    """Carry out all edits of sections, in order; those of the configuration are passed over.
+    """Make all edits of sections, in order; skip those of the configuration.
 
     :param sections: in the order of the wire, START and FULL ones; others are handed on. Sections
         that were read without a vmdesc do as well.
@@ -45,7 +45,7 @@ def apply(edits: Plan | Iterable[StreamEdit], sections: Sequence[Section]) -> tu
 def apply_to_configuration(
     edits: Plan | Iterable[StreamEdit], configuration: Configuration | None
 ) -> Configuration | None:
-    """Carry out the edits of the configuration section alone.
+    """Make only the edits of the configuration section.
 
     :raise ConvertError: when it is missing or has other bytes than an edit expects.
     """
@@ -62,7 +62,7 @@ def apply_to_configuration(
 
 
 def apply_to_stream(edits: Plan | Iterable[StreamEdit], stream: Stream) -> Stream:
-    """Carry out all edits; the block list and the vmdesc follow.
+    """Make all edits, and adapt the block list and the vmdesc.
 
     Spans (RAM) are handed on as they are.
 

@@ -141,7 +141,7 @@ _FIELDS: dict[tuple[str, str], Callable[[bytes, Section, Body, Situation], str]]
     # hw/ipmi/ipmi_bmc_sim.c of 11.x ("Support getting fake LAN channel config", January 2026): the
     # commands read it, none writes it; channel 0 is none, and they answer as before.
     ("ipmi-bmc-sim", "lan"): lambda data, *_: (
-        "" if data[0] else "no LAN channel is configured, as in a BMC that knows none"
+        "" if data[0] else "no LAN channel is configured, as in a BMC without one"
     ),
 }
 
@@ -184,7 +184,7 @@ def _kvmclock(_section: Section, situation: Situation) -> str:
         if device.idstr == "cpu"
     ]
     if places and all(place == 0 for place in places):
-        return "no processor of the guest has asked for the clock (MSR_KVM_SYSTEM_TIME is 0)"
+        return "no processor of the guest has requested the clock (MSR_KVM_SYSTEM_TIME is 0)"
     return ""
 
 

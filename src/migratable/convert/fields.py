@@ -31,7 +31,7 @@ def left_out(situation: Situation, section: Section, extra: Extra, kind: str) ->
     data = bytes(section.body[start : start + field.size])
     why = assumed(body.name, field.name, data, section, body, situation)
     if not why and (where := situation.fresh_field(body.name, field.name, data)):
-        why = f"it is at its default: a just started {where} sends the same"
+        why = f"it is at its default: at power-on {where} sends the same"
     edit = make.edit(
         section,
         kind,

@@ -25,7 +25,7 @@ _MOST_BYTES = 64 << 20
 
 
 class EditClass(enum.StrEnum):
-    """What an edit means to the guest, smallest first.
+    """The effect of an edit on the guest, smallest first.
 
     ``LOSSLESS``: what is dropped or added says what the destination assumes without it.
     ``EQUIVALENT``: another form of the same state.
@@ -43,7 +43,7 @@ class EditClass(enum.StrEnum):
 
 
 class Operation(enum.StrEnum):
-    """What is done to which part of the stream.
+    """The kind of change, and the part of the stream.
 
     ``BODY``: bytes inside a section's body. ``HEADER``: a section's idstr, instance id or version.
     ``DROP``, ``ADD``: a whole section. ``CONFIGURATION``: bytes of the configuration section.
@@ -58,7 +58,7 @@ class Operation(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """Bytes that are replaced.
+    """Replaced bytes.
 
     :ivar offset: of *old* in the body (configuration: behind its type byte 0x07) as the edits
         before this one left it; None: at the end.
@@ -134,7 +134,7 @@ class StreamEdit:
         shift = 0
         changes: list[Change] = []
         for change in sorted(self.changes, key=_by_offset):
-            # Appended bytes are the last ones, wherever the end is then.
+            # Appended bytes are the last ones, after all earlier edits.
             offset = None if change.offset is None else change.offset + shift
             changes.append(replace(change, old=change.new, new=change.old, offset=offset))
             shift += len(change.new) - len(change.old)
@@ -159,7 +159,7 @@ class StreamEdit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Edits in the order in which they are carried out.
+    """Edits in the order in which they are made.
 
     :ivar source: name of the source: a file, a domain.
     :ivar destination: name of the destination.

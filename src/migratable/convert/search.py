@@ -133,7 +133,7 @@ class _Search:
                 continue
             if key(finding) not in {key(refusal) for refusal in after.refusals}:
                 return _for_rule(edits, finding), ()
-            reasons.append(f"{edits[0].summary}: the destination refuses it all the same")
+            reasons.append(f"{edits[0].summary}: the destination still refuses it")
         return None, tuple(reasons)
 
     def _size(self, edits: tuple[StreamEdit, ...]) -> tuple[int, bool, int]:

@@ -122,7 +122,7 @@ def output(path: Path, *, source: Path | None, force: bool) -> Iterator[Output]:
 
 
 def _there(path: Path) -> ConvertError:
-    return ConvertError(f"{path} is there already; name another file, or say --force")
+    return ConvertError(f"{path} exists; name another file, or add --force")
 
 
 def _partial_name(path: Path) -> Path:

@@ -173,6 +173,9 @@ def _pci(
     place = byte.place
     if place is None:
         details.append(f"Offset {offset:#x} is: {decode.pci_register(offset, device)}.")
+        guess = "" if device else _by_values(offset, read, local, masks, release)
+        if guess:
+            details.append(guess)
     else:
         of = f" of {byte.devices}" if byte.devices else ""
         details.append(f"Offset {offset:#x} is: {place}{of}.")
@@ -185,6 +188,28 @@ def _pci(
         queues = decode.pci_vectors(device, place, read, local)
         details.append(f"{said[:1].upper()}{said[1:]}{'; ' + queues if queues else ''}.")
         facts["register"] += f": {said}"
+
+
+def _by_values(
+    offset: int, read: int, local: int, masks: tuple[int, int, int] | None, release: str
+) -> str:
+    """What a byte of an unknown device may be: a size of a virtio device's MSI-X table."""
+    if masks is not None and (masks[0] != 0xFF or masks[1]):
+        return ""
+    sizes = [
+        place
+        for place, layouts in pci.places(offset, "", release).items()
+        if place.register == "MSI-X table size"
+        and any(name.startswith("virtio-") for layout in layouts for name in layout.devices)
+    ]
+    if len(sizes) != 1 or max(read, local) > 0x7F:
+        return ""
+    return (
+        f"Possibly a virtio device: there it is the size of the MSI-X table, {read + 1} vectors at "
+        f"the source and {local + 1} at the destination, so another number of queues: num-queues= "
+        "(num_queues=, queues=) follows the number of CPUs at the start (-smp) where it is not "
+        "written. Start the destination with the source's number, or write it on both sides."
+    )
 
 
 def _capabilities(failure: Failure) -> list[str]:

@@ -55,7 +55,7 @@ ERRNOS = {
     ),
     "No such device": Errno(
         means="the host lacks the device (kernel module, hardware, interface).",
-        now="That host has no {what}: load its kernel module, create or rename the interface,"
+        now="That host lacks {what}: load its kernel module, create or rename the interface,"
         " or name one that the host has in the definition (ip link; lspci; ls /dev).",
     ),
     "No such process": Errno(

@@ -373,7 +373,8 @@ def _variant(failure: Failure, line: Line, main: Match, which: Operation) -> Var
             operation=str(which),
         ):
             return variant
-    if error and any(variant.error for variant in known):
+    told = f"{main.text.now or main.message.now or ''}"
+    if error and any(variant.error for variant in known) and f"{error}: " not in told:
         whole = f"{main.text.meaning or main.message.meaning} {meaning_of(error)}"
         return Variant(meaning=whole, now=general(error))
     return _ANY

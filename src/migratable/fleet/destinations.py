@@ -103,7 +103,7 @@ class Plan:
 
 
 def _way(host: Host) -> Hashable:
-    # Without a way to a machine, messages name the host.
+    # Without a program or profile the messages name the host, so its name is in the key.
     return (
         tuple(sorted(host.profiles.items())),
         host.command,

@@ -261,12 +261,12 @@ class _Run:
     def __init__(self, client: Any, jobs: Sequence[Job], work: Work) -> None:
         self._client = client
         self._work = work
-        # Jobs of one stream together, so that a stream can be let go.
+        # Jobs of one stream together, so that the stream can then be freed.
         self._waiting = deque(sorted(jobs, key=lambda job: job.stream_key))
         self._uses = Counter(job.stream_key for job in jobs)
         self._streams: dict[str, Any] = {}
         self._open: dict[str, Job] = {}
-        # Dask blames a worker's end on all that the worker had, also on what only waited there.
+        # Dask blames a worker's end on all its jobs, also on jobs that only waited.
         self._suspects: deque[Job] = deque()
         self._ended: queue.Queue[Any] = queue.Queue()
 
@@ -321,7 +321,7 @@ class _Run:
                 future = self._ended.get(timeout=_LOOK_SECONDS)
                 if future.status == "error":
                     return future, future.exception()
-                # The worker may have ended before it handed the result over: it is made again.
+                # The worker may have ended before it sent the result: run the job again.
                 with contextlib.suppress(TimeoutError, CancelledError):
                     return future, future.result(timeout=_LOOK_SECONDS)
                 self._ended.put(future)

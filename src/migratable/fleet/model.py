@@ -247,7 +247,7 @@ def _named(item: Table, folder: Path, key: str) -> Iterator[tuple[str, str]]:
 def _globbed(item: Table, folder: Path) -> Iterator[tuple[str, str]]:
     pattern = item.get("files", str)
     found = sorted(
-        # Path.glob takes no absolute pattern.
+        # Path.glob accepts no absolute pattern.
         glob.glob(str(Path(pattern).expanduser()), root_dir=folder, recursive=True)  # noqa: PTH207
     )
     paths = [folder / name for name in found if (folder / name).is_file()]
@@ -255,7 +255,7 @@ def _globbed(item: Table, folder: Path) -> Iterator[tuple[str, str]]:
         raise item.error(f"files: nothing here matches {quoted(pattern)} (in {folder})")
     stems = [path.name.split(".", 1)[0] or path.name for path in paths]
     for path, stem, relative in zip(paths, stems, found, strict=True):
-        # Files of one stem keep as much of their names as tells them apart.
+        # Files with equal stems keep as much of their names as makes them unique.
         name = stem if stems.count(stem) == 1 else relative
         yield name, str(path)
 

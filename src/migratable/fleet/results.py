@@ -63,7 +63,7 @@ class Results:
         """Open or make the file."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            # In autocommit: what is put is written.
+            # In autocommit mode, each put is written at once.
             self._connection = sqlite3.connect(self.path, timeout=10.0, isolation_level=None)
             (application,) = self._connection.execute("PRAGMA application_id").fetchone()
             (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()

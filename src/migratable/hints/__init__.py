@@ -42,7 +42,7 @@ _ATTEMPTS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """What destinations with a remedy saved after their load, for a source on another host.
+    """Streams that destinations with a remedy saved after their load, for a source on another host.
 
     :ivar profile: what is known of the source.
     :ivar saved: by the remedy's command line, as the hint has it.
@@ -53,7 +53,7 @@ class Kept:
 
 
 _NOBODY = Kept()
-_ELSEWHERE = "the source was not asked"
+_ELSEWHERE = "the source was not tested"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +96,7 @@ def tried(
     kept: Kept | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Verdict:
-    """Give the verdict with hints for the findings that refuse.
+    """Return the verdict with remedies for the findings that refuse.
 
     A hint with a command was tried: with it the destination loads. One without (the source's side,
     another release) is advice.

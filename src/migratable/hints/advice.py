@@ -12,7 +12,7 @@ from migratable.verdict import Finding, Hint, Severity, Side, Verdict
 
 
 def advised(verdict: Verdict) -> Verdict:
-    """Give each finding that refuses and has no remedy its rule's."""
+    """Give each refusing finding without a remedy the remedy of its rule."""
     findings = tuple(
         replace(finding, hints=general(finding))
         if finding.severity is Severity.REFUSES and not finding.hints

@@ -250,7 +250,7 @@ def _said(found: Plan, adds: tuple[missing_devices.Add, ...] | list[missing_devi
     parts += [f"without -device {option.fields.get('driver')}" for option in found.surplus]
     kinds = {DEFAULT[node.driver] for node in found.fixed if node.driver in DEFAULT}
     parts += [
-        "without -usb and what sits on it" if kind == "usb" else f"-{kind} none"
+        "without -usb and its devices" if kind == "usb" else f"-{kind} none"
         for kind in sorted(kinds)
     ]
     parts += [add.text for add in adds]

@@ -45,6 +45,6 @@ def candidates(situation: Situation) -> Iterator[Candidate]:
     except MigratableError:
         yield Candidate(action=said)
         return
-    # The user has not named this file: it must be one that nobody else could have put there.
+    # The user has not named this file, so nobody else may be able to write it.
     if found[0].rpartition("/")[2] == name and not changeable(found[0]):
         yield Candidate(action=said, edit=edit, sole=True)

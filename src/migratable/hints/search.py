@@ -39,7 +39,7 @@ _LOOKS_FURTHER = 5
 
 
 class OutOfTimeError(Exception):
-    """The budget is used up."""
+    """The time limit has passed."""
 
 
 @dataclass(slots=True)

@@ -181,9 +181,7 @@ def _members(value: Any, shape: Mapping[Any, Any], where: str) -> None:
         if plain in value:
             _look(value[plain], inner, f"{where}, {plain}")
         elif plain == name:
-            raise HostError(
-                f"sent something else than was asked for: {where} has no {quoted(plain)}"
-            )
+            raise HostError(f"sent an unexpected answer: {where} has no {quoted(plain)}")
 
 
 def _verdict(value: Any, where: str) -> None:
@@ -193,9 +191,7 @@ def _verdict(value: Any, where: str) -> None:
     try:
         from_json(value)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise HostError(
-            f"sent something else than was asked for: {where} is no verdict ({error})"
-        ) from None
+        raise HostError(f"sent an unexpected answer: {where} is no verdict ({error})") from None
     _plain([value.get("source"), value.get("destination")], where, -1)
     if value.get("back") is not None:
         _verdict(value["back"], f"{where}, back")
@@ -214,7 +210,7 @@ def _is(value: Any, kind: type, where: str) -> None:
 
 def _plain(value: Any, where: str, depth: int) -> None:
     if depth > _DEEPEST:
-        raise HostError(f"sent something else than was asked for: {where} is nested too deep")
+        raise HostError(f"sent an unexpected answer: {where} is nested too deep")
     if isinstance(value, dict):
         for one in value.values():
             _plain(one, where, depth + 1)
@@ -226,6 +222,4 @@ def _plain(value: Any, where: str, depth: int) -> None:
 
 
 def _strange(where: str, wanted: str, value: Any) -> HostError:
-    return HostError(
-        f"sent something else than was asked for: {where} is no {wanted}, but {str(value)[:40]!r}"
-    )
+    return HostError(f"sent an unexpected answer: {where} is no {wanted}, but {str(value)[:40]!r}")

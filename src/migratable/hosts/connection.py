@@ -304,7 +304,7 @@ class Connection:
             if "ended" in answer:
                 raise self._failure(str(answer["ended"]))
             return answer
-        raise HostError(f"{self.name}: not a word in {SILENT_SECONDS:g} s")
+        raise HostError(f"{self.name}: no answer in {SILENT_SECONDS:g} s")
 
     def _read(self) -> None:
         assert self._process is not None

@@ -107,7 +107,7 @@ class Results:
                 except (ValueError, KeyError, TypeError):
                     if number == 1:
                         raise HostError(f"{path}: not a results file of preflight") from None
-                    # The line that was being written when the run was ended.
+                    # The incomplete line of an interrupted run.
         elif not resume:
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
@@ -231,7 +231,7 @@ class _Fleet:
         rows: list[list[Future[Answer]]] = []
         with ThreadPoolExecutor(jobs) as pool, ThreadPoolExecutor(1) as capturing:
             for guest in self._guests:
-                # One guest at a time stands still.
+                # Only one guest at a time is paused.
                 state = capturing.submit(self._take, guest)
                 rows.append([pool.submit(self._answer, guest, state, to) for to in self._columns])
             table = [[one.result() for one in row] for row in rows]

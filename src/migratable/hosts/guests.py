@@ -102,7 +102,7 @@ def find(name: str, uri: str = "") -> HostGuest:
     there = ", ".join(sorted(guest.name for guest in every if guest.name)[:20])
     raise HostError(
         f"no running guest {quoted(name)}; "
-        + (f"there are: {there}" if there else "none is to be seen (as root all are: --sudo)")
+        + (f"there are: {there}" if there else "none is visible (root sees all: --sudo)")
     )
 
 
@@ -253,7 +253,7 @@ def _plain(process: Process) -> HostGuest:
     if not sockets:
         problem = "it has no QMP socket; start it with -qmp unix:PATH,server=on,wait=off"
     elif not usable:
-        problem = f"its QMP socket {sockets[0]} is not to be seen here (a container's?)"
+        problem = f"its QMP socket {sockets[0]} is not visible here (a container's?)"
     return HostGuest(
         name=process.name,
         kind="qemu",

@@ -112,7 +112,7 @@ def _file(path: str) -> dict[str, Any]:
         found.update(kind="other")
         return found
     try:
-        # A FIFO is not opened above; O_NONBLOCK for what a race may put here.
+        # FIFOs are excluded above; O_NONBLOCK in case the path is replaced meanwhile.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         found["why"] = error.strerror

@@ -137,7 +137,7 @@ def take(
             if confirm is None:
                 raise CaptureError(
                     f"{source.name}: {guest['name']}: capturing pauses this guest for some "
-                    "milliseconds; say --yes, or --no-pause for its machine's power-on state"
+                    "milliseconds; add --yes, or --no-pause for its machine's power-on state"
                 )
             told(source.name, "capture")
             if confirm is not agreed:

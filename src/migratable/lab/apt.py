@@ -137,7 +137,7 @@ class Apt:
 
         :raise LabError: when they cannot be resolved.
         """
-        # What is in the archives already is not printed, so look at an empty folder.
+        # apt does not print packages that are in the archive folder, so use an empty folder.
         empty = f"Dir::Cache::archives={self._base / 'empty'}"
         text = self._output("apt-get", "-o", empty, "install", "--print-uris", *_QUIET, *packages)
         found = []
@@ -184,7 +184,7 @@ class Apt:
             f"Dir::Etc::sourceparts {quoted(base / 'empty')};",
             f"Dir::Etc::preferences {quoted(base / 'empty/none')};",
             f"Dir::Etc::preferencesparts {quoted(base / 'empty')};",
-            # What the machine does after its own updates is not for ours.
+            # The machine's hooks after updates must not run for our lists.
             "#clear APT::Update;",
             "#clear DPkg;",
             # Lists of packages only: no translations, no contents, no icons.

@@ -370,7 +370,7 @@ def _finish(release: Release, lab: Path, staging: Path, details: dict[str, Any])
             continue
         comment = f"QEMU {release.name} of {release.suite}, made by migratable"
         script = staging / "bin" / path.name
-        # Where it is now, to see that it starts; then where it will be.
+        # First with the present path, to test that it starts; then with the final path.
         _write_starter(script, starter.start(staging / "root", path.name).script(comment))
         version = store.version_of(str(script), script.stat().st_mtime_ns)
         moved = starter.start(staging / "root", path.name).moved(staging, final)

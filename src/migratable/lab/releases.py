@@ -18,7 +18,7 @@ from migratable.printable import quoted
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """Where one QEMU release comes from.
+    """The origin of one QEMU release.
 
     :ivar name: major and minor number, ``"10.0"``.
     :ivar suite: codename of the Debian suite that has it.
@@ -49,7 +49,7 @@ PROGRAM_PACKAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("qemu-system-riscv", ("riscv64", "riscv32")),
     ("qemu-system-mips", ("mips", "mipsel", "mips64", "mips64el")),
     ("qemu-system-sparc", ("sparc", "sparc64")),
-    # Last, because it had s390x and riscv before they got packages of their own.
+    # Last, because s390x and riscv now have their own packages.
     ("qemu-system-misc", ("s390x", "riscv64", "riscv32", "alpha", "hppa", "loongarch64", "m68k")),
 )
 """Debian's packages and QEMU's target names (as in ``qemu-system-TARGET``) in them.

@@ -55,7 +55,7 @@ class Start:
         No word is seen by the shell unquoted, and the caller's arguments are passed by ``"$@"``.
         """
         lines = ["#!/bin/sh", *(f"# {line}" for line in comment.splitlines())]
-        # A library of the machine that is preloaded would meet another libc.
+        # A preloaded library of this machine would run with another libc.
         lines.append("unset LD_PRELOAD LD_LIBRARY_PATH LD_AUDIT")
         lines += [f"export {name}={shlex.quote(value)}" for name, value in self.environment.items()]
         lines.append("exec " + " ".join(map(shlex.quote, self.words)) + ' "$@"')
@@ -81,7 +81,7 @@ def start(root: Path, program: str) -> Start:
         ("GCONV_PATH", "usr/lib/*-linux-gnu*/gconv"),
     ):
         folders = sorted(folder for folder in root.glob(pattern) if folder.is_dir())
-        # A folder that is not there is named too, lest the machine's own is searched.
+        # Missing folders are named too, so that QEMU does not search the machine's own.
         fallback = root / pattern.replace("*-linux-gnu*", "none")
         environment[name] = str(folders[0] if folders else fallback)
     return Start(words=tuple(words), environment=environment)

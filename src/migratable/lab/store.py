@@ -96,7 +96,7 @@ def names(*, lab: Path | None = None) -> list[str]:
 
 
 def installed(*, arch: str | None = None, system: bool = True) -> list[Installed]:
-    """List all programs that can be had now, oldest release first.
+    """List all installed programs, oldest release first.
 
     :param arch: only this target.
     :param system: also the machine's own programs, after the lab's of the same release.
@@ -113,7 +113,7 @@ def installed(*, arch: str | None = None, system: bool = True) -> list[Installed
 
 
 def find(release: str, arch: str = "x86_64") -> Installed:
-    """Find a QEMU program: in the lab, else the machine's own if it is of that release.
+    """Find a QEMU program: in the lab, else on ``PATH`` if it is of that release.
 
     :param release: ``"10.0"``; ``"10.0.13"`` for exactly that one; ``"system"`` for the machine's
         own, whatever its release.

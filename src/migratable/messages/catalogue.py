@@ -42,7 +42,7 @@ class Role(enum.StrEnum):
 
 
 class Fault(enum.StrEnum):
-    """Which side is at fault."""
+    """The side at fault."""
 
     SOURCE = "source"
     DESTINATION = "destination"

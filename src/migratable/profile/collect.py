@@ -72,7 +72,7 @@ def collect(
         probe_options.examine(found.command, line, timeout=timeout)
         profile = start(strict=True)
     except probe_options.HostOptionError as refused:
-        # The machine can be described all the same; that the line is refused is part of it.
+        # The machine can still be described; the profile records that the option is refused.
         try:
             profile = replace(start(strict=False), refused=refused.error.stderr)
         except DestinationStartError as own:

@@ -118,7 +118,7 @@ class Profile:
             },
             "stream": _packed(zlib.compress(self.stream, 6)) if self.stream else None,
             "ram_blocks": [[name, *sizes] for name, sizes in self.ram_blocks.items()],
-            # Were never read; a program may expect the members.
+            # Never read by migratable, but another program may expect these members.
             "compat_properties": None,
             "pci_devices": [],
             "virtio": {},

@@ -22,7 +22,7 @@ from migratable.pseries.values import NotModelledError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """A source, and what a destination said of it; None where there was nothing to say.
+    """A source, and the answer of a destination; None if there was no stream.
 
     ``unknown`` is the reason when the model cannot judge.
     """
@@ -67,7 +67,7 @@ _SHAPE = 'a pair is {"id", "source": {"release", "args"}, "destination": {"relea
 
 
 class Model:
-    """Judges pairs of command lines; remembers what it worked out."""
+    """Judges pairs of command lines; caches intermediate results."""
 
     def __init__(self, builds: Iterable[Build] = ()) -> None:
         """*builds* are downstream builds, found by their own names before upstream releases."""
@@ -119,7 +119,7 @@ class Model:
 def judge_lines(
     lines: Iterable[str], model: Model, *, name: str = "batch"
 ) -> Iterator[dict[str, Any]]:
-    """Judge one pair a line; empty lines are passed over.
+    """Judge one pair per line; empty lines are skipped.
 
     :raise PlanError: When a line is not as the module says, with *name*, line number and remedy.
     """

@@ -47,7 +47,7 @@ class Machine:
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Build:
-    """Everything of a QEMU build that decides whether a pseries guest loads (TCG).
+    """The facts of a QEMU build that decide whether a pseries guest loads (TCG).
 
     Two builds are the same only when they are the same object: caches hang on that.
 

@@ -32,7 +32,7 @@ MIB = 1 << 20
 DEFAULT_RAM = 512 * MIB
 ONE_CPU = Topology()
 
-# Options that change nothing in the machine that can be migrated.
+# Options that do not change the stream.
 _INERT_FLAGS = frozenset({
     "S", "nodefaults", "no-user-config", "nographic", "no-reboot", "no-shutdown", "daemonize",
 })  # fmt: skip

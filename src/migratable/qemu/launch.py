@@ -34,7 +34,7 @@ _ADDED = {
     "LC_ALL": "C",
     # A hash page table of 512 MiB (pseries, 64 GiB) is zeroed in large pages: 0.2 s less.
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
-    # A sound device without -audiodev looks for the host's sound.
+    # A sound device without -audiodev would open the host's sound.
     "QEMU_AUDIO_DRV": "none",
     "PULSE_SERVER": "/nonexistent",
     "ALSA_CONFIG_PATH": "/dev/null",

@@ -106,7 +106,7 @@ def _await_completion(qemu: QemuProcess, deadline: float) -> None:
 def _exit_status(qemu: QemuProcess, deadline: float) -> int:
     status = qemu.wait(max(0.1, min(10.0, deadline - time.monotonic())))
     if status is None:
-        raise QemuError("the destination closed its monitor and goes on running; it was ended")
+        raise QemuError("the destination closed its monitor and still runs; it was ended")
     if status > 128 and (status - 128) in {int(one) for one in signal.Signals}:
         status = 128 - status  # a shell in between (a starter script) says it so
     if status < 0 and -status not in _ENDED_BY_ITSELF:

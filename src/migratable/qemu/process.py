@@ -354,7 +354,7 @@ class QemuProcess(Running):
             message = f"cannot run the program {text}"
             return DestinationStartError(message, kind=StartFailure.NOT_RUN)
         if status is None:
-            return QemuError("QEMU closed its monitor and goes on running")
+            return QemuError("QEMU closed its monitor and still runs")
         how = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
         kind = StartFailure.ENDED_FROM_OUTSIDE if -status in _FROM_OUTSIDE else StartFailure.REFUSED
         return DestinationStartError(start_message(how, lines), stderr=lines, kind=kind, status=how)

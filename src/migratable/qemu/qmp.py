@@ -120,7 +120,7 @@ class Qmp:
     def _receive(self, deadline: float, what: str = "greeting") -> dict[str, Any]:
         searched = 0
         while True:
-            # Also between two messages that are here: events may come faster than we read them.
+            # Also between two received messages: events may come faster than we read them.
             remaining = deadline - time.monotonic()
             if remaining <= 0:
                 raise QemuError(f"QMP {what}: no answer in time; the program hangs")

@@ -97,7 +97,7 @@ _GENERAL = (
     "The line names what this program does not accept: correct it on the destination, or use the "
     "release that the VM's definition was made for."
 )
-# A sentence that QEMU prints on a line of its own behind a warning.
+# A sentence that QEMU prints on a separate line after a warning.
 _REMARK = re.compile(r"warning: |Please configure -smp options")
 
 

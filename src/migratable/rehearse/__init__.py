@@ -36,7 +36,7 @@ def rehearse(
     source: dict[str, Any] | None = None,
     watch: float | None = None,
 ) -> Verdict:
-    """Load *stream* into a destination, RAM contents left out, and say what it said.
+    """Load *stream* into a destination, without RAM contents, and return its verdict.
 
     :param command_line: the destination's, as :func:`migratable.commandline.parse` takes.
     :param release: a lab release in the place of the line's program (``10.0``).

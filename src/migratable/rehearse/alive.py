@@ -249,7 +249,7 @@ def judge(
         return "unknown", [f"QEMU's run state is {status!r}, so the guest does not run"]
     still = [vcpu for vcpu in vcpus if vcpu.asleep > seconds * 0.5]
     overdue = [vcpu for vcpu in vcpus if vcpu.overdue]
-    printed = "it printed nothing" if not text.strip() else "it printed on its console"
+    printed = "it printed nothing" if not text.strip() else "it printed to its console"
     if still and len(still) == len(vcpus):
         why = [f"no vCPU woke in the last {min(vcpu.asleep for vcpu in still):.0f} s; {printed}"]
         if overdue:

@@ -33,7 +33,7 @@ _LAST_LINES = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
-    """A destination that is to be tried.
+    """A destination to try.
 
     :ivar command_line: as :func:`migratable.commandline.parse` takes it.
     :ivar release: a lab release in the place of the line's program (``10.0``).
@@ -148,7 +148,7 @@ def try_destination(
             raise _with_lines(error, process) from None
     return replace(
         done,
-        # After its end, so that nothing is missing; of a first pass there is no process.
+        # After the process has ended, so that nothing is missing; a first pass has no process.
         stderr=done.stderr if done.load is None else quiet.as_given(process.stderr_lines()),
         facts={**done.facts, "program": list(program.command)},
         command_line=tuple(line.argv),

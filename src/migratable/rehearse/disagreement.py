@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def differences(predicted: Verdict, rehearsed: Verdict) -> list[str]:
-    """In what two verdicts about the same pair contradict each other, in words; empty: they agree.
+    """Contradictions of two verdicts about the same pair, in words; empty if they agree.
 
     ``unknown`` contradicts nothing. Of two refusals the first error line must be the same.
     """
@@ -93,7 +93,7 @@ def both(
     source: dict[str, Any] | None = None,
     bundles: Path | None = None,
 ) -> Verdict:
-    """Rehearse what was predicted.
+    """Rehearse a predicted pair, and compare.
 
     :param profile: of the destination, for the bundle.
     :param bundles: folder in which a bundle's folder is made (default: the user's state folder).

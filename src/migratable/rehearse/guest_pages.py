@@ -7,7 +7,7 @@ What loaders read was measured over 26 controllers of guests that had run, on 5.
 * x86 ``kvm-tpr-opt`` after SeaBIOS has run: one byte of an option ROM, its size
   (``vapic_map_rom_writable``, ``hw/i386/vapic.c``). Made up: a ROM header.
 * whatever is behind an Intel IOMMU that the guest has on: root, context and second-level
-  tables, and for its interrupts the remapping table. Kept: these cannot be made up.
+  tables, and for its interrupts the remapping table. Kept: these cannot be derived.
 
 Nothing else of guest memory decides about loading, so the cost does not grow with it.
 """

@@ -67,7 +67,7 @@ def resaved(stream: Stream, own: Stream) -> tuple[Stream, tuple[str, ...]]:
     out = map_sections(own, carried)
     for twin in twins.values():  # loaded, so the machine knows it, and has it to send
         out = append_section(out, replace(twin, section_id=free_section_id(out)))
-    assumed = ["device state is sent on as it came, wherever its form is the same"]
+    assumed = ["device state is sent on unchanged, if its format is the same"]
     if reset:
         assumed.append(
             f"power-on state of {some(reset, _NAMED)}, whose form is another on this host: what "

@@ -70,7 +70,7 @@ def prepare(stream: Stream) -> Prepared:
     configuration = stream.configuration
     transport = [] if configuration is None else list(configuration.capabilities)
     transport = [name for name in transport if name in _TRANSPORT]
-    # Only with its handshake: a lone command is the source's, and refused as QEMU does.
+    # Only with its handshake: a single command comes from the source, and QEMU refuses it.
     postcopy = any(command.kind == CommandKind.POSTCOPY_ADVISE for command in stream.commands)
     if not transport and not postcopy:
         return Prepared(stream=stream)
@@ -227,5 +227,5 @@ def has_ram(stream: Stream) -> bool:
             and element.kind is not SectionKind.START
         )
     )
-    # Every page that is not left out costs nine bytes at least.
+    # Every page that stays costs at least nine bytes.
     return size * (stream.page_size // 9) >= total // 2

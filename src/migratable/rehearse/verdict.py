@@ -154,11 +154,11 @@ def _findings(
 
 
 _GUEST = {
-    "runs": "the guest goes on",
-    "stands-still": "QEMU loads the guest, and then it stands still",
-    "stuck": "QEMU loads the guest, and then some of its vCPUs stand still",
+    "runs": "the guest runs on",
+    "stands-still": "QEMU loads the guest, and then it hangs",
+    "stuck": "QEMU loads the guest, and then some of its vCPUs hang",
     "crashed": "QEMU loads the guest, and then it crashes",
-    "unknown": "whether the guest goes on could not be seen",
+    "unknown": "whether the guest runs on could not be observed",
 }
 
 
@@ -186,7 +186,8 @@ def _refused(done: Rehearsed, refusal: Refusal, explanation: Explanation | None)
             rule=refusal.rule,
             severity=Severity.REFUSES,
             summary=f"the destination crashed while loading ({done.load.crashed})",
-            explanation="A fault of that QEMU, set off by this stream; a migration would end so.",
+            explanation="This stream triggers a fault of that QEMU; a migration would end in the "
+            "same way.",
             stderr=done.stderr[done.before :],
         )
     known = explanation.status is not Status.UNKNOWN

@@ -21,7 +21,7 @@ _OTHER = re.compile(r"(?P<scheme>rdma|exec|fd|file|vsock|x-rdma|tls):")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """Where to listen or to connect to.
+    """An address to listen on or to connect to.
 
     :ivar path: of a unix socket; empty for TCP.
     """

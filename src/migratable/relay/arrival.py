@@ -12,9 +12,7 @@ from migratable.relay.parse import UnsupportedError
 
 _TICK = 100
 _MOST = 64
-TLS = (
-    "the source speaks TLS, which cannot be looked into: switch it off, and relay through a tunnel"
-)
+TLS = "the source speaks TLS, which relay cannot read: switch it off, and relay through a tunnel"
 
 
 def wait_for_source(

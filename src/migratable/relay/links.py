@@ -120,7 +120,7 @@ class Links:
                 elif self.return_path:
                     self.tell_source(said.raw)
         except ValueError as error:
-            raise DestinationEndedError(f"it sent what is no return path: {error}") from None
+            raise DestinationEndedError(f"it sent no valid return path message: {error}") from None
         if self.shut:
             raise DestinationEndedError("it said that the load failed")
 

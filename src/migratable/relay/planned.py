@@ -79,7 +79,7 @@ def edited(plan: Plan, stream: Stream) -> Edited:
     if new.vmdesc is not None:
         raw = new.vmdesc.raw
         rest += bytes([layout.VMDESCRIPTION]) + len(raw).to_bytes(4, "big") + bytes(raw)
-    # What RAM was is not in the edited stream's parts; the check needs it.
+    # The edited parts lack RAM, which the check needs.
     kept = replace(new, ram_statistics=stream.ram_statistics)
     return Edited(stream=kept, sections=b"".join(out), rest=rest)
 

@@ -13,7 +13,7 @@ SCHEMA = "migratable.relay/1"
 
 
 class Reason(enum.StrEnum):
-    """Why it ended."""
+    """The reason for the end."""
 
     MIGRATED = "migrated"
     REFUSED = "refused"

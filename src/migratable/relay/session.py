@@ -41,7 +41,7 @@ NO_RETURN_PATH = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the user wants.
+    """The user's settings.
 
     :ivar strict: break off what is not known to load, too.
     :ivar need_return_path: break off a source without one, before RAM has moved.
@@ -88,7 +88,7 @@ def run(
     say: Callable[[str], None] = lambda _: None,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> Result:
-    """Relay one migration; whatever happens, both connections are ended.
+    """Relay one migration; both connections are closed in any case.
 
     :param stopped: whether the user wants an end; asked ten times a second.
     :param say: told what the user should know at once.

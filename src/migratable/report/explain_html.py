@@ -19,7 +19,7 @@ LABELS = {
 }
 
 
-# What a reference names, and its page; the first that fits the whole of it.
+# Forms of a reference and their pages; the first that matches all of it counts.
 _PAGES = (
     (re.compile(r"https?://\S+"), "{0}"),
     (re.compile(r"QEMU issue (\d+)"), "https://gitlab.com/qemu-project/qemu/-/issues/{1}"),

@@ -33,7 +33,7 @@ class Exchange:
         self.begun = False
         self._stopping = False
         self._more = b"transfer-encoding" in headers or length.strip(b"0") != b""
-        # Who asked first has sent nothing yet and, told no, will not.
+        # A client that sent "Expect" has sent no body yet, and after a refusal sends none.
         self._asked_first = headers.get(b"expect", b"").lower() == b"100-continue"
 
     def stop(self) -> None:

@@ -35,7 +35,7 @@ class _Connection(H11Protocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # The application can drop a connection that does not take its answer.
+        # The application can drop a connection whose client does not read the answer.
         self.app_state = {**self.app_state, "drop": self._drop}
         self._head_timer: asyncio.TimerHandle | None = None
         self._refused = False
@@ -116,7 +116,7 @@ class _Connection(H11Protocol):
             *(f"{name}: {value}" for name, value in problem.headers.items()),
         ]
         self.transport.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
-        # With bytes of the client's unread, the end would be a reset that overtakes our words.
+        # If bytes of the client are unread, the close is a reset, which may overtake our answer.
         self._refused = True
         self.loop.call_later(_LINGER_SECONDS, self.transport.close)
         self._drop_later()

@@ -180,7 +180,7 @@ def main() -> None:
             if not limited:
                 _limit(int(request["memory"]), int(request["limit"]))
                 limited = True
-            # If the service is killed meanwhile, this ends too.
+            # If the service is killed, this process ends too.
             signal.alarm(int(request["time"]) + 5)
             try:
                 answer, good = _one(fds[0], request, profiles)

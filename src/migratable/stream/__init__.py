@@ -69,7 +69,7 @@ def read(
     snapshot: str | None = None,
     limit: int | None = None,
 ) -> Stream:
-    """Read a stream; bytes are a bare stream, a path may have a container around it.
+    """Read a stream: bytes are a bare stream, a path may be in a container.
 
     :param ram: walk all RAM records, for :attr:`Stream.ram_statistics`.
     :param snapshot: name or id of a qcow2 internal snapshot (default: the only one with VM state).

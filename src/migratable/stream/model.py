@@ -32,7 +32,7 @@ class ConfigurationSubsection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """The configuration section: what the source says of itself before anything else.
+    """The configuration section: the first part of a stream, with facts about the source.
 
     :ivar machine: canonical machine type, ``pc-q35-10.0``.
     :ivar offset: place of the type byte 0x07; None when the section was made, not read.
@@ -146,7 +146,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """Bytes that were not taken apart: rounds of ram (and htab) between the head and the devices.
+    """Undecoded bytes: rounds of ram (and htab) between the head and the devices.
 
     :ivar walked: True when they were walked, and only not kept one by one because there are many.
     :ivar sections: how many sections that was, when walked.

@@ -74,7 +74,7 @@ class RamBlock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RamStart:
-    """The block list, as the body of the START section has it."""
+    """The block list in the body of the START section."""
 
     blocks: tuple[RamBlock, ...]
     multifd_flush: bool = False
@@ -87,7 +87,7 @@ class RamStart:
 
 @dataclass(slots=True, kw_only=True)
 class BlockCount:
-    """What was sent of one block (all rounds, so a page may count more than once)."""
+    """The sent pages of one block (all rounds, so a page may count more than once)."""
 
     normal: int = 0
     zero: int = 0
@@ -226,7 +226,7 @@ def _page_size_follows(cursor: Cursor, *, last: bool, gpa: bool) -> bool:
         return False
     if not gpa:
         return True
-    # With GPAs the u64 may be one itself: then what follows it is an entry or the list's end.
+    # With GPAs the u64 may be a GPA: then an entry or the end of the list follows.
     cursor.has(_MOST_AHEAD)
     after = Cursor(cursor.data, cursor.pos + 8, end=cursor.end)
     return not _entry_or_end(after, last=last)

@@ -65,7 +65,7 @@ class VmField:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VmsdBody:
-    """A VMState description as it was written: fields, then subsections."""
+    """A VMState description in vmdesc: fields, then subsections."""
 
     name: str
     version: int
@@ -83,7 +83,7 @@ class VmsdBody:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VmDevice:
-    """A device section as vmdesc has it.
+    """A device section in vmdesc.
 
     :ivar body: its VMState; for handlers without one a single ``data`` field, name empty.
     """

@@ -51,7 +51,7 @@ MAX_NESTING = 64
 
 
 class SectionKind(enum.IntEnum):
-    """What a section is: whole, or the start, a middle part or the end of an iterated one."""
+    """The kind of a section: whole, or the start, a part or the end of an iterated one."""
 
     START = SECTION_START
     PART = SECTION_PART

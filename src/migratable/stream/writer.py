@@ -13,7 +13,7 @@ from migratable.stream.wire_format import CommandKind, SectionKind
 
 
 def write(stream: Stream) -> bytes:
-    """Give the whole stream as bytes; see :func:`write_to` for one that is large.
+    """Return the whole stream as bytes; use :func:`write_to` for a large one.
 
     :raise StreamError: when a name is longer than its length field can say.
     """
@@ -21,7 +21,7 @@ def write(stream: Stream) -> bytes:
 
 
 def write_to(stream: Stream, file: BinaryIO) -> int:
-    """Write to an open file without holding the whole in memory; bytes written."""
+    """Write to an open file without the whole stream in memory; return the bytes written."""
     return sum(file.write(chunk) for chunk in chunks(stream))
 
 

@@ -110,7 +110,7 @@ _NVME = {"name": "device[0]", "type": "child<nvme>"}
         ({"query_status": {"status": "inmigrate"}}, "capture the source"),
         ({"query_status": {"status": "postmigrate"}}, "capture the VM there"),
         ({"query_status": {"status": "save-vm"}}, "being saved"),
-        ({"query_status": {"status": "brand-new"}}, "no state to capture it in"),
+        ({"query_status": {"status": "brand-new"}}, "cannot be captured in this state"),
         ({"query_version": {"qemu": "?"}}, "query-version"),
         ({"query_version": _OLD, "qom_list": [_NVME]}, "'nvme'.*cannot be saved; unplug it"),
         ({"query_version": {"qemu": {"major": 3, "minor": 1, "micro": 0}}}, "would crash"),

@@ -9,7 +9,7 @@ import pytest
 
 from migratable.check import check
 from migratable.check.baseline import Baseline
-from migratable.check.commands import Commands
+from migratable.check.commands import Commands, Pages
 from migratable.check.devices.slirp import examine
 from migratable.check.problem import UnexaminedError
 from migratable.errors import StreamError
@@ -185,9 +185,9 @@ def test_commands(commands: list[Command], outcome: Outcome, message: str) -> No
 def test_a_postcopy_handshake_is_in_order() -> None:
     met = Commands()
     for one in (command(1), command(3, bytes(16)), command(6, b"\0"), command(4), command(5)):
-        assert list(met.judge(one)) == []
+        assert list(met.judge(one, Pages(host=0, target=0))) == []
     with pytest.raises(UnexaminedError, match="POSTCOPY_LISTEN"):
-        list(met.judge(command(4)))
+        list(met.judge(command(4), Pages()))
 
 
 # Configuration

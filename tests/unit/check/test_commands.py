@@ -7,12 +7,16 @@ from dataclasses import replace
 import pytest
 
 from migratable.check import ram
-from migratable.check.commands import Commands, by_place
+from migratable.check.baseline import Baseline
+from migratable.check.commands import Commands, Pages, by_place
 from migratable.check.problem import UnexaminedError
+from migratable.check.savevm import Replay
+from migratable.profile.tables import LoaderTables
 from migratable.stream.edit import make_stream
 from migratable.stream.model import Command, Section, Span, Stream
-from migratable.stream.ram import RamFault, RamStatistics
+from migratable.stream.ram import RamBlock, RamFault, RamStart, RamStatistics
 from migratable.stream.wire_format import CommandKind, SectionKind
+from tests.unit.check.bodies import profile
 
 OPEN, PING, ADVISE = CommandKind.OPEN_RETURN_PATH, CommandKind.PING, CommandKind.POSTCOPY_ADVISE
 LISTEN, RUN, DISCARD = (
@@ -20,6 +24,8 @@ LISTEN, RUN, DISCARD = (
     CommandKind.POSTCOPY_RUN,
     CommandKind.POSTCOPY_RAM_DISCARD,
 )
+#: As :func:`command` makes an advice.
+PAGES = Pages(host=0, target=7)
 HANDSHAKE = ((OPEN, 0), (ADVISE, 16), (LISTEN, 0), (RUN, 0))
 
 
@@ -33,7 +39,7 @@ def judged(*commands: tuple[int, int]) -> list[str]:
     return [
         problem.words[0][0] + f" {problem.errno}"
         for kind, length in commands
-        for problem in met.judge(command(kind, length))
+        for problem in met.judge(command(kind, length), PAGES)
     ]
 
 
@@ -87,18 +93,126 @@ def test_out_of_order(commands: tuple[tuple[int, int], ...]) -> None:
 )
 def test_a_command_of_another_length(kind: CommandKind, length: int) -> None:
     """-ERANGE, whatever was before."""
-    problem = next(Commands().judge(command(kind, length)))
+    problem = next(Commands().judge(command(kind, length), PAGES))
     assert (problem.rule, problem.errno) == ("layout", 34)
     assert problem.words[0][1]["length"] == length
 
 
 def test_a_ping_without_a_way_back() -> None:
-    problem = next(Commands().judge(command(PING, 4)))
+    problem = next(Commands().judge(command(PING, 4), PAGES))
     assert (problem.rule, problem.errno) == ("configuration", 1)
     assert problem.words == (("command-ping", {"value": 7}),)
     refused_before = Commands()
-    assert len(list(refused_before.judge(command(OPEN, 2)))) == 1
-    assert len(list(refused_before.judge(command(PING, 4)))) == 1  # it opened none
+    assert len(list(refused_before.judge(command(OPEN, 2), PAGES))) == 1
+    assert len(list(refused_before.judge(command(PING, 4), PAGES))) == 1  # it opened none
+
+
+def advice(host: int, target: int) -> Command:
+    return Command(kind=ADVISE, payload=host.to_bytes(8, "big") + target.to_bytes(8, "big"))
+
+
+@pytest.mark.parametrize(
+    ("host", "target", "words"),
+    [
+        (0x1000, 0x1000, ()),
+        (0x201000, 0x1000, ("postcopy-page-sizes", {"stream": 0x201000, "local": 0x1000})),
+        (0x201000, 0x400, ("postcopy-page-sizes", {"stream": 0x201000, "local": 0x1000})),
+        (0x1000, 0x400, ("postcopy-target-page-size", {"stream": 0x400, "local": 0x1000})),
+    ],
+)
+def test_postcopy_needs_pages_of_the_same_sizes(
+    host: int, target: int, words: tuple[str, dict[str, int]] | tuple[()]
+) -> None:
+    """Seen on 5.2, 10.0 and 11.1."""
+    met = Commands(met={OPEN})
+    problems = list(met.judge(advice(host, target), Pages(host=0x1000, target=0x1000)))
+    assert [(one.words, one.errno) for one in problems] == ([((words,), 1)] if words else [])
+    assert ADVISE in met.met
+
+
+@pytest.mark.parametrize(
+    ("release", "said"),
+    [
+        (
+            "10.0.13",
+            [
+                "Postcopy needs matching RAM page sizes (s=201000 d=1000)",
+                "load of migration failed: Operation not permitted",
+            ],
+        ),
+        (
+            "11.1.2",
+            [
+                "load of migration failed: Operation not permitted: "
+                "Postcopy needs matching RAM page sizes (s=201000 d=1000)"
+            ],
+        ),
+    ],
+)
+def test_what_is_printed_of_a_command(release: str, said: list[str]) -> None:
+    """As those programs do; the main loop hands its error on."""
+    to = profile(release, block_page_sizes={"pc.ram": 0x1000})
+    stream = replace(
+        make_stream("pc-q35-10.0", []), elements=(command(OPEN), advice(0x201000, 0x1000))
+    )
+    replay = Replay(stream, Baseline(to, LoaderTables(handlers=(), vmsds=()))).qemu_loadvm_state()
+    assert replay.stderr == said
+    assert [one.rule for one in replay.findings] == ["ram-block-page-size"]
+
+
+@pytest.mark.parametrize(("words", "outcome"), [((), True), (("-mem-path", "/dev/huge"), False)])
+def test_a_block_on_huge_pages(words: tuple[str, ...], outcome: bool) -> None:
+    """Where the destination's memory is in files, nothing is known of its pages."""
+    block = RamBlock(id="pc.ram", used_length=1 << 21, page_size=1 << 21)
+    start = Section(
+        kind=SectionKind.START,
+        section_id=1,
+        idstr="ram",
+        instance_id=0,
+        version_id=4,
+        body=b"",
+        footer=True,
+    )
+    stream = make_stream("pc-q35-10.0", [start])
+    stream = replace(stream, ram=RamStart(blocks=(block,)))
+    to = profile(
+        block_page_sizes={"pc.ram": 0x1000},
+        ram_blocks={"pc.ram": (1 << 21, 1 << 21)},
+        command_line=words,
+    )
+    replay = Replay(stream, Baseline(to, LoaderTables(handlers=(), vmsds=())))
+    replay.ram_block_list(start)
+    assert ("ram-block-page-size" in {one.rule for one in replay.findings}) is outcome
+
+
+def test_sizes_of_pages_that_are_not_known() -> None:
+    huge = advice(0x201000, 0x1000)
+    with pytest.raises(UnexaminedError, match="sizes of the pages"):
+        list(Commands(met={OPEN}).judge(huge, Pages(target=0x1000)))
+    assert list(Commands(met={OPEN}).judge(huge, Pages(host=0x201000))) == []
+    short = Command(kind=ADVISE, payload=b"")  # postcopy of other things than RAM
+    assert list(Commands(met={OPEN}).judge(short, Pages())) == []
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words", "host"),
+    [
+        ({"pc.ram": 0x1000, "pc.bios": 0x1000}, (), 0x1000),
+        ({"pc.ram": 0x200000, "pc.bios": 0x1000}, (), 0x201000),
+        ({}, (), None),
+        ({"m": 0x1000}, ("-mem-path", "/dev/hugepages"), None),
+        ({"m": 0x1000}, ("--mem-path", "/dev/hugepages"), None),
+        ({"m": 0x1000}, ("-object", '{"qom-type": "memory-backend-file"}'), None),
+        ({"m": 0x1000}, ("-object", "memory-backend-memfd,id=m,hugetlb=on"), None),
+        ({"m": 0x1000}, ("-object", "memory-backend-memfd,id=m"), 0x1000),
+    ],
+)
+def test_what_is_known_of_a_destinations_pages(
+    sizes: dict[str, int], words: tuple[str, ...], host: int | None
+) -> None:
+    """A profile's machine starts without the files that its memory is in."""
+    to = profile(block_page_sizes=sizes, command_line=words)
+    assert Baseline(to, LoaderTables(handlers=(), vmsds=())).pages == Pages(host=host)
 
 
 def test_commands_are_between_sections() -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from migratable.check import check as judge
 from migratable.check.events import (
     BodyBegun,
     CommandMet,
@@ -18,6 +19,7 @@ from migratable.check.rules import section_footer, section_version, unknown_sect
 from migratable.check.rules.configuration import check
 from migratable.profile.tables import Vmsd
 from migratable.stream.model import Configuration, ConfigurationSubsection
+from tests import recorded
 
 OURS = uuid.UUID("12345678-1234-5678-1234-567812345678")
 CAPABILITIES = "capabilities"
@@ -177,3 +179,22 @@ def test_commands_of_a_release(kind: int, release: tuple[int, int], known: bool)
     assert [problem.words[0] for problem in problems] == (
         [] if known else [("command-unknown", {"command": kind, "length": 0})]
     )
+
+
+def test_a_stream_that_does_not_say_its_pages_has_the_smallest() -> None:
+    """Seen with virt on 10.0 and 11.1."""
+    own, to = recorded.source("virt-10.0"), recorded.profile("virt-10.0")
+    assert own.configuration is not None
+    assert own.configuration.target_page_bits == 12
+    silent = replace(own, configuration=replace(own.configuration, subsections=()))
+    verdict = judge(silent, to)
+    assert verdict.first_refusal is not None
+    assert verdict.first_refusal.rule == "target-page-size"
+    assert verdict.first_refusal.message == "Received TARGET_PAGE_BITS is 10 but local is 12"
+    # x86 sends none, and its own are the smallest
+    pc = recorded.source("q35-10.0")
+    assert judge(pc, recorded.profile("q35-10.0")).first_refusal is None
+    none = replace(pc, configuration=None)
+    refusal = judge(none, recorded.profile("q35-10.0")).first_refusal
+    assert refusal is not None
+    assert refusal.rule == "configuration"

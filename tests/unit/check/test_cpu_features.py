@@ -104,8 +104,8 @@ def explained(kvm: HostKvm | None, there: HostKvm | None = None) -> str:
     to = machine(0, accelerator="kvm", wants_kvm=True, host_kvm=kvm)
     origin = machine(AES | XSAVE, accelerator="kvm", wants_kvm=True, host_kvm=there)
     ((_, text),) = said(to, origin=origin)
-    start = "QEMU compares no CPUID: it loads the guest without a word, and the next instruction "
-    assert text.startswith(f"{start}of that kind is invalid on this Nehalem.")
+    start = "QEMU does not compare CPUID: it loads the guest without a message, and the next such "
+    assert text.startswith(f"{start}instruction is invalid on this Nehalem.")
     return text.partition("Nehalem.")[2].strip()
 
 
@@ -140,9 +140,9 @@ BIG, SMALL = CpuModel(features=("a", "b")), CpuModel(features=("c",))
 @pytest.mark.parametrize(
     ("there", "advice"),
     [
-        (None, "the destination's host has whole, for a new start: Big or Same"),
-        (host(), "the destination's host has whole, for a new start: Big or Same"),
-        (host(Big=BIG), "both hosts have whole, for a new start: Big"),
+        (None, "the destination's host has in full, for a new start: Big or Same"),
+        (host(), "the destination's host has in full, for a new start: Big or Same"),
+        (host(Big=BIG), "both hosts have in full, for a new start: Big"),
         (host(Small=SMALL, Big=CpuModel(features=("a", "b"), unavailable=("a",))), "Small"),
         (host(Other=BIG), ""),
     ],

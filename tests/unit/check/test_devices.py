@@ -57,7 +57,7 @@ def ahci_port(command: int, busy: int = 0xFFFFFFFF, **queued: int) -> object:
         (ahci_port(0x4006), "port 0 takes no FIS"),
         (ahci_port(6, used=1), "not halted"),
         (ahci_port(6, halt=1), "not in use"),
-        (ahci_port(6, used=1, halt=1, cmd=0x25), "none that can be queued"),
+        (ahci_port(6, used=1, halt=1, cmd=0x25), "which cannot be queued"),
         (ahci_port(6, used=1, halt=1, cmd=0x60, slot=3, tag=4), "slot 3 and tag 4"),
         (ahci_port(6, used=1, halt=1, cmd=0x60, slot=3, tag=3), None),
         (ahci_port(6, busy=31), None),

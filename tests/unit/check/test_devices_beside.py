@@ -31,6 +31,9 @@ def variable(name: bytes = _NAME, attributes: int = 7, size: int = 3) -> LoadedS
         (b"A\0", 7, "name"),  # without its end
         (b"\0\xd8\0\0", 7, "name"),  # half of a pair
         (b"\xff\xdf\0\0", 7, "name"),
+        (b"A\0\0\xd8\0\0", 7, "name"),
+        (b"AB\0\xd8\0\0", 7, "name"),
+        (b"A\xd8\0\0", 7, "name"),
         (b"\0\xe0\0\0\0\xd8", 7, None),
         (b"\xff\xd7\0\0\0", 7, "name"),  # an odd number of bytes
         (b"", 7, "name"),
@@ -152,12 +155,26 @@ def test_a_place_in_video_memory(
 
 @pytest.mark.parametrize(
     ("endpoint", "known"),
-    [(8, True), (0x13, True), (0x0B, False), (9, False), (0x108, False), (0x20, False)],
+    [
+        (8, True),
+        (0x13, True),
+        (0xFA, True),
+        (0x0B, False),
+        (9, False),
+        (0x108, False),
+        (0x20, False),
+    ],
 )
 def test_an_endpoint_of_an_iommu_is_there(endpoint: int, known: bool) -> None:
     """The assertion was seen on 10.0 and 11.1 (an endpoint that no device is)."""
     none = PciMasks(config=b"", cmask=b"", wmask=b"", w1cmask=b"")
-    idstrs = ("0000:00:01.0/virtio-iommu", "0000:00:02.3/e1000", "0000:00:01.0:00.0/x", "vga")
+    idstrs = (
+        "0000:00:01.0/virtio-iommu",
+        "0000:00:02.3/e1000",
+        "0000:00:01.0:00.0/x",
+        "vga",
+        "0000:00:1f.2/a",
+    )
     tables = LoaderTables(handlers=(), vmsds=(), pci=dict.fromkeys(idstrs, none))
     domain = body("domain", children={"endpoint_list": [body("endpoint", {"id": endpoint})]})
     state = body("virtio-iommu-device", children={"domains": [body("domain"), domain]})

@@ -109,7 +109,7 @@ def test_guest_pages_as_resource() -> None:
 @pytest.mark.parametrize(
     ("resources", "said"),
     [
-        (resource(3) + resource(3), "is there twice"),
+        (resource(3) + resource(3), "is in the stream twice"),
         (resource(3, form=5), "format 5"),
         (words(3, 1 << 16, 1 << 16, BGRX, 0), "times 65536 pixels"),
     ],

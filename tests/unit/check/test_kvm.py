@@ -64,7 +64,7 @@ def test_a_refusal_that_may_be_tcgs(
     reasons = kvm.undecided(to, refused=True, device=device)
     assert (reasons != []) is doubt
     assert kvm.undecided(to, refused=False, device=None) == [
-        "the destination's KVM, which was not asked: its CPUID"
+        "the destination's KVM, which was not tested: its CPUID"
     ]
     for settled in (replace(to, accelerator="kvm"), replace(to, kvm_decides=())):
         assert not kvm.doubtful(settled, device)

@@ -128,7 +128,7 @@ def test_a_device_that_is_not_known_hides_none_after_it() -> None:
 
 @pytest.mark.parametrize(
     ("features", "explanation"),
-    [(0, "No driver has started yet."), (1 << 28, "The driver has not taken it.")],
+    [(0, "No driver has started yet."), (1 << 28, "The driver has not accepted it.")],
 )
 def test_whether_a_driver_has_started(features: int, explanation: str) -> None:
     to, origin = with_virtio(1 << 28), with_virtio(1 << 28 | 1 << 33)

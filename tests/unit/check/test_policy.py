@@ -124,7 +124,9 @@ def test_no_file_makes_qemu_load(tmp_path: Path) -> None:
     )
     assert found.findings == (refusing,)
     assert found.outcome is Outcome.REFUSED
-    assert found.project == ("latent: stays; QEMU refuses, whatever is decided here",)
+    assert found.project == (
+        "latent: not changed: QEMU refuses, and a project file cannot change that",
+    )
     own = finding(Severity.REFUSES)  # raised by a file before
     left = policy.apply(verdict(own), project(tmp_path, ENTRY.format("silent")), today=TODAY)
     assert left.findings == ()

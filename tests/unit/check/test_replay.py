@@ -13,7 +13,15 @@ from migratable.check.savevm import Replay
 from migratable.check.tracker import Untracked
 from migratable.profile.tables import Flag, Handler, LoaderTables, VmField, Vmsd
 from migratable.stream.edit import make_stream
-from migratable.stream.model import Command, Element, Section, Span, Stream
+from migratable.stream.model import (
+    Command,
+    Configuration,
+    ConfigurationSubsection,
+    Element,
+    Section,
+    Span,
+    Stream,
+)
 from migratable.stream.ram import RamBlock, RamFault, RamStart, RamStatistics
 from migratable.stream.vmdesc import VmDevice, VmsdBody
 from migratable.stream.vmdesc import VmField as Entry
@@ -146,6 +154,18 @@ def test_another_page_size_is_told_from_the_own_stream() -> None:
     assert rules(loaded(section(), to=to)) == []
 
 
+def test_a_destination_whose_pages_are_not_the_smallest() -> None:
+    bits = ConfigurationSubsection(
+        name="configuration/target-page-bits", version=1, body=b"\0\0\0\x0c"
+    )
+    to = destination(own=(section(),))
+    assert to.stream is not None
+    to._stream = replace(
+        to.stream, configuration=Configuration(machine=MACHINE, subsections=(bits,))
+    )
+    assert rules(loaded(section(), to=to)) == ["target-page-size"]
+
+
 @pytest.mark.parametrize(
     ("machine", "sections"), [("pc-q35-9.0", True), ("pc-i440fx-10.0", False), ("virt", False)]
 )
@@ -165,6 +185,12 @@ def test_a_handler_loads_once() -> None:
     assert twice.undecided == ["dev: its section comes too often"]
     several = destination(handler(), handler(instance_id=1))
     assert loaded(section(), section(number=4, instance_id=1), to=several).undecided == []
+    assert loaded(section(), section(number=4), to=several).undecided == twice.undecided
+    alike = destination(handler(), handler())
+    assert loaded(section(), section(number=4), to=alike).undecided == []
+    by_both = destination(replace(handler("0/dev"), compat=("dev", 0)))
+    again = loaded(section("0/dev"), section(number=4), to=by_both).undecided
+    assert again == ["dev: its section comes too often"]
     part = section(number=3, kind=SectionKind.PART)
     assert loaded(section(), part).undecided == ["dev: more of it after its section"]
 

@@ -95,9 +95,12 @@ def test_of_another_version_as_the_stream_says(sent: bool) -> None:
     """The destination's own stream tells of its own version alone."""
     description = described("a", *(["n"] if sent else []), "z")
     table = replace(OPTIONAL, version=2)
-    done = Load(bytes(12), table, exists={(0, 1): not sent}, description=description)
-    assert done.left == (0 if sent else 4)
-    assert done.loader.unchecked == ["whether dev:n is read was taken from the stream"]
+    for exists in ({(0, 1): sent}, {}):
+        done = Load(bytes(12), table, exists=exists, description=description)
+        assert done.left == (0 if sent else 4)
+        assert done.loader.unchecked == ["whether dev:n is read was taken from the stream"]
+    with pytest.raises(UnexaminedError, match="dev:n is read of version 1"):
+        Load(bytes(12), table, exists={(0, 1): not sent}, description=description)
     without = Load(bytes(12), table, exists={(0, 1): sent})
     assert without.left == (0 if sent else 4)
 

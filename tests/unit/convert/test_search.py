@@ -123,7 +123,7 @@ def test_another_format_is_no_version_to_be_changed() -> None:
     assert not one.loads and not one.plan.edits
     (stuck,) = one.stuck
     assert stuck.finding.rule == "section-version"
-    assert any("ti_buf" in each and "cannot be made up" in each for each in stuck.reasons)
+    assert any("ti_buf" in each and "cannot be derived" in each for each in stuck.reasons)
 
 
 def test_what_no_edit_answers_is_named_with_its_reason() -> None:

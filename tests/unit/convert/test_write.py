@@ -226,7 +226,7 @@ def test_a_file_that_comes_meanwhile_is_not_written_over(tmp_path: Path) -> None
     with writing.output(out, source=None, force=False) as file:
         file.file.write(b"ours")
         out.write_bytes(b"theirs")
-        with pytest.raises(ConvertError, match="is there already"):
+        with pytest.raises(ConvertError, match="exists; name another file"):
             file.keep(force=False)
     assert out.read_bytes() == b"theirs"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -12,7 +12,9 @@ from migratable.profile.tables import Handler, LoaderTables, VmField, Vmsd
 from migratable.releases import QemuVersion
 from migratable.stream import read, write
 from migratable.stream.edit import replace_section as replaced
+from migratable.stream.edit import with_elements
 from migratable.stream.vmdesc import parse
+from migratable.stream.wire_format import SectionKind
 from tests.unit.stream import tiny
 
 
@@ -105,6 +107,21 @@ def _profile(base: int, **options: object) -> Profile:
 
 def test_addresses_and_names_of_a_destination_are_not_seen() -> None:
     assert kind(_profile(0x7F00_0000_0000)) == kind(_profile(0x5555_0000_0000))
+
+
+def test_how_many_rounds_a_destination_took_is_not_seen() -> None:
+    """Beside busy processes an empty ``spapr/htab`` of the same machine takes another number."""
+    stream = read(tiny.golden("7.2-pseries"))
+    rounds = [one for one in stream.sections if one.idstr == "spapr/htab"]
+    part = next(one for one in rounds if one.kind is SectionKind.PART)
+    once = [one for one in stream.elements if one not in rounds or one.kind is not SectionKind.PART]
+    at = next(number for number, one in enumerate(once) if one in rounds) + 1
+    keys = {
+        kind(_profile(0, stream=write(with_elements(stream, [*once[:at], *parts, *once[at:]]))))
+        for parts in ([], [part], [part, part])
+    }
+    assert len(keys) == 1
+    assert keys != {kind(_profile(0, stream=tiny.data()))}
 
 
 def test_what_a_destination_is_is_seen() -> None:

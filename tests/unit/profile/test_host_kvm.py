@@ -118,11 +118,11 @@ def test_two_hosts_that_are_not_at_hand() -> None:
     source = _profile(AES | PCLMULQDQ | SSE3, here)
     assert _endangers(source, source) == []
     (said,) = _endangers(source, _profile(SSE3, there, cpu_model="kvm64"))
-    assert "lacks what the source's has: aes, pclmulqdq" in said
+    assert "lacks features of the source's: aes, pclmulqdq" in said
     assert "processor and kernel (6.1.0) lack: aes." in said
     assert "Only its CPU model lacks: pclmulqdq (-cpu kvm64,pclmulqdq=on)." in said
     assert "libvirt's names: pclmuldq for pclmulqdq." in said
-    assert "The largest CPU model that both hosts have whole, for a new start: kvm64." in said
+    assert "The largest CPU model that both hosts have in full, for a new start: kvm64." in said
 
 
 def test_tcg_in_the_place_of_kvm_is_no_witness() -> None:

@@ -396,12 +396,12 @@ def test_options_that_a_release_lacks(tmp_path: Path) -> None:
     )
     program.chmod(0o755)
     known = parse(f"{program} -runas nobody -name x")
-    probe_options.examine([str(program)], known, timeout=10)
+    probe_options.examine([str(program)], known, timeout=60)
     with pytest.raises(probe_options.HostOptionError) as caught:
-        probe_options.examine([str(program)], parse(f"{program} a.img -no-acpi -sdl"), timeout=10)
+        probe_options.examine([str(program)], parse(f"{program} a.img -no-acpi -sdl"), timeout=60)
     assert caught.value.error.stderr == ("-no-acpi: invalid option",)
     probe_options.examine(
-        [str(program)], parse(f"{program} -no-acpi"), timeout=10
+        [str(program)], parse(f"{program} -no-acpi"), timeout=60
     )  # the start tells
 
 

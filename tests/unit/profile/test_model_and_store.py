@@ -183,7 +183,7 @@ def test_mend() -> None:
     ("arguments", "says"),
     [
         ([], "nothing to do"),
-        (["--list", "--show", "x"], "do not go together"),
+        (["--list", "--show", "x"], "--list and --show exclude each other"),
         (["--inert", "--", "-m", "1"], "names no program"),
         (["--save", "a/b", "--", "qemu-system-x86_64"], "no name"),
         (["--", "/no/such/qemu-9"], "no program"),

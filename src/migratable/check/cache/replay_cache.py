@@ -47,7 +47,7 @@ _MOST_ENTRIES = 200_000
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Outcome of one section, with what it needs and leaves.
+    """Outcome of one section, with the values that it reads and leaves.
 
     :ivar needs: words of memory that another section may have left, and their values.
     :ivar leaves: words that it sets: a value, or the bytes of its body that are the value.
@@ -62,7 +62,7 @@ class Entry:
 
 
 class _Pattern:
-    """Entries whose deciding bytes are at the same places."""
+    """Entries whose deciding bytes have the same offsets."""
 
     __slots__ = ("_asked", "_masked", "_nonzero", "_places", "entries", "parts")
 
@@ -77,7 +77,7 @@ class _Pattern:
         self._masked = [(slice(first, end), how) for first, end, how in parts if how > 0]
 
     def key(self, body: bytes) -> tuple[bytes, ...]:
-        """What decides in a body."""
+        """The bytes of a body that decide."""
         return (
             b"".join([body[place] for place in self._places]),
             bytes([body[place] != zeros for place, zeros in self._nonzero]),
@@ -90,7 +90,7 @@ class _Pattern:
 
 
 class Memo:
-    """What is known of one destination."""
+    """Results for one destination."""
 
     def __init__(self, baseline: Baseline) -> None:
         """Begin with nothing."""
@@ -128,7 +128,7 @@ class Memo:
         try:
             tracked, replay = self._replay(ready, origin)
         except StaleError:
-            # A rule at the end asked for more of a state than before: that section is tracked anew.
+            # A rule at the end read more of a state than before: track that section again.
             for unit in ready.units:
                 if unit.section.idstr in KEPT:
                     self._patterns.pop(unit.head, None)
@@ -176,7 +176,7 @@ class Memo:
         return None
 
     def outer(self, address: Address, past: list[tuple[Entry, bytes]]) -> int | None:
-        """What a word has after the sections before this one."""
+        """The value of a word after the earlier sections."""
         for entry, body in reversed(past):
             left = entry.leaves.get(address)
             if left is not None:
@@ -196,7 +196,7 @@ class Memo:
             pattern = _Pattern(parts)
             patterns.append(pattern)
         pattern.entries.setdefault(pattern.key(unit.body), []).append(entry)
-        # A word that one section leaves and another needs ties the two together.
+        # A value that one section leaves and another reads makes the two dependent.
         who = (unit.section.idstr, unit.section.instance_id)
         for address in entry.leaves:
             if self._left_by.setdefault(address, who) != who:
@@ -231,11 +231,11 @@ class _Tracked:
         self.seen_at_end: set[str] = set()
 
     def outer(self, address: Address) -> int | None:
-        """What a word of memory has before the section that is being loaded."""
+        """The value of a word of memory before the current section."""
         return self._memo.outer(address, self.past)
 
     def shown(self, sections: Sequence[Section]) -> Sequence[Section]:
-        """Sections that tell when a rule looks into their bodies."""
+        """Sections that record when a rule reads their bodies."""
         return tuple(shown(section, self._look) for section in sections)
 
     def _look(self, section: Section) -> None:
@@ -250,7 +250,7 @@ class _Tracked:
         return self._file
 
     def outcome(self, section: Section, load: Callable[[], SectionOutcome]) -> SectionOutcome:
-        """The outcome of an equal section, else of loading this one."""
+        """The outcome of an equal section, or of loading this one."""
         unit = next(self._units)
         assert unit.section is section
         known = self._memo.find(unit, self.past)

@@ -62,7 +62,7 @@ def registers(at: BodyLoaded) -> Iterator[Problem]:
         yield Problem(
             rule="cpu-identity",
             summary=f"{len(words)} registers of the destination's processor are not in the stream",
-            explanation="They keep their values after reset.",
+            explanation="They keep their reset values.",
             refuses=False,
             severity="info",
             words=words,
@@ -72,7 +72,8 @@ def registers(at: BodyLoaded) -> Iterator[Problem]:
         yield Problem(
             rule="cpu-identity",
             summary="registers of this processor do not read back as they were written",
-            explanation="This QEMU refuses the same registers from itself; its own fault.",
+            explanation="This QEMU refuses the same registers in its own stream: a fault of "
+            "this QEMU.",
             errno=EPERM,
         )
     if not differing:

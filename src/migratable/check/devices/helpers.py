@@ -19,7 +19,7 @@ def tpm(at: BodyLoaded) -> Iterator[Problem]:
     kinds = ("permanent", "volatil", "savestate")
     if any(at.body.number(f"state_blobs.{kind}.size") for kind in kinds):
         yield _handed_over(
-            "the TPM's state goes to the destination's swtpm, which was not asked",
+            "the TPM's state goes to the destination's swtpm, which was not tested",
             "swtpm refuses the state of a newer libtpms, and one that another process has locked.",
         )
 
@@ -31,7 +31,7 @@ def bus(at: BodyLoaded) -> Iterator[Problem]:
     if count:
         yield _handed_over(
             f"the state of {count} helpers on D-Bus is in the stream; those of the destination "
-            "were not asked",
+            "were not tested",
             "Each must be on the bus under the same id and take its state.",
         )
 

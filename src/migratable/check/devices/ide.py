@@ -43,7 +43,7 @@ class _Bounce:
     """Mapping what is no memory: ``address_space_map`` has one bounce buffer, from 9.2 on 4 KiB."""
 
     def __init__(self, event: BodyLoaded) -> None:
-        # Behind a virtual IOMMU the addresses are not the guest's own; its tables are in memory.
+        # Behind a virtual IOMMU the addresses are not guest-physical; its tables are in memory.
         self._memory = None if _translated(event) else of_profile(event.profile)
         self._several = event.release >= (9, 2)
         self._left = _BOUNCE_BYTES
@@ -113,7 +113,7 @@ def _port(number: int, port: LoadedState, bounce: _Bounce) -> Iterator[Problem]:
         if bool(used) != bool(halt):
             wrong = "is in use and not halted" if used else "is halted and not in use"
         elif halt and queued.number("cmd") not in _NCQ:
-            wrong = f"is command {queued.number('cmd'):#x}, none that can be queued"
+            wrong = f"is command {queued.number('cmd'):#x}, which cannot be queued"
         elif halt and queued.number("slot") != queued.number("tag"):
             wrong = f"has slot {queued.number('slot')} and tag {queued.number('tag')}"
         if wrong:

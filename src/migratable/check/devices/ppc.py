@@ -65,7 +65,7 @@ def processor(body: LoadedState, own: LoadedState | None, profile: Profile) -> P
         summary=f"the guest's processor is {names[pvr]} (PVR {pvr:#010x}), the destination's "
         f"{names[here]} (PVR {here:#010x})",
         explanation=f"The destination's -cpu means {model}. A guest without a compatibility mode "
-        "runs on just the processor that it was started with.",
+        "runs only on the processor version that it was started with.",
         field="env.spr",
         facts=PvrFacts(pvr=pvr),
     )

@@ -192,7 +192,7 @@ class _Virtio:
             num = f.get_be(4)
             if aligned:
                 f.skip(4)
-            # Addresses and indices are the guest's own affair; a queue without an address has none.
+            # Addresses and indices belong to the guest; a queue without an address has neither.
             desc, last = f.get_nonzero(8), 0
             if desc:
                 f.skip(2)
@@ -276,8 +276,8 @@ class _Virtio:
                 refuses=False,
                 severity=Severity.ENDANGERS,
                 summary=f"the destination drops features that the guest's driver uses: {names}",
-                explanation="It has none above bit 31 and so does not look at the guest's; the "
-                "guest goes on with rings that the device no longer reads.",
+                explanation="The device has none above bit 31, so it does not check the guest's; "
+                "the guest continues to use vrings that the device no longer reads.",
                 field="guest_features",
             )
             self._loader.problems.append(problem)
@@ -333,7 +333,7 @@ class _Virtio:
         for _ in range(min(active, 1 << 16)):
             port = f.get_be(4)
             body.values[f"port[{port}]"] = 1
-            # Not the map: its bit 0 is set whether there is a console in front or not.
+            # Not the port map: its bit 0 is set with and without a console at port 0.
             if loader.local(body, f"port[{port}]", 1) is None:
                 raise self._silent(f"the destination has no port {port}", errno=22)
             f.skip(1 + 1)

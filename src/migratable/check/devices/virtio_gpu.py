@@ -78,7 +78,7 @@ def _resources(reading: Reading) -> memoryview:
     found: list[int] = []
     while identity := f.get_be(4):
         if identity in found:
-            raise _refuse(reading, f"resource {identity} is there twice")
+            raise _refuse(reading, f"resource {identity} is in the stream twice")
         width, height, form, pages = (f.get_be(4) for _ in range(4))
         if form not in _FORMATS:
             raise _refuse(reading, f"resource {identity} has the format {form}, which is none")

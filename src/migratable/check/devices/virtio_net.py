@@ -52,14 +52,14 @@ def queues_in_use(event: BodyEntered) -> Iterator[Problem]:
 @post_load("virtio-net-vnet")
 def vnet_header(event: BodyLoaded) -> Iterator[Problem]:
     """virtio_net_vnet_post_load: packets carry a header, or the backend cannot take them."""
-    words = "the source's network backend had vnet_hdr, the destination's has not"
+    words = "the source's network backend had vnet_hdr, the destination's does not"
     yield from _lacking(event, "has_vnet_hdr", words, "virtio-vnet-header")
 
 
 @post_load("virtio-net-ufo")
 def ufo(event: BodyLoaded) -> Iterator[Problem]:
     """virtio_net_ufo_post_load: the backend fragments UDP packets for the guest, or not."""
-    words = "the source's network backend fragments UDP (TUN_F_UFO), the destination's not"
+    words = "the source's network backend fragments UDP (TUN_F_UFO), the destination's does not"
     yield from _lacking(event, "has_ufo", words, "virtio-net-ufo")
 
 

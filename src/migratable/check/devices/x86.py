@@ -68,7 +68,7 @@ def cpu(event: BodyLoaded) -> Iterator[Problem]:
 def nested_state(event: BodyLoaded) -> Iterator[Problem]:
     """nested_state_post_load asks the kernel; a program without KVM has no place for it."""
     if event.profile.wants_kvm:
-        raise UnexaminedError("whether the destination's KVM takes the nested guest's state")
+        raise UnexaminedError("whether the destination's KVM supports the nested guest's state")
     yield Problem(
         rule="kernel-state",
         summary="the guest runs nested guests under KVM, and the destination runs without KVM",
@@ -84,7 +84,7 @@ def reenlightenment(event: BodyLoaded) -> Iterator[Problem]:
     if control & _REENLIGHTENMENT_ENABLED and _user_khz(event.body.parent, event) == 0:
         yield Problem(
             rule="cpu-features",
-            summary="Windows wants to be told of a changed clock rate; tsc-frequency= is not given",
+            summary="Windows requests notice of a new clock rate, but tsc-frequency= is not given",
             words=(("x86-hyperv-reenlightenment", {}),),
             subsection="cpu/msr_hyperv_reenlightenment",
         )

@@ -129,7 +129,7 @@ _SINCE = {"mapped-ram": (9, 0)}
 def _capabilities(event: ConfigurationRead, configuration: Configuration) -> Iterator[Problem]:
     for name in configuration.capabilities:
         if name not in _VALIDATED or event.release < _SINCE.get(name, event.release):
-            # Others are sent by no release: should_validate_capability (migration/savevm.c).
+            # No release sends others: should_validate_capability (migration/savevm.c).
             yield Problem(
                 rule=RULE.id,
                 summary=f"the stream has the capability {name!r}, which the destination's release "

@@ -129,7 +129,7 @@ def check(event: StreamLoaded) -> Iterator[Problem]:
     lost = x86_features.decisive((there or frozenset()) - here - used.keys())
     if lost:
         yield _problem(
-            f"the destination's CPU lacks what the source's has: {', '.join(lost)}",
+            f"the destination's CPU lacks features of the source's: {', '.join(lost)}",
             profile,
             lost,
             event.origin,
@@ -167,7 +167,7 @@ def _on_kvm(profile: Profile, names: tuple[str, ...], origin: Profile | None) ->
     if lacking and models:
         most = max(models.values())
         best = sorted(name for name, size in models.items() if size == most)
-        yield f"The largest CPU model that {hosts} whole, for a new start: {' or '.join(best)}."
+        yield f"The largest CPU model that {hosts} in full, for a new start: {' or '.join(best)}."
 
 
 def _whole(host: HostKvm) -> dict[str, int]:
@@ -189,8 +189,8 @@ def _problem(
         summary=summary,
         explanation=" ".join(
             [
-                "QEMU compares no CPUID: it loads the guest without a word, and the next "
-                f"instruction of that kind is invalid on this {profile.cpu_model or 'CPU'}.",
+                "QEMU does not compare CPUID: it loads the guest without a message, and the next "
+                f"such instruction is invalid on this {profile.cpu_model or 'CPU'}.",
                 *_on_kvm(profile, names, origin),
             ]
         ),
@@ -264,10 +264,10 @@ RULE = Rule(
     check=check,
     examples=(
         refuses(_point(7, 0), "avx (XCR0.AVX)"),
-        refuses(_point(3, 0, 1 << 25), "lacks what the source's has: aes"),
+        refuses(_point(3, 0, 1 << 25), "lacks features of the source's: aes"),
         refuses(
             _point(3, 0, 1 << 25 | 1 << 1, accelerator="kvm", wants_kvm=True, host=_HOST),
-            "lacks what the source's has: aes, pclmulqdq",
+            "lacks features of the source's: aes, pclmulqdq",
         ),
         loads(_point(3, 0, 1 << 25, wants_kvm=True)),
         loads(_point(7, 1 << 28)),

@@ -40,7 +40,8 @@ RULE = Rule(
     side=Fault.DESTINATION,
     now="Use a destination kernel that knows the register or feature, or hide it from the guest "
     "on the source and restart the guest.",
-    prevent="Use kernels of one line on all hosts, and a CPU model that hides what not all have.",
+    prevent="Use the same kernel series on all hosts, and a CPU model with only the features that "
+    "all hosts have.",
     verify="rehearse",
     examples=(refuses(_point(1 << 21), "nested guest"), loads(_point(0))),
 )

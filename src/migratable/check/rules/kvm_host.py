@@ -61,7 +61,9 @@ def check(event: StreamLoaded) -> Iterator[Problem]:
     yield from _rate(event, host)
     most = host.extensions.get("MAX_VCPUS", 0)
     if most and len(event.cpus) > most:
-        yield _problem(f"the guest has {len(event.cpus)} CPUs, the destination's KVM takes {most}")
+        yield _problem(
+            f"the guest has {len(event.cpus)} CPUs, the destination's KVM supports {most}"
+        )
 
 
 def _msrs(event: StreamLoaded, host: HostKvm) -> Iterator[Problem]:
@@ -89,8 +91,8 @@ def _rate(event: StreamLoaded, host: HostKvm) -> Iterator[Problem]:
     yield _problem(
         f"the guest's time-stamp counter runs at {rate} kHz, the destination host's at "
         f"{host.tsc_khz} kHz, and it cannot be scaled",
-        "QEMU warns and goes on; a guest that keeps time by the counter runs at a wrong rate. With "
-        "tsc-frequency= on its command line the destination does not start.",
+        "QEMU warns and loads it; a guest that keeps time by the counter runs at a wrong rate. "
+        "With tsc-frequency= on its command line the destination does not start.",
     )
 
 
@@ -137,9 +139,9 @@ RULE = Rule(
     id="kvm-host",
     severity=Severity.ENDANGERS,
     side=Fault.DESTINATION,
-    now="Take a destination host with a newer kernel, or with a time-stamp counter of the same "
+    now="Use a destination host with a newer kernel, or with a time-stamp counter of the same "
     "rate.",
-    prevent="Keep kernels of one line on all hosts, and give guests a CPU model and a clock that "
+    prevent="Use the same kernel series on all hosts, and give guests a CPU model and a clock that "
     "all of them have.",
     verify="check",
     events=(StreamLoaded,),

@@ -103,7 +103,7 @@ def _not_started(event: StreamLoaded) -> Iterator[Problem]:
         yield _found(
             f"{waiting} of the guest's {len(apics)} processors were not started yet, and the "
             "source had the APIC in QEMU: under KVM they run at once",
-            "QEMU loads the guest, and then it most often ends with an internal error. Migrate "
+            "QEMU loads the guest, which then usually stops with an internal error. Migrate "
             "when the guest's firmware or kernel has started its processors.",
             "cpu",
         )
@@ -135,7 +135,7 @@ def _high(event: StreamLoaded) -> Iterator[Problem]:
             yield _found(
                 "the clock interrupt (IRQ 0) is high, and the destination has the PIT in the "
                 "kernel: it waits for an acknowledgement that never comes",
-                "QEMU loads the guest, and a guest that waits for the PIT stands still. Start "
+                "QEMU loads the guest, but a guest that waits for the PIT then hangs. Start "
                 "the destination with -global kvm-pit.lost_tick_policy=discard, or with the "
                 "source's kernel-irqchip.",
                 one.idstr,
@@ -150,9 +150,9 @@ def _no_timer(event: StreamLoaded) -> Iterator[Problem]:
         disabled, mode, following = struct.unpack_from(">i13xB10xq", body)
         if following < 0 and not disabled and mode in _PERIODIC:
             yield _found(
-                "the PIT does not say when it fires next, as the source had it in the kernel, and "
+                "the source had the PIT in the kernel, which does not save its next expiry, and "
                 "the destination has it in QEMU: it fires no more",
-                "QEMU loads the guest, and a guest that waits for the PIT stands still. Start the "
+                "QEMU loads the guest, but a guest that waits for the PIT then hangs. Start the "
                 "destination with the source's kernel-irqchip.",
                 one.idstr,
             )

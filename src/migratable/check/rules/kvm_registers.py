@@ -88,7 +88,7 @@ def _apic(event: BodyLoaded) -> Iterator[Problem]:
     yield Problem(
         rule="kvm-registers",
         summary="the guest's APIC is in x2APIC mode, and the destination's CPU has no x2apic",
-        explanation="KVM does not take the APIC's base address, and the program aborts. Give the "
+        explanation="KVM refuses the APIC's base address, and the program aborts. Give the "
         "destination's -cpu the source's features (x2apic=on).",
         words=(("kvm-apicbase-assertion", {"file": file, "line": line}),),
         field="apicbase",
@@ -136,7 +136,7 @@ def _msr(
     return Problem(
         rule="kvm-registers",
         summary=summary,
-        explanation=f"KVM does not take MSR {msr:#x}, and the program aborts. {remedy}",
+        explanation=f"KVM refuses MSR {msr:#x}, and the program aborts. {remedy}",
         words=(
             ("kvm-set-msr", {"msr": msr, "value": value}),
             ("kvm-msr-assertion", {"file": file, "line": line}),

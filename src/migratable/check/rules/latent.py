@@ -146,7 +146,7 @@ def _device(
             f"the source offers what the destination does not: {names}; a driver that takes it "
             "is refused",
             device=section.idstr,
-            explanation="The driver has not taken it."
+            explanation="The driver has not accepted it."
             if sent.guest_features
             else "No driver has started yet.",
         )
@@ -308,7 +308,7 @@ RULE = Rule(
     id="latent",
     severity=Severity.LATENT,
     side=Fault.NEITHER,
-    now="Nothing: the guest loads now. Move it before it does what the finding names, or take a "
+    now="Nothing: the guest loads now. Move it before the event that the finding names, or use a "
     "destination of the same release.",
     prevent="Migrate forward only, and test the pair of releases with the devices in use.",
     verify="check",

@@ -52,8 +52,8 @@ def check(event: StreamLoaded) -> Iterator[Problem]:
         refuses=False,
         severity=Severity.ENDANGERS,
         summary=f"the guest has {_words(there)}, the destination {_words(here)}",
-        explanation="A guest that has booted finds nothing where its pages were. "
-        "-machine max-ram-below-4g= must be the source's.",
+        explanation="A booted guest finds no memory at the addresses of its pages. "
+        "Use the source's -machine max-ram-below-4g=.",
         device="mc146818rtc",
         unexamined=tuple(_unexamined(event, there, here)),
     )

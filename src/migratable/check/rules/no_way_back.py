@@ -47,7 +47,7 @@ def check(event: StreamLoaded) -> Iterator[Problem]:
             rule=RULE.id,
             refuses=False,
             summary=f"no way back: the destination has {event.more}, which the stream lacks",
-            explanation="What it sends later has a section that the source does not know.",
+            explanation="The destination will send a section that the source does not know.",
         )
 
 
@@ -60,7 +60,7 @@ RULE = Rule(
     id="no-way-back",
     severity=Severity.WARNS,
     side=Fault.DESTINATION,
-    now="Start the destination without what it has more than the source.",
+    now="Start the destination without the devices that the source lacks.",
     prevent="Use one definition of the VM for both sides.",
     verify="check",
     events=(StreamLoaded,),

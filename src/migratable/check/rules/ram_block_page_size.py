@@ -3,7 +3,9 @@
 ## What it checks
 
 The page size that a source with the capability `postcopy-ram` sends for blocks on huge pages,
-against the destination's backing of that block.
+against the destination's backing of that block; before that the sizes of all pages behind its
+memory, added up, which the source sends with its advice. Where the destination's memory is in files
+(`-mem-path`, `memory-backend-file`, `hugetlb=on`) they are not known, and the verdict is unknown.
 
 ## Why QEMU refuses
 
@@ -15,7 +17,7 @@ Back the guest's memory alike on both hosts, or migrate without postcopy.
 
 ## Source
 
-`migration/ram.c: parse_ramblock`; 4.1 to 11.1.
+`migration/ram.c: parse_ramblock`, `migration/savevm.c: loadvm_postcopy_handle_advise`; 4.1 to 11.1.
 """
 
 from __future__ import annotations

@@ -47,14 +47,14 @@ def check(event: FooterRead) -> Iterator[Problem]:
     if not event.wanted:
         yield Problem(
             rule=RULE.id,
-            summary="the stream has footers behind its sections and the destination wants none",
+            summary="the stream has footers after its sections, and the destination expects none",
             explanation="migration.send-section-footer is off on the destination alone.",
             words=(("unknown-section-type", {"type": _FOOTER}),),
         )
     elif event.mark is None:
         yield Problem(
             rule="stream-broken",
-            summary=f"the stream ends behind {event.idstr!r}",
+            summary=f"the stream ends after {event.idstr!r}",
             words=(("footer-read-failed", {"errno": -5}),),
         )
     elif event.mark != _FOOTER:
@@ -107,7 +107,7 @@ RULE = Rule(
     check=check,
     examples=(
         refuses(_POINT, "8 of 12"),
-        refuses(replace(_POINT, wanted=False), "wants none"),
+        refuses(replace(_POINT, wanted=False), "expects none"),
         loads(
             FooterRead(
                 release=(10, 0),

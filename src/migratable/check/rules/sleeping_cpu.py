@@ -68,8 +68,8 @@ def check(event: StreamLoaded) -> Iterator[Problem]:
         severity=Severity.ENDANGERS,
         summary=f"{asleep} of the guest's {len(common)} processors sleep, and QEMU "
         f"{profile.version} under TCG does not wake them up after a load",
-        explanation="QEMU says that the migration completed; the guest then stands still, or "
-        "reports a hard lockup.",
+        explanation="QEMU reports a completed migration; the guest then hangs, or reports a hard "
+        "lockup.",
         device="cpu_common",
     )
 
@@ -112,7 +112,7 @@ RULE = Rule(
     id="sleeping-cpu",
     severity=Severity.ENDANGERS,
     side=Fault.DESTINATION,
-    now="Take a destination of an older release, or one with KVM.",
+    now="Use a destination of an older release, or one with KVM.",
     prevent="Migrate pseries guests under KVM; under TCG test the pair of releases with an idle "
     "guest.",
     verify="rehearse",

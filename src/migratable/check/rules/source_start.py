@@ -28,6 +28,6 @@ RULE = Rule(
     severity=Severity.REFUSES,
     side=Fault.SOURCE,
     now="Correct the machine's options for that release; the migration itself was not reached.",
-    prevent="Try a command line on the release that is to run it.",
+    prevent="Test a command line on the release that will run it.",
     verify="profile",
 )

@@ -54,7 +54,7 @@ RULE = Rule(
     severity=Severity.REFUSES,
     side=Fault.DESTINATION,
     now="Find the subsection that the destination does not know (migratable check names it) and "
-    "turn off on the source what makes it send it, or migrate to a newer QEMU.",
+    "turn off the feature that makes the source send it, or migrate to a newer QEMU.",
     prevent="Migrate forward only; set features that a subsection carries alike on both sides.",
     verify="check",
     events=(SubsectionMet,),

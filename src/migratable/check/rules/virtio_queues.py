@@ -60,8 +60,8 @@ def check(event: VirtioQueues) -> Iterator[Problem]:
                 rule=RULE.id,
                 summary=f"queue {number} of {event.idstr!r} has {size} entries, the destination "
                 f"has allocated {allocated}",
-                explanation="QEMU 10.0 starts virtqueues with 1024 entries whatever the device "
-                "asked for; 11.x checks."
+                explanation="QEMU 10.0 starts virtqueues with 1024 entries, whatever the "
+                "device requests; 11.x checks."
                 if size == _MOST_QUEUES
                 else "",
                 words=(

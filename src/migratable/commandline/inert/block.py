@@ -45,7 +45,7 @@ _KEPT_DRIVE_KEYS = [
 ]
 
 
-# Which nodes and drives need a certain size
+# Nodes and drives that need a certain size
 
 
 def special_sizes(work: Work) -> dict[str, int]:

@@ -111,7 +111,7 @@ Source: ``vhost_user_*_realize``, ``vuf_device_realize``, ``vhost_vsock_device_r
 def _names_no_backend(work: Work, fields: Fields, driver: str) -> bool:
     """Does the device lack the backend that it needs, or name a character device of no line?"""
     wanted = [members for kind, members in _BACKENDS if kind.fullmatch(driver)]
-    # Defaults and parts of a property may come from elsewhere on the line.
+    # Defaults and parts of a property may come from other options of the command line.
     elsewhere = any(f"{driver}." in (option.value or "") for option in work.line.all("global"))
     identity = fields.get("id")
     if identity:

@@ -98,7 +98,7 @@ def properties(work: Work, option: Option) -> list[Option]:
         if host or _is_strange(kind, value):
             raise option.error(f"{key} names something of the host")
     if fields.json is not None:
-        # Written again: what we read is what QEMU reads.
+        # Written out again, so that QEMU reads exactly what we parsed.
         fields = Fields(json=fields.json, spaced=fields.spaced)
     return [] if fields.is_empty() else [option.with_fields(fields)]
 
@@ -161,7 +161,7 @@ def _object(work: Work, option: Option) -> list[Option]:
         return [option]
     if kind in OBJECTS_KEPT or kind.startswith("memory-backend-"):
         return properties(work, option)
-    # Not known here, or of another release: bare, for the program to refuse its type.
+    # Unknown, or of another release: without members, so that the program refuses its type.
     return [_bare(option, "qom-type")]
 
 

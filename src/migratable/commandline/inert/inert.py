@@ -220,7 +220,7 @@ def inert(
         strict=strict,
     )
     if machine.without_configuration(work):
-        # Its stream would not say that its block list has the addresses of x-ignore-shared.
+        # Its stream would not say that its block list contains addresses (x-ignore-shared).
         work.save_memory = False
     _refuse_xen(line)
     work.node_sizes = block.special_sizes(work)
@@ -301,7 +301,7 @@ _PC_ONLY = frozenset(["acpitable", "win2k-hack"])
 def _one(work: Work, option: Option) -> list[Option]:
     """What stands for an option: nothing that has not passed the guard."""
     if option.name in _PC_ONLY and work.architecture.startswith("ppc"):
-        # It refuses that itself, before it looks at the value.
+        # QEMU itself refuses this before it reads the value.
         return [replace(option, value=None if option.value is None else "sig=NONE")]
     row = OPTIONS.get(option.name)
     if row is None:

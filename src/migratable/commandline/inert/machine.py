@@ -33,7 +33,7 @@ def machine(work: Work, option: Option) -> list[Option]:
         work.note(option, f"machine type {plain}; the suffix is known to Proxmox's QEMU alone")
         work.skip("whether a Proxmox stream carries the machine type's +pve suffix")
     gone = ["dumpdtb", "kernel", "initrd", "append", "dtb", "shim"]
-    # Both at once QEMU refuses itself.
+    # QEMU itself refuses both at once.
     if work.accel != "kvm" and not any(True for _ in work.line.all("accel")):
         gone.append("accel")
     if is_on(fields.get("igd-passthru")):

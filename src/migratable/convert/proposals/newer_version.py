@@ -108,7 +108,7 @@ def _together(  # noqa: PLR0917 -- both sides of one body
     if missing:
         return NoWay(
             reason=f"{what} version {vmsd.version} has {', '.join(missing)}, which version "
-            f"{body.version} does not send: it cannot be made up"
+            f"{body.version} does not send: it cannot be derived"
         )
     unknown = [one.field.name for one in extra]
     if len(unknown) > _MOST_LEFT_OUT:

@@ -60,7 +60,7 @@ def propose(situation: Situation) -> Iterator[Answer]:
         yield NoWay(reason=f"the destination lacks {len(extra)} fields: it is another format")
         return
     edits = [left_out(situation, section, one, PROPOSAL.kind) for one in extra]
-    # From the end, so that offsets stay.
+    # From the end, so that the other offsets stay valid.
     edits.sort(key=lambda edit: -(edit.changes[0].offset or 0))
     if any(edit.edit_class is EditClass.LOSSY for edit in edits):
         risk = next(edit.risk for edit in edits if edit.risk)

@@ -48,7 +48,7 @@ def propose(situation: Situation) -> Iterator[Answer]:
     edit = replace(edit, summary=f"subsection {name} left out ({len(data)} bytes)")
     why = assumed(name, data, situation)
     if not why and (where := situation.fresh_with(name, data)):
-        why = f"it is at its default: a just started {where} sends the same bytes"
+        why = f"it is at its default: at power-on {where} sends the same bytes"
     if why:
         yield (replace(edit, why=why),)
         return

@@ -68,13 +68,13 @@ def check(pair: Pair) -> Iterator[Finding]:
 
 def _absent(pair: Pair, path: str, why: str) -> Iterator[Finding]:
     if why == "Permission denied":
-        pair.not_seen.append(f"destination: {path} (Permission denied; as root it could be told)")
+        pair.not_seen.append(f"destination: {path} (Permission denied; root may know)")
         return
     if pair.copies_storage:
         yield found(
             ID,
             Severity.INFO,
-            f"{path} is not on the destination yet; it is to be copied along",
+            f"{path} is not on the destination yet; the migration must copy it (--copy-storage)",
         )
         return
     yield found(

@@ -35,7 +35,7 @@ def check(pair: Pair) -> Iterator[Finding]:
     if not pair.needs.kvm or not kvm["why"]:
         return
     if kvm["there"] and not pair.destination["root"]:
-        pair.not_seen.append(f"destination: /dev/kvm ({kvm['why']}; as root it could be told)")
+        pair.not_seen.append(f"destination: /dev/kvm ({kvm['why']}; root may know)")
         return
     yield found(
         ID,

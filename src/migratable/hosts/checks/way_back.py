@@ -42,7 +42,7 @@ def check(pair: Pair) -> Iterator[Finding]:
         yield found(
             ID,
             Severity.ENDANGERS,
-            "the guest loads on the destination and could not come home: "
+            "the guest loads on the destination and could not come back: "
             f"{refusal.get('message') or refusal.get('rule') or 'refused'}",
             lines="\n".join(refusal.get("stderr") or ()),
         )

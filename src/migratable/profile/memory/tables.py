@@ -152,7 +152,7 @@ class TableReader:
                 found[name] = index
                 continue
             text = name.encode("ascii") + b"\0"
-            # As a string of its own; else as the tail of another, which linkers merge it with.
+            # As a separate string, or as the tail of another: linkers merge equal tails.
             whole = (at + 1 for at in memory.search(b"\0" + text, iter(tables)))
             rest = itertools.chain(
                 memory.search(text, iter(tables)), memory.search(text, iter(image))

@@ -123,7 +123,7 @@ def members(
         while True:
             piece = b""
             if decompressor.needs_input:
-                # A member may be short: what is behind it is taken back and copied again.
+                # A member may be short: return the bytes after it, and copy them again.
                 piece = bytes(data[pos : pos + size])
                 size = min(size * 4, CHUNK)
                 pos += len(piece)
