@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import io
 import json
+import tomllib
 from pathlib import Path
 from random import Random
 
@@ -248,6 +249,53 @@ def test_no_sentence_has_a_name_left_open() -> None:
     assert "{" not in report.explanations[0].meaning
 
 
+MARGINS = {
+    "carriage return": "{}\r",
+    "indent": "    {}",
+    "mail": "> {}",
+    "colour": "\x1b[31m{}\x1b[0m",
+    "box": "\u2502 {}",
+    "spaces behind": "{}   ",
+}
+
+
+@pytest.mark.parametrize("name", ["public_logs.toml", "public_logs_2.toml", "public_logs_m.toml"])
+def test_what_stands_before_every_line_changes_nothing(name: str) -> None:
+    failures = tomllib.loads((Path(__file__).parent / name).read_text(encoding="utf-8"))["failure"]
+    for failure in failures[::9]:
+        lines = failure["log"].split("\n")
+        expected = [item.message for item in told(failure["log"] + "\n").explanations]
+        for margin, form in MARGINS.items():
+            log = "".join(form.format(line) + "\n" for line in lines)
+            found = [item.message for item in told(log).explanations]
+            assert found[:1] == expected[:1], (failure["name"], margin)
+
+
+@pytest.mark.parametrize("errno", ["", ": Input/output error"])
+def test_a_load_that_libvirt_ended_itself(errno: str) -> None:
+    """LP 1535232: the destination's QEMU is ended because the source has failed."""
+    closing = f"2016-01-26T10:30:51.9Z qemu-system-x86_64: load of migration failed{errno}\n"
+    log = f"2016-01-26 10:30:51.895+0000: shutting down, reason=failed\n{closing}"
+    (found,) = told(log).explanations
+    assert found.status is Status.SYMPTOM
+    assert "source's log" in found.now
+    (alone,) = told(closing).explanations
+    assert "shutting down" not in alone.meaning
+
+
+def test_a_second_refusal_is_told_too() -> None:
+    log = (
+        "first [ Requested operation is not valid: domain is not running ], after the start\n"
+        "[ Failed to open file '/data/a.qcow2': No such file or directory ]\n"
+    )
+    (found,) = told(log).explanations
+    assert found.message == "host-file-open"
+    (other,) = found.also
+    assert (other.line.number, other.message) == (1, "op-not-running")
+    assert "virsh list" in other.now
+    assert found.to_json()["also"][0]["do_now"] == other.now
+
+
 HEALTHY = Path(__file__).parent / "healthy"
 
 
@@ -255,3 +303,29 @@ HEALTHY = Path(__file__).parent / "healthy"
 def test_a_migration_that_succeeded_gets_no_cause(path: Path) -> None:
     report = explain(io.BytesIO(path.read_bytes()))
     assert not [item for item in report.explanations if item.status is not Status.WARNING]
+
+
+@pytest.mark.parametrize(
+    ("warning", "error"),
+    [
+        (
+            "qemu-system-x86_64: warning: Default display 'gtk' is not available in this binary",
+            "qemu-system-x86_64: Default display 'gtk' is not available in this binary",
+        ),
+        (
+            "9: warning : qemuBuildInterfaceCommandLine:8 : setting bandwidth on interfaces of "
+            "type 'user' is not implemented yet",
+            "9: error : qemuBuildInterfaceCommandLine:8 : internal error: setting bandwidth on "
+            "interfaces of type 'user' is not implemented yet",
+        ),
+    ],
+)
+def test_the_same_words_as_a_warning_are_no_failure(warning: str, error: str) -> None:
+    (found,) = told(f"{error}\n").explanations
+    assert found.status is Status.EXPLAINED
+    cause = "qemu-system-x86_64: unsupported machine type 'pc-q35-9.9'\n"
+    for log in (f"{warning}\n{cause}", f"{cause}{warning}\n"):
+        assert told(log).explanations[0].message == "start-machine"
+    report = told(f"{warning}\n")
+    assert not [one for one in report.explanations if one.status is not Status.WARNING]
+    assert report.exit_status == 0

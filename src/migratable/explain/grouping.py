@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from migratable.explain.logs import Piece, seconds
 from migratable.messages.catalogue import Role
@@ -36,7 +36,7 @@ HARMLESS = re.compile(
     # nova, Proxmox, KubeVirt and libvirtd, whatever becomes of the migration
     r"Received unexpected event|can be safely ignored|conntrack state migration not supported|"
     r"failed to get domain (?:job info|metadata)|"
-    r"error : qemuDomainAgentAvailable:|QEMU guest agent is not connected"
+    r" warning : \w+:\d+ : |error : qemuDomainAgentAvailable:|QEMU guest agent is not connected"
 )
 
 
@@ -123,6 +123,27 @@ def _only_a_class(matches: list[Match]) -> bool:
 _ASKED_ALWAYS = re.compile(r" error : \w+:\d+ : |\b(?:libvirtd|virtqemud)\[\d+\]: ")
 
 
+# QEMU's warn_report(), libvirt's VIR_WARN(): the program goes on, whatever the same words mean as
+# an error. Not so where it warns of the reason before it refuses (certificates, a job that waits).
+_WARNS = re.compile(
+    r"(?:qemu-system-[\w-]+|qemu-kvm|\bkvm|\bqemu|\bQEMU)(?:\[\d+\])?: warning: |"
+    r": warning : (?!virNetTLS|\w+ObjBeginJob)\w+:\d+ : "
+)
+
+
+def _as_said(matches: list[Match], text: str) -> list[Match]:
+    """*matches* as warnings where the line is one."""
+    warns = _WARNS.search(text)
+    if warns is None:
+        return matches
+    return [
+        replace(match, message=replace(match.message, role=Role.WARNING))
+        if match.start >= warns.end() and match.message.role in (Role.CAUSE, Role.SYMPTOM)
+        else match
+        for match in matches
+    ]
+
+
 _KUBEVIRT_ASKS = re.compile(
     r"virError\(Code=55, Domain=\d+, Message='Requested operation is not valid: "
     r"(?:domain is not running|transient domains do not have)"
@@ -160,7 +181,7 @@ class Grouper:
         version = _QEMU_VERSION.search(piece.text)
         if version:
             self.version = version[1] or version[2] or version[3]
-        matches = recognise(piece.text)
+        matches = _as_said(recognise(piece.text), piece.text)
         roles = {match.message.role for match in matches}
         if roles <= {Role.CONTEXT}:
             return

@@ -122,6 +122,7 @@ def innermost(line: Line, main: Match) -> Wrapped | None:
     what = f'"{words}"' + (f' (at "{before}")' if 0 < len(before) < 80 else "")
     of_qemu = (
         program is not None
+        or message.id in ("libvirt-process-exited", "libvirt-monitor-closed")
         or _BY_QEMU.search(rest) is not None
         or _BY_QEMU.search(main.message.id) is not None
     )

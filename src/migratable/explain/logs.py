@@ -22,9 +22,10 @@ _TIME = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?"
     r"|\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ \d]\d \d\d:\d\d:\d\d\b"
 )
+# "==> qemu: " is Packer's.
 PROGRAM = re.compile(
-    r"(?:^|[\s:'\"(>`\[])(?:[^\s:'\"(>`\[]*/)?(?P<program>qemu-system-[\w-]+|qemu-[\w]+-softmmu|qemu-kvm|qemu-dm|kvm-spice|kvm|qemu)"
-    r"(?:\[\d+\])?: "
+    r"(?<![=-]>)(?:^|[\s:'\"(>`\[])(?:[^\s:'\"(>`\[]*/)?(?P<program>qemu-system-[\w-]+|"
+    r"qemu-[\w]+-softmmu|qemu-kvm|qemu-dm|kvm-spice|kvm|qemu)(?:\[\d+\])?: "
 )
 _QEMU_UNIT = re.compile(r"\b(?:QEMU|qemu-[\w-]{1,64}|kvm)\[(\d{1,20})\]: ")
 _NUMBER_ARRAY = re.compile(r'"MESSAGE"\s*:\s*\[([\d,\s]*)\]')

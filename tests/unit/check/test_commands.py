@@ -118,6 +118,11 @@ def advice(host: int, target: int) -> Command:
         (0x201000, 0x1000, ("postcopy-page-sizes", {"stream": 0x201000, "local": 0x1000})),
         (0x201000, 0x400, ("postcopy-page-sizes", {"stream": 0x201000, "local": 0x1000})),
         (0x1000, 0x400, ("postcopy-target-page-size", {"stream": 0x400, "local": 0x1000})),
+        (
+            0x1000,
+            0x1000 + (1 << 56),
+            ("postcopy-target-page-size", {"stream": 0x1000 + (1 << 56), "local": 0x1000}),
+        ),
     ],
 )
 def test_postcopy_needs_pages_of_the_same_sizes(

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import struct
-from types import SimpleNamespace
-from typing import cast
+from dataclasses import replace
 
 import pytest
 
 from migratable.check.devices.spapr import hash_table
 from migratable.check.example import PSERIES
 from migratable.check.problem import Problem, UnexaminedError
-from migratable.stream.cursor import Cursor
 from migratable.stream.model import Section
 from migratable.stream.wire_format import SectionKind
 
 NO_TABLE = 0xFFFFFFFF
 
 
-def section(body: bytes) -> Section:
-    return cast("Section", SimpleNamespace(kind=SectionKind.START, cursor=lambda: Cursor(body)))
+def section(body: bytes, *, footer: bool = True) -> Section:
+    return Section(
+        kind=SectionKind.START,
+        section_id=3,
+        idstr="spapr/htab",
+        instance_id=0,
+        version_id=1,
+        body=body,
+        footer=footer,
+    )
 
 
 def start(shift: int) -> Section:
@@ -55,3 +61,15 @@ def test_slot_outside() -> None:
 def test_what_no_source_sends(shift: int, parts: tuple[Section, ...]) -> None:
     with pytest.raises(UnexaminedError):
         said(start(shift), *parts)
+
+
+def test_a_section_with_a_footer_ends_with_its_contents() -> None:
+    """Seen on 10.0: ``Missing section footer for spapr/htab``."""
+    begin, slots = start(18), part((0, 1, 0))
+    for first, second in (
+        (replace(begin, body=bytes(begin.body) + b"\0"), slots),
+        (begin, replace(slots, body=bytes(slots.body) + b"\0")),
+    ):
+        with pytest.raises(UnexaminedError, match="more follows"):
+            said(first, second)
+        assert said(replace(first, footer=False), replace(second, footer=False)) == []

@@ -414,6 +414,9 @@ def test_the_stated_size_is_of_one_element() -> None:
     done = Load(bytes(12), vmsd(field), description=body)
     assert done.left == 0
     assert done.loader.unchecked == ["dev: the contents of t"] * 2
+    single = replace(field, num=0, flags=int(Flag.SINGLE))
+    alone = replace(body, fields=(replace(entry, array_len=None),))
+    assert Load(bytes(12), vmsd(single), description=alone).left == 6
     nothing = replace(body, fields=(replace(entry, size=0),))
     assert Load(bytes(12), vmsd(field), description=nothing).loader.unchecked == []
     with pytest.raises(UnexaminedError, match="no stated size"):

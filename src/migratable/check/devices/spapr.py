@@ -14,6 +14,7 @@ from migratable.check.events import BodyLoaded
 from migratable.check.problem import MessageRef, Problem, UnexaminedError
 from migratable.problem_facts import CapabilitiesFacts
 from migratable.profile.model import Profile
+from migratable.stream.cursor import Cursor
 from migratable.stream.iterable import read_htab, read_htab_start
 from migratable.stream.model import Section
 from migratable.stream.wire_format import SectionKind
@@ -123,6 +124,12 @@ def thread_context(event: BodyLoaded) -> Iterator[Problem]:
     yield from ()
 
 
+def _ends(cursor: Cursor, section: Section) -> None:
+    """A section with a footer ends where its contents do."""
+    if section.footer and cursor.remaining:
+        raise UnexaminedError("more follows than its contents")
+
+
 @loads_old("spapr/htab")
 def hash_table(
     start: Section, parts: Iterable[Section], _profile: Profile | None = None
@@ -134,11 +141,16 @@ def hash_table(
     """
     if start.kind is not SectionKind.START:
         raise UnexaminedError("its contents (a loader of its own)")
-    shift = read_htab_start(start.cursor())
+    head = start.cursor()
+    shift = read_htab_start(head)
+    _ends(head, start)
     if shift is not None and not _SMALLEST_SHIFT <= shift <= _LARGEST_SHIFT:
         raise UnexaminedError(f"a hash page table of 2^{shift} bytes")
     for part in parts:
-        for chunk in read_htab(part.cursor()):
+        cursor = part.cursor()
+        chunks = read_htab(cursor)
+        _ends(cursor, part)
+        for chunk in chunks:
             if shift is None:
                 raise UnexaminedError("slots of a hash page table that was not announced")
             if chunk.index + chunk.valid + chunk.invalid > 1 << (shift - 4):
