@@ -10,7 +10,7 @@ from pathlib import Path
 
 from migratable.profile import bundled
 
-ANSWERS = {0: "it loads", 1: "it is refused", 3: "it is not known"}
+ANSWERS = {0: "the guest loads", 1: "the guest is refused", 3: "the answer is not known"}
 EXAMPLE = "guest-q35.mig.gz"
 DESTINATION = "q35-11.1"
 
@@ -29,7 +29,10 @@ def main() -> None:
         sys.exit(status)
     print(f"\nExit status {status}: {ANSWERS[status]}. Another destination: --to NAME, NAME one of")
     print(", ".join(name for name in bundled.names() if name.startswith("q35")))
-    print("Beside it a pseries guest: guest-pseries.mig.gz, --to pseries-10.0")
+    print(
+        "Other guests: guest-pseries.mig.gz --to pseries-10.0, "
+        "guest-aarch64.mig.gz --to aarch64-10.0"
+    )
 
 
 if __name__ == "__main__":

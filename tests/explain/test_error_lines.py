@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import io
 import json
+import tomllib
 from pathlib import Path
 from random import Random
 
@@ -246,6 +247,53 @@ def test_no_sentence_has_a_name_left_open() -> None:
     """A wording that lacks a value its message speaks of names it in words."""
     report = told("error: invalid argument: could not find capabilities for domaintype=kvm \n")
     assert "{" not in report.explanations[0].meaning
+
+
+MARGINS = {
+    "carriage return": "{}\r",
+    "indent": "    {}",
+    "mail": "> {}",
+    "colour": "\x1b[31m{}\x1b[0m",
+    "box": "\u2502 {}",
+    "spaces behind": "{}   ",
+}
+
+
+@pytest.mark.parametrize("name", ["public_logs.toml", "public_logs_2.toml", "public_logs_m.toml"])
+def test_what_stands_before_every_line_changes_nothing(name: str) -> None:
+    failures = tomllib.loads((Path(__file__).parent / name).read_text(encoding="utf-8"))["failure"]
+    for failure in failures[::9]:
+        lines = failure["log"].split("\n")
+        expected = [item.message for item in told(failure["log"] + "\n").explanations]
+        for margin, form in MARGINS.items():
+            log = "".join(form.format(line) + "\n" for line in lines)
+            found = [item.message for item in told(log).explanations]
+            assert found[:1] == expected[:1], (failure["name"], margin)
+
+
+@pytest.mark.parametrize("errno", ["", ": Input/output error"])
+def test_a_load_that_libvirt_ended_itself(errno: str) -> None:
+    """LP 1535232: the destination's QEMU is ended because the source has failed."""
+    closing = f"2016-01-26T10:30:51.9Z qemu-system-x86_64: load of migration failed{errno}\n"
+    log = f"2016-01-26 10:30:51.895+0000: shutting down, reason=failed\n{closing}"
+    (found,) = told(log).explanations
+    assert found.status is Status.SYMPTOM
+    assert "source's log" in found.now
+    (alone,) = told(closing).explanations
+    assert "shutting down" not in alone.meaning
+
+
+def test_a_second_refusal_is_told_too() -> None:
+    log = (
+        "first [ Requested operation is not valid: domain is not running ], after the start\n"
+        "[ Failed to open file '/data/a.qcow2': No such file or directory ]\n"
+    )
+    (found,) = told(log).explanations
+    assert found.message == "host-file-open"
+    (other,) = found.also
+    assert (other.line.number, other.message) == (1, "op-not-running")
+    assert "virsh list" in other.now
+    assert found.to_json()["also"][0]["do_now"] == other.now
 
 
 HEALTHY = Path(__file__).parent / "healthy"

@@ -251,7 +251,7 @@ def _decides(line: CommandLine, machine: str, cpus: int) -> Iterator[str]:
     ):
         yield "whether an IOMMU starts without its interrupt controllers (kernel-irqchip=off)"
     if "tcg" in line.accelerators:
-        yield "whether it is there at all: else QEMU falls back to TCG, which takes no KVM guest"
+        yield "whether it exists: else QEMU falls back to TCG, which loads no KVM guest"
     most = _most_cpus(line, cpus)
     if most > _MANY_CPUS:
         yield f"whether it takes {most} vCPUs"

@@ -108,7 +108,7 @@ class Fields:
             try:
                 value = json.loads(text)
             except (ValueError, RecursionError) as error:
-                hint = "" if '"' in text else "; its quotes are missing, a shell has eaten them"
+                hint = "" if '"' in text else "; its quotes are missing: a shell removed them"
                 raise CommandLineError(
                     f"-{option} {quoted(text, 80)}: not valid JSON ({error}){hint}"
                 ) from None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from migratable.explain.logs import Piece, clean, pieces
 from migratable.messages.catalogue import Role
 from migratable.messages.recognise import Match, recognise
@@ -70,8 +72,15 @@ def _candidates(buffer: bytes, start: int, end: int, *, earlier: bool) -> list[b
     return candidates
 
 
+# Colour, and what mails and Terraform's boxes put before each line.
+_COLOUR = re.compile(rb"\x1b\[[0-9;?]*[ -/]*[@-~]")
+_MARGIN = re.compile(rb"(?:[>\s]|\xe2\x94\x82)+")
+
+
 def _part(raw: bytes) -> bytes:
-    return raw[:MAX_PART].strip().lstrip(b"> \t")
+    part = _COLOUR.sub(b"", raw[:MAX_PART]).strip()
+    margin = _MARGIN.match(part)
+    return part[margin.end() :] if margin else part
 
 
 def _known(part: bytes) -> bool:

@@ -13,7 +13,7 @@ from migratable.explain import errnos
 from migratable.explain.advice import Advice
 from migratable.explain.grouping import Failure
 from migratable.explain.machines import needs
-from migratable.messages.catalogue import Fault
+from migratable.messages.catalogue import Fault, Role
 from migratable.messages.recognise import Match
 
 
@@ -319,4 +319,32 @@ def _backend(advice: Advice, told: Told) -> Steered | None:
     return None
 
 
-_KINDS = (_errno, _port, _uri, _machine, _access, _backend)
+# libvirt writes this into the guest's log when it ends the program (qemuProcessStop).
+_ENDED = re.compile(
+    r"(?:: shutting down(?:, reason=\w+)?|terminating on signal 15 from pid \d+.*)\s*\n"
+    r"(?:[^\n]*\n)?[^\n]*load of migration failed"
+)
+
+
+def _ended_before(advice: Advice, told: Told) -> Steered | None:
+    """A load that failed because libvirt was ending the program already."""
+    if told.main.message.role is not Role.CLOSING:
+        return None
+    around = told.failure.around.decode("utf-8", "replace")
+    if not _ENDED.search(f"{around.rstrip()}\n{told.line}"):
+        return None
+    return Steered(
+        advice=replace(
+            advice,
+            side=Fault.CANNOT_TELL,
+            now="Read the source's log and libvirt's journal on both hosts at that time: what made "
+            "libvirt give the migration up stands there (an abort, a time-out, an error of the "
+            "source's QEMU or of the copy of the disks).",
+            ever="",
+        ),
+        meaning='libvirt was ending this QEMU already ("shutting down" stands before): the '
+        "migration had failed elsewhere, and that the load failed only follows from it.",
+    )
+
+
+_KINDS = (_ended_before, _errno, _port, _uri, _machine, _access, _backend)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 from migratable.explain import advice, decode
+from migratable.explain.also import Also, also
 from migratable.explain.audit import Denial, denial
 from migratable.explain.cases import Case, matching
 from migratable.explain.choice import SOMETIMES_FATAL, main_line
@@ -63,6 +64,7 @@ class Explanation:
     :ivar operation: what was being done, as far as the log says.
     :ivar details: decoded numbers and names, one sentence each.
     :ivar origin: where the text stands, when the message's own origins do not say it.
+    :ivar also: what is refused in other lines of the failure.
     """
 
     status: Status
@@ -93,6 +95,7 @@ class Explanation:
     operation: Operation = Operation.UNKNOWN
     both: bool = False
     origin: tuple[str, ...] = ()
+    also: tuple[Also, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The explanation as the JSON contract has it."""
@@ -125,6 +128,7 @@ class Explanation:
             ],
             "lines": [_line_json(line) for line in self.lines],
             "unknown_lines": [_line_json(line) for line in self.unknown],
+            "also": [item.to_json() for item in self.also],
         }
 
 
@@ -288,7 +292,7 @@ def explain_failure(failure: Failure) -> Explanation:
         text.id in SOMETIMES_FATAL and failure.has(Role.WHERE, Role.CLOSING)
     ):
         status = Status.WARNING
-    elif text.role is Role.SYMPTOM:
+    elif text.role is Role.SYMPTOM or (text.role is Role.CLOSING and turned.meaning):
         status = Status.SYMPTOM
     elif text.role in (Role.CLOSING, Role.WHERE) and not known and derived is None:
         status = Status.UNKNOWN
@@ -304,7 +308,7 @@ def explain_failure(failure: Failure) -> Explanation:
         status, meaning, own_now = _wrapped(wrapped, status, meaning)
         now = own_now or now
         details.extend(wrapped.details)
-    if derived is not None:
+    if derived is not None and not turned.meaning:
         meaning = f"{meaning} {derived.meaning}"
     if status is Status.UNKNOWN and wrapped is None:
         meaning = f"{meaning} QEMU printed no reason, and no public case fits."
@@ -341,6 +345,7 @@ def explain_failure(failure: Failure) -> Explanation:
         operation=which,
         both=both,
         origin=(main.origin,) if main.origin else (),
+        also=also(failure, line, main),
     )
 
 

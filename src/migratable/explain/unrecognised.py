@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from migratable.explain.grouping import ABOUT_VMS, HARMLESS, STRICT, Failure, Line, routine
-from migratable.explain.logs import PROGRAM, Piece, pieces, without_prefix
+from migratable.explain.logs import PROGRAM, Piece, clean, pieces, without_prefix
 from migratable.messages import qemu_errors
 from migratable.messages.catalogue import Role
 from migratable.messages.recognise import WEAK, Match, recognise
@@ -140,17 +140,18 @@ _TELLS_NO_REASON = re.compile(
     r"(?:.*: )?(?:[\w /.'-]|:(?=\S)){0,80}\b(?:failed|failure|unsuccessful|aborted)(?: !*)?"
     r"(?:,? ?\(?(?:rc|ret|status|exit(?: status| code)?|code)?[ =:]*-?\d+\)?)?[\W]*|"
     r"(?:.*: )?(?:Failed|Unable|Could not|Cannot|Error)(?: to)? (?:\w+ ){1,3}"
-    r"(?:vm|vms|domain|instance|guest|virtual machine|machine|container)\b[^:]{0,60}|"
+    r"(?:vm|vms|domain|instance|guest|virtual machine|machine|container)\b[^:]{0,60}(?:: -?\d+)?|"
     r".*\b(?:failed|returned|exited)\b[^:]{0,40}\b(?:exit|return)(?:ed)?[ -]?(?:code|status|value)"
     r"[ :=]{0,3}-?\d+\W*(?:: /\S+.*)?|.*: exit (?:status|code):? \d+\W*",
     re.IGNORECASE,
 )
 # What a log puts before a program's words.
 _STAMP = re.compile(
-    r"(?:(?:\w{3} )?\w{3} [ \d]\d [\d:]{8}(?: \d{4})?|"
+    r"^(?:(?:\w{3} )?\w{3} [ \d]\d [\d:]{8}(?: \d{4})?|"
     r"\d{4}[-/]\d\d[-/]\d\d[T ][\d:.,]+(?:Z|[+-]\d\d:?\d\d)?)[ ,:]*"
     r"(?:\d+ )?(?:[A-Z]{4,8} )?(?:[\w.]+ (?=\[))?(?:\[[^\]]*\])*:? *|"
-    r"(?:[A-Z]{4,8}|level=\w+(?: msg=)?)\s+(?:[\w.]+: (?=/))?|level=\w+(?: msg= *)?|│ *"
+    r"(?:[A-Z]{4,8}|level=\w+(?: msg=)?)\s+(?:[\w.]+: (?=/))?|level=\w+(?: msg= *)?|│ *|"
+    r"[\w.-]{1,60} +\| |\[\w{1,20}\] +"
 )
 
 
@@ -177,7 +178,9 @@ def kind_of(text: str, following: str = "", *, qemu: bool = False) -> Kind:
     """
     if qemu:
         return Kind.PRINTED
-    stripped = _STAMP.sub("", text.strip(), count=1)
+    stripped = text.strip().lstrip("> ")
+    for _ in range(2):  # a margin or a container's name, and then the log's own
+        stripped = _STAMP.sub("", stripped, count=1)
     bare = stripped.strip("*#_` ")
     if not bare:
         return Kind.NONE
@@ -356,7 +359,7 @@ def _following(lines: list[bytes], number: int) -> tuple[str, int]:
     for after, raw in enumerate(lines[number : number + 3], number + 1):
         text = raw.strip()
         if text and text.strip(b"`~") and not re.fullmatch(rb"[`~]{3}\w*", text):
-            return raw[:400].decode("utf-8", "replace"), after
+            return clean(raw[:400]), after
     return "", 0
 
 

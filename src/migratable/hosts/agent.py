@@ -145,7 +145,7 @@ class _Agent:
         if not child.answered:
             number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
             how = f"signal {number}" if number else f"status {os.WEXITSTATUS(status)}"
-            text = f"the program on the host ended ({how}); is there memory?"
+            text = f"the program on the host ended ({how}); does the host have free memory?"
             _write({"id": child.number, "error": text, "kind": "HostError"})
         self._start()
 

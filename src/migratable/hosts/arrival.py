@@ -273,7 +273,7 @@ def _program_here(words: Sequence[str]) -> tuple[str, ...]:
         why = why or problem
     raise HostError(
         f"no program {quoted(base)} on this host{f' that may be started: {why}' if why else ''}; "
-        "install QEMU there, or name it: --program PATH"
+        "install QEMU on it, or name it: --program PATH"
     )
 
 

@@ -247,7 +247,7 @@ class Connection:
                 raise HostError(f"{self.name}: {text}")
             if what in wanted:
                 return text or what
-        raise self._failure("the program could not be started there")
+        raise self._failure("the program could not be started on the host")
 
     def _first(self, text: str) -> Any:
         try:
@@ -265,7 +265,7 @@ class Connection:
         status = self._process.poll()
         if status == 97 and said:
             return HostError(
-                f"{self.name}: {said[-1]}; install python3 there (it needs nothing else)"
+                f"{self.name}: {said[-1]}; install python3 on the host (it needs nothing else)"
             )
         why = "; ".join(said[-3:]) or (
             "" if status is None else f"the connection ended with status {status}"

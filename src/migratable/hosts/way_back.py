@@ -23,7 +23,9 @@ def of_the_move(first: Mapping[str, Any], ask: Ask) -> tuple[Mapping[str, Any] |
     if first["verdict"]["verdict"] == "refused":
         return None, ""  # there is nothing that could come back
     if not first["after"]:
-        return None, first["stuck"] or first["not_rehearsed"] or "the guest was not rehearsed there"
+        return None, first["stuck"] or first[
+            "not_rehearsed"
+        ] or "the guest was not rehearsed on the destination"
     try:
         return ask(first["after"]), ""
     except MigratableError as error:

@@ -117,7 +117,7 @@ class Apt:
             if only_expired(errors):
                 raise LabError(
                     "the package lists are past their date: the mirror lags behind, or the suite "
-                    "is no longer renewed. To take them all the same (signatures are still "
+                    "is no longer renewed. To accept them anyway (signatures are still "
                     f"verified): --allow-expired.\n  apt says:\n  {errors.strip()}"
                 )
             raise LabError(explain(errors))
@@ -315,7 +315,7 @@ _CAUSES = (
     ),
     (
         r"Hash Sum mismatch|File has unexpected size|Hashes of expected file",
-        "the mirror is being renewed, or something between changes its files; try again later",
+        "the mirror is being renewed, or a proxy changes its files; try again later",
     ),
     (
         r"Temporary failure resolving|Could not resolve|Could not connect|Unable to connect"
@@ -333,7 +333,7 @@ _CAUSES = (
 def explain(errors: str) -> str:
     """Turn apt's own words into a cause, a remedy, and the words."""
     said = [line for line in errors.splitlines() if line.startswith(_COMPLAINTS)]
-    words = "\n  ".join(dict.fromkeys(said)) or errors.strip() or "apt failed without a word"
+    words = "\n  ".join(dict.fromkeys(said)) or errors.strip() or "apt failed without a message"
     for pattern, cause in _CAUSES:
         if re.search(pattern, errors):
             return f"{cause}.\n  apt says:\n  {words}"

@@ -79,7 +79,7 @@ def install(
         if until := apt.update(lambda share, words: progress(share * 0.2, words)):
             warn(
                 f"{release.suite}'s package lists were good until {until}: the mirror lags behind, "
-                f"or the suite is no longer renewed. Signatures are good; going on with them."
+                f"or the suite is no longer renewed. Signatures are good; the install continues."
             )
         wanted = _wanted(apt, release, architectures, extra)
         packages = apt.resolve(wanted)

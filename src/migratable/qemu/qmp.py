@@ -89,7 +89,7 @@ class Qmp:
             else:
                 socket.send_fds(self._socket, [data], [fd])
         except TimeoutError:
-            raise QemuError(f"QMP {command}: not taken in {timeout:g} s") from None
+            raise QemuError(f"QMP {command}: not accepted in {timeout:g} s") from None
         except OSError as error:
             raise QmpClosedError(f"QMP {command}: the connection ended ({error})") from None
         deadline = time.monotonic() + timeout
@@ -100,7 +100,7 @@ class Qmp:
             if "error" in message:
                 problem = message["error"]
                 if not isinstance(problem, dict):
-                    raise QemuError(f"QMP {command}: an error that is none: {str(problem)[:200]}")
+                    raise QemuError(f"QMP {command}: a malformed error: {str(problem)[:200]}")
                 raise QmpError(command, str(problem.get("class")), str(problem.get("desc")))
 
     def wait_event(self, *names: str, timeout: float) -> dict[str, Any]:

@@ -87,6 +87,9 @@ def _explanation(item: Explanation, number: int, total: int) -> RenderableType:
         rows.add_row("Verify", Text(item.proof, style="green"))
     if item.references:
         rows.add_row("See", Text(", ".join(item.references)))
+    for other in item.also:
+        rows.add_row("Also", Text(_placed(other.line), style="cyan", overflow="fold"))
+        rows.add_row("", Text(f"{other.meaning} {other.now}".strip()))
     for line in item.unknown[:MAX_CONTEXT] if item.status is not Status.UNKNOWN else ():
         rows.add_row("Not known", Text(_placed(line), style="magenta"))
     story = item.both or len({line.log for line in item.lines}) > 1

@@ -66,7 +66,7 @@ def _paths(settings: Settings) -> dict[str, Any]:
                     {
                         "name": "name",
                         "in": "query",
-                        "description": "What to call the machine in the answer.",
+                        "description": "The VM's name in the answer.",
                         "schema": {"type": "string", "maxLength": 200},
                     },
                 ],
@@ -92,12 +92,14 @@ def _paths(settings: Settings) -> dict[str, Any]:
                 },
             }
         },
-        "/profiles": _get("profiles", "The destinations that may be named.", "Profiles"),
+        "/profiles": _get("profiles", "The known destinations.", "Profiles"),
         "/health": _get(
             "health", "Whether the service runs; needs no token.", "Health", open_=True
         ),
         "/openapi.json": _get("openapi", "This description.", None),
-        "/matrix": _get("matrix", "The fleet's matrix, or of what was asked so far.", "Matrix"),
+        "/matrix": _get(
+            "matrix", "The fleet's matrix, or that of the pairs asked about so far.", "Matrix"
+        ),
         "/": {
             "get": {
                 "operationId": "page",
@@ -132,4 +134,4 @@ def _wrong(*statuses: str) -> dict[str, Any]:
 
 def _problems() -> dict[str, Any]:
     content = {"application/json": {"schema": reference("Problem")}}
-    return {"Problem": {"description": "No verdict, and why.", "content": content}}
+    return {"Problem": {"description": "No verdict, with the reason.", "content": content}}

@@ -34,6 +34,8 @@ def variable(name: bytes = _NAME, attributes: int = 7, size: int = 3) -> LoadedS
         (b"A\0\0\xd8\0\0", 7, "name"),
         (b"AB\0\xd8\0\0", 7, "name"),
         (b"A\xd8\0\0", 7, "name"),
+        (b"A\0B\0\xd8\x30\0\0", 7, None),  # no half at an odd place
+        (b"\0\xd8A\0\0\0", 7, "name"),
         (b"\0\xe0\0\0\0\xd8", 7, None),
         (b"\xff\xd7\0\0\0", 7, "name"),  # an odd number of bytes
         (b"", 7, "name"),
@@ -60,7 +62,10 @@ def _policy(size: int, begin: int = 44, tail: bytes = b"A\0\0\0") -> bytes:
         (_policy(50), False),
         (_policy(48, begin=48), False),
         (_policy(48, begin=47, tail=b"A\0\0\0"), False),
-        (_policy(43)[:43], False),
+        (_policy(44, begin=42)[:44], True),
+        (_policy(44, begin=43)[:44], False),
+        (_policy(8, begin=6)[:8], True),  # not even one whole entry: seen on 10.0 and 11.1
+        (_policy(7, begin=6)[:7], False),
         (b"", False),
     ],
 )
@@ -160,6 +165,7 @@ def test_a_place_in_video_memory(
         (0x13, True),
         (0xFA, True),
         (0x0B, False),
+        (0x18, False),
         (9, False),
         (0x108, False),
         (0x20, False),
@@ -171,7 +177,7 @@ def test_an_endpoint_of_an_iommu_is_there(endpoint: int, known: bool) -> None:
     idstrs = (
         "0000:00:01.0/virtio-iommu",
         "0000:00:02.3/e1000",
-        "0000:00:01.0:00.0/x",
+        "0000:00:03.0:00.0/x",
         "vga",
         "0000:00:1f.2/a",
     )

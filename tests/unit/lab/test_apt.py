@@ -114,7 +114,7 @@ def test_past_its_date() -> None:
         ("E: Release file … is not valid yet (invalid for another 3h)", "set this machine's clock"),
         ("E: You don't have enough free space in /x", "disk is full"),
         ("E: Something new", "apt failed"),
-        ("", "apt failed without a word"),
+        ("", "apt failed without a message"),
     ],
 )
 def test_causes_keep_apts_own_words(said: str, cause: str) -> None:

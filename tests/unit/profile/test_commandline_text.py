@@ -152,7 +152,7 @@ def test_list_without_program() -> None:
 
 def test_json_that_lost_its_quotes() -> None:
     line = parse(["qemu-system-x86_64", "-device", "{driver:e1000}"])
-    with pytest.raises(CommandLineError, match="a shell has eaten them"):
+    with pytest.raises(CommandLineError, match="a shell removed them"):
         _ = line.options[0].fields
 
 

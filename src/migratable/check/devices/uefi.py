@@ -11,8 +11,8 @@ from migratable.check.devices import post_load
 from migratable.check.events import BodyLoaded
 from migratable.check.problem import EPERM, Problem, UnexaminedError
 
-#: MAX_BUFFER_SIZE, EFI_VARIABLE_ATTRIBUTE_SUPPORTED, sizeof(variable_policy_entry).
-_LARGEST_BUFFER, _ATTRIBUTES, _POLICY_SIZE = 64 << 10, 0x6F, 44
+#: MAX_BUFFER_SIZE, EFI_VARIABLE_ATTRIBUTE_SUPPORTED; an entry's two lengths end at byte 8.
+_LARGEST_BUFFER, _ATTRIBUTES, _LENGTHS = 64 << 10, 0x6F, 8
 #: ``size=`` of the device when it is not given; more than a variable's own structure takes.
 _STORE, _STRUCTURE = 256 << 10, 256
 _SURROGATES = range(0xD800, 0xE000)
@@ -37,7 +37,7 @@ def policy(at: BodyLoaded) -> Iterator[Problem]:
     """uefi_var_policy_post_load: the length that is in the entry, and the name at its end."""
     entry = at.body.data("entry") or b""
     size, begin = (int.from_bytes(entry[place : place + 2], "little") for place in (4, 6))
-    whole = size == len(entry) >= _POLICY_SIZE and begin < size
+    whole = size == len(entry) >= _LENGTHS and begin < size
     if not whole or not _is_valid(entry[begin:], terminated=False):
         yield Problem(
             rule="field-validation",

@@ -97,7 +97,7 @@ def _flash_size(work: Work, unit: int, image: tuple[str, str, int | None], name:
     elif family == "virt" and (fixed := _VIRT_FLASH.get(work.architecture)) is not None:
         size, how = fixed, "the only size that the machine takes"
     else:
-        size, how = _rest_of_firmware(work, unit), "what the code leaves of a whole build"
+        size, how = _rest_of_firmware(work, unit), "the rest of a whole build beside the code"
         if not size:
             size, how = firmware_size(label) or 0, "assumed from its name"
         if not size:

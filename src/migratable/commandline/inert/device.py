@@ -59,7 +59,7 @@ def device(work: Work, option: Option) -> list[Option]:
     if driver == "usb-mtp":  # never migrates, which the loader says; its folder is not looked at
         if Path(fields.get("rootdir") or "").is_absolute():
             fields = fields.set("rootdir", "/").set("readonly", "on")
-            work.note(option, "rootdir=/, which is not looked at")
+            work.note(option, "rootdir=/, which QEMU does not read")
         return [option.with_fields(fields)]
     if driver == "scsi-block":
         work.note(option, "scsi-hd; scsi-block needs a real device")

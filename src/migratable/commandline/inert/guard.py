@@ -30,7 +30,7 @@ def passes(work: Work, option: Option) -> list[Option]:
     """
     row = OPTIONS.get(option.name)
     if row is None or row.part in {Part.DROP, Part.SILENT, Part.EXPAND, Part.REFUSE}:
-        raise option.error("this option cannot be handed to a QEMU that is only looked at")
+        raise option.error("this option cannot be passed to an inert QEMU")
     if not row.argument:
         return [Option(name=option.name, index=option.index, spelled=option.spelled)]
     value = option.value or ""
@@ -185,7 +185,7 @@ def _chardev(work: Work, option: Option) -> list[Option]:
     if fields.get("backend") == "null" or ours:
         if set(dict(fields.items())) <= {"backend", "id", "mux", *(("path",) if ours else ())}:
             return [option]
-        raise option.error("this character device cannot be handed on")
+        raise option.error("this character device cannot be passed to an inert QEMU")
     return [_bare(option, "backend", ("reconnect-ms",))]
 
 
@@ -222,9 +222,9 @@ def _netdev(work: Work, option: Option) -> list[Option]:
         and members.get("downscript") == "no"
         and re.fullmatch(r"mig\d+", members.get("ifname") or "")
     ):
-        raise option.error("this tap cannot be handed on")
+        raise option.error("this tap cannot be passed to an inert QEMU")
     if kind == "user" and members.get("restrict") != "on":
-        raise option.error("this user network cannot be handed on")
+        raise option.error("this user network cannot be passed to an inert QEMU")
     return [option.with_fields(fields)]
 
 
@@ -236,7 +236,7 @@ def _block(work: Work, option: Option) -> list[Option]:
     named = any(key in members for key in ("file", "filename", "file.filename", "json"))
     if not named and (driver == "null-co" or (option.name == "drive" and driver is None)):
         return [option]
-    raise option.error("this block device cannot be handed on")
+    raise option.error("this block device cannot be passed to an inert QEMU")
 
 
 def _audio(work: Work, option: Option) -> list[Option]:
@@ -247,20 +247,20 @@ def _audio(work: Work, option: Option) -> list[Option]:
 
 def _fsdev(work: Work, option: Option) -> list[Option]:
     if option.fields.get("fsdriver") != "synth":
-        raise option.error("this folder cannot be handed on")
+        raise option.error("this folder cannot be passed to an inert QEMU")
     return [option]
 
 
 def _tpmdev(work: Work, option: Option) -> list[Option]:
     if option.fields.get("type") != "emulator":
-        raise option.error("this TPM cannot be handed on")
+        raise option.error("this TPM cannot be passed to an inert QEMU")
     return [option]
 
 
 def _character(work: Work, option: Option) -> list[Option]:
     if re.fullmatch(r"none|null|chardev:[^:,]*", option.value or ""):
         return [option]
-    raise option.error("this character device cannot be handed on")
+    raise option.error("this character device cannot be passed to an inert QEMU")
 
 
 def _global(work: Work, option: Option) -> list[Option]:

@@ -2,12 +2,12 @@
 
 ## What it checks
 
-The time of both hosts, less the time that asking takes.
+The difference between the clocks of both hosts, without the delay of the connection.
 
 ## Why it matters
 
-A guest's clock goes on from the destination's: `rtc base=utc,clock=host` jumps, certificates and
-leases become invalid, and a guest that sees time go back may stop its timers.
+After the migration the guest's clock follows the destination's: `rtc base=utc,clock=host` jumps,
+certificates and leases become invalid, and a guest whose time goes back may stop its timers.
 
 ## How to fix it
 

@@ -39,7 +39,7 @@ def check(pair: Pair) -> Iterator[Finding]:
                 ID,
                 Severity.INFO,
                 f"{title} is {there[name]} on the destination, {here[name]} on the source: paths "
-                "of this guest may be denied there",
+                "of this guest may be denied on the destination",
             )
 
 

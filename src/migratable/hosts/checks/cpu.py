@@ -7,9 +7,9 @@ own (`-cpu host`, `host-passthrough`) has seen them all.
 
 ## Why it matters
 
-QEMU sends no list of CPU features. A guest that goes on using an instruction that is no longer
-there gets an invalid opcode, after the migration was reported as done. With a named model and
-`enforce` (libvirt: `check='full'`) the destination refuses to start instead, which the profile
+QEMU sends no list of CPU features. If the guest then uses an instruction that the destination
+lacks, it gets an invalid opcode, after the migration was reported as completed. With a named model
+and `enforce` (libvirt: `check='full'`) the destination refuses to start instead, which the profile
 and the rehearsal show.
 
 ## How to fix it

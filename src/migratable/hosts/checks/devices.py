@@ -6,12 +6,12 @@
 
 ## Why QEMU refuses
 
-Most are marked unmigratable (`State blocked by non-migratable device`, `VFIO migration is not
-supported`); the others name a part of the host which the destination does not have under that name.
+QEMU marks most of these as unmigratable (`State blocked by non-migratable device`, `VFIO migration
+is not supported`). The others name a part of the host that has another name on the destination.
 
 ## How to fix it
 
-Unplug it before the migration and plug one of the destination in afterwards (`virsh
+Unplug it before the migration, and plug in a device of the destination afterwards (`virsh
 detach-device`, `failover_pair_id` for networks).
 
 ## Verify

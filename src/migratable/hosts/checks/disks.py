@@ -2,15 +2,15 @@
 
 ## What it checks
 
-Every file and block device of the guest: there under the same path, of the same format and size.
-Nothing is read but the first 64 bytes, nothing is locked. Disks that are not files of the host
-(NBD, RBD, iSCSI) are not looked at.
+Every file and block device of the guest must be on the destination under the same path, with the
+same format and size. preflight reads only the first 64 bytes and locks nothing. It does not check
+disks that are not files of the host (NBD, RBD, iSCSI).
 
 ## Why QEMU refuses
 
-The destination opens its disks when the migration ends: `Could not open`; with a disk of another
-size the guest's file system is damaged later. A disk on a local file system of both hosts is not
-shared: two files of the same name.
+The destination opens its disks when the migration ends, and reports `Could not open`. A disk of
+another size damages the guest's file system later. If the disk is on a local file system of both
+hosts, it is not shared: there are two files with the same name.
 
 ## How to fix it
 
@@ -81,7 +81,7 @@ def _absent(pair: Pair, path: str, why: str) -> Iterator[Finding]:
         ID,
         Severity.REFUSES,
         f"the disk {path} is not on the destination ({why})",
-        fix="mount its storage there, or copy the disks along "
+        fix="mount its storage on the destination, or copy the disks "
         "(virsh migrate --copy-storage-all; --copy-storage here)",
     )
 

@@ -2,9 +2,9 @@
 
 ## What it checks
 
-Files of `-bios`, `-pflash`, pflash drives, `-kernel` and `-initrd`: there under the same path, and
-of the same size. The destination's own option ROMs and BIOS are in its profile, where the sizes of
-their RAM blocks are compared (`ram-block-size`).
+The files of `-bios`, `-pflash`, pflash drives, `-kernel` and `-initrd` must be on the destination
+under the same path, with the same size. The destination's own option ROMs and BIOS are in its
+profile, where the sizes of their RAM blocks are compared (`ram-block-size`).
 
 ## Why QEMU refuses
 
@@ -14,7 +14,7 @@ no start at all (`device requires N bytes, block backend provides M bytes`).
 ## How to fix it
 
 Install the same firmware package, or point the destination's definition to an image of the same
-size. The variables' file travels with the guest's storage, not with its stream.
+size. The file of the UEFI variables is a part of the guest's storage, not of its stream.
 
 ## Verify
 

@@ -2,7 +2,7 @@
 
 ## What it checks
 
-The guest's command line asks for KVM; `/dev/kvm` of the destination is opened.
+If the guest's command line asks for KVM, preflight opens `/dev/kvm` on the destination.
 
 ## Why QEMU refuses
 
@@ -41,7 +41,8 @@ def check(pair: Pair) -> Iterator[Finding]:
         ID,
         Severity.REFUSES,
         f"the guest runs under KVM, and the destination's /dev/kvm cannot be used: {kvm['why']}",
-        fix="load kvm_intel or kvm_amd there, or switch virtualisation on in its firmware",
+        fix="load kvm_intel or kvm_amd on the destination, or switch virtualisation on in its "
+        "firmware",
     )
 
 

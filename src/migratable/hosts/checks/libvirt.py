@@ -7,9 +7,9 @@ The guest's migratable XML (`virsh dumpxml --migratable`) is given to the destin
 
 ## Why libvirt refuses
 
-It looks for the emulator, the machine type, the CPU model and every device in the capabilities of
-its own QEMU before it starts anything: `the CPU is incompatible with host CPU`, `unsupported
-machine type`, `Cannot check QEMU binary`. A real migration fails alike.
+Before it starts anything, libvirt looks for the emulator, the machine type, the CPU model and every
+device in the capabilities of its own QEMU: `the CPU is incompatible with host CPU`, `unsupported
+machine type`, `Cannot check QEMU binary`. A real migration fails in the same way.
 
 ## How to fix it
 

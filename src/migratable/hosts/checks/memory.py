@@ -2,8 +2,8 @@
 
 ## What it checks
 
-The guest's RAM blocks against `MemAvailable`, and against free huge pages where its memory is made
-of those.
+The guest's RAM blocks against `MemAvailable`, and against free huge pages if its memory uses huge
+pages.
 
 ## Why it fails
 
@@ -43,7 +43,7 @@ def check(pair: Pair) -> Iterator[Finding]:
                 Severity.REFUSES,
                 f"the guest needs {gib(pair.ram)} in huge pages ({pair.needs.hugepages}), "
                 f"{gib(free)} are free on the destination",
-                fix="reserve huge pages there",
+                fix="reserve huge pages on the destination",
             )
         return
     if pair.ram > memory["total"] > 0:
@@ -58,7 +58,7 @@ def check(pair: Pair) -> Iterator[Finding]:
             Severity.WARNS,
             f"the guest has {gib(pair.ram)}, and {gib(memory['available'])} are free on the "
             "destination",
-            fix="free memory there first",
+            fix="free memory on the destination first",
         )
 
 

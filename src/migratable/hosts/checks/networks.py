@@ -8,7 +8,7 @@ active.
 ## Why the start fails
 
 libvirt: `Cannot get interface MTU on 'br0': No such device`, `network 'x' is not active`; QEMU:
-`bridge helper failed`. The destination does not start; the guest goes on at the source.
+`bridge helper failed`. The destination does not start; the guest runs on at the source.
 
 ## How to fix it
 
@@ -37,7 +37,7 @@ def check(pair: Pair) -> Iterator[Finding]:
                 ID,
                 Severity.REFUSES,
                 f"the destination has no network interface {name!r}",
-                fix=f"make the bridge {name} there",
+                fix=f"make the bridge {name} on the destination",
             )
     for name in pair.needs.networks:
         if pair.destination["networks"].get(name) is False:
@@ -45,7 +45,7 @@ def check(pair: Pair) -> Iterator[Finding]:
                 ID,
                 Severity.REFUSES,
                 f"libvirt's network {name!r} is not active on the destination",
-                fix="start it there",
+                fix="start it on the destination",
                 command=f"virsh net-start {name}",
             )
 

@@ -6,12 +6,12 @@ Sockets of vhost-user devices and virtiofs on the guest's command line.
 
 ## Why the start fails
 
-`Failed to connect to 'PATH': No such file or directory`: the back end must run before the
-destination starts. Under libvirt virtiofsd is started for the guest: nothing is missing then.
+`Failed to connect to 'PATH': No such file or directory`: the backend must run before the
+destination starts. libvirt starts virtiofsd for the guest itself; then nothing is missing.
 
 ## How to fix it
 
-Start the back end (dpdk, spdk, virtiofsd) on the destination, with the same features.
+Start the backend (dpdk, spdk, virtiofsd) on the destination, with the same features.
 
 ## Verify
 
@@ -39,7 +39,7 @@ def check(pair: Pair) -> Iterator[Finding]:
             ID,
             Severity.REFUSES,
             f"nothing serves {path} on the destination",
-            fix="start the vhost-user back end there before the migration",
+            fix="start the vhost-user backend on the destination before the migration",
         )
 
 

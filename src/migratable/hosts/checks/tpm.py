@@ -2,12 +2,13 @@
 
 ## What it checks
 
-`swtpm` is there, and its release is not older than the source's.
+The destination has `swtpm`, and its release is not older than the source's.
 
 ## Why it fails
 
-The TPM's state travels with the guest's stream and is loaded by swtpm. An older one refuses the
-state of a newer (`The TPM 2 state is of a newer version`); without one libvirt does not start.
+The guest's stream contains the TPM's state, and swtpm loads it. An older swtpm refuses the state of
+a newer one (`The TPM 2 state is of a newer version`). Without swtpm, libvirt does not start the
+guest.
 
 ## How to fix it
 
@@ -38,7 +39,7 @@ def check(pair: Pair) -> Iterator[Finding]:
             ID,
             Severity.REFUSES,
             "the guest has an emulated TPM, and the destination no swtpm",
-            fix="install swtpm there",
+            fix="install swtpm on the destination",
         )
     elif here and numbers(there) < numbers(here):
         yield found(
@@ -46,7 +47,7 @@ def check(pair: Pair) -> Iterator[Finding]:
             Severity.ENDANGERS,
             f"swtpm is {here} on the source, {there} on the destination, which may refuse its "
             "state",
-            fix="install the same or a newer swtpm there",
+            fix="install the same or a newer swtpm on the destination",
         )
 
 

@@ -6,9 +6,10 @@ Releases on both hosts.
 
 ## Why it matters
 
-QEMU's versioned machine types load older streams on newer programs; to an older one they often
-load and nobody promises it. A refusal between these two is in the verdict; the next upgrade of
-the source may change that. libvirt refuses definitions with elements that it does not know yet.
+Versioned machine types promise that a newer QEMU loads an older stream. An older QEMU often loads a
+newer stream, but that is not promised. The verdict shows a refusal between these two hosts; the
+next upgrade of the source may change the answer. libvirt refuses definitions with elements that it
+does not know yet.
 
 ## How to fix it
 

@@ -38,7 +38,7 @@ function findingBlock(one) {
   if (one.explanation) block.append(make("details", { open: "" }, make("summary", { class: "soft" }, "evidence"), make("p", {}, one.explanation)));
   const lines = one.stderr.filter((line) => !one.summary.includes(line));
   if (lines.length) block.append(make("p", { class: "soft" }, "QEMU prints for this"), make("pre", {}, lines.join("\n")));
-  if (one.severity === "latent" && !one.hints.length) block.append(make("p", { class: "fix" }, "It loads now. Ask again with the guest's state of that moment before you migrate, or take a destination that knows it."));
+  if (one.severity === "latent" && !one.hints.length) block.append(make("p", { class: "fix" }, "The guest loads now. Check it again with a new capture right before the migration, or use a destination that knows this part."));
   for (const hint of one.hints) {
     const tried = hint.verified ? `, tried (${hint.verified})` : "";
     const back = hint.comes_back ? ", comes back" : hint.comes_back === false ? `, does not come back: ${hint.way_back}` : hint.way_back ? `, way back not known: ${hint.way_back}` : "";
@@ -78,7 +78,7 @@ function showCell(focus) {
     box.append(make("p", { class: "soft" }, "QEMU will print"), make("pre", {}, (answer.e.length ? answer.e.map((at_) => data.strings[at_]) : [answer.r.message]).join("\n") || "nothing"));
   } else if (answer.e.length) box.append(make("p", { class: "soft" }, "QEMU will print"), make("pre", {}, answer.e.map((at_) => data.strings[at_]).join("\n")));
   for (const which of answer.f) box.append(findingBlock(data.findings[which]));
-  if (!answer.f.length && answer.s === index.loads) box.append(make("p", {}, "Nothing was found."));
+  if (!answer.f.length && answer.s === index.loads) box.append(make("p", {}, "No findings."));
   if (answer.u.length) {
     const open = answer.s === index.unknown || answer.s === index.failed;
     box.append(make("details", open ? { open: "" } : {}, make("summary", { class: "soft" }, "not examined"), ...answer.u.map((at_) => make("p", {}, data.strings[at_]))));
