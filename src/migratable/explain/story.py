@@ -307,7 +307,7 @@ def explain_failure(failure: Failure) -> Explanation:
         log = "\n".join((failure.command, *_texts(failure)))
         managed = remedy(text, line.text, log, now)
         if managed is not None:
-            now, ever = managed, ""
+            now, ever = managed, "" if "virsh" in ever else ever
     denied = _denial(failure, line, main)
     if denied is not None:
         now, ever, told = denied.now, "", ""
