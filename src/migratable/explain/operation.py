@@ -65,7 +65,8 @@ _SIGNS = (
         r"DomainCreate|[Ee]rror creating libvirt domain|[Cc]ould not start|[Ss]tart failed|"
         r"[Ff]ailed to (?:start|spawn|boot|launch)|qm start|virsh (?:\S{1,80} ){0,12}start\b|"
         r"SyncVMI|create vmi|_create_guest|virt-install|vagrant|minikube|qemuProcessLaunch|"
-        r"qemuProcessStart|exited while connecting to monitor|multipass|quickemu|rpower",
+        r"qemuProcessStart|exited while connecting to monitor|multipass|quickemu|rpower|"
+        r"limactl|hostagent|virtcontainers|containerd-shim|\bcolima\b",
     ),
 )
 _COMPILED = tuple((operation, re.compile(pattern)) for operation, pattern in _SIGNS)
