@@ -15,26 +15,26 @@ TITLES = {
     "ram": "Guest memory",
     "devices": "Devices",
     "protocol": "Commands, postcopy, multifd, channels",
-    "source": "What the source prints",
-    "blockers": "Why a migration is not begun",
+    "source": "Messages of the source",
+    "blockers": "Migration blockers",
     "channels": "Channels: multifd, postcopy, RDMA, TLS",
     "internals": "Parts of the state and their helpers",
     "start": "The destination does not start",
     "start_options": "Options that the destination's QEMU refuses",
-    "start_host": "What keeps QEMU from starting: the host's KVM, CPUs, memory, devices",
-    "start_block": "What keeps QEMU from starting: disks, firmware, kernels",
-    "start_net": "What keeps QEMU from starting: network, displays, sockets",
-    "start_more": "What keeps QEMU from starting: helpers, files, accelerators",
-    "qmp": "What QEMU answers to commands about a running guest",
-    "guest_agent": "The agent inside the guest",
+    "start_host": "QEMU does not start: the host's KVM, CPUs, memory, devices",
+    "start_block": "QEMU does not start: disks, firmware, kernels",
+    "start_net": "QEMU does not start: network, displays, sockets",
+    "start_more": "QEMU does not start: helpers, files, accelerators",
+    "qmp": "QEMU's answers to commands about a running guest",
+    "guest_agent": "The guest agent",
     "evidence": "The host's kernel and audit system, backtraces",
     "libvirt": "libvirt",
-    "libvirt_definitions": "What libvirt refuses in a guest's definition",
+    "libvirt_definitions": "libvirt: refused definitions",
     "libvirt_guests": "libvirt: guests, their host's daemons and networks, jobs",
-    "libvirt_hosts": "What keeps a host's libvirt from starting a guest",
-    "libvirt_operations": "What libvirt refuses to do with a guest",
-    "libvirt_start": "What libvirt refuses when it starts, saves or reverts a guest",
-    "admission": "What libvirt and managers refuse before QEMU is asked",
+    "libvirt_hosts": "libvirt: the host cannot start a guest",
+    "libvirt_operations": "libvirt: refused operations",
+    "libvirt_start": "libvirt: errors at a start, save or revert",
+    "admission": "libvirt and managers: refusals before QEMU",
     "managers": "Managers",
     "proxmox": "Proxmox VE",
     "proxmox_start": "Proxmox VE: guests that do not start",
@@ -49,19 +49,19 @@ TITLES = {
     "openstack": "OpenStack",
     "clouds": "KubeVirt, oVirt, OpenNebula, CloudStack, UTM",
     "refusals": "Refusals and surroundings (libvirt and managers)",
-    "around": "Around the migration: connections, definitions, helpers",
+    "around": "Connections, definitions, helpers",
 }
 HEAD = """\
 # Messages
 
-What QEMU 4.1 to 11.1, libvirt and managers of virtual machines print when a migration fails.
-`migratable explain` recognises these texts; `migratable check` prints QEMU's lines from them. The
-page is written by `tools/write_messages.py`.
+The messages of QEMU 4.1 to 11.1, libvirt and managers of virtual machines about a failed migration
+or start. `migratable explain` recognises these texts, and `migratable check` prints QEMU's lines
+from them. `tools/write_messages.py` writes this page.
 
-Each text has the releases that print it. Those in whose source, binary or output the text was
-found are named behind "in"; the ends of a range between two of them are interpolated. "chained": it
-is a link of the one line that begins with `load of migration failed:` (10.2 and later). A name in
-braces is a parameter; `:x` prints it in hexadecimal.
+Each text has the releases that print it. "in" names the releases whose source, binary or output
+contains the text; the ends of a range between two of them are interpolated. "chained" means that
+the text is a link of the one line that begins with `load of migration failed:` (10.2 and later). A
+name in braces is a parameter; `:x` prints it in hexadecimal.
 """
 
 
