@@ -30,6 +30,7 @@ _MIGRATION = re.compile(
     r"(?<!load of )[Mm]igration (?:\w+ )?fail|[Ff]ailed (?:to )?migrat|migrate failure|evacuat|"
     r"-incoming[ =]'?(?:tcp|unix|rdma|defer)|qemu\+(?:ssh|tcp|tls)://|"
     r"[Mm]igrat(?:e|ing) (?:VM|domain)|"
+    r"[Pp]re-migrat(?:e|ion)|[Ff]ailed to accept instance|"
     r"moveInstance|[Ii]nstance move|QEMU command 'migrate(?:-incoming)?'"
 )
 _SIGNS = (

@@ -24,6 +24,7 @@ from migratable.explain.filling import fill, for_error
 from migratable.explain.grouping import Failure, Line
 from migratable.explain.innermost import Wrapped, innermost
 from migratable.explain.logs import without_prefix
+from migratable.explain.managers import remedy
 from migratable.explain.operation import Operation, applies, operation, spoken
 from migratable.explain.perspective import only_echoes, seen_from
 from migratable.explain.steering import Told, steered
@@ -302,6 +303,11 @@ def explain_failure(failure: Failure) -> Explanation:
     meaning = turned.meaning or fill(
         variant.meaning or here.get("meaning") or main.text.meaning or text.meaning, main
     )
+    if not told and not both and not (variant.now and variant.log):
+        log = "\n".join((failure.command, *_texts(failure)))
+        managed = remedy(text, line.text, log, now)
+        if managed is not None:
+            now, ever = managed, "" if "virsh" in ever else ever
     denied = _denial(failure, line, main)
     if denied is not None:
         now, ever, told = denied.now, "", ""
