@@ -45,6 +45,7 @@ TITLES = {
     "ovirt": "oVirt",
     "other_managers": "CloudStack, Ganeti, OpenNebula, Harvester, TrueNAS, XCP-ng and others",
     "local_vms": "Multipass, Lima, minikube, Vagrant, Terraform, quickemu, Kata Containers",
+    "manager_words": "Plain words: Proxmox VE plugins, LXD, nova over ssh, Pacemaker",
     "xapi": "xapi of XCP-ng and XenServer",
     "openstack_states": "OpenStack: states, volumes, ports, releases",
     "manager_setup": "OpenNebula, Incus, LXD, KubeVirt, Ganeti: set-up before QEMU",

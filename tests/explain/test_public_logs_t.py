@@ -79,3 +79,26 @@ def test_a_remedy_of_virsh_is_put_in_the_managers_hands() -> None:
 def test_no_manager_is_seen_in_plain_lines(text: str) -> None:
     assert seen(text) is None
     assert len({manager.name for manager in managers()}) == len(managers())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "storage 'x' can't rollback: snapshot is not the newest at"
+        " /usr/share/perl5/PVE/Storage/ZFSPoolPlugin.pm line 640.",
+        "TASK: growing a disk with snapshots is not implemented at"
+        " /usr/share/perl5/PVE/Storage/Custom/FooPlugin.pm line 44, <GEN0> line 2.",
+        "Error: limits.memory of the lxc instance must be >= 1GiB",
+    ],
+)
+def test_a_managers_plain_words_are_shown(line: str) -> None:
+    report = explain(io.BytesIO(f"{line}\n".encode()))
+    shown = [item.line for item in report.explanations] + [one.text for one in report.suspicious]
+    assert shown == [line]
+    assert report.exit_status == 3
+
+
+def test_a_warning_of_perl_is_no_error() -> None:
+    line = "Use of uninitialized value $x in concatenation at /usr/share/perl5/PVE/Tools.pm line 9."
+    report = explain(io.BytesIO(f"{line}\n".encode()))
+    assert (report.explanations, report.suspicious) == ((), ())

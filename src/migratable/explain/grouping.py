@@ -32,6 +32,8 @@ HARMLESS = re.compile(
     r"TCG doesn't support requested feature|info: |-name guest=|QEMU waiting for connection|"
     r"qxl_send_events|spice-server|VNC server running|falling back to|"
     r"ignored (?:rd|wr)msr|unhandled (?:rd|wr)msr|monitor - type 'help'|"
+    # Perl's warnings name their place as its errors do
+    r"Use of uninitialized value|isn't numeric in |masks earlier declaration|"
     r"stopping swtpm instance|Unable to remove /sys/fs/cgroup/|"
     # nova, Proxmox, KubeVirt and libvirtd, whatever becomes of the migration
     r"Received unexpected event|can be safely ignored|conntrack state migration not supported|"
@@ -99,7 +101,7 @@ _GENERIC_GROUPS = frozenset(
         "start_more", "qmp", "guest_agent", "libvirt_guests",
         "around", "refusals", "admission", "libvirt_errors", "libvirt_definitions",
         "libvirt_hosts", "libvirt_operations", "manager_setup", "proxmox_storage", "kubevirt",
-        "openstack_api", "ovirt", "other_managers", "incus", "local_vms",
+        "openstack_api", "ovirt", "other_managers", "incus", "local_vms", "manager_words",
         "xapi", "openstack_states",
     }
 )  # fmt: skip

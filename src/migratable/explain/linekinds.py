@@ -15,7 +15,10 @@ ERROR_WORDS = re.compile(
     r"unavailable|unreachable|corrupt\w*|crashed|unexpected\w*|disallowed|exceed(?:s|ed)|"
     r"(?:does not|doesn't) (?:support|exist|match|have)|"
     r"not (?:allowed|available|permitted|possible|enough|recogni[sz]ed|ready)|"
-    r"already (?:in use|exists?|migrating))\b|\w(?:Error|Exception): ",
+    r"not (?:yet )?implemented|must (?:not )?be (?:at (?:least|most)|less|greater|larger|smaller|"
+    r"equal)|requires that|cannot be used|already (?:in use|exists?|migrating))\b|"
+    r"\w(?:Error|Exception): |must be [<>]=?|"
+    r"\bat /\S{1,300}\.p[ml] line \d+(?:, <\S{1,40}> \w+ \d+)?\.?\W{0,3}$",  # Perl's die
     re.IGNORECASE,
 )
 # A member of a JSON or Python object that only opens another one.
@@ -38,6 +41,7 @@ _TITLE = re.compile(
 _OUTCOME = re.compile(
     r"[\W\d]*(?:the )?(?:live )?(?:migration|instance|vm|domain|failed|job|task)?[\W_]*"
     r"(?:has |is )?(?:failed|true|error|aborted)[\W_]*(?:true)?[\W\d]*|raise [\w.]+\(.*|"
+    r"(?:instance|domain|vm) failed to (?:spawn|start|launch|boot|build|resume|reboot)\W*|"
     r"make: \*.*|[\w ]*\btoo few tests run.*|(?:.*\s)?\d* ?Abort trap: \d+.*|: unknown|"
     r"(?:\S+\s*:\s*)?ok=\d+.*\bfailed=\d+.*|"
     r"(?:.*\s)?(?:migration )?[\"']?status[\"']?: [\"']?fail(?:ed|ure)[\"']?,?",
@@ -53,7 +57,8 @@ _FRAME = re.compile(
     r"at [\w.$<>/]+\(.*\)|\.\.\. \d+ (?:more|common frames omitted)|"
     r"(?:from )?\S+:\d+:in [`'][^']*'?|File \".*\", line \d+, in .*|goroutine \d+ .*|"
     r"\S{0,400}\.(?:rb|py|java|js|ts|go):\d+(?::\d+|:in [^:]*)?\)?|"
-    r"\S+\.go:\d+(?: \+0x[0-9a-f]+)?|(?:try|except|finally)\b.*:|raise\b.*"
+    r"\S+\.go:\d+(?: \+0x[0-9a-f]+)?|(?:try|except|finally)\b.*:|"
+    r"(?:if\b.{1,200}: )?raise\b.*"
 )
 _CLASS = re.compile(r"\(?[\w.:]*(?:Error|Exception)\)?:?|Exception (?:Type|Location): .*")
 # Terraform's and Ansible's words around an error: where it stands in their own files, and a count.
