@@ -421,7 +421,7 @@ def test_command_asks_on_a_terminal(answer: str, status: int, lab: Lab, tmp_path
         assert out.stat().st_mode & 0o777 == 0o600
         done = subprocess.run([*words, "--yes"], capture_output=True, text=True, check=False)
         assert done.returncode == 2
-        assert "there already" in done.stderr
+        assert "exists" in done.stderr
 
 
 def test_check_of_a_running_vm(lab: Lab, tmp_path: Path) -> None:

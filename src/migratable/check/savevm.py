@@ -208,15 +208,20 @@ class Replay:
         foreign = audit.accelerator(self.baseline.profile)
         for reason in foreign:
             self.cannot(reason)
-        seen: Counter[tuple[str, int]] = Counter()
+        seen: Counter[tuple[str, int | None]] = Counter()
+        names = self.baseline.names
         for number, section in enumerate(self._sections):
             for command in commands.get(number, ()):
                 self.loadvm_process_command(command)
             se = self.baseline.find_se(section.idstr, section.instance_id)
             if section.kind in _WHOLE and se is not None:
-                # A handler loads once; some handlers share a name and instance id.
-                seen[se.idstr, se.instance_id] += 1
-                if seen[se.idstr, se.instance_id] > self.baseline.handlers_like(se):
+                # A handler with tables loads once; some handlers share a name and instance id. One
+                # without may load the sections of all of its name, which sources number alike.
+                tables = se.vmsd is not None
+                key = (se.idstr, se.instance_id if tables else None)
+                seen[key] += 1
+                alike = self.baseline.handlers_like(se) if tables else len(names[se.idstr])
+                if seen[key] > alike:
                     self.cannot(f"{section.idstr}: its section comes too often")
             elif se is not None and se.vmsd is not None:
                 # QEMU would load a section with tables again; no source sends such in parts.

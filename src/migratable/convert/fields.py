@@ -47,7 +47,7 @@ def left_out(situation: Situation, section: Section, extra: Extra, kind: str) ->
         risk=""
         if why
         else f"the guest loses {field.name} of {body.name} ({data[:8].hex(' ')}): the destination "
-        "goes on with what its older code does",
+        "behaves like its older code",
     )
 
 

@@ -99,7 +99,8 @@ _GENERIC_GROUPS = frozenset(
         "start_more", "qmp", "guest_agent", "libvirt_guests",
         "around", "refusals", "admission", "libvirt_errors", "libvirt_definitions",
         "libvirt_hosts", "libvirt_operations", "manager_setup", "proxmox_storage", "kubevirt",
-        "openstack_api", "ovirt", "other_managers", "incus",
+        "openstack_api", "ovirt", "other_managers", "incus", "local_vms",
+        "xapi", "openstack_states",
     }
 )  # fmt: skip
 ABOUT_VMS = re.compile(

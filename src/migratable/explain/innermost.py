@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from migratable.explain import own_words
 from migratable.explain.details import errno_hint
 from migratable.explain.filling import unquoted
 from migratable.explain.grouping import Line
@@ -62,11 +63,13 @@ class Wrapped:
     :ivar words: the innermost error's text.
     :ivar of_qemu: it speaks of QEMU; else it is the manager's own.
     :ivar said, now, details: a sentence about it, where to read on, what its errno says.
+    :ivar short: the sentence where the words are quoted already.
     """
 
     words: str
     of_qemu: bool
     said: str
+    short: str
     now: str
     details: tuple[str, ...] = ()
 
@@ -123,16 +126,23 @@ def innermost(line: Line, main: Match) -> Wrapped | None:
         or _BY_QEMU.search(rest) is not None
         or _BY_QEMU.search(main.message.id) is not None
     )
+    short = "It is not known here."
     if of_qemu:
-        said = f"The innermost error in the line is the cause: {what}. It is not known here."
         now = f"Read on in QEMU's log and in {log}, at that time."
     else:
-        said = (
-            f"The innermost error in the line is the cause: {what}. These are the manager's own "
-            "words; the line does not say that QEMU had a part in it."
+        short = (
+            "These are the manager's own words; the line does not say that QEMU had a part in it."
         )
         now = f"Read on in {log}, at that time, then in QEMU's own log if it names one."
+    told = own_words.said(words, line.text)
+    if told is not None and told.rank > 1:
+        now = f"{told.now} {now}"
     hint = errno_hint(words)
     return Wrapped(
-        words=words, of_qemu=of_qemu, said=said, now=now, details=(hint,) if hint else ()
+        words=words,
+        of_qemu=of_qemu,
+        said=f"The innermost error in the line is the cause: {what}. {short}",
+        short=short,
+        now=now,
+        details=(hint,) if hint else (),
     )

@@ -30,6 +30,7 @@ _MIGRATION = re.compile(
     r"(?<!load of )[Mm]igration (?:\w+ )?fail|[Ff]ailed (?:to )?migrat|migrate failure|evacuat|"
     r"-incoming[ =]'?(?:tcp|unix|rdma|defer)|qemu\+(?:ssh|tcp|tls)://|"
     r"[Mm]igrat(?:e|ing) (?:VM|domain)|"
+    r"[Pp]re-migrat(?:e|ion)|[Ff]ailed to accept instance|"
     r"moveInstance|[Ii]nstance move|QEMU command 'migrate(?:-incoming)?'|\(qemu\) migrate\b"
 )
 _SIGNS = (
@@ -65,7 +66,8 @@ _SIGNS = (
         r"DomainCreate|[Ee]rror creating libvirt domain|[Cc]ould not start|[Ss]tart failed|"
         r"[Ff]ailed to (?:start|spawn|boot|launch)|qm start|virsh (?:\S{1,80} ){0,12}start\b|"
         r"SyncVMI|create vmi|_create_guest|virt-install|vagrant|minikube|qemuProcessLaunch|"
-        r"qemuProcessStart|exited while connecting to monitor|multipass|quickemu|rpower",
+        r"qemuProcessStart|exited while connecting to monitor|multipass|quickemu|rpower|"
+        r"limactl|hostagent|virtcontainers|containerd-shim|\bcolima\b",
     ),
 )
 _COMPILED = tuple((operation, re.compile(pattern)) for operation, pattern in _SIGNS)

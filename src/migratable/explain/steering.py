@@ -209,7 +209,8 @@ def _uri(advice: Advice, told: Told) -> Steered | None:
                 "libvirt's QEMU driver is reached at /system (root's) or /session (a user's).",
             ),
         )
-    if not found["authority"] and "migrat" in told.line:
+    connects = re.search(rf"(?:--connect|-c)[ =]'?{re.escape(whole)}", told.line)
+    if not found["authority"] and "migrat" in told.line and not connects:
         return Steered(
             advice=replace(
                 advice,

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
-from migratable.explain import advice, decode
+from migratable.explain import advice, decode, own_words
 from migratable.explain.also import Also, also
 from migratable.explain.audit import Denial, denial
 from migratable.explain.cases import Case, matching
@@ -24,6 +24,7 @@ from migratable.explain.filling import fill, for_error
 from migratable.explain.grouping import Failure, Line
 from migratable.explain.innermost import Wrapped, innermost
 from migratable.explain.logs import without_prefix
+from migratable.explain.managers import remedy
 from migratable.explain.operation import (
     BOOT_ANEW,
     Operation,
@@ -206,12 +207,15 @@ def explain_together(logs: Sequence[Log], again: Mapping[str, Reproducible]) -> 
 def report(found: Scan, again: Mapping[str, Reproducible] | None = None) -> Report:
     """The explanations of what a scan found."""
     explanations = [explain_failure(failure) for failure in found.failures]
+    suspicious = tuple(found.suspicious)
+    if not explanations:
+        explanations, suspicious = _by_own_words(suspicious)
     return Report(
         explanations=tuple(
             replace(item, proof=command(item.verify, (again or {}).get(item.log)))
             for item in explanations
         ),
-        suspicious=tuple(found.suspicious),
+        suspicious=suspicious,
         lines=found.lines,
         bytes=found.bytes,
     )
@@ -306,11 +310,16 @@ def explain_failure(failure: Failure) -> Explanation:
     meaning = turned.meaning or fill(
         variant.meaning or here.get("meaning") or main.text.meaning or text.meaning, main
     )
+    if not told and not both and not (variant.now and variant.log):
+        log = "\n".join((failure.command, *_texts(failure)))
+        managed = remedy(text, line.text, log, now)
+        if managed is not None:
+            now, ever = managed, "" if "virsh" in ever else ever
     denied = _denial(failure, line, main)
     if denied is not None:
         now, ever, told = denied.now, "", ""
         details.append(denied.said)
-    wrapped = innermost(line, main) if deciding is None and not steers else None
+    wrapped = innermost(line, main) if deciding is None and not (steers or variant.now) else None
     if wrapped is not None:
         status, meaning, own_now = _wrapped(wrapped, status, meaning)
         now = own_now or now
@@ -428,6 +437,9 @@ def _wrapped(wrapped: Wrapped, status: Status, meaning: str) -> tuple[Status, st
     """What is said when a wrapper quotes an error that nothing recognises."""
     if status is Status.SYMPTOM:
         status = Status.UNKNOWN  # the cause is in this line, not in another log
+    said = meaning.rstrip(" .\"'")
+    if said.endswith(wrapped.words):  # the sentence has quoted it already
+        return status, f"{said}. {wrapped.short}".strip(), wrapped.now
     return status, f"{meaning} {wrapped.said}".strip(), wrapped.now
 
 
@@ -488,6 +500,29 @@ def _nothing_known(
         programs=tuple(failure.programs),
         log=line.log,
     )
+
+
+def _by_own_words(lines: tuple[Line, ...]) -> tuple[list[Explanation], tuple[Line, ...]]:
+    """The unknown line that says most of itself, explained by that; and the others."""
+    told = own_words.best(lines)
+    if told is None:
+        return [], lines
+    line, words = told
+    one = Explanation(
+        status=Status.UNKNOWN,
+        line=line.text,
+        number=line.number,
+        last=line.number,
+        count=1,
+        message=None,
+        rule=None,
+        side=Fault.CANNOT_TELL,
+        meaning=words.meaning,
+        now=words.now,
+        lines=(line,),
+        log=line.log,
+    )
+    return [one], tuple(other for other in lines if other is not line)
 
 
 def _beside_an_echo(failure: Failure, line: Line, unknown: list[Line], main: Match) -> Explanation:

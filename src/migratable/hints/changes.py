@@ -27,8 +27,8 @@ _MORE = "the destination then has {}, which the stream lacks"
 _BY_IDENTITY = frozenset({"ppc64", "ppc", "aarch64", "arm"})
 """Targets whose stream holds the processor's identity, so that another one is refused."""
 _PROCESSOR = (
-    "another processor than the command line's, of whose features the stream says little: the "
-    "guest loses those that it lacks"
+    "another processor than the command line's: the stream shows few of its features, so the "
+    "guest may lose some"
 )
 _SEEN_BY_GUESTS = frozenset({"device", "machine", "global"})
 
@@ -80,8 +80,8 @@ def _less(base: Situation, line: CommandLine) -> Iterator[str]:
     gone = [one for one in taken if _silent(base, one)]
     if gone:
         yield (
-            f"the destination then lacks {some(gone, _MOST)}, of which no stream says anything: "
-            "the guest loses it if it has it"
+            f"the destination then lacks {some(gone, _MOST)}, which no stream shows: if the guest "
+            "has it, the guest loses it"
         )
 
 
@@ -140,7 +140,7 @@ def _cpu(line: CommandLine) -> list[dict[str, str]]:
 def _memory(old: CommandLine, new: CommandLine) -> Iterator[str]:
     most = new.get("m", "maxmem")
     if most is not None and old.get("m", "maxmem") is None:
-        yield f"maxmem={most} is a guess: the source's is not in the stream"
+        yield f"maxmem={most} is a guess: the stream does not contain the source's value"
 
 
 def _capabilities(base: Situation, profile: Profile | None) -> Iterator[str]:

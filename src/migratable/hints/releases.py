@@ -12,8 +12,8 @@ def advice(situation: Situation) -> Iterator[Candidate]:
     """What to do when the program itself is the cause."""
     del situation
     yield Candidate(
-        action="no option of this QEMU takes it: a destination with the source's release or a "
-        "newer one (migratable route finds a way), or the guest restarted with a machine type and "
+        action="no option of this QEMU helps: use a destination with the source's release or a "
+        "newer one (migratable route finds a chain), or restart the guest with a machine type and "
         "devices that both sides have",
         side=Side.SOURCE,
         needs_guest_restart=True,

@@ -262,7 +262,7 @@ def judge(
         ]
     if still:
         names = ", ".join(str(vcpu.index) for vcpu in still)
-        return "runs", [f"{printed}; vCPU {names} slept all the time, which idle ones may"]
+        return "runs", [f"{printed}; vCPU {names} slept all the time, as idle vCPUs may"]
     return "runs", [f"all vCPUs work; {printed}"]
 
 

@@ -189,3 +189,16 @@ def test_what_could_not_be_followed_is_kept() -> None:
     replay = Replay(make_stream("pc-q35-10.0", [slirp]), baseline).qemu_loadvm_state()
     assert replay.unexamined == replay.undecided
     assert any("forwarded connections" in reason for reason in replay.unexamined)
+
+
+def test_sections_without_tables_may_have_one_number() -> None:
+    """Two user networks of 5.2 are (slirp, 0) twice; 11.1 has (slirp, 0) and (slirp, 1)."""
+    handlers = (SLIRP, replace(SLIRP, instance_id=1))
+    body = bytes(1 + 2 + 16 * 8)
+    for count, told in ((2, False), (3, True)):
+        sections = [
+            replace(section(number=number), body=body, footer=True) for number in range(count)
+        ]
+        baseline = Baseline(profile(), LoaderTables(handlers=handlers, vmsds=()))
+        replay = Replay(make_stream("pc-q35-10.0", sections), baseline).qemu_loadvm_state()
+        assert ("slirp: its section comes too often" in replay.undecided) is told

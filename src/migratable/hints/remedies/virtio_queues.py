@@ -27,9 +27,9 @@ def candidates(situation: Situation, finding: Finding) -> Iterator[Candidate]:
     if size == _ANY_SIZE:
         yield Candidate(
             action="no option of the destination: releases up to 10.x start these queues with 1024 "
-            "entries and this one takes only what it allocated. Rewrite a saved guest "
-            "(migratable convert), go to a release before 11.0, or unload the guest's driver (or "
-            "unplug the device) at the source while it is moved",
+            "entries and this one loads at most the allocated size. Rewrite a saved guest "
+            "(migratable convert), use a release before 11.0, or unload the guest's driver (or "
+            "unplug the device) at the source during the migration",
             side=Side.SOURCE,
             last_resort=True,
         )

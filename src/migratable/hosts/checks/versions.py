@@ -40,8 +40,8 @@ def check(pair: Pair) -> Iterator[Finding]:
         yield found(
             ID,
             Severity.INFO,
-            f"the destination's QEMU {there} is older than the source's {here}: what loads today "
-            "need not load after the next upgrade of the source",
+            f"the destination's QEMU {there} is older than the source's {here}: a guest "
+            "that loads today may not load after the next upgrade of the source",
         )
     one, other = str(pair.source["libvirt"]), str(pair.destination["libvirt"])
     if one and other and numbers(other) < numbers(one):

@@ -1,0 +1,123 @@
+"""What helps against libvirt's and QEMU's messages where a manager owns the guest.
+
+A guest of nova, KubeVirt, oVirt and their like is not changed or moved with virsh: the manager
+writes its definition anew, and takes what was done behind its back for a fault.
+``remedies/managers.toml`` has the remedies by cause and manager.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+
+from migratable.errors import KnowledgeError
+from migratable.messages.catalogue import Message, load_toml
+
+FOLDER = "explain/remedies"
+# Whose messages have no manager's words: what wrote them does not know who asked.
+_BELOW = frozenset({"QEMU", "libvirt", "Linux", "ssh", "sanlock", "glibc", "derived"})
+# A remedy of virsh's that changes or moves a guest behind its manager's back.
+_BY_HAND = re.compile(
+    r"virsh (?:undefine|define|edit|migrate|create|managedsave|attach-|detach-|"
+    r"set(?:mem|vcpus|maxmem))"
+    r"|--(?:copy-storage-all|unsafe|migrateuri|tunnelled|auto-converge|timeout-postcopy|dname)\b"
+    r"|<(?:cpu|driver|os|loader|nvram|hostdev|interface|memory|devices|domain|source|name)\b"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manager:
+    """A program that owns guests.
+
+    :ivar seen: finds something in a log of its guests.
+    :ivar owns: how a guest's definition is changed there; "" where virsh beside it does no harm.
+    """
+
+    name: str
+    seen: re.Pattern[str]
+    owns: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """Messages with the same cause, and the remedy of each manager, by its name."""
+
+    id: str
+    messages: tuple[str, ...]
+    line: re.Pattern[str]
+    remedies: Mapping[str, str]
+
+    def fits(self, message: str, line: str) -> bool:
+        """Is a message, in this line, one of this cause?"""
+        return any(fnmatchcase(message, pattern) for pattern in self.messages) and (
+            self.line.search(line) is not None
+        )
+
+
+@cache
+def managers() -> tuple[Manager, ...]:
+    """All managers, in the order in which they are looked for.
+
+    :raise KnowledgeError: an entry that is incomplete, or a regular expression that is none.
+    """
+    try:
+        return tuple(
+            Manager(name=entry["name"], seen=re.compile(entry["seen"], re.M), owns=entry["owns"])
+            for entry in load_toml(FOLDER, "managers.toml")["manager"]
+        )
+    except (KeyError, re.error) as error:
+        raise KnowledgeError(f"{FOLDER}/managers.toml: manager: {error!r}") from error
+
+
+@cache
+def causes() -> tuple[Cause, ...]:
+    """All causes, in the order in which they are looked for.
+
+    :raise KnowledgeError: an entry that is incomplete, a remedy of a manager that is not known, or
+        a regular expression that is none.
+    """
+    names = {manager.name for manager in managers()}
+    try:
+        found = tuple(
+            Cause(
+                id=entry["id"],
+                messages=tuple(entry["messages"]),
+                line=re.compile(entry.get("line", "")),
+                remedies={key: entry[key] for key in entry.keys() - {"id", "messages", "line"}},
+            )
+            for entry in load_toml(FOLDER, "managers.toml")["cause"]
+        )
+    except (KeyError, re.error) as error:
+        raise KnowledgeError(f"{FOLDER}/managers.toml: cause: {error!r}") from error
+    for cause in found:
+        unknown = cause.remedies.keys() - names
+        if unknown:
+            raise KnowledgeError(f"{FOLDER}/managers.toml: {cause.id!r}: no manager {unknown}")
+    return found
+
+
+def seen(log: str) -> Manager | None:
+    """The manager that a log is of; None where it names none."""
+    return next((manager for manager in managers() if manager.seen.search(log)), None)
+
+
+def remedy(message: Message, line: str, log: str, now: str) -> str | None:
+    """What helps against *message* where a manager is seen in *log*; None where *now* holds.
+
+    :param line: the line from the message on.
+    :param now: what helps where nobody but libvirt's user owns the guest.
+    """
+    if message.program not in _BELOW:
+        return None
+    manager = seen(log)
+    if manager is None:
+        return None
+    for cause in causes():
+        if manager.name in cause.remedies and cause.fits(message.id, line):
+            return cause.remedies[manager.name]
+    if manager.owns and _BY_HAND.search(now):
+        return f"{manager.owns} In libvirt's terms: {now}"
+    return None

@@ -1,0 +1,81 @@
+"""Managers' reports: the message, the side, and words that the answer must or must not hold."""
+
+from __future__ import annotations
+
+import io
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from migratable.explain.managers import causes, managers, remedy, seen
+from migratable.explain.story import explain
+from migratable.messages.catalogue import message, messages
+
+FAILURES: list[dict[str, Any]] = tomllib.loads(
+    (Path(__file__).parent / "public_logs_t.toml").read_text(encoding="utf-8")
+)["failure"]
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=[item["name"] for item in FAILURES])
+def test_explained(failure: dict[str, Any]) -> None:
+    found = explain(io.BytesIO(failure["log"].encode())).explanations[0]
+    assert found.message == failure.get("message")
+    assert str(found.side) == failure["side"]
+    said = " ".join((found.meaning, found.now, *found.details))
+    for word in failure["words"]:
+        assert word in said
+    for word in failure.get("without", ()):
+        assert word not in said
+    assert "{" not in found.meaning
+
+
+def test_every_cause_names_messages() -> None:
+    from fnmatch import fnmatchcase
+
+    from migratable.messages import libvirt_errors
+
+    ids = {item.id for item in messages()} | {item.id for item in libvirt_errors.kinds()}
+    for cause in causes():
+        assert any(fnmatchcase(one, pattern) for pattern in cause.messages for one in ids), cause.id
+
+
+UNSAFE = "error: Unsafe migration: Migration without shared storage is unsafe"
+
+
+@pytest.mark.parametrize(
+    ("log", "word"),
+    [
+        ("2024 ERROR nova.virt.libvirt.driver Live Migration failure", "--block-migration"),
+        ("VirtualDomain(vm1)[123]: ERROR:", "migrate_options"),
+        ("com.cloud.hypervisor.kvm.resource.LibvirtComputingResource", "VirtualMachineWithVolume"),
+        ("virtwrap: virt-launcher", "unsafeMigrationOverride"),
+        ("/var/lib/one/remotes/vmm/kvm/migrate", "kvmrc"),
+    ],
+)
+def test_the_managers_own_remedy(log: str, word: str) -> None:
+    found = explain(io.BytesIO(f"{log}\n{UNSAFE}\n".encode())).explanations[0]
+    assert word in found.now
+
+
+def test_without_a_manager_virsh_stays() -> None:
+    found = explain(io.BytesIO(f"{UNSAFE}\n".encode())).explanations[0]
+    assert "--copy-storage-all" in found.now
+
+
+def test_a_managers_own_message_keeps_its_remedy() -> None:
+    own = message("kubevirt-pvc")
+    assert remedy(own, "x", "kubevirt", "kubectl …") is None
+
+
+def test_a_remedy_of_virsh_is_put_in_the_managers_hands() -> None:
+    own = message("libvirt-exists")
+    said = remedy(own, "x", "Incus failed", "virsh undefine x")
+    assert said is not None and said.startswith("Incus makes QEMU's command line itself")
+
+
+@pytest.mark.parametrize("text", ["error: Failed to start domain 'web'", "qemu-system-x86_64: x"])
+def test_no_manager_is_seen_in_plain_lines(text: str) -> None:
+    assert seen(text) is None
+    assert len({manager.name for manager in managers()}) == len(managers())
