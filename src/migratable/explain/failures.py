@@ -156,7 +156,7 @@ def _without_ends(failures: list[Failure]) -> list[Failure]:
 
 
 # What libvirt writes into a guest's log when a start is given up.
-_ENDS = frozenset({"libvirt-shutdown-failed"})
+_ENDS = frozenset({"libvirt-shutdown-failed", "more-handshake"})
 
 
 def _search(
