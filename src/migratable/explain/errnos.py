@@ -119,7 +119,8 @@ ERRNOS = {
     ),
     "No route to host": Errno(
         means="the other host cannot be reached: network or firewall.",
-        now=f"{_NETWORK}; mostly a firewall rejects, else the route or the host is down.",
+        now=f"{_NETWORK}: is that host up, and the address right? Else a firewall rejects, or the "
+        "route is missing.",
     ),
     "Host is down": Errno(
         means="the other host does not answer.",

@@ -132,10 +132,31 @@ def scan(stream: BinaryIO) -> Scan:
         if len(data) <= SMALL:
             backtraces_attached(data, result.failures)
         found = told_by_quotation(suspicious(data, result.failures), result.failures)
-        if len(result.failures) == 1 and len(data) <= WHOLE:
-            result.failures[0].around = data
         result.suspicious = attached(found, result.failures)
+        if len(data) <= WHOLE:
+            result.failures = _without_ends(result.failures)
+            if len(result.failures) == 1:
+                result.failures[0].around = data
     return result
+
+
+def _without_ends(failures: list[Failure]) -> list[Failure]:
+    """*failures* of a small log without those that are nothing but a guest's end.
+
+    virsh's error stands before the guest's log, which only says that it was shut down.
+    """
+    told = [one for one in failures if one.has(Role.CAUSE)]
+    return [
+        one
+        for one in failures
+        if not told
+        or one.unrecognised
+        or any(match.message.id not in _ENDS for _, match in one.matches)
+    ]
+
+
+# What libvirt writes into a guest's log when a start is given up.
+_ENDS = frozenset({"libvirt-shutdown-failed", "more-handshake"})
 
 
 def _search(

@@ -128,6 +128,11 @@ _SAYS = re.compile(
 
 # That something failed, without a word of why: "Failed to start domain web1", "X failed, rc=-3".
 _TELLS_NO_REASON = re.compile(
+    r"[\W\d]*(?:Result|Test|Job|Step|Task|Check|not ok|FAIL(?:ED)?:?)\b[^:]{0,200}"
+    r"(?:\b(?:failed|FAILED|aborted)\W*|\bnot ok\b.*)|not ok \d+\b.*|"
+    r".*\blibvirtd quit during handshake\b.*|"
+    r"(?:.*: )?(?:\[instance: [\w-]+\] )?(?:Instance|VM|Guest|Domain) failed to "
+    r"(?:spawn|start|boot|launch|migrate|resume)\W*(?:: .*(?:Traceback|failed).*)?|"
     r"(?:.*: )?(?:[\w /.'-]|:(?=\S)){0,80}\b(?:failed|failure|unsuccessful|aborted)(?: !*)?"
     r"(?:,? ?\(?(?:rc|ret|status|exit(?: status| code)?|code)?[ =:]*-?\d+\)?)?[\W]*|"
     r"(?:.*: )?(?:Failed|Unable|Could not|Cannot|Error)(?: to)? (?:\w+ ){1,3}"

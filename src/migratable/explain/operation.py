@@ -31,7 +31,7 @@ _MIGRATION = re.compile(
     r"-incoming[ =]'?(?:tcp|unix|rdma|defer)|qemu\+(?:ssh|tcp|tls)://|"
     r"[Mm]igrat(?:e|ing) (?:VM|domain)|"
     r"[Pp]re-migrat(?:e|ion)|[Ff]ailed to accept instance|"
-    r"moveInstance|[Ii]nstance move|QEMU command 'migrate(?:-incoming)?'"
+    r"moveInstance|[Ii]nstance move|QEMU command 'migrate(?:-incoming)?'|\(qemu\) migrate\b"
 )
 _SIGNS = (
     (
@@ -72,6 +72,12 @@ _SIGNS = (
 )
 _COMPILED = tuple((operation, re.compile(pattern)) for operation, pattern in _SIGNS)
 _LOAD = re.compile(r"load of migration failed|error while loading state|-incoming\b")
+# A start that a user asked for and that loads a state: libvirt restores the guest's managed save.
+_ASKED = re.compile(
+    r"virDomainCreate|[Ff]ailed to start domain|[Ee]rror starting domain|"
+    r"virsh (?:\S{1,80} ){0,12}start\b"
+)
+_LOADS = re.compile(r"load of migration failed|error while loading state")
 _WEAK = re.compile(r"(?<!live_)[Mm]igrat(?!able\b|ion\.stateful)|-incoming\b")
 
 
@@ -86,11 +92,18 @@ def operation(texts: Iterable[str]) -> Operation:
         return Operation.MIGRATION
     for which, pattern in _COMPILED:
         if pattern.search(text) and not (which is Operation.DEFINITION and _LOAD.search(text)):
-            return which
+            saved = which is Operation.START and _ASKED.search(text) and _LOADS.search(text)
+            return Operation.RESTORE if saved else which
     return Operation.MIGRATION if _WEAK.search(text) else Operation.UNKNOWN
 
 
 _HOST = (
+    (re.compile(r"\b([Tt])he destination's host\b"), r"\1his host"),
+    (re.compile(r"\b([Ss]tart|[Gg]ive) the destination (?=with\b|the\b|a\b)"), r"\1 the guest "),
+    (
+        re.compile(r"\bboth hosts provide\b"),
+        "this host provides (virsh domcapabilities)",
+    ),
     (re.compile(r"\b([Tt])he destination's QEMU\b"), r"\1his host's QEMU"),
     (re.compile(r"\b([Tt])he destination's\b"), r"\1his host's"),
     (re.compile(r"\b([Tt])he destination host\b"), r"\1his host"),
@@ -105,6 +118,18 @@ _TWO_SIDES = re.compile(
     r"migrat|\bboth (?:hosts|sides)\b|\bthe source|other (?:side|host)|\bmoved?\b|takes guests"
 )
 _SAVED = re.compile(r"\bthe source\b(?!'s (?:log|QEMU))")
+# Clauses that hold for a guest that moves only, and what compares with another side.
+_MOVES = re.compile(
+    r"(?:(?<=[.;:] )|^)(?:[Aa]|[Ff]or a) (?:guest that moves|migration)\b[^.;]*[.;] ?|"
+    r"[;,] (?:for )?a (?:guest that moves|migration) [^.;]*|"
+    r"[;,] this host needs the source's(?=[.;])|"
+    r",? (?:as|like) (?:on |at |with )?the source(?: has(?: it)?| is| does)?(?=[ ,.;)])|"
+    r"[;,] the guest (?:is still|stays|goes on) on the source[^.;]*|"
+    r",? (?:alike )?(?:on|of) both (?:sides|hosts)\b(?! of| or)"
+)
+# Not the source of a disk's copy.
+_EARLIER_ONES = re.compile(r"\bthe source's\b(?! (?:size|image|disk|file))")
+_EARLIER = re.compile(r"\bthe source\b(?!'s)")
 
 
 def spoken(text: str, which: Operation) -> str:
@@ -115,7 +140,22 @@ def spoken(text: str, which: Operation) -> str:
         text = pattern.sub(other, text)
     if which is Operation.RESTORE:
         text = _SAVED.sub("the host that saved it", text)
+    elif which is Operation.START:
+        text = _MOVES.sub("", text)
+        text = _EARLIER_ONES.sub("the earlier host's", text)
+        text = _EARLIER.sub("the host that it ran on before", text)
     return text.strip()
+
+
+BOOT_ANEW = (
+    "If the state in memory may be lost, virsh start NAME --force-boot (or virsh "
+    "managedsave-remove NAME) boots the guest from its disks."
+)
+
+
+def of_managed_save(texts: Iterable[str]) -> bool:
+    """Did a start ask for the guest: does it load its managed save?"""
+    return _ASKED.search("\n".join(texts)) is not None
 
 
 def applies(text: str, which: Operation) -> bool:

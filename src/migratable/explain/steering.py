@@ -138,7 +138,8 @@ _ADDRESS = re.compile(
 _REACHED = (
     (
         "No route to host",
-        "mostly a firewall that rejects (icmp-host-prohibited), else a wrong address or route",
+        "nothing answers at that address (on one's own network: no ARP answer), as the host is "
+        "down or the address is wrong; or a firewall rejects (icmp-host-prohibited)",
     ),
     (
         "Connection refused",
@@ -147,6 +148,8 @@ _REACHED = (
     ("timed out", "a firewall that drops, a wrong address, or a host that is down"),
     ("Network is unreachable", "no route to that network (an IPv6 address without IPv6?)"),
 )
+# Messages that name host and port themselves: who was called is not the destination by that alone.
+_OWN_PORTS = frozenset({"ssh-connect"})
 _TAKEN = re.compile(r"already in use")
 _CONNECTING = re.compile(
     r"connect|[Nn]o route|refused|unreachable|timed out|listen|bind|Address already in use"
@@ -169,7 +172,8 @@ def _port(advice: Advice, told: Told) -> Steered | None:
         details.append(f"Port {number} is {found.whose}.")
     if why:
         details.append(f"The error alone means: {why}.")
-    if found is None or told.rule not in ("transport", "destination-start"):
+    own = told.main.message.id in _OWN_PORTS
+    if found is None or own or told.rule not in ("transport", "destination-start"):
         return Steered(advice=advice, details=tuple(details)) if details else None
     taken = _TAKEN.search(part) is not None
     side = Fault.DESTINATION if why or taken else advice.side

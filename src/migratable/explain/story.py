@@ -25,7 +25,14 @@ from migratable.explain.grouping import Failure, Line
 from migratable.explain.innermost import Wrapped, innermost
 from migratable.explain.logs import without_prefix
 from migratable.explain.managers import remedy
-from migratable.explain.operation import Operation, applies, operation, spoken
+from migratable.explain.operation import (
+    BOOT_ANEW,
+    Operation,
+    applies,
+    of_managed_save,
+    operation,
+    spoken,
+)
 from migratable.explain.perspective import only_echoes, seen_from
 from migratable.explain.steering import Told, steered
 from migratable.explain.together import Log, joined
@@ -317,6 +324,8 @@ def explain_failure(failure: Failure) -> Explanation:
         status, meaning, own_now = _wrapped(wrapped, status, meaning)
         now = own_now or now
         details.extend(wrapped.details)
+    if which is Operation.RESTORE and text.group in _LOADED and of_managed_save(_texts(failure)):
+        told = f"{told or now} {BOOT_ANEW}"
     if derived is not None and not turned.meaning:
         meaning = f"{meaning} {derived.meaning}"
     if status is Status.UNKNOWN and wrapped is None:
@@ -440,6 +449,8 @@ _ON_THIS_HOST = frozenset({"destination-start", "kvm-host"})
 _OPTION = re.compile(r"(?:qemu[\w-]*|kvm): -[a-z][\w-]* \S.*: ")
 # The same of QEMU's errors without an entry: no definition or processor is refused but at a start.
 _REFUSED = _ON_THIS_HOST | {"cpu-features", "configuration"}
+# What QEMU says about a state that it loads.
+_LOADED = frozenset({"loader", "ram", "devices"})
 # Characters of a line in which the operation is looked for.
 LONGEST = 2000
 # QEMU's words for what it cannot start with; in a log that speaks of no migration, a start.

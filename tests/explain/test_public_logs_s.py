@@ -1,0 +1,59 @@
+"""Starts, restores and single hosts: the side, and what is said and not said about it."""
+
+from __future__ import annotations
+
+import io
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from migratable.explain.operation import Operation, spoken
+from migratable.explain.story import explain
+
+FAILURES: list[dict[str, Any]] = tomllib.loads(
+    (Path(__file__).parent / "public_logs_s.toml").read_text(encoding="utf-8")
+)["failure"]
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=[item["name"] for item in FAILURES])
+def test_explained(failure: dict[str, Any]) -> None:
+    report = explain(io.BytesIO(failure["log"].encode()))
+    assert len(report.explanations) == 1
+    found = report.explanations[0]
+    assert (found.message, str(found.side)) == (failure["message"], failure["side"])
+    said = " ".join((found.meaning, found.now, *found.details))
+    assert [word for word in failure["words"] if word not in said] == []
+    assert [word for word in failure["absent"] if word in found.now] == []
+    assert "{" not in found.meaning
+
+
+@pytest.mark.parametrize(
+    ("text", "start"),
+    [
+        (
+            "Install the package (ovmf) as on the source, with its files.",
+            "Install the package (ovmf), with its files.",
+        ),
+        ("A lock held by the source's swtpm.", "A lock held by the earlier host's swtpm."),
+        ("Give the target the source's size.", "Give the target the source's size."),
+        ("Set x on both sides; for a guest that moves it must be the source's.", "Set x."),
+        (
+            "Use a CPU model that both hosts provide.",
+            "Use a CPU model that this host provides (virsh domcapabilities).",
+        ),
+    ],
+)
+def test_a_start_has_no_other_side(text: str, start: str) -> None:
+    assert spoken(text, Operation.START) == start
+
+
+def test_a_table_loader_of_one_page_is_an_old_release_or_another_page_size() -> None:
+    line = "qemu-system-{}: Length too large: /rom@etc/table-loader: {} > 0x1000: Invalid argument"
+    old, pages = (
+        explain(io.BytesIO(line.format(*values).encode())).explanations[0].cases[0]
+        for values in (("x86_64", "0x2000"), ("aarch64", "0x10000"))
+    )
+    assert (old.id, old.certainty) == ("old-table-loader", "certain")
+    assert (pages.id, pages.certainty) == ("table-loader-pages", "likely")
