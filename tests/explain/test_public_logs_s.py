@@ -57,3 +57,37 @@ def test_a_table_loader_of_one_page_is_an_old_release_or_another_page_size() -> 
     )
     assert (old.id, old.certainty) == ("old-table-loader", "certain")
     assert (pages.id, pages.certainty) == ("table-loader-pages", "likely")
+
+
+def test_a_saved_state_that_ends_early_has_no_sender() -> None:
+    log = (
+        "error: Failed to restore domain from /var/tmp/web1.save\n"
+        "error: internal error: QEMU unexpectedly closed the monitor (vm='web1'): "
+        "2024-05-02T10:11:12.000000Z qemu-system-x86_64: load of migration failed: "
+        "Input/output error\n"
+    )
+    found = explain(io.BytesIO(log.encode())).explanations[0]
+    assert str(found.side) == "neither"
+    assert "intact copy" in found.now
+    assert "the source" not in f"{found.meaning} {found.now}"
+
+
+@pytest.mark.parametrize(
+    ("case", "lines"),
+    [
+        (
+            "vsock-seqpacket",
+            (
+                "Features 0x130000002 unsupported. Allowed features: 0x179000000",
+                "Failed to load virtio-vhost_vsock:virtio",
+                "error while loading state for instance 0x0 of device "
+                "'0000:00:05.0/virtio-vhost_vsock'",
+            ),
+        ),
+        ("spapr-process-table", ("Process table config unsupported by the host",)),
+    ],
+)
+def test_what_two_causes_print_is_not_certain(case: str, lines: tuple[str, ...]) -> None:
+    log = "".join(f"qemu-system-ppc64: {line}\n" for line in lines)
+    cases = explain(io.BytesIO(log.encode())).explanations[0].cases
+    assert {one.id: one.certainty for one in cases}.get(case) == "likely"

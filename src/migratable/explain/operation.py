@@ -117,7 +117,8 @@ _HOST = (
 _TWO_SIDES = re.compile(
     r"migrat|\bboth (?:hosts|sides)\b|\bthe source|other (?:side|host)|\bmoved?\b|takes guests"
 )
-_SAVED = re.compile(r"\bthe source\b(?!'s (?:log|QEMU))")
+_SAVED = re.compile(r"\bthe source\b(?!'s)")
+_SAVING = re.compile(r"\bthe source's\b(?! (?:size|image|disk|file))")
 # Clauses that hold for a guest that moves only, and what compares with another side.
 _MOVES = re.compile(
     r"(?:(?<=[.;:] )|^)(?:[Aa]|[Ff]or a) (?:guest that moves|migration)\b[^.;]*[.;] ?|"
@@ -139,7 +140,8 @@ def spoken(text: str, which: Operation) -> str:
     for pattern, other in _HOST:
         text = pattern.sub(other, text)
     if which is Operation.RESTORE:
-        text = _SAVED.sub("the host that saved it", text)
+        text = _MOVES.sub("", text)
+        text = _SAVED.sub("the host that saved it", _SAVING.sub("the saving host's", text))
     elif which is Operation.START:
         text = _MOVES.sub("", text)
         text = _EARLIER_ONES.sub("the earlier host's", text)
@@ -150,6 +152,13 @@ def spoken(text: str, which: Operation) -> str:
 BOOT_ANEW = (
     "If the state in memory may be lost, virsh start NAME --force-boot (or virsh "
     "managedsave-remove NAME) boots the guest from its disks."
+)
+
+
+CUT_FILE = (
+    "The saved state ends early or is damaged; nothing sends it now. Compare the file's size and "
+    "time with the end of the save (disk full, a crash, a copy that broke off: the saving host's "
+    "journal at that time), and take an intact copy or an older save."
 )
 
 

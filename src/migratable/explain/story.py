@@ -27,6 +27,7 @@ from migratable.explain.logs import without_prefix
 from migratable.explain.managers import remedy
 from migratable.explain.operation import (
     BOOT_ANEW,
+    CUT_FILE,
     Operation,
     applies,
     of_managed_save,
@@ -324,6 +325,8 @@ def explain_failure(failure: Failure) -> Explanation:
         status, meaning, own_now = _wrapped(wrapped, status, meaning)
         now = own_now or now
         details.extend(wrapped.details)
+    if which is Operation.RESTORE and rule == "stream-broken" and text.group in _LOADED:
+        side, told, ever = Fault.NEITHER, CUT_FILE, ""
     if which is Operation.RESTORE and text.group in _LOADED and of_managed_save(_texts(failure)):
         told = f"{told or now} {BOOT_ANEW}"
     if derived is not None and not turned.meaning:
