@@ -19,12 +19,12 @@ from migratable.messages.catalogue import Message, load_toml
 FOLDER = "explain/remedies"
 # Whose messages have no manager's words: what wrote them does not know who asked.
 _BELOW = frozenset({"QEMU", "libvirt", "Linux", "ssh", "sanlock", "glibc", "derived"})
-# A remedy of virsh's that changes or moves a guest behind its manager's back.
+# Rules whose remedies change the guest's definition, and such a remedy in virsh's words.
+_OF_THE_GUEST = frozenset({"configuration", "cpu-features", "machine-type", "management"})
 _BY_HAND = re.compile(
-    r"virsh (?:undefine|define|edit|migrate|create|managedsave|attach-|detach-|"
+    r"virsh (?:undefine|define|edit|create|managedsave|change-media|attach-|detach-|"
     r"set(?:mem|vcpus|maxmem))"
-    r"|--(?:copy-storage-all|unsafe|migrateuri|tunnelled|auto-converge|timeout-postcopy|dname)\b"
-    r"|<(?:cpu|driver|os|loader|nvram|hostdev|interface|memory|devices|domain|source|name)\b"
+    r"|<(?:cpu|driver|os|loader|nvram|hostdev|interface|memory|devices|source|name)\b"
 )
 
 
@@ -118,6 +118,6 @@ def remedy(message: Message, line: str, log: str, now: str) -> str | None:
     for cause in causes():
         if manager.name in cause.remedies and cause.fits(message.id, line):
             return cause.remedies[manager.name]
-    if manager.owns and _BY_HAND.search(now):
+    if manager.owns and message.rule in _OF_THE_GUEST and _BY_HAND.search(now):
         return f"{manager.owns} In libvirt's terms: {now}"
     return None
