@@ -296,6 +296,21 @@ def test_a_second_refusal_is_told_too() -> None:
     assert found.to_json()["also"][0]["do_now"] == other.now
 
 
+@pytest.mark.parametrize(
+    "log",
+    [
+        "audio: Could not init `oss' audio driver\n"
+        "qemu-system-arm: Missing section footer for sd-card\n",
+        "qemu-system-x86_64: block.c:5523: bdrv_inactivate_recurse: Assertion "
+        "`!(bs->open_flags & BDRV_O_INACTIVE)' failed.\n"
+        "libvirtd[3237]: operation failed: domain 'instance-00000ba2' is not running\n",
+    ],
+)
+def test_what_follows_from_an_error_is_no_second_one(log: str) -> None:
+    (found,) = told(log).explanations
+    assert found.also == ()
+
+
 HEALTHY = Path(__file__).parent / "healthy"
 
 

@@ -91,3 +91,16 @@ def test_what_two_causes_print_is_not_certain(case: str, lines: tuple[str, ...])
     log = "".join(f"qemu-system-ppc64: {line}\n" for line in lines)
     cases = explain(io.BytesIO(log.encode())).explanations[0].cases
     assert {one.id: one.certainty for one in cases}.get(case) == "likely"
+
+
+def test_an_unknown_line_of_a_device_that_was_loaded_names_the_device() -> None:
+    log = (
+        "qemu-system-x86_64: rdma: pci_dma_map fail, addr=0x7927f000, len=184\n"
+        "qemu-system-x86_64: error while loading state for instance 0x0 of device "
+        "'0000:00:10.1/pvrdma'\n"
+        "qemu-system-x86_64: load of migration failed: Operation not permitted\n"
+    )
+    found = explain(io.BytesIO(log.encode())).explanations[0]
+    assert (found.message, str(found.status)) == (None, "unknown")
+    assert "0000:00:10.1/pvrdma was being loaded" in found.meaning
+    assert "detach-device" in found.now

@@ -14,7 +14,17 @@ from migratable.messages.recognise import WEAK, Match
 MOST = 3
 # What follows from another error, or is said on the way to it.
 _FOLLOWS = frozenset({"stream-broken", "transport", "multifd", "source-save", "post-load"})
-_ON_THE_WAY = frozenset({"start-invalid-accelerator", "start-refused", "kubevirt-disks-reason"})
+_ON_THE_WAY = frozenset(
+    {
+        "start-invalid-accelerator",
+        "start-refused",
+        "kubevirt-disks-reason",
+        "audio-init",
+        "snapshot-file",
+        "lxd-disk-setup",
+        "libvirt-cont",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +62,12 @@ def also(failure: Failure, chosen: Line, main: Match) -> tuple[Also, ...]:
         general = message.rank <= WEAK or message.id.startswith("libvirt-class-")
         if same or general or message.rule in _FOLLOWS or message.id in _ON_THE_WAY:
             continue
+        if line.number > chosen.number and _hands_on(match, main):
+            continue
         own = advice.of_wording(message, match.text)
         error = str(match.params.get("error", ""))
+        if any(one.line.number == line.number for one in found.values()):
+            continue
         found[message.id] = Also(
             line=line,
             message=message.id,
@@ -61,3 +75,9 @@ def also(failure: Failure, chosen: Line, main: Match) -> tuple[Also, ...]:
             now=fill(for_error(own.now, error) if error else own.now, match),
         )
     return tuple(found.values())[:MOST]
+
+
+def _hands_on(match: Match, main: Match) -> bool:
+    """Does a later line say what became of *main*: a program further out, or words around it?"""
+    outer = main.message.program == "QEMU" and match.message.program != "QEMU"
+    return outer or bool({"error", "inner"} & match.params.keys())

@@ -44,6 +44,8 @@ _SIGNS = (
     ),
     (
         Operation.SNAPSHOT,
+        r"QEMU command '(?:transaction|block-commit|block-stream|blockdev-snapshot[\w-]*|"
+        r"block_resize|blockdev-backup|drive-backup)'|"
         r"snapshot-(?:create|revert|delete)|(?:lxc|incus) snapshot|"
         r"(?:internal|external|disk|memory) snapshot|"
         r"(?:[Tt]ak|[Cc]reat)(?:e|ing) (?:a |the )?snapshot|[Dd]omainSnapshot|RevertToSnapshot|"
@@ -58,7 +60,7 @@ _SIGNS = (
     (
         Operation.DEFINITION,
         r"[Uu]ndefin(?:e|ing)|[Ff]ailed to define|virDomainDefine|DomainDefineXML|attach-device|"
-        r"[Ff]ailed to attach|virDomainAttach|device_add|"
+        r"[Ff]ailed to attach|virDomainAttach|device_add|netdev_add|"
         r"(?:lxc|incus) config device add|[Ff]ail\w* to hot-?plug|hot-?plug failed",
     ),
     (

@@ -149,6 +149,7 @@ _REACHED = (
     ("Network is unreachable", "no route to that network (an IPv6 address without IPv6?)"),
 )
 # Messages that name host and port themselves: who was called is not the destination by that alone.
+_CALLED = frozenset({22, 16509, 16514})
 _OWN_PORTS = frozenset({"ssh-connect"})
 _TAKEN = re.compile(r"already in use")
 _CONNECTING = re.compile(
@@ -172,7 +173,10 @@ def _port(advice: Advice, told: Told) -> Steered | None:
         details.append(f"Port {number} is {found.whose}.")
     if why:
         details.append(f"The error alone means: {why}.")
-    own = told.main.message.id in _OWN_PORTS
+    # ssh's and libvirt's own ports are the other host's only where one is called.
+    own = told.main.message.id in _OWN_PORTS or (
+        found is not None and found.first in _CALLED and told.rule != "transport"
+    )
     if found is None or own or told.rule not in ("transport", "destination-start"):
         return Steered(advice=advice, details=tuple(details)) if details else None
     taken = _TAKEN.search(part) is not None

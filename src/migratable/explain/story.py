@@ -480,10 +480,22 @@ _ERRNO_ALONE = {
 }
 
 
+# A device's section begins with its place on a bus.
+_PLUGGED = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]/")
+_UNPLUG = (
+    "Use the same QEMU release with the same options of {subject} on both sides. If it stays, take "
+    "the device out of the guest before (device_del, virsh detach-device) and add it again "
+    "afterwards, or stop and start the guest; look for the line in QEMU's issues."
+)
+
+
 def _nothing_known(
     failure: Failure, line: Line, unknown: list[Line], errno: str | None = None
 ) -> Explanation:
     subject, number = device_of(failure, None)
+    plugged = subject is not None and line.qemu and _PLUGGED.match(subject) is not None
+    where = f" The state of the device {subject} was being loaded: its own code refused or failed."
+    where = where if plugged and failure.has(Role.WHERE) else ""
     details = []
     hint = errno_hint(line.text)
     if hint:
@@ -499,7 +511,8 @@ def _nothing_known(
         message=None,
         rule=None,
         side=Fault.CANNOT_TELL,
-        meaning="This line is not known. It stands where QEMU prints the cause.",
+        meaning=f"This line is not known. It stands where QEMU prints the cause.{where}",
+        now=_UNPLUG.format(subject=subject) if where else "",
         details=tuple(details),
         verify="check",
         device=subject,
