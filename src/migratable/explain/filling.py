@@ -21,6 +21,8 @@ def fill(text: str, match: Match) -> str:
         content = match.params[name]
         if isinstance(content, int):
             return format(content, spec) if spec else str(content)
+        if name == "condition":
+            content = content.partition("' failed")[0]
         text = unquoted(_RUNNER.sub("", content))
         # What a phrase takes along behind an errno is the next sentence of whoever quotes it.
         return begins(text) if name in phrases and begins(text) else _trimmed(text)
@@ -33,13 +35,18 @@ def fill(text: str, match: Match) -> str:
     return re.sub(r"\{([a-z_0-9]+(?::[#0-9xd]+)?)\}", value, text)
 
 
+# A bracket that closes what a wrapper opened, and the wrapper's next sentence behind it.
+_CLOSED = re.compile(r"(['\"\w)])\][.;:,]? +\S")
+
+
 def unquoted(text: str) -> str:
     """*text* up to a closing quote or markup that it did not open: a quotation ends there."""
     for closing, opening in (("”", "“"), ("’", "‘"), ("»", "«"), ("**", "**"), ("`", "`")):
         at = text.find(closing)
         if at >= 0 and opening not in text[:at] and text.count(closing) % 2:
             text = text[:at]
-    return text
+    bracket = _CLOSED.search(text)
+    return text[: bracket.end(1)] if bracket and "[" not in text[: bracket.start()] else text
 
 
 def _trimmed(text: str) -> str:

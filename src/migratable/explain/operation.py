@@ -39,7 +39,8 @@ _SIGNS = (
         r"[Ff]ailed to restore domain|virDomainRestore|DomainRestore|"
         r"virsh (?:\S{1,80} ){0,12}restore\b|"
         r"saved image|[Ee]rror restoring|managed ?save image|[Ss]tateful start|"
-        r"libvirt-guests.*[Rr]esum|-loadvm|\bloadvm\b(?!_|\.c)|load_snapshot|qmrestore|vmstate=",
+        r"libvirt-guests.*[Rr]esum|while loading VM state|"
+        r"restore from managed state|-loadvm|\bloadvm\b(?!_|\.c)|load_snapshot|qmrestore|vmstate=",
     ),
     (
         Operation.SNAPSHOT,
@@ -94,7 +95,8 @@ def operation(texts: Iterable[str]) -> Operation:
         return Operation.MIGRATION
     for which, pattern in _COMPILED:
         if pattern.search(text) and not (which is Operation.DEFINITION and _LOAD.search(text)):
-            saved = which is Operation.START and _ASKED.search(text) and _LOADS.search(text)
+            asked = which is Operation.START and _ASKED.search(text)
+            saved = (asked or which is Operation.SNAPSHOT) and _LOADS.search(text)
             return Operation.RESTORE if saved else which
     return Operation.MIGRATION if _WEAK.search(text) else Operation.UNKNOWN
 
@@ -118,6 +120,18 @@ _HOST = (
 )
 _TWO_SIDES = re.compile(
     r"migrat|\bboth (?:hosts|sides)\b|\bthe source|other (?:side|host)|\bmoved?\b|takes guests"
+)
+# A state that one host saved and loads: both were QEMUs, of that host as a rule.
+_OF_SAVED = (
+    (
+        re.compile(r"\b([Tt])he (?:source|destination) (?:and|or) the (?:source|destination)\b"),
+        r"\1he two QEMUs",
+    ),
+    (re.compile(r"\b([Tt])he destination('s host|'s QEMU| host)\b"), r"\1his\2"),
+    (re.compile(r"\b([Tt])(?:he|his) destination\b"), r"\1his QEMU"),
+    (re.compile(r"\b([Tt])he two sides\b"), r"\1he two QEMUs"),
+    (re.compile(r"\b([Tt])he source has\b"), r"\1he saved state has"),
+    (re.compile(r"\b([Tt])he source\b(?! of)"), r"\1he QEMU that saved it"),
 )
 _SAVED = re.compile(r"\bthe source\b(?!'s)")
 _SAVING = re.compile(r"\bthe source's\b(?! (?:size|image|disk|file))")
@@ -162,6 +176,47 @@ CUT_FILE = (
     "time with the end of the save (disk full, a crash, a copy that broke off: the saving host's "
     "journal at that time), and take an intact copy or an older save."
 )
+
+
+SAVE_ANEW = "Boot guests afresh after an update of QEMU, rather than keep old saved states."
+FITS = (
+    "The saved state fits only the QEMU and the definition that it was saved with (machine type, "
+    "devices, their addresses and counts): load it with those, or drop it and boot the guest from "
+    "its disks"
+)
+DROPPED = "Where that does not help, drop the saved state and boot the guest from its disks"
+HOW = (
+    ": virsh managedsave-remove NAME or virsh start NAME --force-boot; bare QEMU: start without "
+    "-loadvm; a manager: discard the saved state or snapshot there."
+)
+_DROPS = re.compile(r"managedsave-remove|--force-boot|without -loadvm|qm rollback")
+# Sentences that have no sense where one host loads what was saved.
+_OF_TWO = re.compile(
+    r"\bboth\b|\bsides?\b|other (?:host|side)|[Mm]igrat(?!able\b)|'s (?:QEMU )?log\b|"
+    r"same (?:kernel|processor)s? on"
+)
+_SENTENCE = re.compile(r"(?<=[a-z)\]'\"][.;]) +")
+
+
+def saved(text: str) -> str:
+    """*text*, of a message of the load, as it reads where a saved state is loaded."""
+    for pattern, other in _OF_SAVED:
+        text = pattern.sub(other, text)
+    return text
+
+
+def of_saved(now: str, *, known: bool) -> str:
+    """What helps against a saved state that QEMU refuses.
+
+    :param now: what helps a migration.
+    :param known: *now* is of the very fault.
+    """
+    kept = [part for part in _SENTENCE.split(saved(now)) if part and not _OF_TWO.search(part)]
+    if kept and kept[-1].endswith(";"):
+        kept[-1] = f"{kept[-1][:-1]}."
+    kept = [f"{part[:1].upper()}{part[1:]}" if not at else part for at, part in enumerate(kept)]
+    drop = f"{DROPPED if known and kept else FITS}{HOW}"
+    return " ".join(kept if _DROPS.search(now) else [*kept, drop])
 
 
 def of_managed_save(texts: Iterable[str]) -> bool:

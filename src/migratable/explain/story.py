@@ -28,10 +28,13 @@ from migratable.explain.managers import remedy
 from migratable.explain.operation import (
     BOOT_ANEW,
     CUT_FILE,
+    SAVE_ANEW,
     Operation,
     applies,
     of_managed_save,
+    of_saved,
     operation,
+    saved,
     spoken,
 )
 from migratable.explain.perspective import only_echoes, seen_from
@@ -327,10 +330,16 @@ def explain_failure(failure: Failure) -> Explanation:
         details.extend(wrapped.details)
     if which is Operation.RESTORE and rule == "stream-broken" and text.group in _LOADED:
         side, told, ever = Fault.NEITHER, CUT_FILE, ""
-    if which is Operation.RESTORE and text.group in _LOADED and of_managed_save(_texts(failure)):
-        told = f"{told or now} {BOOT_ANEW}"
+        if of_managed_save(_texts(failure)):
+            told = f"{told} {BOOT_ANEW}"
+    elif which is Operation.RESTORE and text.group in _LOADED:
+        ever = SAVE_ANEW
+        if not (variant.now and variant.operation):
+            told = of_saved(told or now, known=bool(told or variant.now))
     if derived is not None and not turned.meaning:
         meaning = f"{meaning} {derived.meaning}"
+    if which is Operation.RESTORE and text.group in _LOADED:
+        meaning = saved(meaning)
     if status is Status.UNKNOWN and wrapped is None:
         meaning = f"{meaning} QEMU printed no reason, and no public case fits."
         if errno in _ERRNO_ALONE:

@@ -15,6 +15,7 @@ from migratable.explain.linekinds import (
     ERROR_WORDS,
     OF_AN_ERROR,
     OPENS,
+    OPTIONS,
     PYTHON,
     Kind,
     introduces,
@@ -85,7 +86,8 @@ def suspicious(data: bytes, failures: list[Failure]) -> list[Line]:
             if _part_of(piece.text, told) or qemu_errors.hint(piece.text):
                 continue
             words = without_prefix(piece.text)
-            looks = ERROR_WORDS.search(words) is not None or (piece.qemu and len(words) > 3)
+            asked = OPTIONS.sub("", words) if COMMAND.match(words) else words
+            looks = ERROR_WORDS.search(asked) is not None or (piece.qemu and len(words) > 3)
             called = (announced or piece.error) and _says_something(piece.text)
             if announced and not looks and any(0 <= at - number <= 5 for at in known):
                 continue  # what is announced is known, and stands a line or two below

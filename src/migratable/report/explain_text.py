@@ -101,7 +101,9 @@ def _explanation(item: Explanation, number: int, total: int) -> RenderableType:
 
 def _side(item: Explanation) -> str:
     """Whose fault it is; where no migration is going on there is only one host."""
-    alone = item.operation not in (Operation.MIGRATION, Operation.RESTORE, Operation.UNKNOWN)
+    if item.operation is Operation.RESTORE and str(item.side) == "source":
+        return "what saved the state"
+    alone = item.operation not in (Operation.MIGRATION, Operation.UNKNOWN)
     if alone and str(item.side) in ("source", "destination"):
         return "this host"
     return SIDES[str(item.side)]
