@@ -2,38 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
 import textwrap
-import tomllib
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from migratable.explain.explanation import Report
-from migratable.explain.story import explain
-
-FAILURES: list[dict[str, Any]] = tomllib.loads(
-    (Path(__file__).parent / "public_logs_managers.toml").read_text(encoding="utf-8")
-)["failure"]
-
-
-def explained(log: str) -> Report:
-    return explain(io.BytesIO((log + "\n").encode()))
-
-
-@pytest.mark.parametrize("failure", FAILURES, ids=[item["name"] for item in FAILURES])
-def test_explained(failure: dict[str, Any]) -> None:
-    found = explained(failure["log"]).explanations[0]
-    assert (str(found.status), found.rule or "", str(found.side)) == (
-        failure["status"],
-        failure["rule"],
-        failure["side"],
-    )
-    assert failure["fix"].lower() in found.now.lower()
-
+from tests.explain.reports import explained
 
 # A line of each manager, and the message that it is.
 LINES = [

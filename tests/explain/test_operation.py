@@ -1,32 +1,13 @@
-"""Starts, restores and single hosts: the side, and what is said and not said about it."""
+"""What is said under a start, restore, save or snapshot, and what is not."""
 
 from __future__ import annotations
 
 import io
-import tomllib
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from migratable.explain.operation import Operation, spoken
 from migratable.explain.story import explain
-
-FAILURES: list[dict[str, Any]] = tomllib.loads(
-    (Path(__file__).parent / "public_logs_s.toml").read_text(encoding="utf-8")
-)["failure"]
-
-
-@pytest.mark.parametrize("failure", FAILURES, ids=[item["name"] for item in FAILURES])
-def test_explained(failure: dict[str, Any]) -> None:
-    report = explain(io.BytesIO(failure["log"].encode()))
-    assert len(report.explanations) == 1
-    found = report.explanations[0]
-    assert (found.message, str(found.side)) == (failure["message"], failure["side"])
-    said = " ".join((found.meaning, found.now, *found.details))
-    assert [word for word in failure["words"] if word not in said] == []
-    assert [word for word in failure["absent"] if word in found.now] == []
-    assert "{" not in found.meaning
 
 
 @pytest.mark.parametrize(

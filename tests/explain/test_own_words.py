@@ -1,37 +1,12 @@
-"""Managers' reports (batch P), and lines whose own words say what helps."""
+"""Lines that no message describes: their own words say what helps."""
 
 from __future__ import annotations
 
-import io
-import tomllib
-from pathlib import Path
-from typing import Any
-
 import pytest
 
-from migratable.explain.explanation import Report, Status
+from migratable.explain.explanation import Status
 from migratable.explain.own_words import said
-from migratable.explain.story import explain
-
-FAILURES: list[dict[str, Any]] = tomllib.loads(
-    (Path(__file__).parent / "public_logs_p.toml").read_text(encoding="utf-8")
-)["failure"]
-
-
-def explained(log: str) -> Report:
-    return explain(io.BytesIO((log + "\n").encode()))
-
-
-@pytest.mark.parametrize("failure", FAILURES, ids=[item["name"] for item in FAILURES])
-def test_explained(failure: dict[str, Any]) -> None:
-    found = explained(failure["log"]).explanations[0]
-    assert (str(found.status), found.rule or "", str(found.side)) == (
-        failure["status"],
-        failure["rule"],
-        failure["side"],
-    )
-    assert failure["fix"].lower() in found.now.lower()
-
+from tests.explain.reports import explained
 
 # Lines that no message describes, and what their own words ask for.
 OWN_WORDS = [

@@ -1,0 +1,31 @@
+"""Reports of people, by the set in which they were collected."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.explain.reports import compare, reports
+
+SETS = {
+    "managers": "logs of managers",
+    "m": "an error inside a tool's words",
+    "n": "plain QEMU and libvirt",
+    "p": "managers, of local guests too",
+    "s": "starts, restores, single hosts",
+    "t": "managers, with their own remedies",
+    "u": "one host that starts or loads",
+}
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        pytest.param(report, id=f"{letter}-{report['name']}")
+        for letter in SETS
+        for report in reports(f"public_logs_{letter}")
+    ],
+)
+def test_a_report(report: dict[str, Any]) -> None:
+    compare(report)
