@@ -123,3 +123,15 @@ def test_qemu_img_that_writes_needs_the_guest_off() -> None:
         explain(io.BytesIO(f"Command: qemu-img info /x.qcow2\n{log}".encode())).explanations[0].now
     )
     assert "nova does since 16.0.2" in now
+
+
+def test_a_known_case_speaks_of_the_saved_state() -> None:
+    log = (
+        "(qemu) loadvm a\nqemu-system-i386: Length mismatch: pc.ram: 0x8000000 in != 0x10000000: "
+        "Invalid argument\nqemu-system-i386: error while loading state for instance 0x0 of device "
+        "'ram'\nError -22 while loading VM state\n"
+    )
+    found = explain(io.BytesIO(log.encode())).explanations[0]
+    assert found.cases[0].title == "This QEMU has another amount of memory"
+    assert found.now.startswith("Start this QEMU with the saved state's -m. Where that does not")
+    assert "Saved state 0x8000000 (128 MiB), this QEMU 0x10000000 (256 MiB)." in found.details
