@@ -9,8 +9,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from migratable.cli.explain import command
+from migratable.explain.explanation import Report, Status
 from migratable.explain.logs import seconds
-from migratable.explain.story import Report, Status, explain
+from migratable.explain.story import explain
 from migratable.report.explain_html import page_of, render
 
 REFUSED = (

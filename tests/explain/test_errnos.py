@@ -7,8 +7,9 @@ import io
 import pytest
 
 from migratable.explain.errnos import ERRNOS, general
+from migratable.explain.explanation import Explanation
 from migratable.explain.filling import for_error
-from migratable.explain.story import Explanation, explain
+from migratable.explain.story import explain
 from migratable.messages.catalogue import messages
 from migratable.messages.variants import variants
 

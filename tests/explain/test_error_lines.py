@@ -11,7 +11,8 @@ from random import Random
 
 import pytest
 
-from migratable.explain.story import Report, Status, explain
+from migratable.explain.explanation import Report, Status
+from migratable.explain.story import explain
 from migratable.messages import messages
 from migratable.messages.catalogue import Message, Role
 from tests.explain.test_recognise import value

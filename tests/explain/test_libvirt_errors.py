@@ -11,7 +11,8 @@ import pytest
 
 from migratable.check.registry import rules
 from migratable.explain import errnos
-from migratable.explain.story import Explanation, explain
+from migratable.explain.explanation import Explanation
+from migratable.explain.story import explain
 from migratable.messages import libvirt_errors
 from migratable.messages.recognise import recognise
 

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from migratable.cli.explain import command
 from migratable.explain import decode
+from migratable.explain.explanation import Report, Status
 from migratable.explain.logs import pieces
-from migratable.explain.story import Report, Status, explain
+from migratable.explain.story import explain
 from migratable.report.explain_html import render
 
 FOOTER = "qemu-kvm: Missing section footer for 0000:00:01.3/piix4_pm"

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from migratable.explain.story import Report, explain
+from migratable.explain.explanation import Report
+from migratable.explain.story import explain
 
 FAILURES: list[dict[str, Any]] = tomllib.loads(
     (Path(__file__).parent / "public_logs_managers.toml").read_text(encoding="utf-8")

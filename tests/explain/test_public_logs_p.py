@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from migratable.explain.explanation import Report, Status
 from migratable.explain.own_words import said
-from migratable.explain.story import Report, Status, explain
+from migratable.explain.story import explain
 
 FAILURES: list[dict[str, Any]] = tomllib.loads(
     (Path(__file__).parent / "public_logs_p.toml").read_text(encoding="utf-8")

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from migratable.check.registry import rules
-from migratable.explain.story import Explanation, explain
+from migratable.explain.explanation import Explanation
+from migratable.explain.story import explain
 from migratable.messages import qemu_errors
 from migratable.messages.catalogue import Fault, Role
 from migratable.messages.recognise import recognise

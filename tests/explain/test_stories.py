@@ -7,11 +7,12 @@ import io
 import pytest
 
 from migratable.explain.cases import within
+from migratable.explain.explanation import Explanation, Report, Status
 from migratable.explain.failures import scan
 from migratable.explain.filling import for_error
 from migratable.explain.machines import needs
 from migratable.explain.operation import Operation
-from migratable.explain.story import Explanation, Report, Status, explain, explain_together
+from migratable.explain.story import explain, explain_together
 from migratable.explain.together import Log
 from migratable.messages.catalogue import Fault
 

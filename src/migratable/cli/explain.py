@@ -14,7 +14,7 @@ from migratable.cli import _options
 
 if TYPE_CHECKING:
     from migratable.errors import MigratableError
-    from migratable.explain.story import Report
+    from migratable.explain.explanation import Report
     from migratable.explain.together import Log
     from migratable.explain.verify import Reproducible
 

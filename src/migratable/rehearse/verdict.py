@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from migratable.check.verdict import source_facts
+from migratable.explain.explanation import Explanation, Status
 from migratable.explain.grouping import Failure, Line
-from migratable.explain.story import Explanation, Status, explain_failure
+from migratable.explain.story import explain_failure
 from migratable.facts.kvm import ACCELERATOR_NAMES
 from migratable.messages import Role
 from migratable.messages.recognise import recognise

@@ -7,7 +7,7 @@ import re
 from jinja2 import Environment, PackageLoader
 
 from migratable import __version__
-from migratable.explain.story import Report
+from migratable.explain.explanation import Report
 from migratable.messages.catalogue import origins
 from migratable.report.explain_text import SIDES
 

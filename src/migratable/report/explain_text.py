@@ -7,9 +7,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from migratable.explain.explanation import Explanation, Report, Status
 from migratable.explain.grouping import Line
 from migratable.explain.operation import Operation
-from migratable.explain.story import Explanation, Report, Status
 
 _STATUS = {
     Status.EXPLAINED: ("FAILED", "bold red"),

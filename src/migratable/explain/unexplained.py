@@ -1,0 +1,111 @@
+"""Errors that nothing recognises: shown, and never guessed at."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from migratable.explain import advice, decode, own_words
+from migratable.explain.details import device_of, errno_hint
+from migratable.explain.explanation import Explanation, Status
+from migratable.explain.filling import fill
+from migratable.explain.grouping import Failure, Line
+from migratable.explain.logs import without_prefix
+from migratable.explain.perspective import seen_from
+from migratable.messages.catalogue import Fault, Role
+from migratable.messages.recognise import Match
+
+# A device's section begins with its place on a bus.
+_PLUGGED = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]/")
+_UNPLUG = (
+    "Use the same QEMU release with the same options of {subject} on both sides. If it stays, take "
+    "the device out of the guest before (device_del, virsh detach-device) and add it again "
+    "afterwards, or stop and start the guest; look for the line in QEMU's issues."
+)
+
+
+def nothing_known(
+    failure: Failure, line: Line, unknown: list[Line], errno: str | None = None
+) -> Explanation:
+    """A failure of which *line* is shown and nothing is known but its device and errno."""
+    subject, number = device_of(failure, None)
+    plugged = subject is not None and line.qemu and _PLUGGED.match(subject) is not None
+    where = f" The state of the device {subject} was being loaded: its own code refused or failed."
+    where = where if plugged and failure.has(Role.WHERE) else ""
+    details = []
+    hint = errno_hint(line.text)
+    if hint:
+        details.append(hint)
+    if subject and decode.section(subject):
+        details.append(f"'{subject}' is {decode.section(subject)}.")
+    return Explanation(
+        status=Status.UNKNOWN,
+        line=line.text,
+        number=line.number,
+        last=failure.last,
+        count=failure.count,
+        message=None,
+        rule=None,
+        side=Fault.CANNOT_TELL,
+        meaning=f"This line is not known. It stands where QEMU prints the cause.{where}",
+        now=_UNPLUG.format(subject=subject) if where else "",
+        details=tuple(details),
+        verify="check",
+        device=subject,
+        instance_id=number,
+        errno=errno,
+        qemu_version=failure.qemu_version,
+        machine=failure.machine,
+        lines=tuple(failure.lines),
+        unknown=tuple(unknown),
+        programs=tuple(failure.programs),
+        log=line.log,
+    )
+
+
+def by_own_words(lines: tuple[Line, ...]) -> tuple[list[Explanation], tuple[Line, ...]]:
+    """The unknown line that says most of itself, explained by that; and the others."""
+    told = own_words.best(lines)
+    if told is None:
+        return [], lines
+    line, words = told
+    one = Explanation(
+        status=Status.UNKNOWN,
+        line=line.text,
+        number=line.number,
+        last=line.number,
+        count=1,
+        message=None,
+        rule=None,
+        side=Fault.CANNOT_TELL,
+        meaning=words.meaning,
+        now=words.now,
+        lines=(line,),
+        log=line.log,
+    )
+    return [one], tuple(other for other in lines if other is not line)
+
+
+def beside_an_echo(failure: Failure, line: Line, unknown: list[Line], main: Match) -> Explanation:
+    """An error that is not known, beside one that only tells that something failed."""
+    said = fill(main.text.meaning or main.message.meaning, main)
+    own = seen_from(advice.of_wording(main.message, main.text), main, failure)
+    return replace(
+        nothing_known(failure, line, unknown),
+        meaning="This line is not known; it is the likeliest cause. What is known beside it only "
+        f"tells the outcome: {said}",
+        now=f"Start with this line, and what its program logged before it. "
+        f"{fill(own.now, main)}".strip(),
+        message=None,
+    )
+
+
+def unknown_lines(failure: Failure) -> list[Line]:
+    """Lines of QEMU among the failure's that nothing recognised, one of each text."""
+    known = {without_prefix(line.text) for line in failure.lines}
+    kept: dict[str, Line] = {}
+    for line in failure.unrecognised:
+        words = without_prefix(line.text)
+        if words not in known:
+            kept.setdefault(words, line)
+    return list(kept.values())
