@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from migratable.explain.operation import Operation, of_saved, operation, saved
+from migratable.explain.operation import Operation, of_saved, operation, saved, spoken
 from migratable.explain.story import explain
 
 FAILURES: list[dict[str, Any]] = tomllib.loads(
@@ -103,6 +103,25 @@ def test_the_number_of_a_save_is_used(errno: int, word: str) -> None:
     log = f"(qemu) savevm a\nError {errno} while writing VM\n"
     found = explain(io.BytesIO(log.encode())).explanations[0]
     assert word in f"{found.meaning} {found.now}"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "Choose a model that both hosts have instead.",
+            "Choose a model that this host has instead.",
+        ),
+        (
+            "Read the log on both hosts (after a restore: on this one).",
+            "Read the log on this host.",
+        ),
+        ("Set tsc-frequency= on both sides (to the same rate).", "Set tsc-frequency=."),
+    ],
+)
+def test_one_host_has_no_other(text: str, said: str) -> None:
+    assert spoken(text, Operation.SNAPSHOT) == said
+    assert spoken(text, Operation.MIGRATION) == text
 
 
 def test_options_of_a_command_are_no_error() -> None:
