@@ -154,3 +154,9 @@ def test_a_known_case_speaks_of_the_saved_state() -> None:
     assert found.cases[0].title == "This QEMU has another amount of memory"
     assert found.now.startswith("Start this QEMU with the saved state's -m. Where that does not")
     assert "Saved state 0x8000000 (128 MiB), this QEMU 0x10000000 (256 MiB)." in found.details
+
+
+def test_what_readconfig_says_behind_its_cause_is_known() -> None:
+    log = next(item["log"] for item in FAILURES if item["name"] == "u39")
+    report = explain(io.BytesIO(log.encode()))
+    assert (report.suspicious, report.exit_status) == ((), 0)
