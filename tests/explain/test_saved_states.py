@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from migratable.explain.operation import Operation, of_saved, operation, saved
+from migratable.explain.operation import Operation, of_saved, operation, saved, spoken
 from migratable.explain.story import explain
 
 LOADS = (
@@ -84,6 +84,25 @@ def test_the_number_of_a_save_is_used(errno: int, word: str) -> None:
     assert word in f"{found.meaning} {found.now}"
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "Choose a model that both hosts have instead.",
+            "Choose a model that this host has instead.",
+        ),
+        (
+            "Read the log on both hosts (after a restore: on this one).",
+            "Read the log on this host.",
+        ),
+        ("Set tsc-frequency= on both sides (to the same rate).", "Set tsc-frequency=."),
+    ],
+)
+def test_one_host_has_no_other(text: str, said: str) -> None:
+    assert spoken(text, Operation.SNAPSHOT) == said
+    assert spoken(text, Operation.MIGRATION) == text
+
+
 def test_options_of_a_command_are_no_error() -> None:
     line = "virsh migrate --live --p2p --abort-on-error web qemu+tcp://10.0.0.2/system"
     report = explain(io.BytesIO(f"{line}\n".encode()))
@@ -102,3 +121,21 @@ def test_qemu_img_that_writes_needs_the_guest_off() -> None:
         explain(io.BytesIO(f"Command: qemu-img info /x.qcow2\n{log}".encode())).explanations[0].now
     )
     assert "nova does since 16.0.2" in now
+
+
+def test_a_known_case_speaks_of_the_saved_state() -> None:
+    log = (
+        "(qemu) loadvm a\nqemu-system-i386: Length mismatch: pc.ram: 0x8000000 in != 0x10000000: "
+        "Invalid argument\nqemu-system-i386: error while loading state for instance 0x0 of device "
+        "'ram'\nError -22 while loading VM state\n"
+    )
+    found = explain(io.BytesIO(log.encode())).explanations[0]
+    assert found.cases[0].title == "This QEMU has another amount of memory"
+    assert found.now.startswith("Start this QEMU with the saved state's -m. Where that does not")
+    assert "Saved state 0x8000000 (128 MiB), this QEMU 0x10000000 (256 MiB)." in found.details
+
+
+def test_what_readconfig_says_behind_its_cause_is_known() -> None:
+    log = next(item["log"] for item in FAILURES if item["name"] == "u39")
+    report = explain(io.BytesIO(log.encode()))
+    assert (report.suspicious, report.exit_status) == ((), 0)

@@ -113,6 +113,9 @@ _HOST = (
     (re.compile(r"\b([Tt])he destination host\b"), r"\1his host"),
     (re.compile(r"\b([Tt])his destination\b"), r"\1his host"),
     (re.compile(r"\b([Tt])he destination\b"), r"\1his host"),
+    (re.compile(r"\bon both hosts \(after a restore: on this one\)"), "on this host"),
+    (re.compile(r"\ba model that both hosts have\b"), "a model that this host has"),
+    (re.compile(r" on both sides \(to the same rate\)"), ""),
     (re.compile(r",? or migrate [^.;]*"), ""),
     (re.compile(r"; the migration itself was not reached"), ""),
     (re.compile(r"\brefuses (?:the|this) migration\b"), "refuses it"),
@@ -130,7 +133,10 @@ _OF_SAVED = (
     (re.compile(r"\b([Tt])he destination('s host|'s QEMU| host)\b"), r"\1his\2"),
     (re.compile(r"\b([Tt])(?:he|his) destination\b"), r"\1his QEMU"),
     (re.compile(r"\b([Tt])he two sides\b"), r"\1he two QEMUs"),
-    (re.compile(r"\b([Tt])he source has\b"), r"\1he saved state has"),
+    (re.compile(r"\b([Tt])he source(?='s\b| has\b)"), r"\1he saved state"),
+    (re.compile(r"\bSource (?=0x|\d)"), "Saved state "),
+    (re.compile(r"\bsource (?=0x|\d)"), "saved state "),
+    (re.compile(r"\bdestination (?=0x|\d)"), "this QEMU "),
     (re.compile(r"\b([Tt])he source\b(?! of)"), r"\1he QEMU that saved it"),
 )
 _SAVED = re.compile(r"\bthe source\b(?!'s)")
@@ -212,9 +218,11 @@ def of_saved(now: str, *, known: bool) -> str:
     :param known: *now* is of the very fault.
     """
     kept = [part for part in _SENTENCE.split(saved(now)) if part and not _OF_TWO.search(part)]
-    if kept and kept[-1].endswith(";"):
-        kept[-1] = f"{kept[-1][:-1]}."
-    kept = [f"{part[:1].upper()}{part[1:]}" if not at else part for at, part in enumerate(kept)]
+    for at, part in enumerate(kept):
+        follows = kept[at + 1][:1] if at + 1 < len(kept) else "A"
+        if part.endswith(";") and follows.isupper():
+            kept[at] = f"{part[:-1]}."
+    kept[:1] = [f"{part[:1].upper()}{part[1:]}" for part in kept[:1]]
     drop = f"{DROPPED if known and kept else FITS}{HOW}"
     return " ".join(kept if _DROPS.search(now) else [*kept, drop])
 

@@ -168,11 +168,22 @@ def explain_failure(failure: Failure) -> Explanation:
     elif which is Operation.RESTORE and text.group in _LOADED:
         ever = SAVE_ANEW
         if not (variant.now and variant.operation):
-            told = of_saved(told or now, known=bool(told or variant.now))
+            general = "" if text.role is Role.WHERE and not known else now
+            told = of_saved(told or general, known=bool(told or variant.now))
     if derived is not None and not turned.meaning:
         meaning = f"{meaning} {derived.meaning}"
     if which is Operation.RESTORE and text.group in _LOADED:
         meaning = saved(meaning)
+        details = [saved(detail) for detail in details]
+        known = tuple(
+            replace(
+                case,
+                title=saved(case.title),
+                explanation=saved(case.explanation),
+                now=saved(case.now),
+            )
+            for case in known
+        )
     if status is Status.UNKNOWN and wrapped is None:
         meaning = f"{meaning} QEMU printed no reason, and no public case fits."
         if errno in _ERRNO_ALONE:

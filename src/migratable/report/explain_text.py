@@ -74,7 +74,7 @@ def _explanation(item: Explanation, number: int, total: int) -> RenderableType:
         rows.add_row("", Text(case.explanation))
         if case.releases:
             rows.add_row("", Text(f"Seen: {case.releases}"))
-        if case.now and case.now != item.now:
+        if case.now and case.now not in item.now:
             rows.add_row("", Text(f"If it is this: {case.now}"))
     rows.add_row("At fault", Text(_side(item)))
     if item.rule:
