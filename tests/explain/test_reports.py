@@ -13,6 +13,7 @@ SETS = {
     "m": "an error inside a tool's words",
     "n": "plain QEMU and libvirt",
     "p": "managers, of local guests too",
+    "q": "what a judge found wrong",
     "s": "starts, restores, single hosts",
     "t": "managers, with their own remedies",
     "u": "one host that starts or loads",

@@ -8,6 +8,7 @@ import pytest
 
 from migratable.explain.operation import Operation, of_saved, operation, saved, spoken
 from migratable.explain.story import explain
+from tests.explain.reports import explained, reports
 
 LOADS = (
     "VQ 0 size 0x80 < last_avail_idx 0x0 - used_idx 0xcccc",
@@ -136,6 +137,6 @@ def test_a_known_case_speaks_of_the_saved_state() -> None:
 
 
 def test_what_readconfig_says_behind_its_cause_is_known() -> None:
-    log = next(item["log"] for item in FAILURES if item["name"] == "u39")
-    report = explain(io.BytesIO(log.encode()))
+    log = next(one["log"] for one in reports("public_logs_u") if one["name"] == "u39")
+    report = explained(log)
     assert (report.suspicious, report.exit_status) == ((), 0)

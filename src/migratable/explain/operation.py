@@ -70,7 +70,8 @@ _SIGNS = (
         r"[Ff]ailed to (?:start|spawn|boot|launch)|qm start|virsh (?:\S{1,80} ){0,12}start\b|"
         r"SyncVMI|create vmi|_create_guest|virt-install|vagrant|minikube|qemuProcessLaunch|"
         r"qemuProcessStart|exited while connecting to monitor|multipass|quickemu|rpower|"
-        r"limactl|hostagent|virtcontainers|containerd-shim|\bcolima\b",
+        r"limactl|hostagent|virtcontainers|containerd-shim|\bcolima\b|"
+        r"[$#] ?(?:sudo )?[\w./-]{0,200}(?:qemu-system-\w+|qemu-kvm) -(?!.{0,4000}-incoming)",
     ),
 )
 _COMPILED = tuple((operation, re.compile(pattern)) for operation, pattern in _SIGNS)

@@ -79,7 +79,7 @@ _PROGRAMS = tuple(
         ("Ganeti", r"\bganeti|\bgnt-|\bmaster-?daemon|noded", "node-daemon.log on both nodes"),
         ("Harvester or Longhorn", r"[hH]arvester|[lL]onghorn",
          "the logs of harvester-controller and longhorn-manager, and the VMI's events"),
-        ("KubeVirt", r"virt-(?:handler|launcher|controller|api|operator)|kubevirt|\bvmi?m?\b|VMI\b|"
+        ("KubeVirt", r"virt-(?:handler|launcher|controller|api|operator)|kubevirt|\bvmim?\b|VMI\b|"
          r"virtctl", "kubectl describe vmi and vmim, the logs of virt-controller, virt-handler on "
          "both nodes and virt-launcher"),
         ("Kubernetes", r"\bkubectl\b|\bkubelet\b|\bpods?\b|\bdrain\b|PersistentVolumeClaim|\bPVC\b",
