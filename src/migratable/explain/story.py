@@ -7,13 +7,13 @@ public cases. A line that nothing recognises is called unknown and shown; its ca
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from migratable.explain import advice
 from migratable.explain.also import also
 from migratable.explain.audit import Denial, denial
-from migratable.explain.cases import matching
+from migratable.explain.cases import Case, matching
 from migratable.explain.choice import SOMETIMES_FATAL, main_line
 from migratable.explain.details import architecture, details_of, device_of
 from migratable.explain.errnos import errno_of, general, meaning_of
@@ -95,12 +95,10 @@ def explain_failure(failure: Failure) -> Explanation:
     errno = next(
         (str(m.params["error"]) for _, m in failure.matches if m.message.id == "load-failed"), None
     )
-    wrapper = main.message.role is Role.SYMPTOM and main.message.program != "QEMU"
-    silent = wrapper and main.message.rule == "destination-start"
-    if unknown and (silent or main.message.role in (Role.WHERE, Role.CLOSING, Role.WARNING)):
-        return nothing_known(failure, unknown[0], unknown, errno)
-    if unknown and main.message.role is Role.SYMPTOM and innermost(line, main) is None:
-        return beside_an_echo(failure, unknown[0], unknown, main)
+    if unknown:
+        instead = _unknown_instead(failure, line, main, unknown, errno)
+        if instead is not None:
+            return instead
     subject, number = device_of(failure, main)
     details, facts = details_of(failure, main, subject, number, errno)
     known = tuple(matching(failure, main, facts))
@@ -114,98 +112,68 @@ def explain_failure(failure: Failure) -> Explanation:
     if derived is not None:
         own = replace(advice.of_message(derived), verify=own.verify)
     here = text.here if which not in (Operation.MIGRATION, Operation.UNKNOWN) else {}
-    own = advice.here(own, here)
     variant = _variant(failure, line, main, which)
-    own = advice.varied(own, variant)
-    own = seen_from(own, main, failure)
+    own = seen_from(advice.varied(advice.here(own, here), variant), main, failure)
     turned = steered(own, Told(failure=failure, main=main, line=line.text, rule=rule or ""))
     steers = turned.advice.now != own.now
     own = turned.advice
     both = only_echoes(failure, text)
-    details.extend(turned.details)
-    side = Fault((deciding and deciding.side) or own.side)
-    told = (deciding and deciding.now) or ""
-    if both:
-        known = tuple(
-            replace(case, certainty="possible") if case.certainty == "likely" else case
-            for case in known
-        )
-    if side is Fault.CANNOT_TELL:
-        side = at_fault_here(failure, main, which, own.side) or side
-        own = own if side is Fault.CANNOT_TELL else replace(own, side=side)
+    draft = _Draft(
+        status=_status(
+            failure, text, nothing_else=not known and derived is None, turned=turned.meaning
+        ),
+        side=Fault((deciding and deciding.side) or own.side),
+        meaning=turned.meaning
+        or fill(variant.meaning or here.get("meaning") or main.text.meaning or text.meaning, main),
+        details=[*details, *turned.details],
+        cases=_possible(known) if both else known,
+        now=own.now,
+        ever=own.ever,
+        told=(deciding and deciding.now) or "",
+    )
+    if draft.side is Fault.CANNOT_TELL:
+        draft.side = at_fault_here(failure, main, which, own.side) or draft.side
+        own = own if draft.side is Fault.CANNOT_TELL else replace(own, side=draft.side)
     if steers or both:
-        now, ever, side, told = own.now, own.ever, own.side, ""
+        draft.side, draft.told = own.side, ""
     elif deciding is not None and deciding.rule and deciding.rule != text.rule:
-        now, ever = common.now, common.ever
-        if not deciding.side:
-            side = common.side
-    else:
-        now, ever = own.now, own.ever
-    status = _status(
-        failure, text, nothing_else=not known and derived is None, turned=turned.meaning
-    )
-    meaning = turned.meaning or fill(
-        variant.meaning or here.get("meaning") or main.text.meaning or text.meaning, main
-    )
-    if not told and not both and not (variant.now and variant.log):
-        log = "\n".join((failure.command, *texts(failure)))
-        managed = remedy(text, line.text, log, now)
-        if managed is not None:
-            now, ever = managed, "" if "virsh" in ever else ever
-    denied = _denial(failure, line, main)
-    if denied is not None:
-        now, ever, told = denied.now, "", ""
-        details.append(denied.said)
+        draft.now, draft.ever = common.now, common.ever
+        draft.side = draft.side if deciding.side else common.side
+    if not draft.told and not both and not (variant.now and variant.log):
+        draft.managed(remedy(text, line.text, _log(failure), draft.now))
+    draft.denied(_denial(failure, line, main))
     wrapped = innermost(line, main) if deciding is None and not (steers or variant.now) else None
     if wrapped is not None:
-        status, meaning, own_now = _wrapped(wrapped, status, meaning)
-        now = own_now or now
-        details.extend(wrapped.details)
-    if which is Operation.RESTORE and rule == "stream-broken" and text.group in _LOADED:
-        side, told, ever = Fault.NEITHER, CUT_FILE, ""
-        if of_managed_save(texts(failure)):
-            told = f"{told} {BOOT_ANEW}"
-    elif which is Operation.RESTORE and text.group in _LOADED:
-        ever = SAVE_ANEW
-        if not (variant.now and variant.operation):
-            general = "" if text.role is Role.WHERE and not known else now
-            told = of_saved(told or general, known=bool(told or variant.now))
+        draft.status, draft.meaning, own_now = _wrapped(wrapped, draft.status, draft.meaning)
+        draft.now = own_now or draft.now
+        draft.details.extend(wrapped.details)
+    loaded = which is Operation.RESTORE and text.group in _LOADED
+    if loaded:
+        _fix_of_saved(draft, failure, main, variant, torn=rule == "stream-broken")
     if derived is not None and not turned.meaning:
-        meaning = f"{meaning} {derived.meaning}"
-    if which is Operation.RESTORE and text.group in _LOADED:
-        meaning = saved(meaning)
-        details = [saved(detail) for detail in details]
-        known = tuple(
-            replace(
-                case,
-                title=saved(case.title),
-                explanation=saved(case.explanation),
-                now=saved(case.now),
-            )
-            for case in known
-        )
-    if status is Status.UNKNOWN and wrapped is None:
-        meaning = f"{meaning} QEMU printed no reason, and no public case fits."
-        if errno in _ERRNO_ALONE:
-            details.append(f'"{errno}" alone {_ERRNO_ALONE[errno]}')
+        draft.meaning = f"{draft.meaning} {derived.meaning}"
+    if loaded:
+        draft.of_saved()
+    if draft.status is Status.UNKNOWN and wrapped is None:
+        draft.no_reason(errno)
     references = dict.fromkeys(
-        [*text.references, *(reference for case in known for reference in case.references)]
+        [*text.references, *(reference for case in draft.cases for reference in case.references)]
     )
     return Explanation(
-        status=status,
+        status=draft.status,
         line=line.text,
         number=line.number,
         last=failure.last,
         count=failure.count,
         message=text.id,
         rule=rule,
-        side=side,
-        meaning=spoken(meaning, which),
-        details=tuple(details),
-        cases=known,
+        side=draft.side,
+        meaning=spoken(draft.meaning, which),
+        details=tuple(draft.details),
+        cases=draft.cases,
         references=tuple(references),
-        now=spoken(fill(for_error(told or now, _error(main, line)), main), which),
-        ever=_prevention(fill((deciding and deciding.ever) or ever, main), which),
+        now=spoken(fill(for_error(draft.told or draft.now, _error(main, line)), main), which),
+        ever=_prevention(fill((deciding and deciding.ever) or draft.ever, main), which),
         verify=own.verify if not (deciding and deciding.rule) else common.verify,
         device=subject,
         instance_id=number,
@@ -221,6 +189,98 @@ def explain_failure(failure: Failure) -> Explanation:
         origin=(main.origin,) if main.origin else (),
         also=also(failure, line, main),
     )
+
+
+def _unknown_instead(
+    failure: Failure, line: Line, main: Match, unknown: list[Line], errno: str | None
+) -> Explanation | None:
+    """The answer where an unknown line says more than the known one; None where it does not."""
+    role = main.message.role
+    wrapper = role is Role.SYMPTOM and main.message.program != "QEMU"
+    silent = wrapper and main.message.rule == "destination-start"
+    if silent or role in (Role.WHERE, Role.CLOSING, Role.WARNING):
+        return nothing_known(failure, unknown[0], unknown, errno)
+    if role is Role.SYMPTOM and innermost(line, main) is None:
+        return beside_an_echo(failure, unknown[0], unknown, main)
+    return None
+
+
+@dataclass(slots=True, kw_only=True)
+class _Draft:
+    """An explanation while it is made: each step sees what the ones before it have said.
+
+    :ivar told: the remedy of what decides, before ``now``; "" where nothing does.
+    """
+
+    status: Status
+    side: Fault
+    meaning: str
+    details: list[str]
+    cases: tuple[Case, ...]
+    now: str
+    ever: str
+    told: str
+
+    def managed(self, remedy: str | None) -> None:
+        """The manager's own remedy, where it has one."""
+        if remedy is not None:
+            self.now, self.ever = remedy, "" if "virsh" in self.ever else self.ever
+
+    def denied(self, denied: Denial | None) -> None:
+        """SELinux's line says more about a right than the error does."""
+        if denied is not None:
+            self.now, self.ever, self.told = denied.now, "", ""
+            self.details.append(denied.said)
+
+    def of_saved(self) -> None:
+        """One host saved the state and loads it: there are no two sides."""
+        self.meaning = saved(self.meaning)
+        self.details = [saved(detail) for detail in self.details]
+        self.cases = tuple(
+            replace(
+                case,
+                title=saved(case.title),
+                explanation=saved(case.explanation),
+                now=saved(case.now),
+            )
+            for case in self.cases
+        )
+
+    def no_reason(self, errno: str | None) -> None:
+        """QEMU printed none; the errno alone narrows it down."""
+        self.meaning = f"{self.meaning} QEMU printed no reason, and no public case fits."
+        if errno in _ERRNO_ALONE:
+            self.details.append(f'"{errno}" alone {_ERRNO_ALONE[errno]}')
+
+
+def _fix_of_saved(
+    draft: _Draft, failure: Failure, main: Match, variant: Variant, *, torn: bool
+) -> None:
+    """What helps when a state that one host saved is not loaded.
+
+    :param torn: the state ends too early.
+    """
+    if torn:
+        draft.side, draft.told, draft.ever = Fault.NEITHER, CUT_FILE, ""
+        if of_managed_save(texts(failure)):
+            draft.told = f"{draft.told} {BOOT_ANEW}"
+        return
+    draft.ever = SAVE_ANEW
+    if not (variant.now and variant.operation):
+        general = "" if main.message.role is Role.WHERE and not draft.cases else draft.now
+        draft.told = of_saved(draft.told or general, known=bool(draft.told or variant.now))
+
+
+def _possible(cases: tuple[Case, ...]) -> tuple[Case, ...]:
+    """The cases where the log holds only echoes: none is likely."""
+    return tuple(
+        replace(case, certainty="possible") if case.certainty == "likely" else case
+        for case in cases
+    )
+
+
+def _log(failure: Failure) -> str:
+    return "\n".join((failure.command, *texts(failure)))
 
 
 def _status(failure: Failure, text: Message, *, nothing_else: bool, turned: str) -> Status:
@@ -261,7 +321,7 @@ def _variant(failure: Failure, line: Line, main: Match, which: Operation) -> Var
             error=error,
             arch=architecture(failure),
             line=line.text,
-            log="\n".join((failure.command, *texts(failure))),
+            log=_log(failure),
             operation=str(which),
         ):
             return variant
