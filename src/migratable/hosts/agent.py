@@ -150,6 +150,8 @@ class _Agent:
         self._start()
 
     def _end(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)  # this is the end already
         children = list(self._children.values())
         for child in children:
             _signal(child.pid, signal.SIGTERM)

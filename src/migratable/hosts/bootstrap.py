@@ -135,6 +135,9 @@ def main() -> None:
 
         serve(work, nonce, say)
     finally:
+        # A signal that comes now must not stop the cleaning: it is the end already.
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
         if work is not None:
             shutil.rmtree(work, ignore_errors=True)
 
