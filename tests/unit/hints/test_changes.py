@@ -163,7 +163,7 @@ def test_a_processor_beside_the_source_s(source: int, model: str, words: str) ->
 
 def test_a_limit_of_memory_is_a_guess() -> None:
     assert said(LINE, LINE.replace("256M", "256M,slots=2,maxmem=1G")) == (
-        "maxmem=1G is a guess: the source's is not in the stream"
+        "maxmem=1G is a guess: the stream does not contain the source's value"
     )
     assert said(f"{LINE},maxmem=1G", f"{LINE},maxmem=2G") == ""
 
