@@ -165,6 +165,7 @@ def causes(count: int) -> list[Message]:
 
 
 @pytest.mark.parametrize("message", causes(60), ids=lambda message: message.id)
+@pytest.mark.slow
 def test_a_cause_wins_over_every_echo_in_either_order(message: Message) -> None:
     draw = Random(3)
     template = message.recognised[0].template
