@@ -64,10 +64,10 @@ def also(failure: Failure, chosen: Line, main: Match) -> tuple[Also, ...]:
             continue
         if line.number > chosen.number and _hands_on(match, main):
             continue
-        own = advice.of_wording(message, match.text)
-        error = str(match.params.get("error", ""))
         if any(one.line.number == line.number for one in found.values()):
             continue
+        own = advice.of_wording(message, match.text)
+        error = str(match.params.get("error", ""))
         found[message.id] = Also(
             line=line,
             message=message.id,

@@ -6,10 +6,7 @@ import re
 
 from migratable.explain import advice
 from migratable.explain.grouping import Failure, Line
-from migratable.explain.operation import (
-    Operation,
-    operation,
-)
+from migratable.explain.operation import Operation, operation
 from migratable.messages import qemu_errors
 from migratable.messages.catalogue import Fault, Message
 from migratable.messages.recognise import Match

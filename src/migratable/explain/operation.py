@@ -140,8 +140,6 @@ _OF_SAVED = (
     (re.compile(r"\bdestination (?=0x|\d)"), "this QEMU "),
     (re.compile(r"\b([Tt])he source\b(?! of)"), r"\1he QEMU that saved it"),
 )
-_SAVED = re.compile(r"\bthe source\b(?!'s)")
-_SAVING = re.compile(r"\bthe source's\b(?! (?:size|image|disk|file))")
 # Clauses that hold for a guest that moves only, and what compares with another side.
 _MOVES = re.compile(
     r"(?:(?<=[.;:] )|^)(?:[Aa]|[Ff]or a) (?:guest that moves|migration)\b[^.;]*[.;] ?|"
@@ -152,8 +150,8 @@ _MOVES = re.compile(
     r",? (?:alike )?(?:on|of) both (?:sides|hosts)\b(?! of| or)"
 )
 # Not the source of a disk's copy.
-_EARLIER_ONES = re.compile(r"\bthe source's\b(?! (?:size|image|disk|file))")
-_EARLIER = re.compile(r"\bthe source\b(?!'s)")
+_SOURCES = re.compile(r"\bthe source's\b(?! (?:size|image|disk|file))")
+_SOURCE = re.compile(r"\bthe source\b(?!'s)")
 
 
 def spoken(text: str, which: Operation) -> str:
@@ -164,11 +162,11 @@ def spoken(text: str, which: Operation) -> str:
         text = pattern.sub(other, text)
     if which is Operation.RESTORE:
         text = _MOVES.sub("", text)
-        text = _SAVED.sub("the host that saved it", _SAVING.sub("the saving host's", text))
+        text = _SOURCE.sub("the host that saved it", _SOURCES.sub("the saving host's", text))
     elif which is Operation.START:
         text = _MOVES.sub("", text)
-        text = _EARLIER_ONES.sub("the earlier host's", text)
-        text = _EARLIER.sub("the host that it ran on before", text)
+        text = _SOURCES.sub("the earlier host's", text)
+        text = _SOURCE.sub("the host that it ran on before", text)
     return text.strip()
 
 

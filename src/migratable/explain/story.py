@@ -315,15 +315,11 @@ def _variant(failure: Failure, line: Line, main: Match, which: Operation) -> Var
     general meaning and remedy hold.
     """
     known = main.message.variants
-    error = errno_of(main, line.text)
+    if not known:
+        return _ANY
+    error, arch, log = errno_of(main, line.text), architecture(failure), _log(failure)
     for variant in known:
-        if variant.holds(
-            error=error,
-            arch=architecture(failure),
-            line=line.text,
-            log=_log(failure),
-            operation=str(which),
-        ):
+        if variant.holds(error=error, arch=arch, line=line.text, log=log, operation=str(which)):
             return variant
     told = f"{main.text.now or main.message.now or ''}"
     if error and any(variant.error for variant in known) and f"{error}: " not in told:

@@ -33,6 +33,7 @@ compat.install()
 
 SILENCE_SECONDS = 60.0
 """After which the other side is taken for dead."""
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 _GRACE_SECONDS = 5.0
 _MOST_CHILDREN = 16
 _LONGEST_REQUEST = 512 << 20
@@ -73,7 +74,7 @@ class _Agent:
         self._heard = time.monotonic()
 
     def run(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        for number in _SIGNALS:
             signal.signal(number, _leave)
         self._selector.register(0, selectors.EVENT_READ)
         _warm_up()
@@ -150,7 +151,7 @@ class _Agent:
         self._start()
 
     def _end(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)  # this is the end already
         children = list(self._children.values())
         for child in children:

@@ -23,6 +23,8 @@ from typing import Any
 HEADER: str  # put before this text by the sender
 ROOM = 24 << 20
 """Bytes that must be free where it is unpacked: the program, and its compiled form."""
+SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+"""Which end it, with all that it made removed."""
 
 
 def say(nonce: str, what: str, text: str = "") -> None:
@@ -101,7 +103,7 @@ def main() -> None:
     header = json.loads(HEADER)
     nonce = header["nonce"]
     os.umask(0o077)
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+    for number in SIGNALS:
         signal.signal(number, lambda *_: sys.exit(0))
     work = None
     try:
@@ -136,7 +138,7 @@ def main() -> None:
         serve(work, nonce, say)
     finally:
         # A signal that comes now must not stop the cleaning: it is the end already.
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         if work is not None:
             shutil.rmtree(work, ignore_errors=True)
