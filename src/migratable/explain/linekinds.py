@@ -17,7 +17,7 @@ ERROR_WORDS = re.compile(
     r"not (?:allowed|available|permitted|possible|enough|recogni[sz]ed|ready)|"
     r"not (?:yet )?implemented|must (?:not )?be (?:at (?:least|most)|less|greater|larger|smaller|"
     r"equal)|requires that|cannot be used|already (?:in use|exists?|migrating))\b|"
-    r"\w(?:Error|Exception): |must be [<>]=?|"
+    r"\w(?:Error|Exception): |must be [<>]=?|^[EF]\d{4} \d\d:\d\d:|"
     r"\b(?:erro|falha|fehler|fehlgeschlagen|erreur|échec|errore|fallit[oa]|impossible de|"
     r"impossibile|falló|ошибка|не удалось)\b|错误|失败|无法|エラー|失敗|"
     r"\bat /\S{1,300}\.p[ml] line \d+(?:, <\S{1,40}> \w+ \d+)?\.?\W{0,3}$",  # Perl's die

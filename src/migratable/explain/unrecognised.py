@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 
+from migratable.explain.choice import cleans_up, minor, only_minor
 from migratable.explain.grouping import ABOUT_VMS, HARMLESS, STRICT, Failure, Line, routine
 from migratable.explain.linekinds import (
     COMMAND,
@@ -66,6 +67,7 @@ def suspicious(data: bytes, failures: list[Failure]) -> list[Line]:
         frame = PYTHON.search(lines[number - 2]) is not None if number > 1 else False
         soft = raw.endswith(b"=") and number < len(lines)  # a line break of quoted-printable
         texts = list(pieces(raw[:-1] + lines[number] if soft else raw))
+        outcome: Line | None = None
         for place, piece in enumerate(texts, 1):
             announced = introduced == number
             following, where = _following(lines, number)
@@ -108,8 +110,13 @@ def suspicious(data: bytes, failures: list[Failure]) -> list[Line]:
                 if not heads and ABOUT_VMS.search(piece.text):
                     sentences.append(line)
                 continue
+            if which is Kind.OUTCOME and place < len(texts):
+                outcome = outcome or line  # another member of the object may say why
+                continue
             found.append(line)
             break
+        else:
+            found += [outcome] if outcome is not None else []
     failures += hidden
     return found or ([] if failures else sentences)
 
@@ -226,12 +233,29 @@ def _open_end(line: Line, failures: list[Failure]) -> Failure | None:
     return None
 
 
+def _minor_only(failure: Failure, line: Line) -> bool:
+    """Is all that is known of *failure* minor beside the unknown *line*, an error itself?"""
+    return only_minor(failure) and not cleans_up(line.text)
+
+
 def _only_echo(line: Line, failures: list[Failure]) -> Failure | None:
-    """The nearest failure of which nothing is known but echoes and warnings."""
+    """The nearest failure of which nothing is known but echoes and warnings.
+
+    None where a failure whose cause is known ends nearer before the line: that one it follows.
+    """
     near = [
         (min(abs(line.number - one.number) for one in failure.lines), failure)
         for failure in failures
-        if failure.lines and not failure.has(Role.CAUSE, Role.WHERE)
+        if failure.lines
+        and (not failure.has(Role.CAUSE, Role.WHERE) or _minor_only(failure, line))
+    ]
+    told = [
+        line.number - one.number
+        for failure in failures
+        for one in failure.lines
+        if one.number < line.number
+        and any(m.message.role is Role.CAUSE for m in one.matches)
+        and not minor(one)
     ]
     distance, failure = min(near, key=lambda item: item[0], default=(BESIDE + 1, None))
-    return failure if distance <= BESIDE else None
+    return failure if distance <= min(BESIDE, *told, BESIDE) else None
