@@ -97,9 +97,7 @@ _CLEANED = 3
 def _cleaned_after(failure: Failure, line: Line) -> bool:
     """Does *line* tell of the cleaning up after an error that stands before it?"""
     return cleans_up(line.text) and any(
-        match.message.role is Role.CAUSE
-        and match.message.rank >= 0
-        and not cleans_up(earlier.text)
+        match.message.role is Role.CAUSE and match.message.rank >= 0 and not cleans_up(earlier.text)
         for earlier in failure.lines
         if earlier.number < line.number
         for match in earlier.matches
@@ -121,7 +119,7 @@ def _evidence(failure: Failure, line: Line, match: Match) -> int:
     name = file.rpartition("/")[2]
     if any(file in one.text or (len(name) > 4 and f"/{name}" in one.text) for one in others):
         return 5
-    told = [one for one in others if not cleans_up(one.text)]
+    told = [one for one in others if not minor(one)]
     return -4 if any(m.message.role is Role.CAUSE for one in told for m in one.matches) else 0
 
 

@@ -70,7 +70,7 @@ def explain_together(logs: Sequence[Log], again: Mapping[str, Reproducible]) -> 
 def report(found: Scan, again: Mapping[str, Reproducible] | None = None) -> Report:
     """The explanations of what a scan found."""
     explanations = [explain_failure(failure) for failure in found.failures]
-    suspicious = tuple(found.suspicious)
+    suspicious = tuple(found.suspicious or ([] if explanations else found.weak))
     if not explanations:
         explanations, suspicious = by_own_words(suspicious)
     return Report(

@@ -14,10 +14,14 @@ from migratable.explain.grouping import ABOUT_VMS, HARMLESS, STRICT, Failure, Li
 from migratable.explain.linekinds import (
     COMMAND,
     ERROR_WORDS,
+    FEW,
     OF_AN_ERROR,
     OPENS,
     OPTIONS,
     PYTHON,
+    SNIPPET,
+    WEAK_WORDS,
+    WENT_WELL,
     Kind,
     introduces,
     kind_of,
@@ -119,6 +123,32 @@ def suspicious(data: bytes, failures: list[Failure]) -> list[Line]:
             found += [outcome] if outcome is not None else []
     failures += hidden
     return found or ([] if failures else sentences)
+
+
+def of_snippet(data: bytes) -> list[Line]:
+    """The lines of a small input that may be what a person asks about; none of what went well.
+
+    Nothing in it is known, and no line has an error's word: what refuses ("only …", "already …")
+    is shown all the same, and any line where there are hardly more, since "no failure" would be
+    said of a failure.
+    """
+    if len(data) > SNIPPET or WENT_WELL.search(clean(data)):
+        return []
+    found = []
+    lines = data.split(b"\n")
+    few = sum(bool(raw.strip()) for raw in lines) <= FEW
+    for number, raw in enumerate(lines, 1):
+        for piece in pieces(raw):
+            text = piece.text
+            skip = COMMAND.match(text) or HARMLESS.search(text) or OPENS.fullmatch(text)
+            words = len(re.findall(r"[^\W\d_]{2,}", text))
+            if skip or recognise(text) or words < 2:
+                continue
+            quiet = _LOW.search(text) or kind_of(text, qemu=piece.qemu) is Kind.NONE
+            if ((few and words > 3) or WEAK_WORDS.search(text)) and not quiet:
+                found.append(_line(number, piece))
+                break
+    return found[:MAX_LINES]
 
 
 def _line(number: int, piece: Piece, matches: tuple[Match, ...] = ()) -> Line:
@@ -246,8 +276,7 @@ def _only_echo(line: Line, failures: list[Failure]) -> Failure | None:
     near = [
         (min(abs(line.number - one.number) for one in failure.lines), failure)
         for failure in failures
-        if failure.lines
-        and (not failure.has(Role.CAUSE, Role.WHERE) or _minor_only(failure, line))
+        if failure.lines and (not failure.has(Role.CAUSE, Role.WHERE) or _minor_only(failure, line))
     ]
     told = [
         line.number - one.number
