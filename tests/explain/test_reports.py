@@ -15,6 +15,7 @@ SETS = {
     "n": "plain QEMU and libvirt",
     "p": "managers, of local guests too",
     "q": "what a judge found wrong",
+    "ql": "QEMU's and libvirt's own messages, from their sources",
     "s": "starts, restores, single hosts",
     "t": "managers, with their own remedies",
     "u": "one host that starts or loads",
