@@ -280,4 +280,5 @@ def _covers(other: Match, quoted: list[tuple[int, int]], match: Match) -> bool:
     """Is *match* a part of *other* that says nothing by itself?"""
     if not (other.start <= match.start and match.end <= other.end):
         return False
-    return not any(start <= match.start and match.end <= end for start, end in quoted)
+    # A text up to the end of the line takes the wrapper's closing quotes along.
+    return not any(start <= match.start < end for start, end in quoted)
