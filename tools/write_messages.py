@@ -44,6 +44,7 @@ TITLES = {
     "openstack_api": "OpenStack: scheduling, states, ports, volumes",
     "ovirt": "oVirt",
     "other_managers": "CloudStack, Ganeti, OpenNebula, Harvester, TrueNAS, XCP-ng and others",
+    "excerpts": "Plain words around a migration: virsh, nft, Incus, test suites",
     "local_vms": "Multipass, Lima, minikube, Vagrant, Terraform, quickemu, Kata Containers",
     "manager_words": "Plain words: Proxmox VE plugins, LXD, nova over ssh, Pacemaker",
     "xapi": "xapi of XCP-ng and XenServer",
