@@ -27,6 +27,15 @@ FOLDERS = (
     *("device-hotplug.c", "event-loop-base.c", "exec.c", "gdbstub", "gdbstub.c", "iothread.c"),
     *("job.c", "os-posix.c", "page-vary.c", "qdev-monitor.c", "replication.c", "semihosting"),
     *("tcg", "trace", "vl.c", "hostmem.c", "ebpf"),
+    # Before 2.11, where what has a folder now stood at the top.
+    *("arch_init.c", "balloon.c", "block-migration.c", "bootdevice.c", "buffered_file.c"),
+    *("cpus.c", "device_tree.c", "dump.c", "hmp.c", "kvm-all.c", "memory.c", "memory_mapping.c"),
+    *("migration.c", "migration-exec.c", "migration-fd.c", "migration-rdma.c", "migration-tcp.c"),
+    *("migration-unix.c", "monitor.c", "net.c", "numa.c", "oslib-posix.c", "qdev.c", "qemu-char.c"),
+    *("qemu-config.c", "qemu-file.c", "qemu-file-stdio.c", "qemu-option.c", "qemu-sockets.c"),
+    *("qmp.c", "qtest.c", "savevm.c", "spice-qemu-char.c", "tpm.c", "vmstate.c", "xbzrle.c"),
+    *("target-alpha", "target-arm", "target-i386", "target-m68k", "target-mips", "target-ppc"),
+    *("target-s390x", "target-sparc"),
 )
 # How a call stands in the table, and how many arguments stand before the format.
 CALLS = {
@@ -46,6 +55,8 @@ CALLS = {
     "error_report_once_cond": ("error", 1),
     "error_append_hint": ("hint", 1),
     "error_printf": ("hint", 0),
+    "qerror_report": ("error", 1),
+    "monitor_printf": ("error", 1),
     "virtio_error": ("error", 1),
     "vhost_vdpa_error": ("error", 1),
     "hw_error": ("error", 0),
@@ -58,10 +69,19 @@ _SKIPPED = re.compile(
 )
 _CALL = re.compile(rf"\b({'|'.join(CALLS)})\s*\(")
 _PIECE = re.compile(r'\s*(?:(?:\w+\()?"((?:[^"\\]|\\.)*)"\)?|([A-Za-z_]\w*)(?:\([^()]*\))?)')
-_QERR = re.compile(r'#define (QERR_\w+) *\\?\n? *"((?:[^"\\]|\\.)*)"')
+_QERR = re.compile(
+    r'#define (QERR_\w+) *\\?\n? *(?:ERROR_CLASS_\w+, *\\?\n? *)?"((?:[^"\\]|\\.)*)"'
+)
 _VALUES = re.compile(r"%[sdx]")
 # Where the oldest code writes to stderr itself; elsewhere that is a tool's or a test's.
-_TO_STDERR = re.compile(r"hw|target|accel|softmmu|system|ui|vl\.c|net|util")
+_TO_STDERR = re.compile(
+    r"hw|target|accel|softmmu|system|ui|vl\.c|net|util|savevm|migration|arch_init|block-mig|"
+    r"kvm-all|qemu-(?:char|sockets|file)|vmstate|exec|cpus|memory|buffered"
+)
+# Of what the monitor prints to a person, the errors.
+_TO_MONITOR = re.compile(
+    r"(?i)error|\bnot?\b|fail|invalid|unknown|unable|can't|cannot|doesn't|already|must|too \w+"
+)
 HEAD = (
     "# QEMU's errors: kind of call, place, oldest and newest release read that has it, text. "
     "Written by tools/qemu_messages.py; what a kind of error means is in kinds.toml."
@@ -110,8 +130,9 @@ def sources(tree: Path) -> Iterator[tuple[str, str]]:
 def errors(tree: Path) -> Iterator[tuple[str, str, str]]:
     """``kind, file: function, text`` of every error of a tree."""
     named: dict[str, str] = {}
-    for header in tree.glob("include/qapi/qmp/qerror.h"):
-        named = {hit[1]: hit[2] for hit in _QERR.finditer(header.read_text())}
+    for place in ("include/qapi/qmp", "."):
+        for header in (tree / place).glob("qerror.h"):
+            named |= {hit[1]: hit[2] for hit in _QERR.finditer(header.read_text())}
     for name, text in sources(tree):
         functions = [(hit.start(), hit[1]) for hit in _FUNCTION.finditer(text)]
         for call in _CALL.finditer(text):
@@ -120,13 +141,24 @@ def errors(tree: Path) -> Iterator[tuple[str, str, str]]:
             if call[1] == "fprintf" and not (_TO_STDERR.match(name) and given[0] == "stderr"):
                 continue
             function = next((n for at, n in reversed(functions) if at < call.start()), "")
+            if call[1] in ("error_set", "qerror_report") and given[skipped - 1 :][:1]:
+                skipped -= given[skipped - 1] in named  # class and text are one macro
             for argument in given[skipped : skipped + 1]:
                 of_function = given[skipped + 1 : skipped + 2] == ["__func__"]
                 for words in formats(argument, named):
                     named_first = of_function and words.startswith("%s")
                     said = _said(function + words[2:] if named_first else words)
+                    if said.startswith(("warning: ", "Warning: ")):
+                        kind, said = "warn", said[9:]
+                    if call[1] == "monitor_printf" and not _refuses(function, said):
+                        continue
                     if len(re.findall(r"[A-Za-z]", _VALUES.sub("", said))) >= 5:
                         yield kind, f"{name}: {function}", said
+
+
+def _refuses(function: str, said: str) -> bool:
+    """Is what the monitor prints an error, and no row of an ``info``?"""
+    return "info" not in function and _TO_MONITOR.search(said) is not None
 
 
 def _said(words: str) -> str:
@@ -159,7 +191,7 @@ def main(arguments_: list[str]) -> int:
     lines = []
     for (kind, words), places in table.items():
         held = sorted({name for names in places.values() for name in names}, key=_number)
-        place = _place([place for place, names in places.items() if held[-1] in names])
+        place = _place(sorted(place for place, names in places.items() if held[-1] in names))
         span = held[0] if len(held) == 1 else f"{held[0]}-{held[-1]}"
         lines.append("\t".join((kind, place, span, words)))
         if under is not None and place.startswith(under):

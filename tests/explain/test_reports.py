@@ -10,10 +10,12 @@ from tests.explain.reports import compare, reports
 
 SETS = {
     "managers": "logs of managers",
+    "mg": "managers, from their sources",
     "m": "an error inside a tool's words",
     "n": "plain QEMU and libvirt",
     "p": "managers, of local guests too",
     "q": "what a judge found wrong",
+    "ql": "QEMU's and libvirt's own messages, from their sources",
     "s": "starts, restores, single hosts",
     "t": "managers, with their own remedies",
     "u": "one host that starts or loads",

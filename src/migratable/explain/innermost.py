@@ -52,6 +52,10 @@ _NAMED = re.compile(
     r"\"(?P<quoted>(?:[^\"\\]|\\.)+)\")"
 )
 _ERROR = re.compile(r"\berror: (?P<words>[^:]{1,80}(?:: .*)?|.{1,400})$", re.IGNORECASE)
+# libvirt's words around QEMU's: its last line, and the error of its migration (error-desc).
+_QUOTE_QEMU = frozenset(
+    {"libvirt-process-exited", "libvirt-monitor-closed", "libvirt-job-failed-new"}
+)
 _TRACE = re.compile(r"^[\s:]*\d+@\d+\.\d+:")
 _BY_QEMU = re.compile(r"qemu|\bQMP\b|[Mm]onitor|guest CPU|incoming|load of migration")
 
@@ -122,7 +126,7 @@ def innermost(line: Line, main: Match) -> Wrapped | None:
     what = f'"{words}"' + (f' (at "{before}")' if 0 < len(before) < 80 else "")
     of_qemu = (
         program is not None
-        or message.id in ("libvirt-process-exited", "libvirt-monitor-closed")
+        or message.id in _QUOTE_QEMU
         or _BY_QEMU.search(rest) is not None
         or _BY_QEMU.search(main.message.id) is not None
     )

@@ -49,7 +49,9 @@ _OF_QEMU = re.compile(
     r"connecting to monitor: |closed the monitor(?: \(vm='[^']*'\))?: |"
     r"unable to execute QEMU command '[\w-]+': |[Qq][Mm][Pp] command '[\w-]+' failed - |"
     r"['\"]class['\"]: ?u?['\"]\w+['\"], ?u?['\"]desc['\"]: ?u?['\"]|error-desc['\"]?: ?u?['\"]|"
-    r"load of migration failed: "
+    r"load of migration failed: |"
+    r"\bjob '[^']{1,40}' failed: |migration status(?: error)?: failed(?: - | \()|"
+    r"[Ss]tatus: failed \(|(?:^|\(qemu\) )Error: "
 )
 _BOUNDARY = re.compile(r": |\. |; ")
 _LEVEL = re.compile(r"(?:warning|error|info): ")
@@ -120,8 +122,9 @@ def _message(name: str, role: Role) -> Message:
 
 def kind(known: Known, said: str) -> tuple[str, dict[str, str]]:
     """The id of the kind of an error, and the values that the kind's own words name."""
+    place = today(known.place)
     for entry in _kinds()["kind"]:
-        if "place" in entry and not re.search(entry["place"], known.place):
+        if "place" in entry and not re.search(entry["place"], place):
             continue
         if "text" in entry and not re.search(entry["text"], known.text):
             continue
@@ -131,6 +134,21 @@ def kind(known: Known, said: str) -> tuple[str, dict[str, str]]:
         if found:
             return str(entry["id"]), {name: text or "" for name, text in found.groupdict().items()}
     raise AssertionError("the last kind fits everything")
+
+
+def of_words(hit: Hit) -> bool:
+    """Is the kind of an error told by its words, and not only by the file that has it?"""
+    entry = next(entry for entry in _kinds()["kind"] if entry["id"] == hit.message.id)
+    return "words" in entry or "text" in entry
+
+
+def today(place: str) -> str:
+    """Where a place of an old release stands now: before 2.11 much stood at the top."""
+    for old, new in _kinds()["moved"]:
+        found, count = re.subn(old, new, place, count=1)
+        if count:
+            return found
+    return place
 
 
 def find(line: str, *, anywhere: bool = False) -> Hit | None:
@@ -146,7 +164,7 @@ def find(line: str, *, anywhere: bool = False) -> Hit | None:
     starts = [hit.end() for hit in program]
     starts += [hit.end() for hit in _BOUNDARY.finditer(line, start)]
     starts += [hit.end() for begin in starts if (hit := _LEVEL.match(line, begin))]
-    best: tuple[int, Known, int, int] | None = None
+    hits: list[_Found] = []
     table = errors()
     words = line[start:].replace("\\n", " ").split()
     candidates = {
@@ -161,13 +179,18 @@ def find(line: str, *, anywhere: bool = False) -> Hit | None:
         # The latest: a value at a text's beginning must not take what stands before it along.
         for begin in sorted(set(starts), reverse=True)[:STARTS]:
             found = expression.match(line, begin)
-            # What another function put before an error says less than the error.
-            worth = known.letters - (1000 if known.code == "wrap" else 0)
-            if found and (best is None or (worth, known.place) > (best[0], best[1].place)):
-                best = worth, known, begin, found.end()
-    if best is None:
+            if found:
+                # What another function put before an error says less than the error.
+                worth = known.letters - (1000 if known.code == "wrap" else 0)
+                hits.append((worth, known.place, known, begin, found.end()))
+    if not hits:
         return None
-    _, known, begin, end = best
+    best = _first_of_the_best(hits)
+    if best[2].text.endswith(": %s"):
+        outer = pattern(best[2].text.removesuffix(" %s")).match(line, best[3])
+        inner = [hit for hit in hits if outer and hit[3] >= outer.end()]
+        best = _first_of_the_best(inner) if inner else best
+    _, _, known, begin, end = best
     goes_on = known.code in ("errno", "wrap") or known.text.endswith(":")
     said = (line[begin:] if goes_on else line[begin:end]).strip()
     if said.endswith(('"', '"}')) or said.count("'") % 2:
@@ -181,6 +204,18 @@ def find(line: str, *, anywhere: bool = False) -> Hit | None:
         start=begin,
         end=end,
     )
+
+
+_Found = tuple[int, str, Known, int, int]
+
+
+def _first_of_the_best(hits: list[_Found]) -> _Found:
+    """The hit that is worth most; of equals the first of the last place."""
+    best = hits[0]
+    for hit in hits[1:]:
+        if hit[:2] > best[:2]:
+            best = hit
+    return best
 
 
 def hint(line: str) -> bool:

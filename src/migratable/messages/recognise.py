@@ -14,6 +14,11 @@ from migratable.messages.template import Value
 
 # Messages of this rank or below have so little text that they must be the whole line.
 WEAK = -2
+# libvirt's words for a command that QEMU refused: where a kind knows QEMU's own words, behind them,
+# it says more; else the command does.
+_COMMANDS = frozenset(
+    {"libvirt-migrate", "libvirt-cont", "libvirt-capabilities", "libvirt-qemu-command"}
+)
 # Characters of a line whose matches are kept for the next time.
 REMEMBERED = 1000
 
@@ -234,10 +239,11 @@ def _of_libvirt(line: str) -> Iterator[Match]:
 
 def _of_qemu(line: str, found: list[tuple[Match, list[tuple[int, int]]]]) -> Iterator[Match]:
     """The error of QEMU in the line that has no entry of its own in the catalogue."""
-    if any(_decides(match) for match, _ in found):
+    deciding = [match for match, _ in found if _decides(match)]
+    if any(match.message.id not in _COMMANDS for match in deciding):
         return
     hit = qemu_errors.find(line)
-    if hit is None:
+    if hit is None or (deciding and not qemu_errors.of_words(hit)):
         return
     taken = [
         match
