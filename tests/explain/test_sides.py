@@ -44,7 +44,7 @@ def test_a_line_alone_states_no_side_that_it_does_not_show(message: Message) -> 
 
 @pytest.mark.parametrize("message", STATED, ids=lambda one: one.id)
 def test_a_rule_s_side_is_not_given_to_what_the_other_side_prints(message: Message) -> None:
-    """Its own ``side`` says what somebody has looked up; a rule's holds for most of its messages."""
+    """Its own ``side`` is one that somebody has looked up; a rule's holds for most messages."""
     only = printed_on(message)
     if message.fault is None and only is Fault.SOURCE:
         assert advice.of_message(message).side is Fault.SOURCE

@@ -20,8 +20,8 @@ from migratable.messages.sides import printed_on_both
 # QEMU: migration/migration.c, savevm.c, ram.c, multifd.c.
 _SOURCE = re.compile(
     r"'migration out'|\bmigration out\b|multifd_send|multifd_zlib_send|failed to save SaveState|"
-    r"Unable to write to (?:socket|command|file)|savevm_state|qemu_savevm|_pre_save\b|_save_(?:state|setup|backend)|"
-    r"migration_thread|"
+    r"Unable to write to (?:socket|command|file)|savevm_state|qemu_savevm|"
+    r"_pre_save\b|_save_(?:state|setup|backend)|migration_thread|"
     r"QEMU command 'migrate'|bdrv_inactivate|Sibling indicated error|source_return_path|"
     r"qemuMigrationSrc|MigratePerform|migration_completion|ram_save_"
 )
