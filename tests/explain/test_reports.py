@@ -10,6 +10,7 @@ from tests.explain.reports import compare, reports
 
 SETS = {
     "managers": "logs of managers",
+    "mg": "managers, from their sources",
     "m": "an error inside a tool's words",
     "n": "plain QEMU and libvirt",
     "p": "managers, of local guests too",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from migratable.explain.errnos import begins
 from migratable.explain.grouping import Failure, Line
 from migratable.messages.catalogue import Role
@@ -9,6 +11,21 @@ from migratable.messages.recognise import Match
 
 # Printed as an error; whether it stops the load depends on the release (up to 4.2 it does).
 SOMETIMES_FATAL = frozenset({"virtio-queue-index"})
+
+# An attempt that has failed is cleaned up after: what cannot be removed then is not what failed.
+_CLEANS_UP = re.compile(
+    r"\b(?:remov(?:e|al|ing)|unlink(?:ing)?|delet(?:e|ion|ing)|u(?:n)?mount(?:ing)?|"
+    r"clean(?:ing)?[ -]?up|tear(?:ing)?[ -]?down|destroy(?:ing)?|deactivat(?:e|ing)|"
+    r"unmap(?:ping)?|releasing|terminate process|SIGKILL|"
+    r"restor(?:e|ing) (?:the )?(?:security|original|SELinux|label))\b",
+    re.IGNORECASE,
+)
+
+
+def cleans_up(text: str) -> bool:
+    """Does a line speak of something that should go away?"""
+    return _CLEANS_UP.search(text) is not None
+
 
 # Which line matters: a cause before all others; among causes the first, unless ranks differ.
 _WEIGHT = {Role.CAUSE: 4, Role.WHERE: 3, Role.CLOSING: 2, Role.SYMPTOM: 1, Role.WARNING: 0}
@@ -40,7 +57,8 @@ def main_line(failure: Failure) -> tuple[Line, Match] | None:
         if wraps and _holds_another(line, match):
             weight = 0
         if role is Role.CAUSE:
-            key = (weight, rank * 2 + specific - quotes, -number)
+            late = _CLEANED if _cleaned_after(failure, line) else 0
+            key = (weight, rank * 2 + specific - quotes - late, -number)
         elif role is Role.SYMPTOM:
             key = (weight, match.message.rank * 8 + len(match.params) * 2 + specific, -number)
         else:
@@ -48,6 +66,42 @@ def main_line(failure: Failure) -> tuple[Line, Match] | None:
         if best_key is None or key > best_key:
             best, best_key = (line, match), key
     return best
+
+
+# Said on the way to a start that mostly succeeds all the same.
+_GOES_ON = frozenset({"audio-init"})
+
+
+def minor(line: Line) -> bool:
+    """Is *line*'s error one that follows from another or hurts nobody, where there is another?"""
+    causes = [match.message for match in line.matches if match.message.role is Role.CAUSE]
+    return bool(causes) and (
+        cleans_up(line.text) or all(message.id in _GOES_ON for message in causes)
+    )
+
+
+def only_minor(failure: Failure) -> bool:
+    """Does a failure hold causes, and all of them are minor ones?"""
+    lines = [
+        line
+        for line in failure.lines
+        if any(match.message.role in (Role.CAUSE, Role.WHERE) for match in line.matches)
+    ]
+    return bool(lines) and all(minor(line) for line in lines)
+
+
+# How much less an error of the cleaning up counts than the error before it.
+_CLEANED = 3
+
+
+def _cleaned_after(failure: Failure, line: Line) -> bool:
+    """Does *line* tell of the cleaning up after an error that stands before it?"""
+    return cleans_up(line.text) and any(
+        match.message.role is Role.CAUSE and match.message.rank >= 0 and not cleans_up(earlier.text)
+        for earlier in failure.lines
+        if earlier.number < line.number
+        for match in earlier.matches
+    )
 
 
 def _evidence(failure: Failure, line: Line, match: Match) -> int:
@@ -65,7 +119,8 @@ def _evidence(failure: Failure, line: Line, match: Match) -> int:
     name = file.rpartition("/")[2]
     if any(file in one.text or (len(name) > 4 and f"/{name}" in one.text) for one in others):
         return 5
-    return -4 if any(m.message.role is Role.CAUSE for one in others for m in one.matches) else 0
+    told = [one for one in others if not minor(one)]
+    return -4 if any(m.message.role is Role.CAUSE for one in told for m in one.matches) else 0
 
 
 def _holds_another(line: Line, match: Match) -> bool:

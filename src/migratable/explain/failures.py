@@ -23,6 +23,7 @@ from migratable.explain.unrecognised import (
     SEARCHED,
     SMALL,
     attached,
+    of_snippet,
     suspicious,
     told_by_quotation,
 )
@@ -72,10 +73,12 @@ class Scan:
     :ivar suspicious: lines that look like errors, that nothing recognised, and that belong to no
         failure; of the first :data:`~migratable.explain.unrecognised.SMALL` bytes all, up to
         :data:`~migratable.explain.unrecognised.SEARCHED` those of QEMU.
+    :ivar weak: lines of a small input without an error's word, where nothing else is found in it.
     """
 
     failures: list[Failure] = field(default_factory=list)
     suspicious: list[Line] = field(default_factory=list)
+    weak: list[Line] = field(default_factory=list)
     lines: int = 0
     bytes: int = 0
 
@@ -133,6 +136,8 @@ def scan(stream: BinaryIO) -> Scan:
             backtraces_attached(data, result.failures)
         found = told_by_quotation(suspicious(data, result.failures), result.failures)
         result.suspicious = attached(found, result.failures)
+        if not result.failures and not result.suspicious:
+            result.weak = of_snippet(data)
         if len(data) <= WHOLE:
             result.failures = _without_ends(result.failures)
             if len(result.failures) == 1:

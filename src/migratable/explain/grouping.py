@@ -29,7 +29,8 @@ _QEMU_VERSION = re.compile(
 # What QEMU also prints and what has nothing to do with a failure.
 HARMLESS = re.compile(
     r"terminating on signal|is deprecated|warning: |char device redirected|"
-    r"TCG doesn't support requested feature|info: |-name guest=|QEMU waiting for connection|"
+    r"TCG doesn't support requested feature|(?:^|[:\]>] ?)info: |-name guest=|"
+    r"QEMU waiting for connection|"
     r"qxl_send_events|spice-server|VNC server running|falling back to|"
     r"ignored (?:rd|wr)msr|unhandled (?:rd|wr)msr|monitor - type 'help'|"
     # Perl's warnings name their place as its errors do
@@ -102,7 +103,8 @@ _GENERIC_GROUPS = frozenset(
         "around", "refusals", "admission", "libvirt_errors", "libvirt_definitions",
         "libvirt_hosts", "libvirt_operations", "manager_setup", "proxmox_storage", "kubevirt",
         "openstack_api", "ovirt", "other_managers", "incus", "local_vms", "manager_words",
-        "xapi", "openstack_states",
+        "xapi", "openstack_states", "proxmox_moves", "ovirt_moves", "openstack_moves",
+        "manager_moves",
     }
 )  # fmt: skip
 ABOUT_VMS = re.compile(

@@ -17,10 +17,28 @@ ERROR_WORDS = re.compile(
     r"not (?:allowed|available|permitted|possible|enough|recogni[sz]ed|ready)|"
     r"not (?:yet )?implemented|must (?:not )?be (?:at (?:least|most)|less|greater|larger|smaller|"
     r"equal)|requires that|cannot be used|already (?:in use|exists?|migrating))\b|"
-    r"\w(?:Error|Exception): |must be [<>]=?|"
+    r"\w(?:Error|Exception): |must be [<>]=?|^[EF]\d{4} \d\d:\d\d:|"
     r"\b(?:erro|falha|fehler|fehlgeschlagen|erreur|échec|errore|fallit[oa]|impossible de|"
     r"impossibile|falló|ошибка|не удалось)\b|错误|失败|无法|エラー|失敗|"
     r"\bat /\S{1,300}\.p[ml] line \d+(?:, <\S{1,40}> \w+ \d+)?\.?\W{0,3}$",  # Perl's die
+    re.IGNORECASE,
+)
+# Of what a person shows and asks about, where nothing else looks like an error: so many bytes, and
+# so few lines that any of them may be it.
+SNIPPET, FEW = 4 << 10, 4
+WEAK_WORDS = re.compile(
+    r"\b(?:not?|never|only|already|busy|conflicts?|lost|wrong|incorrect|bad|requires?|required|needs?|"
+    r"must|too (?:many|much|large|small|long|old|new)|in use|used|twice|double|duplicate|killed|"
+    r"out of|stuck|hangs?|timeout|disabled|without|unacceptable|ineligible|different|differs?|"
+    r"expected|ended|exit(?:ed)?|died|dead|left|rejecting|deny|stopp?ed|cancel\w*|shut ?off|paused|"
+    r"segfault|signal|core dumped|violat\w+|overlaps?|full|empty|locked|reset)\b|n't\b|NotLive|"
+    r"\w(?:Error|Exception|Failed|NotFound)\b|\b[A-Z]+(?:_[A-Z]+)+\b",
+    re.IGNORECASE,
+)
+# The end of what went well.
+WENT_WELL = re.compile(
+    r"\bmigration (?:finished|completed|status: completed)|\bsuccessful|\bsucceeded|\bTASK OK\b|"
+    r"\[ ?100 ?%\]|\bstatus\W{1,4}completed",
     re.IGNORECASE,
 )
 # A member of a JSON or Python object that only opens another one.
@@ -76,7 +94,8 @@ _PLACE = re.compile(
 )
 # A setting or a counter, whatever its name ("decompress-error-check: on", "errors: 0").
 _SETTING = re.compile(
-    r"[\w .\[\]\"'-]{1,80}[:=]\s*[\"']?(?:on|off|true|false|yes|no|none|null|enabled|disabled|"
+    r"[\w.\[\]\"'-]{1,60}(?: [\w.\[\]\"'-]{1,30}){0,3} ?[:=]\s*[\"']?"
+    r"(?:on|off|true|false|yes|no|none|null|enabled|disabled|"
     r"\d[\d.,]*(?: ?\w{1,12})?)[\"']?[,;]?",
     re.IGNORECASE,
 )

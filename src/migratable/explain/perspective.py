@@ -114,7 +114,7 @@ def _zeros(match: Match) -> bool:
 def seen_from(own: Advice, main: Match, failure: Failure) -> Advice:
     """The advice for a message that is only the echo of the other side's end, by who printed it."""
     message = main.message
-    if message.id == "backtrace-died" and main.params["side"]:
+    if message.id == "backtrace-died" and main.params.get("side"):
         return replace(own, side=Fault(str(main.params["side"])))
     sides = printers(failure)
     if message.id == "backtrace-waits" and len(sides) == 1:

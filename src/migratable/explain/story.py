@@ -14,7 +14,7 @@ from migratable.explain import advice
 from migratable.explain.also import also
 from migratable.explain.audit import Denial, denial
 from migratable.explain.cases import Case, matching
-from migratable.explain.choice import SOMETIMES_FATAL, main_line
+from migratable.explain.choice import SOMETIMES_FATAL, main_line, only_minor
 from migratable.explain.details import architecture, details_of, device_of
 from migratable.explain.errnos import errno_of, general, meaning_of
 from migratable.explain.explanation import Explanation, Report, Status
@@ -70,7 +70,7 @@ def explain_together(logs: Sequence[Log], again: Mapping[str, Reproducible]) -> 
 def report(found: Scan, again: Mapping[str, Reproducible] | None = None) -> Report:
     """The explanations of what a scan found."""
     explanations = [explain_failure(failure) for failure in found.failures]
-    suspicious = tuple(found.suspicious)
+    suspicious = tuple(found.suspicious or ([] if explanations else found.weak))
     if not explanations:
         explanations, suspicious = by_own_words(suspicious)
     return Report(
@@ -200,6 +200,9 @@ def _unknown_instead(
     silent = wrapper and main.message.rule == "destination-start"
     if silent or role in (Role.WHERE, Role.CLOSING, Role.WARNING):
         return nothing_known(failure, unknown[0], unknown, errno)
+    earlier = [one for one in unknown if one.number < line.number or main.message.rank < 0]
+    if role is Role.CAUSE and only_minor(failure) and earlier:
+        return nothing_known(failure, earlier[0], unknown, errno)
     if role is Role.SYMPTOM and innermost(line, main) is None:
         return beside_an_echo(failure, unknown[0], unknown, main)
     return None

@@ -39,6 +39,7 @@ def joined(logs: Sequence[Log]) -> Scan:
         total.lines += log.scan.lines
         total.bytes += log.scan.bytes
         total.suspicious += [replace(line, log=log.name) for line in log.scan.suspicious]
+        total.weak += [replace(line, log=log.name) for line in log.scan.weak]
         left.append([_named(failure, log.name) for failure in log.scan.failures])
     alone = all(len(failures) <= 1 for failures in left)
     for number, failures in enumerate(left):

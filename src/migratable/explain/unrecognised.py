@@ -9,14 +9,19 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 
+from migratable.explain.choice import cleans_up, minor, only_minor
 from migratable.explain.grouping import ABOUT_VMS, HARMLESS, STRICT, Failure, Line, routine
 from migratable.explain.linekinds import (
     COMMAND,
     ERROR_WORDS,
+    FEW,
     OF_AN_ERROR,
     OPENS,
     OPTIONS,
     PYTHON,
+    SNIPPET,
+    WEAK_WORDS,
+    WENT_WELL,
     Kind,
     introduces,
     kind_of,
@@ -66,6 +71,7 @@ def suspicious(data: bytes, failures: list[Failure]) -> list[Line]:
         frame = PYTHON.search(lines[number - 2]) is not None if number > 1 else False
         soft = raw.endswith(b"=") and number < len(lines)  # a line break of quoted-printable
         texts = list(pieces(raw[:-1] + lines[number] if soft else raw))
+        outcome: Line | None = None
         for place, piece in enumerate(texts, 1):
             announced = introduced == number
             following, where = _following(lines, number)
@@ -108,10 +114,41 @@ def suspicious(data: bytes, failures: list[Failure]) -> list[Line]:
                 if not heads and ABOUT_VMS.search(piece.text):
                     sentences.append(line)
                 continue
+            if which is Kind.OUTCOME and place < len(texts):
+                outcome = outcome or line  # another member of the object may say why
+                continue
             found.append(line)
             break
+        else:
+            found += [outcome] if outcome is not None else []
     failures += hidden
     return found or ([] if failures else sentences)
+
+
+def of_snippet(data: bytes) -> list[Line]:
+    """The lines of a small input that may be what a person asks about; none of what went well.
+
+    Nothing in it is known, and no line has an error's word: what refuses ("only …", "already …")
+    is shown all the same, and any line where there are hardly more, since "no failure" would be
+    said of a failure.
+    """
+    if len(data) > SNIPPET or WENT_WELL.search(clean(data)):
+        return []
+    found = []
+    lines = data.split(b"\n")
+    few = sum(bool(raw.strip()) for raw in lines) <= FEW
+    for number, raw in enumerate(lines, 1):
+        for piece in pieces(raw):
+            text = piece.text
+            skip = COMMAND.match(text) or HARMLESS.search(text) or OPENS.fullmatch(text)
+            words = len(re.findall(r"[^\W\d_]{2,}", text))
+            if skip or recognise(text) or words < 2:
+                continue
+            quiet = _LOW.search(text) or kind_of(text, qemu=piece.qemu) is Kind.NONE
+            if ((few and words > 3) or WEAK_WORDS.search(text)) and not quiet:
+                found.append(_line(number, piece))
+                break
+    return found[:MAX_LINES]
 
 
 def _line(number: int, piece: Piece, matches: tuple[Match, ...] = ()) -> Line:
@@ -226,12 +263,28 @@ def _open_end(line: Line, failures: list[Failure]) -> Failure | None:
     return None
 
 
+def _minor_only(failure: Failure, line: Line) -> bool:
+    """Is all that is known of *failure* minor beside the unknown *line*, an error itself?"""
+    return only_minor(failure) and not cleans_up(line.text)
+
+
 def _only_echo(line: Line, failures: list[Failure]) -> Failure | None:
-    """The nearest failure of which nothing is known but echoes and warnings."""
+    """The nearest failure of which nothing is known but echoes and warnings.
+
+    None where a failure whose cause is known ends nearer before the line: that one it follows.
+    """
     near = [
         (min(abs(line.number - one.number) for one in failure.lines), failure)
         for failure in failures
-        if failure.lines and not failure.has(Role.CAUSE, Role.WHERE)
+        if failure.lines and (not failure.has(Role.CAUSE, Role.WHERE) or _minor_only(failure, line))
+    ]
+    told = [
+        line.number - one.number
+        for failure in failures
+        for one in failure.lines
+        if one.number < line.number
+        and any(m.message.role is Role.CAUSE for m in one.matches)
+        and not minor(one)
     ]
     distance, failure = min(near, key=lambda item: item[0], default=(BESIDE + 1, None))
-    return failure if distance <= BESIDE else None
+    return failure if distance <= min(BESIDE, *told, BESIDE) else None

@@ -23,7 +23,7 @@ import socket
 import time
 
 from migratable.relay.arriving import SourceEndedError
-from migratable.relay.links import DestinationEndedError, InterruptedRelayError, Links
+from migratable.relay.links import DestinationEndedError, InterruptedRelayError, Links, SourceState
 from migratable.relay.result import Times
 from migratable.relay.return_path import PING, shut
 
@@ -71,9 +71,14 @@ def _release(links: Links) -> None:
         raise SourceEndedError
     asked, links.stopped = links.stopped, lambda: False
     links.released = True
-    links.tell_source(shut(0))
+    if not links.tell_source(shut(0)):
+        raise SourceEndedError
     while not links.source_has_it():
-        if not links.source_is_there:
+        state = links.look_at_source()
+        # A source that has read the word ends its connection: perhaps since the last look.
+        if state is SourceState.ENDED and links.source_has_it():
+            return
+        if state is not SourceState.THERE:
             raise SourceEndedError
         if asked():
             raise InterruptedRelayError

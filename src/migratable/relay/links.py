@@ -7,6 +7,7 @@ hears what the destination says, who else connects, and whether the user wants a
 from __future__ import annotations
 
 import contextlib
+import enum
 import fcntl
 import select
 import socket
@@ -38,6 +39,19 @@ class DestinationEndedError(Exception):
 
 class SecondConnectionError(Exception):
     """The source has opened a further connection, which begins as multifd's do."""
+
+
+class SourceState(enum.Enum):
+    """What the source's connection shows.
+
+    ``ENDED``: and it left nothing unread that was sent to it; a connection that ends with unread
+    data is reset (Linux: ``tcp_close``, ``unix_release_sock``).
+    """
+
+    THERE = enum.auto()
+    TALKS = enum.auto()
+    ENDED = enum.auto()
+    RESET = enum.auto()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -184,25 +198,33 @@ class Links:
             self.received += len(data)
             return data
 
+    def look_at_source(self) -> SourceState:
+        """Look at the source's connection; an error of it is told once."""
+        try:
+            more = self.source.recv(1, socket.MSG_PEEK)
+        except (BlockingIOError, InterruptedError):
+            return SourceState.THERE
+        except OSError:
+            return SourceState.RESET
+        return SourceState.TALKS if more else SourceState.ENDED
+
     @property
     def source_is_there(self) -> bool:
         """Whether the source has neither ended its connection nor sent more."""
-        try:
-            self.source.recv(1, socket.MSG_PEEK)
-        except (BlockingIOError, InterruptedError):
-            return True
-        except OSError:
-            pass
-        return False
+        return self.look_at_source() is SourceState.THERE
 
-    def tell_source(self, message: bytes) -> None:
-        """Send a message of the return path; a source that is gone is seen elsewhere."""
-        with contextlib.suppress(OSError):
+    def tell_source(self, message: bytes) -> bool:
+        """Send a message of the return path; false when the source takes none any more."""
+        try:
             self.source.setblocking(True)
             self.source.settimeout(5)
             self.source.sendall(message)
-        with contextlib.suppress(OSError):
-            self.source.setblocking(False)
+        except OSError:
+            return False
+        finally:
+            with contextlib.suppress(OSError):
+                self.source.setblocking(False)
+        return True
 
     def source_has_it(self) -> bool:
         """Whether the source's kernel has taken all that was sent to it."""
