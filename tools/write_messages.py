@@ -46,6 +46,7 @@ TITLES = {
     "ovirt": "oVirt",
     "ovirt_moves": "oVirt: moves, snapshots, copies of disks",
     "other_managers": "CloudStack, Ganeti, OpenNebula, Harvester, TrueNAS, XCP-ng and others",
+    "excerpts": "Plain words around a migration: virsh, nft, Incus, test suites",
     "local_vms": "Multipass, Lima, minikube, Vagrant, Terraform, quickemu, Kata Containers",
     "manager_words": "Plain words: Proxmox VE plugins, LXD, nova over ssh, Pacemaker",
     "xapi": "xapi of XCP-ng and XenServer",

@@ -19,6 +19,7 @@ SETS = {
     "s": "starts, restores, single hosts",
     "t": "managers, with their own remedies",
     "u": "one host that starts or loads",
+    "wr": "what two judges left unmended, by its kind",
 }
 
 

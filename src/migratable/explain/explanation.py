@@ -44,6 +44,7 @@ class Explanation:
     :ivar operation: what was being done, as far as the log says.
     :ivar details: decoded numbers and names, one sentence each.
     :ivar origin: where the text stands, when the message's own origins do not say it.
+    :ivar side_shown: the log shows the side; else *side* is that of a migration.
     :ivar also: what is refused in other lines of the failure.
     """
 
@@ -56,6 +57,7 @@ class Explanation:
     rule: str | None
     side: Fault
     meaning: str
+    side_shown: bool = True
     details: tuple[str, ...] = ()
     cases: tuple[Case, ...] = ()
     references: tuple[str, ...] = ()
@@ -89,6 +91,7 @@ class Explanation:
             "origin": list(self.origin) or origins().get(self.message or "", {}).get("origin", []),
             "rule": self.rule,
             "side": str(self.side),
+            "side_shown": self.side_shown,
             "operation": str(self.operation) or None,
             "meaning": self.meaning,
             "details": list(self.details),

@@ -151,17 +151,30 @@ def _without_ends(failures: list[Failure]) -> list[Failure]:
     virsh's error stands before the guest's log, which only says that it was shut down.
     """
     told = [one for one in failures if one.has(Role.CAUSE)]
+    crashed = any(match.message.id in _CRASHES for one in told for _, match in one.matches)
+    ends = _ENDS | _MONITOR if crashed else _ENDS
     return [
         one
         for one in failures
         if not told
         or one.unrecognised
-        or any(match.message.id not in _ENDS for _, match in one.matches)
+        or any(match.message.id not in ends for _, match in one.matches)
     ]
 
 
 # What libvirt writes into a guest's log when a start is given up.
 _ENDS = frozenset({"libvirt-shutdown-failed", "more-handshake"})
+# What libvirt says of a QEMU that is gone; beside its crash that follows.
+_MONITOR = frozenset(
+    {
+        "libvirt-monitor-closed",
+        "libvirt-monitor-closed-8",
+        "libvirt-monitor-eof",
+        "libvirt-monitor-read",
+    }
+)
+# QEMU ended itself.
+_CRASHES = frozenset({"qemu-assertion", "option-assertion", "backtrace-died", "kernel-segfault"})
 
 
 def _search(

@@ -131,7 +131,8 @@ _ASKED_ALWAYS = re.compile(r" error : \w+:\d+ : |\b(?:libvirtd|virtqemud)\[\d+\]
 # an error. Not so where it warns of the reason before it refuses (certificates, a job that waits).
 _WARNS = re.compile(
     r"(?:qemu-system-[\w-]+|qemu-kvm|\bkvm|\bqemu|\bQEMU)(?:\[\d+\])?: warning: |"
-    r": warning : (?!virNetTLS|\w+ObjBeginJob)\w+:\d+ : "
+    r": warning : (?!virNetTLS|\w+ObjBeginJob)\w+:\d+ : |"
+    r"^warning: (?=tap: open vhost)"
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from migratable.explain.errnos import begins
 from migratable.explain.logs import Piece, clean, pieces
 from migratable.messages.catalogue import Role
 from migratable.messages.recognise import Match, recognise
@@ -24,10 +25,28 @@ def joined(buffer: bytes, start: int, end: int) -> list[Piece]:
     matches = [match for piece in alone for match in recognise(piece.text)]
     if not matches:
         return _best(_candidates(buffer, start, end, earlier=True), ()) or alone
+    ends = _with_errno(buffer, start, end)
+    if ends:
+        return ends
     if _says_little(matches):
         goes_on = clean(buffer[start:end]).rstrip(" '\"").endswith(":")
         return _best(_candidates(buffer, start, end, earlier=False), matches, goes_on) or alone
     return alone
+
+
+def _with_errno(buffer: bytes, start: int, end: int) -> list[Piece]:
+    """The line with the kernel's error that was broken off behind its colon; [] without one."""
+    line = _part(buffer[start:end])
+    errno = _errno_behind(buffer, line, end)
+    return list(pieces(_join(line, errno))) if errno else []
+
+
+def _errno_behind(buffer: bytes, line: bytes, end: int) -> bytes:
+    """The kernel's error in the line behind *end*, where *line* ends in a colon; else nothing."""
+    stop = buffer.find(b"\n", end + 1)
+    following = _part(buffer[end + 1 : stop if stop >= 0 else len(buffer)])
+    known = line.endswith(b":") and begins(following.decode("utf-8", "replace"))
+    return following if known else b""
 
 
 def _soft_end(buffer: bytes, start: int, end: int) -> bytes:
@@ -66,7 +85,8 @@ def _candidates(buffer: bytes, start: int, end: int, *, earlier: bool) -> list[b
         if not following or _known(following):
             break
         text, position = _join(text, following), stop
-        candidates.append(text)
+        errno = _errno_behind(buffer, text, stop)
+        candidates.append(_join(text, errno) if errno else text)
     if before:
         candidates += [_join(before, line), *(_join(before, text) for text in candidates)]
     return candidates

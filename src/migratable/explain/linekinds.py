@@ -134,7 +134,8 @@ COMMAND = re.compile(
     r"\s*(?:[$#>❯]|(?:\S{1,60}[$#]) |sudo |virsh |qm |kubectl |virtctl |lxc |incus |qemu-|"
     r"openstack |nova |ssh |cat |ls |echo |dmesg)"
 )
-OPTIONS = re.compile(r"(?<=\s)--[a-z][\w-]*")
+# What a command line holds that is no error's word: options, and what it would print.
+OPTIONS = re.compile(r"(?<=\s)--[a-z][\w-]*|\becho\s.*")
 # What a sentence quotes; behind words that say that it is an error it needs no error's word.
 _QUOTED = re.compile(
     r"\"(?P<a>[^\"]{8,500})\"|(?<!\w)'(?P<b>[^']{8,500})'(?!\w)|`(?P<c>[^`]{8,500})`|"

@@ -24,8 +24,8 @@ _TIME = re.compile(
 )
 # "==> qemu: " is Packer's.
 PROGRAM = re.compile(
-    r"(?<![=-]>)(?:^|[\s:'\"(>`\[])(?:[^\s:'\"(>`\[]*/)?(?P<program>qemu-system-[\w-]+|"
-    r"qemu-[\w]+-softmmu|qemu-kvm|qemu-dm|kvm-spice|kvm|qemu)(?:\[\d+\])?: "
+    r"(?<![=-]>)(?:^|[\s:'\"(>`\[+])(?:[^\s:'\"(>`\[]*/)?(?P<program>qemu-system-[\w-]+|"
+    r"qemu-[\w]+-softmmu|qemu-kvm|qemu-dm|kvm-spice|kvm|qemu|QEMU_PROG)(?:\[\d+\])?: "
 )
 _QEMU_UNIT = re.compile(r"\b(?:QEMU|qemu-[\w-]{1,64}|kvm)\[(\d{1,20})\]: ")
 _NUMBER_ARRAY = re.compile(r'"MESSAGE"\s*:\s*\[([\d,\s]*)\]')

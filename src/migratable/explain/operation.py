@@ -82,7 +82,7 @@ _ASKED = re.compile(
     r"virsh (?:\S{1,80} ){0,12}start\b"
 )
 _LOADS = re.compile(r"load of migration failed|error while loading state")
-_WEAK = re.compile(r"(?<!live_)[Mm]igrat(?!able\b|ion\.stateful)|-incoming\b")
+_WEAK = re.compile(r"迁移|(?<!live_)[Mm]igrat(?!able\b|ion\.stateful)|-incoming\b")
 
 
 def operation(texts: Iterable[str]) -> Operation:

@@ -14,19 +14,21 @@ from migratable.explain.advice import Advice
 from migratable.explain.grouping import Failure, Line
 from migratable.messages.catalogue import Fault, Message, Role
 from migratable.messages.recognise import Match
+from migratable.messages.sides import printed_on_both
 
 # libvirt: qemu_migration.c (qemuMigrationJobCheckStatus, job names of qemuDomainJobTypeToString),
 # QEMU: migration/migration.c, savevm.c, ram.c, multifd.c.
 _SOURCE = re.compile(
     r"'migration out'|\bmigration out\b|multifd_send|multifd_zlib_send|failed to save SaveState|"
-    r"Unable to write to (?:socket|command|file)|savevm_state|qemu_savevm|migration_thread|"
+    r"Unable to write to (?:socket|command|file)|savevm_state|qemu_savevm|"
+    r"_pre_save\b|_save_(?:state|setup|backend)|migration_thread|"
     r"QEMU command 'migrate'|bdrv_inactivate|Sibling indicated error|source_return_path|"
     r"qemuMigrationSrc|MigratePerform|migration_completion|ram_save_"
 )
 _DESTINATION = re.compile(
     r"'migration in'|\bmigration in\b|load of migration failed|error while loading state|"
     r"multifd_recv|process_incoming|'migrate-incoming'|qemuMigrationDst|MigratePrepare|"
-    r"MigrateFinish|check_section_footer|qemu_loadvm|loadvm_"
+    r"MigrateFinish|check_section_footer|_post_load\b|_load_(?:state|setup|backend)|qemu_loadvm|loadvm_"
 )
 # libvirt's jobs: both stand in one line where the source repeats what the destination said.
 _JOBS = (
@@ -106,6 +108,20 @@ def only_echoes(failure: Failure, main: Message) -> bool:
     return not decided and len(printers(failure)) == 2
 
 
+OTHER_LOGS = (
+    "The logs given here name no more: read libvirt's journal on both hosts at that time "
+    "(journalctl -u virtqemud -u libvirtd), and QEMU's log of the side that is not among them."
+)
+
+
+def not_asked_twice(now: str, failure: Failure) -> str:
+    """*now* without sending to a log that is among those that were read."""
+    if len({line.log for line in failure.lines}) < 2 or not _LOG_OF.search(now):
+        return now
+    rest = _LOG_OF.sub("", now).strip()
+    return f"{rest[:1].upper()}{rest[1:]} {OTHER_LOGS}".strip()
+
+
 def _zeros(match: Match) -> bool:
     """A page record of zeros: the source stopped, and nothing came any more."""
     return match.message.id == "ram-flags" and match.params["flags"] == 0
@@ -119,6 +135,8 @@ def seen_from(own: Advice, main: Match, failure: Failure) -> Advice:
     sides = printers(failure)
     if message.id == "backtrace-waits" and len(sides) == 1:
         return replace(own, side=next(iter(sides)))
+    if message.fault is None and main.text.fault is None and printed_on_both(message):
+        return replace(own, side=next(iter(sides)) if len(sides) == 1 else Fault.CANNOT_TELL)
     if message.rule not in _ECHOES:
         return own
     if only_echoes(failure, message):
@@ -135,4 +153,7 @@ def seen_from(own: Advice, main: Match, failure: Failure) -> Advice:
         return replace(own, side=Fault.CANNOT_TELL, now=READ_DESTINATION, ever="")
     if message.role is Role.SYMPTOM and not sides:
         return replace(own, side=Fault.CANNOT_TELL, now=READ_BOTH, ever="")
+    if message.fault is None and main.text.fault is None and own.side is Fault.SOURCE:
+        # The source, the network or who cancelled it: the reader only saw the end.
+        return replace(own, side=Fault.CANNOT_TELL)
     return own

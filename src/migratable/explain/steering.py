@@ -340,15 +340,17 @@ def _ended_before(advice: Advice, told: Told) -> Steered | None:
     if told.main.message.role is not Role.CLOSING:
         return None
     around = told.failure.around.decode("utf-8", "replace")
+    both = len({line.log for line in told.failure.lines}) > 1
+    logs = "libvirt's journal (and debug log)" if both else "the source's log and libvirt's journal"
     if not _ENDED.search(f"{around.rstrip()}\n{told.line}"):
         return None
     return Steered(
         advice=replace(
             advice,
             side=Fault.CANNOT_TELL,
-            now="Read the source's log and libvirt's journal on both hosts at that time: what made "
-            "libvirt give the migration up stands there (an abort, a time-out, an error of the "
-            "source's QEMU or of the copy of the disks).",
+            now=f"Read {logs} on both hosts at that time: what made libvirt give the migration up "
+            "stands there (an abort, a time-out, an error of the source's QEMU or of the copy of "
+            "the disks).",
             ever="",
         ),
         meaning='libvirt was ending this QEMU already ("shutting down" stands before): the '

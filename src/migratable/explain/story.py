@@ -35,7 +35,7 @@ from migratable.explain.operation import (
     saved,
     spoken,
 )
-from migratable.explain.perspective import only_echoes, seen_from
+from migratable.explain.perspective import not_asked_twice, only_echoes, printer, seen_from
 from migratable.explain.steering import Told, steered
 from migratable.explain.together import Log, joined
 from migratable.explain.unexplained import (
@@ -47,6 +47,7 @@ from migratable.explain.unexplained import (
 from migratable.explain.verify import Reproducible, command
 from migratable.messages.catalogue import Fault, Message, Role, message
 from migratable.messages.recognise import Match
+from migratable.messages.sides import tells_side
 from migratable.messages.variants import Variant
 
 
@@ -168,11 +169,15 @@ def explain_failure(failure: Failure) -> Explanation:
         message=text.id,
         rule=rule,
         side=draft.side,
+        side_shown=which is not Operation.UNKNOWN or both or _shows_side(draft.side, main, line),
         meaning=spoken(draft.meaning, which),
         details=tuple(draft.details),
         cases=draft.cases,
         references=tuple(references),
-        now=spoken(fill(for_error(draft.told or draft.now, _error(main, line)), main), which),
+        now=not_asked_twice(
+            spoken(fill(for_error(draft.told or draft.now, _error(main, line)), main), which),
+            failure,
+        ),
         ever=_prevention(fill((deciding and deciding.ever) or draft.ever, main), which),
         verify=own.verify if not (deciding and deciding.rule) else common.verify,
         device=subject,
@@ -206,6 +211,12 @@ def _unknown_instead(
     if role is Role.SYMPTOM and innermost(line, main) is None:
         return beside_an_echo(failure, unknown[0], unknown, main)
     return None
+
+
+def _shows_side(side: Fault, main: Match, line: Line) -> bool:
+    """Is *side* known although no line tells what was being done?"""
+    open_ = side in (Fault.NEITHER, Fault.CANNOT_TELL)
+    return open_ or printer(line) is not None or tells_side(main.message, line.text)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -23,7 +23,9 @@ _COMMANDS = frozenset(
 REMEMBERED = 1000
 
 # The program's name, and the function's or device's that some messages have behind it.
-_PREFIX = re.compile(r"(?:.*?(?:qemu[\w-]*|kvm[\w-]*)(?:\[\d+\])?: )(?P<function>[\w.:-]+: )?|")
+_PREFIX = re.compile(
+    r"(?:.*?(?:qemu[\w-]*|kvm[\w-]*|QEMU_PROG)(?:\[\d+\])?: )(?P<function>[\w.:-]+: )?|"
+)
 
 
 def _whole(line: str, hit: re.Match[str]) -> bool:
@@ -280,4 +282,5 @@ def _covers(other: Match, quoted: list[tuple[int, int]], match: Match) -> bool:
     """Is *match* a part of *other* that says nothing by itself?"""
     if not (other.start <= match.start and match.end <= other.end):
         return False
-    return not any(start <= match.start and match.end <= end for start, end in quoted)
+    # What it quotes may take the closing quote along at its end.
+    return not any(start <= match.start < end for start, end in quoted)

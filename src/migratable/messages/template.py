@@ -73,7 +73,8 @@ class Parameter:
         stop = re.escape(following[0])
         # A name never crosses a quotation mark; one at the start of a template no colon either.
         if following[0] == "'":
-            return r"[^']{0,1000}"
+            # An apostrophe inside a name ends no quotation.
+            return r"(?:[^']|(?<=\w)'(?=\w)){0,1000}"
         if following[0] == '"':
             return r'[^"\\]{0,1000}'
         if following[0] == " ":

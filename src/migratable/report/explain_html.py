@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader
 from migratable import __version__
 from migratable.explain.explanation import Report
 from migratable.messages.catalogue import origins
-from migratable.report.explain_text import SIDES
+from migratable.report.explain_text import side_of
 
 LABELS = {
     "explained": "Failed",
@@ -65,6 +65,6 @@ def render(report: Report, *, name: str) -> str:
         report=report,
         name=name,
         labels=LABELS,
-        sides=SIDES,
+        side_of=side_of,
         version=__version__,
     )

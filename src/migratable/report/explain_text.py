@@ -76,7 +76,7 @@ def _explanation(item: Explanation, number: int, total: int) -> RenderableType:
             rows.add_row("", Text(f"Seen: {case.releases}"))
         if case.now and case.now not in item.now:
             rows.add_row("", Text(f"If it is this: {case.now}"))
-    rows.add_row("At fault", Text(_side(item)))
+    rows.add_row("At fault", Text(side_of(item)))
     if item.rule:
         rows.add_row("Rule", Text(item.rule))
     if item.now:
@@ -99,13 +99,15 @@ def _explanation(item: Explanation, number: int, total: int) -> RenderableType:
     return Group(head, Padding(rows, (0, 0, 0, 2)))
 
 
-def _side(item: Explanation) -> str:
+def side_of(item: Explanation) -> str:
     """Whose fault it is; where no migration is going on there is only one host."""
     if item.operation is Operation.RESTORE and str(item.side) == "source":
         return "what saved the state"
     alone = item.operation not in (Operation.MIGRATION, Operation.UNKNOWN)
     if alone and str(item.side) in ("source", "destination"):
         return "this host"
+    if not item.side_shown:
+        return f"not shown by this log; in a migration {SIDES[str(item.side)]}"
     return SIDES[str(item.side)]
 
 
