@@ -67,7 +67,9 @@ def inverts(entry: Message, wording: Text) -> None:
         params = {one.name: value(one, draw) for one in wording.template.parameters}
         line = wording.template.render(params)
         direct = wording.template.pattern.fullmatch(line)
-    XX        if entry.unless and re.search(entry.unless, line):
+        assert direct is not None, line
+        assert wording.template.values(direct) == params, line
+        if entry.unless and re.search(entry.unless, line):
             assert not any(match.message is entry for match in recognise(line))
             continue
         # In a log line another entry may cover more text or exactly the same; one of them is found.
