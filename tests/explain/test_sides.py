@@ -23,14 +23,21 @@ STATED = [
     for one in messages()
     if one.role not in (Role.CONTEXT, Role.WARNING) and advice.of_message(one).side in SIDED
 ]
+GROUPS = sorted({one.group for one in STATED})
 
 
 def first(log: str) -> Explanation:
     return explain(io.BytesIO(log.encode())).explanations[0]
 
 
-@pytest.mark.parametrize("message", STATED, ids=lambda one: one.id)
-def test_a_line_alone_states_no_side_that_it_does_not_show(message: Message) -> None:
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_line_alone_states_no_side_that_it_does_not_show(group: str) -> None:
+    for message in STATED:
+        if message.group == group:
+            states_what_it_shows(message)
+
+
+def states_what_it_shows(message: Message) -> None:
     line = wrapped(message, message.texts[0].template, Random(message.id))
     report = explain(io.BytesIO(f"{line}\n".encode()))
     for item in report.explanations[:1]:
@@ -42,8 +49,14 @@ def test_a_line_alone_states_no_side_that_it_does_not_show(message: Message) -> 
         assert shown != ("in a migration" in side_of(item))
 
 
-@pytest.mark.parametrize("message", STATED, ids=lambda one: one.id)
-def test_a_rule_s_side_is_not_given_to_what_the_other_side_prints(message: Message) -> None:
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_rule_s_side_is_not_given_to_what_the_other_side_prints(group: str) -> None:
+    for message in STATED:
+        if message.group == group:
+            has_its_own_side(message)
+
+
+def has_its_own_side(message: Message) -> None:
     """Its own ``side`` is one that somebody has looked up; a rule's holds for most messages."""
     only = printed_on(message)
     if message.fault is None and only is Fault.SOURCE:
