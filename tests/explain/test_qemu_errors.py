@@ -124,6 +124,7 @@ def _rendered(text: str) -> str:
     return re.sub(r"%[sdx]", lambda hit: values[hit[0]], text)
 
 
+@pytest.mark.slow
 def test_each_text_renders_and_is_recognised_as_its_own() -> None:
     for held in qemu_errors.errors().values():
         for known in held:

@@ -126,6 +126,7 @@ def _say(text: str) -> None:
     sys.exit(2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_words_of_files(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]

@@ -74,6 +74,7 @@ def _run(*words: str, **more: object) -> "subprocess.CompletedProcess[bytes]":
     return subprocess.run(command, check=False, timeout=120, stderr=subprocess.PIPE, **more)  # type: ignore[call-overload,no-any-return]
 
 
+@pytest.mark.slow
 def test_full_closed_and_foreign_outputs(tmp_path: Path) -> None:
     with Path("/dev/full").open("wb") as full:
         done = _run("rule", "machine-type", stdout=full)
@@ -99,6 +100,7 @@ def test_full_closed_and_foreign_outputs(tmp_path: Path) -> None:
     assert b"bug of migratable" not in found.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fifo", "/dev/zero"])
 def test_no_command_waits_for_a_fifo_or_reads_a_device(name: str, tmp_path: Path) -> None:
     path = name if name.startswith("/") else str(tmp_path / name)
@@ -205,6 +207,7 @@ def test_a_file_that_shrinks(tmp_path: Path) -> None:
     assert bytes(view) == bytes(10_000)
 
 
+@pytest.mark.slow
 def test_names_of_a_stream_are_escaped_everywhere(tmp_path: Path) -> None:
     data = find(names()[0]).stream
     section = read(data).sections[-1].idstr.encode()
@@ -297,6 +300,7 @@ TOML_BOMBS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*TOML_BOMBS, "fifo", "zero"])
 def test_tables_of_somebody_else(name: str, tmp_path: Path) -> None:
     path = tmp_path / "t.toml"
@@ -337,6 +341,7 @@ def test_a_number_without_end_in_a_profile() -> None:
         Profile.loads(json.dumps(document).replace('"@"', "1e999"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", ['{"a":', ":", "('", "qemu-", "x:/", "kvm["])
 def test_long_lines_of_a_log(piece: str, tmp_path: Path) -> None:
     """Forty lines, each of which would take some ten seconds by the square of its length."""

@@ -130,4 +130,6 @@ def _best(
 
 
 def _worth(match: Match) -> tuple[int, int]:
-    return (1 if match.message.role is Role.CAUSE else 0, match.message.rank)
+    # An error of a table whose value is open at its end takes any line behind it along.
+    rank = min(match.message.rank, -2) if match.origin else match.message.rank
+    return (1 if match.message.role is Role.CAUSE else 0, rank)

@@ -197,8 +197,8 @@ HOW = (
 _DROPS = re.compile(r"managedsave-remove|--force-boot|without -loadvm|qm rollback")
 # Sentences that have no sense where one host loads what was saved.
 _OF_TWO = re.compile(
-    r"\bboth\b|\bsides?\b|other (?:host|side)|[Mm]igrat(?!able\b)|'s (?:QEMU )?log\b|"
-    r"same (?:kernel|processor)s? on"
+    r"^If it is equal|\bboth\b|\bsides?\b|other (?:host|side)|[Mm]igrat(?!able\b)|"
+    r"'s (?:QEMU )?log\b|same (?:kernel|processor)s? on"
 )
 _SENTENCE = re.compile(r"(?<=[a-z)\]'\"][.;]) +")
 

@@ -67,6 +67,7 @@ def test_a_state_that_is_none(raw: bytes) -> None:
         capture(monitor, confirm=lambda words: True, untried=True)
 
 
+@pytest.mark.slow
 def test_a_state_of_terabytes(tmp_path: Path) -> None:
     with contextlib.closing(FakeMonitor()) as monitor, contextlib.closing(Exchange(monitor)) as one:
         os.ftruncate(one._memory, 1 << 42)

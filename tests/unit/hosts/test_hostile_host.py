@@ -203,6 +203,7 @@ for line in sys.stdin.buffer:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["first", "deep", "shape", "list", "error", "none"])
 def test_a_lying_host_is_said(mode: str, tmp_path: Path) -> None:
     ssh = tmp_path / "ssh.py"
