@@ -16,6 +16,7 @@ import pytest
 from migratable.messages.catalogue import Message, Role, messages
 from migratable.messages.recognise import WEAK, recognise
 from migratable.messages.template import Parameter, Value
+from tests.explain.grouped import by_first_word, word_of
 
 ALL = [one for one in messages() if one.role is not Role.CONTEXT and one.rank > WEAK]
 WORDS = sorted(
@@ -50,11 +51,10 @@ def test_no_two_messages_have_the_same_words() -> None:
     assert {words: ids for words, ids in twice.items() if ids not in TWINS} == {}
 
 
-@pytest.mark.parametrize("group", sorted({one.group for one in ALL}))
-def test_other_messages_words_in_it_do_not_hide_a_message(group: str) -> None:
-    for message in ALL:
-        if message.group == group:
-            is_found(message)
+@pytest.mark.parametrize("entries", by_first_word(ALL), ids=word_of)
+def test_other_messages_words_in_it_do_not_hide_a_message(entries: list[Message]) -> None:
+    for message in entries:
+        is_found(message)
 
 
 def is_found(message: Message) -> None:
