@@ -125,6 +125,14 @@ _KINDS = (
         3,
     ),
     _kind(
+        r"\b(?:timed[ -]?out|timeout|(?:deadline|period) exceeded|took too long|not respond\w*|no response|"
+        r"did(?: not|n't) (?:start|respond|come up|become|get) )",
+        "What the line waits for did not answer in time; it does not say why.",
+        "See whether what it waits for runs (the service, the guest, the agent, the storage) and "
+        "what its own log says at that time; a longer timeout helps only where it was slow.",
+        2,
+    ),
+    _kind(
         r"\b(?:no space left|disk (?:is )?full|not enough (?:free )?(?:disk )?space|quota|"
         r"insufficient|not enough|exhausted|out of (?:memory|disk)|cannot allocate memory|"
         r"too (?:large|big|many|small|low)|exceed(?:s|ed|ing)?|limit (?:of|reached)|"
@@ -153,14 +161,6 @@ _KINDS = (
         "end or cancel it, and try again; a lock whose owner is gone is removed with the "
         "manager's own command.",
         3,
-    ),
-    _kind(
-        r"\b(?:timed[ -]?out|timeout|deadline exceeded|took too long|not respond\w*|no response|"
-        r"did(?: not|n't) (?:start|respond|come up|become|get) )",
-        "What the line waits for did not answer in time; it does not say why.",
-        "See whether what it waits for runs (the service, the guest, the agent, the storage) and "
-        "what its own log says at that time; a longer timeout helps only where it was slow.",
-        2,
     ),
     _kind(
         r"\b(?:permission denied|access denied|not permitted|forbidden|unauthori[sz]ed|"
@@ -273,8 +273,24 @@ def said(text: str, around: str = "") -> Said | None:
     )
 
 
+# What a program writes before the error by which it ends.
+_ENDS_BY = re.compile(r"\b(?:TASK ERROR|FATAL|fatal|Failure|Traceback)\b:? ")
+_DECIDES = 10
+
+
 def best(lines: Sequence[Line]) -> tuple[Line, Said] | None:
-    """The line whose own words say most, the first of these; None when none says anything."""
+    """The line whose own words say most, the first of these; None when none says anything.
+
+    What a program ends by, or says again at its end, decides.
+    """
     around = "\n".join(line.text for line in lines)
+
+    def worth(line: Line, told: Said) -> int:
+        again = any(
+            other.number > line.number and other.text.endswith(line.text.strip())
+            for other in lines
+        )
+        return told.rank + (_DECIDES if again or _ENDS_BY.search(line.text) else 0)
+
     found = [(line, told) for line in lines if (told := said(line.text, around)) is not None]
-    return max(found, key=lambda one: one[1].rank, default=None)
+    return max(found, key=lambda one: worth(*one), default=None)
