@@ -17,6 +17,7 @@ from migratable.explain.explanation import Report, Status
 from migratable.explain.story import explain
 from migratable.messages.catalogue import Message, Role, messages
 from migratable.messages.template import Parameter, Template, Value
+from tests.explain.grouped import by_first_word, word_of
 
 BEFORE = (
     "2026-03-01 10:00:00.123+0000: 4413: error : virNetSocketReadWire:1791 : End of file while "
@@ -112,8 +113,13 @@ def composed(error: str, draw: Random) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("message", CAUSES, ids=lambda one: one.id)
-def test_the_root_cause_wins(message: Message) -> None:
+@pytest.mark.parametrize("causes", by_first_word(CAUSES), ids=word_of)
+def test_the_root_cause_wins(causes: list[Message]) -> None:
+    for message in causes:
+        wins(message)
+
+
+def wins(message: Message) -> None:
     draw = Random(message.id)
     line = wrapped(message, message.texts[0].template, draw)
     alone = said(line)

@@ -85,3 +85,21 @@ def test_an_unknown_line_of_a_device_that_was_loaded_names_the_device() -> None:
     assert (found.message, str(found.status)) == (None, "unknown")
     assert "0000:00:10.1/pvrdma was being loaded" in found.meaning
     assert "detach-device" in found.now
+
+
+@pytest.mark.parametrize(
+    ("line", "operation"),
+    [
+        ("vmstate_downtime_checkpoint dst-precopy-loadvm-completed", Operation.MIGRATION),
+        ("qemu_loadvm_state_section_partend 2", Operation.MIGRATION),
+        ("savevm_state_begin", Operation.MIGRATION),
+        ("(qemu) loadvm s1", Operation.RESTORE),
+        ("$ qemu-system-x86_64 -m 1G -loadvm s1", Operation.RESTORE),
+        ('{"execute": "snapshot-load", "arguments": {"job-id": "j"}}', Operation.RESTORE),
+    ],
+)
+def test_trace_points_are_no_command(line: str, operation: Operation) -> None:
+    """QEMU's functions and trace points of loading are the same for a migration and a restore."""
+    refusal = 'qemu-system-x86_64: Unknown ramblock "hp_mem0", cannot accept migration'
+    found = explain(io.BytesIO(f"{line}\n{refusal}\n".encode())).explanations[0]
+    assert found.operation is operation

@@ -15,6 +15,7 @@ from migratable.explain.story import explain
 from migratable.messages.catalogue import Fault, Message, Role, messages
 from migratable.messages.sides import printed_on, printed_on_both, tells_side
 from migratable.report.explain_text import side_of
+from tests.explain.grouped import by_first_word, word_of
 from tests.explain.test_composed import wrapped
 
 SIDED = (Fault.SOURCE, Fault.DESTINATION)
@@ -29,8 +30,13 @@ def first(log: str) -> Explanation:
     return explain(io.BytesIO(log.encode())).explanations[0]
 
 
-@pytest.mark.parametrize("message", STATED, ids=lambda one: one.id)
-def test_a_line_alone_states_no_side_that_it_does_not_show(message: Message) -> None:
+@pytest.mark.parametrize("stated", by_first_word(STATED), ids=word_of)
+def test_a_line_alone_states_no_side_that_it_does_not_show(stated: list[Message]) -> None:
+    for message in stated:
+        states_no_side_that_it_does_not_show(message)
+
+
+def states_no_side_that_it_does_not_show(message: Message) -> None:
     line = wrapped(message, message.texts[0].template, Random(message.id))
     report = explain(io.BytesIO(f"{line}\n".encode()))
     for item in report.explanations[:1]:
@@ -38,20 +44,25 @@ def test_a_line_alone_states_no_side_that_it_does_not_show(message: Message) -> 
             continue
         # Functions of QEMU and jobs of libvirt tell it, too.
         shown = tells_side(message, item.line) or printer(item.lines[0]) is not None
-        assert shown == item.side_shown
-        assert shown != ("in a migration" in side_of(item))
+        assert shown == item.side_shown, line
+        assert shown != ("in a migration" in side_of(item)), line
 
 
-@pytest.mark.parametrize("message", STATED, ids=lambda one: one.id)
-def test_a_rule_s_side_is_not_given_to_what_the_other_side_prints(message: Message) -> None:
+@pytest.mark.parametrize("stated", by_first_word(STATED), ids=word_of)
+def test_a_rule_s_side_is_not_given_to_what_the_other_side_prints(stated: list[Message]) -> None:
+    for message in stated:
+        has_its_own_side(message)
+
+
+def has_its_own_side(message: Message) -> None:
     """Its own ``side`` is one that somebody has looked up; a rule's holds for most messages."""
     only = printed_on(message)
     if message.fault is None and only is Fault.SOURCE:
-        assert advice.of_message(message).side is Fault.SOURCE
+        assert advice.of_message(message).side is Fault.SOURCE, message.id
     if message.fault is None and printed_on_both(message):
         line = wrapped(message, message.texts[0].template, Random(1))
         for item in explain(io.BytesIO(f"{line}\n".encode())).explanations[:1]:
-            assert item.message != message.id or item.side is Fault.CANNOT_TELL
+            assert item.message != message.id or item.side is Fault.CANNOT_TELL, line
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,8 @@ def main_line(failure: Failure) -> tuple[Line, Match] | None:
             late = _CLEANED if _cleaned_after(failure, line) else 0
             key = (weight, rank * 2 + specific - quotes - late, -number)
         elif role is Role.SYMPTOM:
-            key = (weight, match.message.rank * 8 + len(match.params) * 2 + specific, -number)
+            told = match.message.rank * 8 + len(match.params) * 2 + specific
+            key = (weight, told + (_QUOTED if _quoted(line, match) else 0), -number)
         else:
             key = (weight, where, -number)
         if best_key is None or key > best_key:
@@ -121,6 +122,23 @@ def _evidence(failure: Failure, line: Line, match: Match) -> int:
         return 5
     told = [one for one in others if not minor(one)]
     return -4 if any(m.message.role is Role.CAUSE for one in told for m in one.matches) else 0
+
+
+# How much more an echo counts that a manager's words quote than these.
+_QUOTED = 20
+
+
+def _quoted(line: Line, match: Match) -> bool:
+    """Is *match* QEMU's or libvirt's echo behind a manager's words in one line?"""
+    return match.message.program in _QUOTABLE and any(
+        other.message.role is Role.SYMPTOM
+        and other.message.program not in _QUOTABLE
+        and other.start < match.start
+        for other in line.matches
+    )
+
+
+_QUOTABLE = frozenset({"QEMU", "libvirt"})
 
 
 def _holds_another(line: Line, match: Match) -> bool:

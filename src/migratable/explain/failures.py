@@ -19,6 +19,7 @@ from migratable.explain.backtrace import attached as backtraces_attached
 from migratable.explain.grouping import HARMLESS, STRICT, TELLING, Failure, Grouper, Line
 from migratable.explain.joining import joined
 from migratable.explain.logs import PROGRAM, clean, pieces, without_prefix
+from migratable.explain.unfolding import unfolded
 from migratable.explain.unrecognised import (
     SEARCHED,
     SMALL,
@@ -118,6 +119,8 @@ def scan(stream: BinaryIO) -> Scan:
                 continue
             cut = cut or len(buffer)
             buffer, tail = buffer[:cut], buffer[cut:]
+        if result.bytes <= SMALL:
+            buffer = unfolded(buffer)
         if begin is not None:
             begin.append(buffer)
             if result.bytes > SEARCHED:

@@ -35,6 +35,12 @@ _LOGS = (
     ("Ganeti", "/var/log/ganeti/node-daemon.log on both nodes"),
     ("libvirt", "libvirt's journal on both hosts (journalctl -u virtqemud or libvirtd)"),
 )
+_ERRNO = re.compile(
+    r"No such (?:file or directory|device)|Permission denied|Operation not (?:permitted|supported)|"
+    r"Device or resource busy|File exists|No space left on device|Read-only file system|"
+    r"Invalid argument|Input/output error|Connection (?:refused|timed out|reset by peer)|"
+    r"No route to host|Is a directory|Not a directory|Resource temporarily unavailable"
+)
 _GENERIC = re.compile(
     r"(?:unknown error|internal error|an error occurred|see log|check the logs?|none|null|"
     r"operation failed|failed|(?:live )?migration failed|error|exit status \d+|exit code \d+|"
@@ -58,6 +64,11 @@ _QUOTE_QEMU = frozenset(
     {"libvirt-process-exited", "libvirt-monitor-closed", "libvirt-job-failed-new"}
 )
 _TRACE = re.compile(r"^[\s:]*\d+@\d+\.\d+:")
+_BY_LIBVIRT = re.compile(
+    r"\b(?:internal error|[Oo]peration (?:failed|not supported)|invalid argument|"
+    r"Requested operation is not valid|unsupported configuration|argument unsupported): |"
+    r"[Ll]ibvirt(?:Error|Exception)|virError\("
+)
 _BY_QEMU = re.compile(r"qemu|\bQMP\b|[Mm]onitor|guest CPU|incoming|load of migration")
 
 
@@ -118,6 +129,9 @@ def innermost(line: Line, main: Match) -> Wrapped | None:
     words = unquoted(words)
     if quoted or len(re.findall(r"[A-Za-z]{3,}", words)) < 2:
         words = f"{before}: {words}" if before else words
+    if _ERRNO.fullmatch(words) and before:
+        # An errno alone names nothing: what it was met at stands before it.
+        words = unquoted(rest.strip(" :.'\""))[-200:]
     if " " not in words.strip() or "://" in words or _GENERIC.fullmatch(words):
         return None
     known = [other for other in line.matches if other is not main and other.start >= main.start]
@@ -134,6 +148,12 @@ def innermost(line: Line, main: Match) -> Wrapped | None:
     short = "It is not known here."
     if of_qemu:
         now = f"Read on in QEMU's log and in {log}, at that time."
+    elif _BY_LIBVIRT.search(rest):
+        short = "These are libvirt's words; they are not known here."
+        now = (
+            "Read on in libvirt's journal on both hosts (journalctl -u virtqemud or libvirtd) and "
+            f"in {log}, at that time."
+        )
     else:
         short = (
             "These are the manager's own words; the line does not say that QEMU had a part in it."

@@ -40,13 +40,14 @@ _SIGNS = (
         r"virsh (?:\S{1,80} ){0,12}restore\b|"
         r"saved image|[Ee]rror restoring|managed ?save image|[Ss]tateful start|"
         r"libvirt-guests.*[Rr]esum|while loading VM state|"
-        r"restore from managed state|-loadvm|\bloadvm\b(?!_|\.c)|load_snapshot|qmrestore|vmstate=",
+        r"restore from managed state|(?<![\w-])-?loadvm\b(?![_-]|\.c)|load_snapshot|"
+        r"\bsnapshot-load\b|qmrestore|vmstate=",
     ),
     (
         Operation.SNAPSHOT,
         r"QEMU command '(?:transaction|block-commit|block-stream|blockdev-snapshot[\w-]*|"
         r"block_resize|blockdev-backup|drive-backup)'|"
-        r"snapshot-(?:create|revert|delete)|(?:lxc|incus) snapshot|"
+        r"snapshot-(?:create|revert|delete|save)|(?:lxc|incus) snapshot|"
         r"(?:internal|external|disk|memory) snapshot|"
         r"(?:[Tt]ak|[Cc]reat)(?:e|ing) (?:a |the )?snapshot|[Dd]omainSnapshot|RevertToSnapshot|"
         r"checkpoint-create|\bsavevm\b(?!_|\.c| section|:)|qm (?:snapshot|rollback)|VM snapshot|"
