@@ -19,6 +19,7 @@ TITLES = {
     "blockers": "Migration blockers",
     "channels": "Channels: multifd, postcopy, RDMA, TLS",
     "internals": "Parts of the state and their helpers",
+    "events": "Events of the monitor, crashes at a prompt",
     "start": "The destination does not start",
     "start_options": "Options that the destination's QEMU refuses",
     "start_host": "QEMU does not start: the host's KVM, CPUs, memory, devices",

@@ -142,6 +142,9 @@ def _json(line: str, start: int) -> tuple[list[Piece], int]:
         return (list(_split(_bytes_text(array[1].split(",")), "")) if array else []), len(line)
     if not isinstance(document, dict):
         return [], end
+    event = _event(document)
+    if event:
+        return list(_split(event, "")), end
     stream = "/".join(
         str(document[key]) for key in _KEY_MEMBERS if isinstance(document.get(key), str | int)
     )
@@ -154,6 +157,29 @@ def _json(line: str, start: int) -> tuple[list[Piece], int]:
         for text, error in _texts(document, 0, failed)
         for piece in _split(text, stream)
     ], end
+
+
+def _event(document: dict[str, Any]) -> str:
+    """An event of QEMU's monitor that tells of an error, as one line; "" for anything else.
+
+    QEMU: qapi/block-core.json, qapi/migration.json.
+    """
+    name, data = document.get("event"), document.get("data")
+    if not isinstance(name, str) or not isinstance(data, dict):
+        return ""
+    told = {key: str(value).replace("\n", " ") for key, value in data.items()}
+    device = told.get("device") or told.get("node-name") or "?"
+    operation, action = told.get("operation", "?"), told.get("action", "?")
+    if name == "BLOCK_JOB_ERROR":
+        return f"{name} of {device}: {operation}, {action}"
+    if name == "BLOCK_JOB_COMPLETED" and "error" in told:
+        done, whole = told.get("offset", "0"), told.get("len", "0")
+        return f"{name} of {device}: {told.get('type', '?')}, {done} of {whole}, {told['error']}"
+    if name == "BLOCK_IO_ERROR":
+        return f"{name} of {device}: {operation}, {action}, {told.get('reason', '?')}"
+    if name == "MIGRATION" and told.get("status") == "failed":
+        return f"{name} event: failed"
+    return ""
 
 
 # Ansible's words before the object that a module returned.

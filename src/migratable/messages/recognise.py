@@ -51,6 +51,27 @@ class Match:
     origin: str = ""
 
 
+# Letters of fixed text that make a sentence nobody else's, wherever it stands.
+OWN = 24
+# A word of the same sentence before the text; what a log puts there is none.
+_GOES_BEFORE = re.compile(
+    r"(?<![^\s'\"(\[])(?!(?:[Ee]rr(?:or)?|[Ww]arn(?:ing)?|[Ii]nfo|[Ff]atal|[Dd]ebug|[Mm]essage|"
+    r"[Ff]ailed|[Ff]ailure|[Rr]eason|[Ss]ay(?:s|ing)|[Ss]aid|[Ww]ith|[Tt]hat|[Gg]ot|[Gg]et|is|and|"
+    r"libvirt[a-z]*|virsh|qemu|kvm|kernel) )[A-Za-z][a-z]+ $"
+)
+
+
+def _inside(line: str, hit: re.Match[str], text: Text) -> bool:
+    """Is a short sentence only the end of another one ("host pci device … not found")?"""
+    template = text.template
+    first = template.parts[0] if template.parts else ""
+    if not isinstance(first, str) or not first[:1].isupper() or hit.start() == 0:
+        return False
+    if sum(map(str.isalpha, template.fixed)) >= OWN:
+        return False
+    return _GOES_BEFORE.search(line, max(0, hit.start() - 40), hit.start()) is not None
+
+
 _RUN = re.compile(r"[A-Za-z0-9_]+")
 _INNER_RUN = re.compile(r"(?<=[^A-Za-z0-9_])[A-Za-z0-9_]+(?=[^A-Za-z0-9_])")
 
@@ -130,6 +151,8 @@ def _search(line: str, tables: bool) -> list[Match]:
         if hit is None or (message.rank <= WEAK and not _whole(line, hit)):
             continue
         if message.unless and re.search(message.unless, hit[0]):
+            continue
+        if message.program in ("QEMU", "libvirt") and _inside(line, hit, text):
             continue
         match = Match(
             message=message,
