@@ -103,3 +103,15 @@ def test_trace_points_are_no_command(line: str, operation: Operation) -> None:
     refusal = 'qemu-system-x86_64: Unknown ramblock "hp_mem0", cannot accept migration'
     found = explain(io.BytesIO(f"{line}\n{refusal}\n".encode())).explanations[0]
     assert found.operation is operation
+
+
+def test_a_format_that_cannot_move_is_no_lock() -> None:
+    """QEMU 1.x: ``QERR_BLOCK_FORMAT_FEATURE_NOT_SUPPORTED``."""
+    line = (
+        "qemu-system-x86_64: Block format 'qed' used by device 'ide0-hd0' does not support "
+        "feature 'live migration'"
+    )
+    found = explain(io.BytesIO(f"{line}\n".encode())).explanations[0]
+    assert (found.message, found.rule) == ("source-format", "not-migratable")
+    line = "qemu: Block format 'qcow' used by node 'a' does not support reopening files"
+    assert "in use" not in explain(io.BytesIO(f"{line}\n".encode())).explanations[0].meaning
