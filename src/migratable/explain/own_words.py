@@ -69,8 +69,9 @@ _KINDS = (
         4,
     ),
     _kind(
-        r"\bmust (?:first )?(?P<what>(?:be|have|match|use|contain|run|not)\b[^.;\"\n]{2,140})|"
-        r"\b(?:requires?|needs?) (?P<need>[^.;\"\n]{3,140})",
+        r"\bmust (?:first )?(?P<what>(?:be|have|match|use|contain|run|not)\b"
+        r"(?:[^.;\"\n]|\.(?=\w)){2,140})|"
+        r"\b(?:requires?|needs?) (?P<need>(?:[^.;\"\n]|\.(?=\w)){3,140})",
         "The line names the condition that is not met.",
         "Meet the condition that the line names ({what}{need}), or leave out what asks for it.",
         3,
@@ -227,12 +228,12 @@ _ENDS_BY = re.compile(r"\b(?:TASK ERROR|FATAL|fatal|Failure|Traceback)\b:? ")
 _DECIDES = 10
 
 
-def best(lines: Sequence[Line]) -> tuple[Line, Said] | None:
+def best(lines: Sequence[Line], log: str = "") -> tuple[Line, Said] | None:
     """The line whose own words say most, the first of these; None when none says anything.
 
     What a program ends by, or says again at its end, decides.
     """
-    around = "\n".join(line.text for line in lines)
+    around = "\n".join((*(line.text for line in lines), log))
 
     def worth(line: Line, told: Said) -> int:
         again = any(
