@@ -14,11 +14,27 @@ from migratable.messages.catalogue import message, messages
 def test_every_cause_names_messages() -> None:
     from fnmatch import fnmatchcase
 
-    from migratable.messages import libvirt_errors
+    from migratable.messages import libvirt_errors, qemu_errors
 
     ids = {item.id for item in messages()} | {item.id for item in libvirt_errors.kinds()}
+    ids |= {item.id for item in qemu_errors.kinds()}
     for cause in causes():
-        assert any(fnmatchcase(one, pattern) for pattern in cause.messages for one in ids), cause.id
+        for pattern in cause.messages:
+            assert any(fnmatchcase(one, pattern) for one in ids), (cause.id, pattern)
+
+
+@pytest.mark.parametrize(
+    ("line", "absent"),
+    [
+        ("internal snapshots of a VM with pflash based firmware are not supported", "Install the"),
+        ("cannot undefine domain with nvram", "Install the UEFI"),
+        ("CPU topology doesn't match maximum vcpu count", "cpu_models"),
+    ],
+)
+def test_a_managers_remedy_is_for_its_own_cause_alone(line: str, absent: str) -> None:
+    log = f"2024 ERROR nova.virt.libvirt.driver libvirt.libvirtError: {line}"
+    (found,) = explain(io.BytesIO(f"{log}\n".encode())).explanations
+    assert absent not in found.now
 
 
 UNSAFE = "error: Unsafe migration: Migration without shared storage is unsafe"

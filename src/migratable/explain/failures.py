@@ -74,12 +74,14 @@ class Scan:
     :ivar suspicious: lines that look like errors, that nothing recognised, and that belong to no
         failure; of the first :data:`~migratable.explain.unrecognised.SMALL` bytes all, up to
         :data:`~migratable.explain.unrecognised.SEARCHED` those of QEMU.
+    :ivar text: an input of less than :data:`WHOLE` bytes, by which its program is told.
     :ivar weak: lines of a small input without an error's word, where nothing else is found in it.
     """
 
     failures: list[Failure] = field(default_factory=list)
     suspicious: list[Line] = field(default_factory=list)
     weak: list[Line] = field(default_factory=list)
+    text: str = ""
     lines: int = 0
     bytes: int = 0
 
@@ -142,6 +144,7 @@ def scan(stream: BinaryIO) -> Scan:
         if not result.failures and not result.suspicious:
             result.weak = of_snippet(data)
         if len(data) <= WHOLE:
+            result.text = clean(data)
             result.failures = _without_ends(result.failures)
             if len(result.failures) == 1:
                 result.failures[0].around = data

@@ -15,26 +15,11 @@ from migratable.explain.details import errno_hint
 from migratable.explain.filling import unquoted
 from migratable.explain.grouping import Line
 from migratable.explain.logs import PROGRAM
+from migratable.explain.managers import of_program
 from migratable.messages.catalogue import Role
 from migratable.messages.recognise import Match
 
-# Where each manager keeps what it knows about its own errors.
-_LOGS = (
-    ("Incus", "the daemon's log on both members (journalctl -u incus, /var/log/incus)"),
-    (
-        "LXD",
-        "the daemon's log on both members (journalctl -u snap.lxd.daemon, lxd.log under "
-        "/var/snap/lxd/common/lxd/logs)",
-    ),
-    ("Proxmox", "the task's log and the journal of pvedaemon on both nodes"),
-    ("OpenStack", "nova-compute.log on both hosts, at that request's id"),
-    ("KubeVirt", "the logs of virt-handler on both nodes and of virt-launcher"),
-    ("oVirt", "vdsm.log on both hosts"),
-    ("OpenNebula", "the VM's log and oned.log"),
-    ("CloudStack", "the agent's log on both hosts and management-server.log"),
-    ("Ganeti", "/var/log/ganeti/node-daemon.log on both nodes"),
-    ("libvirt", "libvirt's journal on both hosts (journalctl -u virtqemud or libvirtd)"),
-)
+_OF_LIBVIRT = "libvirt's journal on both hosts (journalctl -u virtqemud or libvirtd)"
 _ERRNO = re.compile(
     r"No such (?:file or directory|device)|Permission denied|Operation not (?:permitted|supported)|"
     r"Device or resource busy|File exists|No space left on device|Read-only file system|"
@@ -137,7 +122,8 @@ def innermost(line: Line, main: Match) -> Wrapped | None:
     known = [other for other in line.matches if other is not main and other.start >= main.start]
     if any(other.message.role in (Role.CAUSE, Role.SYMPTOM) for other in known):
         return None
-    log = next((where for name, where in _LOGS if name in message.program), "the manager's log")
+    of = of_program(message.program)
+    log = of.log if of else _OF_LIBVIRT if "libvirt" in message.program else "the manager's log"
     what = f'"{words}"' + (f' (at "{before}")' if 0 < len(before) < 80 else "")
     of_qemu = (
         program is not None

@@ -204,7 +204,9 @@ def _texts(value: Any, depth: int, failed: bool = False) -> Iterator[tuple[str, 
         for key in _TEXT_MEMBERS:
             inner = value.get(key)
             if isinstance(inner, str):
-                of_qemu = key == "desc" and value.get("class") in _QMP_CLASSES
+                of_qemu = key == "error-desc" or (
+                    key == "desc" and value.get("class") in _QMP_CLASSES
+                )
                 error = key in _ERROR_MEMBERS or (failed and key in _BY_LEVEL)
                 yield (f"qemu: {inner}" if of_qemu else inner), error
             elif key == "MESSAGE" and isinstance(inner, list):

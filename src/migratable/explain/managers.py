@@ -30,15 +30,19 @@ _BY_HAND = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manager:
-    """A program that owns guests.
+    """A program that owns guests, or stands around them.
 
-    :ivar seen: finds something in a log of its guests.
+    :ivar seen: finds something in a log of its guests; None where it has no remedies.
     :ivar owns: how a guest's definition is changed there; "" where virsh beside it does no harm.
+    :ivar sign: finds something in a line that it wrote; None where its lines tell nothing.
+    :ivar log: where it says more.
     """
 
     name: str
-    seen: re.Pattern[str]
+    seen: re.Pattern[str] | None
     owns: str
+    sign: re.Pattern[str] | None = None
+    log: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +69,13 @@ def managers() -> tuple[Manager, ...]:
     """
     try:
         return tuple(
-            Manager(name=entry["name"], seen=re.compile(entry["seen"], re.M), owns=entry["owns"])
+            Manager(
+                name=entry["name"],
+                seen=re.compile(entry["seen"], re.M) if "seen" in entry else None,
+                owns=entry["owns"],
+                sign=re.compile(entry["sign"]) if "sign" in entry else None,
+                log=entry.get("log", ""),
+            )
             for entry in load_toml(FOLDER, "managers.toml")["manager"]
         )
     except (KeyError, re.error) as error:
@@ -101,7 +111,24 @@ def causes() -> tuple[Cause, ...]:
 
 def seen(log: str) -> Manager | None:
     """The manager that a log is of; None where it names none."""
-    return next((manager for manager in managers() if manager.seen.search(log)), None)
+    return next((one for one in managers() if one.seen and one.seen.search(log)), None)
+
+
+def who_wrote(text: str) -> Manager | None:
+    """The program that a line, or a log, is of; None when nothing tells it."""
+    return next((one for one in managers() if one.sign and one.sign.search(text)), None)
+
+
+def of_program(program: str) -> Manager | None:
+    """The manager of a message's program ("Incus or LXD": the first); None for none."""
+    return next(
+        (
+            one
+            for one in managers()
+            if one.log and any(name in program for name in re.split(" or | VE", one.name) if name)
+        ),
+        None,
+    )
 
 
 def remedy(message: Message, line: str, log: str, now: str) -> str | None:

@@ -30,7 +30,8 @@ _MIGRATION = re.compile(
     r"(?<!load of )[Mm]igration (?:\w+ )?fail|[Ff]ailed (?:to )?migrat|migrate failure|evacuat|"
     r"-incoming[ =]'?(?:tcp|unix|rdma|defer)|qemu\+(?:ssh|tcp|tls)://|"
     r"[Mm]igrat(?:e|ing) (?:VM|domain)|"
-    r"[Pp]re-migrat(?:e|ion)|[Ff]ailed to accept instance|"
+    r"\bvm\.migrate\b|\b(?:VM|VDI)\.(?:pool_)?migrate\b|[Pp]re-migrat(?:e|ion)|"
+    r"[Ff]ailed to accept instance|"
     r"moveInstance|[Ii]nstance move|QEMU command 'migrate(?:-incoming)?'|\(qemu\) migrate\b"
 )
 _SIGNS = (
@@ -60,7 +61,8 @@ _SIGNS = (
     ),
     (
         Operation.DEFINITION,
-        r"[Uu]ndefin(?:e|ing)|[Ff]ailed to define|virDomainDefine|DomainDefineXML|attach-device|"
+        r"\b[Uu]ndefin(?:e|ing)\b|[Ff]ailed to define|virDomainDefine|DomainDefineXML|"
+        r"attach-device|"
         r"[Ff]ailed to attach|virDomainAttach|device_add|netdev_add|"
         r"(?:lxc|incus) config device add|[Ff]ail\w* to hot-?plug|hot-?plug failed",
     ),

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from migratable.explain import errnos
 from migratable.explain.grouping import Line
 from migratable.explain.logs import without_prefix
+from migratable.explain.managers import who_wrote
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,56 +40,6 @@ class Said:
     now: str
     rank: int
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Program:
-    """A program whose lines are met, by what stands in them, and where it tells more."""
-
-    name: str
-    sign: re.Pattern[str]
-    log: str
-
-
-_PROGRAMS = tuple(
-    Program(name=name, sign=re.compile(sign), log=log)
-    for name, sign, log in (
-        ("Multipass", r"(?i)\bmultipass", "the log of multipassd (journalctl -u 'snap.multipass*'; "
-         "macOS: /Library/Logs/Multipass/multipassd.log)"),
-        ("Lima or Colima", r"hostagent|limactl|[cC]olima|\.lima/|FATA\[\d+\]",
-         "ha.stderr.log and serial*.log in the instance's folder (~/.lima/NAME, ~/.colima)"),
-        ("minikube", r"minikube|libmachine|GUEST_PROVISION|StartHost", "minikube logs (start with "
-         "--alsologtostderr -v=7), and libvirt's journal on this host"),
-        ("Vagrant", r"[vV]agrant|==> \w+:|ProviderLibvirt",
-         "VAGRANT_LOG=debug vagrant …, and libvirt's journal on its host"),
-        ("Terraform", r"libvirt_(?:domain|volume|network|pool|cloudinit)|[tT]erraform",
-         "TF_LOG=DEBUG terraform …, and libvirt's journal on its host"),
-        ("Kata Containers", r"\bkata\b|virtcontainers|containerd-shim",
-         "journalctl -t kata, with enable_debug in configuration.toml"),
-        ("OpenStack", r"\bnova[._-]|\bneutron|\bcinder|openstack|oslo[._]|req-[0-9a-f]{8}-",
-         "the service's own log on that host, at that request's id"),
-        ("CloudStack", r"com\.cloud\.|org\.apache\.cloudstack|\bc\.c\.|\bo\.a\.c\.|CloudRuntime",
-         "management-server.log, and agent.log on both hosts, at that logid"),
-        ("Proxmox VE", r"\bpve(?:daemon|proxy|sr|sm|sh|cm)?\b|TASK ERROR|\bqm(?:start|igrate)?\b|"
-         r"proxmox|UPID:", "the task's log and the journal of both nodes"),
-        ("oVirt", r"\bovirt|\bvdsm|ovirt\.engine|VDSM ", "engine.log, and vdsm.log on both hosts"),
-        ("OpenNebula", r"\[Z\d+\]|\boned\b|\bonevm\b|remotes/(?:vmm|tm)/",
-         "the VM's log (/var/log/one/ID.log) and oned.log"),
-        ("XCP-ng or XenServer", r"XapiError|XoError|OpaqueRef:|SR_BACKEND|\bxapi\b|xensource",
-         "/var/log/xensource.log, daemon.log and SMlog of the hosts"),
-        ("Incus or LXD", r"\bincus|\blxd?\b|\blxc\b", "the daemon's log on both members"),
-        ("Ganeti", r"\bganeti|\bgnt-|\bmaster-?daemon|noded", "node-daemon.log on both nodes"),
-        ("Harvester or Longhorn", r"[hH]arvester|[lL]onghorn",
-         "the logs of harvester-controller and longhorn-manager, and the VMI's events"),
-        ("KubeVirt", r"virt-(?:handler|launcher|controller|api|operator)|kubevirt|\bvmim?\b|VMI\b|"
-         r"virtctl", "kubectl describe vmi and vmim, the logs of virt-controller, virt-handler on "
-         "both nodes and virt-launcher"),
-        ("Kubernetes", r"\bkubectl\b|\bkubelet\b|\bpods?\b|\bdrain\b|PersistentVolumeClaim|\bPVC\b",
-         "kubectl describe of what the line names, and the node's kubelet"),
-        ("Cockpit", r"[cC]ockpit", "libvirt's journal on both hosts"),
-        ("UTM", r"\bUTM\b", "the debug log of the VM (its settings, QEMU)"),
-        ("Ansible", r"\bfatal: \[|TASK \[|\bansible", "the same command run by hand on that host"),
-    )
-)  # fmt: skip
 
 _END = r"(?=[.;,\"'\]})]*(?:\s|$))"
 _TO_END = r"(?P<what>[^.;\"\]}\n]{4,160}(?:\.\w[^.;\"\]}\n]{0,80}){0,4})"
@@ -118,16 +69,28 @@ _KINDS = (
         4,
     ),
     _kind(
-        r"\bmust (?:first )?(?P<what>(?:be|have|match|use|contain|run|not)\b[^.;\"\n]{2,140})|"
-        r"\b(?:requires?|needs?) (?P<need>[^.;\"\n]{3,140})",
+        r"\bmust (?:first )?(?P<what>(?:be|have|match|use|contain|run|not)\b"
+        r"(?:[^.;\"\n]|\.(?=\w)){2,140})|"
+        r"\b(?:requires?|needs?) (?P<need>(?:[^.;\"\n]|\.(?=\w)){3,140})",
         "The line names the condition that is not met.",
         "Meet the condition that the line names ({what}{need}), or leave out what asks for it.",
         3,
     ),
     _kind(
+        r"\b(?:timed[ -]?out|timeout|(?:deadline|period) exceeded|"
+        r"took too long|not respond\w*|no response|"
+        r"did(?: not|n't) (?:start|respond|come up|become|get) )",
+        "What the line waits for did not answer in time; it does not say why.",
+        "See whether what it waits for runs (the service, the guest, the agent, the storage) and "
+        "what its own log says at that time; a longer timeout helps only where it was slow.",
+        2,
+    ),
+    _kind(
         r"\b(?:no space left|disk (?:is )?full|not enough (?:free )?(?:disk )?space|quota|"
         r"insufficient|not enough|exhausted|out of (?:memory|disk)|cannot allocate memory|"
-        r"too (?:large|big|many|small|low)|exceed(?:s|ed|ing)?|limit (?:of|reached)|"
+        r"too (?:large|big|small|low)|"
+        r"too many (?:open|requests|instances|VMs|guests|devices|files)|"
+        r"exceed(?:s|ed|ing)?|limit (?:of|reached)|"
         r"resource limit|maximum)\b",
         "There is too little of what the line names (memory, disk, a quota or a limit).",
         "Free or raise what the line names on the host, pool or project that it names: memory, "
@@ -153,14 +116,6 @@ _KINDS = (
         "end or cancel it, and try again; a lock whose owner is gone is removed with the "
         "manager's own command.",
         3,
-    ),
-    _kind(
-        r"\b(?:timed[ -]?out|timeout|deadline exceeded|took too long|not respond\w*|no response|"
-        r"did(?: not|n't) (?:start|respond|come up|become|get) )",
-        "What the line waits for did not answer in time; it does not say why.",
-        "See whether what it waits for runs (the service, the guest, the agent, the storage) and "
-        "what its own log says at that time; a longer timeout helps only where it was slow.",
-        2,
     ),
     _kind(
         r"\b(?:permission denied|access denied|not permitted|forbidden|unauthori[sz]ed|"
@@ -236,11 +191,6 @@ _GOES_ON = re.compile(
 )
 
 
-def program(text: str) -> Program | None:
-    """The program that a line, or a log, is of; None when nothing tells it."""
-    return next((known for known in _PROGRAMS if known.sign.search(text)), None)
-
-
 def said(text: str, around: str = "") -> Said | None:
     """What a line's own words say; None when they say nothing that helps, or nobody known said it.
 
@@ -258,7 +208,7 @@ def said(text: str, around: str = "") -> Said | None:
     errno = errnos.remedy(words)
     if errno and kind.rank < 4:
         now = errno
-    of = program(text) or program(around)
+    of = who_wrote(text) or who_wrote(around)
     if of is None:
         return None
     goes_on = (
@@ -273,8 +223,23 @@ def said(text: str, around: str = "") -> Said | None:
     )
 
 
-def best(lines: Sequence[Line]) -> tuple[Line, Said] | None:
-    """The line whose own words say most, the first of these; None when none says anything."""
-    around = "\n".join(line.text for line in lines)
+# What a program writes before the error by which it ends.
+_ENDS_BY = re.compile(r"\b(?:TASK ERROR|FATAL|fatal|Failure|Traceback)\b:? ")
+_DECIDES = 10
+
+
+def best(lines: Sequence[Line], log: str = "") -> tuple[Line, Said] | None:
+    """The line whose own words say most, the first of these; None when none says anything.
+
+    What a program ends by, or says again at its end, decides.
+    """
+    around = "\n".join((*(line.text for line in lines), log))
+
+    def worth(line: Line, told: Said) -> int:
+        again = any(
+            other.number > line.number and other.text.endswith(line.text.strip()) for other in lines
+        )
+        return told.rank + (_DECIDES if again or _ENDS_BY.search(line.text) else 0)
+
     found = [(line, told) for line in lines if (told := said(line.text, around)) is not None]
-    return max(found, key=lambda one: one[1].rank, default=None)
+    return max(found, key=lambda one: worth(*one), default=None)

@@ -73,7 +73,7 @@ def report(found: Scan, again: Mapping[str, Reproducible] | None = None) -> Repo
     explanations = [explain_failure(failure) for failure in found.failures]
     suspicious = tuple(found.suspicious or ([] if explanations else found.weak))
     if not explanations:
-        explanations, suspicious = by_own_words(suspicious)
+        explanations, suspicious = by_own_words(suspicious, found.text)
     return Report(
         explanations=tuple(
             replace(item, proof=command(item.verify, (again or {}).get(item.log)))

@@ -63,9 +63,14 @@ def nothing_known(
     )
 
 
-def by_own_words(lines: tuple[Line, ...]) -> tuple[list[Explanation], tuple[Line, ...]]:
-    """The unknown line that says most of itself, explained by that; and the others."""
-    told = own_words.best(lines)
+def by_own_words(
+    lines: tuple[Line, ...], log: str = ""
+) -> tuple[list[Explanation], tuple[Line, ...]]:
+    """The unknown line that says most of itself, explained by that; and the others.
+
+    :param log: what stands around the lines.
+    """
+    told = own_words.best(lines, log)
     if told is None:
         return [], lines
     line, words = told

@@ -144,7 +144,7 @@ def of_snippet(data: bytes) -> list[Line]:
             words = len(re.findall(r"[^\W\d_]{2,}", text))
             if skip or recognise(text) or words < 2:
                 continue
-            quiet = _LOW.search(text) or kind_of(text, qemu=piece.qemu) is Kind.NONE
+            quiet = (not few and _LOW.search(text)) or kind_of(text, qemu=piece.qemu) is Kind.NONE
             if ((few and words > 3) or WEAK_WORDS.search(text)) and not quiet:
                 found.append(_line(number, piece))
                 break

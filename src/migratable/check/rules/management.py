@@ -30,6 +30,7 @@ RULE = Rule(
     id="management",
     severity=Severity.REFUSES,
     side=Fault.CANNOT_TELL,
-    now="Follow the manager's message; QEMU's own log on both hosts holds the cause.",
+    now="Read the manager's lines around this one, and its own log at that time. QEMU's log "
+    "(/var/log/libvirt/qemu/NAME.log) says more only where a QEMU was started.",
     prevent="Keep the managers' versions and settings equal on both hosts.",
 )
