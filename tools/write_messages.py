@@ -54,6 +54,7 @@ TITLES = {
     "openstack_states": "OpenStack: states, volumes, ports, releases",
     "openstack_moves": "OpenStack: migrations, resizes, evacuations",
     "manager_moves": "KubeVirt, Harvester, Incus, Ganeti, CloudStack: moves and snapshots",
+    "cloudstack_moves": "CloudStack: moves of instances and volumes",
     "manager_setup": "OpenNebula, Incus, LXD, KubeVirt, Ganeti: set-up before QEMU",
     "lxd": "Incus and LXD",
     "openstack": "OpenStack",

@@ -133,6 +133,27 @@ def wins(message: Message) -> None:
         assert alone.explanations[0].message in told, lines
 
 
+@pytest.mark.parametrize(
+    "refused",
+    [
+        "Unknown savevm section or instance '0000:00:05.0/virtio-net' 0",
+        "Size mismatch: pc.ram: 0x10000000 != 0x8000000: Invalid argument",
+        "Length mismatch: vga.vram: 0x1000000 in != 0x800000",
+        "Missing section footer for 0000:00:01.3/piix4_pm",
+        "cpu/slb: incoming version_id 2 is too new for local version_id 1",
+    ],
+)
+def test_what_the_loader_refused_wins_over_what_managers_say_later(refused: str) -> None:
+    line = f"2026-03-01T11:30:04.123456Z qemu-system-x86_64: {refused}"
+    (alone,) = said(line).explanations
+    for other in CAUSES:
+        if other.program in ("QEMU", "libvirt", "Linux", "derived") or other.rank > 0:
+            continue
+        later = wrapped(other, other.texts[0].template, Random(other.id))
+        found = said(line, later, "error: Failed to migrate domain web1").explanations
+        assert found[0].message == alone.message, later
+
+
 @pytest.mark.parametrize(("line", "word"), UNKNOWN, ids=[line[:40] for line, _ in UNKNOWN])
 def test_an_unknown_error_is_shown_whatever_stands_around(line: str, word: str) -> None:
     draw = Random(line)

@@ -6,7 +6,7 @@ import re
 
 from migratable.explain.errnos import begins
 from migratable.explain.grouping import Failure, Line
-from migratable.messages.catalogue import Role
+from migratable.messages.catalogue import Message, Role
 from migratable.messages.recognise import Match
 
 # Printed as an error; whether it stops the load depends on the release (up to 4.2 it does).
@@ -52,7 +52,7 @@ def main_line(failure: Failure) -> tuple[Line, Match] | None:
         specific = 0 if match.message.rule in ("destination-start", "management") else 1
         # A manager's general words about what it quotes tell less than what it quotes.
         quotes = 1 if match.message.program != "QEMU" and match.message.rank < 0 else 0
-        rank = match.message.rank + _evidence(failure, line, match)
+        rank = _rank(match.message) + _evidence(failure, line, match)
         wraps = match.message.program != "QEMU" and match.message.rank <= 0
         if (wraps and _holds_another(line, match)) or _quotes_another(line, match):
             weight = 0
@@ -103,6 +103,19 @@ def _cleaned_after(failure: Failure, line: Line) -> bool:
         if earlier.number < line.number
         for match in earlier.matches
     )
+
+
+# What QEMU refuses a state for.
+_OF_THE_LOAD = frozenset({"loader", "ram", "devices"})
+
+
+def _rank(message: Message) -> int:
+    """A message's rank; a short form of a refusal by the loader is no less of one.
+
+    It ranks below its longer form, and in another line than that it says as much.
+    """
+    short = message.rank == -1 and message.program == "QEMU" and message.group in _OF_THE_LOAD
+    return 0 if short else message.rank
 
 
 def _evidence(failure: Failure, line: Line, match: Match) -> int:
