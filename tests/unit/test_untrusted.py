@@ -350,3 +350,30 @@ def test_long_lines_of_a_log(piece: str, tmp_path: Path) -> None:
     done = _run("explain", str(path), stdout=subprocess.DEVNULL)
     assert done.returncode == 0
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("before", "piece"),
+    [
+        ("qemu-system-x86_64: Hyper-V", " "),
+        ("qemu-system-x86_64: Hyper-V", "\u3000"),
+        ("qemu-system-x86_64: Hyper-V", "&nbsp;"),
+        ('{"message": "qemu: Hyper-V', "\\t"),
+        ("error | ", " "),
+        ("error ", "."),
+        ("error: ", "-"),
+        ("failed ", "1"),
+        ("migration ", "_"),
+        ("", "12 "),
+        ("", "!"),
+    ],
+)
+def test_one_character_without_end(before: str, piece: str, tmp_path: Path) -> None:
+    """Twenty lines, each of which took ten seconds and more by its square or cube."""
+    path = tmp_path / "log"
+    line = f'{before}{piece * (50_000 // len(piece.encode()))} failed x"}}\n'
+    path.write_text(line * 20, encoding="utf-8")
+    done = _run("explain", str(path), stdout=subprocess.DEVNULL)
+    assert done.returncode in (0, 3)
+    assert b"Traceback" not in done.stderr

@@ -53,6 +53,17 @@ class Parameter:
         """Base in which a numeric parameter is printed."""
         return 16 if self.spec[-1:] in ("x", "X") else 10
 
+    def beginning(self, following: str) -> str:
+        """What must stand before a value that begins a template.
+
+        It begins where a word does: what is behind the beginning need not be tried.
+        """
+        if self.spec == "path" or (self.spec == "" and following[0] == " "):
+            return r"(?<![^\s'\"])"
+        if self.spec == "" and following[0] not in "'\"":
+            return rf"(?<![^{re.escape(following[0])}\s'\"])"
+        return ""
+
     def pattern(self, following: str) -> str:
         """Regular expression of the values, given the literal text that follows.
 
@@ -150,9 +161,8 @@ class Template:
             seen.add(part.name)
             after = self.parts[number + 1] if number + 1 < len(self.parts) else ""
             following = after if isinstance(after, str) else " "
-            if number == 0 and part.spec == "path" and following:
-                # It begins where a word does: what is behind the beginning need not be tried.
-                pieces.append(r"(?<![^\s'\"])")
+            if number == 0 and following:
+                pieces.append(part.beginning(following))
             pieces.append(f"(?P<{part.name}>{part.pattern(following)})")
         pattern = "".join(pieces)
         prefix = r"[wW]arning:\s+"
