@@ -19,7 +19,7 @@ TITLES = {
     "blockers": "Migration blockers",
     "channels": "Channels: multifd, postcopy, RDMA, TLS",
     "internals": "Parts of the state and their helpers",
-    "events": "Events of the monitor, crashes at a prompt",
+    "events": "Events of the monitor, crashes, what goes wrong beside it",
     "start": "The destination does not start",
     "start_options": "Options that the destination's QEMU refuses",
     "start_host": "QEMU does not start: the host's KVM, CPUs, memory, devices",

@@ -131,6 +131,7 @@ def wins(message: Message) -> None:
         found = said(*lines)
         told = [item.message for item in found.explanations if item.status is not Status.WARNING]
         assert alone.explanations[0].message in told, lines
+        assert [item.also for item in found.explanations if item.also] == [], lines
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from random import Random
 
 import pytest
@@ -93,3 +94,32 @@ def test_the_json_says_whether_the_side_is_shown() -> None:
     assert found.operation is Operation.UNKNOWN
     assert found.to_json()["side_shown"] is False
     assert first("qemu-kvm: Unknown savevm section or instance 'x' 0\n").to_json()["side_shown"]
+
+
+OF_A_START = ("start", "libvirt_definitions", "libvirt_hosts", "libvirt_start", "local_vms")
+TWO_SIDES = re.compile(
+    r"the destination|\bthe source\b(?! (?:image|file|disk|volume|snapshot|pool|of)\b)|both sides|"
+    r"other side|migrate again|then migrate|--copy-storage|virsh migrate"
+)
+HEADS = {
+    Operation.START: "error: Failed to start domain 'web1'",
+    Operation.SAVE: "error: Failed to save domain 'web1' to /srv/web1.save",
+    Operation.SNAPSHOT: "$ virsh snapshot-create-as web1 before-update",
+}
+
+
+@pytest.mark.parametrize("operation", HEADS, ids=str)
+@pytest.mark.parametrize("group", sorted({one.group for one in STATED}))
+def test_one_host_s_operation_speaks_of_one_host(group: str, operation: Operation) -> None:
+    """What a start, a save or a snapshot meets is said without migration's two sides."""
+    if not group.startswith(OF_A_START):
+        return
+    for message in STATED:
+        if message.group != group:
+            continue
+        line = wrapped(message, message.texts[0].template, Random(message.id))
+        log = f"{HEADS[operation]}\n{line}\n"
+        for item in explain(io.BytesIO(log.encode())).explanations[:1]:
+            if item.message == message.id and item.operation is operation:
+                said = " ".join((item.meaning, item.now, item.ever, *item.details))
+                assert TWO_SIDES.findall(said) == [], (message.id, said)

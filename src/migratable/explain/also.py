@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from migratable.explain import advice
+from migratable.explain.choice import minor
 from migratable.explain.filling import fill, for_error
 from migratable.explain.grouping import Failure, Line
 from migratable.messages.catalogue import Role
@@ -56,7 +57,7 @@ def also(failure: Failure, chosen: Line, main: Match) -> tuple[Also, ...]:
     found: dict[str, Also] = {}
     for line, match in failure.matches:
         message = match.message
-        if line.number == chosen.number or message.role is not Role.CAUSE:
+        if line.number == chosen.number or message.role is not Role.CAUSE or minor(line):
             continue
         same = message.rule == main.message.rule or message.id in found
         general = message.rank <= WEAK or message.id.startswith("libvirt-class-")

@@ -54,7 +54,7 @@ def main_line(failure: Failure) -> tuple[Line, Match] | None:
         quotes = 1 if match.message.program != "QEMU" and match.message.rank < 0 else 0
         rank = _rank(match.message) + _evidence(failure, line, match)
         wraps = match.message.program != "QEMU" and match.message.rank <= 0
-        if wraps and _holds_another(line, match):
+        if (wraps and _holds_another(line, match)) or _quotes_another(line, match):
             weight = 0
         if role is Role.CAUSE:
             late = _CLEANED if _cleaned_after(failure, line) else 0
@@ -152,6 +152,22 @@ def _quoted(line: Line, match: Match) -> bool:
 
 
 _QUOTABLE = frozenset({"QEMU", "libvirt"})
+
+
+def _quotes_another(line: Line, match: Match) -> bool:
+    """Do QEMU's words for what it cannot open or start go on with another of its messages?"""
+    error = str(match.params.get("error", ""))
+    opens = match.message.rule in ("storage", "destination-start")
+    if match.message.program != "QEMU" or not opens or len(error) < 4 or begins(error):
+        return False
+    return any(
+        other is not match
+        and other.message.role is Role.CAUSE
+        and other.message.program == "QEMU"
+        and match.start < other.start < match.end
+        and line.text.startswith(error, other.start)
+        for other in line.matches
+    )
 
 
 def _holds_another(line: Line, match: Match) -> bool:

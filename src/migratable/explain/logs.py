@@ -139,6 +139,8 @@ def pieces(raw: bytes) -> Iterator[Piece]:
 
 
 _WORD = re.compile(r"[^\W\d_]{3}")
+# A quote doubled by YAML; an empty name between two quotes stands free.
+_DOUBLED = re.compile(r"(?<=\S)''|''(?=\S)")
 
 
 def _json(line: str, start: int) -> tuple[list[Piece], int]:
@@ -247,7 +249,7 @@ def _split(text: str, stream: str) -> Iterator[Piece]:
         # Python's repr of libvirt's error behind its text: OpenStack logs both.
         text = _without_repetition(text, repeated)
     if "''" in text:
-        text = text.replace("''", "'")
+        text = _DOUBLED.sub("'", text)
     time = ""
     for part in narrowed(text).splitlines():
         stripped = part.strip()

@@ -124,6 +124,12 @@ _HOST = (
     (re.compile(r"; the migration itself was not reached"), ""),
     (re.compile(r"\brefuses (?:the|this) migration\b"), "refuses it"),
     (re.compile(r"\b(then )?migrate (?:it )?again\b"), r"\1try again"),
+    (re.compile(r", then migrate\b(?! (?:with|over|to))"), ", then try again"),
+    (re.compile(r"virsh migrate --xml(?: FILE)?(?: with)?"), "virsh edit:"),
+    (re.compile(r" \(virsh edit:\)"), " (virsh edit)"),
+    (re.compile(r"\b(?:that|which) both hosts have\b"), "that this host has"),
+    (re.compile(r"; --dname for a migration|, --xml for a migration|; --xml for a migration"), ""),
+    (re.compile(r", or another destination(?=[.;])"), ""),
 )
 _TWO_SIDES = re.compile(
     r"migrat|\bboth (?:hosts|sides)\b|\bthe source|other (?:side|host)|\bmoved?\b|takes guests"
@@ -154,7 +160,7 @@ _MOVES = re.compile(
 )
 # Not the source of a disk's copy.
 _SOURCES = re.compile(r"\bthe source's\b(?! (?:size|image|disk|file))")
-_SOURCE = re.compile(r"\bthe source\b(?!'s)")
+_SOURCE = re.compile(r"\bthe source\b(?!'s| (?:image|file|disk|volume|snapshot|pool|dataset|of)\b)")
 
 
 def spoken(text: str, which: Operation) -> str:
@@ -170,6 +176,8 @@ def spoken(text: str, which: Operation) -> str:
         text = _MOVES.sub("", text)
         text = _SOURCES.sub("the earlier host's", text)
         text = _SOURCE.sub("the host that it ran on before", text)
+    elif which in (Operation.SAVE, Operation.SNAPSHOT):
+        text = _SOURCE.sub("this host", _SOURCES.sub("this host's", _MOVES.sub("", text)))
     return text.strip()
 
 
