@@ -71,13 +71,17 @@ def main_line(failure: Failure) -> tuple[Line, Match] | None:
 
 # Said on the way to a start that mostly succeeds all the same.
 _GOES_ON = frozenset({"audio-init"})
+# A manager asks libvirt for each kind of guest it knows; a host of VMs has no containers.
+_ASKED = re.compile(r"\bno connection driver available for (?:lxc|xen|vbox|openvz|vz|bhyve)\b")
 
 
 def minor(line: Line) -> bool:
     """Is *line*'s error one that follows from another or hurts nobody, where there is another?"""
     causes = [match.message for match in line.matches if match.message.role is Role.CAUSE]
     return bool(causes) and (
-        cleans_up(line.text) or all(message.id in _GOES_ON for message in causes)
+        cleans_up(line.text)
+        or _ASKED.search(line.text) is not None
+        or all(message.id in _GOES_ON for message in causes)
     )
 
 
@@ -96,12 +100,13 @@ _CLEANED = 3
 
 
 def _cleaned_after(failure: Failure, line: Line) -> bool:
-    """Does *line* tell of the cleaning up after an error that stands before it?"""
-    return cleans_up(line.text) and any(
-        match.message.role is Role.CAUSE and match.message.rank >= 0 and not cleans_up(earlier.text)
-        for earlier in failure.lines
-        if earlier.number < line.number
-        for match in earlier.matches
+    """Does *line* tell of the cleaning up after an error before it, or of what is no failure?"""
+    asked = _ASKED.search(line.text) is not None
+    return (asked or cleans_up(line.text)) and any(
+        match.message.role is Role.CAUSE and match.message.rank >= 0 and not minor(other)
+        for other in failure.lines
+        if asked or other.number < line.number
+        for match in other.matches
     )
 
 

@@ -30,6 +30,7 @@ _GENERIC = re.compile(
     r"(?:unknown error|internal error|an error occurred|see log|check the logs?|none|null|"
     r"operation failed|failed|(?:live )?migration failed|error|exit status \d+|exit code \d+|"
     r"(?:connect: )?connection refused(?:: unknown)?|unknown|"
+    r"(?:error reading from server: |read: )?(?:unexpected )?EOF|transport is closing|"
     r"context deadline exceeded|context canceled|[\w.-]+ error|the server rejected our request.*|"
     r"(?:\w+ )?(?:Invalid argument|Input/output error|Operation not permitted|Broken pipe|"
     r"Connection reset by peer|Connection timed out|No such file or directory))[.!]?",
