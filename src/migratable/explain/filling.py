@@ -28,6 +28,7 @@ def fill(text: str, match: Match) -> str:
         return begins(text) if name in phrases and begins(text) else _trimmed(text)
 
     phrases = {part.name for part in match.text.template.parameters if part.spec == "phrase"}
+    text = text.replace("{{", "{").replace("}}", "}")  # of a QMP command
     # What another wording of the message has, in brackets.
     text = re.sub(
         r" \(\{([a-z_0-9]+)\}\)", lambda found: found[0] if found[1] in match.params else "", text
@@ -35,6 +36,8 @@ def fill(text: str, match: Match) -> str:
     return re.sub(r"\{([a-z_0-9]+(?::[#0-9xd]+)?)\}", value, text)
 
 
+# The end of a Python call and of its quotation: "Message='…')'".
+_WRAPPED_END = re.compile(r"['\"]\)+['\"]?\.?$")
 # A bracket that closes what a wrapper opened, and the wrapper's next sentence behind it.
 _CLOSED = re.compile(r"(['\"\w)])\][.;:,]? +\S")
 
@@ -51,6 +54,8 @@ def unquoted(text: str) -> str:
 
 def _trimmed(text: str) -> str:
     """*text* without the quotes and brackets that only close what a wrapper opened."""
+    if "(" not in text:
+        text = _WRAPPED_END.sub("", text)
     while text and text[-1] in "'\")]}.,":
         last = text[-1]
         if last == "," and text[-2:-1] not in ("'", '"'):

@@ -20,7 +20,7 @@ from migratable.qemu.qmp import QmpError
 from migratable.qemu.start import inert_start
 from migratable.releases import QemuVersion
 
-_MACHINE = re.compile(r"^(?P<name>\S+)\s+(?P<text>.*?)\s*(?:\(alias of (?P<alias>[^)]+)\))?\s*$")
+_ALIAS = re.compile(r"\(alias of [^)]+\)$")
 _DEVICE = re.compile(r'^name "(?P<name>[^"]+)"(?:, bus (?P<bus>[^,]+))?')
 _CATEGORY = re.compile(r"^(\S.*) devices:$")
 _FORM = 1
@@ -126,9 +126,10 @@ def read_machines(text: str) -> list[str]:
     """Canonical machine types of ``-machine help``, without aliases and ``none``."""
     found = []
     for line in text.splitlines()[1:]:
-        match = _MACHINE.match(line)
-        if match and not match["alias"] and match["name"] != "none":
-            found.append(match["name"])
+        name = line.split(maxsplit=1)[0] if line.strip() else ""
+        described = name and line.startswith(name) and len(line) > len(name)
+        if described and name != "none" and not _ALIAS.search(line.rstrip()):
+            found.append(name)
     return found
 
 

@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_BLOCK = re.compile(
-    r"^\s*(?P<name>\S.*?)\s+(?P<psize>\d+) (?P<unit>[KMG]?i?B)\s+0x[0-9a-f]+\s+"
-    r"0x(?P<used>[0-9a-f]+)\s+0x(?P<total>[0-9a-f]+)"
+# What stands behind a block's name; the text may be a hostile program's, so nothing is tried twice.
+_SIZES = re.compile(
+    r"\s(?P<psize>\d{1,19}) (?P<unit>[KMG]?i?B)\s{1,40}0x[0-9a-f]{1,16}\s{1,40}"
+    r"0x(?P<used>[0-9a-f]{1,16})\s{1,40}0x(?P<total>[0-9a-f]{1,16})"
 )
 _UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
@@ -26,9 +27,11 @@ class RamBlockInfo:
 def ram_blocks(text: str) -> Iterator[RamBlockInfo]:
     """The blocks of ``info ramblock``; those without a name do not migrate."""
     for line in text.splitlines():
-        if match := _BLOCK.match(line):
+        match = _SIZES.search(line)
+        name = line[: match.start()].strip() if match else ""
+        if match and name:
             yield RamBlockInfo(
-                name=match["name"],
+                name=name,
                 page_size=int(match["psize"]) * _UNITS.get(match["unit"], 1),
                 used=int(match["used"], 16),
                 maximum=int(match["total"], 16),

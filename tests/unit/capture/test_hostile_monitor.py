@@ -27,6 +27,7 @@ STRANGE: tuple[Any, ...] = (
 )
 TEXTS = (
     *("", "\n" * 1000, "x" * 100_000, "0" * 5000, "\x00\x1b[8m", "a 4 KiB 0x0 0x0 0x0"),
+    *("a" + " " * 200_000 + "4 KiB", "a 4 KiB" * 30_000),
     "  pc.ram 4 KiB  0x0 0x" + "f" * 5000 + " 0x" + "f" * 5000,
     ' AS "memory", root: system\n  ffffffffffffffffffff-0 (prio 0, ram): pc.ram @fffff\n' * 50,
     ' AS "memory", root: system\n  0-' + "f" * 5000 + " (prio 0, ram): pc.ram @" + "f" * 5000,

@@ -46,6 +46,8 @@ name "pc-dimm", desc "DIMM, memory"
 
 def test_help_is_read() -> None:
     assert read_machines(MACHINES) == ["microvm", "pc-i440fx-7.2", "pc-i440fx-1.7"]
+    wide = "Supported machines are:\npc" + " " * 200_000 + "(alias of x) y\nq35" + " " * 200_000
+    assert read_machines(wide) == ["pc", "q35"]
     found = read_devices(DEVICES)
     assert [(one.name, one.bus, one.category) for one in found] == [
         ("virtio-blk-pci", "PCI", "Storage"),
