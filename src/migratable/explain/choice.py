@@ -17,6 +17,7 @@ _CLEANS_UP = re.compile(
     r"\b(?:remov(?:e|al|ing)|unlink(?:ing)?|delet(?:e|ion|ing)|u(?:n)?mount(?:ing)?|"
     r"clean(?:ing)?[ -]?up|tear(?:ing)?[ -]?down|destroy(?:ing)?|deactivat(?:e|ing)|"
     r"unmap(?:ping)?|releasing|terminate process|SIGKILL|"
+    r"use of closed network connection|"
     r"restor(?:e|ing) (?:the )?(?:security|original|SELinux|label))\b",
     re.IGNORECASE,
 )
@@ -147,13 +148,20 @@ _QUOTED = 20
 
 
 def _quoted(line: Line, match: Match) -> bool:
-    """Is *match* QEMU's or libvirt's echo behind a manager's words in one line?"""
-    return match.message.program in _QUOTABLE and any(
+    """Is *match* what a manager quotes in this line: QEMU's or libvirt's echo, or a reason?"""
+    echo = match.message.program in _QUOTABLE
+    return any(
         other.message.role is Role.SYMPTOM
         and other.message.program not in _QUOTABLE
         and other.start < match.start
+        and (echo or _announces(other, match))
         for other in line.matches
     )
+
+
+def _announces(outer: Match, inner: Match) -> bool:
+    """Does *outer* say no more than that it failed, and *inner* stand behind it?"""
+    return outer.message.rule == "management" and not outer.params and outer.end <= inner.start
 
 
 _QUOTABLE = frozenset({"QEMU", "libvirt"})

@@ -30,7 +30,7 @@ _GENERIC = re.compile(
     r"(?:unknown error|internal error|an error occurred|see log|check the logs?|none|null|"
     r"operation failed|failed|(?:live )?migration failed|error|exit status \d+|exit code \d+|"
     r"(?:connect: )?connection refused(?:: unknown)?|unknown|"
-    r"(?:error reading from server: |read: )?(?:unexpected )?EOF|transport is closing|"
+    r"error reading from server: EOF|"
     r"context deadline exceeded|context canceled|[\w.-]+ error|the server rejected our request.*|"
     r"(?:\w+ )?(?:Invalid argument|Input/output error|Operation not permitted|Broken pipe|"
     r"Connection reset by peer|Connection timed out|No such file or directory))[.!]?",
@@ -50,6 +50,7 @@ _QUOTE_QEMU = frozenset(
     {"libvirt-process-exited", "libvirt-monitor-closed", "libvirt-job-failed-new"}
 )
 _TRACE = re.compile(r"^[\s:]*\d+@\d+\.\d+:")
+_WARNS = re.compile(r"(?:^\W*|\b(?:qemu[\w-]*|kvm): )warning: ")
 _BY_LIBVIRT = re.compile(
     r"\b(?:internal error|[Oo]peration (?:failed|not supported)|invalid argument|"
     r"Requested operation is not valid|unsupported configuration|argument unsupported): |"
@@ -101,7 +102,7 @@ def innermost(line: Line, main: Match) -> Wrapped | None:
         rest = quoted_error["words"]
     if program is not None:
         rest = rest.lstrip(": ")[program.end() :]
-    if _TRACE.search(rest):
+    if _TRACE.search(rest) or _WARNS.search(rest):
         return None
     words = rest.strip(" :.'\"")
     quoted = False

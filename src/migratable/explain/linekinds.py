@@ -31,7 +31,8 @@ WEAK_WORDS = re.compile(
     r"must|too (?:many|much|large|small|long|old|new)|in use|used|twice|double|duplicate|killed|"
     r"out of|stuck|hangs?|timeout|disabled|without|unacceptable|ineligible|different|differs?|"
     r"expected|ended|exit(?:ed)?|died|dead|left|rejecting|deny|stopp?ed|cancel\w*|shut ?off|paused|"
-    r"segfault|signal|core dumped|violat\w+|overlaps?|full|empty|locked|reset)\b|n't\b|NotLive|"
+    r"segfault|signal|core dumped|unimplemented|"
+    r"violat\w+|overlaps?|full|empty|locked|reset)\b|n't\b|NotLive|"
     r"\w(?:Error|Exception|Failed|NotFound)\b|\b[A-Z]+(?:_[A-Z]+)+\b",
     re.IGNORECASE,
 )

@@ -71,6 +71,8 @@ def suspicious(data: bytes, failures: list[Failure]) -> list[Line]:
         frame = PYTHON.search(lines[number - 2]) is not None if number > 1 else False
         soft = raw.endswith(b"=") and number < len(lines)  # a line break of quoted-printable
         texts = list(pieces(raw[:-1] + lines[number] if soft else raw))
+        if b"use of closed network connection" in raw:
+            continue  # how each of Go's listeners ends
         outcome: Line | None = None
         for place, piece in enumerate(texts, 1):
             announced = introduced == number
