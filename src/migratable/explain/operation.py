@@ -165,7 +165,7 @@ _SOURCE = re.compile(r"\bthe source\b(?!'s| (?:image|file|disk|volume|snapshot|p
 # A save is a migration into a file or an image, and what blocks one blocks the other.
 _SAVING = (
     (re.compile(r"\b(blocks?) (?:the|a|every) migration\b"), r"\1 the saving of the VM's state"),
-    (re.compile(r"\bfor the migration and attach one (?:on|to) this host\b"), "and attach it after"),
+    (re.compile(r"\bfor the migration and attach one [ot][no] this host\b"), "and attach it later"),
     (re.compile(r"\bfor the migration\b"), "for that time"),
     (re.compile(r"\bduring the migration\b"), "during it"),
     (re.compile(r"\bbefore the migration\b"), "before it"),
