@@ -38,6 +38,7 @@ _JOBS = (
 _OF_THE_LOAD = frozenset({"loader", "ram", "devices"})
 # Rules whose messages only say that the other side was gone.
 _ECHOES = frozenset({"stream-broken", "transport", "multifd"})
+_SIDES = frozenset({Fault.SOURCE, Fault.DESTINATION})
 # What the source says when a device's state could not be sent, whatever the reason.
 _FOLLOWS = frozenset({"source-save-entry"})
 _LOG_OF = re.compile(
@@ -137,6 +138,9 @@ def seen_from(own: Advice, main: Match, failure: Failure) -> Advice:
         return replace(own, side=next(iter(sides)))
     if message.fault is None and main.text.fault is None and printed_on_both(message):
         return replace(own, side=next(iter(sides)) if len(sides) == 1 else Fault.CANNOT_TELL)
+    if main.origin and message.program == "QEMU" and len(sides) == 1 and own.side in _SIDES:
+        # A kind's side is where its errors are mostly printed; this one was printed elsewhere.
+        own = own if own.side in sides else replace(own, side=Fault.CANNOT_TELL)
     if message.rule not in _ECHOES:
         return own
     if only_echoes(failure, message):
