@@ -162,6 +162,16 @@ _MOVES = re.compile(
 _SOURCES = re.compile(r"\bthe source's\b(?! (?:size|image|disk|file))")
 _SOURCE = re.compile(r"\bthe source\b(?!'s| (?:image|file|disk|volume|snapshot|pool|dataset|of)\b)")
 
+# A save is a migration into a file or an image, and what blocks one blocks the other.
+_SAVING = (
+    (re.compile(r"\b(blocks?) (?:the|a|every) migration\b"), r"\1 the saving of the VM's state"),
+    (re.compile(r"\bfor the migration and attach one [ot][no] this host\b"), "and attach it later"),
+    (re.compile(r"\bfor the migration\b"), "for that time"),
+    (re.compile(r"\bduring the migration\b"), "during it"),
+    (re.compile(r"\bbefore the migration\b"), "before it"),
+    (re.compile(r"\bafter the migration\b"), "after it"),
+)
+
 
 def spoken(text: str, which: Operation) -> str:
     """*text*, written for migrations, as it reads for another operation."""
@@ -178,6 +188,8 @@ def spoken(text: str, which: Operation) -> str:
         text = _SOURCE.sub("the host that it ran on before", text)
     elif which in (Operation.SAVE, Operation.SNAPSHOT):
         text = _SOURCE.sub("this host", _SOURCES.sub("this host's", _MOVES.sub("", text)))
+        for pattern, other in _SAVING:
+            text = pattern.sub(other, text)
     return text.strip()
 
 
