@@ -60,8 +60,8 @@ _TITLE = re.compile(
 )
 # The outcome and nothing else, a line of a traceback, a count of a test runner's or of make's.
 _OUTCOME = re.compile(
-    r"[\W\d]*+(?:the )?(?:live )?(?:migration|instance|vm|domain|failed|job|task)?[\W_]*+"
-    r"(?:has |is )?(?:failed|true|error|aborted)[\W_]*+(?:true)?[\W\d]*+|raise [\w.]+\(.*|"
+    r"[\W\d]*(?:(?:the )?(?:live )?(?:migration|instance|vm|domain|failed|job|task)[\W_]*)?"
+    r"(?:has |is )?(?:failed|true|error|aborted)(?:[\W_]*true)?[\W\d_]*|raise [\w.]+\(.*|"
     r"(?:instance|domain|vm) failed to (?:spawn|start|launch|boot|build|resume|reboot)\W*|"
     r"make: \*.*|[\w ]*\btoo few tests run.*|(?:.*\s)?\d* ?Abort trap: \d+.*|: unknown|"
     r"(?:\S+\s*:\s*)?ok=\d+.*\bfailed=\d+.*|"
