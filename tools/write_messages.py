@@ -56,7 +56,7 @@ TITLES = {
     "manager_moves": "KubeVirt, Harvester, Incus, Ganeti, CloudStack: moves and snapshots",
     "cloudstack_moves": "CloudStack: moves of instances and volumes",
     "manager_setup": "OpenNebula, Incus, LXD, KubeVirt, Ganeti: set-up before QEMU",
-    "lxd": "Incus and LXD",
+    "lxd": "Incus or LXD",
     "openstack": "OpenStack",
     "clouds": "KubeVirt, oVirt, OpenNebula, CloudStack, UTM",
     "refusals": "Refusals and surroundings (libvirt and managers)",

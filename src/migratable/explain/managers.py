@@ -125,7 +125,7 @@ def of_program(program: str) -> Manager | None:
         (
             one
             for one in managers()
-            if one.log and any(name in program for name in re.split(" or | VE", one.name) if name)
+            if one.log and any(name in program for name in one.name.split(" or "))
         ),
         None,
     )
