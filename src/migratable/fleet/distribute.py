@@ -37,10 +37,12 @@ if TYPE_CHECKING:
 _ATTEMPTS = 3
 """Workers that may die of one pair before that is the pair's own result."""
 _WORKER_SECONDS = 20.0
+"""For a worker of somebody's scheduler to be there; ours are waited for longer."""
 _AHEAD = 4
 """Tasks a worker thread has waiting; more would only fill the scheduler's memory."""
 _LOOK_SECONDS = 1.0
-_ALONE_SECONDS = 60.0
+_ALONE_SECONDS = 300.0
+"""Without any worker. One that ended is started anew, which takes minutes on a busy machine."""
 _CANCELLED = 20
 """Looks at cancelled tasks after which the scheduler must have been started anew."""
 
@@ -197,14 +199,14 @@ def _client(scheduler: str | None, workers: int) -> Iterator[Any]:
             raise ServiceError(
                 f"no Dask scheduler at {scheduler or 'this machine'}: {error}"
             ) from None
-        _same_version(client)
+        _same_version(client, _ALONE_SECONDS if scheduler is None else _WORKER_SECONDS)
         yield client
 
 
-def _same_version(client: Any) -> None:
-    """Workers of another version would answer as that version."""
+def _same_version(client: Any, seconds: float) -> None:
+    """Workers of another version would answer as that version; the first is waited for."""
     with contextlib.suppress(TimeoutError):
-        client.wait_for_workers(1, timeout=_WORKER_SECONDS)
+        client.wait_for_workers(1, timeout=seconds)
     try:
         found = client.run(_version)
     except Exception as error:  # noqa: BLE001 -- whatever the workers say
