@@ -216,13 +216,18 @@ def said(text: str, around: str = "") -> Said | None:
         if _GOES_ON.search(words)
         else ""
     )
+    there = _REMOTE.search(text) if of.name.startswith("Proxmox") else None
+    where = f" It was printed on the node {there[1]}, the migration's target." if there else ""
     return Said(
-        meaning=f"This line is not known; these are {of.name}'s own words. {kind.meaning}{goes_on}",
+        meaning=f"This line is not known; these are {of.name}'s own words. {kind.meaning}{goes_on}"
+        f"{where}",
         now=f"{now} More is in {of.log}.",
         rank=0 if goes_on else kind.rank,
     )
 
 
+# PVE::QemuMigrate, phase 2: what the command on the other node prints.
+_REMOTE = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \[([\w.-]+)\] ")
 # What a program writes before the error by which it ends.
 _ENDS_BY = re.compile(r"\b(?:TASK ERROR|FATAL|fatal|Failure|Traceback)\b:? ")
 _DECIDES = 10

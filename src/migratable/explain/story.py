@@ -6,6 +6,7 @@ public cases. A line that nothing recognises is called unknown and shown; its ca
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import BinaryIO
@@ -209,8 +210,13 @@ def _unknown_instead(
     if role is Role.CAUSE and only_minor(failure) and earlier:
         return nothing_known(failure, earlier[0], unknown, errno)
     if role is Role.SYMPTOM and innermost(line, main) is None:
-        return beside_an_echo(failure, unknown[0], unknown, main)
+        errors = [one for one in unknown if one.qemu or not _WARNED.search(one.text)]
+        return beside_an_echo(failure, errors[0], unknown, main) if errors else None
     return None
+
+
+# The level of a log's line that is no error's.
+_WARNED = re.compile(r"\b(?:WARN(?:ING|I)?|INFO|NOTICE|DEBUG)\b")
 
 
 def _shows_side(side: Fault, main: Match, line: Line) -> bool:

@@ -38,6 +38,8 @@ def nothing_known(
         details.append(hint)
     if subject and decode.section(subject):
         details.append(f"'{subject}' is {decode.section(subject)}.")
+    words = None if line.qemu else _own_words(failure, line)
+    stands = "QEMU prints the cause" if line.qemu else "the cause is printed"
     return Explanation(
         status=Status.UNKNOWN,
         line=line.text,
@@ -47,8 +49,10 @@ def nothing_known(
         message=None,
         rule=None,
         side=Fault.CANNOT_TELL,
-        meaning=f"This line is not known. It stands where QEMU prints the cause.{where}",
-        now=_UNPLUG.format(subject=subject) if where else "",
+        meaning=words.meaning
+        if words
+        else f"This line is not known. It stands where {stands}.{where}",
+        now=words.now if words else _UNPLUG.format(subject=subject) if where else "",
         details=tuple(details),
         verify="check",
         device=subject,
@@ -61,6 +65,11 @@ def nothing_known(
         programs=tuple(failure.programs),
         log=line.log,
     )
+
+
+def _own_words(failure: Failure, line: Line) -> own_words.Said | None:
+    """What a line that is not QEMU's says by its words, and whose it is by the lines around it."""
+    return own_words.said(line.text, "\n".join(one.text for one in failure.lines))
 
 
 def by_own_words(
@@ -95,12 +104,13 @@ def beside_an_echo(failure: Failure, line: Line, unknown: list[Line], main: Matc
     """An error that is not known, beside one that only tells that something failed."""
     said = fill(main.text.meaning or main.message.meaning, main)
     own = seen_from(advice.of_wording(main.message, main.text), main, failure)
+    words = None if line.qemu else _own_words(failure, line)
+    likely = words.meaning if words else "This line is not known; it is the likeliest cause."
+    start = f"Start with this line, and what its program logged before it. {fill(own.now, main)}"
     return replace(
         nothing_known(failure, line, unknown),
-        meaning="This line is not known; it is the likeliest cause. What is known beside it only "
-        f"tells the outcome: {said}",
-        now=f"Start with this line, and what its program logged before it. "
-        f"{fill(own.now, main)}".strip(),
+        meaning=f"{likely} What is known beside it only tells the outcome: {said}",
+        now=words.now if words else start.strip(),
         message=None,
     )
 

@@ -22,8 +22,10 @@ _COMMANDS = frozenset(
 # Characters of a line whose matches are kept for the next time.
 REMEMBERED = 1000
 
-# The program's name, and the function's or device's that some messages have behind it.
+# The program's name, and the function's or device's that some messages have behind it; libvirt's
+# words before an answer of its monitor.
 _PREFIX = re.compile(
+    r".*QEMU command '[\w-]{1,60}': |"
     r"(?:.*?(?:qemu[\w-]*|kvm[\w-]*|QEMU_PROG)(?:\[\d+\])?: )(?P<function>[\w.:-]+: )?|"
 )
 
@@ -32,7 +34,7 @@ def _whole(line: str, hit: re.Match[str]) -> bool:
     """Is the match all that the program said, or at least its end?"""
     prefix = _PREFIX.match(line)
     start = prefix.end() if prefix else 0
-    return hit.start() <= start and not line[hit.end() :].strip()
+    return hit.start() <= start and not line[hit.end() :].strip(" '\"`")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
