@@ -323,6 +323,25 @@ def test_a_migration_that_succeeded_gets_no_cause(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "log",
+    [
+        "2024-03-01 10:00:00.123+0000: starting up libvirt version: 9.0.0, hostname: h1\n"
+        "LC_ALL=C \\\nPATH=/usr/local/sbin:/usr/bin \\\n/usr/bin/qemu-system-x86_64 \\\n"
+        "-name guest=web,debug-threads=on \\\n-S\n"
+        "char device redirected to /dev/pts/1 (label charserial0)",
+        "May 20 18:46:20 h1 systemd[1]: Started Session 12 of user root.\n"
+        "May 20 18:46:21 h1 libvirtd[812]: hostname: h1",
+        "2025-05-20 18:46:20 starting migration of VM 142 to node 'pve2' (10.0.0.2)",
+    ],
+)
+def test_a_few_lines_of_what_began_well_are_no_errors(log: str) -> None:
+    report = explain(io.BytesIO(f"{log}\n".encode()))
+    assert not report.explanations
+    assert not report.suspicious
+    assert report.exit_status == 0
+
+
+@pytest.mark.parametrize(
     ("warning", "error"),
     [
         (

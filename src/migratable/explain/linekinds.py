@@ -33,7 +33,13 @@ WEAK_WORDS = re.compile(
     r"expected|ended|exit(?:ed)?|died|dead|left|rejecting|deny|stopp?ed|cancel\w*|shut ?off|paused|"
     r"segfault|signal|core dumped|unimplemented|"
     r"violat\w+|overlaps?|full|empty|locked|reset)\b|n't\b|NotLive|"
-    r"\w(?:Error|Exception|Failed|NotFound)\b|\b[A-Z]+(?:_[A-Z]+)+\b",
+    r"(?-i:\w(?:Error|Exception|Failed|NotFound)\b|\b[A-Z]{2,}(?:_[A-Z]+)+\b(?!=))",
+    re.IGNORECASE,
+)
+# A step that began or went well, of a service or of a move.
+STEP = re.compile(
+    r"\b(?:start(?:ed|ing|s)|reached|created|creating|listening|mounted|loaded|finished|connected|"
+    r"initiating|entered|activated|version:?|using|set migration)\b",
     re.IGNORECASE,
 )
 # The end of what went well.

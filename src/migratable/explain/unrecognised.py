@@ -20,6 +20,7 @@ from migratable.explain.linekinds import (
     OPTIONS,
     PYTHON,
     SNIPPET,
+    STEP,
     WEAK_WORDS,
     WENT_WELL,
     Kind,
@@ -147,7 +148,8 @@ def of_snippet(data: bytes) -> list[Line]:
             if skip or recognise(text) or words < 2:
                 continue
             quiet = (not few and _LOW.search(text)) or kind_of(text, qemu=piece.qemu) is Kind.NONE
-            if ((few and words > 3) or WEAK_WORDS.search(text)) and not quiet:
+            any_line = few and words > 3 and not STEP.search(text)
+            if (any_line or WEAK_WORDS.search(text)) and not quiet:
                 found.append(_line(number, piece))
                 break
     return found[:MAX_LINES]
