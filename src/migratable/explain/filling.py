@@ -38,6 +38,8 @@ def fill(text: str, match: Match) -> str:
 
 # The end of a Python call and of its quotation: "Message='…')'".
 _WRAPPED_END = re.compile(r"['\"]\)+['\"]?\.?$")
+# The end of a string in an object, and what follows it there.
+_MEMBER_END = re.compile(r'\\*"\s*(?:[}\]]|,\s*\\*"\w)')
 # A bracket that closes what a wrapper opened, and the wrapper's next sentence behind it.
 _CLOSED = re.compile(r"(['\"\w)])\][.;:,]? +\S")
 
@@ -48,6 +50,9 @@ def unquoted(text: str) -> str:
         at = text.find(closing)
         if at >= 0 and opening not in text[:at] and text.count(closing) % 2:
             text = text[:at]
+    member = _MEMBER_END.search(text)
+    if member and '"' not in text[: member.start()]:
+        text = text[: member.start()]
     bracket = _CLOSED.search(text)
     return text[: bracket.end(1)] if bracket and "[" not in text[: bracket.start()] else text
 
