@@ -103,8 +103,8 @@ _GENERIC_GROUPS = frozenset(
         "around", "refusals", "admission", "libvirt_errors", "libvirt_definitions",
         "libvirt_hosts", "libvirt_operations", "manager_setup", "proxmox_storage", "kubevirt",
         "openstack_api", "ovirt", "other_managers", "incus", "local_vms", "manager_words",
-        "xapi", "openstack_states", "proxmox_moves", "ovirt_moves", "openstack_moves",
-        "manager_moves", "cloudstack_moves",
+        "xapi", "openstack_states", "proxmox_moves", "ovirt_moves", "ovirt_engine",
+        "openstack_moves", "manager_moves", "cloudstack_moves",
     }
 )  # fmt: skip
 ABOUT_VMS = re.compile(
