@@ -14,7 +14,7 @@ SOMETIMES_FATAL = frozenset({"virtio-queue-index"})
 
 # An attempt that has failed is cleaned up after: what cannot be removed then is not what failed.
 _CLEANS_UP = re.compile(
-    r"\b(?:remov(?:e|al|ing)|unlink(?:ing)?|delet(?:e|ion|ing)|u(?:n)?mount(?:ing)?|"
+    r"\b(?:remov(?:e|al|ing)|unlink(?:ing)?|delet(?:e|ion|ing)|un?mount(?:ing)?|"
     r"clean(?:ing)?[ -]?up|tear(?:ing)?[ -]?down|destroy(?:ing)?|deactivat(?:e|ing)|"
     r"unmap(?:ping)?|releasing|terminate process|SIGKILL|"
     r"use of closed network connection|"
@@ -111,16 +111,12 @@ def _cleaned_after(failure: Failure, line: Line) -> bool:
     )
 
 
-# What QEMU refuses a state for.
-_OF_THE_LOAD = frozenset({"loader", "ram", "devices"})
-
-
 def _rank(message: Message) -> int:
     """A message's rank; a short form of a refusal by the loader is no less of one.
 
     It ranks below its longer form, and in another line than that it says as much.
     """
-    short = message.rank == -1 and message.program == "QEMU" and message.group in _OF_THE_LOAD
+    short = message.rank == -1 and message.program == "QEMU" and message.of_the_load
     return 0 if short else message.rank
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from migratable.explain.also import Also
 from migratable.explain.cases import Case
-from migratable.explain.grouping import Line
-from migratable.explain.operation import (
-    Operation,
-)
+from migratable.explain.grouping import Failure, Line
+from migratable.explain.operation import Operation
 from migratable.messages.catalogue import Fault, origins
 
 SCHEMA = "migratable.explain/1"
@@ -123,6 +122,27 @@ def line_json(line: Line) -> dict[str, Any]:
         "text": line.text,
         "messages": [match.message.id for match in line.matches],
     }
+
+
+def of_failure(failure: Failure, line: Line, unknown: Sequence[Line]) -> Explanation:
+    """What a log itself tells of a failure: *line*, which matters, and nothing of its meaning."""
+    return Explanation(
+        status=Status.UNKNOWN,
+        line=line.text,
+        number=line.number,
+        last=failure.last,
+        count=failure.count,
+        message=None,
+        rule=None,
+        side=Fault.CANNOT_TELL,
+        meaning="",
+        qemu_version=failure.qemu_version,
+        machine=failure.machine,
+        lines=tuple(failure.lines),
+        unknown=tuple(unknown),
+        programs=tuple(failure.programs),
+        log=line.log,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -90,6 +90,11 @@ class Failure:
         return any(match.message.role in roles for line in self.lines for match in line.matches)
 
     @property
+    def of_several_logs(self) -> bool:
+        """Do the lines stand in more than one log?"""
+        return len({line.log for line in self.lines}) > 1
+
+    @property
     def matches(self) -> list[tuple[Line, Match]]:
         """All messages with their lines, in order."""
         return [(line, match) for line in self.lines for match in line.matches]
@@ -302,9 +307,6 @@ def _apart(before: Line, after: Line) -> bool:
 _BEFORE_THE_START = frozenset({"cpu-features", "management", "storage", "configuration"})
 
 
-_OF_THE_LOAD = frozenset({"loader", "ram", "devices"})
-
-
 def _refused_before(failure: Failure) -> bool:
     """Did libvirt or a manager refuse, and has QEMU said nothing?"""
     causes = [m.message for _, m in failure.matches if m.message.role is Role.CAUSE]
@@ -321,8 +323,7 @@ def _refused_before(failure: Failure) -> bool:
 def _loads(line: Line) -> bool:
     """Is this a line of a QEMU that has read a part of the stream?"""
     return line.qemu and any(
-        match.message.program == "QEMU" and match.message.group in _OF_THE_LOAD
-        for match in line.matches
+        match.message.program == "QEMU" and match.message.of_the_load for match in line.matches
     )
 
 

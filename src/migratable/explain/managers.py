@@ -35,6 +35,7 @@ class Manager:
     :ivar seen: finds something in a log of its guests; None where it has no remedies.
     :ivar owns: how a guest's definition is changed there; "" where virsh beside it does no harm.
     :ivar sign: finds something in a line that it wrote; None where its lines tell nothing.
+    :ivar target: finds the node's name in a line that a migration's target printed.
     :ivar log: where it says more.
     """
 
@@ -42,6 +43,7 @@ class Manager:
     seen: re.Pattern[str] | None
     owns: str
     sign: re.Pattern[str] | None = None
+    target: re.Pattern[str] | None = None
     log: str = ""
 
 
@@ -74,6 +76,7 @@ def managers() -> tuple[Manager, ...]:
                 seen=re.compile(entry["seen"], re.M) if "seen" in entry else None,
                 owns=entry["owns"],
                 sign=re.compile(entry["sign"]) if "sign" in entry else None,
+                target=re.compile(entry["target"]) if "target" in entry else None,
                 log=entry.get("log", ""),
             )
             for entry in load_toml(FOLDER, "managers.toml")["manager"]

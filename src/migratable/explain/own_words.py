@@ -216,7 +216,7 @@ def said(text: str, around: str = "") -> Said | None:
         if _GOES_ON.search(words)
         else ""
     )
-    there = _REMOTE.search(text) if of.name.startswith("Proxmox") else None
+    there = of.target.search(text) if of.target else None
     where = f" It was printed on the node {there[1]}, the migration's target." if there else ""
     return Said(
         meaning=f"This line is not known; these are {of.name}'s own words. {kind.meaning}{goes_on}"
@@ -226,8 +226,6 @@ def said(text: str, around: str = "") -> Said | None:
     )
 
 
-# PVE::QemuMigrate, phase 2: what the command on the other node prints.
-_REMOTE = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \[([\w.-]+)\] ")
 # What a program writes before the error by which it ends.
 _ENDS_BY = re.compile(r"\b(?:TASK ERROR|FATAL|fatal|Failure|Traceback)\b:? ")
 _DECIDES = 10

@@ -35,7 +35,6 @@ _JOBS = (
     (Fault.SOURCE, re.compile(r"'migration out'")),
     (Fault.DESTINATION, re.compile(r"'migration in'")),
 )
-_OF_THE_LOAD = frozenset({"loader", "ram", "devices"})
 # Rules whose messages only say that the other side was gone.
 _ECHOES = frozenset({"stream-broken", "transport", "multifd"})
 _SIDES = frozenset({Fault.SOURCE, Fault.DESTINATION})
@@ -73,7 +72,7 @@ def printer(line: Line) -> Fault | None:
     source = _SOURCE.search(line.text) is not None
     destination = _DESTINATION.search(line.text) is not None or any(
         match.message.program == "QEMU"
-        and match.message.group in _OF_THE_LOAD
+        and match.message.of_the_load
         and match.message.id != "channel-error"
         and match.message.role is not Role.WARNING
         for match in line.matches
@@ -117,7 +116,7 @@ OTHER_LOGS = (
 
 def not_asked_twice(now: str, failure: Failure) -> str:
     """*now* without sending to a log that is among those that were read."""
-    if len({line.log for line in failure.lines}) < 2 or not _LOG_OF.search(now):
+    if not failure.of_several_logs or not _LOG_OF.search(now):
         return now
     rest = _LOG_OF.sub("", now).strip()
     return f"{rest[:1].upper()}{rest[1:]} {OTHER_LOGS}".strip()

@@ -340,8 +340,10 @@ def _ended_before(advice: Advice, told: Told) -> Steered | None:
     if told.main.message.role is not Role.CLOSING:
         return None
     around = told.failure.around.decode("utf-8", "replace")
-    both = len({line.log for line in told.failure.lines}) > 1
-    logs = "libvirt's journal (and debug log)" if both else "the source's log and libvirt's journal"
+    several = told.failure.of_several_logs
+    logs = (
+        "libvirt's journal (and debug log)" if several else "the source's log and libvirt's journal"
+    )
     if not _ENDED.search(f"{around.rstrip()}\n{told.line}"):
         return None
     return Steered(

@@ -18,7 +18,7 @@ from migratable.explain.cases import Case, matching
 from migratable.explain.choice import SOMETIMES_FATAL, main_line, only_minor
 from migratable.explain.details import architecture, details_of, device_of
 from migratable.explain.errnos import errno_of, general, meaning_of
-from migratable.explain.explanation import Explanation, Report, Status
+from migratable.explain.explanation import Explanation, Report, Status, of_failure
 from migratable.explain.failed_operation import at_fault_here, operation_of, texts
 from migratable.explain.failures import Scan, scan
 from migratable.explain.filling import fill, for_error
@@ -149,7 +149,7 @@ def explain_failure(failure: Failure) -> Explanation:
         draft.status, draft.meaning, own_now = _wrapped(wrapped, draft.status, draft.meaning)
         draft.now = own_now or draft.now
         draft.details.extend(wrapped.details)
-    loaded = which is Operation.RESTORE and text.group in _LOADED
+    loaded = which is Operation.RESTORE and text.of_the_load
     if loaded:
         _fix_of_saved(draft, failure, main, variant, torn=rule == "stream-broken")
     if derived is not None and not turned.meaning:
@@ -161,12 +161,9 @@ def explain_failure(failure: Failure) -> Explanation:
     references = dict.fromkeys(
         [*text.references, *(reference for case in draft.cases for reference in case.references)]
     )
-    return Explanation(
+    return replace(
+        of_failure(failure, line, unknown),
         status=draft.status,
-        line=line.text,
-        number=line.number,
-        last=failure.last,
-        count=failure.count,
         message=text.id,
         rule=rule,
         side=draft.side,
@@ -184,12 +181,6 @@ def explain_failure(failure: Failure) -> Explanation:
         device=subject,
         instance_id=number,
         errno=errno,
-        qemu_version=failure.qemu_version,
-        machine=failure.machine,
-        lines=tuple(failure.lines),
-        unknown=tuple(unknown),
-        programs=tuple(failure.programs),
-        log=line.log,
         operation=which,
         both=both,
         origin=(main.origin,) if main.origin else (),
@@ -374,9 +365,6 @@ def _wrapped(wrapped: Wrapped, status: Status, meaning: str) -> tuple[Status, st
         return status, f"{said}. {wrapped.short}".strip(), wrapped.now
     return status, f"{meaning} {wrapped.said}".strip(), wrapped.now
 
-
-# What QEMU says about a state that it loads.
-_LOADED = frozenset({"loader", "ram", "devices"})
 
 # What the errno of the closing line narrows down when nothing else was printed.
 _ERRNO_ALONE = {

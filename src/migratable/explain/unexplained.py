@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from migratable.explain import advice, decode, own_words
 from migratable.explain.details import device_of, errno_hint
-from migratable.explain.explanation import Explanation, Status
+from migratable.explain.explanation import Explanation, Status, of_failure
 from migratable.explain.filling import fill
 from migratable.explain.grouping import Failure, Line
 from migratable.explain.logs import without_prefix
@@ -28,47 +28,47 @@ def nothing_known(
     failure: Failure, line: Line, unknown: list[Line], errno: str | None = None
 ) -> Explanation:
     """A failure of which *line* is shown and nothing is known but its device and errno."""
+    shown = _shown(failure, line, unknown, errno)
+    words = _own_words(failure, line)
+    if words is not None:
+        return replace(shown, meaning=words.meaning, now=words.now)
+    stands = "QEMU prints the cause" if line.qemu else "the cause is printed"
+    meaning, subject = f"This line is not known. It stands where {stands}.", shown.device
+    if subject is None or not (line.qemu and _PLUGGED.match(subject) and failure.has(Role.WHERE)):
+        return replace(shown, meaning=meaning)
+    return replace(
+        shown,
+        meaning=f"{meaning} The state of the device {subject} was being loaded: its own code "
+        "refused or failed.",
+        now=_UNPLUG.format(subject=subject),
+    )
+
+
+def _shown(
+    failure: Failure, line: Line, unknown: list[Line], errno: str | None = None
+) -> Explanation:
+    """The line, and what the log tells of its device, without a meaning."""
     subject, number = device_of(failure, None)
-    plugged = subject is not None and line.qemu and _PLUGGED.match(subject) is not None
-    where = f" The state of the device {subject} was being loaded: its own code refused or failed."
-    where = where if plugged and failure.has(Role.WHERE) else ""
     details = []
     hint = errno_hint(line.text)
     if hint:
         details.append(hint)
     if subject and decode.section(subject):
         details.append(f"'{subject}' is {decode.section(subject)}.")
-    words = None if line.qemu else _own_words(failure, line)
-    stands = "QEMU prints the cause" if line.qemu else "the cause is printed"
-    return Explanation(
-        status=Status.UNKNOWN,
-        line=line.text,
-        number=line.number,
-        last=failure.last,
-        count=failure.count,
-        message=None,
-        rule=None,
-        side=Fault.CANNOT_TELL,
-        meaning=words.meaning
-        if words
-        else f"This line is not known. It stands where {stands}.{where}",
-        now=words.now if words else _UNPLUG.format(subject=subject) if where else "",
+    return replace(
+        of_failure(failure, line, unknown),
         details=tuple(details),
         verify="check",
         device=subject,
         instance_id=number,
         errno=errno,
-        qemu_version=failure.qemu_version,
-        machine=failure.machine,
-        lines=tuple(failure.lines),
-        unknown=tuple(unknown),
-        programs=tuple(failure.programs),
-        log=line.log,
     )
 
 
 def _own_words(failure: Failure, line: Line) -> own_words.Said | None:
     """What a line that is not QEMU's says by its words, and whose it is by the lines around it."""
+    if line.qemu:
+        return None
     return own_words.said(line.text, "\n".join(one.text for one in failure.lines))
 
 
@@ -104,14 +104,13 @@ def beside_an_echo(failure: Failure, line: Line, unknown: list[Line], main: Matc
     """An error that is not known, beside one that only tells that something failed."""
     said = fill(main.text.meaning or main.message.meaning, main)
     own = seen_from(advice.of_wording(main.message, main.text), main, failure)
-    words = None if line.qemu else _own_words(failure, line)
+    words = _own_words(failure, line)
     likely = words.meaning if words else "This line is not known; it is the likeliest cause."
     start = f"Start with this line, and what its program logged before it. {fill(own.now, main)}"
     return replace(
-        nothing_known(failure, line, unknown),
+        _shown(failure, line, unknown),
         meaning=f"{likely} What is known beside it only tells the outcome: {said}",
         now=words.now if words else start.strip(),
-        message=None,
     )
 
 

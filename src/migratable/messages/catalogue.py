@@ -112,6 +112,11 @@ class Message:
     variants: tuple[Variant, ...] = ()
 
     @property
+    def of_the_load(self) -> bool:
+        """Does code of QEMU that only a load runs print it, whatever its functions are called?"""
+        return self.group in _OF_THE_LOAD
+
+    @property
     def recognised(self) -> tuple[Text, ...]:
         """All texts that stand for this message in a log."""
         return self.texts + self.also
@@ -132,6 +137,9 @@ class Message:
         """Does *release* print this message?"""
         known = min(max(release, OLDEST), NEWEST)
         return any(text.holds(known) for text in self.texts)
+
+
+_OF_THE_LOAD = frozenset({"loader", "ram", "devices"})
 
 
 def _folder(name: str) -> Path:

@@ -114,9 +114,14 @@ def groups() -> Iterator[tuple[str, ...]]:
         yield tuple(re.compile(entry.get("words", "")).groupindex)
 
 
+def _entry(name: str) -> dict[str, Any]:
+    entry: dict[str, Any] = next(entry for entry in _kinds()["kind"] if entry["id"] == name)
+    return entry
+
+
 @cache
 def _message(name: str, role: Role) -> Message:
-    entry = next(entry for entry in _kinds()["kind"] if entry["id"] == name)
+    entry = _entry(name)
     return of_kind(entry, group=GROUP, program="QEMU", role=role)
 
 
@@ -138,7 +143,7 @@ def kind(known: Known, said: str) -> tuple[str, dict[str, str]]:
 
 def of_words(hit: Hit) -> bool:
     """Is the kind of an error told by its words, and not only by the file that has it?"""
-    entry = next(entry for entry in _kinds()["kind"] if entry["id"] == hit.message.id)
+    entry = _entry(hit.message.id)
     return "words" in entry or "text" in entry
 
 

@@ -21,8 +21,6 @@ _LOADS = re.compile(
     r"(?:^|_)(?:pre_|post_)?load(?:_|$)|loadvm|incoming|_recv(?:_|$)|ram_block_from_stream|"
     r"MigrationDst|Migrat(?:e|ion)(?:Prepare|Finish)"
 )
-# QEMU's code that only a load runs, whatever its functions are called (get_*, put_*, set_*).
-_OF_THE_LOAD = frozenset({"loader", "ram", "devices"})
 # Words by which a text itself names the side.
 _NAMES = re.compile(
     r"\b(?:destination|dest|target|source|remote|incoming|outgoing|migrat\w*)\b", re.IGNORECASE
@@ -42,7 +40,7 @@ def _functions(message_id: str) -> tuple[str, ...]:
 
 def printed_on(message: Message) -> Fault | None:
     """The only side that can print *message*: it saves or it loads; None where any host can."""
-    if message.group in _OF_THE_LOAD:
+    if message.of_the_load:
         return Fault.DESTINATION
     functions = _functions(message.id)
     for side, pattern in ((Fault.SOURCE, _SAVES), (Fault.DESTINATION, _LOADS)):

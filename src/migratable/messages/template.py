@@ -58,11 +58,10 @@ class Parameter:
 
         It begins where a word does: what is behind the beginning need not be tried.
         """
-        if self.spec == "path" or (self.spec == "" and following[0] == " "):
-            return r"(?<![^\s'\"])"
-        if self.spec == "" and following[0] not in "'\"":
-            return rf"(?<![^{re.escape(following[0])}\s'\"])"
-        return ""
+        if self.spec not in ("", "path") or (not self.spec and following[0] in "'\""):
+            return ""
+        stop = "" if self.spec else re.escape(following[0])
+        return rf"(?<![^{stop}\s'\"])"
 
     def pattern(self, following: str) -> str:
         """Regular expression of the values, given the literal text that follows.
