@@ -272,7 +272,7 @@ def _fix_of_saved(
 
     :param torn: the state ends too early.
     """
-    if torn:
+    if torn and not (variant.now and variant.operation):
         draft.side, draft.told, draft.ever = Fault.NEITHER, CUT_FILE, ""
         if of_managed_save(texts(failure)):
             draft.told = f"{draft.told} {BOOT_ANEW}"
