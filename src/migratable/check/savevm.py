@@ -222,10 +222,10 @@ class Replay:
                 seen[key] += 1
                 alike = self.baseline.handlers_like(se) if tables else len(names[se.idstr])
                 if seen[key] > alike:
-                    self.cannot(f"{section.idstr}: its section comes too often")
+                    self.cannot(f"{section.idstr}: duplicate section")
             elif se is not None and se.vmsd is not None:
                 # QEMU would load a section with tables again; no source sends such in parts.
-                self.cannot(f"{section.idstr}: more of it after its section")
+                self.cannot(f"{section.idstr}: further data after its section")
             if number == ram:  # behind sections that are sent before it (early_setup)
                 self.ram_block_list(section)
             if not foreign and section.kind in _WHOLE:
@@ -484,7 +484,7 @@ class Replay:
             instance_id=section.instance_id if wanted else None,
             links=stderr.footer_links(section.section_id) if wanted else (),
         )
-        text = "everything after the first section, whose footer does not fit"
+        text = "everything after a footer mismatch in the first section"
         self.unchecked.append(Unchecked(text, Code.OTHER_MACHINE))
         return False
 
@@ -498,7 +498,7 @@ class Replay:
             except UnexaminedError as error:
                 unexamined.append(error.reason.of(section.idstr))
         elif section.idstr != _RAM:
-            text = f"{section.idstr}: its contents (a loader of its own)"
+            text = f"{section.idstr}: its contents (no VMStateDescription)"
             unexamined.append(Unchecked(text, Code.NOT_FOLLOWED))
         return SectionOutcome(
             findings=tuple(findings),
