@@ -7,7 +7,7 @@ from pathlib import Path
 
 from migratable.explain import advice
 from migratable.explain.cases import cases
-from migratable.messages.catalogue import NEWEST, OLDEST, Message, Text, messages, origins
+from migratable.messages.catalogue import Message, Text, messages, origins
 
 PAGE = Path(__file__).parents[1] / "docs/reference/messages.md"
 TITLES = {
@@ -43,6 +43,7 @@ TITLES = {
     "proxmox_start": "Proxmox VE: guests that do not start",
     "proxmox_storage": "Proxmox VE: storage, replication, HA",
     "proxmox_moves": "Proxmox VE: moves, saves, snapshots",
+    "harvester": "Harvester's webhook, and admission webhooks of Kubernetes",
     "incus": "Incus and LXD: devices, storage, starts",
     "kubevirt": "KubeVirt and Kubernetes",
     "openstack_api": "OpenStack: scheduling, states, ports, volumes",
@@ -81,17 +82,18 @@ name in braces is a parameter; `:x` prints it in hexadecimal.
 
 def releases(text: Text) -> str:
     """The range of a wording in words."""
-    first, last = (".".join(map(str, release)) for release in (text.first, text.last))
-    if text.last < OLDEST:
-        span = f"before {'.'.join(map(str, OLDEST))}"
-    elif text.first <= OLDEST and text.last >= NEWEST:
+    first, last = (
+        None if release is None else ".".join(map(str, release))
+        for release in (text.first, text.last)
+    )
+    if first is None and last is None:
         span = "all releases"
-    elif text.last >= NEWEST:
+    elif last is None:
         span = f"{first} and later"
-    elif text.first <= OLDEST:
+    elif first is None:
         span = f"to {last}"
     else:
-        span = f"{first} to {last}" if first != last else first
+        span = f"{first} to {last}" if first != last else f"{first}"
     found = f"; in {', '.join(text.checked)}" if text.checked else ""
     return f"{span}{found}{'; chained' if text.chained else ''}"
 

@@ -8,6 +8,8 @@ import pkgutil
 import re
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -309,6 +311,38 @@ OTHERS_WORDS = {
     "not found",
     ". Make sure that",
 }
+
+
+def test_nothing_is_left_over(repository: Path) -> None:
+    """A function, class or constant that only its own definition names is nobody's any more."""
+    folders = ("src", "tests", "tools", "docs", "benchmarks")
+    tracked = [file for file in _tracked(repository) if file.suffix == ".py"]
+    texts = {
+        file: file.read_text()
+        for file in tracked
+        if file.relative_to(repository).parts[0] in folders
+    }
+    named = Counter(word for text in texts.values() for word in re.findall(r"\w+", text))
+    alone = [
+        f"{file.relative_to(repository)}: {name}"
+        for file, text in texts.items()
+        if "src" in file.relative_to(repository).parts
+        for name in _defined(ast.parse(text))
+        if named[name] < 2 and not name.startswith("__")
+    ]
+    assert not alone
+
+
+def _defined(module: ast.Module) -> Iterator[str]:
+    """Names that a module defines at its top and that no decorator has handed to somebody."""
+    for node in module.body:
+        match node:
+            case ast.FunctionDef(name=name, decorator_list=[]) | ast.ClassDef(name=name):
+                yield name
+            case ast.Assign(targets=targets):
+                yield from (one.id for one in targets if isinstance(one, ast.Name))
+            case ast.AnnAssign(target=ast.Name(id=name)):
+                yield name
 
 
 def test_no_code_reads_our_own_sentences(repository: Path) -> None:

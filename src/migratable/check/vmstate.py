@@ -16,6 +16,7 @@ from migratable.check import devices, events, stderr
 from migratable.check.field_exists import depends_on_state, field_exists
 from migratable.check.guide import SIZED, Guide
 from migratable.check.problem import (
+    EINVAL,
     EIO,
     MessageRef,
     Problem,
@@ -144,7 +145,7 @@ class VMStateLoader:
         raise RefusedError(
             Problem(
                 rule="layout",
-                summary=f"nothing is there to load {body.vmsd.name}:{field.name} into",
+                summary=f"the pointer {body.vmsd.name}:{field.name} is NULL on the destination",
                 explanation="The program aborts. The device was started with other options.",
                 words=(stderr.pointer_assertion(self.release),),
                 field=field.name,
@@ -180,7 +181,9 @@ class VMStateLoader:
 
     # -- errors ---------------------------------------------------------------------------------
 
-    def refuse(self, rule: str, summary: str, *words: MessageRef, errno: int = 22) -> RefusedError:
+    def refuse(
+        self, rule: str, summary: str, *words: MessageRef, errno: int = EINVAL
+    ) -> RefusedError:
         """Make the error that stops the loader here."""
         return RefusedError(
             Problem(rule=rule, summary=summary, words=words, errno=errno), self.release
@@ -220,7 +223,7 @@ class VMStateLoader:
 
     # -- migration/vmstate.c --------------------------------------------------------------------
 
-    def vmstate_load_state(  # noqa: PLR0917 -- it has as many
+    def vmstate_load_state(  # noqa: PLR0917 -- vmstate_load_state has as many
         self,
         index: int,
         opaque: int,
@@ -248,7 +251,7 @@ class VMStateLoader:
             values=self.f.new_values(),
         )
         if not vmsd.name:
-            raise UnexaminedError("a description that the destination has as a stub alone")
+            raise UnexaminedError("a description that is only a stub on the destination")
         if self.depth > _DEEPEST:
             raise UnexaminedError(f"{vmsd.name} is nested too deeply")
         self.ask(events.BodyBegun(release=self.release, vmsd=vmsd, version=version_id))
@@ -337,7 +340,7 @@ class VMStateLoader:
         if not (field.flags & VMS_POINTER and field.flags & VMS_ALLOC):
             return
         if not 0 <= size <= _MOST_ALLOCATED:
-            raise UnexaminedError(f"{field.name} wants {size} bytes of the host's memory")
+            raise UnexaminedError(f"{field.name} allocates {size} bytes")
         if size:
             self.memory.set(pointer, 8, self.memory.allocate(size))
 
@@ -443,7 +446,7 @@ class VMStateLoader:
         if marker not in _MARKERS:
             raise self.refuse(
                 "layout",
-                f"{body.vmsd.name}:{field.name}: {marker} stands where an element is announced",
+                f"{body.vmsd.name}:{field.name}: invalid pointer marker {marker:#04x}",
                 ("pointer-marker", {"marker": marker}),
             )
         return _MARKERS[marker]

@@ -109,7 +109,7 @@ _GENERIC_GROUPS = frozenset(
         "libvirt_hosts", "libvirt_operations", "manager_setup", "proxmox_storage", "kubevirt",
         "openstack_api", "ovirt", "other_managers", "incus", "local_vms", "manager_words",
         "xapi", "openstack_states", "proxmox_moves", "ovirt_moves", "ovirt_engine",
-        "openstack_moves", "manager_moves", "cloudstack_moves",
+        "openstack_moves", "manager_moves", "cloudstack_moves", "harvester",
     }
 )  # fmt: skip
 ABOUT_VMS = re.compile(

@@ -20,9 +20,6 @@ from migratable.messages.template import Template, Value
 from migratable.messages.variants import Variant, variants
 from migratable.releases import Release, release_of
 
-OLDEST: Release = (4, 1)
-NEWEST: Release = (11, 1)
-
 
 class Role(enum.StrEnum):
     """What a line is in the report of a failed migration.
@@ -52,7 +49,7 @@ class Fault(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Text:
-    """One wording, with the first and last release that has it.
+    """One wording, with the first and last release that has it; None where the range is open.
 
     :ivar chained: it stands inside the one line ``load of migration failed: …`` (10.2 on) instead
         of on a line of its own.
@@ -63,8 +60,8 @@ class Text:
     """
 
     template: Template
-    first: Release = OLDEST
-    last: Release = NEWEST
+    first: Release | None = None
+    last: Release | None = None
     chained: bool = False
     checked: tuple[str, ...] = ()
     meaning: str = ""
@@ -74,7 +71,8 @@ class Text:
 
     def holds(self, release: Release) -> bool:
         """Is this the wording of *release*?"""
-        return self.first <= release <= self.last
+        after_first = self.first is None or self.first <= release
+        return after_first and (self.last is None or release <= self.last)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,17 +124,14 @@ class Message:
 
         :raise KnowledgeError: when that release does not print this message.
         """
-        # Releases before the oldest and after the newest known take the nearest wording.
-        known = min(max(release, OLDEST), NEWEST)
         for text in self.texts:
-            if text.holds(known):
+            if text.holds(release):
                 return text
         raise KnowledgeError(f"QEMU {release[0]}.{release[1]} does not print {self.id!r}")
 
     def printed_by(self, release: Release) -> bool:
         """Does *release* print this message?"""
-        known = min(max(release, OLDEST), NEWEST)
-        return any(text.holds(known) for text in self.texts)
+        return any(text.holds(release) for text in self.texts)
 
 
 _OF_THE_LOAD = frozenset({"loader", "ram", "devices"})
@@ -233,8 +228,8 @@ def _text(text: dict[str, Any], entry: dict[str, Any]) -> Text:
     prefix = "warning: " if entry.get("warning") else ""
     return Text(
         template=Template(prefix + text["text"]),
-        first=release_of(text["from"]) if "from" in text else OLDEST,
-        last=release_of(text["to"]) if "to" in text else NEWEST,
+        first=release_of(text["from"]) if "from" in text else None,
+        last=release_of(text["to"]) if "to" in text else None,
         chained=bool(text.get("chained", False)),
         checked=tuple(text.get("checked", ())),
         meaning=text.get("meaning", ""),

@@ -180,7 +180,7 @@ def test_a_part_of_a_section_with_tables_would_be_loaded_as_a_whole(
     baseline = Baseline(profile(), LoaderTables(handlers=(handler,), vmsds=(table,)))
     part = replace(section("timer"), kind=kind)
     replay = Replay(make_stream("pc-q35-10.0", [part]), baseline).qemu_loadvm_state()
-    assert ("timer: more of it after its section" in replay.undecided) is told
+    assert ("timer: further data after its section" in replay.undecided) is told
 
 
 def test_what_could_not_be_followed_is_kept() -> None:
@@ -201,4 +201,4 @@ def test_sections_without_tables_may_have_one_number() -> None:
         ]
         baseline = Baseline(profile(), LoaderTables(handlers=handlers, vmsds=()))
         replay = Replay(make_stream("pc-q35-10.0", sections), baseline).qemu_loadvm_state()
-        assert ("slirp: its section comes too often" in replay.undecided) is told
+        assert ("slirp: duplicate section" in replay.undecided) is told

@@ -60,7 +60,7 @@ def test_what_was_beside_is_not_counted() -> None:
 
 
 def test_a_stub_is_not_followed() -> None:
-    with pytest.raises(UnexaminedError, match="as a stub alone"):
+    with pytest.raises(UnexaminedError, match="only a stub"):
         Load(b"", vmsd(name=""))
 
 
