@@ -37,7 +37,7 @@ def _exists(name: str) -> bool:
     for length in range(len(parts), 0, -1):
         if not _module(".".join(parts[:length])):
             continue
-        thing = importlib.import_module(".".join(parts[:length]))
+        thing: object = importlib.import_module(".".join(parts[:length]))
         for attribute in parts[length:]:
             fields = getattr(thing, "__annotations__", {})
             if not hasattr(thing, attribute) and attribute not in fields:
@@ -69,7 +69,7 @@ def stale(text: str, module: str, package: str) -> Iterator[str]:
 
 def test_every_reference_names_something(repository: Path) -> None:
     root = repository / "src"
-    found = []
+    found: list[str] = []
     for path in sorted(root.rglob("*.py")):
         parts = path.relative_to(root).with_suffix("").parts
         module = ".".join(parts).removesuffix(".__init__")
