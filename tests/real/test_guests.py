@@ -18,7 +18,7 @@ from migratable.stream.virtio import Virtio, pci_capabilities
 from migratable.verdict import Outcome
 from tests.conftest import Lab
 from tests.guests.machines import GUESTS, Guest, Running
-from tests.guests.saved import resumed
+from tests.guests.saved import booted, resumed
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]  # the first time, guests are booted
 GuestStream = Callable[[str, str], Path]
@@ -83,7 +83,7 @@ def test_firmware_has_read_its_disk(name: str, guest_stream: GuestStream) -> Non
         ("x86-linux", "5.2", "11.1"),
         ("x86-firmware", "11.1", "10.0"),
         ("ppc-awake", "7.2", "10.0"),
-        ("ppc-awake-hash", "5.2", "7.2"),
+        ("ppc-awake-hash", "5.2", "10.0"),
     ],
 )
 def test_goes_on_after_migration(
@@ -96,8 +96,9 @@ def test_goes_on_after_migration(
         lab(target, guest.target).command, [*guest.command_line(disk), "-incoming", address]
     )
     try:
-        running = resumed(guest, program, tmp_path)
-        with running as there, destination:
+        # A load of 7.2 or older does not set the decrementer's timer again (cpu_post_load, TCG).
+        start = booted if guest.target == "ppc64" else resumed
+        with start(guest, program, tmp_path) as there, destination:
             assert there.migrate(address) == "completed"
             assert destination.await_count(there.count + 3) > there.count
     except LabError as error:
