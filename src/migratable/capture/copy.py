@@ -232,15 +232,15 @@ def save_itself(qemu: QemuProcess, name: str) -> None:
         qemu.qmp(SAVE, filename=file.path, live=False)
     except QmpError as error:
         raise CaptureError(
-            f"{name}: this VM cannot be saved: a copy of it, which was tried first, refuses: "
+            f"{name}: this VM cannot be saved (tested on a copy): "
             f"{error.description}; the VM was left alone"
         ) from None
     except QemuError as error:
         status = qemu.wait(2.0)
         how = "did not answer" if status is None else _ended(status)
         raise CaptureError(
-            f"{name}: QEMU would not survive to save this VM: a copy of it, which was asked "
-            f"first, {how} ({error}); the VM was left alone. Migrate or save a VM of this kind "
+            f"{name}: saving crashes QEMU (tested on a copy, which {how}: {error}); "
+            "the VM was not touched. Migrate or save a VM of this kind "
             "with another release of QEMU, or without the device at fault"
         ) from None
     finally:

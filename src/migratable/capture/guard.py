@@ -140,7 +140,7 @@ def _migration(monitor: Monitor, version: QemuVersion) -> list[str]:
         )
     if version.release < (6, 0):
         _devices(monitor, version)
-        return [f"QEMU {version} does not tell whether something blocks migration of this VM"]
+        return [f"QEMU {version} cannot report migration blockers of this VM"]
     return []
 
 

@@ -295,7 +295,7 @@ def _save_to(
     if after != standing.status:
         raise CaptureError(
             f"{monitor.name}: the VM was {standing.status} and is {quoted(after)} after saving its "
-            "device state; look at it now"
+            "device state; check it"
         )
     return file.read(), pause_of(events) if standing.running else 0.0, seconds
 

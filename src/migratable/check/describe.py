@@ -96,9 +96,7 @@ def _description(section: Section, writer: Baseline, memory: Memory) -> VmDevice
         handler.vmsd, handler.opaque, section.version_id, None, None, own.state
     )
     if recorder.f.pos != len(section.body):
-        raise UnexaminedError(
-            f"{len(section.body)} bytes came, {recorder.f.pos} are the program's tables'"
-        )
+        raise UnexaminedError(f"stream {len(section.body)} bytes, tables {recorder.f.pos}")
     (body, _), *_ = recorder.frames[0].bodies
     assert body is not None
     return VmDevice(idstr=section.idstr, instance_id=section.instance_id & 0xFFFFFFFF, body=body)

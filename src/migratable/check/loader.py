@@ -138,7 +138,7 @@ class Loader(ABC):
         raise RefusedError(
             Problem(
                 rule="layout",
-                summary=f"nothing is there to load {body.vmsd.name}:{field.name} into",
+                summary=f"the pointer {body.vmsd.name}:{field.name} is NULL on the destination",
                 explanation="The program aborts. The device was started with other options.",
                 words=(stderr.pointer_assertion(self.release),),
                 field=field.name,

@@ -156,10 +156,10 @@ class Replay(Record):
                 seen[key] += 1
                 alike = self.baseline.handlers_like(se) if tables else len(names[se.idstr])
                 if seen[key] > alike:
-                    self.add_unexamined(f"{section.idstr}: its section comes too often")
+                    self.add_unexamined(f"{section.idstr}: duplicate section")
             elif se is not None and se.vmsd is not None:
                 # QEMU would load a section with tables again; no source sends such in parts.
-                self.add_unexamined(f"{section.idstr}: more of it after its section")
+                self.add_unexamined(f"{section.idstr}: further data after its section")
             if number == first_ram:  # behind sections that are sent before it (early_setup)
                 ram.parse_ramblocks(self, section)
                 ram.ram_load(self, section)
@@ -381,7 +381,7 @@ class Replay(Record):
             instance_id=section.instance_id if wanted else None,
             links=stderr.footer_links(section.section_id) if wanted else (),
         )
-        text = "everything after the first section, whose footer does not fit"
+        text = "everything after a footer mismatch in the first section"
         self.unchecked.append(Unchecked(text, Code.OTHER_MACHINE))
         return False
 
@@ -396,7 +396,7 @@ class Replay(Record):
             except UnexaminedError as error:
                 unexamined.append(error.reason.of(section.idstr))
         elif section.idstr != ram.IDSTR:
-            text = f"{section.idstr}: its contents (a loader of its own)"
+            text = f"{section.idstr}: its contents (no VMStateDescription)"
             unexamined.append(Unchecked(text, Code.NOT_FOLLOWED))
         return SectionOutcome(
             findings=tuple(findings),

@@ -53,7 +53,7 @@ def load(replay: Record, data: bytes, load_section: Callable[[Section], SectionO
     if left := cursor.peek():
         problem = Problem(
             rule="layout",
-            summary="the destination's tables end where the stream's sections do not",
+            summary="section size differs: the tables end inside a section of the stream",
             words=(("unknown-section-type", {"type": left}),),
         )
         replay.note(finding_of(problem, replay.release, None, None))

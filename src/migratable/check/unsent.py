@@ -83,7 +83,7 @@ class _Walk:
         self._told: set[tuple[str, str]] = set()
         self.idstr = ""
 
-    def bodies(  # noqa: PLR0917 -- two of everything
+    def bodies(  # noqa: PLR0917 -- vmstate_load_state, for both sides
         self, theirs: int, ours: int, there: int, here: int, subsection: str, depth: int
     ) -> Iterator[Difference]:
         """Two bodies at their addresses; *subsection* is the outermost one that was not sent."""

@@ -106,7 +106,7 @@ class VMStateLoader(Loader):
             values=self.f.new_values(),
         )
         if not vmsd.name:
-            raise UnexaminedError("a description that the destination has as a stub alone")
+            raise UnexaminedError("a description that is only a stub on the destination")
         if self.depth > _DEEPEST:
             raise UnexaminedError(f"{vmsd.name} is nested too deeply")
         self.ask(events.BodyBegun(release=self.release, vmsd=vmsd, version=version_id))
@@ -195,7 +195,7 @@ class VMStateLoader(Loader):
         if not (field.flags & VMS_POINTER and field.flags & VMS_ALLOC):
             return
         if not 0 <= size <= _MOST_ALLOCATED:
-            raise UnexaminedError(f"{field.name} wants {size} bytes of the host's memory")
+            raise UnexaminedError(f"{field.name} allocates {size} bytes")
         if size:
             self.memory.set(pointer, 8, self.memory.allocate(size))
 
@@ -301,7 +301,7 @@ class VMStateLoader(Loader):
         if marker not in _MARKERS:
             raise self.refuse(
                 "layout",
-                f"{body.vmsd.name}:{field.name}: {marker} stands where an element is announced",
+                f"{body.vmsd.name}:{field.name}: invalid pointer marker {marker:#04x}",
                 ("pointer-marker", {"marker": marker}),
             )
         return _MARKERS[marker]

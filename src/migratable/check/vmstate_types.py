@@ -238,7 +238,7 @@ def get_gtree(reading: Reading) -> None:
     if count != nnodes:
         raise loader.refuse(
             "layout",
-            f"the tree {field.name} has not as many elements as it says ({nnodes})",
+            f"the tree {field.name} announces {nnodes} elements and has {count}",
             ("gtree-inconsistent", {"field": field.name}),
         )
 

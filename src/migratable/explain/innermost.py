@@ -133,11 +133,11 @@ def innermost(line: Line, main: Match) -> Wrapped | None:
         or _BY_QEMU.search(rest) is not None
         or _BY_QEMU.search(main.message.id) is not None
     )
-    short = "It is not known here."
+    short = "migratable does not know it."
     if of_qemu:
         now = f"Read on in QEMU's log and in {log}, at that time."
     elif _BY_LIBVIRT.search(rest):
-        short = "These are libvirt's words; they are not known here."
+        short = "libvirt printed this line; migratable does not know it."
         now = (
             "Read on in libvirt's journal on both hosts (journalctl -u virtqemud or libvirtd) and "
             f"in {log}, at that time."

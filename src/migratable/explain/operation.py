@@ -41,6 +41,7 @@ _SIGNS = (
         r"virsh (?:\S{1,80} ){0,12}restore\b|"
         r"saved image|[Ee]rror restoring|managed ?save image|[Ss]tateful start|"
         r"libvirt-guests.*[Rr]esum|while loading VM state|"
+        r"[Ff]ailed to load vmstate|\bloading snapshot\b|icount replay|"
         r"restore from managed state|(?<![\w-])-?loadvm\b(?![_-]|\.c)|load_snapshot|"
         r"\bsnapshot-load\b|qmrestore|vmstate=",
     ),
@@ -220,7 +221,7 @@ HOW = (
 _DROPS = re.compile(r"managedsave-remove|--force-boot|without -loadvm|qm rollback")
 # Sentences that have no sense where one host loads what was saved.
 _OF_TWO = re.compile(
-    r"^If it is equal|\bboth\b|\bsides?\b|other (?:host|side)|[Mm]igrat(?!able\b)|"
+    r"^[Ii]f it is equal|\bboth\b|\bsides?\b|other (?:host|side)|[Mm]igrat(?!able\b)|"
     r"'s (?:QEMU )?log\b|same (?:kernel|processor)s? on"
 )
 _SENTENCE = re.compile(r"(?<=[a-z)\]'\"][.;]) +")

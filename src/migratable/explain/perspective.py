@@ -49,9 +49,6 @@ READ_DESTINATION = (
     "Read the destination's log at that time (/var/log/libvirt/qemu/NAME.log, or what its QEMU "
     "wrote to stderr): the source only knows that the connection broke."
 )
-READ_SOURCE = (
-    "Read the source's log at that time: the destination only knows that the stream ended."
-)
 READ_BOTH = (
     "Read both sides' logs at that time: the one that ended first has the cause, the other only "
     "says that the connection broke."

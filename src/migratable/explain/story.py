@@ -22,6 +22,7 @@ from migratable.explain.explanation import Explanation, Report, Status, of_failu
 from migratable.explain.failed_operation import at_fault_here, operation_of, texts
 from migratable.explain.failures import Scan, scan
 from migratable.explain.filling import fill, for_error
+from migratable.explain.fulfilled import still_open
 from migratable.explain.grouping import Failure, Line
 from migratable.explain.innermost import Wrapped, innermost
 from migratable.explain.managers import remedy
@@ -158,6 +159,9 @@ def explain_failure(failure: Failure) -> Explanation:
         draft.of_saved()
     if draft.status is Status.UNKNOWN and wrapped is None:
         draft.no_reason(errno)
+    asked = fill(for_error(draft.told or draft.now, _error(main, line)), main)
+    remains = still_open(spoken(asked, which), failure, which)
+    draft.details.extend([remains.said] if remains.said else [])
     references = dict.fromkeys(
         [*text.references, *(reference for case in draft.cases for reference in case.references)]
     )
@@ -172,10 +176,7 @@ def explain_failure(failure: Failure) -> Explanation:
         details=tuple(draft.details),
         cases=draft.cases,
         references=tuple(references),
-        now=not_asked_twice(
-            spoken(fill(for_error(draft.told or draft.now, _error(main, line)), main), which),
-            failure,
-        ),
+        now=not_asked_twice(remains.now, failure),
         ever=_prevention(fill((deciding and deciding.ever) or draft.ever, main), which),
         verify=own.verify if not (deciding and deciding.rule) else common.verify,
         device=subject,
@@ -271,7 +272,7 @@ def _fix_of_saved(
 
     :param torn: the state ends too early.
     """
-    if torn:
+    if torn and not (variant.now and variant.operation):
         draft.side, draft.told, draft.ever = Fault.NEITHER, CUT_FILE, ""
         if of_managed_save(texts(failure)):
             draft.told = f"{draft.told} {BOOT_ANEW}"

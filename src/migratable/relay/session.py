@@ -43,8 +43,8 @@ NO_RETURN_PATH = (
 class Settings:
     """The user's settings.
 
-    :ivar strict: break off what is not known to load, too.
-    :ivar need_return_path: break off a source without one, before RAM has moved.
+    :ivar strict: abort also if the verdict is unknown.
+    :ivar need_return_path: abort before RAM is sent if the source has none.
     :ivar plan: edits that are carried out on the way.
     :ivar timeout: seconds for the destination's connection.
     """

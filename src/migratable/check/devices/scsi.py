@@ -44,7 +44,7 @@ def mptsas(event: BodyLoaded) -> Iterator[Problem]:
         for end in ("head", "tail"):
             place = body.number(f"{queue}_{end}")
             if place is not None and place > _MPTSAS_FIFO:
-                yield beyond(f"{queue}_{end} is {place}, the queue has 129 places")
+                yield beyond(f"{queue}_{end} is {place}, the queue size is 129")
                 return
     step = body.number("diagnostic_idx")
     if step is not None and step > 4:

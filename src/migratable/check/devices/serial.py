@@ -27,7 +27,7 @@ def serial(event: BodyLoaded) -> Iterator[Problem]:
     if retry > 0 and empty:
         yield Problem(
             rule="field-validation",
-            summary=f"the transmitter is empty and yet tries to send (tsr_retry={retry})",
+            summary=f"tsr is empty but tsr_retry is {retry}",
             words=(("serial-tsr-empty", {"retry": retry - (retry >> 31 << 32)}),),
             errno=EPERM,
             field="lsr",

@@ -140,7 +140,7 @@ def hash_table(
         program would read on in the wrong place, or abort.
     """
     if start.kind is not SectionKind.START:
-        raise UnexaminedError("its contents (a loader of its own)")
+        raise UnexaminedError("its contents (no VMStateDescription)")
     head = start.cursor()
     shift = read_htab_start(head)
     _ends(head, start)

@@ -140,8 +140,8 @@ def _capabilities(event: ConfigurationRead, configuration: Configuration) -> Ite
             yield Problem(
                 rule=RULE.id,
                 summary=f"the source migrated with the capability {name} on",
-                explanation="The destination must have it on too (migrate-set-capabilities); a "
-                "command line does not say whether it will.",
+                explanation="The destination must have it on too (migrate-set-capabilities); this "
+                "is not visible on a command line.",
                 refuses=False,
                 severity=Severity.INFO,
             )

@@ -17,16 +17,15 @@ supports.
 ## Why QEMU loads it all the same
 
 The loader does not compare CPUID and prints nothing. The guest crashes soon after, by an invalid
-opcode or a general protection fault. QEMU 7.2's TCG has AVX and 5.2's has not: a Linux guest with
-`-cpu Haswell-noTSX` that moved from 7.2 to 5.2 dies with SIGILL in its first step.
+opcode or a general protection fault. TCG supports AVX from 7.2 on: init of a Linux guest with `-cpu
+Haswell-noTSX` gets SIGILL after a migration from 7.2 to 5.2.
 
-Two lines of the same name are refusals: a clock rate (`tsc-frequency=`) that differs.
+A differing `tsc-frequency=` is refused.
 
 ## How to fix it
 
 Take a destination whose CPU has the features. Else start the guest anew at the source with a CPU
-model that both sides have, or with the features turned off (`-cpu Haswell-noTSX,-avx`); a guest
-that starts with fewer uses fewer.
+model that both sides have, or with the features turned off (`-cpu Haswell-noTSX,-avx`).
 
 ## Source
 

@@ -3,7 +3,7 @@
 ## What it checks
 
 On ppc64 the processor version register (PVR) of each CPU in the stream against the destination's
-CPU, and the compatibility mode, when the guest has settled on one.
+CPU, and the compatibility mode, if the guest has negotiated one.
 
 ## Why QEMU refuses
 
@@ -15,7 +15,7 @@ processors.
 ## How to fix it
 
 Name the processor with its version on the destination (`-cpu power9_v2.0`), or give the guest a
-compatibility mode (`-machine pseries,max-cpu-compat=power9`) so that its Linux settles on it.
+compatibility mode (`-machine pseries,max-cpu-compat=power9`) which Linux then negotiates.
 
 ## Source
 

@@ -3,7 +3,7 @@
 ## What it checks
 
 `migratable rehearse --alive` loads the stream with guest memory, lets the guest run, and watches
-it: its processors move on, its console says nothing of a crash, and it wakes up.
+it: vCPUs make progress, the console shows no crash, idle vCPUs wake.
 
 ## Why QEMU loads it all the same
 

@@ -148,7 +148,7 @@ def _no_timer(event: StreamLoaded) -> Iterator[Problem]:
         if following < 0 and not disabled and mode in _PERIODIC:
             yield _found(
                 "the source had the PIT in the kernel, which does not save its next expiry, and "
-                "the destination has it in QEMU: it fires no more",
+                "the destination has it in QEMU: its timer never fires",
                 "QEMU loads the guest, but a guest that waits for the PIT then hangs. Start the "
                 "destination with the source's kernel-irqchip.",
                 one.idstr,
@@ -226,7 +226,7 @@ RULE = Rule(
         loads(_point(_pic(1), options=_DISCARD)),
         loads(_point(_pic(1, imr=0xFF))),
         loads(_point(_pic(0))),
-        refuses(_point(_pic(0), _pit(-1), chip="split"), "fires no more"),
+        refuses(_point(_pic(0), _pit(-1), chip="split"), "never fires"),
         loads(_point(_pic(0), _pit(-1))),
         loads(_point(_pic(0), _pit(1000), chip="split")),
         loads(_point(_pic(0), _pit(-1, mode=0), chip="split")),

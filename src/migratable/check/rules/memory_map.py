@@ -9,7 +9,7 @@ at another address.
 ## Why QEMU loads it all the same
 
 The loader compares the size of the block `pc.ram`, not its addresses. A booted guest then finds no
-memory at the addresses of its pages, and crashes. Devices that were in use may refuse: AHCI says
+memory at the addresses of its pages, and crashes. Devices that were in use may refuse: AHCI prints
 `Failed to start FIS receive engine: bad FIS receive buffer address`.
 
 ## How to fix it

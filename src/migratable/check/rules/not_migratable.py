@@ -51,7 +51,7 @@ RULE = Rule(
     side=Fault.SOURCE,
     now="Remove (unplug) the named device for the migration, or stop the guest and start it on "
     "the other host.",
-    prevent="Do not give guests that must migrate devices that cannot.",
+    prevent="Use only migratable devices.",
     verify="capture",
     events=(LoadBegun,),
     check=check,

@@ -7,7 +7,7 @@ that may grow (ACPI tables and other firmware tables) are resized, up to their m
 
 ## Why QEMU refuses
 
-Memory of another size is another machine; only firmware tables were made to be resizable.
+RAM size is guest-visible; only firmware tables are resizable.
 
 ## How to fix it
 

@@ -8,7 +8,7 @@ memory by the device's address (`0000:00:02.0/vga.vram`).
 
 ## Why QEMU refuses
 
-It would have nowhere to put the pages.
+There is no memory to load the pages into.
 
 ## How to fix it
 

@@ -11,7 +11,7 @@ that the destination reads past the last section.
 
 ## How to fix it
 
-Save the guest again; the source's log tells why it stopped. When the file is whole, `migratable
+Save the guest again; the source's log shows why it stopped. When the file is whole, `migratable
 diff` of the stream and the destination's profile shows the device that is laid out differently.
 
 ## Source

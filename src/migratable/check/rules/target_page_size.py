@@ -8,7 +8,7 @@ that the target can have (Arm: 1 KiB).
 
 ## Why QEMU refuses
 
-RAM is sent by target page; with another size every page would land at another address.
+RAM is sent by target page, and page addresses depend on the page size.
 
 ## How to fix it
 

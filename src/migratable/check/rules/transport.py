@@ -6,8 +6,8 @@ Nothing offline: `migratable explain` knows the messages.
 
 ## Why QEMU refuses
 
-Port, firewall, TLS certificates, or the other program that has ended. One side's log then has a
-connection error only, and the cause is in the other's.
+A port, a firewall or TLS certificates block the connection, or the peer exited. One side's log then
+has a connection error only, and the cause is in the other's.
 
 ## How to fix it
 

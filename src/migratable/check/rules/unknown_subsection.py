@@ -1,4 +1,4 @@
-"""A subsection came that the destination does not know.
+"""The stream has a subsection that the destination does not know.
 
 ## What it checks
 

@@ -20,7 +20,7 @@ driver.
 ## Source
 
 `hw/virtio/virtio.c: virtio_load, virtio_set_features_nocheck`; 4.1 to 11.1. From 10.2 on the line
-shows the guest's bits *after* masking, so that the missing one is not to be seen in it.
+shows the guest's bits *after* masking, so the missing bit is not shown.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ it). `migratable convert` rewrites a saved guest whose queues are not in use.
 
 ## Source
 
-`hw/virtio/virtio.c: virtio_load`; 4.1 to 10.2; the check of sizes is in 11.1's program (its source
-was not at hand) and was measured.
+`hw/virtio/virtio.c: virtio_load`; 4.1 to 10.2. The size check of 11.1 was measured: 11.1 source not
+available.
 """
 
 from __future__ import annotations

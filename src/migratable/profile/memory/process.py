@@ -213,8 +213,8 @@ def _why_unreadable(pid: int) -> str:
     except OSError:
         return (
             "the program runs with more rights than its caller (setuid, file capabilities, or "
-            "a file that may be executed and not read)"
+            "a file that is not readable)"
         )
     if not os.access(path, os.R_OK):
-        return f"{path} may be executed and not read"
+        return f"{path} is not readable"
     return "on a locked-down host allow ptrace of own children"
