@@ -24,8 +24,9 @@ from migratable.errors import MigratableError
 from migratable.facts.code import code, is_known
 from migratable.profile.model import Profile
 from migratable.profile.tables import Handler, LoaderTables, VmField
-from migratable.stream import SectionKind, Stream, read
+from migratable.stream import Stream, read
 from migratable.stream.model import Section
+from migratable.stream.wire_format import WHOLE
 
 
 @dataclass(slots=True)
@@ -180,7 +181,7 @@ class Baseline:
             return None
         for section in self.stream.sections:
             if (
-                section.kind in {SectionKind.FULL, SectionKind.START}
+                section.kind in WHOLE
                 and section.idstr == handler.idstr
                 and section.instance_id & 0xFFFFFFFF == handler.instance_id & 0xFFFFFFFF
             ):

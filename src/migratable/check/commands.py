@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from migratable.check.problem import EPERM, Problem, UnexaminedError
+from migratable.check.problem import EPERM, ERANGE, Problem, UnexaminedError
 from migratable.stream.model import Command, Section, Stream, flatten
 from migratable.stream.wire_format import CommandKind
 
@@ -25,7 +25,6 @@ _LENGTH = {
     CommandKind.SWITCHOVER_START: 0,
 }
 _ADVISE_LENGTHS = {0, 16}
-_ERANGE = 34
 
 
 def by_place(stream: Stream) -> dict[int, list[Command]]:
@@ -106,7 +105,7 @@ class Commands:
                 rule="layout",
                 summary=f"the command {known.name} has {length} bytes, not {wanted}",
                 words=(("command-length", words),),
-                errno=_ERANGE,
+                errno=ERANGE,
             )
             return
         if known is CommandKind.PING and CommandKind.OPEN_RETURN_PATH not in self.met:

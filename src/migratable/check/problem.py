@@ -16,7 +16,7 @@ from migratable.unchecked import Code, Unchecked
 MessageRef: TypeAlias = tuple[str, dict[str, "str | int"]]
 """A message id of :mod:`migratable.messages` and its parameters."""
 
-EPERM, ENOENT, EIO, EINVAL = 1, 2, 5, 22
+EPERM, ENOENT, EIO, EINVAL, ERANGE = 1, 2, 5, 22, 34
 
 #: The first release that links causes to one chain.
 CHAINED = (10, 2)

@@ -13,6 +13,7 @@ from migratable.errors import StreamError
 from migratable.stream.model import Span, Stream
 from migratable.stream.ram import RamFault
 from migratable.stream.reader import walk_ram
+from migratable.stream.wire_format import RamFlag
 
 RULE = "ram-contents"
 #: The one version of the section since 2009 (``ram_load``).
@@ -87,7 +88,7 @@ def refused(
                     rule=RULE,
                     summary="the source flushes multifd channels, which the destination's release "
                     "does not know",
-                    words=(("ram-flags", {"flags": 0x200}),),
+                    words=(("ram-flags", {"flags": int(RamFlag.MULTIFD_FLUSH)}),),
                 )
         elif fault.kind == "xbzrle":
             raise UnexaminedError(f"ram: a delta-encoded page of {fault.block!r} is damaged")
@@ -96,7 +97,7 @@ def refused(
                 rule=RULE,
                 summary="the source sends compressed pages, which the destination's release does "
                 "not know",
-                words=(("ram-flags", {"flags": 0x100}),),
+                words=(("ram-flags", {"flags": int(RamFlag.COMPRESS_PAGE)}),),
             )
         else:
             raise UnexaminedError("ram: compressed pages need the capability compress")

@@ -7,7 +7,6 @@ found. What it cannot follow it says.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -28,15 +27,14 @@ from migratable.check.vmstate import VMStateLoader
 from migratable.facts import targets
 from migratable.profile.model import Profile
 from migratable.profile.tables import Handler
+from migratable.releases import MachineType
 from migratable.stream.model import Command, Section, Span, Stream
-from migratable.stream.wire_format import SectionKind
+from migratable.stream.wire_format import WHOLE, SectionKind
 from migratable.unchecked import Code, Unchecked
 from migratable.verdict import Finding, Severity
 
 _FOOTER_SIZE = 5
 _RAM = "ram"
-_WHOLE = frozenset({SectionKind.START, SectionKind.FULL})
-_VERSION = re.compile(r"-?\d+\.\d.*")
 
 
 @dataclass(slots=True)
@@ -199,7 +197,7 @@ class Replay:
         """Whether the machine is of another family: then all sections differ and say nothing."""
         received, local = self.stream.machine or "", self.baseline.profile.machine
         differs = any(finding.rule == "machine-type" for finding in self.findings)
-        return differs and _VERSION.sub("", received) != _VERSION.sub("", local)
+        return differs and MachineType.parse(received).family != MachineType.parse(local).family
 
     def qemu_loadvm_state_main(self, tracker: Tracker) -> bool:
         """Load section after section; False if the sides disagree about footers."""
@@ -214,7 +212,7 @@ class Replay:
             for command in commands.get(number, ()):
                 self.loadvm_process_command(command)
             se = self.baseline.find_se(section.idstr, section.instance_id)
-            if section.kind in _WHOLE and se is not None:
+            if section.kind in WHOLE and se is not None:
                 # A handler with tables loads once; some handlers share a name and instance id. One
                 # without may load the sections of all of its name, which sources number alike.
                 tables = se.vmsd is not None
@@ -228,7 +226,7 @@ class Replay:
                 self.cannot(f"{section.idstr}: further data after its section")
             if number == ram:  # behind sections that are sent before it (early_setup)
                 self.ram_block_list(section)
-            if not foreign and section.kind in _WHOLE:
+            if not foreign and section.kind in WHOLE:
                 following = partial(following_bytes, self.stream, self._sections, number)
                 load = partial(self.qemu_loadvm_section_start_full, section, tracker, following)
                 self.take(tracker.outcome(section, load))

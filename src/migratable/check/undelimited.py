@@ -11,13 +11,12 @@ from migratable.check.tracker import Tracker
 from migratable.errors import StreamError
 from migratable.stream.cursor import Cursor
 from migratable.stream.model import Section
-from migratable.stream.wire_format import SectionKind
+from migratable.stream.wire_format import WHOLE, SectionKind
 from migratable.unchecked import Code
 
 if TYPE_CHECKING:
     from migratable.check.savevm import Replay
 
-_WHOLE = frozenset({SectionKind.START, SectionKind.FULL})
 _MOST_SECTIONS = 1 << 12
 #: Type, number and length of the name of a section, and the characters of names.
 _HEADER = re.compile(rb"\x04(?P<id>\x00\x00..)(?P<length>[\x03-\xff])", re.DOTALL)
@@ -28,7 +27,7 @@ def load(replay: Replay, data: bytes, tracker: Tracker) -> None:
     """Load the rest of such a stream; each section ends where the destination's tables end."""
     cursor = Cursor(data)
     try:
-        while cursor.peek() in _WHOLE:
+        while cursor.peek() in WHOLE:
             kind = SectionKind(cursor.u8())
             section = Section(
                 kind=kind,

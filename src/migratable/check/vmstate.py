@@ -16,6 +16,7 @@ from migratable.check import devices, events, stderr
 from migratable.check.field_exists import depends_on_state, field_exists
 from migratable.check.guide import SIZED, Guide
 from migratable.check.problem import (
+    EINVAL,
     EIO,
     MessageRef,
     Problem,
@@ -180,7 +181,9 @@ class VMStateLoader:
 
     # -- errors ---------------------------------------------------------------------------------
 
-    def refuse(self, rule: str, summary: str, *words: MessageRef, errno: int = 22) -> RefusedError:
+    def refuse(
+        self, rule: str, summary: str, *words: MessageRef, errno: int = EINVAL
+    ) -> RefusedError:
         """Make the error that stops the loader here."""
         return RefusedError(
             Problem(rule=rule, summary=summary, words=words, errno=errno), self.release

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from migratable.check import devices, events, stderr
 from migratable.check.problem import RefusedError, UnexaminedError
 from migratable.check.state import LoadedState
-from migratable.profile.tables import VmField, Vmsd
+from migratable.profile.tables import COMPARED, VmField, Vmsd
 from migratable.stream.vmdesc import VmsdBody
 
 if TYPE_CHECKING:
@@ -36,17 +36,6 @@ PLAIN: dict[str, int] = {
     "fpr": 8,
     "vsr": 8,
     "slbe": 16,
-}
-
-#: Types that are compared with what the destination holds: width in bytes.
-COMPARED: dict[str, int] = {
-    "int32 equal": 4,
-    "uint32 equal": 4,
-    "int64 equal": 8,
-    "uint64 equal": 8,
-    "uint8 equal": 1,
-    "uint16 equal": 2,
-    "int32 le": 4,
 }
 
 #: Types of fixed size that no loader looks into.

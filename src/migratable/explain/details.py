@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from migratable.explain import decode
+from migratable.explain import arm_registers, decode
 from migratable.explain.errnos import ERRNOS
 from migratable.explain.grouping import Failure
 from migratable.facts import pci
@@ -80,6 +80,8 @@ def details_of(
         hint = errno_hint(str(params.get("option", "")))
         if hint:
             details.append(hint)
+    elif main.message.id in ("kvm-register-raw", "kvm-system-register"):
+        details.extend(_arm_register(params))
     elif main.message.id in ("capability-higher", "capability-lower"):
         details.extend(_capabilities(failure))
     elif "stream" in params and "local" in params and main.message.rule == "ram-block-size":
@@ -88,6 +90,18 @@ def details_of(
             f"{{loading: Saved state|Source}} {decode.size(stream)}, {HERE} {decode.size(local)}."
         )
     return details, facts
+
+
+def _arm_register(params: dict[str, Any]) -> list[str]:
+    """What a register of an Arm CPU is, by KVM's number or by its fields."""
+    if "register" in params:
+        fields = arm_registers.of_number(int(params["register"]))
+    else:
+        names = ("op0", "op1", "crn", "crm", "op2")
+        op0, op1, crn, crm, op2 = (int(params[name]) for name in names)
+        fields = (op0, op1, crn, crm, op2)
+    said = arm_registers.described(fields) if fields else ""
+    return [f"The register is {said}."] if said else []
 
 
 def _beside(failure: Failure, main: Match) -> list[str]:

@@ -44,6 +44,7 @@ _SIGNS = (
         r"virsh (?:\S{1,80} ){0,12}restore\b|"
         r"saved image|[Ee]rror restoring|managed ?save image|[Ss]tateful start|"
         r"libvirt-guests.*[Rr]esum|while loading VM state|"
+        r"[Ff]ailed to load vmstate|\bloading snapshot\b|icount replay|"
         r"restore from managed state|(?<![\w-])-?loadvm\b(?![_-]|\.c)|load_snapshot|"
         r"\bsnapshot-load\b|qmrestore|vmstate=",
     ),

@@ -22,6 +22,7 @@ from migratable.explain.explanation import Explanation, Report, Status, of_failu
 from migratable.explain.failed_operation import at_fault_here, operation_of, texts
 from migratable.explain.failures import Scan, scan
 from migratable.explain.filling import fill, for_error
+from migratable.explain.fulfilled import still_open
 from migratable.explain.grouping import Failure, Line
 from migratable.explain.innermost import Wrapped, innermost
 from migratable.explain.managers import remedy
@@ -158,6 +159,10 @@ def explain_failure(failure: Failure) -> Explanation:
     draft.cases = tuple(case.said(reads) for case in draft.cases)
     if draft.status is Status.UNKNOWN and wrapped is None:
         draft.no_reason(errno)
+    told = for_error(draft.told or draft.now, _error(main, line))
+    both_logs = failure.of_several_logs and asks_for_logs(told)
+    remains = still_open(fill(told, main, reads, both_logs=both_logs), failure, which)
+    draft.details.extend([remains.said] if remains.said else [])
     references = dict.fromkeys(
         [*text.references, *(reference for case in draft.cases for reference in case.references)]
     )
@@ -172,7 +177,7 @@ def explain_failure(failure: Failure) -> Explanation:
         details=tuple(said(detail, reads) for detail in draft.details),
         cases=draft.cases,
         references=tuple(references),
-        now=_now(for_error(draft.told or draft.now, _error(main, line)), main, reads, failure),
+        now=f"{remains.now} {OTHER_LOGS}".strip() if both_logs else remains.now,
         ever=fill((deciding and deciding.ever) or draft.ever, main, reads),
         verify=own.verify if not (deciding and deciding.rule) else common.verify,
         device=subject,
@@ -254,7 +259,7 @@ def _fix_of_saved(
 
     :param torn: the state ends too early.
     """
-    if torn:
+    if torn and not (variant.now and variant.operation):
         draft.side, draft.told, draft.ever = Fault.NEITHER, CUT_FILE, ""
         if of_managed_save(texts(failure)):
             draft.told = f"{draft.told} {BOOT_ANEW}"
@@ -332,13 +337,6 @@ def _denial(failure: Failure, line: Line, main: Match) -> Denial | None:
 
 
 _NO_RIGHT = frozenset({"Permission denied", "Operation not permitted"})
-
-
-def _now(told: str, main: Match, reads: Setting, failure: Failure) -> str:
-    """What helps; it does not send to a log that is among those that were read."""
-    both = failure.of_several_logs and asks_for_logs(told)
-    now = fill(told, main, reads, both_logs=both)
-    return f"{now} {OTHER_LOGS}".strip() if both else now
 
 
 def _wrapped(wrapped: Wrapped, status: Status, meaning: str) -> tuple[Status, str, str]:

@@ -99,7 +99,7 @@ class Matrix:
     @cached_property
     def ranking(self) -> Ranking:
         """Causes by how many pairs they break."""
-        from migratable.fleet.causes import rank  # noqa: PLC0415 -- it needs this module
+        from migratable.fleet.causes import rank  # noqa: PLC0415 -- of refusals alone
 
         return rank(self)
 

@@ -23,7 +23,7 @@ from migratable.stream import wire_format as layout
 from migratable.stream.ram import RamStart, RamWalker, read_start
 from migratable.stream.reader_backward import plausible_element
 from migratable.stream.section_header import read_header, read_part_header
-from migratable.stream.wire_format import CommandKind
+from migratable.stream.wire_format import CommandKind, footer
 
 _MOST_STARTS = 1000
 _MOST_CAPABILITIES = 1000
@@ -236,7 +236,7 @@ class Parser:
         section_id, idstr, instance_id = header.section_id, header.idstr, header.instance_id
         if self.footers is False:
             raise UnsupportedError(f"nothing in the stream tells where {idstr!r} ends")
-        wanted = re.compile(re.escape(b"\x7e" + section_id.to_bytes(4, "big")))
+        wanted = re.compile(re.escape(footer(section_id)))
         with cursor.within(f"section {idstr!r} {instance_id}"):
             at = 0
             while True:

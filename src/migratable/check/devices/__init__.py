@@ -23,7 +23,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from migratable.check.events import BodyEntered, BodyLoaded
-from migratable.check.problem import Problem
+from migratable.check.problem import EINVAL, Problem
 from migratable.check.state import LoadedState, Memory
 from migratable.profile.model import Profile
 from migratable.releases import Release
@@ -196,6 +196,6 @@ def has_fixes_of_2026(event: BodyLoaded) -> bool:
     return event.release >= (11, 0)
 
 
-def beyond(summary: str, *, rule: str = "field-validation", errno: int = 22) -> Problem:
+def beyond(summary: str, *, rule: str = "field-validation", errno: int = EINVAL) -> Problem:
     """Make the problem of a value that no device of the destination can have; QEMU says nothing."""
     return Problem(rule=rule, summary=summary, errno=errno)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from migratable.check import events
 from migratable.check.devices import reads
 from migratable.check.devices.pci import msix_entries
-from migratable.check.problem import EPERM, Problem, RefusedError, UnexaminedError
+from migratable.check.problem import EINVAL, EPERM, Problem, RefusedError, UnexaminedError
 from migratable.check.state import LoadedState
 from migratable.facts import virtio as virtio_facts
 from migratable.problem_facts import Facts, PortsFacts
@@ -180,7 +180,7 @@ class _Virtio:
             raise self._silent(
                 f"{whose} MSI-X vector is number {vector}, the destination has {self._entries}",
                 rule="virtio-queues",
-                errno=22,
+                errno=EINVAL,
             )
 
     def _queues(self, count: int) -> tuple[tuple[int, int, int], ...]:
@@ -295,7 +295,7 @@ class _Virtio:
                         f"a request waits in queue {queue}, the destination has "
                         f"{len(self._live.queues)}",
                         ("virtio-blk-index", {"index": f"{queue:#x}"}),
-                        errno=22,
+                        errno=EINVAL,
                     )
             self._element()
 
@@ -324,7 +324,7 @@ class _Virtio:
                 raise self._silent(
                     f"the guest's ports are {ports:#x}, the destination's {local or 0:#x}",
                     rule="field-equal",
-                    errno=22,
+                    errno=EINVAL,
                     facts=PortsFacts(
                         ports=tuple(32 * word + bit for bit in range(32) if ports >> bit & 1)
                     ),
@@ -335,7 +335,7 @@ class _Virtio:
             body.values[f"port[{port}]"] = 1
             # Not the port map: its bit 0 is set with and without a console at port 0.
             if loader.local(body, f"port[{port}]", 1) is None:
-                raise self._silent(f"the destination has no port {port}", errno=22)
+                raise self._silent(f"the destination has no port {port}", errno=EINVAL)
             f.skip(1 + 1)
             if f.get_be(4):
                 f.skip(4 + 8)

@@ -28,10 +28,7 @@ emulate the code at the reset vector), or a guest that hangs.
   runs on.
 * PIT out of the kernel: start the destination with the source's `kernel-irqchip`.
 
-Prevent: keep `kernel-irqchip` the same on all hosts; migrate guests between TCG and KVM only
-while they are down.
-
-Verify: `migratable rehearse --alive` on the destination's host with the guest's RAM.
+`migratable rehearse --alive` on the destination's host, with the guest's RAM, shows it.
 
 ## Source
 

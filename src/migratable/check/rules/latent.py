@@ -7,7 +7,7 @@ From the stream alone:
 - a pseries guest in a compatibility mode, on a destination whose processor has another PVR: a
   reboot of the guest ends the mode, until its kernel requests it again;
 - virtqueues that the driver has made smaller than their size at the start, if the destination
-  has allocated less than that first size (from 11.1 on);
+  has allocated less than that first size (from 11.0 on);
 - packed virtqueues that the source offers, the driver has not accepted, and the destination does
   not offer.
 

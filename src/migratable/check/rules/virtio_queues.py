@@ -7,7 +7,7 @@
 
 ## Why QEMU refuses
 
-From 11.x on a queue must not be larger than the destination's own (`VQ 0 vring.num 1024 exceeds
+From 11.0 on a queue must not be larger than the destination's own (`VQ 0 vring.num 1024 exceeds
 allocated max 8`). Debian's QEMU 10.0.13 starts *every* virtqueue with 1024 entries, whatever the
 device requests. So 11.1 refuses all its freshly started guests with a virtio device, if the command
 line is the same. The fault is in that source; 11.1 only detects it.
