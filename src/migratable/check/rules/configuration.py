@@ -148,9 +148,11 @@ RULE = Rule(
     id="configuration",
     severity=Severity.REFUSES,
     side=Fault.CANNOT_TELL,
-    now="Compare the migration capabilities and the -global migration.* settings of both sides "
-    "and make them equal.",
-    prevent="Set migration capabilities from one place for both sides.",
+    now=(
+        "{loading: |Compare the migration capabilities and the -global migration.* settings "
+        "{moving: of both sides} and make them equal.}"
+    ),
+    prevent="{moving: Set migration capabilities from one place for both sides.}",
     verify="check",
     events=(ConfigurationRead,),
     check=check,

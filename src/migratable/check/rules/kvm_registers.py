@@ -182,7 +182,7 @@ RULE = Rule(
     id="kvm-registers",
     severity=Severity.REFUSES,
     side=Fault.DESTINATION,
-    now="Give the destination's -cpu the source's model and features.",
+    now="Give {the destination's} -cpu {the source's} model and features.",
     prevent="Give a guest the same CPU model and features (-x and +x) on all hosts, and do not "
     "remove a feature from a running guest.",
     verify="rehearse",

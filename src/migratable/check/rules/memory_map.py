@@ -110,8 +110,10 @@ RULE = Rule(
     id="memory-map",
     severity=Severity.ENDANGERS,
     side=Fault.DESTINATION,
-    now="Give the destination the source's -machine max-ram-below-4g=, or none if the source has "
-    "none.",
+    now=(
+        "Give {moving: the destination|the guest} {the source's} -machine max-ram-below-4g=, or "
+        "none if {the source} has none."
+    ),
     prevent="Write max-ram-below-4g into the VM's definition when a host uses it; use versioned "
     "machine types.",
     verify="check",

@@ -89,8 +89,10 @@ RULE = Rule(
     id="virtio-queues",
     severity=Severity.REFUSES,
     side=Fault.DESTINATION,
-    now="Give the device the same number and size of queues on both sides (queue-size=, "
-    "num-queues=, mq=).",
+    now=(
+        "{loading: |Give the device the same number and size of queues {moving: on both sides} "
+        "(queue-size=, num-queues=, mq=).}"
+    ),
     prevent="Write queue numbers and sizes into the VM's definition.",
     verify="check",
     events=(VirtioQueues,),
