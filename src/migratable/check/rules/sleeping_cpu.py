@@ -10,19 +10,21 @@ that was never started is halted with EE clear). An idle Linux is nearly always 
 The loader does not check this. Measured with Linux 6.1 under TCG: on 11.1.2 a guest whose one
 processor slept never got another interrupt (20 of 20 loads of 9 streams, from 5.2 and 7.2); where
 it did not sleep, the guest always went on (11 of 11 loads of 4 streams, from 5.2, 7.2 and 11.1). On
-10.0.13 one sleeping processor woke up (15 of 15), but of two one was lost each time (4 of 4,
-`watchdog: CPU 0 detected hard LOCKUP on other CPUs 1`). 7.2.22 lost one of two in 1 of 2 loads,
-which is not reported. Under KVM the kernel has the timers, and the rule does not apply.
+10.0.13 a single sleeping vCPU woke up (15 of 15), but one of two vCPUs never woke (4 of 4,
+`watchdog: CPU 0 detected hard LOCKUP on other CPUs 1`). On 7.2.22 one of two vCPUs never woke in 1
+of 2 loads; the rule does not cover 7.2. Under KVM the kernel has the timers, and the rule does not
+apply.
 
 ## How to fix it
 
 Use a destination of an older release, or one with KVM. `migratable rehearse --alive` with the RAM
-of the guest shows whether the guest runs on. It does if you save it again while it is busy.
+of the guest shows whether the guest keeps running. A guest that is saved again while it is busy
+does.
 
 ## Source
 
 `target/ppc/machine.c: cpu_post_load` (`cpu_ppc_store_decr`, since 8.1), `hw/ppc/spapr_hcall.c:
-h_cede`, `hw/core/cpu-common.c`; what 11.1 changed is not known, its source was not at hand.
+h_cede`, `hw/core/cpu-common.c`; the change in 11.1 is not known: 11.1 source not available.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from migratable.check.events import StreamLoaded
 from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
 from migratable.check.state import LoadedState
+from migratable.facts.behaviour import behaves
 from migratable.messages import Fault
 from migratable.profile.model import Profile
 from migratable.profile.tables import Vmsd
@@ -42,14 +45,14 @@ from migratable.stream.wire_format import SectionKind
 from migratable.verdict import Severity
 
 _EE = 1 << 15
-_ALL_ASLEEP = (11, 0)
-_SOME_ASLEEP = (10, 0)
+_ALL_ASLEEP = "ppc-halted-cpu-stays-asleep"
+_ONE_ASLEEP = "ppc-one-halted-cpu-stays-asleep"
 
 
 def check(event: StreamLoaded) -> Iterator[Problem]:
     """How many sleep, where that many are lost."""
     profile = event.profile
-    if profile.target != "ppc64" or profile.wants_kvm or event.release < _SOME_ASLEEP:
+    if profile.target != "ppc64" or profile.wants_kvm or not behaves(event.release, _ONE_ASLEEP):
         return
     if not any(one.idstr == "spapr" for one in event.sections):
         return
@@ -60,7 +63,7 @@ def check(event: StreamLoaded) -> Iterator[Problem]:
         and bool(msr & _EE)
         for section, cpu in zip(common, event.cpus, strict=False)
     )
-    if not asleep or (event.release < _ALL_ASLEEP and len(common) < 2):
+    if not asleep or (len(common) < 2 and not behaves(event.release, _ALL_ASLEEP)):
         return
     yield Problem(
         rule=RULE.id,

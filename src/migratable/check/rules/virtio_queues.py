@@ -7,7 +7,7 @@
 
 ## Why QEMU refuses
 
-From 11.x on a queue must not be larger than the destination's own (`VQ 0 vring.num 1024 exceeds
+From 11.0 on a queue must not be larger than the destination's own (`VQ 0 vring.num 1024 exceeds
 allocated max 8`). Debian's QEMU 10.0.13 starts *every* virtqueue with 1024 entries, whatever the
 device requests. So 11.1 refuses all its freshly started guests with a virtio device, if the command
 line is the same. The fault is in that source; 11.1 only detects it.
@@ -20,8 +20,8 @@ it). `migratable convert` rewrites a saved guest whose queues are not in use.
 
 ## Source
 
-`hw/virtio/virtio.c: virtio_load`; 4.1 to 10.2; the check of sizes is in 11.1's program (its source
-was not at hand) and was measured.
+`hw/virtio/virtio.c: virtio_load`; 4.1 to 10.2. The size check of 11.1 was measured: 11.1 source not
+available.
 """
 
 from __future__ import annotations
@@ -31,14 +31,13 @@ from collections.abc import Iterator
 from migratable.check.events import VirtioQueues
 from migratable.check.problem import EPERM, Problem
 from migratable.check.rule import Rule, loads, refuses
+from migratable.facts.behaviour import behaves
 from migratable.messages import Fault
 from migratable.problem_facts import QueueFacts
 from migratable.profile.tables import VirtioLive
 from migratable.verdict import Severity
 
 _MOST_QUEUES = 1024
-#: The first release whose loader compares the sizes (seen in 11.1.2; 10.2.2 has no such check).
-SIZES_SINCE = (11, 0)
 
 
 def check(event: VirtioQueues) -> Iterator[Problem]:
@@ -51,7 +50,7 @@ def check(event: VirtioQueues) -> Iterator[Problem]:
             errno=EPERM,
         )
         return
-    if event.release < SIZES_SINCE:
+    if not behaves(event.release, "virtio-queue-sizes"):
         return
     for number, (size, _, _) in enumerate(event.queues):
         allocated = event.live.queues[number][1] if number < len(event.live.queues) else 0
@@ -90,8 +89,10 @@ RULE = Rule(
     id="virtio-queues",
     severity=Severity.REFUSES,
     side=Fault.DESTINATION,
-    now="Give the device the same number and size of queues on both sides (queue-size=, "
-    "num-queues=, mq=).",
+    now=(
+        "{loading: |Give the device the same number and size of queues {moving: on both sides} "
+        "(queue-size=, num-queues=, mq=).}"
+    ),
     prevent="Write queue numbers and sizes into the VM's definition.",
     verify="check",
     events=(VirtioQueues,),
