@@ -8,6 +8,7 @@ from pathlib import Path
 from migratable.explain import advice
 from migratable.explain.cases import cases
 from migratable.messages.catalogue import Message, Text, messages, origins
+from migratable.messages.setting import said
 
 PAGE = Path(__file__).parents[1] / "docs/reference/messages.md"
 TITLES = {
@@ -34,6 +35,8 @@ TITLES = {
     "libvirt_guests": "libvirt: guests, their host's daemons and networks, jobs",
     "libvirt_hosts": "libvirt: the host cannot start a guest",
     "libvirt_operations": "libvirt: refused operations",
+    "libvirt_moves": "libvirt: refused migrations, saved states and jobs",
+    "libvirt_snapshots": "libvirt: refused snapshots",
     "libvirt_start": "libvirt: errors at a start, save or revert",
     "admission": "libvirt and managers: refusals before QEMU",
     "managers": "Managers",
@@ -111,9 +114,9 @@ def entry(message: Message) -> str:
         lines += [*(f"    {text.template.text}" for text in message.also), ""]
     fault = f"At fault: {advice.of_message(message).side}. " if message.role == "cause" else ""
     rule = f"Rule `{message.rule}`. " if message.rule else ""
-    lines.append(f"{message.meaning} {fault}{rule}".strip())
+    lines.append(f"{said(message.meaning)} {fault}{rule}".strip())
     if message.now:
-        lines += ["", f"What to do: {message.now}"]
+        lines += ["", f"What to do: {said(message.now)}"]
     known = origins().get(message.id, {})
     if known.get("origin"):
         lines += ["", f"Source: {'; '.join(f'`{place}`' for place in known['origin'])}."]

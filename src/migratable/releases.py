@@ -16,6 +16,7 @@ Release: TypeAlias = tuple[int, int]
 """Major and minor number of a release, or of a machine type."""
 
 _VERSION = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
+_NUMBERED = re.compile(r"-?\d+\.\d.*")
 
 
 def release_of(text: str) -> Release:
@@ -94,7 +95,8 @@ class QemuVersion:
 class MachineType:
     """A machine type's canonical name split at its version: ``pc-q35-10.0``, ``pseries-4.1``.
 
-    Unversioned machines (``none``, ``microvm``) have ``version`` None.
+    Unversioned machines (``none``, ``microvm``) have ``version`` None, and so have those that a
+    distribution numbers (``pc-q35-rhel9.4.0``, of the family ``pc-q35-rhel``).
     """
 
     name: str
@@ -106,5 +108,5 @@ class MachineType:
         """Split *name*; any string is a machine type name to QEMU, so nothing is raised."""
         match = re.fullmatch(r"(.*?)-(\d+)\.(\d+)(?:\.\d+)?(?:[-+].*)?", name)
         if match is None:
-            return cls(name, name, None)
+            return cls(name, _NUMBERED.sub("", name), None)
         return cls(name, match[1], (int(match[2]), int(match[3])))

@@ -25,3 +25,29 @@ from migratable.explain.unfolding import unfolded
 def test_a_value_on_its_first_line(folded: bytes, whole: bytes) -> None:
     assert unfolded(folded) == whole
     assert unfolded(folded).count(b"\n") == folded.count(b"\n")
+
+
+@pytest.mark.parametrize(
+    ("broken", "whole"),
+    [
+        (
+            b"> >   qemu-system-aarch64: write 0x603000000013c020(0x0100010011111111) to\n"
+            b"> > kvm failed\n> >   qemu-system-aarch64: next",
+            b"> >   qemu-system-aarch64: write 0x603000000013c020(0x0100010011111111) to kvm failed"
+            b"\n\n> >   qemu-system-aarch64: next",
+        ),
+        # A flowed mail that is not quoted.
+        (
+            b"qemu-system-x86_64: /data/zyy/git/test/qemu/target/i386/kvm.c:1833: \n"
+            b"kvm_put_msrs: \nAssertion `ret == 1' failed.\nAborted",
+            b"qemu-system-x86_64: /data/zyy/git/test/qemu/target/i386/kvm.c:1833: kvm_put_msrs: "
+            b"Assertion `ret == 1' failed.\n\n\nAborted",
+        ),
+        # Short, of another depth, or of a log: lines of their own.
+        (b"> qemu-kvm: Bad config\n> and so on", b"> qemu-kvm: Bad config\n> and so on"),
+        (b"> qemu-kvm: " + b"x" * 60 + b"\n>> and", b"> qemu-kvm: " + b"x" * 60 + b"\n>> and"),
+        (b"qemu-kvm: " + b"x" * 62 + b"\nand", b"qemu-kvm: " + b"x" * 62 + b"\nand"),
+    ],
+)
+def test_a_line_that_a_mail_broke(broken: bytes, whole: bytes) -> None:
+    assert unfolded(broken) == whole

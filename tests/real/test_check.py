@@ -15,8 +15,9 @@ from migratable.errors import DestinationStartError
 from migratable.profile.collect import collect
 from migratable.profile.model import Profile
 from migratable.rehearse import rehearse
-from migratable.stream import SectionKind, Stream, read, write
+from migratable.stream import Stream, read, write
 from migratable.stream.model import Span
+from migratable.stream.wire_format import WHOLE
 from migratable.verdict import Outcome, Severity, Verdict
 from tests.conftest import Lab
 
@@ -78,7 +79,7 @@ def test_own_stream(machine: str, release: str, lab: Lab) -> None:
     destination = Baseline(own, own.loader)
     stream = destination.stream
     assert stream is not None
-    sections = {(one.idstr, one.instance_id) for one in stream.sections if one.kind in _WHOLE}
+    sections = {(one.idstr, one.instance_id) for one in stream.sections if one.kind in WHOLE}
     followed = set()
     for handler in own.loader.handlers:
         if handler.vmsd is None or (handler.idstr, handler.instance_id) not in sections:
@@ -92,9 +93,6 @@ def test_own_stream(machine: str, release: str, lab: Lab) -> None:
     verdict = check(stream, destination, origin=own)
     assert verdict.outcome is Outcome.LOADS, (verdict.findings, verdict.unchecked)
     assert verdict.findings == ()
-
-
-_WHOLE = {SectionKind.FULL, SectionKind.START}
 
 
 def test_own_stream_of_virt(lab: Lab) -> None:

@@ -1,4 +1,4 @@
-"""Two hosts with a libvirtd each: the destination's libvirt makes the command line."""
+"""Two hosts with a libvirtd each: the destination's libvirt builds the command line."""
 
 from __future__ import annotations
 

@@ -8,6 +8,8 @@ import pkgutil
 import re
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -248,10 +250,9 @@ def test_a_bug_or_an_interruption_is_no_answer(what: str, status: int, words: st
     assert bool(words) == ("Traceback" in done.stderr)
 
 
-#: Two modules that need each other, each inside a function; no more of them may come.
 def test_no_import_circles() -> None:
-    """Module by module, imports inside functions too; imports for types alone are none."""
-    graph = grimp.build_graph("migratable", exclude_type_checking_imports=True, cache_dir=None)
+    """Module by module, imports inside functions and for types alone too."""
+    graph = grimp.build_graph("migratable", cache_dir=None)
     imported = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
     assert _circles(imported) == []
 
@@ -284,6 +285,17 @@ def _circles(imported: dict[str, set[str]]) -> list[list[str]]:
     return found
 
 
+def test_every_explained_mutant_has_its_line(repository: Path) -> None:
+    """The survivors that docs/explanation/mutants.md excuses are of code that is there."""
+    from tools.mutate import known
+
+    rows = known()
+    assert rows
+    for module, code, _ in rows:
+        text = (repository / "src/migratable/check" / module).read_text(encoding="utf-8")
+        assert code in text, (module, code)
+
+
 def test_every_rule_id_is_one_of_the_rules() -> None:
     """``explain``, ``rehearse``, ``caps`` and the messages use the rules' ids and no others."""
     from migratable.check.registry import rules as known
@@ -309,6 +321,38 @@ OTHERS_WORDS = {
     "not found",
     ". Make sure that",
 }
+
+
+def test_nothing_is_left_over(repository: Path) -> None:
+    """A function, class or constant that only its own definition names is nobody's any more."""
+    folders = ("src", "tests", "tools", "docs", "benchmarks")
+    tracked = [file for file in _tracked(repository) if file.suffix == ".py"]
+    texts = {
+        file: file.read_text()
+        for file in tracked
+        if file.relative_to(repository).parts[0] in folders
+    }
+    named = Counter(word for text in texts.values() for word in re.findall(r"\w+", text))
+    alone = [
+        f"{file.relative_to(repository)}: {name}"
+        for file, text in texts.items()
+        if "src" in file.relative_to(repository).parts
+        for name in _defined(ast.parse(text))
+        if named[name] < 2 and not name.startswith("__")
+    ]
+    assert not alone
+
+
+def _defined(module: ast.Module) -> Iterator[str]:
+    """Names that a module defines at its top and that no decorator has handed to somebody."""
+    for node in module.body:
+        match node:
+            case ast.FunctionDef(name=name, decorator_list=[]) | ast.ClassDef(name=name):
+                yield name
+            case ast.Assign(targets=targets):
+                yield from (one.id for one in targets if isinstance(one, ast.Name))
+            case ast.AnnAssign(target=ast.Name(id=name)):
+                yield name
 
 
 def test_no_code_reads_our_own_sentences(repository: Path) -> None:

@@ -101,7 +101,7 @@ def examine(monitor: Monitor) -> Standing:
         for one in monitor.execute("query-migrate-capabilities")
     }
     unchecked += [
-        f"capability {name}, which must be on at both sides"
+        f"capability {name}, which both sides must have on"
         for name in _TRANSPORT
         if capabilities.get(name)
     ]
@@ -140,7 +140,7 @@ def _migration(monitor: Monitor, version: QemuVersion) -> list[str]:
         )
     if version.release < (6, 0):
         _devices(monitor, version)
-        return [f"QEMU {version} does not tell whether something blocks migration of this VM"]
+        return [f"QEMU {version} cannot report migration blockers of this VM"]
     return []
 
 

@@ -91,7 +91,7 @@ class SocketMonitor:
             raise CaptureError(
                 f"qmp:{path}: no greeting of QMP ({error}); a monitor serves one client at a time: "
                 "end the other one, give the VM a second -qmp socket, or use libvirt:DOMAIN; "
-                "a human monitor (-monitor) will not do"
+                "a human monitor (HMP, -monitor) is not supported"
             ) from None
 
     def execute(

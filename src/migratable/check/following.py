@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from migratable.check.qemu_file import MOST_AHEAD, whole
 from migratable.stream.model import Section, Stream
+from migratable.stream.wire_format import VMDESCRIPTION
 
 
 def following_bytes(stream: Stream, sections: Sequence[Section], number: int) -> bytes:
@@ -24,4 +25,4 @@ def _pieces(stream: Stream, sections: Sequence[Section], number: int) -> Iterato
     if stream.eof:
         yield b"\x00"
     if stream.vmdesc is not None:
-        yield b"\x06" + len(stream.vmdesc.raw).to_bytes(4, "big") + stream.vmdesc.raw
+        yield bytes([VMDESCRIPTION]) + len(stream.vmdesc.raw).to_bytes(4, "big") + stream.vmdesc.raw

@@ -2,7 +2,7 @@
 
 Up to 10.1 each function on the way out prints a line of its own, inner first. From 10.2 on the
 causes are links of one chain, outermost first, and only what old code reports itself is a separate
-line. A :class:`Refused` collects both forms as it unwinds; :mod:`.lines` renders them.
+line. A :class:`RefusedError` collects both forms as it unwinds; :mod:`.stderr` renders them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from migratable.unchecked import Code, Unchecked
 MessageRef: TypeAlias = tuple[str, dict[str, "str | int"]]
 """A message id of :mod:`migratable.messages` and its parameters."""
 
-EPERM, ENOENT, EIO, EINVAL = 1, 2, 5, 22
+EPERM, ENOENT, EIO, EINVAL, ERANGE = 1, 2, 5, 22, 34
 
 #: The first release that links causes to one chain.
 CHAINED = (10, 2)

@@ -7,9 +7,8 @@ from typing import Any, Protocol
 
 from migratable.stream.cursor import Buffer, counted
 from migratable.stream.model import Section
-from migratable.stream.wire_format import SectionKind
+from migratable.stream.wire_format import SUBSECTION, WHOLE, footer
 
-_SUBSECTION = 0x05
 #: Bytes of what follows a section that a loader could read into, at most.
 MOST_AHEAD = 1 << 20
 
@@ -135,7 +134,7 @@ class QemuFile:
     def subsection_follows(self) -> bool:
         """See :class:`Reader`."""
         head = self.peek_buffer(1)
-        return len(head) == 1 and head[0] == _SUBSECTION
+        return len(head) == 1 and head[0] == SUBSECTION
 
     def compared_under(self, mask: Callable[[], int]) -> None:
         """See :class:`Reader`."""
@@ -147,13 +146,13 @@ class QemuFile:
 
 def footer_of(section: Section) -> bytes:
     """A section's footer, empty without one (``save_section_footer``)."""
-    return b"\x7e" + section.section_id.to_bytes(4, "big") if section.footer else b""
+    return footer(section.section_id) if section.footer else b""
 
 
 def whole(section: Section) -> bytes:
     """A section as it was on the wire, with at most 1 MiB of its body."""
     parts = [bytes([section.kind]), section.section_id.to_bytes(4, "big")]
-    if section.kind in {SectionKind.START, SectionKind.FULL}:
+    if section.kind in WHOLE:
         parts += [
             counted(section.idstr),
             (section.instance_id & 0xFFFFFFFF).to_bytes(4, "big"),

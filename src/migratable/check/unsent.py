@@ -14,9 +14,8 @@ from dataclasses import dataclass
 
 from migratable.check import devices
 from migratable.check.state import LoadedState, Memory
-from migratable.profile.memory.live import COMPARED
 from migratable.profile.model import Profile
-from migratable.profile.tables import Flag, LoaderTables, VmField, Vmsd
+from migratable.profile.tables import COMPARED, Flag, LoaderTables, VmField, Vmsd
 
 _DEEPEST = 16
 _ARRAYS = Flag.ARRAY | Flag.ARRAY_OF_POINTER
@@ -84,7 +83,7 @@ class _Walk:
         self._told: set[tuple[str, str]] = set()
         self.idstr = ""
 
-    def bodies(  # noqa: PLR0917 -- two of everything
+    def bodies(  # noqa: PLR0917 -- vmstate_load_state, for both sides
         self, theirs: int, ours: int, there: int, here: int, subsection: str, depth: int
     ) -> Iterator[Difference]:
         """Two bodies at their addresses; *subsection* is the outermost one that was not sent."""

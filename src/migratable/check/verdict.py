@@ -7,7 +7,7 @@ from typing import Any
 
 from migratable.check import events, kvm
 from migratable.check.baseline import Baseline
-from migratable.check.registry import look
+from migratable.check.registry import ask_rules
 from migratable.check.savevm import Replay
 from migratable.problem_facts import StartFacts
 from migratable.profile.model import Profile
@@ -167,12 +167,12 @@ def not_started(
                 Unchecked(
                     doubt
                     or "the destination asks for KVM and does not start under TCG: "
-                    + (lines[-1] if lines else "it said nothing"),
+                    + (lines[-1] if lines else "it printed nothing"),
                     Code.START,
                 ),
             ),
         )
-    problem = next(iter(look(events.NotStarted(release=release, stderr=lines))))
+    problem = next(iter(ask_rules(events.NotStarted(release=release, stderr=lines))))
     said = problem.facts.said if isinstance(problem.facts, StartFacts) else ""
     return Verdict(
         outcome=Outcome.REFUSED,

@@ -8,9 +8,8 @@ from migratable.check.baseline import Baseline
 from migratable.profile.model import Profile
 from migratable.profile.tables import Handler
 from migratable.stream.model import Section
-from migratable.stream.wire_format import SectionKind
+from migratable.stream.wire_format import WHOLE
 
-_WHOLE = frozenset({SectionKind.START, SectionKind.FULL})
 _MOST = 4
 _OF_CPUS = frozenset(
     {"cpu_common", "cpu", "apic", "icp/server", "xive-tctx", "spapr_cpu", "kvm-tpr-opt"}
@@ -35,7 +34,7 @@ def more_than(
         return ()
     met = set()
     for section in sections:
-        if section.kind in _WHOLE:
+        if section.kind in WHOLE:
             handler = baseline.find_se(section.idstr, section.instance_id)
             if handler is not None:
                 met.add((handler.idstr, handler.instance_id))

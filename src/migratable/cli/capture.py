@@ -15,15 +15,15 @@ from migratable.printable import quoted
 @click.command()
 @click.argument("source", metavar="qmp:SOCKET|libvirt:DOMAIN")
 @_options.file(
-    "-o", "--output", required=True, help="Write the stream here; readable by you alone."
+    "-o", "--output", required=True, help="Write the stream to this file, with mode 0600."
 )
 @click.option("--yes", is_flag=True, help="Do not ask before the VM is paused.")
 @click.option(
     "--untried",
     is_flag=True,
-    help="Capture the VM also if no copy of it can be started to save itself first.",
+    help="Capture the VM without the trial save in a copy.",
 )
-@click.option("--force", is_flag=True, help="Write over an existing FILE.")
+@click.option("--force", is_flag=True, help="Overwrite FILE if it exists.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 def command(
@@ -39,10 +39,10 @@ def command(
     r"""Save the device state of a running VM, in a pause of milliseconds.
 
     FILE is a stream; check and rehearse read it like the stream of an ordinary migration. It has
-    all devices, and only the few pages of RAM that loaders read. capture first sends the VM
-    commands that only read, and refuses a VM with a running migration, job or dump. Then it starts
-    an inert copy of the VM, which saves itself: if that QEMU crashes or refuses, the VM is not
-    touched. FILE contains the VM's command line (and libvirt's definition), without secrets.
+    all devices, and only the few pages of RAM that loaders read. capture first sends read-only QMP
+    commands, and refuses a VM with a running migration, job or dump. Then it starts an inert copy
+    of the VM, which saves itself: if that QEMU crashes or refuses, the VM is not touched. FILE
+    contains the VM's command line (and libvirt's definition), without secrets.
 
     \b
     migratable capture qmp:/run/guest/qmp.sock -o guest.mig
@@ -56,7 +56,7 @@ def command(
 
     if not is_live(source):
         raise click.UsageError(
-            f"{quoted(source)} is no running VM; give qmp:SOCKET or libvirt:DOMAIN"
+            f"{quoted(source)} is not a running VM; give qmp:SOCKET or libvirt:DOMAIN"
         )
     if output.exists() and not force:
         raise CaptureError(f"{output} exists; name another file, or add --force")

@@ -51,7 +51,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     exists=True,
     help="Make the edits of this plan; look for no others.",
 )
-@_options.file("--undo", "undo_file", exists=True, help="Take the edits of this plan back.")
+@_options.file("--undo", "undo_file", exists=True, help="Revert the edits of this plan.")
 @click.option(
     "--rehearse/--no-rehearse",
     "rehearses",
@@ -59,10 +59,10 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     help="Load the result into the real destination before it is kept.  [default: rehearse]",
 )
 @click.option(
-    "--alive", is_flag=True, help="Load guest memory too, and check that the guest runs on."
+    "--alive", is_flag=True, help="Load guest memory too, and check that the guest keeps running."
 )
 @_options.watch
-@click.option("--force", is_flag=True, help="Write over an existing OUT.")
+@click.option("--force", is_flag=True, help="Overwrite OUT if it exists.")
 @_options.timeout("Seconds for the destination to start and load.")
 @_options.text_or_json
 def command(
@@ -95,7 +95,7 @@ def command(
     a copy.
 
     Exit status: 0 OUT is written, 1 no edit helps, or only a lossy one, 3 not known; 2 usage or
-    failure of this tool. There is a file only with 0.
+    failure of this tool. OUT is written only with status 0.
 
     \b
     migratable convert guest.save -o new.save --to host7

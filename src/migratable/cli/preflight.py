@@ -55,7 +55,7 @@ class _Command(click.Command):
 @click.option(
     "--untried",
     is_flag=True,
-    help="Capture a VM also if no copy of it can be started to save itself first.",
+    help="Capture a VM without the trial save in a copy, if no copy can be started.",
 )
 @click.option("--program", metavar="PATH", default="", help="The destination's QEMU.")
 @click.option("--copy-storage", is_flag=True, help="The migration copies the disks too.")
@@ -108,9 +108,9 @@ def command(
 ) -> None:
     r"""Check on both hosts whether a guest can move to a host, and come back.
 
-    preflight captures the guest (a pause of milliseconds). The destination makes the command line
-    that it would start, and its own QEMU, inert, loads the guest's device state. The guest's own
-    host tests the way back. preflight also compares the hosts: disks, networks, CPU, memory.
+    preflight captures the guest (a pause of milliseconds). The destination builds its own command
+    line, and its own QEMU, inert, loads the guest's device state. The guest's own host tests the
+    way back. preflight also compares the hosts: disks, networks, CPU, memory.
 
     GUEST is libvirt:NAME, qmp:SOCKET or ssh://HOST/NAME; a HOST (ssh://HOST, or HOST) means all
     of its guests. Hosts need Python 3.9 and their QEMU; nothing is left on them.

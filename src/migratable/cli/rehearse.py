@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 @click.option(
     "--alive",
     is_flag=True,
-    help="Load guest memory too, let the guest run, and say whether it runs on.",
+    help="Load guest memory too, let the guest run, and report whether it keeps running.",
 )
 @_options.watch
 @_way_back.options

@@ -1,4 +1,4 @@
-"""``migratable relay``: stands between the hosts of a live migration, and breaks off in time."""
+"""``migratable relay``: relays a live migration, and aborts one that would be refused."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ _SOURCE = "the source"
     help="Carry out these edits of the device state (migratable convert … --plan FILE).",
 )
 @click.option("--accept", metavar="ID", multiple=True, help="Make this lossy edit of the plan.")
-@click.option("--strict", is_flag=True, help="Break off also if the verdict is unknown.")
+@click.option("--strict", is_flag=True, help="Abort also if the verdict is unknown.")
 @click.option(
     "--need-return-path",
     is_flag=True,
-    help="Break off a source whose return-path is off, before RAM has moved.",
+    help="Abort before RAM is sent if return-path is off on the source.",
 )
 @_options.timeout("Seconds for the destination's start (with its command line) and connection.")
 @_options.text_or_json
@@ -75,19 +75,18 @@ def command(
     timeout: float,
     form: str,
 ) -> None:
-    r"""Relay one live migration; break it off if the destination would refuse the guest.
+    r"""Relay one live migration; abort it if the destination would refuse the guest.
 
     relay passes RAM on as it comes. It holds the device state for milliseconds, checks it like
     check, and sends it on. If the destination would refuse the guest, relay never sends the end of
-    the stream, and the source runs the guest on. Describe the destination by a profile, or by its
-    QEMU command line, which relay starts inert before the migration.
+    the stream, and the guest continues on the source. Describe the destination by a profile, or by
+    its QEMU command line, which relay starts inert before the migration.
 
-    Switch return-path on at the source (libvirt does). Without it QEMU counts a migration as
-    completed when everything is written; if relay then breaks off, the guest is paused until cont.
+    Enable return-path on the source (libvirt does). Without it QEMU counts a migration as
+    completed when everything is written; if relay then aborts it, the guest is paused until cont.
     relay refuses postcopy, multifd and TLS before it sends RAM.
 
-    Exit status: 0 migrated, 1 refused and broken off, 2 a failure, 3 broken off as unknown
-    (--strict).
+    Exit status: 0 migrated, 1 refused and aborted, 2 a failure, 3 aborted as unknown (--strict).
 
     \b
     migratable relay --listen tcp:192.0.2.7:4444 --to tcp:192.0.2.8:4444 --profile host8

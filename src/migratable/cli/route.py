@@ -1,4 +1,4 @@
-"""``migratable route``: which hosts in between get a VM to a destination that refuses it."""
+"""``migratable route``: intermediate hosts over which a VM reaches a destination."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     "--via",
     multiple=True,
     metavar="PROFILES",
-    help="Profiles of hosts in between, separated by commas; repeatable.  [default: every stored "
+    help="Profiles of intermediate hosts, separated by commas; repeatable.  [default: every stored "
     "profile of the VM's machine type]",
 )
 @click.option(
@@ -32,10 +32,12 @@ if TYPE_CHECKING:
     type=click.IntRange(0, 10),
     default=3,
     show_default=True,
-    help="Most hosts in between.",
+    help="Maximum number of intermediate hosts.",
 )
 @click.option(
-    "--predict", is_flag=True, help="Start no program, even if a profile's program is here."
+    "--predict",
+    is_flag=True,
+    help="Start no program, even if a profile's program is on this machine.",
 )
 @_options.timeout("Seconds for each rehearsal.")
 @_options.yes
@@ -100,7 +102,7 @@ def _host(name: str) -> Host:
 
 
 def _via(given: Sequence[str], machine: str | None, destination: str) -> list[Host]:
-    """The hosts in between, by name or all that are stored."""
+    """The intermediate hosts, by name or all stored profiles."""
     if given:
         names = [word for text in given for word in text.split(",") if word]
     else:

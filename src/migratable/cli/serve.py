@@ -49,7 +49,7 @@ _SECONDS = click.FloatRange(min=1.0)
     show_default=True,
     help="Seconds that a client may pause while it sends a request or reads the answer.",
 )
-@click.option("--workers", type=_SIZE, help="Checks at the same time.  [default: one a processor]")
+@click.option("--workers", type=_SIZE, help="Checks at the same time.  [default: one per CPU]")
 @click.option(
     "--temporary",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
@@ -58,7 +58,7 @@ _SECONDS = click.FloatRange(min=1.0)
 @click.option(
     "--fleet",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="Show this fleet file's matrix at /, renewed when it is older than half a minute.",
+    help="Show this fleet file's matrix at /, refreshed when older than 30 s.",
 )
 def command(
     host: str,
@@ -120,7 +120,7 @@ def command(
         if tls is None and not is_loopback(host):
             click.echo(
                 f"warning: {host} without --tls: the token, streams and profiles cross the "
-                "network in the clear",
+                "network unencrypted",
                 err=True,
             )
 

@@ -21,9 +21,8 @@ from migratable.stream.edit import describe, map_sections, with_elements
 from migratable.stream.model import Command, Configuration, Element, Section, Stream
 from migratable.stream.ram import read_start
 from migratable.stream.vmdesc_text import spliced
-from migratable.stream.wire_format import SectionKind
+from migratable.stream.wire_format import WHOLE, SectionKind
 
-_WHOLE = frozenset({SectionKind.START, SectionKind.FULL})
 _FINDABLE = 8
 """Bytes that are looked for elsewhere in a body when they are not at their offset."""
 
@@ -139,7 +138,7 @@ def keyed(sections: Iterable[Section]) -> Iterator[tuple[tuple[str, int, int], S
     """START and FULL sections with idstr, instance id, and their number among equals."""
     seen: Counter[tuple[str, int]] = Counter()
     for section in sections:
-        if section.kind in _WHOLE:
+        if section.kind in WHOLE:
             key = (section.idstr, section.instance_id & 0xFFFFFFFF)
             yield (*key, seen[key]), section
             seen[key] += 1
@@ -224,7 +223,7 @@ def _other_bytes(edit: StreamEdit, change: Change, there: bytes) -> ConvertError
     return ConvertError(
         f"{edit.id}: {where} has other bytes in {name} than the plan expects "
         f"({_short(there)} for {_short(change.old)}); the state of the VM is not the one that "
-        "the plan was made for: make the plan anew from a stream of now"
+        "the plan was made for: make a new plan from a current stream"
     )
 
 

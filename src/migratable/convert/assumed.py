@@ -69,15 +69,13 @@ def _clear(data: bytes) -> bool:
     return not any(data)
 
 
+_NO_HIGH = "no feature above bit 63 is negotiated, and the destination knows none"
 _SUBSECTIONS = {
     # hw/virtio/virtio.c, virtio-pci.c of 10.2: features 64 to 127; before there were none.
     "virtio/128bit_features": _Fact(
-        holds=lambda data: _clear(data[:8]) if len(data) == 8 else _clear(data),
-        why="no feature above bit 63 is negotiated, and the destination knows none",
+        holds=lambda data: _clear(data[:8]) if len(data) == 8 else _clear(data), why=_NO_HIGH
     ),
-    "virtio_pci/modern_state/features128": _Fact(
-        holds=_clear, why="no feature above bit 63 is negotiated, and the destination knows none"
-    ),
+    "virtio_pci/modern_state/features128": _Fact(holds=_clear, why=_NO_HIGH),
     # target/ppc/machine.c, cpu_init.c of 9.1: a reservation may be lost at any time (Power ISA,
     # Book II 1.7.2), and every release clears it when a vCPU is switched.
     "cpu/reservation": _Fact(

@@ -13,8 +13,7 @@ from migratable.errors import StreamError
 from migratable.stream import vmdesc
 from migratable.stream.cursor import Buffer
 from migratable.stream.vmdesc import VmDevice, VmField, VmsdBody
-
-_SUBSECTION = 0x05
+from migratable.stream.wire_format import SUBSECTION
 
 
 def device(edit: StreamEdit) -> VmDevice | None:
@@ -138,7 +137,7 @@ def _renumbered(body: VmsdBody, start: int, at: int, change: Change) -> VmsdBody
 
 
 def _is_subsection(data: bytes) -> bool:
-    return len(data) > 6 and data[0] == _SUBSECTION and 6 + data[1] <= len(data)
+    return len(data) > 6 and data[0] == SUBSECTION and 6 + data[1] <= len(data)
 
 
 def _field(edit: StreamEdit, change: Change) -> VmField:

@@ -13,7 +13,7 @@ from migratable.profile.model import Profile
 from migratable.profile.tables import LoaderTables, MachineCapability, Vmsd
 from migratable.stream import Section, Stream, read
 from migratable.stream.fields import decode
-from migratable.stream.wire_format import SectionKind
+from migratable.stream.wire_format import WHOLE
 from migratable.verdict import Finding, Verdict
 
 
@@ -77,7 +77,7 @@ class Situation:
         for section in self.stream.sections:
             if (
                 section.idstr == self.finding.device
-                and section.kind in (SectionKind.FULL, SectionKind.START)
+                and section.kind in WHOLE
                 and self.finding.instance_id in (None, section.instance_id)
             ):
                 return section

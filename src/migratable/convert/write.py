@@ -30,7 +30,7 @@ from migratable.stream.containers.libvirt import HEADER_SIZE
 from migratable.stream.cursor import Buffer
 from migratable.stream.model import Element, Section, Span, Stream
 from migratable.stream.ram import MappedRam, RamBlock
-from migratable.stream.wire_format import SectionKind
+from migratable.stream.wire_format import SectionKind, footer
 from migratable.stream.writer import chunks, element_chunks, section_header
 
 _LARGE = 1 << 20
@@ -100,7 +100,7 @@ def output(path: Path, *, source: Path | None, force: bool) -> Iterator[Output]:
     if path.exists() and not force:
         raise _there(path)
     if path.exists() and not path.is_file():
-        raise ConvertError(f"{path} is no regular file")
+        raise ConvertError(f"{path} is not a regular file")
     partial: Path | None = None
     try:
         try:
@@ -210,7 +210,7 @@ def _write_plain(
                 out.write(section_header(element))
             _copy(source, out, origin + start, length)
             if isinstance(element, Section) and element.footer:
-                out.write(b"\x7e" + element.section_id.to_bytes(4, "big"))
+                out.write(footer(element.section_id))
         else:
             for chunk in element_chunks(element):
                 out.write(chunk)
@@ -280,7 +280,7 @@ def _write_mapped(  # noqa: PLR0917 -- source, result, and how far it moved
         out.seek(gap - moved, os.SEEK_CUR)  # stays a hole
         _copy(source, out, origin + header.pages_offset, end - header.pages_offset)
     if section.footer:
-        out.write(b"\x7e" + section.section_id.to_bytes(4, "big"))
+        out.write(footer(section.section_id))
 
 
 def _place_of_bitmap(section: Section, header: MappedRam, origin: int) -> int:

@@ -1,12 +1,17 @@
-"""Values that YAML breaks over several lines, put on the first of them.
+"""Values that YAML, and lines of QEMU that a mail breaks, put on the first of their lines.
 
 ``kubectl get -o yaml`` folds a reason or a message of more than eighty characters; libvirt's error
-in it then begins on one line and ends on another.
+in it then begins on one line and ends on another. A mail breaks what it quotes before its
+seventy-second column or so; a line that goes on ends with a space there (RFC 3676), or stood too
+near to the edge for the next word.
 """
 
 from __future__ import annotations
 
 import re
+
+from migratable.messages.catalogue import Role
+from migratable.messages.recognise import recognise
 
 FOLLOWING = 40
 _OPENS = re.compile(
@@ -26,7 +31,7 @@ def unfolded(data: bytes) -> bytes:
     place = 0
     while place < len(lines):
         opens = _OPENS.fullmatch(lines[place].rstrip(b"\r"))
-        parts = _folded(lines, place, opens) if opens is not None else []
+        parts = _folded(lines, place, opens) if opens is not None else _wrapped(lines, place)
         if parts:
             lines[place] = b" ".join((lines[place].rstrip(), *parts))
             lines[place + 1 : place + 1 + len(parts)] = [b""] * len(parts)
@@ -59,3 +64,45 @@ def _closed(text: bytes, quote: bytes) -> bool:
         return False
     doubled = len(end) - len(end.rstrip(quote))
     return doubled % 2 == 1 if quote == b"'" else not end.endswith(b'\\"')
+
+
+_QUOTE = re.compile(rb"[> \t]*")
+_SAYS = re.compile(rb"\b(?:qemu[\w-]*|kvm|panda-system-\w+)(?:\[\d+\])?: ")
+# What begins a line of its own: a time, a prompt, a member of an object, a frame, a list's element.
+_BEGINS = re.compile(rb"\d{4}-\d\d-\d\d|\(qemu\)|[$#{\[*]|\w+>|error: |warning: |---|```")
+EDGE, WIDEST, REST = 70, 82, 3
+
+
+def _wrapped(lines: list[bytes], place: int) -> list[bytes]:
+    """What a mail has broken off from a line of QEMU's; nothing where it ends there."""
+    if not _SAYS.search(lines[place]):
+        return []
+    depth = _depth(lines[place])
+    last, parts = lines[place].rstrip(b"\r"), list[bytes]()
+    for line in lines[place + 1 : place + 1 + REST]:
+        text = line.strip(b"> \t\r")
+        alone = not text or _depth(line) != depth or _SAYS.search(text) or _BEGINS.match(text)
+        if alone or not (_goes_on(last, text, quoted=depth > 0) or (parts and last.endswith(b" "))):
+            break
+        parts.append(text)
+        last = line.rstrip(b"\r")
+    known = parts and any(
+        match.message.role is Role.CAUSE and match.message.rank >= 0
+        for match in recognise(lines[place].decode("utf-8", "replace"))
+    )
+    return [] if known else parts
+
+
+def _depth(line: bytes) -> int:
+    """How many mails quote *line*."""
+    found = _QUOTE.match(line)
+    return found[0].count(b">") if found else 0
+
+
+def _goes_on(line: bytes, following: bytes, *, quoted: bool) -> bool:
+    """Did the next word not fit, or does the line say itself that it goes on?"""
+    length = len(line.rstrip())
+    if length > WIDEST:
+        return False
+    flowed = line.endswith(b" ") and length > EDGE // 2
+    return flowed or (quoted and length + 1 + len(following.split()[0]) > EDGE)

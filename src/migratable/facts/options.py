@@ -233,4 +233,6 @@ FLAGS = frozenset(name for name, row in OPTIONS.items() if not row.argument)
 KNOWN = frozenset(OPTIONS)
 BLANKS_IN_VALUE = frozenset(name for name, row in OPTIONS.items() if row.blanks)
 IMPLIED_KEY = {name: row.implied_key for name, row in OPTIONS.items() if row.implied_key}
+MERGED = frozenset({"machine", "cpu", "m", "smp", "boot", "rtc", "name"})
+"""Options of which QEMU makes one, however often they are given (``merge_lists``)."""
 DATED = frozenset(name for name, row in OPTIONS.items() if row.dated)

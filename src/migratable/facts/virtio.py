@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 Entry = Mapping[str, Any]
-"""A bit: ``name``, and where there are such ``word``, ``option``, ``qemu``, ``linux``, ``note``."""
+"""A bit: ``name``, and where there are such ``word``, ``option``, ``offload``, ``qemu``, ``linux``,
+``note``."""
 
 
 @cache
@@ -48,3 +49,8 @@ def options(kind: str, bits: int) -> Iterator[str]:
     for _, entry in entries(kind, bits):
         if "option" in entry:
             yield str(entry["option"])
+
+
+def has_offload(kind: str, bits: int) -> bool:
+    """Whether one of the bits is work that the back end must be able to do (``vnet_hdr``)."""
+    return any(entry.get("offload", False) for _, entry in entries(kind, bits))

@@ -70,7 +70,7 @@ def _check(document: Mapping[str, Any]) -> None:
     width, answers = len(document["hosts"]), len(document["answers"])
     for line in (*document["vms"], *document["hosts"]):
         if not isinstance(line["name"], str) or not isinstance(line["group"], str):
-            raise TypeError("a name is no text")
+            raise TypeError("a name is not a string")
         dict(line["facts"])
     for answer in document["answers"]:
         if State(answer["state"]) is State.NONE:

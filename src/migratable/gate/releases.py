@@ -381,9 +381,10 @@ def _shared(programs: Sequence[Program], union: Sequence[str]) -> list[str]:
     ]
     versioned = [machine_type for machine_type in everywhere if machine_type.version is not None]
     for parsed in versioned or everywhere:
-        known = best.get(parsed.family)
+        family = parsed.name if parsed.version is None else parsed.family
+        known = best.get(family)
         if known is None or (known.version or (0, 0)) < (parsed.version or (0, 0)):
-            best[parsed.family] = parsed
+            best[family] = parsed
     rank: Callable[[str], tuple[bool, bool]] = lambda family: (  # noqa: E731
         "q35" not in family and "pseries" not in family and "virt" not in family,
         "i440fx" not in family,

@@ -80,8 +80,8 @@ def _less(base: Situation, line: CommandLine) -> Iterator[str]:
     gone = [one for one in taken if _silent(base, one)]
     if gone:
         yield (
-            f"the destination then lacks {some(gone, _MOST)}, which no stream shows: if the guest "
-            "has it, the guest loses it"
+            f"the destination then lacks {some(gone, _MOST)}, which is not visible in a stream; "
+            "the guest may lose it"
         )
 
 

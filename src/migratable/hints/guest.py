@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 from migratable.errors import StreamError
 from migratable.facts import pci
-from migratable.stream import SectionKind, Stream, virtio
+from migratable.stream import Stream, virtio
 from migratable.stream.fields import decode
 from migratable.stream.model import Section
+from migratable.stream.wire_format import WHOLE
 
 _PCI = re.compile(
     r"(?P<root>[0-9a-f]{4}:[0-9a-f]{2}|pci@[0-9a-f]+)(?P<chain>(?::[0-9a-f]{2}\.[0-7])+)"
@@ -135,7 +136,7 @@ class Guest:
         """Read a stream's sections and RAM blocks."""
         guest = cls(stream)
         for section in stream.sections:
-            if section.kind not in {SectionKind.FULL, SectionKind.START}:
+            if section.kind not in WHOLE:
                 continue
             guest.sections[section.idstr, section.instance_id] = section
             where = place(section.idstr)

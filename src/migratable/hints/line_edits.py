@@ -7,7 +7,9 @@ from collections import Counter
 from migratable.commandline import CommandLine, Fields, Option
 from migratable.commandline.line import global_of
 from migratable.errors import MigratableError
+from migratable.facts.options import MERGED
 from migratable.hints.candidate import Candidate
+from migratable.verdict import Side
 
 
 def machine(key: str, value: str | None) -> Candidate:
@@ -20,6 +22,16 @@ def machine(key: str, value: str | None) -> Candidate:
         return Candidate(action=f"-machine {value}", edit=edit)
     said = f"-machine without {key}=" if value is None else f"-machine {key}={value}"
     return Candidate(action=said, edit=edit)
+
+
+def no_machine_type(name: str) -> Candidate:
+    """The destination's program does not have the machine type."""
+    return Candidate(
+        action=f"this QEMU has no machine type {name}: a release that has it, or restart the "
+        "guest with a machine type that both sides have",
+        side=Side.SOURCE,
+        needs_guest_restart=True,
+    )
 
 
 def machine_keys(line: CommandLine) -> list[str]:
@@ -125,13 +137,9 @@ def _members(line: CommandLine) -> dict[Place, str]:
             fields = [("", option.value or "")]
         known = dict(fields)
         which = known.get("id") or known.get("driver") or ""
-        if option.name not in _MERGED:
+        if option.name not in MERGED:
             count[option.name, which] += 1
             which += f"#{count[option.name, which]}"
         found[option.name, which, ""] = ""
         found.update({(option.name, which, key): value for key, value in fields})
     return found
-
-
-_MERGED = frozenset({"machine", "cpu", "m", "smp", "boot", "rtc", "name"})
-"""Options of which QEMU makes one."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from migratable.commandline import CommandLine, Option
-from migratable.facts.options import IMPLIED_KEY
+from migratable.facts.options import IMPLIED_KEY, MERGED
 from migratable.facts.removed_options import INSTEAD
 from migratable.hints import line_edits
 from migratable.hints.candidate import Candidate
 
-_ONE = frozenset({"rtc", "run-with", "accel"})
-"""Options of which QEMU makes one; ``machine`` has an edit of its own."""
+_JOINED = MERGED | {"run-with", "accel"}
+"""Options whose members may stand in the first of them; ``machine`` has an edit of its own."""
 _SILENT = ", with the host's own driver in the place of none"
 
 
@@ -29,7 +29,7 @@ def candidates(option: Option) -> Iterator[Candidate]:
         if name == "machine":
             key, _, value = text.partition("=")
             return line.replace(option).with_machine(key, value)
-        if name in _ONE and any(True for _ in line.all(name)):
+        if name in _JOINED and any(True for _ in line.all(name)):
             line = line.replace(option)
             for member in text.split(","):
                 key, _, value = member.rpartition("=")

@@ -253,7 +253,7 @@ class Connection:
         try:
             return shapes.parsed(text.encode())
         except ValueError as error:
-            raise HostError(f"{self.name}: its first words are not understood ({error})") from None
+            raise HostError(f"{self.name}: unexpected greeting ({error})") from None
 
     def _failure(self, what: str) -> HostError:
         assert self._process is not None

@@ -181,11 +181,3 @@ def prefilter() -> Prefilter:
             if items
         )
     )
-
-
-def uncovered() -> Iterator[str]:
-    """Anchors without a token in ``messages/tokens.txt``: right, but each costs a pass."""
-    chosen = {token for token, _ in prefilter().tokens}
-    for item in sorted(anchors()):
-        if item.encode() in chosen:
-            yield item

@@ -45,9 +45,9 @@ def at_hand(profile: Profile, *, program: Sequence[str] = ()) -> AtHand:
         return AtHand(line=replace(line, program=found))
     named = " ".join(profile.program or line.program) or "unknown"
     return AtHand(
-        why=f"its program ({named}, QEMU {profile.version}) is neither in the lab nor on PATH; a "
-        "profile's own words are not started: name the program with --program, or a lab release "
-        "with --release"
+        why=f"its program ({named}, QEMU {profile.version}) is neither in the lab nor on PATH; "
+        "programs named in profiles are never started: name the program with --program, or a "
+        "lab release with --release"
     )
 
 

@@ -1,4 +1,4 @@
-"""Relay a live migration between two hosts; break it off if the destination would refuse it.
+"""Relay a live migration between two hosts; abort it if the destination would refuse it.
 
 ::
 

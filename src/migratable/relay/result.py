@@ -30,7 +30,7 @@ class Reason(enum.StrEnum):
 
     @property
     def exit_status(self) -> int:
-        """0 migrated, 1 refused and broken off, 3 not known and broken off, 2 a failure."""
+        """0 migrated, 1 refused and aborted, 3 unknown and aborted, 2 a failure."""
         return {
             Reason.MIGRATED: 0,
             Reason.REFUSED: 1,

@@ -10,14 +10,14 @@ from migratable.relay.result import Guest, Reason, Result
 
 _GUEST = {
     Guest.DESTINATION: "the guest is on the destination",
-    Guest.SOURCE: "the guest runs on at the source",
-    Guest.NOWHERE_SEEN: "it is not known where the guest is: look at the source",
+    Guest.SOURCE: "the guest continues on the source",
+    Guest.NOWHERE_SEEN: "it is not known where the guest is: check the source",
 }
 
 
 def lines(result: Result) -> Iterator[str]:
     """Give the lines."""
-    label = "MIGRATED" if result.reason is Reason.MIGRATED else "BROKEN OFF"
+    label = "MIGRATED" if result.reason is Reason.MIGRATED else "ABORTED"
     yield f"{label:<12}{printable(result.message)}"
     if result.guest in _GUEST:  # of one that stands still the message says what to do
         yield f"{'':<12}{_GUEST[result.guest]}"

@@ -49,7 +49,7 @@ def _answer(route: Json, via: Sequence[str], *, straight: bool) -> tuple[str, st
     if route["outcome"] == "loads":
         return "BY A ROUTE", "over " + ", then ".join(hop["host"] for hop in route["hops"][:-1])
     if route["outcome"] == "refused":
-        where = f"over {', '.join(via)}" if via else "without hosts in between (--via)"
+        where = f"over {', '.join(via)}" if via else "without intermediate hosts (--via)"
         return "NO WAY", f"there is no route {where}"
     return "NOT KNOWN", "no route is certain"
 

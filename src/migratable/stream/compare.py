@@ -17,7 +17,7 @@ from migratable.members import members
 from migratable.stream.decoded import Body, Field, Value
 from migratable.stream.fields import decode
 from migratable.stream.model import Section, Stream
-from migratable.stream.wire_format import SectionKind
+from migratable.stream.wire_format import WHOLE, SectionKind
 
 MAX_LISTED = 8
 """Elements of one array that are told apart; more are counted."""
@@ -122,7 +122,7 @@ def _keyed(
     times: dict[tuple[str, int], int] = {}
     out: dict[tuple[str, int, int], Section] = {}
     for section in stream.sections:
-        if section.kind not in (SectionKind.START, SectionKind.FULL):
+        if section.kind not in WHOLE:
             continue
         if wanted is not None and not wanted(section):
             continue

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from migratable.stream.cursor import Buffer, Cursor
 from migratable.stream.ram import RamBlock, RamStart, RamStatistics
 from migratable.stream.vmdesc import VmDescription, VmDevice
-from migratable.stream.wire_format import CommandKind, SectionKind
+from migratable.stream.wire_format import WHOLE, CommandKind, SectionKind
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -224,7 +224,7 @@ class Stream:
         for section in self.sections:
             if (
                 section.idstr == idstr
-                and section.kind in (SectionKind.START, SectionKind.FULL)
+                and section.kind in WHOLE
                 and instance_id in (None, section.instance_id)
             ):
                 return section

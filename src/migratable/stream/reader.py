@@ -41,7 +41,7 @@ from migratable.stream.reader_backward import (
 )
 from migratable.stream.section_header import read_header, read_part_header
 from migratable.stream.vmdesc import VmDescription, VmDevice
-from migratable.stream.wire_format import CommandKind, SectionKind
+from migratable.stream.wire_format import CommandKind, SectionKind, footer
 
 SMALL = 16 << 20
 """Rounds of ram up to this many bytes are walked without being asked for."""
@@ -423,7 +423,7 @@ class _Reader:
         """Move to the first footer of this section that something plausible follows."""
         if self._footers is False:
             raise _UndelimitedError
-        pattern = re.compile(re.escape(b"\x7e" + section_id.to_bytes(4, "big")))
+        pattern = re.compile(re.escape(footer(section_id)))
         begin = cursor.pos
         while (header := pattern.search(cursor.data, begin, cursor.end)) is not None:
             if plausible_element(cursor.data, header.end(), cursor.end, self._starts):

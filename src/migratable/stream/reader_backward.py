@@ -11,7 +11,7 @@ from migratable.stream import wire_format as layout
 from migratable.stream.cursor import raw, text
 from migratable.stream.model import Element, Section
 from migratable.stream.vmdesc import VmDescription, VmDevice
-from migratable.stream.wire_format import SectionKind
+from migratable.stream.wire_format import VMDESCRIPTION, SectionKind
 
 MAX_PADDING = 16 << 20
 """NUL bytes after the stream that are taken for padding (direct I/O, block devices)."""
@@ -163,7 +163,7 @@ def plausible_element(data: memoryview, pos: int, end: int, starts: Container[in
     left = end - pos
     if kind == layout.EOF:
         after = bytes(data[pos + 1 : pos + 17])
-        return left == 1 or after[:1] == b"\x06" or not after.strip(b"\0")
+        return left == 1 or after[:1] == bytes([VMDESCRIPTION]) or not after.strip(b"\0")
     if kind in (layout.SECTION_START, layout.SECTION_FULL):
         if left < 15:
             return False

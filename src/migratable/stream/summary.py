@@ -15,7 +15,7 @@ from migratable.stream.model import Command, Section, Span, Stream, flatten
 from migratable.stream.non_vmstate import virtio_of
 from migratable.stream.ram import RamBlock
 from migratable.stream.virtio import Virtio
-from migratable.stream.wire_format import SectionKind
+from migratable.stream.wire_format import WHOLE, SectionKind
 
 SCHEMA = "migratable.stream/1"
 MAX_BYTES = 4096
@@ -31,9 +31,7 @@ def summary(
     :param full: give long buffers whole.
     """
     sections = [
-        one
-        for one in stream.sections
-        if one.kind in (SectionKind.START, SectionKind.FULL) and (wanted is None or wanted(one))
+        one for one in stream.sections if one.kind in WHOLE and (wanted is None or wanted(one))
     ]
     parts = count_parts(stream)
     return {

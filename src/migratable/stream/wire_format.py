@@ -59,6 +59,15 @@ class SectionKind(enum.IntEnum):
     FULL = SECTION_FULL
 
 
+WHOLE = frozenset({SectionKind.START, SectionKind.FULL})
+"""Kinds of sections that have a name, an instance id and a version id."""
+
+
+def footer(section_id: int) -> bytes:
+    """A section's footer (``migration/savevm.c: save_section_footer``)."""
+    return bytes([SECTION_FOOTER]) + section_id.to_bytes(4, "big")
+
+
 class CommandKind(enum.IntEnum):
     """Numbers of ``enum qemu_vm_cmd`` (``migration/savevm.c``)."""
 

@@ -131,7 +131,7 @@ def test_only_reads_before_confirmation() -> None:
         asked.append(list(monitor.commands))
         return False
 
-    with _fake(_raw()) as monitor, pytest.raises(CaptureError, match="left alone"):
+    with _fake(_raw()) as monitor, pytest.raises(CaptureError, match="not touched"):
         capture(monitor, confirm=no, untried=True)
     reading = ("query-", "qom-get", "human-monitor-command")
     assert all(name.startswith(reading) for name in asked[0])
@@ -151,7 +151,7 @@ def test_what_was_not_examined_is_said() -> None:
     with _fake(query_migrate_capabilities=on, query_version=_OLD, query_target=arch) as monitor:
         said = examine(monitor).unchecked
     assert len(said) == 3
-    assert "blocks migration" in said[0]
+    assert "migration blockers" in said[0]
     assert "aarch64" in said[1]
     assert "x-ignore-shared" in said[2]
 
@@ -165,7 +165,7 @@ def test_state_that_is_another_afterwards() -> None:
 
     with (
         contextlib.closing(Stuck(_raw())) as monitor,
-        pytest.raises(CaptureError, match=r"was running and is 'save-vm'.*look at it now"),
+        pytest.raises(CaptureError, match=r"was running and is 'save-vm'.*check it"),
     ):
         capture(monitor, confirm=_yes, untried=True)
 

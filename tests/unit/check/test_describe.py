@@ -72,7 +72,7 @@ def test_section_that_the_tables_do_not_fit_stays_undescribed() -> None:
     reasons = {section.idstr: reason for section, reason in found.undescribed}
     assert set(reasons) == {"timer", "globalstate"}
     size = len(next(one for one in stream.devices if one.idstr == "timer").body)
-    assert reasons["timer"] == f"{size} bytes came, {size - 1} are the program's tables'"
+    assert reasons["timer"] == f"stream {size} bytes, tables {size - 1}"
     timer = next(one for one in found.stream.devices if one.idstr == "timer")
     assert decode(timer).fields[0].name == "data"
 

@@ -54,7 +54,7 @@ def ahci_port(command: int, busy: int = 0xFFFFFFFF, **queued: int) -> object:
     [
         (ahci_port(0xC017), None),
         (ahci_port(0x8006), "port 0 is stopped"),
-        (ahci_port(0x4006), "port 0 takes no FIS"),
+        (ahci_port(0x4006), "port 0: FIS receive disabled, engine running"),
         (ahci_port(6, used=1), "not halted"),
         (ahci_port(6, halt=1), "not in use"),
         (ahci_port(6, used=1, halt=1, cmd=0x25), "which cannot be queued"),

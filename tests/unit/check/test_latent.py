@@ -238,7 +238,7 @@ def test_a_structure_of_two_devices_is_named_once() -> None:
 def test_sections_of_the_source_alone() -> None:
     more = (handler("ram", None), handler("dev"), handler("wd"), handler("wd", instance_id=1))
     there = machine(vmsd("dev"), handlers=(*more, handler("old", None)))
-    words = "the source can send {} of this name, which the destination does not have"
+    words = "the source can send {} named 'wd', which the destination does not have"
     assert said(OLD, section("dev"), origin=there) == [("wd", words.format("2 sections"))]
     assert said(OLD, section("dev"), section("wd"), origin=there) == [
         ("wd", words.format("1 section"))
@@ -318,7 +318,7 @@ def test_subsections_that_differ_in_what_is_in_memory() -> None:
 
     text = (
         "once the guest uses it the source sends {}, whose w has 3 as its value at the source "
-        "and 5 on the destination: it is refused then"
+        "and 5 on the destination: the destination then refuses it"
     )
     names = ["cpu/intel_amx_xtile", "cpu/late"]
     assert said(side(5), section("cpu"), origin=side(3)) == [

@@ -96,7 +96,7 @@ def test_json_is_read_again(small: Matrix, tmp_path: Path) -> None:
         (lambda doc: doc["cells"][1].pop(), "cells[1]"),
         (lambda doc: doc["cells"][2].__setitem__(0, 99), "cells[2]"),
         (lambda doc: doc["cells"][2].__setitem__(0, True), "cells[2]"),
-        (lambda doc: doc["vms"][0].__setitem__("name", 3), "a name is no text"),
+        (lambda doc: doc["vms"][0].__setitem__("name", 3), "a name is not a string"),
         (lambda doc: doc["answers"][0].__setitem__("state", "odd"), "'odd'"),
         (lambda doc: doc["answers"][0].__setitem__("verdict", None), "damaged"),
         (lambda doc: doc.__setitem__("answers", 3), "damaged"),

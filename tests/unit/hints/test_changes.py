@@ -98,7 +98,7 @@ def test_a_section_more() -> None:
 @pytest.mark.parametrize("driver", ["edu", "old-edu", "pvpanic", "not-known"])
 def test_a_device_less_that_leaves_no_trace(driver: str) -> None:
     name = "edu" if driver == "old-edu" else driver
-    text = f"the destination then lacks {name}, which no stream shows"
+    text = f"the destination then lacks {name}, which is not visible in a stream"
     assert said(f"{LINE} -device {driver}", LINE).startswith(text)
 
 

@@ -160,7 +160,7 @@ def test_names_of_the_host_are_taken_out(given: list[str], made: str | None) -> 
 
 
 def test_members_inside_lists() -> None:
-    with pytest.raises(CommandLineError, match="names something of the host"):
+    with pytest.raises(CommandLineError, match="names a host resource"):
         words("-device", '{"driver":"x","socket":[{"path":"/x"}]}')
     assert words("-device", '{"driver":"x","a":[1,2]}') == '-device {"driver":"x","a":[1,2]}'
 

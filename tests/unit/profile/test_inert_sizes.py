@@ -65,7 +65,7 @@ def test_card_of_unknown_size_is_assumed() -> None:
         "qemu-system-arm -M vexpress-a9 -sd /no/card.img",
     ):
         found = _quiet(line)
-        assert "/no/card.img is not here" in found.assumed_sections["sd-card"]
+        assert "/no/card.img is not on this machine" in found.assumed_sections["sd-card"]
         assert found.assumed_sizes == {1 << 30}
 
 
@@ -111,10 +111,12 @@ def test_assumed_size_that_differs_is_unknown_never_refused() -> None:
     stream = _with_block(recorded.source(name), "system.flash1", 540672)
     profile = replace(profile, ram_blocks={**profile.ram_blocks, "system.flash1": (131072, 131072)})
     assert check(stream, profile).outcome is Outcome.REFUSED
-    guess = replace(profile, assumed_blocks={"system.flash1": "flash 1 (v.fd is not here)"})
+    guess = replace(
+        profile, assumed_blocks={"system.flash1": "flash 1 (v.fd is not on this machine)"}
+    )
     found = check(stream, guess)
     assert found.outcome is Outcome.UNKNOWN
-    assert "v.fd is not here" in found.unchecked[0]
+    assert "v.fd is not on this machine" in found.unchecked[0]
     right = replace(guess, ram_blocks={**profile.ram_blocks, "system.flash1": (540672, 540672)})
     assert check(stream, right).outcome is Outcome.LOADS
 
@@ -155,7 +157,7 @@ def test_start_that_fails_for_an_assumed_size_is_unknown() -> None:
     (size,) = quiet.assumed_sizes
     said = f"device requires 33554432 bytes, block backend provides {size} bytes"
     error = _with_doubt(DestinationStartError("no", stderr=(said,)), quiet)
-    assert f"{size} bytes were put in its place" in error.doubt
+    assert f"the {size} bytes that were put in its place" in error.doubt
     verdict = not_started(error.stderr, doubt=error.doubt)
     assert verdict.outcome is Outcome.UNKNOWN
     assert verdict.unchecked == (error.doubt,)

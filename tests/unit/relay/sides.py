@@ -20,7 +20,7 @@ SHUT, PONG = 1, 2
 class Destination:
     """Takes a stream as QEMU does: it answers pings, and says that it is done at the end.
 
-    :ivar end: bytes after which it is; it never comes when the relay breaks off.
+    :ivar end: bytes after which it is; it never comes if the relay aborts.
     :ivar opened: the relay opens the return path, since the source does not.
     :ivar refuses: it says that the load failed when a ping comes.
     :ivar silent: it refuses as releases before 9.1 do, and only ends.

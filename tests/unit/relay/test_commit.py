@@ -64,7 +64,7 @@ def _at_the_first_look(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None])
 def test_a_source_that_read_the_word_and_ended_between_two_looks(
     connection: tuple[Links, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """QEMU 7.2 in CI, 2026-11-29: the migration was broken off though the source had completed."""
+    """QEMU 7.2 in CI, 2026-11-29: the migration was aborted though the source had completed."""
     links, source = connection
 
     def read_and_end() -> None:

@@ -48,7 +48,7 @@ def test_what_others_said_is_escaped() -> None:
 
 def test_one_that_stands_still_is_said_once() -> None:
     result = Result(reason=Reason.REFUSED, message="…: `cont`", guest=Guest.SOURCE_STOPPED)
-    assert list(lines(result)) == ["BROKEN OFF  …: `cont`"]
+    assert list(lines(result)) == ["ABORTED     …: `cont`"]
 
 
 def test_wrong_usage() -> None:

@@ -9,7 +9,7 @@ from migratable.check.memory_map import CLOCK, pc_memory
 from migratable.errors import StreamError
 from migratable.stream.model import Section, Stream
 from migratable.stream.vmdesc import VmsdBody
-from migratable.stream.wire_format import SectionKind
+from migratable.stream.wire_format import WHOLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class Streams:
                 body=bytes(section.body),
             )
             for number, section in enumerate(stream.sections)
-            if section.kind in {SectionKind.START, SectionKind.FULL}
+            if section.kind in WHOLE
         )
         return Ready(stream=stream, units=units, around=around(stream))
 
@@ -131,7 +131,7 @@ def around(stream: Stream) -> bytes:
         [
             (section.kind, section.idstr, section.instance_id, section.version_id, section.footer)
             for section in stream.sections
-            if section.kind in {SectionKind.START, SectionKind.FULL}
+            if section.kind in WHOLE
         ],
     )
     digest.update(repr(seen).encode("utf-8", "surrogateescape"))

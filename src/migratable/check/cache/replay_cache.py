@@ -36,7 +36,7 @@ from migratable.check.savevm import Replay
 from migratable.check.tracker import SectionOutcome
 from migratable.profile.model import Profile
 from migratable.stream.model import Section, Span
-from migratable.stream.wire_format import SectionKind
+from migratable.stream.wire_format import WHOLE
 
 _IS_FIVE = bytes(byte == 5 for byte in range(256))
 _LOOKS_INTO_RINGS = "memory-map"
@@ -239,7 +239,7 @@ class _Tracked:
         return tuple(shown(section, self._look) for section in sections)
 
     def _look(self, section: Section) -> None:
-        if section.kind in {SectionKind.START, SectionKind.FULL}:
+        if section.kind in WHOLE:
             self.seen_at_end.add(section.idstr)
         else:
             self.whole = False

@@ -20,17 +20,15 @@ import pkgutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from migratable.check.events import BodyEntered, BodyLoaded
-from migratable.check.problem import Problem
+from migratable.check.loader import Reading
+from migratable.check.problem import EINVAL, Problem
 from migratable.check.state import LoadedState, Memory
 from migratable.profile.model import Profile
 from migratable.releases import Release
 from migratable.stream.model import Section
-
-if TYPE_CHECKING:
-    from migratable.check.vmstate_types import Reading
 
 PostLoad = Callable[[BodyLoaded], Iterator[Problem]]
 Prepare = Callable[[LoadedState, Memory, Profile], None]
@@ -133,7 +131,8 @@ def reader(name: str) -> Callable[[Reading], None] | None:
 
 
 OldLoader = Callable[[Section, Iterable[Section], Profile], Iterator[Problem]]
-"""Examines a section without tables, and its parts; raises :class:`.problem.UnexaminedError`."""
+"""Examines a section without tables, and its parts; raises
+:class:`migratable.check.problem.UnexaminedError`."""
 
 _OLD: dict[str, OldLoader] = {}
 
@@ -196,6 +195,6 @@ def has_fixes_of_2026(event: BodyLoaded) -> bool:
     return event.release >= (11, 0)
 
 
-def beyond(summary: str, *, rule: str = "field-validation", errno: int = 22) -> Problem:
+def beyond(summary: str, *, rule: str = "field-validation", errno: int = EINVAL) -> Problem:
     """Make the problem of a value that no device of the destination can have; QEMU says nothing."""
     return Problem(rule=rule, summary=summary, errno=errno)

@@ -141,13 +141,6 @@ def _constants(at: BodyLoaded) -> frozenset[int] | None:
     return None if found is None else frozenset(found)
 
 
-def _read_only_differs(
-    numbers: Sequence[int], values: Sequence[int], here: Sequence[int], before: Sequence[int]
-) -> bool:
-    incoming, own = values[numbers.index(_PMCR)], before[here.index(_PMCR)]
-    return bool((incoming ^ own) & _PMCR_READ_ONLY)
-
-
 def _as_non_secure(number: int) -> int:
     """The register that kvm_to_cpreg_id makes of a number: of AArch32 ones the non-secure view."""
     return number if number >> 56 == 0x60 else number | _NON_SECURE

@@ -38,7 +38,7 @@ def tables(event: BodyLoaded) -> Iterator[Problem]:
         if sent is None or here is None:
             continue
         if sent >= _LARGEST:
-            raise UnexaminedError(f"fw_cfg: {field} of {sent:#x} bytes, for which the program ends")
+            raise UnexaminedError(f"fw_cfg: {field} of {sent:#x} bytes; QEMU aborts")
         wanted = (sent + _PAGE - 1) & ~(_PAGE - 1) & ((1 << 64) - 1)
         if wanted > here[1]:
             file, line = _PLACES.get(event.release, _LAST_PLACE)

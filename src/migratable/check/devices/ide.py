@@ -91,7 +91,7 @@ def _port(number: int, port: LoadedState, bounce: _Bounce) -> Iterator[Problem]:
         if command & _LIST_ON and not command & _START:
             yield Problem(
                 rule="post-load",
-                summary=f"port {number} is stopped and its DMA engine runs ({command:#x})",
+                summary=f"port {number} is stopped but its DMA engine runs ({command:#x})",
                 words=(("ahci-dma-running", {}),),
                 errno=EPERM,
                 field="port_regs.cmd",
@@ -99,7 +99,7 @@ def _port(number: int, port: LoadedState, bounce: _Bounce) -> Iterator[Problem]:
         if command & _FIS_ON and not command & _FIS_RX:
             yield Problem(
                 rule="post-load",
-                summary=f"port {number} takes no FIS and its engine runs ({command:#x})",
+                summary=f"port {number}: FIS receive disabled, engine running ({command:#x})",
                 words=(("ahci-fis-running", {}),),
                 errno=EPERM,
                 field="port_regs.cmd",

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 from migratable.check.devices import beyond, post_load, reads
 from migratable.check.events import BodyLoaded
+from migratable.check.loader import Reading
 from migratable.check.problem import Problem, UnexaminedError
-from migratable.check.vmstate_types import Reading
 
 _LSI_MAX_MSGIN_LEN = 8
 _MPTSAS_FIFO = 129
@@ -44,7 +44,7 @@ def mptsas(event: BodyLoaded) -> Iterator[Problem]:
         for end in ("head", "tail"):
             place = body.number(f"{queue}_{end}")
             if place is not None and place > _MPTSAS_FIFO:
-                yield beyond(f"{queue}_{end} is {place}, the queue has 129 places")
+                yield beyond(f"{queue}_{end} is {place}, the queue size is 129")
                 return
     step = body.number("diagnostic_idx")
     if step is not None and step > 4:

@@ -27,7 +27,7 @@ def serial(event: BodyLoaded) -> Iterator[Problem]:
     if retry > 0 and empty:
         yield Problem(
             rule="field-validation",
-            summary=f"the transmitter is empty and yet tries to send (tsr_retry={retry})",
+            summary=f"tsr is empty but tsr_retry is {retry}",
             words=(("serial-tsr-empty", {"retry": retry - (retry >> 31 << 32)}),),
             errno=EPERM,
             field="lsr",
@@ -35,7 +35,7 @@ def serial(event: BodyLoaded) -> Iterator[Problem]:
     elif not retry and not empty:
         yield Problem(
             rule="field-validation",
-            summary="the transmitter is not empty and yet does not try to send (tsr_retry=0)",
+            summary="tsr is not empty but tsr_retry is 0",
             words=(("serial-tsr", {}),),
             errno=EPERM,
             field="lsr",

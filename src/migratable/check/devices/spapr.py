@@ -127,7 +127,7 @@ def thread_context(event: BodyLoaded) -> Iterator[Problem]:
 def _ends(cursor: Cursor, section: Section) -> None:
     """A section with a footer ends where its contents do."""
     if section.footer and cursor.remaining:
-        raise UnexaminedError("more follows than its contents")
+        raise UnexaminedError("further data after its contents")
 
 
 @loads_old("spapr/htab")
@@ -140,7 +140,7 @@ def hash_table(
         program would read on in the wrong place, or abort.
     """
     if start.kind is not SectionKind.START:
-        raise UnexaminedError("its contents (a loader of its own)")
+        raise UnexaminedError("its contents (no VMStateDescription)")
     head = start.cursor()
     shift = read_htab_start(head)
     _ends(head, start)

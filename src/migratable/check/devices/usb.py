@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 from migratable.check.devices import has_fixes_of_2026, post_load, reads
 from migratable.check.events import BodyLoaded
+from migratable.check.loader import Reading
 from migratable.check.problem import Problem
-from migratable.check.vmstate_types import Reading
 
 
 @post_load("usb-redir", since=(10, 0))

@@ -7,21 +7,16 @@ device's own part is read and the whole afterwards, as the checks stand in the s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from migratable.check import events
 from migratable.check.devices import reads
 from migratable.check.devices.pci import msix_entries
-from migratable.check.problem import EPERM, Problem, RefusedError, UnexaminedError
+from migratable.check.loader import Loader, Reading
+from migratable.check.problem import EINVAL, EPERM, Problem, RefusedError, UnexaminedError
 from migratable.check.state import LoadedState
 from migratable.facts import virtio as virtio_facts
 from migratable.problem_facts import Facts, PortsFacts
 from migratable.profile.tables import VirtioLive
 from migratable.verdict import Severity
-
-if TYPE_CHECKING:
-    from migratable.check.vmstate import VMStateLoader
-    from migratable.check.vmstate_types import Reading
 
 _NO_VECTOR = 0xFFFF
 _QUEUE_MAX = 1024
@@ -64,12 +59,12 @@ def extra_state(reading: Reading) -> None:
         raise
 
 
-def _is_mmio(loader: VMStateLoader) -> bool:
+def _is_mmio(loader: Loader) -> bool:
     return loader.handler.idstr.startswith("virtio-mmio@")
 
 
 class _Virtio:
-    def __init__(self, loader: VMStateLoader, body: LoadedState, live: VirtioLive) -> None:
+    def __init__(self, loader: Loader, body: LoadedState, live: VirtioLive) -> None:
         self._loader = loader
         self._body = body
         self._live = live
@@ -180,7 +175,7 @@ class _Virtio:
             raise self._silent(
                 f"{whose} MSI-X vector is number {vector}, the destination has {self._entries}",
                 rule="virtio-queues",
-                errno=22,
+                errno=EINVAL,
             )
 
     def _queues(self, count: int) -> tuple[tuple[int, int, int], ...]:
@@ -295,7 +290,7 @@ class _Virtio:
                         f"a request waits in queue {queue}, the destination has "
                         f"{len(self._live.queues)}",
                         ("virtio-blk-index", {"index": f"{queue:#x}"}),
-                        errno=22,
+                        errno=EINVAL,
                     )
             self._element()
 
@@ -324,7 +319,7 @@ class _Virtio:
                 raise self._silent(
                     f"the guest's ports are {ports:#x}, the destination's {local or 0:#x}",
                     rule="field-equal",
-                    errno=22,
+                    errno=EINVAL,
                     facts=PortsFacts(
                         ports=tuple(32 * word + bit for bit in range(32) if ports >> bit & 1)
                     ),
@@ -335,7 +330,7 @@ class _Virtio:
             body.values[f"port[{port}]"] = 1
             # Not the port map: its bit 0 is set with and without a console at port 0.
             if loader.local(body, f"port[{port}]", 1) is None:
-                raise self._silent(f"the destination has no port {port}", errno=22)
+                raise self._silent(f"the destination has no port {port}", errno=EINVAL)
             f.skip(1 + 1)
             if f.get_be(4):
                 f.skip(4 + 8)

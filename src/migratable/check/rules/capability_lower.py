@@ -6,7 +6,7 @@ The same comparison as {doc}`capability-higher`, the other way round.
 
 ## Why QEMU only warns
 
-The guest was promised less than the destination has. It runs on as before.
+The guest has a lower level than the destination. It keeps working.
 
 ## How to fix it
 
@@ -29,7 +29,7 @@ RULE = Rule(
     severity=Severity.WARNS,
     side=Fault.NEITHER,
     now="Nothing: a lower level in the stream is only a warning, the guest keeps working.",
-    prevent="Write the capability into the VM's definition if the warning disturbs.",
+    prevent="Write the capability into the VM's definition to avoid the warning.",
     verify="check",
     examples=(
         refuses(spapr_with_cfpc(0), "cap-cfpc"),

@@ -140,8 +140,8 @@ def _capabilities(event: ConfigurationRead, configuration: Configuration) -> Ite
             yield Problem(
                 rule=RULE.id,
                 summary=f"the source migrated with the capability {name} on",
-                explanation="The destination must have it on too (migrate-set-capabilities); a "
-                "command line does not say whether it will.",
+                explanation="The destination must have it on too (migrate-set-capabilities); this "
+                "is not visible on a command line.",
                 refuses=False,
                 severity=Severity.INFO,
             )
@@ -151,9 +151,11 @@ RULE = Rule(
     id="configuration",
     severity=Severity.REFUSES,
     side=Fault.CANNOT_TELL,
-    now="Compare the migration capabilities and the -global migration.* settings of both sides "
-    "and make them equal.",
-    prevent="Set migration capabilities from one place for both sides.",
+    now=(
+        "{loading: |Compare the migration capabilities and the -global migration.* settings "
+        "{moving: of both sides} and make them equal.}"
+    ),
+    prevent="{moving: Set migration capabilities from one place for both sides.}",
     verify="check",
     events=(ConfigurationRead,),
     check=check,

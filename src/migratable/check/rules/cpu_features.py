@@ -17,16 +17,15 @@ supports.
 ## Why QEMU loads it all the same
 
 The loader does not compare CPUID and prints nothing. The guest crashes soon after, by an invalid
-opcode or a general protection fault. QEMU 7.2's TCG has AVX and 5.2's has not: a Linux guest with
-`-cpu Haswell-noTSX` that moved from 7.2 to 5.2 dies with SIGILL in its first step.
+opcode or a general protection fault. TCG supports AVX from 7.2 on: init of a Linux guest with `-cpu
+Haswell-noTSX` gets SIGILL after a migration from 7.2 to 5.2.
 
-Two lines of the same name are refusals: a clock rate (`tsc-frequency=`) that differs.
+A differing `tsc-frequency=` is refused.
 
 ## How to fix it
 
 Take a destination whose CPU has the features. Else start the guest anew at the source with a CPU
-model that both sides have, or with the features turned off (`-cpu Haswell-noTSX,-avx`); a guest
-that starts with fewer uses fewer.
+model that both sides have, or with the features turned off (`-cpu Haswell-noTSX,-avx`).
 
 ## Source
 
@@ -256,8 +255,11 @@ RULE = Rule(
     id="cpu-features",
     severity=Severity.ENDANGERS,
     side=Fault.DESTINATION,
-    now="Use a CPU model that both hosts provide, or migrate to a host (kernel, microcode, QEMU) "
-    "that provides the missing features.",
+    now=(
+        "{loading: |Use a CPU model that {moving: both hosts provide|this host provides (virsh "
+        "domcapabilities)}{moving: , or migrate to a host (kernel, microcode, QEMU) that provides "
+        "the missing features}.}"
+    ),
     prevent="Use a named CPU model that is the common baseline of all hosts (virsh "
     "hypervisor-cpu-baseline), not host-passthrough or host-model.",
     events=(StreamLoaded,),

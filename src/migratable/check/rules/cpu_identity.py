@@ -3,7 +3,7 @@
 ## What it checks
 
 On ppc64 the processor version register (PVR) of each CPU in the stream against the destination's
-CPU, and the compatibility mode, when the guest has settled on one.
+CPU, and the compatibility mode, if the guest has negotiated one.
 
 ## Why QEMU refuses
 
@@ -15,7 +15,7 @@ processors.
 ## How to fix it
 
 Name the processor with its version on the destination (`-cpu power9_v2.0`), or give the guest a
-compatibility mode (`-machine pseries,max-cpu-compat=power9`) so that its Linux settles on it.
+compatibility mode (`-machine pseries,max-cpu-compat=power9`) which Linux then negotiates.
 
 ## Source
 
@@ -46,8 +46,10 @@ RULE = Rule(
     id="cpu-identity",
     severity=Severity.REFUSES,
     side=Fault.DESTINATION,
-    now="Give the destination the exact processor version of the guest (for example -cpu "
-    "power9_v2.0) or a compatibility mode (max-cpu-compat=power9).",
+    now=(
+        "Give {moving: the destination|the guest} the exact processor version of the guest (for "
+        "example -cpu power9_v2.0) or a compatibility mode (max-cpu-compat=power9)."
+    ),
     prevent="Name the processor with its version, or set max-cpu-compat, in the VM's definition.",
     verify="check",
     examples=(refuses(_point(0x004E1200), "power9_v2.0"), loads(_point(0x004E1202))),

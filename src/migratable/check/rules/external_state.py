@@ -3,12 +3,12 @@
 ## What it checks
 
 On pseries whether an NVDIMM's contents are flushed by a hypercall (a file behind it) or by the
-guest itself (persistent memory). A TPM's state (swtpm) and that of helpers on D-Bus is told, since
-the destination's helper is not asked.
+guest itself (persistent memory). The state of a TPM (swtpm) and of helpers on D-Bus is reported;
+the helper is not tested.
 
 ## Why QEMU refuses
 
-The guest would believe that data is safe when it is not. Helpers with their own state (swtpm,
+Guest data could be lost on power failure. Helpers with their own state (swtpm,
 virtiofsd, vhost-user) may refuse too; migratable does not predict that.
 
 ## How to fix it
@@ -39,8 +39,10 @@ RULE = Rule(
     id="external-state",
     severity=Severity.REFUSES,
     side=Fault.DESTINATION,
-    now="Bring the helper (swtpm, virtiofsd, a vhost-user or vfio device) and its state into the "
-    "same version on both sides.",
+    now=(
+        "{loading: |Bring the helper (swtpm, virtiofsd, a vhost-user or vfio device) and its state "
+        "into the same version {moving: on both sides}.}"
+    ),
     prevent="Upgrade helpers with QEMU and treat their state as part of the VM.",
     examples=(
         refuses(_point(sent=1, here=0), "NVDIMM by hypercall"),

@@ -7,8 +7,8 @@ AER log; and values that a device's own code refuses right after they were loade
 
 ## Why QEMU refuses
 
-Such values come from another configuration (fewer timers) or from a damaged stream; QEMU does not
-put them into a device.
+Such values come from another configuration (fewer timers) or from a damaged stream; QEMU rejects
+them.
 
 ## How to fix it
 

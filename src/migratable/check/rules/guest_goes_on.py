@@ -3,7 +3,7 @@
 ## What it checks
 
 `migratable rehearse --alive` loads the stream with guest memory, lets the guest run, and watches
-it: its processors move on, its console says nothing of a crash, and it wakes up.
+it: vCPUs make progress, the console shows no crash, idle vCPUs wake.
 
 ## Why QEMU loads it all the same
 
@@ -30,7 +30,7 @@ RULE = Rule(
     id="guest-goes-on",
     severity=Severity.INFO,
     side=Fault.CANNOT_TELL,
-    now="If it hangs or crashes: leave the guest on the source, and use another destination.",
-    prevent="Rehearse with --alive before a fleet is moved to a new release.",
+    now=("If it hangs or crashes: leave the guest on {the source}, and use another destination."),
+    prevent="{moving: Rehearse with --alive before a fleet is moved to a new release.}",
     verify="rehearse",
 )

@@ -28,10 +28,7 @@ emulate the code at the reset vector), or a guest that hangs.
   runs on.
 * PIT out of the kernel: start the destination with the source's `kernel-irqchip`.
 
-Prevent: keep `kernel-irqchip` the same on all hosts; migrate guests between TCG and KVM only
-while they are down.
-
-Verify: `migratable rehearse --alive` on the destination's host with the guest's RAM.
+`migratable rehearse --alive` on the destination's host, with the guest's RAM, shows it.
 
 ## Source
 
@@ -151,7 +148,7 @@ def _no_timer(event: StreamLoaded) -> Iterator[Problem]:
         if following < 0 and not disabled and mode in _PERIODIC:
             yield _found(
                 "the source had the PIT in the kernel, which does not save its next expiry, and "
-                "the destination has it in QEMU: it fires no more",
+                "the destination has it in QEMU: its timer never fires",
                 "QEMU loads the guest, but a guest that waits for the PIT then hangs. Start the "
                 "destination with the source's kernel-irqchip.",
                 one.idstr,
@@ -212,10 +209,14 @@ RULE = Rule(
     id="kvm-interrupts",
     severity=Severity.ENDANGERS,
     side=Fault.DESTINATION,
-    now="Start the destination with the source's kernel-irqchip, or wait until the guest's "
-    "firmware has started its processors.",
-    prevent="Keep kernel-irqchip the same on all hosts; migrate guests between TCG and KVM only "
-    "while they are down.",
+    now=(
+        "Start {moving: the destination|the guest} with {the source's} kernel-irqchip, or wait "
+        "until the guest's firmware has started its processors."
+    ),
+    prevent=(
+        "{moving: Keep kernel-irqchip the same on all hosts; migrate guests between TCG and KVM "
+        "only while they are down.}"
+    ),
     verify="rehearse",
     events=(StreamLoaded,),
     check=check,
@@ -229,7 +230,7 @@ RULE = Rule(
         loads(_point(_pic(1), options=_DISCARD)),
         loads(_point(_pic(1, imr=0xFF))),
         loads(_point(_pic(0))),
-        refuses(_point(_pic(0), _pit(-1), chip="split"), "fires no more"),
+        refuses(_point(_pic(0), _pit(-1), chip="split"), "never fires"),
         loads(_point(_pic(0), _pit(-1))),
         loads(_point(_pic(0), _pit(1000), chip="split")),
         loads(_point(_pic(0), _pit(-1, mode=0), chip="split")),

@@ -22,12 +22,8 @@ end, so only the abort's lines appear.
 ## How to fix it
 
 Give the destination's `-cpu` the source's model and features; under libvirt, the source's `<cpu>`
-element. The guest is not lost: it still runs on the source.
-
-Prevent: do not remove a feature from a running guest. A named model with the same `-x` and `+x`
-on all hosts has the same registers everywhere.
-
-Verify: `migratable rehearse` on the destination's host, as a user that may open `/dev/kvm`.
+element. The guest is not lost: it still runs on the source. `migratable rehearse` needs a user that
+may open `/dev/kvm`.
 
 ## Source
 
@@ -195,8 +191,10 @@ RULE = Rule(
     id="kvm-registers",
     severity=Severity.REFUSES,
     side=Fault.DESTINATION,
-    now="Give the destination's -cpu the source's model and features.",
-    prevent="Give a guest the same CPU model and features on all hosts.",
+    now="Give {the destination's} -cpu {the source's} model and features.",
+    prevent="Give a guest the same CPU model and features (-x and +x) on all hosts, and do not "
+    "remove a feature from a running guest.",
+    verify="rehearse",
     events=(BodyLoaded, RegistersPut),
     check=check,
     examples=(

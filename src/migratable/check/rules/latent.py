@@ -7,7 +7,7 @@ From the stream alone:
 - a pseries guest in a compatibility mode, on a destination whose processor has another PVR: a
   reboot of the guest ends the mode, until its kernel requests it again;
 - virtqueues that the driver has made smaller than their size at the start, if the destination
-  has allocated less than that first size (from 11.1 on);
+  has allocated less than that first size (from 11.0 on);
 - packed virtqueues that the source offers, the driver has not accepted, and the destination does
   not offer.
 
@@ -208,8 +208,8 @@ def _tables(event: StreamLoaded, origin: LoaderTables, here: LoaderTables) -> It
             )
     for idstr, handlers in gone.items():
         yield _problem(
-            f"the source can send {len(handlers)} {_plural('section', len(handlers))} of this "
-            "name, which the destination does not have",
+            f"the source can send {len(handlers)} {_plural('section', len(handlers))} named "
+            f"{idstr!r}, which the destination does not have",
             device=idstr,
         )
 
@@ -229,8 +229,8 @@ def _unsent(event: StreamLoaded) -> Iterator[Problem]:
         what = "elements" if one.counts else "as its value"
         yield _problem(
             f"once the guest uses it the source sends {one.subsection}, whose {one.field} has "
-            f"{one.source} {what} at the source and {one.destination} on the destination: it is "
-            "refused then",
+            f"{one.source} {what} at the source and {one.destination} on the destination: "
+            "the destination then refuses it",
             device=one.idstr,
             explanation="The stream does not have it yet. Give the destination the same options "
             "(-smp maxcpus= for CPU hot-plug) before the guest does."

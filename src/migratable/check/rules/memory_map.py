@@ -9,7 +9,7 @@ at another address.
 ## Why QEMU loads it all the same
 
 The loader compares the size of the block `pc.ram`, not its addresses. A booted guest then finds no
-memory at the addresses of its pages, and crashes. Devices that were in use may refuse: AHCI says
+memory at the addresses of its pages, and crashes. Devices that were in use may refuse: AHCI prints
 `Failed to start FIS receive engine: bad FIS receive buffer address`.
 
 ## How to fix it
@@ -110,8 +110,10 @@ RULE = Rule(
     id="memory-map",
     severity=Severity.ENDANGERS,
     side=Fault.DESTINATION,
-    now="Give the destination the source's -machine max-ram-below-4g=, or none if the source has "
-    "none.",
+    now=(
+        "Give {moving: the destination|the guest} {the source's} -machine max-ram-below-4g=, or "
+        "none if {the source} has none."
+    ),
     prevent="Write max-ram-below-4g into the VM's definition when a host uses it; use versioned "
     "machine types.",
     verify="check",

@@ -9,7 +9,7 @@ Nothing offline: `migratable explain` knows the messages. Page sizes that differ
 
 The destination runs while its pages are still on the source: it needs userfaultfd of its kernel,
 memory that can be registered with it, and equal page sizes. A connection that breaks then leaves
-the guest in parts on both sides until it is recovered.
+the guest split between the hosts until it is recovered.
 
 ## How to fix it
 
@@ -32,6 +32,9 @@ RULE = Rule(
     id="postcopy",
     severity=Severity.REFUSES,
     side=Fault.CANNOT_TELL,
-    now="Migrate in precopy, or make the hosts' kernels and page sizes fit for postcopy.",
-    prevent="Enable postcopy only where userfaultfd and the backing memory allow it on both hosts.",
+    now=("{loading: |Migrate in precopy, or use kernels and page sizes that support postcopy.}"),
+    prevent=(
+        "{moving: Enable postcopy only where userfaultfd and the backing memory allow it on both "
+        "hosts.}"
+    ),
 )

@@ -7,7 +7,7 @@ that may grow (ACPI tables and other firmware tables) are resized, up to their m
 
 ## Why QEMU refuses
 
-Memory of another size is another machine; only firmware tables were made to be resizable.
+RAM size is guest-visible; only firmware tables are resizable.
 
 ## How to fix it
 
@@ -71,10 +71,14 @@ RULE = Rule(
     id="ram-block-size",
     severity=Severity.REFUSES,
     side=Fault.DESTINATION,
-    now="Make the block the same size on the destination: -m for main memory; romfile= or "
-    "romsize= for an option ROM; the same firmware file for a firmware block.",
-    prevent="Use one definition of the VM for both sides, and the same versions of option ROM and "
-    "firmware files on all hosts (or set romsize= for each device).",
+    now=(
+        "Make the block the same size on {the destination}: -m for main memory; romfile= or "
+        "romsize= for an option ROM; the same firmware file for a firmware block."
+    ),
+    prevent=(
+        "{moving: Use one definition of the VM for both sides, and the same versions of option ROM "
+        "and firmware files on all hosts (or set romsize= for each device).}"
+    ),
     verify="check",
     events=(RamBlockRead,),
     check=check,

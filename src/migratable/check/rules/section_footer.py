@@ -34,9 +34,8 @@ from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
 from migratable.messages import Fault
 from migratable.problem_facts import LayoutFacts
+from migratable.stream.wire_format import SECTION_FOOTER
 from migratable.verdict import Severity
-
-_FOOTER = 0x7E
 
 
 def check(event: FooterRead) -> Iterator[Problem]:
@@ -49,7 +48,7 @@ def check(event: FooterRead) -> Iterator[Problem]:
             rule=RULE.id,
             summary="the stream has footers after its sections, and the destination expects none",
             explanation="migration.send-section-footer is off on the destination alone.",
-            words=(("unknown-section-type", {"type": _FOOTER}),),
+            words=(("unknown-section-type", {"type": SECTION_FOOTER}),),
         )
     elif event.mark is None:
         yield Problem(
@@ -57,7 +56,7 @@ def check(event: FooterRead) -> Iterator[Problem]:
             summary=f"the stream ends after {event.idstr!r}",
             words=(("footer-read-failed", {"errno": -5}),),
         )
-    elif event.mark != _FOOTER:
+    elif event.mark != SECTION_FOOTER:
         yield Problem(
             rule=RULE.id,
             summary=what,
@@ -97,9 +96,11 @@ RULE = Rule(
     id="section-footer",
     severity=Severity.REFUSES,
     side=Fault.CANNOT_TELL,
-    now="Compare the definition of the named device on both sides (number of CPUs, queues, "
-    "ports); if it is equal, the two programs disagree about the format: find the fault for this "
-    "pair of releases.",
+    now=(
+        "{loading: |Compare the definition of the named device {moving: on both sides} (number of "
+        "CPUs, queues, ports); if it is equal, the two programs disagree about the format: find "
+        "the fault for this pair of releases.}"
+    ),
     prevent="Test the pair of releases with the machine type and devices in use before rolling it "
     "out.",
     verify="check",
@@ -113,7 +114,7 @@ RULE = Rule(
                 release=(10, 0),
                 idstr="timer",
                 section_id=9,
-                mark=0x7E,
+                mark=SECTION_FOOTER,
                 read_id=9,
                 consumed=12,
                 size=12,

@@ -78,8 +78,10 @@ RULE = Rule(
     id="section-version",
     severity=Severity.REFUSES,
     side=Fault.DESTINATION,
-    now="Migrate to a QEMU that is at least as new as the source's, or use an older machine type "
-    "if that makes the source send the older version.",
+    now=(
+        "{loading: |Migrate to a QEMU that is at least as new as {the source's}, or use an older "
+        "machine type if that makes {the source} send the older version.}"
+    ),
     prevent="Migrate forward only, or test the pair of releases before relying on the way back.",
     verify="check",
     events=(SectionFound, CommandMet),

@@ -10,19 +10,21 @@ that was never started is halted with EE clear). An idle Linux is nearly always 
 The loader does not check this. Measured with Linux 6.1 under TCG: on 11.1.2 a guest whose one
 processor slept never got another interrupt (20 of 20 loads of 9 streams, from 5.2 and 7.2); where
 it did not sleep, the guest always went on (11 of 11 loads of 4 streams, from 5.2, 7.2 and 11.1). On
-10.0.13 one sleeping processor woke up (15 of 15), but of two one was lost each time (4 of 4,
-`watchdog: CPU 0 detected hard LOCKUP on other CPUs 1`). 7.2.22 lost one of two in 1 of 2 loads,
-which is not reported. Under KVM the kernel has the timers, and the rule does not apply.
+10.0.13 a single sleeping vCPU woke up (15 of 15), but one of two vCPUs never woke (4 of 4,
+`watchdog: CPU 0 detected hard LOCKUP on other CPUs 1`). On 7.2.22 one of two vCPUs never woke in 1
+of 2 loads; the rule does not cover 7.2. Under KVM the kernel has the timers, and the rule does not
+apply.
 
 ## How to fix it
 
 Use a destination of an older release, or one with KVM. `migratable rehearse --alive` with the RAM
-of the guest shows whether the guest runs on. It does if you save it again while it is busy.
+of the guest shows whether the guest keeps running. A guest that is saved again while it is busy
+does.
 
 ## Source
 
 `target/ppc/machine.c: cpu_post_load` (`cpu_ppc_store_decr`, since 8.1), `hw/ppc/spapr_hcall.c:
-h_cede`, `hw/core/cpu-common.c`; what 11.1 changed is not known, its source was not at hand.
+h_cede`, `hw/core/cpu-common.c`; the change in 11.1 is not known: 11.1 source not available.
 """
 
 from __future__ import annotations

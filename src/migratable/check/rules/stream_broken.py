@@ -11,7 +11,7 @@ that the destination reads past the last section.
 
 ## How to fix it
 
-Save the guest again; the source's log tells why it stopped. When the file is whole, `migratable
+Save the guest again; the source's log shows why it stopped. When the file is whole, `migratable
 diff` of the stream and the destination's profile shows the device that is laid out differently.
 
 ## Source
@@ -29,7 +29,12 @@ RULE = Rule(
     id="stream-broken",
     severity=Severity.REFUSES,
     side=Fault.SOURCE,
-    now="Read the source's log: the stream ended or broke before it was complete.",
-    prevent="Watch the source's log and the network; the destination only sees that the stream "
-    "ended.",
+    now=(
+        "{loading: |{other log: Read {the source's} log: the stream ended or broke before it was "
+        "complete.}}"
+    ),
+    prevent=(
+        "{moving: Watch the source's log and the network; the destination only sees that the "
+        "stream ended.}"
+    ),
 )

@@ -8,7 +8,7 @@ that the target can have (Arm: 1 KiB).
 
 ## Why QEMU refuses
 
-RAM is sent by target page; with another size every page would land at another address.
+RAM is sent by target page, and page addresses depend on the page size.
 
 ## How to fix it
 
@@ -66,8 +66,10 @@ RULE = Rule(
     id="target-page-size",
     severity=Severity.REFUSES,
     side=Fault.DESTINATION,
-    now="Start the destination with the machine type and CPU of the source; they set the target's "
-    "page size.",
+    now=(
+        "Start {moving: the destination|the guest} with the machine type and CPU of {the source}; "
+        "they set the target's page size."
+    ),
     prevent="Use versioned machine types; on Arm the page size goes with them.",
     verify="check",
     events=(ConfigurationRead,),

@@ -6,8 +6,8 @@ Nothing offline: `migratable explain` knows the messages.
 
 ## Why QEMU refuses
 
-Port, firewall, TLS certificates, or the other program that has ended. One side's log then has a
-connection error only, and the cause is in the other's.
+A port, a firewall or TLS certificates block the connection, or the peer exited. One side's log then
+has a connection error only, and the cause is in the other's.
 
 ## How to fix it
 
@@ -28,8 +28,12 @@ RULE = Rule(
     id="transport",
     severity=Severity.REFUSES,
     side=Fault.CANNOT_TELL,
-    now="Check that the destination's QEMU is alive and reachable (port, firewall, TLS "
-    "certificates), and read the destination's log first: it often ended before the connection "
-    "did.",
-    prevent="Open the migration ports between all hosts and keep the certificates valid.",
+    now=(
+        "{loading: |Check that {the destination's QEMU} is alive and reachable (port, firewall, "
+        "TLS certificates), and read {the destination's} log first: it often ended before the "
+        "connection did.}"
+    ),
+    prevent=(
+        "{moving: Open the migration ports between all hosts and keep the certificates valid.}"
+    ),
 )

@@ -1,4 +1,4 @@
-"""A subsection came that the destination does not know.
+"""The stream has a subsection that the destination does not know.
 
 ## What it checks
 
@@ -53,9 +53,15 @@ RULE = Rule(
     id="unknown-subsection",
     severity=Severity.REFUSES,
     side=Fault.DESTINATION,
-    now="Find the subsection that the destination does not know (migratable check names it) and "
-    "turn off the feature that makes the source send it, or migrate to a newer QEMU.",
-    prevent="Migrate forward only; set features that a subsection carries alike on both sides.",
+    now=(
+        "{loading: |Find the subsection that {the destination} does not know (migratable check "
+        "names it) and turn off the feature that makes {the source} send it{moving: , or migrate "
+        "to a newer QEMU}.}"
+    ),
+    prevent=(
+        "{moving: Migrate forward only; set features that a subsection carries alike on both "
+        "sides.}"
+    ),
     verify="check",
     events=(SubsectionMet,),
     check=check,

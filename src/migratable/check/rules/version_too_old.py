@@ -11,7 +11,7 @@ The tables no longer have the fields of that version; old formats are dropped af
 
 ## How to fix it
 
-Go through a release in between that reads the old version and writes the new one
+Migrate via an intermediate release that reads the old version and writes the new one
 (`migratable route`), or restart the guest.
 
 ## Source
@@ -46,8 +46,10 @@ RULE = Rule(
     id="version-too-old",
     severity=Severity.REFUSES,
     side=Fault.DESTINATION,
-    now="Go through a release in between that still reads the old version and writes the new one, "
-    "or restart the guest on the destination.",
+    now=(
+        "{loading: |Migrate via an intermediate release that still reads the old version and "
+        "writes the new one, or restart the guest on {the destination}.}"
+    ),
     prevent="Do not let guests fall many releases behind; the oldest formats are dropped.",
     verify="check",
     events=(BodyBegun,),

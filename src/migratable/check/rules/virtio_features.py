@@ -20,7 +20,7 @@ driver.
 ## Source
 
 `hw/virtio/virtio.c: virtio_load, virtio_set_features_nocheck`; 4.1 to 11.1. From 10.2 on the line
-shows the guest's bits *after* masking, so that the missing one is not to be seen in it.
+shows the guest's bits *after* masking, so the missing bit is not shown.
 """
 
 from __future__ import annotations
@@ -72,9 +72,11 @@ RULE = Rule(
     id="virtio-features",
     severity=Severity.REFUSES,
     side=Fault.DESTINATION,
-    now="Give the destination the features that the guest's driver has accepted (kernel, vhost "
-    "backend, device options), or stop and start the guest (a reboot from inside is not enough "
-    "when the device keeps offering them) with these features off.",
+    now=(
+        "Give {moving: the destination|the guest} the features that the guest's driver has "
+        "accepted (kernel, vhost backend, device options), or stop and start the guest (a reboot "
+        "from inside is not enough when the device keeps offering them) with these features off."
+    ),
     prevent="Turn the features off in the VM's definition that not all hosts can offer (for a "
     "NIC: host_uso=off,guest_uso4=off,guest_uso6=off and so on), or use a machine type that does.",
     verify="check",

@@ -7,7 +7,7 @@
 
 ## Why QEMU refuses
 
-From 11.x on a queue must not be larger than the destination's own (`VQ 0 vring.num 1024 exceeds
+From 11.0 on a queue must not be larger than the destination's own (`VQ 0 vring.num 1024 exceeds
 allocated max 8`). Debian's QEMU 10.0.13 starts *every* virtqueue with 1024 entries, whatever the
 device requests. So 11.1 refuses all its freshly started guests with a virtio device, if the command
 line is the same. The fault is in that source; 11.1 only detects it.
@@ -20,8 +20,8 @@ it). `migratable convert` rewrites a saved guest whose queues are not in use.
 
 ## Source
 
-`hw/virtio/virtio.c: virtio_load`; 4.1 to 10.2; the check of sizes is in 11.1's program (its source
-was not at hand) and was measured.
+`hw/virtio/virtio.c: virtio_load`; 4.1 to 10.2. The size check of 11.1 was measured: 11.1 source not
+available.
 """
 
 from __future__ import annotations
@@ -90,8 +90,10 @@ RULE = Rule(
     id="virtio-queues",
     severity=Severity.REFUSES,
     side=Fault.DESTINATION,
-    now="Give the device the same number and size of queues on both sides (queue-size=, "
-    "num-queues=, mq=).",
+    now=(
+        "{loading: |Give the device the same number and size of queues {moving: on both sides} "
+        "(queue-size=, num-queues=, mq=).}"
+    ),
     prevent="Write queue numbers and sizes into the VM's definition.",
     verify="check",
     events=(VirtioQueues,),

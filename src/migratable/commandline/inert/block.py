@@ -103,8 +103,10 @@ def _flash_size(work: Work, unit: int, image: tuple[str, str, int | None], name:
         if not size:
             size, how = (131072 if unit else 1966080), "assumed"
         work.assumed_sizes.add(size)
-        work.assumed_blocks[f"system.flash{unit}"] = f"flash {unit} ({label} is not here)"
-    work.skip(f"size of flash {unit} ({label} is not here): {size} bytes, {how}")
+        work.assumed_blocks[f"system.flash{unit}"] = (
+            f"flash {unit} ({label} is not on this machine)"
+        )
+    work.skip(f"size of flash {unit} ({label} is not on this machine): {size} bytes, {how}")
     return size
 
 
@@ -137,7 +139,7 @@ def _card_size(work: Work, image: tuple[str, str, int | None], name: str) -> int
     if found is not None:
         return found
     label = image[0] or name
-    why = f"the size of its image is not known ({label} is not here)"
+    why = f"the size of its image is not known ({label} is not on this machine)"
     for card in _CARDS:
         work.assumed_sections[card] = why
     work.assumed_sizes.add(DISK_SIZE)

@@ -156,8 +156,8 @@ def _with_files(work: Work, option: Option, fields: Fields) -> list[Option]:
         size = _rom_size(work, fields.get("driver") or "")
         path = work.private_file(f"rom{len(work.files)}", size)
         fields = fields.set("romfile", str(path))
-        work.note(option, f"romfile: {size} bytes of zeros, as {rom} is not here")
-        work.skip(f"device {identity}: size of its option ROM {rom}, which is not here")
+        work.note(option, f"romfile: {size} bytes of zeros, as {rom} is not on this machine")
+        work.skip(f"device {identity}: size of its option ROM {rom}, which is not on this machine")
     if fields == option.fields:
         return [option]
     return [option.with_fields(fields)]

@@ -85,18 +85,18 @@ def properties(work: Work, option: Option) -> list[Option]:
         kind = _kind(key, value, driver)
         if kind is Text.HOST and not _unused(driver, key, value):
             fields = fields.delete(key)
-            work.note(option, f"{key} left out: it names something of the host")
+            work.note(option, f"{key} left out: it names a host resource")
         elif kind is Text.FILE:
             fields = _file(work, option, fields, key, value or "")
         elif _is_strange(kind, value):
             fields = fields.set(key, "x")
-            work.note(option, f"{key}=x: a text property that is not known here")
-            work.skip(f"{name}: property {key}, which is not known here")
+            work.note(option, f"{key}=x: a text property unknown to migratable")
+            work.skip(f"{name}: property {key}, which is unknown to migratable")
     for key, value in _members(fields):
         kind = _kind(key, value, driver)
         host = kind is Text.HOST and not _unused(driver, key, value)
         if host or _is_strange(kind, value):
-            raise option.error(f"{key} names something of the host")
+            raise option.error(f"{key} names a host resource")
     if fields.json is not None:
         # Written out again, so that QEMU reads exactly what we parsed.
         fields = Fields(json=fields.json, spaced=fields.spaced)
@@ -119,8 +119,8 @@ def _file(work: Work, option: Option, fields: Fields, key: str, value: str) -> F
     if inert_name is not None:
         return fields if inert_name == value else fields.set(key, inert_name)
     name = fields.get("id") or fields.get("driver") or f"-{option.name}"
-    work.note(option, f"{key} left out: {value} is not a regular file here")
-    work.skip(f"{name}: {key}, as {value} is not a regular file here")
+    work.note(option, f"{key} left out: {value} is not a regular file on this machine")
+    work.skip(f"{name}: {key}, as {value} is not a regular file on this machine")
     return fields.delete(key)
 
 
@@ -267,18 +267,18 @@ def _global(work: Work, option: Option) -> list[Option]:
     driver, name, value = global_of(option)
     kind = _kind(name, value, driver)
     if kind is Text.HOST:
-        work.note(option, "left out: it names something of the host")
+        work.note(option, "left out: it names a host resource")
         return []
     if kind is Text.FILE:
         inert_name = reads(work, value)
         if inert_name is None:
-            work.note(option, "left out: no regular file here")
-            work.skip(f"-global {driver}.{name}: {value} is not a regular file here")
+            work.note(option, "left out: not a regular file on this machine")
+            work.skip(f"-global {driver}.{name}: {value} is not a regular file on this machine")
             return []
         value = inert_name
     elif _is_strange(kind, value):
-        work.note(option, "left out: a text property that is not known here")
-        work.skip(f"-global {driver}.{name}, which is not known here")
+        work.note(option, "left out: a text property unknown to migratable")
+        work.skip(f"-global {driver}.{name}, which is unknown to migratable")
         return []
     else:
         return [option]

@@ -305,8 +305,8 @@ def _one(work: Work, option: Option) -> list[Option]:
         return [replace(option, value=None if option.value is None else "sig=NONE")]
     row = OPTIONS.get(option.name)
     if row is None:
-        work.note(option, "left out; not an option that is known here")
-        work.skip(f"option -{option.name}, which is not known here")
+        work.note(option, "left out; an option unknown to migratable")
+        work.skip(f"option -{option.name}, which is unknown to migratable")
         return []
     if row.part in {Part.DROP, Part.SILENT}:
         if option.name in {"kernel", "initrd", "dtb"}:

@@ -200,8 +200,10 @@ def _firmware(work: Work, option: Option, name: str) -> str:
     if size is None:
         size = firmware_size(name) or _BIOS_SIZE
         said = "size assumed"
-    work.note(option, f"{size} bytes of zeros, {said}, as {name} is not here")
-    work.skip(f"size of the firmware {name}: the file is not here ({said}: {size} bytes)")
+    work.note(option, f"{size} bytes of zeros, {said}, as {name} is not on this machine")
+    work.skip(
+        f"size of the firmware {name}: the file is not on this machine ({said}: {size} bytes)"
+    )
     return str(work.private_file("bios", size)).replace(",", ",,")
 
 
@@ -222,7 +224,7 @@ def option_rom(work: Work, option: Option) -> list[Option]:
     if "/" not in name or is_regular(name):
         return [option]
     path = work.private_file(f"optionrom{len(work.files)}", 64 << 10)
-    work.note(option, "64 KiB of zeros, as the file is not here")
+    work.note(option, "64 KiB of zeros, as the file is not on this machine")
     return [option.with_fields(fields.set("romfile", str(path)))]
 
 

@@ -62,7 +62,7 @@ def _members(
         return "user", {**kept, "restrict": "on"}
     if kind in {"hubport", "none", "nic"}:
         return kind, {k: v for k, v in fields.items() if k not in {"type", "id"}}
-    work.note(option, "a hub port with nothing on it")
+    work.note(option, "an unconnected hub port")
     work.hubs += 1
     return "hubport", {"hubid": str(work.hubs)}
 
@@ -80,7 +80,7 @@ def _tap(
     elif vhost:
         work.skip(f"{named}: feature bits that the destination kernel's vhost adds or takes away")
     if not work.netns:
-        work.note(option, "a hub port with nothing on it (no private network namespace here)")
+        work.note(option, "an unconnected hub port (no private network namespace on this machine)")
         work.skip(
             f"{named}: offload features and the vnet header of its tap"
             + (f"; its {queues} queues" if queues > 1 else "")

@@ -31,6 +31,7 @@ from migratable.convert.proposals.proposal import Proposal
 from migratable.convert.situation import Answer, NoWay, Situation
 from migratable.profile.tables import MachineCapability
 from migratable.stream import Section
+from migratable.stream.wire_format import SUBSECTION
 
 _CAPABILITY = "spapr/cap/"
 
@@ -123,7 +124,7 @@ def _risk(cap: MachineCapability, level: int) -> str:
 
 def _subsection(name: str, level: int) -> bytes:
     raw = name.encode("ascii")
-    return b"\x05" + bytes([len(raw)]) + raw + (1).to_bytes(4, "big") + bytes([level])
+    return bytes([SUBSECTION, len(raw)]) + raw + (1).to_bytes(4, "big") + bytes([level])
 
 
 PROPOSAL = Proposal(kind="capability-level", rules=("capability-higher",), propose=propose)

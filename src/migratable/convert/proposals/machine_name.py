@@ -18,14 +18,12 @@ differences in a device's state still refuse.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from migratable.convert.model import Change, EditClass, Operation, StreamEdit
 from migratable.convert.proposals.proposal import Proposal
 from migratable.convert.situation import Answer, NoWay, Situation
-
-_VERSION = re.compile(r"-?\d+\.\d.*")
+from migratable.releases import MachineType
 
 
 def propose(situation: Situation) -> Iterator[Answer]:
@@ -34,7 +32,7 @@ def propose(situation: Situation) -> Iterator[Answer]:
     if configuration is None or not local:
         return
     received = configuration.machine
-    if _VERSION.sub("", received) != _VERSION.sub("", local):
+    if MachineType.parse(received).family != MachineType.parse(local).family:
         yield NoWay(
             reason=f"{received} and {local} are machines of different families: no section of the "
             "one means anything to the other"

@@ -19,7 +19,7 @@ from migratable.hints import (
 )
 from migratable.hints.candidate import Candidate, Situation
 from migratable.hints.start_error import said
-from migratable.verdict import Finding, Side
+from migratable.verdict import Finding
 
 _PROPERTY = re.compile(r"[Pp](?:roperty|arameter) '(?P<what>[^']+?\.)?(?P<name>[^'.]+)'")
 _GLOBAL = re.compile(r"can't apply global (?P<what>[^=]+)=")
@@ -38,12 +38,7 @@ def candidates(situation: Situation, finding: Finding) -> Iterator[Candidate]:
     if received and received != situation.line.machine and received in situation.parts.machines:
         yield line_edits.machine("type", received)
     if "unsupported machine type" in message:  # no other member of the line gives it
-        yield Candidate(
-            action=f"this QEMU has no machine type {situation.line.machine}: a release that has "
-            "it, or restart the guest with a machine type that both sides have",
-            side=Side.SOURCE,
-            needs_guest_restart=True,
-        )
+        yield line_edits.no_machine_type(str(situation.line.machine))
         return
     for option in echoed:
         if message == "invalid option":

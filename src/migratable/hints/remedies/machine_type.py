@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from migratable.hints import line_edits
 from migratable.hints.candidate import Candidate, Situation
 from migratable.problem_facts import MachineTypeFacts
-from migratable.verdict import Finding, Side
+from migratable.verdict import Finding
 
 
 def candidates(situation: Situation, finding: Finding) -> Iterator[Candidate]:
@@ -18,9 +18,4 @@ def candidates(situation: Situation, finding: Finding) -> Iterator[Candidate]:
     if received in situation.parts.machines:
         yield line_edits.machine("type", received)
         return
-    yield Candidate(
-        action=f"this QEMU has no machine type {received}: a release that has it, or restart the "
-        "guest with a machine type that both sides have",
-        side=Side.SOURCE,
-        needs_guest_restart=True,
-    )
+    yield line_edits.no_machine_type(received)

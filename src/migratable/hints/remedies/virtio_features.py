@@ -12,9 +12,6 @@ from migratable.problem_facts import VirtioFeaturesFacts
 from migratable.verdict import Finding, Side
 
 _INVERTED = {"disable-modern": "off"}
-_OFFLOAD_NAMES = """csum guest_csum gso guest_tso4 guest_tso6 guest_ecn guest_ufo host_tso4
-    host_tso6 host_ecn host_ufo guest_uso4 guest_uso6 host_uso"""
-_OFFLOADS = frozenset(_OFFLOAD_NAMES.split())
 
 
 def candidates(situation: Situation, finding: Finding) -> Iterator[Candidate]:
@@ -51,8 +48,8 @@ def candidates(situation: Situation, finding: Finding) -> Iterator[Candidate]:
     yield from property_probe.properties(situation, idstr)
     yield from devices.dropped(situation, idstr)
     yield from pci_placement.exchanged(situation, idstr)
-    if facts.kind == "virtio-net" and option is not None and _OFFLOADS & set(found):
-        netdev = option.fields.get("netdev")
+    if facts.kind == "virtio-net" and virtio.has_offload(facts.kind, facts.missing):
+        netdev = None if option is None else option.fields.get("netdev")
         if netdev is not None:
             yield network.with_tap(netdev, "offloads need vnet_hdr")
     yield Candidate(

@@ -38,7 +38,7 @@ def check(pair: Pair) -> Iterator[Finding]:
             ID,
             Severity.WARNS if not blocks else Severity.ENDANGERS,
             f"the guest has a device of its host: {words}; QEMU's migration blockers say whether "
-            "it can go with it",
+            "it can be migrated",
             fix="unplug it before the migration, plug in one of the destination afterwards",
         )
 

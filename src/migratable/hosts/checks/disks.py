@@ -68,7 +68,7 @@ def check(pair: Pair) -> Iterator[Finding]:
 
 def _absent(pair: Pair, path: str, why: str) -> Iterator[Finding]:
     if why == "Permission denied":
-        pair.not_seen.append(f"destination: {path} (Permission denied; root may know)")
+        pair.not_seen.append(f"destination: {path} (Permission denied; run with --sudo)")
         return
     if pair.copies_storage:
         yield found(

@@ -35,7 +35,7 @@ def check(pair: Pair) -> Iterator[Finding]:
     if not pair.needs.kvm or not kvm["why"]:
         return
     if kvm["there"] and not pair.destination["root"]:
-        pair.not_seen.append(f"destination: /dev/kvm ({kvm['why']}; root may know)")
+        pair.not_seen.append(f"destination: /dev/kvm ({kvm['why']}; run with --sudo)")
         return
     yield found(
         ID,

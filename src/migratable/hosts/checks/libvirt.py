@@ -3,7 +3,7 @@
 ## What it checks
 
 The guest's migratable XML (`virsh dumpxml --migratable`) is given to the destination's own libvirt
-(`virsh domxml-to-native qemu-argv`), which makes the command line that it would start.
+(`virsh domxml-to-native qemu-argv`), which builds its own command line.
 
 ## Why libvirt refuses
 

@@ -8,7 +8,7 @@ active.
 ## Why the start fails
 
 libvirt: `Cannot get interface MTU on 'br0': No such device`, `network 'x' is not active`; QEMU:
-`bridge helper failed`. The destination does not start; the guest runs on at the source.
+`bridge helper failed`. The destination does not start; the guest continues on the source.
 
 ## How to fix it
 

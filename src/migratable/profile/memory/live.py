@@ -5,18 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from migratable.profile.memory.process import ProcessMemory
-from migratable.profile.tables import Flag, VmField, Vmsd
+from migratable.profile.tables import COMPARED, Flag, VmField, Vmsd
 
-#: Types that are compared with the value that the destination holds (migration/vmstate-types.c).
-COMPARED: dict[str, int] = {
-    "int32 equal": 4,
-    "uint32 equal": 4,
-    "int64 equal": 8,
-    "uint64 equal": 8,
-    "uint8 equal": 1,
-    "uint16 equal": 2,
-    "int32 le": 4,
-}
 _ARRAYS = (
     Flag.ARRAY | Flag.VARRAY_INT32 | Flag.VARRAY_UINT32 | Flag.VARRAY_UINT16 | Flag.VARRAY_UINT8
 )

@@ -207,14 +207,14 @@ def _need_64_bits(pid: int) -> None:
 def _why_unreadable(pid: int) -> str:
     """The likely reason, with what helps."""
     if not os.path.isdir("/proc/self"):  # noqa: PTH112
-        return "there is no /proc here"
+        return "this machine has no /proc"
     try:
         path = os.readlink(f"/proc/{pid}/exe")  # noqa: PTH115
     except OSError:
         return (
             "the program runs with more rights than its caller (setuid, file capabilities, or "
-            "a file that may be executed and not read)"
+            "a file that is not readable)"
         )
     if not os.access(path, os.R_OK):
-        return f"{path} may be executed and not read"
+        return f"{path} is not readable"
     return "on a locked-down host allow ptrace of own children"
