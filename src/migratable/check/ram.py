@@ -13,6 +13,7 @@ from migratable.check.findings import finding_of
 from migratable.check.problem import MessageRef, Problem, UnexaminedError
 from migratable.check.record import Record
 from migratable.errors import StreamError
+from migratable.facts.behaviour import behaves
 from migratable.stream.model import Section, Span, Stream
 from migratable.stream.ram import RamFault
 from migratable.stream.reader import walk_ram
@@ -25,10 +26,6 @@ RULE = "ram-contents"
 VERSION = 4
 #: Bytes of RAM records that a check walks; a larger guest's are left out, and that is said.
 MOST = 1 << 30
-#: Since this release a zero page with another value is refused (9.1: legacy compression is gone).
-_FILL_REFUSED = (9, 1)
-_FLUSH_KNOWN = (8, 1)
-_COMPRESSION_GONE = (9, 1)
 
 
 def parse_ramblocks(replay: Record, start: Section) -> None:
@@ -128,14 +125,14 @@ def problems_of(
         elif fault.kind == "offset":
             yield _outside(fault)
         elif fault.kind == "fill":
-            if release >= _FILL_REFUSED:
+            if behaves(release, "ram-zero-page-is-zero"):
                 yield Problem(
                     rule=RULE,
                     summary=f"a zero page of {fault.block!r} has the value {fault.value}",
                     words=(("ram-zero-page", {"value": fault.value}),),
                 )
         elif fault.kind == "flush":
-            if release < _FLUSH_KNOWN:
+            if not behaves(release, "ram-multifd-flush"):
                 yield Problem(
                     rule=RULE,
                     summary="the source flushes multifd channels, which the destination's release "
@@ -144,7 +141,7 @@ def problems_of(
                 )
         elif fault.kind == "xbzrle":
             raise UnexaminedError(f"ram: a delta-encoded page of {fault.block!r} is damaged")
-        elif release >= _COMPRESSION_GONE:
+        elif not behaves(release, "ram-compressed-pages"):
             yield Problem(
                 rule=RULE,
                 summary="the source sends compressed pages, which the destination's release does "
