@@ -34,6 +34,8 @@ TITLES = {
     "libvirt_guests": "libvirt: guests, their host's daemons and networks, jobs",
     "libvirt_hosts": "libvirt: the host cannot start a guest",
     "libvirt_operations": "libvirt: refused operations",
+    "libvirt_moves": "libvirt: refused migrations, saved states and jobs",
+    "libvirt_snapshots": "libvirt: refused snapshots",
     "libvirt_start": "libvirt: errors at a start, save or revert",
     "admission": "libvirt and managers: refusals before QEMU",
     "managers": "Managers",

@@ -250,7 +250,7 @@ def test_no_line_is_missed_by_the_prefilter() -> None:
 
 def test_few_tokens_find_all_anchors() -> None:
     """Each costs a pass over the input: ``python -m tools.write_tokens --anew --write``."""
-    assert len(prefilter().tokens) <= 220
+    assert len(prefilter().tokens) <= 240
     assert {token.decode() for token, _ in prefilter().tokens} <= chosen()
 
 

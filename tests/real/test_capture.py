@@ -413,7 +413,7 @@ def test_command_asks_on_a_terminal(answer: str, status: int, lab: Lab, tmp_path
         assert "Pause VM 'web1'" in said
         assert out.exists() == (answer == "y")
         if answer == "n":
-            assert "left alone" in said
+            assert "not touched" in said
             return
         found = json.loads(answered.stdout)
         assert found["schema"] == "migratable.capture/1"

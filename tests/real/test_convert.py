@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from migratable.campaign.cases import Side
+from migratable.campaign.case import Side
 from migratable.campaign.process import Qemu
 from migratable.campaign.runner import load, save
 from migratable.errors import LabError

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from migratable.campaign.cases import Side
+from migratable.campaign.case import Side
 from migratable.campaign.process import Qemu
 from migratable.campaign.runner import load, save
 from migratable.check import check

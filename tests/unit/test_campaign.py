@@ -13,12 +13,14 @@ from rich.console import Console
 
 from migratable.campaign import corpus, report
 from migratable.campaign.cache import Cache, Outcome, pair_key, source_key
-from migratable.campaign.cases import Group, Side, groups
-from migratable.campaign.generate import FAMILIES, Pool
+from migratable.campaign.case import Group, Side
+from migratable.campaign.cases import groups
+from migratable.campaign.generate import FAMILIES
 from migratable.campaign.inventory import Inventory
 from migratable.campaign.judge import Cause, Grade, Judgement, _grade, errors, real_cause
 from migratable.campaign.kinds import held_out, kinds, options
 from migratable.campaign.mutate import mutated
+from migratable.campaign.pool import Pool
 from migratable.campaign.vm import Device, Vm, with_pair
 from migratable.errors import PlanError
 from migratable.lab import Installed

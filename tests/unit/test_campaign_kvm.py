@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from migratable.campaign.accelerators import accelerated
-from migratable.campaign.cases import Group, Side
+from migratable.campaign.case import Group, Side
 
 
 def group(number: int) -> Group:

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from migratable.campaign.cases import Group, Side
+from migratable.campaign.case import Group, Side
 
 _KVM = 0.85
 """How often a side is under KVM; the rest is under TCG."""

@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from migratable.campaign.cases import Side
+from migratable.campaign.case import Side
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

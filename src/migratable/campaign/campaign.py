@@ -15,7 +15,8 @@ from pathlib import Path
 from migratable import paths
 from migratable.campaign import corpus, inventory
 from migratable.campaign.cache import Cache, Outcome, source_key
-from migratable.campaign.cases import USUAL, Group, groups
+from migratable.campaign.case import Group
+from migratable.campaign.cases import USUAL, groups
 from migratable.campaign.judge import Grade, Judgement, judge, stream_of
 from migratable.campaign.kinds import drivers
 from migratable.campaign.report import command, details

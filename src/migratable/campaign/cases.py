@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from migratable.campaign.accelerators import accelerated
-from migratable.campaign.generate import Pool, machine
+from migratable.campaign.case import Group, Side
+from migratable.campaign.generate import machine
 from migratable.campaign.inventory import Inventory
 from migratable.campaign.mutate import mutated
+from migratable.campaign.pool import Pool
 from migratable.campaign.vary import varied
 from migratable.lab import Installed
 
@@ -19,33 +20,6 @@ _DESTINATIONS = 4
 _FORWARD = 0.7
 _CHANGES = (0, 0, 0, 0, 1, 1, 1, 1, 2, 2)
 _RUNS = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.3, 0.8, 1.2, 2.0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Side:
-    """A release and its arguments.
-
-    :ivar run: seconds that the source's firmware runs before it is saved.
-    :ivar changes: names of the mutations.
-    """
-
-    release: str
-    arch: str
-    argv: tuple[str, ...]
-    run: float = 0.0
-    changes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
-    """One source with its destinations.
-
-    :ivar label: ``SEED:NUMBER``, which makes it again.
-    """
-
-    label: str
-    source: Side
-    destinations: tuple[Side, ...] = field(default=())
 
 
 def groups(

@@ -16,7 +16,7 @@ from typing import Any
 
 from migratable.campaign.cache import Cache, Outcome
 from migratable.campaign.campaign import Plan, cases
-from migratable.campaign.cases import Group, Side
+from migratable.campaign.case import Group, Side
 from migratable.campaign.judge import errors, profile_of, stream_of
 from migratable.campaign.runner import load, run
 from migratable.convert import write

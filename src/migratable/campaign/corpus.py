@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 
 from migratable.campaign.cache import Outcome
-from migratable.campaign.cases import Side
+from migratable.campaign.case import Side
 from migratable.campaign.judge import errors
 from migratable.errors import PlanError
 

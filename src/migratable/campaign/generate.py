@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from migratable.campaign.inventory import Inventory
-from migratable.campaign.kinds import Kind, held_out, kinds, options
+from migratable.campaign.kinds import options
 from migratable.campaign.place import Builder
+from migratable.campaign.pool import STRAY, Pool
 from migratable.campaign.vm import Pairs, Vm, Words
 
 FAMILIES = {
@@ -19,38 +18,6 @@ FAMILIES = {
     "riscv64": ("virt",),
 }
 _TABLES = {"ppc64": "pseries", "aarch64": "arm", "s390x": "s390x", "riscv64": "riscv"}
-_STRAY = 0.03  # how often something is taken that only the source has
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pool:
-    """What may be used: by the source, and by everybody who takes part.
-
-    :ivar held_out: also the kinds that are held out, and at least one of them.
-    """
-
-    arch: str
-    source: Inventory
-    everybody: tuple[Inventory, ...]
-    held_out: bool = False
-
-    def has(self, rng: random.Random, test: Callable[[Inventory], bool]) -> bool:
-        """May a machine use this? Nearly always only what all sides have."""
-        if not test(self.source):
-            return False
-        return all(test(inventory) for inventory in self.everybody) or rng.random() < _STRAY
-
-    def allows(self, group: str, name: str) -> bool:
-        """Is this kind part of this campaign?"""
-        return self.held_out or not held_out(group, name)
-
-    def kinds(self) -> list[Kind]:
-        """Kinds of devices for this target."""
-        return [
-            kind
-            for kind in kinds().values()
-            if kind.fits(self.arch) and self.allows("kind", kind.name)
-        ]
 
 
 def section(arch: str) -> str:
@@ -69,7 +36,7 @@ def machine(rng: random.Random, pool: Pool) -> Vm | None:
     ]
     if not own:
         return None
-    names = own if not shared or rng.random() < _STRAY else shared
+    names = own if not shared or rng.random() < STRAY else shared
     # Most guests have a recent machine type.
     name = rng.choice(names[-4:] if rng.random() < 0.5 else names)
     tables = section(pool.arch)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from migratable.campaign.cache import Cache, Outcome, write_atomically
-from migratable.campaign.cases import Side
+from migratable.campaign.case import Side
 from migratable.errors import DestinationStartError, MigratableError
 
 if TYPE_CHECKING:

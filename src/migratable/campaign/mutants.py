@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from migratable.campaign.cache import Cache
-from migratable.campaign.cases import Group, Side
+from migratable.campaign.case import Group, Side
 from migratable.campaign.damage import Damage, damage
 from migratable.campaign.runner import load, run
 from migratable.errors import MigratableError

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from migratable.campaign import generate
-from migratable.campaign.generate import FAMILIES, Pool
+from migratable.campaign.generate import FAMILIES
 from migratable.campaign.kinds import kinds, options
 from migratable.campaign.place import Builder
+from migratable.campaign.pool import Pool
 from migratable.campaign.vm import Device, Vm, with_pair
 
 

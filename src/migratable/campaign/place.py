@@ -6,13 +6,10 @@ import random
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from migratable.campaign.kinds import Kind, held_out, kinds
+from migratable.campaign.pool import Pool
 from migratable.campaign.vm import Device, Vm, Words, with_pair
-
-if TYPE_CHECKING:
-    from migratable.campaign.generate import Pool
 
 _TRIES = 12
 _EXPRESS = frozenset({"pc-q35", "virt"})

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from migratable.campaign.cache import Cache, Outcome
-from migratable.campaign.cases import Group, Side
+from migratable.campaign.case import Group, Side
 from migratable.campaign.process import Qemu
 from migratable.errors import LabError, QemuError
 from migratable.lab import find

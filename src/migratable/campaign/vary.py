@@ -9,8 +9,8 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 
-from migratable.campaign.generate import Pool
 from migratable.campaign.place import Builder
+from migratable.campaign.pool import Pool
 from migratable.campaign.vm import Vm, with_pair
 
 _SHARE = 0.25

@@ -35,7 +35,7 @@ def device_state(raw: bytes) -> Stream:
     except StreamError as error:
         raise CaptureError(f"the VM's device state cannot be read: {error}") from None
     if not stream.eof or not stream.devices:
-        raise CaptureError("the VM wrote no device state; is its disk space or sandbox in the way?")
+        raise CaptureError("the VM wrote no device state; check its disk space and its sandbox")
     return stream
 
 

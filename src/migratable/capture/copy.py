@@ -74,7 +74,7 @@ def started(pid: int, folder: Path) -> Started:
         exe = str((process / "exe").readlink())
     except OSError as error:
         raise NoCopyError(
-            f"process {pid} cannot be looked at ({error.strerror}); run as its user, or as root"
+            f"process {pid} cannot be inspected ({error.strerror}); run as its user, or as root"
         ) from None
     argv = [os.fsdecode(word) for word in raw.split(b"\0")[:-1]]
     if not argv:
@@ -112,7 +112,7 @@ def untrusted(words: Sequence[str]) -> str:
         except OSError as error:
             return f"{path}: {error.strerror}"
         if status.st_uid not in {0, os.geteuid()} or status.st_mode & 0o022:
-            return f"{path} can be written by others than root"
+            return f"{path} can be written by users other than root"
     return ""
 
 
@@ -161,7 +161,7 @@ def copy_of(monitor: Monitor, standing: Standing, blocks: Mapping[str, tuple[int
     """
     pid = monitor.process()
     if pid is None:
-        raise NoCopyError("its process is not on this machine, or cannot be told from others")
+        raise NoCopyError("its process is not on this machine, or cannot be identified")
     with private_folder() as folder:
         folder.mkdir(mode=0o700)
         return _copy(monitor, standing, blocks, pid, started(pid, folder))
@@ -233,7 +233,7 @@ def save_itself(qemu: QemuProcess, name: str) -> None:
     except QmpError as error:
         raise CaptureError(
             f"{name}: this VM cannot be saved (tested on a copy): "
-            f"{error.description}; the VM was left alone"
+            f"{error.description}; the VM was not touched"
         ) from None
     except QemuError as error:
         status = qemu.wait(2.0)

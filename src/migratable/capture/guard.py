@@ -101,7 +101,7 @@ def examine(monitor: Monitor) -> Standing:
         for one in monitor.execute("query-migrate-capabilities")
     }
     unchecked += [
-        f"capability {name}, which must be on at both sides"
+        f"capability {name}, which both sides must have on"
         for name in _TRANSPORT
         if capabilities.get(name)
     ]

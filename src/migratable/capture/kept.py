@@ -11,8 +11,8 @@ everybody else.
                    "kvm": bool, "cpu_model", "cpu_features": […], "guest", "status", "taken",
                    "command_line": [word…], "domain_xml"}
 
-Secrets were taken out when it was written (:mod:`.redact`). The command line's first word is the
-program's bare name: nothing of a file is ever run.
+Secrets were taken out when it was written (:mod:`migratable.commandline.redact`). The command
+line's first word is the program's bare name: nothing of a file is ever run.
 """
 
 from __future__ import annotations

@@ -172,8 +172,8 @@ def capture(
         profile = replace(profile, command_line=copy.profile.command_line)
         if copy.unlike:
             doubts.append(
-                "devices that were plugged in since the start had no part in the copy that saved "
-                f"itself first: {', '.join(copy.unlike)}"
+                "hot-plugged devices are not in the copy that made the trial save: "
+                f"{', '.join(copy.unlike)}"
             )
     of_vm = Kept(
         profile=profile,
@@ -209,7 +209,7 @@ def _answers_of(monitor: Monitor) -> Iterator[None]:
         yield
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise CaptureError(
-            f"{monitor.name}: its monitor gives an answer that is no QEMU's "
+            f"{monitor.name}: its monitor gives an unexpected answer "
             f"({type(error).__name__}: {error})"
         ) from error
 
@@ -240,10 +240,10 @@ def _copy(
     except NoCopyError as error:
         if not untried:
             raise CaptureError(
-                f"{monitor.name}: whether its QEMU survives to save this VM could not be tried: "
-                f"{error}. To capture it anyway add --untried: should QEMU crash, the VM ends"
+                f"{monitor.name}: no trial save in a copy is possible: {error}. --untried "
+                "captures the VM without it; if QEMU crashes, the VM ends"
             ) from None
-        return None, f"whether its QEMU survives to save this VM was not tried first: {error}"
+        return None, f"whether QEMU can save this VM (no trial save in a copy: {error})"
 
 
 def _ask(monitor: Monitor, standing: Standing, confirm: Confirm | None, *, why: str = "") -> None:
@@ -262,7 +262,7 @@ def _ask(monitor: Monitor, standing: Standing, confirm: Confirm | None, *, why: 
             f"{monitor.name}: capturing pauses this VM for some milliseconds; add --yes"
         )
     if not confirm(words):
-        raise CaptureError(f"{monitor.name}: not confirmed; the VM was left alone")
+        raise CaptureError(f"{monitor.name}: not confirmed; the VM was not touched")
 
 
 def _save(monitor: Monitor, standing: Standing) -> tuple[bytes, float | None, float]:
@@ -278,7 +278,7 @@ def _save(monitor: Monitor, standing: Standing) -> tuple[bytes, float | None, fl
             return _save_to(monitor, standing, file)
         except QmpError as error:
             raise CaptureError(
-                f"{monitor.name}: {error.description}; the VM runs on as before"
+                f"{monitor.name}: {error.description}; the VM was not changed"
             ) from None
 
 

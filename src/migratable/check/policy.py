@@ -85,7 +85,7 @@ def _decision(entry: Any, where: str) -> Decision:
         raise PlanError(f"{where}: {quoted(unknown[0])} is not known; known are {', '.join(_KEYS)}")
     for key in ("id", "severity", "reason"):
         if not isinstance(entry.get(key), str) or not entry[key].strip():
-            raise PlanError(f"{where}: {quoted(key)} is missing or no text")
+            raise PlanError(f"{where}: {quoted(key)} is missing or not a string")
     if entry["id"] not in rules():
         raise PlanError(f"{where}: no rule has the id {quoted(entry['id'])}; see `migratable rule`")
     until = entry.get("until")

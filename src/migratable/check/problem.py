@@ -2,7 +2,7 @@
 
 Up to 10.1 each function on the way out prints a line of its own, inner first. From 10.2 on the
 causes are links of one chain, outermost first, and only what old code reports itself is a separate
-line. A :class:`Refused` collects both forms as it unwinds; :mod:`.lines` renders them.
+line. A :class:`RefusedError` collects both forms as it unwinds; :mod:`.stderr` renders them.
 """
 
 from __future__ import annotations

@@ -428,7 +428,7 @@ class Replay:
     def vmstate_load(
         self, loader: VMStateLoader, section: Section, own: LoadedState | None
     ) -> LoadedState:
-        """Load a section's body; raises as :meth:`.VMStateLoader.vmstate_load_state` does."""
+        """Load a section's body; raises as :meth:`.vmstate.VMStateLoader.vmstate_load_state`."""
         se, description = loader.handler, section.description
         assert se.vmsd is not None
         return loader.vmstate_load_state(

@@ -167,7 +167,7 @@ def not_started(
                 Unchecked(
                     doubt
                     or "the destination asks for KVM and does not start under TCG: "
-                    + (lines[-1] if lines else "it said nothing"),
+                    + (lines[-1] if lines else "it printed nothing"),
                     Code.START,
                 ),
             ),

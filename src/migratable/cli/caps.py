@@ -241,7 +241,7 @@ def compare(
             for answer in judge_lines(batch, model, name=batch.name):
                 sys.stdout.write(dumps(answer) + "\n")
         except UnicodeDecodeError as error:
-            raise PlanError(f"{batch.name}: no UTF-8 text: {error.reason}") from None
+            raise PlanError(f"{batch.name}: not UTF-8: {error.reason}") from None
         return
     if source is None or destination is None:
         raise click.UsageError("give --from and --to, or --batch FILE", ctx)

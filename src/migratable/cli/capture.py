@@ -56,7 +56,7 @@ def command(
 
     if not is_live(source):
         raise click.UsageError(
-            f"{quoted(source)} is no running VM; give qmp:SOCKET or libvirt:DOMAIN"
+            f"{quoted(source)} is not a running VM; give qmp:SOCKET or libvirt:DOMAIN"
         )
     if output.exists() and not force:
         raise CaptureError(f"{output} exists; name another file, or add --force")

@@ -254,7 +254,7 @@ def run_(release: str, target: str, arguments: tuple[str, ...]) -> NoReturn:
     help="kvm: x86 machines, most of them under KVM, some from or to TCG.",
 )
 @click.option("--details", is_flag=True, help="Show disagreements of held-out kinds too.")
-@click.option("--cached", is_flag=True, help="Judge everything in the cache; run nothing new.")
+@click.option("--cached", is_flag=True, help="Judge all cases in the cache; run no new ones.")
 @click.option("--fill", is_flag=True, help="Only run real QEMU, without predictions.")
 @click.option("--case", "case", metavar="KEY", help="Judge one case of the cache and show it.")
 @click.option(

@@ -150,8 +150,8 @@ def command(
         raise click.UsageError("--and-back needs a fleet's TOML file", ctx)
     if scheduler is not None and not scheduler.startswith("tls://"):
         click.echo(
-            f"warning: {scheduler} has neither encryption nor keys: whoever reaches it runs what "
-            "they like on its workers; use tls://",
+            f"warning: {scheduler} has neither encryption nor keys: whoever reaches it can run "
+            "any program on its workers; use tls://",
             err=True,
         )
     rehearsals = _Rehearsals(scheduler, results, resume) if rehearsed else None

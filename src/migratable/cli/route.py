@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     help="Maximum number of intermediate hosts.",
 )
 @click.option(
-    "--predict", is_flag=True, help="Start no program, even if a profile's program is here."
+    "--predict",
+    is_flag=True,
+    help="Start no program, even if a profile's program is on this machine.",
 )
 @_options.timeout("Seconds for each rehearsal.")
 @_options.yes

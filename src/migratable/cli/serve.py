@@ -120,7 +120,7 @@ def command(
         if tls is None and not is_loopback(host):
             click.echo(
                 f"warning: {host} without --tls: the token, streams and profiles cross the "
-                "network in the clear",
+                "network unencrypted",
                 err=True,
             )
 

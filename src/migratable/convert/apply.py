@@ -223,7 +223,7 @@ def _other_bytes(edit: StreamEdit, change: Change, there: bytes) -> ConvertError
     return ConvertError(
         f"{edit.id}: {where} has other bytes in {name} than the plan expects "
         f"({_short(there)} for {_short(change.old)}); the state of the VM is not the one that "
-        "the plan was made for: make the plan anew from a stream of now"
+        "the plan was made for: make a new plan from a current stream"
     )
 
 

@@ -193,7 +193,7 @@ class Plan:
         except MalformedError as error:
             place = f" at {error.place}" if error.place else ""
             raise PlanError(
-                f"{name}{place}: {error.message}; write the plan anew with "
+                f"{name}{place}: {error.message}; write a new plan with "
                 "'migratable convert … --plan FILE'"
             ) from None
 

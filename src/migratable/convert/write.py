@@ -100,7 +100,7 @@ def output(path: Path, *, source: Path | None, force: bool) -> Iterator[Output]:
     if path.exists() and not force:
         raise _there(path)
     if path.exists() and not path.is_file():
-        raise ConvertError(f"{path} is no regular file")
+        raise ConvertError(f"{path} is not a regular file")
     partial: Path | None = None
     try:
         try:

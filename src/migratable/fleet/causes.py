@@ -8,16 +8,16 @@ verdict and looking whether anything that refuses is left.
 from __future__ import annotations
 
 import re
+from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from migratable.verdict import Finding, Hint, Outcome, Severity, Verdict
 
 if TYPE_CHECKING:
     from migratable.fleet.cells import Answer
-    from migratable.fleet.matrix import Matrix
 
 _PLACE = re.compile(r"^(?:/[^/]+/|[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]/)+")
 _MOST_STEPS = 50
@@ -171,7 +171,30 @@ def _steps(plan: Iterable[Step]) -> list[dict[str, int]]:
     ]
 
 
-def rank(matrix: Matrix) -> Ranking:
+class Answers(Protocol):
+    """What is counted of a matrix (:class:`migratable.fleet.matrix.Matrix`)."""
+
+    @property
+    def answers(self) -> Sequence[Answer]:
+        """All answers, each once."""
+
+    @property
+    def pairs(self) -> Mapping[int, int]:
+        """How many pairs each answer has, by its index."""
+
+    @property
+    def and_back(self) -> bool:
+        """Was each pair that loads tried for the way back?"""
+
+    @property
+    def vms(self) -> Sized:
+        """The rows."""
+
+    def row(self, vm: int) -> array[int]:
+        """Indices of the answers of a VM's pairs."""
+
+
+def rank(matrix: Answers) -> Ranking:
     """Rank the causes of a matrix."""
     sets: dict[int, frozenset[Key]] = {}
     examples: dict[Key, Finding] = {}
@@ -259,7 +282,7 @@ def _loads_without(keys: frozenset[Key], gone: Iterable[Key]) -> bool:
     return bool(keys) and not keys.difference(gone)
 
 
-def _touched(matrix: Matrix, wanted: set[int]) -> dict[int, tuple[set[int], set[int]]]:
+def _touched(matrix: Answers, wanted: set[int]) -> dict[int, tuple[set[int], set[int]]]:
     """VMs and hosts of the pairs of each wanted answer; equal rows are looked at once."""
     out: dict[int, tuple[set[int], set[int]]] = {at: (set(), set()) for at in wanted}
     rows: dict[bytes, tuple[set[int], list[int]]] = {}

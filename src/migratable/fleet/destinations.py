@@ -49,7 +49,7 @@ class Plan:
     def run(
         self, *, progress: Progress | None, workers: int
     ) -> tuple[tuple[Destination, ...], array[int]]:
-        """Find every destination; see :attr:`Resolved.choice`."""
+        """Find every destination; see :attr:`.resolve.Resolved.choice`."""
         rows: dict[Hashable, array[int]] = {}
         choice = array("I")
         ways: dict[Hashable, Host] = {_way(host): host for host in self.hosts}
@@ -204,7 +204,9 @@ def _remote(remote: Sequence[str], line: CommandLine, timeout: float) -> Profile
         raise ProfileError(f"{shown}: {error}") from None
     if done.returncode != 0:
         said = done.stderr.decode("utf-8", "replace").strip()[-2000:]
-        raise ProfileError(f"{shown} profile: status {done.returncode}: {said or 'nothing said'}")
+        raise ProfileError(
+            f"{shown} profile: status {done.returncode}: {said or 'it printed nothing'}"
+        )
     return Profile.loads(done.stdout, origin=f"{shown} profile")
 
 

@@ -35,7 +35,7 @@ class Line:
 class Matrix:
     """The result. Not slotted: what is counted is counted when it is first asked for.
 
-    :ivar cells: index into :attr:`answers` for each pair, row by row.
+    :ivar cells: index into :attr:`Matrix.answers` for each pair, row by row.
     :ivar checked: pairs that were really checked, after reduction.
     :ivar and_back: was each pair that loads tried for the way back?
     """
@@ -64,7 +64,7 @@ class Matrix:
         )
 
     def row(self, vm: int) -> array[int]:
-        """Indices into :attr:`answers` of a VM's pairs."""
+        """Indices into :attr:`Matrix.answers` of a VM's pairs."""
         width = len(self.hosts)
         return self.cells[vm * width : (vm + 1) * width]
 
@@ -99,7 +99,7 @@ class Matrix:
     @cached_property
     def ranking(self) -> Ranking:
         """Causes by how many pairs they break."""
-        from migratable.fleet.causes import rank  # noqa: PLC0415 -- it needs this module
+        from migratable.fleet.causes import rank  # noqa: PLC0415 -- of refusals alone
 
         return rank(self)
 

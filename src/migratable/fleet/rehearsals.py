@@ -1,6 +1,7 @@
 """Matrices from rehearsals instead of predictions.
 
-Which pairs are equal is decided as for predictions (:mod:`.reduce`): one of them is rehearsed.
+Which pairs are equal is decided as for predictions (:mod:`migratable.check.cache`): one of them is
+rehearsed.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ A remedy module is named as the rule that it is for (hyphens as underscores) and
     def candidates(situation: Situation, finding: Finding) -> Iterator[Candidate]: …
 
 most likely or cheapest first. There is no list to edit; a rule without a module has what
-:mod:`.shape` proposes for any section. What is proposed is tried before it is shown, so it may be
-a guess.
+:mod:`.default_candidates` proposes for any section. What is proposed is tried before it is shown,
+so it may be a guess.
 """
 
 from __future__ import annotations

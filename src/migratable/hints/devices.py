@@ -47,7 +47,7 @@ def with_property(
 
 
 def asked(situation: Situation, finding: Finding) -> Iterator[Candidate]:
-    """Properties of which the rule knows what they have to be (:class:`.PropertiesFacts`)."""
+    """Properties of which the rule knows what they have to be (:class:`PropertiesFacts`)."""
     option, driver = option_of(situation, finding.device or "")
     if not driver or not isinstance(finding.facts, PropertiesFacts):
         return

@@ -154,7 +154,7 @@ def run(
                 f"Pause {len(guests)} guests ({names}{' …' if len(guests) > 12 else ''}) for some "
                 "milliseconds each, one after another?"
             ):
-                raise HostError("not confirmed; the guests were left alone")
+                raise HostError("not confirmed; the guests were not touched")
         columns = list({address.key: hosts[address.key] for address in destinations}.values())
         fleet = _Fleet(
             guests, columns, unreachable, options, told, done, results, confirm is not None

@@ -144,7 +144,7 @@ def take(
                 words = source.request("question", guest=_short(guest), untried=options.untried)
                 if not confirm(f"{source.name}: {words}"):
                     raise CaptureError(
-                        f"{source.name}: {guest['name']}: not confirmed; the guest was left alone"
+                        f"{source.name}: {guest['name']}: not confirmed; the guest was not touched"
                     )
             found = source.request("capture", guest=_short(guest), untried=options.untried)
             unchecked = tuple(found["unchecked"])

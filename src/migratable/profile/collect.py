@@ -175,8 +175,8 @@ def _with_doubt(error: DestinationStartError, quiet: InertCommandLine) -> Destin
         doubt = f"-kernel was left out, and this board does not start without: {error.stderr[-1]}"
     elif found is not None:
         doubt = (
-            f"an image is not here, and {found} bytes were put in its place, which the program "
-            f"does not take: {error.stderr[-1]}"
+            f"an image is not on this machine, and the program does not take the {found} bytes "
+            f"that were put in its place: {error.stderr[-1]}"
         )
     if not doubt:
         return error

@@ -1,8 +1,8 @@
 """Adapt a profile taken under TCG to KVM: the section ``kvmclock``.
 
 Its description is the program's own, found in its memory by name as virtio's are; a machine under
-TCG registers no handler for it. What else differs is in the command line (:mod:`.commandline.kvm`):
-microvm's clock, which is left out when the line is made inert.
+TCG registers no handler for it. What else differs is in the command line
+(:mod:`migratable.commandline.kvm`): microvm's clock, which is left out when the line is made inert.
 """
 
 from __future__ import annotations

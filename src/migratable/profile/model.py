@@ -59,7 +59,7 @@ class Profile:
     :ivar stderr: what the program printed at its start, without its name.
     :ivar refused: what the program printed when it refused the line as it is for an option of the
         host's side that it lacks; the profile is of the machine without it.
-    :ivar assumed_blocks: RAM blocks whose size is a guess, as an image is not here, and why.
+    :ivar assumed_blocks: RAM blocks whose size is a guess (their image is absent), and why.
     :ivar assumed_sections: last parts of idstrs whose layout is a guess for the same, and why.
     :ivar assumed_backends: last parts of idstrs whose backend is poorer than the real one, and why;
         what is refused for the backend is then not known.

@@ -37,4 +37,4 @@ def tried(start: InertStart, profile: Profile, *, timeout: float) -> Profile:
         return replace(profile, unchecked=(*profile.unchecked, why))
     if ended.completed:
         return profile
-    return replace(profile, refuses_itself=lines or (ended.crashed or "it said nothing",))
+    return replace(profile, refuses_itself=lines or (ended.crashed or "it printed nothing",))

@@ -98,7 +98,7 @@ class Build:
 
     @functools.cached_property
     def by_property(self) -> dict[str, tuple[int, Capability]]:
-        """Place in :attr:`capabilities` and capability, by machine property."""
+        """Place in :attr:`Build.capabilities` and capability, by machine property."""
         return {cap.property_name: (index, cap) for index, cap in enumerate(self.capabilities)}
 
     def capability(self, name: str) -> Capability:

@@ -1,8 +1,9 @@
 """Take a paused machine's own stream without RAM contents, at a cost independent of RAM.
 
-Main memory is a shared named file (:mod:`.commandline_machine`), which the capability
-``x-ignore-shared`` leaves out; what the capability adds to the stream is taken out again, so that
-the result is what an ordinary migration of the same machine would send, less the pages.
+Main memory is a shared named file (:mod:`migratable.commandline.inert.machine`), which the
+capability ``x-ignore-shared`` leaves out; what the capability adds to the stream is taken out
+again, so that the result is what an ordinary migration of the same machine would send, less the
+pages.
 """
 
 from __future__ import annotations

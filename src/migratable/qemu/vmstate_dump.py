@@ -79,5 +79,5 @@ def _make(command: Sequence[str], machine: str, timeout: float) -> tuple[str, bo
         os.close(descriptor)
     if not text:
         said = done.stderr.strip().splitlines()
-        raise ProfileError(f"-dump-vmstate gave no file: {said[-1:] or 'nothing said'}")
+        raise ProfileError(f"-dump-vmstate gave no file: {said[-1:] or 'it printed nothing'}")
     return mend(text)

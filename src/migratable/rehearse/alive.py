@@ -244,7 +244,7 @@ def judge(
     for pattern, state in ((_CRASH, "crashed"), (_LOCKUP, "stuck")):
         if match := pattern.search(text):
             line = next(one for one in text.splitlines() if match[0] in one)
-            return state, [f"its console says: {line.strip()[:200]}"]
+            return state, [f"its console shows: {line.strip()[:200]}"]
     if status not in {"running", "suspended"}:
         return "unknown", [f"QEMU's run state is {status!r}, so the guest does not run"]
     still = [vcpu for vcpu in vcpus if vcpu.asleep > seconds * 0.5]

@@ -67,16 +67,16 @@ def resaved(stream: Stream, own: Stream) -> tuple[Stream, tuple[str, ...]]:
     out = map_sections(own, carried)
     for twin in twins.values():  # loaded, so the machine knows it, and has it to send
         out = append_section(out, replace(twin, section_id=free_section_id(out)))
-    assumed = ["device state is sent on unchanged, if its format is the same"]
+    assumed = ["device state with the same format is sent on unchanged"]
     if reset:
         assumed.append(
-            f"power-on state of {some(reset, _NAMED)}, whose form is another on this host: what "
-            "the guest had there is not carried on"
+            f"power-on state of {some(reset, _NAMED)}, whose format differs on this host: the "
+            "guest's values are lost"
         )
     if twins:
         names = [twin.name for twin in twins.values()]
         assumed.append(
-            f"{some(names, _NAMED)}, which the machine does not send at power-on, goes on"
+            f"{some(names, _NAMED)}, which the machine does not send at power-on, is sent on"
         )
     return out, tuple(assumed)
 

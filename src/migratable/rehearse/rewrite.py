@@ -74,7 +74,7 @@ def prepare(stream: Stream) -> Prepared:
     postcopy = any(command.kind == CommandKind.POSTCOPY_ADVISE for command in stream.commands)
     if not transport and not postcopy:
         return Prepared(stream=stream)
-    unchecked = [f"capability {name}, which must be on at both sides" for name in transport]
+    unchecked = [f"capability {name}, which both sides must have on" for name in transport]
     for name in transport:
         assert configuration is not None
         configuration = without_capability(configuration, name)
@@ -84,7 +84,7 @@ def prepare(stream: Stream) -> Prepared:
     )
     vmdesc = stream.vmdesc
     if postcopy:
-        unchecked.append("capability postcopy-ram, which must be on at both sides")
+        unchecked.append("capability postcopy-ram, which both sides must have on")
         elements = _without_postcopy(elements)
         vmdesc = vmdesc or describe(elements, stream.page_size)
     stream = replace(
@@ -138,7 +138,7 @@ def complete(stream: Stream, machine: str, main_ram: tuple[str, int]) -> Prepare
         elements=elements,
         vmdesc=stream.vmdesc or describe(elements, stream.page_size),
     )
-    told = ("machine type and RAM blocks, which this source does not say",)
+    told = ("machine type and RAM blocks, which are not in this source",)
     return Prepared(stream=stream, unchecked=told)
 
 
@@ -204,9 +204,8 @@ def need_ram(stream: Stream) -> None:
     """
     if not has_ram(stream):
         raise StreamError(
-            "this source does not hold the guest's memory in the stream itself, so the guest "
-            "cannot go on from it; leave --alive out, or give a stream saved without multifd, "
-            "mapped-ram and x-ignore-shared"
+            "this source's stream does not contain guest memory, so the guest cannot run from it; "
+            "omit --alive, or give a stream saved without multifd, mapped-ram and x-ignore-shared"
         )
 
 

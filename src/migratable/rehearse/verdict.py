@@ -156,10 +156,10 @@ def _findings(
 
 _GUEST = {
     "runs": "the guest runs on",
-    "stands-still": "QEMU loads the guest, and then it hangs",
-    "stuck": "QEMU loads the guest, and then some of its vCPUs hang",
-    "crashed": "QEMU loads the guest, and then it crashes",
-    "unknown": "whether the guest runs on could not be observed",
+    "stands-still": "QEMU loads the guest, which then hangs",
+    "stuck": "QEMU loads the guest, some vCPUs of which then hang",
+    "crashed": "QEMU loads the guest, which then crashes",
+    "unknown": "whether the guest keeps running could not be observed",
 }
 
 

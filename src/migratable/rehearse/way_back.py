@@ -119,7 +119,8 @@ def back(again: Resave, home: Home, *, timeout: float = 60.0) -> Verdict | str:
             outcome=Outcome.REFUSED,
             basis=Basis.REHEARSED,
             first_refusal=Refusal(
-                rule="not-migratable", message=f"it cannot leave the destination: {again.why}"
+                rule="not-migratable",
+                message=f"the guest cannot leave the destination: {again.why}",
             ),
         )
     if not again.data:

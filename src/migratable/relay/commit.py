@@ -93,7 +93,7 @@ def _await_last_word(links: Links, until: float) -> None:
         if links.shut != 0:
             raise
     if links.shut is None:
-        raise DestinationEndedError(f"it has not confirmed for {_LAST_WORD:.0f} s that it is done")
+        raise DestinationEndedError(f"it has not confirmed completion for {_LAST_WORD:.0f} s")
 
 
 def _await_source(links: Links) -> None:

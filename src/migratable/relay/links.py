@@ -136,7 +136,7 @@ class Links:
         except ValueError as error:
             raise DestinationEndedError(f"it sent no valid return path message: {error}") from None
         if self.shut:
-            raise DestinationEndedError("it said that the load failed")
+            raise DestinationEndedError("it reported that the load failed")
 
     def _look_at_strangers(self) -> None:
         """Who else connects: multifd's channels end all, others are sent away."""

@@ -38,7 +38,7 @@ _UNSUPPORTED = {
     CommandKind.POSTCOPY_RESUME: "it resumes a postcopy migration",
     CommandKind.RECV_BITMAP: "it resumes a postcopy migration",
     CommandKind.PACKAGED: _POSTCOPY,
-    CommandKind.ENABLE_COLO: "x-colo is on: source and destination go on side by side",
+    CommandKind.ENABLE_COLO: "x-colo is on: source and destination run side by side",
 }
 MULTIFD = "multifd is on: RAM travels over several connections"
 
@@ -182,7 +182,7 @@ class Parser:
         walk, walk_start = iterable.walker(idstr), iterable.start_walker(idstr)
         if walk is None or walk_start is None or idstr.endswith("/vfio"):
             what = "a VFIO device's state" if idstr.endswith("/vfio") else f"{idstr!r}"
-            raise UnsupportedError(f"nothing in the stream tells where {what} ends")
+            raise UnsupportedError(f"the stream does not show where {what} ends")
         walk_start(self.cursor)
         self._starts[section_id] = _Start(idstr=idstr, walk=walk)
 
@@ -235,7 +235,7 @@ class Parser:
         header = read_header(cursor)
         section_id, idstr, instance_id = header.section_id, header.idstr, header.instance_id
         if self.footers is False:
-            raise UnsupportedError(f"nothing in the stream tells where {idstr!r} ends")
+            raise UnsupportedError(f"the stream does not show where {idstr!r} ends")
         wanted = re.compile(re.escape(footer(section_id)))
         with cursor.within(f"section {idstr!r} {instance_id}"):
             at = 0

@@ -33,9 +33,9 @@ SWITCH_ON = (
     'migrate-set-capabilities {"capabilities": [{"capability": "return-path", "state": true}]}'
 )
 NO_RETURN_PATH = (
-    "the source has no return path: it takes the migration for completed as soon as all is "
-    "written, and stands still then; if it is broken off after that, `cont` on the source starts "
-    f"the guest again (it runs nowhere else). To keep it running: QMP {SWITCH_ON}"
+    "the source has no return path: it counts the migration as completed when everything is "
+    "written, and is paused then; if the migration is aborted after that, `cont` on the source "
+    f"starts the guest again (it runs nowhere else). To keep it running: QMP {SWITCH_ON}"
 )
 
 
@@ -99,7 +99,7 @@ def run(
         return Result(reason=Reason.UNSUPPORTED, message=_unsupported(error), guest=Guest.SOURCE)
     except InterruptedRelayError:
         return Result(
-            reason=Reason.INTERRUPTED, message="ended before a source came", guest=Guest.SOURCE
+            reason=Reason.INTERRUPTED, message="ended before a source connected", guest=Guest.SOURCE
         )
     prepare(source)
     return _Session(
@@ -119,7 +119,7 @@ def run(
 
 
 def _unsupported(error: UnsupportedError) -> str:
-    return f"this migration cannot be relayed: {error}; nothing of RAM has moved"
+    return f"this migration cannot be relayed: {error}; no RAM was sent"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -179,7 +179,7 @@ class _Session:
         except SourceEndedError:
             return self._ended(
                 Reason.SOURCE_ENDED,
-                "the source ended its connection: the migration was cancelled, or the source died",
+                "the source closed its connection: the migration was cancelled, or it exited",
                 guest=Guest.NOWHERE_SEEN,
             )
         except DestinationEndedError as error:
@@ -190,27 +190,28 @@ class _Session:
         if self.links.released or self.times.committed:
             return self._ended(
                 Reason.DESTINATION_ENDED,
-                f"the destination had loaded everything and then ended ({error}); the guest stands "
-                "still on the source: `cont` there starts it again, when the destination is gone",
+                f"the destination had loaded everything and then ended ({error}); the guest is "
+                "paused on the source: when the destination has ended, `cont` there starts it",
                 Guest.SOURCE_STOPPED,
             )
-        where = "device state" if self.times.held else "RAM" if self._moving else "nothing yet"
+        where = "device state" if self.times.held else "RAM" if self._moving else "nothing"
         if self.links.shut:
             return self._ended(
                 Reason.DESTINATION_REFUSED,
-                f"the destination refused the stream, having got {where}; its log has the reason",
+                f"the destination refused the stream after it received {where}; "
+                "its log has the reason",
             )
         version = self.settings.judge.profile.version
         if self.times.held and version.release < SAYS_THAT_IT_FAILED:
             return self._ended(
                 Reason.DESTINATION_REFUSED,
                 f"the destination ended while it loaded the {where}, as QEMU {version} does when "
-                "it refuses a stream (it sends no word of it); its log has the reason",
+                "it refuses a stream (it does not report that); its log has the reason",
             )
         return self._ended(
             Reason.DESTINATION_ENDED,
-            f"the destination ended, having got {where}: {error}; it refused the stream (its log "
-            "has the reason), or it died",
+            f"the destination ended after it received {where}: {error}; it refused the stream "
+            "(its log has the reason), or it crashed",
         )
 
     def _ended(self, reason: Reason, message: str, guest: Guest | None = None) -> Result:
@@ -220,8 +221,8 @@ class _Session:
             guest = Guest.SOURCE_STOPPED if stopped else Guest.SOURCE
             if stopped:
                 message += (
-                    "; the source has no return path and stands still: `cont` there starts the "
-                    "guest again"
+                    "; the source has no return path and is paused: `cont` on the source starts "
+                    "the guest again"
                 )
         return Result(
             reason=reason,
@@ -271,8 +272,8 @@ class _Session:
         if self.settings.need_return_path:
             raise _BreakOffError(
                 Reason.NO_RETURN_PATH,
-                "the source has no return path, without which it does not go on running when it "
-                f"is broken off; nothing of RAM has moved. Switch it on: QMP {SWITCH_ON}",
+                "the source has no return path, so the guest would not keep running after an "
+                f"abort; no RAM was sent. Enable it: QMP {SWITCH_ON}",
             )
         self.say(f"warning: {NO_RETURN_PATH}")
 
@@ -289,7 +290,7 @@ class _Session:
         if refused is not None:
             self.verdict = refused
             raise _BreakOffError(
-                Reason.REFUSED, "refused before RAM has moved; the destination got nothing"
+                Reason.REFUSED, "refused before RAM was sent; the destination received nothing"
             )
         links = self.links
         links.destination = connect(self.settings.to, self.settings.timeout)

@@ -131,7 +131,7 @@ def test_only_reads_before_confirmation() -> None:
         asked.append(list(monitor.commands))
         return False
 
-    with _fake(_raw()) as monitor, pytest.raises(CaptureError, match="left alone"):
+    with _fake(_raw()) as monitor, pytest.raises(CaptureError, match="not touched"):
         capture(monitor, confirm=no, untried=True)
     reading = ("query-", "qom-get", "human-monitor-command")
     assert all(name.startswith(reading) for name in asked[0])

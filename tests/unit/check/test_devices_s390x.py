@@ -33,12 +33,12 @@ def test_taken(name: str, body: bytes) -> None:
     ("name", "body", "why"),
     [
         ("s390-skeys", KEYS[:-1], "cut short"),
-        ("s390-skeys", KEYS + b"\0", "more follows"),
+        ("s390-skeys", KEYS + b"\0", "further data"),
         ("s390-skeys", struct.pack(">Q", 4), "mark 0x4"),
         ("s390-skeys", struct.pack(">Q", 8), "mark 0x8"),
         ("s390-skeys", struct.pack(">QQ", MEMORY | 2, 1) + b"\0", "more memory"),
         ("todclock", CLOCK[:-1], "cut short"),
-        ("todclock", CLOCK + b"\0", "more follows"),
+        ("todclock", CLOCK + b"\0", "further data"),
     ],
 )
 def test_not_examined(name: str, body: bytes, why: str) -> None:

@@ -70,6 +70,6 @@ def test_a_section_with_a_footer_ends_with_its_contents() -> None:
         (replace(begin, body=bytes(begin.body) + b"\0"), slots),
         (begin, replace(slots, body=bytes(slots.body) + b"\0")),
     ):
-        with pytest.raises(UnexaminedError, match="more follows"):
+        with pytest.raises(UnexaminedError, match="further data"):
             said(first, second)
         assert said(replace(first, footer=False), replace(second, footer=False)) == []

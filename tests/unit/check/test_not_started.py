@@ -31,7 +31,7 @@ def test_who_says_nothing_has_no_line() -> None:
     verdict = not_started(())
     assert verdict.first_refusal is not None
     assert verdict.first_refusal.message == ""
-    assert "it said nothing" in verdict.findings[0].summary
+    assert "it printed nothing" in verdict.findings[0].summary
 
 
 def test_who_asks_for_kvm_may_start_there() -> None:
@@ -39,7 +39,7 @@ def test_who_asks_for_kvm_may_start_there() -> None:
     assert verdict.outcome is Outcome.UNKNOWN
     assert verdict.unchecked == ("the destination asks for KVM and does not start under TCG: two",)
     silent = not_started((), only_kvm=True, destination={"qemu": "10.0"})
-    assert silent.unchecked[0].endswith("it said nothing")
+    assert silent.unchecked[0].endswith("it printed nothing")
     assert silent.destination == {"qemu": "10.0"}
     assert not_started(("one",), doubt="the image is absent").unchecked == ("the image is absent",)
     assert not_started((), doubt="x").destination == {}

@@ -49,7 +49,7 @@ def test_an_entry(tmp_path: Path) -> None:
         ("rule = [1]\n", "number 1: a table is expected"),
         (ENTRY.format("warns") * 2 + "x = 1\n", "number 2: 'x' is not known"),
         ('[[rule]]\nid = "latent"\nseverity = "warns"\n', "'reason' is missing"),
-        ('[[rule]]\nid = 1\nseverity = "warns"\nreason = "x"\n', "'id' is missing or no text"),
+        ('[[rule]]\nid = 1\nseverity = "warns"\nreason = "x"\n', "'id' is missing or not a string"),
         (ENTRY.format(" ").replace(" wait ", "x"), "'severity' is missing"),
         (ENTRY.format("warns").replace('"latent"', '"late"'), "no rule has the id 'late'"),
         (ENTRY.format("warns").replace("2026-11-29", "2026-11-29T10:00:00"), "'until' needs"),

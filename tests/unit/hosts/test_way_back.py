@@ -65,7 +65,7 @@ def test_what_comes_back_is_first_and_advice_last() -> None:
     [
         (
             {"after": None, "stuck": "State blocked by x", "blocked": True},
-            (False, "it cannot leave the destination: State blocked by x"),
+            (False, "the guest cannot leave the destination: State blocked by x"),
         ),
         ({"after": None, "stuck": "no space"}, (None, "no space")),
         ({"after": None}, (None, "the destination saved nothing")),

@@ -157,7 +157,7 @@ def test_start_that_fails_for_an_assumed_size_is_unknown() -> None:
     (size,) = quiet.assumed_sizes
     said = f"device requires 33554432 bytes, block backend provides {size} bytes"
     error = _with_doubt(DestinationStartError("no", stderr=(said,)), quiet)
-    assert f"{size} bytes were put in its place" in error.doubt
+    assert f"the {size} bytes that were put in its place" in error.doubt
     verdict = not_started(error.stderr, doubt=error.doubt)
     assert verdict.outcome is Outcome.UNKNOWN
     assert verdict.unchecked == (error.doubt,)

@@ -45,7 +45,7 @@ def test_a_state_that_could_not_be_saved() -> None:
     found = back(Resave(why="State blocked by nvme", blocked=True), home("q35-10.0"))
     assert isinstance(found, Verdict)
     assert (found.outcome, found.basis) == (Outcome.REFUSED, Basis.REHEARSED)
-    assert said(found) == "it cannot leave the destination: State blocked by nvme"
+    assert said(found) == "the guest cannot leave the destination: State blocked by nvme"
     assert back(Resave(), home("q35-10.0")) == "the destination was not rehearsed"
 
 

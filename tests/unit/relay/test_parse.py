@@ -214,7 +214,7 @@ def test_multifd_shows_in_the_block_list() -> None:
 @pytest.mark.parametrize("idstr", ["0000:00:03.0/vfio", "something-new"])
 def test_handlers_without_an_end(idstr: str) -> None:
     start = replace(ram_start(BLOCKS, section_id=2, footer=True), idstr=idstr, body=b"\0" * 40)
-    with pytest.raises(UnsupportedError, match="nothing in the stream tells where"):
+    with pytest.raises(UnsupportedError, match="the stream does not show where"):
         Reading(write(make_stream("pc", [start])), itertools.repeat(7)).parser.run()
 
 

@@ -307,7 +307,7 @@ def test_tls_is_told_apart() -> None:
     result, _ = relayed(judge(), Source(data=b""), destination, first=connect)
     assert (result.reason, result.exit_status) == (Reason.UNSUPPORTED, 2)
     assert "TLS" in result.message
-    assert "nothing of RAM has moved" in result.message
+    assert "no RAM was sent" in result.message
     assert result.guest is Guest.SOURCE
     assert not destination.connected
     for one in kept:

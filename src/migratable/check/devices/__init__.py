@@ -133,7 +133,8 @@ def reader(name: str) -> Callable[[Reading], None] | None:
 
 
 OldLoader = Callable[[Section, Iterable[Section], Profile], Iterator[Problem]]
-"""Examines a section without tables, and its parts; raises :class:`.problem.UnexaminedError`."""
+"""Examines a section without tables, and its parts; raises
+:class:`migratable.check.problem.UnexaminedError`."""
 
 _OLD: dict[str, OldLoader] = {}
 

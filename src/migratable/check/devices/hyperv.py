@@ -18,5 +18,5 @@ def vmbus(at: BodyLoaded) -> Iterator[Problem]:
     :raise UnexaminedError: for a guest that has connected to it.
     """
     if at.body.number("target_vp") != _NO_PROCESSOR:
-        raise UnexaminedError("whether KVM and the guest's memory let VMBus be connected again")
+        raise UnexaminedError("whether KVM and the guest's memory allow VMBus to reconnect")
     yield from ()

@@ -50,7 +50,7 @@ def examine(idstr: str, body: bytes, memory: int, *, footer: bool) -> None:
     except StreamError:
         raise UnexaminedError("its contents are cut short") from None
     if footer and cursor.peek() is not None:
-        raise UnexaminedError("more follows than its contents")
+        raise UnexaminedError("further data after its contents")
 
 
 def _clock(cursor: Cursor) -> None:

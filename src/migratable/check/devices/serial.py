@@ -35,7 +35,7 @@ def serial(event: BodyLoaded) -> Iterator[Problem]:
     elif not retry and not empty:
         yield Problem(
             rule="field-validation",
-            summary="the transmitter is not empty and yet does not try to send (tsr_retry=0)",
+            summary="tsr is not empty but tsr_retry is 0",
             words=(("serial-tsr", {}),),
             errno=EPERM,
             field="lsr",

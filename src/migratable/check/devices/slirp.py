@@ -34,7 +34,7 @@ def examine(body: bytes, version: int, *, footer: bool) -> None:
     if len(body) < size:
         raise UnexaminedError("its own state is cut short")
     if footer and len(body) != size:
-        raise UnexaminedError("more follows than its own state")
+        raise UnexaminedError("further data after its own state")
 
 
 @loads_old("slirp")

@@ -127,7 +127,7 @@ def thread_context(event: BodyLoaded) -> Iterator[Problem]:
 def _ends(cursor: Cursor, section: Section) -> None:
     """A section with a footer ends where its contents do."""
     if section.footer and cursor.remaining:
-        raise UnexaminedError("more follows than its contents")
+        raise UnexaminedError("further data after its contents")
 
 
 @loads_old("spapr/htab")

@@ -57,7 +57,7 @@ def _damaged() -> Problem:
         refuses=False,
         severity=Severity.ENDANGERS,
         summary="QEMU saves ISA VGA from the wrong object; loading it damages this one",
-        explanation="Such guests load and run on. A PCI VGA has no such fault.",
+        explanation="Such guests load and keep running. A PCI VGA has no such fault.",
     )
 
 

@@ -81,7 +81,7 @@ def _resources(reading: Reading) -> memoryview:
             raise _refuse(reading, f"resource {identity} is in the stream twice")
         width, height, form, pages = (f.get_be(4) for _ in range(4))
         if form not in _FORMATS:
-            raise _refuse(reading, f"resource {identity} has the format {form}, which is none")
+            raise _refuse(reading, f"resource {identity} has the format {form}, which is invalid")
         size = 4 * width * height
         if size >> 32:
             raise _refuse(reading, f"resource {identity} has {width} times {height} pixels")

@@ -58,7 +58,7 @@ def check(event: NotStarted) -> Iterator[Problem]:
     )
     yield Problem(
         rule=RULE.id,
-        summary=f"the destination does not start: {cause or 'it said nothing'}",
+        summary=f"the destination does not start: {cause or 'it printed nothing'}",
         facts=StartFacts(said=cause),
     )
 

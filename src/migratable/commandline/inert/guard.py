@@ -119,8 +119,8 @@ def _file(work: Work, option: Option, fields: Fields, key: str, value: str) -> F
     if inert_name is not None:
         return fields if inert_name == value else fields.set(key, inert_name)
     name = fields.get("id") or fields.get("driver") or f"-{option.name}"
-    work.note(option, f"{key} left out: {value} is not a regular file here")
-    work.skip(f"{name}: {key}, as {value} is not a regular file here")
+    work.note(option, f"{key} left out: {value} is not a regular file on this machine")
+    work.skip(f"{name}: {key}, as {value} is not a regular file on this machine")
     return fields.delete(key)
 
 
@@ -272,8 +272,8 @@ def _global(work: Work, option: Option) -> list[Option]:
     if kind is Text.FILE:
         inert_name = reads(work, value)
         if inert_name is None:
-            work.note(option, "left out: no regular file here")
-            work.skip(f"-global {driver}.{name}: {value} is not a regular file here")
+            work.note(option, "left out: not a regular file on this machine")
+            work.skip(f"-global {driver}.{name}: {value} is not a regular file on this machine")
             return []
         value = inert_name
     elif _is_strange(kind, value):

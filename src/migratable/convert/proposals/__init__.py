@@ -1,10 +1,10 @@
 """One file a kind of edit; this is the list of them.
 
 The module's docstring is the kind's page. ``PROPOSAL`` says which rules it answers; ``propose``
-yields edits that belong together, or why there are none (:class:`~.situation.NoWay`). It may be a
-guess whether they help: every proposal is tried. It may be no guess whether they are safe: the
-class of an edit follows from what the stream, the destination's tables and the facts in
-:mod:`migratable.convert.assumed` say.
+yields edits that belong together, or why there are none
+(:class:`migratable.convert.situation.NoWay`). It may be a guess whether they help: every proposal
+is tried. It may be no guess whether they are safe: the class of an edit follows from what the
+stream, the destination's tables and the facts in :mod:`migratable.convert.assumed` say.
 """
 
 from __future__ import annotations

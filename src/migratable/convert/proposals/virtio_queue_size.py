@@ -42,7 +42,7 @@ def propose(situation: Situation) -> Iterator[Answer]:
     live = None if tables is None or section is None else tables.virtio.get(section.idstr)
     blob = None if section is None else virtio_of(section)
     if section is None or live is None or blob is None:
-        yield NoWay(reason="the virtio device cannot be read, or the destination has no such one")
+        yield NoWay(reason="the virtio device cannot be read, or the destination lacks it")
         return
     vq = blob.body.field("vq")
     if vq is None or blob.body.offset is None:

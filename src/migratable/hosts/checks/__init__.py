@@ -63,7 +63,7 @@ def compare(pair: Pair) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
 
 def _not_seen(pair: Pair) -> Iterator[str]:
     if pair.needs.unread:
-        yield f"what the guest needs of a host ({pair.needs.unread})"
+        yield f"the guest's requirements on a host ({pair.needs.unread})"
     for side, facts in (("source", pair.source), ("destination", pair.destination)):
         for text in facts["not_seen"]:
             yield f"{side}: {text}"

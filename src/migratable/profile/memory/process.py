@@ -207,7 +207,7 @@ def _need_64_bits(pid: int) -> None:
 def _why_unreadable(pid: int) -> str:
     """The likely reason, with what helps."""
     if not os.path.isdir("/proc/self"):  # noqa: PTH112
-        return "there is no /proc here"
+        return "this machine has no /proc"
     try:
         path = os.readlink(f"/proc/{pid}/exe")  # noqa: PTH115
     except OSError:

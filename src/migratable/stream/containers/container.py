@@ -13,7 +13,7 @@ DEFAULT_LIMIT = 64 << 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
-    """What the caller of :func:`open_data` asks for.
+    """What the caller of :func:`migratable.stream.containers.open_data` asks for.
 
     :ivar name: the file, for messages.
     :ivar limit: bytes that compressed data may unpack to.
