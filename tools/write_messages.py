@@ -8,6 +8,7 @@ from pathlib import Path
 from migratable.explain import advice
 from migratable.explain.cases import cases
 from migratable.messages.catalogue import Message, Text, messages, origins
+from migratable.messages.setting import said
 
 PAGE = Path(__file__).parents[1] / "docs/reference/messages.md"
 TITLES = {
@@ -112,9 +113,9 @@ def entry(message: Message) -> str:
         lines += [*(f"    {text.template.text}" for text in message.also), ""]
     fault = f"At fault: {advice.of_message(message).side}. " if message.role == "cause" else ""
     rule = f"Rule `{message.rule}`. " if message.rule else ""
-    lines.append(f"{message.meaning} {fault}{rule}".strip())
+    lines.append(f"{said(message.meaning)} {fault}{rule}".strip())
     if message.now:
-        lines += ["", f"What to do: {message.now}"]
+        lines += ["", f"What to do: {said(message.now)}"]
     known = origins().get(message.id, {})
     if known.get("origin"):
         lines += ["", f"Source: {'; '.join(f'`{place}`' for place in known['origin'])}."]
