@@ -29,6 +29,7 @@ TITLES = {
     "start_more": "QEMU does not start: helpers, files, accelerators",
     "qmp": "QEMU's answers to commands about a running guest",
     "guest_agent": "The guest agent",
+    "crashes": "Crashes, and the host's memory, disks and file systems",
     "evidence": "The host's kernel and audit system, backtraces",
     "libvirt": "libvirt",
     "libvirt_definitions": "libvirt: refused definitions",

@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from migratable.explain import crashes
 from migratable.explain.advice import Advice
+from migratable.explain.ends import PROGRAM
 from migratable.explain.grouping import Failure, Line
 from migratable.messages.catalogue import Fault, Message, Role
 from migratable.messages.recognise import Match
@@ -118,6 +120,8 @@ def seen_from(own: Advice, main: Match, failure: Failure) -> Advice:
     message = main.message
     if message.id == "backtrace-died" and main.params.get("side"):
         return replace(own, side=Fault(str(main.params["side"])))
+    if message.id in PROGRAM:
+        return replace(own, side=crashes.side(failure, main) or own.side)
     sides = printers(failure)
     if message.id == "backtrace-waits" and len(sides) == 1:
         return replace(own, side=next(iter(sides)))

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from migratable.explain import advice
+from migratable.explain import advice, crashes
 from migratable.explain.also import also
 from migratable.explain.audit import Denial, denial
 from migratable.explain.cases import Case, matching
@@ -88,6 +88,7 @@ def report(found: Scan, again: Mapping[str, Reproducible] | None = None) -> Repo
 
 def explain_failure(failure: Failure) -> Explanation:
     """Everything that can be said about one failure."""
+    failure = crashes.without_the_end(failure)
     chosen = main_line(failure)
     unknown = unknown_lines(failure)
     if chosen is None:
