@@ -31,6 +31,7 @@ from migratable.hints.solution import (
     cost,
     key,
     left,
+    place_of,
 )
 from migratable.hints.surplus import candidates as less
 from migratable.profile.collect import collect
