@@ -8,6 +8,7 @@ from pathlib import Path
 from migratable.explain import advice
 from migratable.explain.cases import cases
 from migratable.messages.catalogue import Message, Text, messages, origins
+from migratable.messages.setting import said
 
 PAGE = Path(__file__).parents[1] / "docs/reference/messages.md"
 TITLES = {
@@ -28,6 +29,7 @@ TITLES = {
     "start_more": "QEMU does not start: helpers, files, accelerators",
     "qmp": "QEMU's answers to commands about a running guest",
     "guest_agent": "The guest agent",
+    "crashes": "Crashes, and the host's memory, disks and file systems",
     "evidence": "The host's kernel and audit system, backtraces",
     "libvirt": "libvirt",
     "libvirt_definitions": "libvirt: refused definitions",
@@ -43,12 +45,14 @@ TITLES = {
     "proxmox_start": "Proxmox VE: guests that do not start",
     "proxmox_storage": "Proxmox VE: storage, replication, HA",
     "proxmox_moves": "Proxmox VE: moves, saves, snapshots",
+    "copies": "Copies of disks: qemu-img, LVM, Proxmox VE",
     "harvester": "Harvester's webhook, and admission webhooks of Kubernetes",
     "incus": "Incus and LXD: devices, storage, starts",
     "kubevirt": "KubeVirt and Kubernetes",
     "openstack_api": "OpenStack: scheduling, states, ports, volumes",
     "ovirt": "oVirt",
     "ovirt_moves": "oVirt: moves, snapshots, copies of disks",
+    "ovirt_events": "oVirt: events and refusals of its engine, vdsm's codes",
     "ovirt_engine": "oVirt: refusals of the engine",
     "other_managers": "CloudStack, Ganeti, OpenNebula, Harvester, TrueNAS, XCP-ng and others",
     "excerpts": "Plain words around a migration: virsh, nft, Incus, test suites",
@@ -112,9 +116,9 @@ def entry(message: Message) -> str:
         lines += [*(f"    {text.template.text}" for text in message.also), ""]
     fault = f"At fault: {advice.of_message(message).side}. " if message.role == "cause" else ""
     rule = f"Rule `{message.rule}`. " if message.rule else ""
-    lines.append(f"{message.meaning} {fault}{rule}".strip())
+    lines.append(f"{said(message.meaning)} {fault}{rule}".strip())
     if message.now:
-        lines += ["", f"What to do: {message.now}"]
+        lines += ["", f"What to do: {said(message.now)}"]
     known = origins().get(message.id, {})
     if known.get("origin"):
         lines += ["", f"Source: {'; '.join(f'`{place}`' for place in known['origin'])}."]

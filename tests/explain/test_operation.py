@@ -6,28 +6,8 @@ import io
 
 import pytest
 
-from migratable.explain.operation import Operation, spoken
+from migratable.explain.operation import Operation
 from migratable.explain.story import explain
-
-
-@pytest.mark.parametrize(
-    ("text", "start"),
-    [
-        (
-            "Install the package (ovmf) as on the source, with its files.",
-            "Install the package (ovmf), with its files.",
-        ),
-        ("A lock held by the source's swtpm.", "A lock held by the earlier host's swtpm."),
-        ("Give the target the source's size.", "Give the target the source's size."),
-        ("Set x on both sides; for a guest that moves it must be the source's.", "Set x."),
-        (
-            "Use a CPU model that both hosts provide.",
-            "Use a CPU model that this host provides (virsh domcapabilities).",
-        ),
-    ],
-)
-def test_a_start_has_no_other_side(text: str, start: str) -> None:
-    assert spoken(text, Operation.START) == start
 
 
 def test_a_table_loader_of_one_page_is_an_old_release_or_another_page_size() -> None:

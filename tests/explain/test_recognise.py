@@ -22,6 +22,7 @@ from migratable.messages import failure, message, messages, strerror, text
 from migratable.messages.anchors import anchors, prefilter
 from migratable.messages.catalogue import Message, Text, origins
 from migratable.messages.recognise import WEAK, recognise
+from migratable.messages.setting import said
 from migratable.messages.template import Parameter, Template, Value
 from tests.explain.grouped import by_first_word, word_of
 
@@ -133,8 +134,8 @@ def test_ids_are_unique_and_entries_complete() -> None:
         assert entry.meaning.endswith((".", ":", "?", "}")), entry.id
         names = {p.name for item in entry.texts for p in item.template.parameters}
         found = advice.of_message(entry)
-        for said in (entry.meaning, found.now, found.ever):
-            used = set(re.findall(r"\{([a-z_]+)(?::[^}]*)?\}", said))
+        for words in (entry.meaning, found.now, found.ever):
+            used = set(re.findall(r"\{([a-z_]+)(?::[^}]*)?\}", said(words)))
             assert used <= names, (entry.id, used - names)
         if entry.role == "cause":
             assert entry.rule, entry.id

@@ -39,6 +39,8 @@ FOLDERS = (
     *("tests/unit/check", "tests/property/test_cache.py", "tests/property/test_check.py"),
     *("tests/unit/fleet", "tests/unit/hints"),
 )
+#: What an import makes (rules and their examples) is compared there, though it runs no line of it.
+_EXAMPLES = "tests/unit/check/test_rules.py::"
 KILLED, SURVIVED, SLOW, _ANEW = 1, 0, 2, 3
 _MEMORY = 3 << 30
 _TRACED = str(CHECK) + os.sep
@@ -68,12 +70,16 @@ class Coverage:
         return mutant.inside and (f"{mutant.module}.py", mutant.statement) not in self.imported
 
     def tests(self, mutant: Mutant) -> list[str]:
-        """The tests that run the changed statement, the quickest first."""
+        """The tests that run the changed statement, the quickest first.
+
+        For what an import runs: those of its module, and those of the rules' examples.
+        """
         file = f"{mutant.module}.py"
         if self.inside(mutant):
             found = [self.lines.get((file, mutant.statement), set())]
         else:
             found = [tests for (name, _), tests in self.lines.items() if name == file]
+            found.append({name for name in self.seconds if name.startswith(_EXAMPLES)})
         ordered = sorted(set().union(*found), key=lambda name: (self.seconds[name], name))
         if self.budget is None:
             return ordered

@@ -15,10 +15,10 @@ from typing import ClassVar
 
 from migratable.check import command_line
 from migratable.check.commands import Pages
-from migratable.check.guide import Guide
 from migratable.check.problem import RefusedError, UnexaminedError
 from migratable.check.qemu_file import QemuFile, StreamEndError
 from migratable.check.state import LoadedState, Memory
+from migratable.check.vmdesc_cursor import VmdescCursor
 from migratable.check.vmstate import VMStateLoader
 from migratable.errors import MigratableError
 from migratable.facts.code import code, is_known
@@ -56,15 +56,17 @@ class BaselineLoader(VMStateLoader):
     def ask(self, event: object) -> None:
         """Ask no rule: the destination loads its own stream."""
 
-    def untold(self, body: LoadedState, position: int, field: VmField, guide: Guide) -> bool:
+    def unmodelled_field_exists(
+        self, body: LoadedState, position: int, field: VmField, cursor: VmdescCursor
+    ) -> bool:
         """A field exists if the destination wrote it, then also for all sources."""
-        if not guide.known:
-            return VMStateLoader.untold(self, body, position, field, guide)
-        exists = guide.has(position)
+        if not cursor.known:
+            return VMStateLoader.unmodelled_field_exists(self, body, position, field, cursor)
+        exists = cursor.has(position)
         self.exists.setdefault((body.index, position), exists)
         return exists
 
-    def stating(self, body: LoadedState, field: VmField) -> None:
+    def record_size(self, body: LoadedState, field: VmField) -> None:
         """Keep the size of a field."""
         assert self.stated is not None
         self.sizes.setdefault((body.index, field.name), self.stated)

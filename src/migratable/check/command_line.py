@@ -10,7 +10,7 @@ from migratable.profile.model import Profile
 def configured(profile: Profile) -> bool:
     """Whether a destination without a stream of its own wants a configuration section.
 
-    10.0 and 11.1 die while they save with the section off.
+    Some releases end while they save with the section off (10.0, 11.1).
     """
     words = [word.replace(" ", "") for word in profile.command_line]
     return "migration.send-configuration=off" not in words

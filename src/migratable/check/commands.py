@@ -14,8 +14,8 @@ from migratable.check.problem import EPERM, ERANGE, Problem, UnexaminedError
 from migratable.stream.model import Command, Section, Stream, flatten
 from migratable.stream.wire_format import CommandKind
 
-#: Bytes of payload (``mig_cmd_args``); those that are not here have several forms.
-_LENGTH = {
+#: Bytes of payload; commands that are not in it have several forms.
+mig_cmd_args = {
     CommandKind.OPEN_RETURN_PATH: 0,
     CommandKind.PING: 4,
     CommandKind.POSTCOPY_LISTEN: 0,
@@ -51,8 +51,8 @@ class Pages:
     target: int | None = None
 
 
-def _advised(payload: bytes, pages: Pages) -> Iterator[Problem]:
-    """``loadvm_postcopy_handle_advise``: pages of the same sizes on both sides.
+def loadvm_postcopy_handle_advise(payload: bytes, pages: Pages) -> Iterator[Problem]:
+    """Compare the sizes of pages of both sides.
 
     :raise UnexaminedError: when those behind the destination's memory are not known.
     """
@@ -94,7 +94,7 @@ class Commands:
             known = CommandKind(kind)
         except ValueError:
             return
-        wanted = _LENGTH.get(known)
+        wanted = mig_cmd_args.get(known)
         if wanted is not None and wanted != length:
             words: dict[str, str | int] = {
                 "command": known.name,
@@ -119,7 +119,7 @@ class Commands:
         elif self._out_of_order(known, length):
             raise UnexaminedError(f"the command {known.name}, which is out of a migration's order")
         elif known is CommandKind.POSTCOPY_ADVISE and length:
-            yield from _advised(bytes(command.payload), pages)
+            yield from loadvm_postcopy_handle_advise(bytes(command.payload), pages)
         self.met.add(kind)
 
     def _out_of_order(self, kind: CommandKind, length: int) -> bool:

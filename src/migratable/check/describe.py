@@ -11,12 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from migratable.check.baseline import Baseline
-from migratable.check.guide import Guide, described_names
 from migratable.check.problem import RefusedError, UnexaminedError
 from migratable.check.qemu_file import QemuFile, StreamEndError
 from migratable.check.state import LoadedState, Memory
+from migratable.check.vmdesc_cursor import VmdescCursor, described_names
 from migratable.check.vmstate import VMStateLoader
-from migratable.check.vmstate_types import PLAIN
+from migratable.facts.field_types import PLAIN
 from migratable.profile.model import Profile
 from migratable.profile.tables import Flag, LoaderTables, VmField, Vmsd
 from migratable.stream.edit import map_sections
@@ -167,14 +167,14 @@ class _Recorder(VMStateLoader):
         self.frames[-1].bodies.append((None, 1))
 
     def vmstate_load_field(
-        self, body: LoadedState, position: int, item: VmField, guide: Guide
+        self, body: LoadedState, position: int, item: VmField, cursor: VmdescCursor
     ) -> None:
         if item.flags & Flag.ARRAY_OF_POINTER_AUTO_ALLOC:
             raise UnexaminedError(f"{body.vmsd.name}:{item.name} has elements that are allocated")
         start = self.f.pos
         frame = _Frame()
         self.frames.append(frame)
-        VMStateLoader.vmstate_load_field(self, body, position, item, guide)
+        VMStateLoader.vmstate_load_field(self, body, position, item, cursor)
         self.frames.pop()
         if frame.count > 0:
             name = described_names(body.vmsd.fields)[position]

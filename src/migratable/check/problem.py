@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from migratable.facts.behaviour import behaves
 from migratable.problem_facts import Facts
 from migratable.unchecked import Code, Unchecked
 
@@ -17,9 +18,6 @@ MessageRef: TypeAlias = tuple[str, dict[str, "str | int"]]
 """A message id of :mod:`migratable.messages` and its parameters."""
 
 EPERM, ENOENT, EIO, EINVAL, ERANGE = 1, 2, 5, 22, 34
-
-#: The first release that links causes to one chain.
-CHAINED = (10, 2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +67,7 @@ class RefusedError(Exception):
         self.ended = ended
         self.problem = problem
         self.errno = problem.errno
-        self.chained = release >= CHAINED
+        self.chained = behaves(release, "chained-errors")
         self.release = release
         self.printed: list[MessageRef] = []
         self.chain: list[MessageRef] = []

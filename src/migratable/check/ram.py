@@ -1,4 +1,4 @@
-"""``migration/ram.c: ram_load_precopy``: RAM records that the loader refuses.
+"""``migration/ram.c: ram_load``: the list of RAM blocks, and RAM records that the loader refuses.
 
 The contents of pages are the guest's own; what is around them is not. :mod:`migratable.stream.ram`
 finds the records that no intact source sends, this says what a release makes of each.
@@ -8,22 +8,71 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from migratable.check import events, stderr
+from migratable.check.findings import finding_of
 from migratable.check.problem import MessageRef, Problem, UnexaminedError
+from migratable.check.record import Record
 from migratable.errors import StreamError
-from migratable.stream.model import Span, Stream
+from migratable.facts.behaviour import behaves
+from migratable.stream.model import Section, Span, Stream
 from migratable.stream.ram import RamFault
 from migratable.stream.reader import walk_ram
 from migratable.stream.wire_format import RamFlag
+from migratable.unchecked import Code, Unchecked
 
+IDSTR = "ram"
 RULE = "ram-contents"
 #: The one version of the section since 2009 (``ram_load``).
 VERSION = 4
 #: Bytes of RAM records that a check walks; a larger guest's are left out, and that is said.
 MOST = 1 << 30
-#: Since this release a zero page with another value is refused (9.1: legacy compression is gone).
-_FILL_REFUSED = (9, 1)
-_FLUSH_KNOWN = (8, 1)
-_COMPRESSION_GONE = (9, 1)
+
+
+def parse_ramblocks(replay: Record, start: Section) -> None:
+    """Compare the blocks of the stream with the destination's.
+
+    :param start: the first RAM section.
+    """
+    profile = replay.baseline.profile
+    for block in replay.stream.ram_blocks:
+        local = profile.ram_blocks.get(block.id)
+        assumed = profile.assumed_blocks.get(block.id)
+        if assumed and local is not None and local[0] != block.used_length:
+            replay.add_unexamined(
+                f"RAM block {block.id!r} has {block.used_length} bytes in the stream; the "
+                f"destination's size is not known: {assumed}",
+                Code.ASSUMED,
+            )
+            continue
+        replay.ask(
+            events.RamBlockRead(
+                release=replay.release,
+                block=block,
+                local=local,
+                page_size=replay.stream.page_size,
+                local_page_size=None
+                if replay.baseline.pages.host is None
+                else profile.block_page_sizes.get(block.id),
+            ),
+            device=IDSTR,
+            instance_id=0,
+            links=stderr.ram_links(replay.release, IDSTR, start.version_id),
+        )
+
+
+def ram_load(replay: Record, start: Section) -> None:
+    """Examine the records of guest memory, without their contents."""
+    if too_many(replay.stream):
+        text = "the records of guest memory (more than 1 GiB of them)"
+        replay.unchecked.append(Unchecked(text, Code.RAM_CONTENTS))
+        return
+    blocks = replay.baseline.profile.ram_blocks
+    links = stderr.part_links(replay.release, IDSTR, start.section_id, start.version_id)
+    try:
+        for problem in ram_load_precopy(replay.stream, start.version_id, blocks, replay.release):
+            replay.note(finding_of(problem, replay.release, IDSTR, 0, links))
+    except UnexaminedError as error:
+        replay.add_unexamined(error.reason)
 
 
 def too_many(stream: Stream) -> bool:
@@ -32,7 +81,7 @@ def too_many(stream: Stream) -> bool:
     return stream.ram_statistics is None and size > MOST
 
 
-def examine(
+def ram_load_precopy(
     stream: Stream, version: int, blocks: Mapping[str, tuple[int, int]], release: tuple[int, int]
 ) -> Iterator[Problem]:
     """``ram_load``: the section's version, then each record.
@@ -46,10 +95,10 @@ def examine(
         statistics = stream.ram_statistics or walk_ram(stream)
     except StreamError as error:
         raise UnexaminedError(f"the RAM records cannot be read: {error}") from None
-    yield from refused(statistics.faults, blocks, release)
+    yield from problems_of(statistics.faults, blocks, release)
 
 
-def refused(
+def problems_of(
     faults: list[RamFault], blocks: Mapping[str, tuple[int, int]], release: tuple[int, int]
 ) -> Iterator[Problem]:
     """The problem that each fault is for a destination with these blocks.
@@ -76,14 +125,14 @@ def refused(
         elif fault.kind == "offset":
             yield _outside(fault)
         elif fault.kind == "fill":
-            if release >= _FILL_REFUSED:
+            if behaves(release, "ram-zero-page-is-zero"):
                 yield Problem(
                     rule=RULE,
                     summary=f"a zero page of {fault.block!r} has the value {fault.value}",
                     words=(("ram-zero-page", {"value": fault.value}),),
                 )
         elif fault.kind == "flush":
-            if release < _FLUSH_KNOWN:
+            if not behaves(release, "ram-multifd-flush"):
                 yield Problem(
                     rule=RULE,
                     summary="the source flushes multifd channels, which the destination's release "
@@ -92,7 +141,7 @@ def refused(
                 )
         elif fault.kind == "xbzrle":
             raise UnexaminedError(f"ram: a delta-encoded page of {fault.block!r} is damaged")
-        elif release >= _COMPRESSION_GONE:
+        elif not behaves(release, "ram-compressed-pages"):
             yield Problem(
                 rule=RULE,
                 summary="the source sends compressed pages, which the destination's release does "

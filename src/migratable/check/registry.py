@@ -30,7 +30,7 @@ def rules_for(event: type) -> tuple[Rule, ...]:
     return asked
 
 
-def look(event: Any) -> Iterator[Problem]:
+def ask_rules(event: Any) -> Iterator[Problem]:
     """Ask the hooks of devices, then the rules, about an event."""
     if isinstance(event, BodyLoaded):
         yield from devices.after(event)

@@ -14,6 +14,7 @@ from typing import Any
 
 from migratable.check.problem import Problem
 from migratable.messages import Fault
+from migratable.messages.setting import said
 from migratable.verdict import Severity
 
 Check = Callable[[Any], Iterator[Problem]]
@@ -48,10 +49,13 @@ class Rule:
     :ivar id: stem of its file with hyphens; never reused.
     :ivar severity: of its findings, when the problem does not say otherwise.
     :ivar side: which side is at fault, as far as the rule alone tells.
-    :ivar now: what gets this guest moved.
-    :ivar prevent: what keeps the next one from failing.
+    :ivar now: what gets this guest moved, with choices by what was being done
+        (:mod:`migratable.messages.setting`).
+    :ivar prevent: what keeps the next one from failing, the same.
     :ivar verify: the command of migratable that shows it without a migration; empty where none
         does.
+    :ivar reads_on: where it reports a problem at the stream's end, it has read more of a device
+        than the same rule without one.
     :ivar events: types of the events that it is asked about (:mod:`migratable.check.events`).
     """
 
@@ -61,6 +65,7 @@ class Rule:
     now: str
     prevent: str
     verify: str = ""
+    reads_on: bool = False
     events: tuple[type, ...] = ()
     check: Check = _nothing
     examples: tuple[Example, ...] = ()
@@ -69,7 +74,8 @@ class Rule:
     def page(self) -> str:
         """Its page, Markdown: the docstring of its file, with the members that say what helps."""
         module = import_module(f"migratable.check.rules.{self.id.replace('-', '_')}")
-        lines = [f"At fault: {self.side}.", f"Fix now: {self.now}", f"Prevent: {self.prevent}"]
+        now, prevent = said(self.now), said(self.prevent)
+        lines = [f"At fault: {self.side}.", f"Fix now: {now}", f"Prevent: {prevent}"]
         if self.verify:
             lines.append(f"Verify: `migratable {self.verify}`.")
         members = "".join(f"\n- {line}" for line in lines)

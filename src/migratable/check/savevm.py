@@ -9,111 +9,46 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
-from migratable.check import audit, command_line, devices, events, stderr, undelimited, way_back
-from migratable.check import ram as ram_records
-from migratable.check.baseline import Baseline
+from migratable.check import (
+    audit,
+    command_line,
+    devices,
+    events,
+    ram,
+    stderr,
+    undelimited,
+    way_back,
+)
 from migratable.check.commands import Commands, by_place
 from migratable.check.findings import finding_of, finding_of_error
 from migratable.check.following import following_bytes
-from migratable.check.problem import EIO, MessageRef, Problem, RefusedError, UnexaminedError
+from migratable.check.problem import EIO, Problem, RefusedError, UnexaminedError
 from migratable.check.qemu_file import StreamEndError, footer_of
-from migratable.check.registry import look
+from migratable.check.record import Record
+from migratable.check.registry import ask_rules
 from migratable.check.state import LoadedState
 from migratable.check.tracker import SectionOutcome, Tracker, Untracked
 from migratable.check.vmstate import VMStateLoader
 from migratable.facts import targets
-from migratable.profile.model import Profile
 from migratable.profile.tables import Handler
 from migratable.releases import MachineType
-from migratable.stream.model import Command, Section, Span, Stream
+from migratable.stream.model import Command, Section, Span
 from migratable.stream.wire_format import WHOLE, SectionKind
 from migratable.unchecked import Code, Unchecked
 from migratable.verdict import Finding, Severity
 
 _FOOTER_SIZE = 5
-_RAM = "ram"
 
 
 @dataclass(slots=True)
-class Replay:
-    """The replay of one stream on one destination.
+class Replay(Record):
+    """The replay of one stream on one destination."""
 
-    :ivar origin: the source's profile, for what it could send later; None when it is not known.
-    :ivar findings: in the order of the stream.
-    :ivar refusal: the first finding that stops QEMU.
-    :ivar stderr: the lines that the destination prints up to there.
-    :ivar undecided: reasons for which no prediction is possible up to there, or to the end.
-    :ivar unexamined: everything that could not be followed, also after the refusal.
-    :ivar unchecked: parts that were not examined and are not decisive.
-    """
-
-    stream: Stream
-    baseline: Baseline
-    origin: Profile | None = None
-    tracker: Tracker | None = None
-    findings: list[Finding] = field(default_factory=list)
-    refusal: Finding | None = None
-    stderr: list[str] = field(default_factory=list)
-    undecided: list[Unchecked] = field(default_factory=list)
-    unexamined: list[Unchecked] = field(default_factory=list)
-    unchecked: list[Unchecked] = field(default_factory=list)
     _sections: tuple[Section, ...] = ()
-    _kept: list[LoadedState] = field(default_factory=list)
-    _kept_before: int = 0
     _met: Commands = field(default_factory=Commands)
-
-    @property
-    def release(self) -> tuple[int, int]:
-        """The destination's."""
-        return self.baseline.release
-
-    # -- what is found --------------------------------------------------------------------------
-
-    def note(self, finding: Finding) -> None:
-        """Keep a finding; the first that refuses is the refusal."""
-        self.findings.append(finding)
-        if self.refusal is None:
-            self.stderr.extend(finding.stderr)
-            if finding.severity is Severity.REFUSES:
-                self.refusal = finding
-                self._kept_before = len(self._kept)
-
-    def cannot(self, text: str, code: Code = Code.NOT_FOLLOWED) -> None:
-        """Keep a reason for which the verdict cannot be ``loads``."""
-        reason = Unchecked(text, code)
-        self.unexamined.append(reason)
-        if self.refusal is None:
-            self.undecided.append(reason)
-
-    def take(self, outcome: SectionOutcome) -> None:
-        """Keep the outcome of a section."""
-        for finding in outcome.findings:
-            self.note(finding)
-        for reason in outcome.unexamined:
-            self.cannot(reason)
-        self.unchecked.extend(outcome.unchecked)
-        if outcome.state is not None:
-            self._kept.append(outcome.state)
-
-    def _ask(
-        self,
-        event: object,
-        *,
-        device: str | None = None,
-        instance_id: int | None = None,
-        links: tuple[MessageRef, ...] = (),
-    ) -> bool:
-        """Ask the rules about an event of the main loop; whether one refuses."""
-        refused = False
-        for problem in look(event):
-            self.note(finding_of(problem, self.release, device, instance_id, links))
-            refused |= problem.refuses
-            for reason in problem.unexamined:
-                self.cannot(reason)
-        return refused
 
     # -- migration/savevm.c ---------------------------------------------------------------------
 
@@ -131,12 +66,12 @@ class Replay:
         whole = self.qemu_loadvm_state_main(self.tracker)
         self.cpu_synchronize_all_post_init()
         if whole:
-            self._ask(
+            self.ask(
                 events.StreamLoaded(
                     release=self.release,
                     profile=self.baseline.profile,
                     sections=self.tracker.shown(self._sections),
-                    cpus=tuple(self._kept),
+                    cpus=tuple(self.kept),
                     own_cpu=self._own_cpu(),
                     origin=self.origin,
                     handlers=tuple(self.baseline.names),
@@ -156,7 +91,7 @@ class Replay:
             for se in tables.handlers
             if se.vmsd is not None and tables.vmsds[se.vmsd].unmigratable
         )
-        self._ask(
+        self.ask(
             events.LoadBegun(
                 release=self.release,
                 unmigratable=blocked,
@@ -172,7 +107,7 @@ class Replay:
             command_line.configured(profile) if own is None else own.configuration is not None
         )
         received = self.stream.configuration
-        self._ask(
+        self.ask(
             events.ConfigurationRead(
                 release=self.release,
                 configuration=received,
@@ -201,11 +136,12 @@ class Replay:
 
     def qemu_loadvm_state_main(self, tracker: Tracker) -> bool:
         """Load section after section; False if the sides disagree about footers."""
-        ram = self._place_of_ram()
+        first_ram = self._place_of_ram()
         commands = by_place(self.stream)
         foreign = audit.accelerator(self.baseline.profile)
         for reason in foreign:
-            self.cannot(reason)
+            self.add_unexamined(reason)
+        load_section = partial(self.qemu_loadvm_section_start_full, tracker=tracker)
         seen: Counter[tuple[str, int | None]] = Counter()
         names = self.baseline.names
         for number, section in enumerate(self._sections):
@@ -220,40 +156,41 @@ class Replay:
                 seen[key] += 1
                 alike = self.baseline.handlers_like(se) if tables else len(names[se.idstr])
                 if seen[key] > alike:
-                    self.cannot(f"{section.idstr}: duplicate section")
+                    self.add_unexamined(f"{section.idstr}: duplicate section")
             elif se is not None and se.vmsd is not None:
                 # QEMU would load a section with tables again; no source sends such in parts.
-                self.cannot(f"{section.idstr}: further data after its section")
-            if number == ram:  # behind sections that are sent before it (early_setup)
-                self.ram_block_list(section)
+                self.add_unexamined(f"{section.idstr}: further data after its section")
+            if number == first_ram:  # behind sections that are sent before it (early_setup)
+                ram.parse_ramblocks(self, section)
+                ram.ram_load(self, section)
             if not foreign and section.kind in WHOLE:
                 following = partial(following_bytes, self.stream, self._sections, number)
-                load = partial(self.qemu_loadvm_section_start_full, section, tracker, following)
-                self.take(tracker.outcome(section, load))
+                load = partial(load_section, section, following=following)
+                self.add_outcome(tracker.outcome(section, load))
             if number == 0 and not self._footers_agree(section):
                 return False
         for command in commands.get(len(self._sections), ()):
             self.loadvm_process_command(command)
         for element in self.stream.elements:
             if isinstance(element, Span) and element.undelimited:
-                undelimited.load(self, bytes(element.data), tracker)
+                undelimited.load(self, bytes(element.data), load_section)
         for reason in audit.whole(self.baseline.profile):
-            self.cannot(reason)
+            self.add_unexamined(reason)
         return True
 
     def cpu_synchronize_all_post_init(self) -> None:
         """Hand the processors' registers to the accelerator, after a failed load too."""
         failed = self.refusal
-        ended = failed is not None and (not self._kept_before or failed.aborts)
-        if not self._kept or ended:
+        ended = failed is not None and (not self.kept_before or failed.aborts)
+        if not self.kept or ended:
             return
         event = events.RegistersPut(
             release=self.release,
             profile=self.baseline.profile,
-            cpu=self._kept[0],
+            cpu=self.kept[0],
             own_cpu=self._own_cpu(),
         )
-        if self._ask(event) and failed is not None:
+        if self.ask(event) and failed is not None:
             said = (self.stderr, failed.stderr, self.findings[-1].stderr)
             self.stderr, instead = stderr.abort_after(*said, self.release)
             self.refusal = self.findings[-1] if instead else failed
@@ -263,70 +200,30 @@ class Replay:
         event = events.CommandMet(
             release=self.release, kind=command.kind, length=len(command.payload)
         )
-        if self._ask(event):
+        if self.ask(event):
             return
         try:
             for problem in self._met.judge(command, self.baseline.pages):
                 self.note(finding_of(problem, self.release, None, None))
         except UnexaminedError as error:
-            self.cannot(error.reason)
+            self.add_unexamined(error.reason)
 
     def _place_of_ram(self) -> int | None:
-        numbers = (number for number, one in enumerate(self._sections) if one.idstr == _RAM)
+        numbers = (number for number, one in enumerate(self._sections) if one.idstr == ram.IDSTR)
         return next(numbers, None)
 
-    def ram_block_list(self, start: Section) -> None:
-        """``migration/ram.c: parse_ramblocks``."""
-        profile = self.baseline.profile
-        for block in self.stream.ram_blocks:
-            local = profile.ram_blocks.get(block.id)
-            assumed = profile.assumed_blocks.get(block.id)
-            if assumed and local is not None and local[0] != block.used_length:
-                self.cannot(
-                    f"RAM block {block.id!r} has {block.used_length} bytes in the stream; the "
-                    f"destination's size is not known: {assumed}",
-                    Code.ASSUMED,
-                )
-                continue
-            self._ask(
-                events.RamBlockRead(
-                    release=self.release,
-                    block=block,
-                    local=local,
-                    page_size=self.stream.page_size,
-                    local_page_size=None
-                    if self.baseline.pages.host is None
-                    else profile.block_page_sizes.get(block.id),
-                ),
-                device=_RAM,
-                instance_id=0,
-                links=stderr.ram_links(self.release, _RAM, start.version_id),
-            )
-        self.ram_load(start)
-
-    def ram_load(self, start: Section) -> None:
-        """``migration/ram.c: ram_load``: the records of guest memory, without their contents."""
-        if ram_records.too_many(self.stream):
-            text = "the records of guest memory (more than 1 GiB of them)"
-            self.unchecked.append(Unchecked(text, Code.RAM_CONTENTS))
-            return
-        blocks = self.baseline.profile.ram_blocks
-        links = stderr.part_links(self.release, _RAM, start.section_id, start.version_id)
-        try:
-            for problem in ram_records.examine(self.stream, start.version_id, blocks, self.release):
-                self.note(finding_of(problem, self.release, _RAM, 0, links))
-        except UnexaminedError as error:
-            self.cannot(error.reason)
-
     def qemu_loadvm_section_start_full(
-        self, section: Section, tracker: Tracker, following: Callable[[], bytes]
+        self, section: Section, tracker: Tracker, following: Callable[[], bytes] = bytes
     ) -> SectionOutcome:
-        """Find a section's handler, load its body, and check its footer."""
+        """Find a section's handler and load its body.
+
+        :param following: the bytes behind the section, for a loader that reads too far.
+        """
         idstr, instance_id = section.idstr, section.instance_id
         se = self.baseline.find_se(idstr, instance_id)
         findings = [
             finding_of(problem, self.release, idstr, instance_id)
-            for problem in look(
+            for problem in ask_rules(
                 events.SectionFound(
                     release=self.release,
                     idstr=idstr,
@@ -339,16 +236,27 @@ class Replay:
         ]
         if se is None or any(finding.severity is Severity.REFUSES for finding in findings):
             return SectionOutcome(findings=tuple(findings))
+        outcome = self.vmstate_load(section, se, tracker, following)
+        return replace(outcome, findings=(*findings, *outcome.findings))
+
+    def vmstate_load(
+        self, section: Section, se: Handler, tracker: Tracker, following: Callable[[], bytes]
+    ) -> SectionOutcome:
+        """Load a body: by ``load_state`` (old style), or by the handler's description.
+
+        The footer is read where the tables end (:meth:`check_section_footer`).
+        """
         if se.vmsd is None:
-            return self._old_style(section, findings)
+            return self.load_state(section)
+        idstr, instance_id = section.idstr, section.instance_id
         assumed = self.baseline.profile.assumed_sections.get(se.idstr.rpartition("/")[2])
         if assumed:
             reason = Unchecked(f"{se.idstr}: {assumed}", Code.ASSUMED)
-            return SectionOutcome(findings=tuple(findings), unexamined=(reason,))
+            return SectionOutcome(unexamined=(reason,))
         own = self.baseline.section(se)
         if own.unexamined:
             reason = Unchecked(own.unexamined, Code.NOT_FOLLOWED)
-            return self._not_understood(section, se, reason, findings)
+            return self._not_understood(section, se, reason)
         loader = VMStateLoader(
             tables=self.baseline.tables,
             profile=self.baseline.profile,
@@ -359,13 +267,21 @@ class Replay:
             sizes=own.sizes,
             trusted=targets.wholly(self.baseline.profile.target),
         )
+        findings: list[Finding] = []
         state: LoadedState | None = None
         consumed: int | None = None
         stopped: UnexaminedError | None = None
         refused: RefusedError | None = None
         links = stderr.device_links(idstr, instance_id)
         try:
-            state = self.vmstate_load(loader, section, own.state)
+            state = loader.vmstate_load_state(
+                se.vmsd,
+                se.opaque,
+                section.version_id,
+                None,
+                None if section.description is None else section.description.body,
+                own.state,
+            )
             links = stderr.footer_links(section.section_id)
             self.check_section_footer(loader, section)
             consumed = loader.f.pos
@@ -404,9 +320,7 @@ class Replay:
             state=state if idstr in events.KEPT else None,
         )
 
-    def _not_understood(
-        self, section: Section, se: Handler, reason: Unchecked, findings: list[Finding]
-    ) -> SectionOutcome:
+    def _not_understood(self, section: Section, se: Handler, reason: Unchecked) -> SectionOutcome:
         """The baseline's own section could not be followed; its version can be judged."""
         assert se.vmsd is not None
         event = events.BodyBegun(
@@ -415,29 +329,14 @@ class Replay:
             version=section.version_id,
         )
         links = stderr.device_links(section.idstr, section.instance_id)
-        findings.extend(
+        findings = tuple(
             finding_of(problem, self.release, section.idstr, section.instance_id, links)
-            for problem in look(event)
+            for problem in ask_rules(event)
         )
         refuses = any(finding.severity is Severity.REFUSES for finding in findings)
         return SectionOutcome(
-            findings=tuple(findings),
+            findings=findings,
             unexamined=() if refuses else (reason.of(se.idstr),),
-        )
-
-    def vmstate_load(
-        self, loader: VMStateLoader, section: Section, own: LoadedState | None
-    ) -> LoadedState:
-        """Load a section's body; raises as :meth:`.vmstate.VMStateLoader.vmstate_load_state`."""
-        se, description = loader.handler, section.description
-        assert se.vmsd is not None
-        return loader.vmstate_load_state(
-            se.vmsd,
-            se.opaque,
-            section.version_id,
-            None,
-            None if description is None else description.body,
-            own,
         )
 
     def check_section_footer(self, loader: VMStateLoader, section: Section) -> None:
@@ -458,7 +357,7 @@ class Replay:
             size=len(section.body),
             detail="; ".join(loader.notes),
         )
-        for problem in look(event):
+        for problem in ask_rules(event):
             raise RefusedError(problem, self.release)
 
     def _footers_agree(self, section: Section) -> bool:
@@ -466,7 +365,7 @@ class Replay:
         wanted = self.baseline.has_footers
         if section.footer == wanted:
             return True
-        self._ask(
+        self.ask(
             events.FooterRead(
                 release=self.release,
                 idstr=section.idstr,
@@ -486,8 +385,9 @@ class Replay:
         self.unchecked.append(Unchecked(text, Code.OTHER_MACHINE))
         return False
 
-    def _old_style(self, section: Section, findings: list[Finding]) -> SectionOutcome:
-        """``vmstate_load`` of a handler without tables: its ``load_state`` in the device module."""
+    def load_state(self, section: Section) -> SectionOutcome:
+        """A handler of the old style, without tables: its ``load_state`` in the device module."""
+        findings: list[Finding] = []
         unexamined: list[Unchecked] = []
         load = devices.old_loader(section.idstr)
         if load is not None:
@@ -495,7 +395,7 @@ class Replay:
                 findings.extend(self.qemu_loadvm_section_part_end(section, load))
             except UnexaminedError as error:
                 unexamined.append(error.reason.of(section.idstr))
-        elif section.idstr != _RAM:
+        elif section.idstr != ram.IDSTR:
             text = f"{section.idstr}: its contents (no VMStateDescription)"
             unexamined.append(Unchecked(text, Code.NOT_FOLLOWED))
         return SectionOutcome(

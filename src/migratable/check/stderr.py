@@ -4,32 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from migratable.check.problem import CHAINED, EINVAL, MessageRef, RefusedError
+from migratable.check.problem import EINVAL, MessageRef, RefusedError
+from migratable.facts.behaviour import assertion, behaves
 from migratable.messages import strerror, text
 from migratable.releases import Release
 
-#: Where ``assert(first_elem || !n_elems || !size)`` stands in Debian's builds (11.1: not measured).
-_POINTER_ASSERTIONS = {
-    (5, 2): ("../../migration/vmstate.c", 124),
-    (7, 2): ("../../migration/vmstate.c", 118),
-}
-_LAST_POINTER_ASSERTION = ("migration/vmstate.c", 172)
-#: The first release whose ``get`` functions take an Error and speak for themselves.
-_ERRP_EVERYWHERE = (11, 0)
-#: Types of ``migration/vmstate-types.c`` that do, beside those that compare.
+#: Types of ``migration/vmstate-types.c`` whose ``get`` functions speak for themselves where they
+#: take an Error, beside those that compare.
 _SPEAK = frozenset({"tmp", "nullptr", "qtailq", "qlist", "gtree"})
 
 
 def pointer_assertion(release: Release) -> MessageRef:
     """``migration/vmstate.c: vmstate_load_state``: a pointer must not be null."""
-    file, line = _POINTER_ASSERTIONS.get(release, _LAST_POINTER_ASSERTION)
-    return ("pointer-assertion", {"file": file, "line": line})
+    return ("pointer-assertion", assertion(release, "null-pointer") or {})
 
 
 def links_element(release: Release, info: str) -> bool:
     """Whether ``vmstate_load_state`` puts a link around the error of a type's ``get`` function."""
     speaks = info in _SPEAK or info.endswith((" equal", " le"))
-    return not (speaks and release >= _ERRP_EVERYWHERE)
+    return not (speaks and behaves(release, "get-takes-error"))
 
 
 def reports_body(release: Release) -> bool:
@@ -37,12 +30,12 @@ def reports_body(release: Release) -> bool:
 
     They did so as long as they could not hand it on.
     """
-    return release < _ERRP_EVERYWHERE
+    return not behaves(release, "get-takes-error")
 
 
 def configuration_links(release: Release, *, read: bool) -> tuple[MessageRef, ...]:
     """The links around an error of the configuration section."""
-    if not read or release < _ERRP_EVERYWHERE:
+    if not read or not behaves(release, "get-takes-error"):
         return ()
     words: dict[str, str | int] = {"vmsd": "configuration", "version": 1, "minimum": 0}
     return (("post-load-hook-error", words),)
@@ -57,7 +50,7 @@ def part_links(
     release: Release, idstr: str, section_id: int, version_id: int
 ) -> tuple[MessageRef, ...]:
     """``qemu_loadvm_section_part_end``, and from 10.2 on ``vmstate_load`` in the chain."""
-    if release >= CHAINED:
+    if behaves(release, "chained-errors"):
         return (("vmstate-load-failed", {"version": version_id, "ret": -EINVAL}),)
     return (("section-error", {"section_id": section_id, "device": idstr}),)
 
@@ -65,7 +58,7 @@ def part_links(
 def ram_links(release: Release, idstr: str, version_id: int) -> tuple[MessageRef, ...]:
     """The list of RAM blocks is read by a loader of the old style (``vmstate_load``)."""
     failed: tuple[MessageRef, ...] = ()
-    if release >= CHAINED:
+    if behaves(release, "chained-errors"):
         failed = (("vmstate-load-failed", {"version": version_id, "ret": -EINVAL}),)
     return (*failed, *device_links(idstr, 0))
 
@@ -95,7 +88,7 @@ def of_refusal(refused: RefusedError, outer: Iterable[MessageRef], release: Rele
 
 
 def _printed(refused: RefusedError, outer: Iterable[MessageRef], release: Release) -> list[str]:
-    if release < CHAINED:
+    if not behaves(release, "chained-errors"):
         printed = [*refused.printed, *outer]
         lines = [said(words, release) for words in printed if _has(words, release)]
         return [*lines, _closing(refused.errno, release)]
@@ -106,8 +99,8 @@ def _printed(refused: RefusedError, outer: Iterable[MessageRef], release: Releas
     around = list(outer)
     links = [*refused.chain, *around]
     chain = [said(words, release) for words in reversed(links) if _has(words, release)]
-    # 11.x: qemu_loadvm_section_start_full returns -EINVAL whatever the device returned.
-    errno = EINVAL if release >= (11, 0) and around else refused.errno
+    einval = bool(around) and behaves(release, "section-start-returns-einval")
+    errno = EINVAL if einval else refused.errno
     return [*lines, ": ".join([_closing(errno, release), *chain])]
 
 
@@ -121,7 +114,7 @@ def abort_after(
         its causes are links of the line that is never printed.
     """
     before = list(printed[: len(printed) - len(failed)])
-    if release >= CHAINED:
+    if behaves(release, "chained-errors"):
         return [*before, *abort], True
     return [*before, *failed[:-1], *abort], False
 

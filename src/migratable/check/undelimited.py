@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from migratable.check.findings import finding_of
 from migratable.check.problem import Problem
-from migratable.check.tracker import Tracker
+from migratable.check.record import Record
+from migratable.check.tracker import SectionOutcome
 from migratable.errors import StreamError
 from migratable.stream.cursor import Cursor
 from migratable.stream.model import Section
 from migratable.stream.wire_format import WHOLE, SectionKind
 from migratable.unchecked import Code
-
-if TYPE_CHECKING:
-    from migratable.check.savevm import Replay
 
 _MOST_SECTIONS = 1 << 12
 #: Type, number and length of the name of a section, and the characters of names.
@@ -23,8 +21,11 @@ _HEADER = re.compile(rb"\x04(?P<id>\x00\x00..)(?P<length>[\x03-\xff])", re.DOTAL
 _IDSTR = re.compile(rb"[A-Za-z0-9][\w@:./+ -]*", re.ASCII)
 
 
-def load(replay: Replay, data: bytes, tracker: Tracker) -> None:
-    """Load the rest of such a stream; each section ends where the destination's tables end."""
+def load(replay: Record, data: bytes, load_section: Callable[[Section], SectionOutcome]) -> None:
+    """Load the rest of such a stream; each section ends where the destination's tables end.
+
+    :param load_section: ``qemu_loadvm_section_start_full``.
+    """
     cursor = Cursor(data)
     try:
         while cursor.peek() in WHOLE:
@@ -38,8 +39,8 @@ def load(replay: Replay, data: bytes, tracker: Tracker) -> None:
                 body=data[cursor.pos :],
                 footer=False,
             )
-            outcome = replay.qemu_loadvm_section_start_full(section, tracker, lambda: b"")
-            replay.take(outcome)
+            outcome = load_section(section)
+            replay.add_outcome(outcome)
             consumed = outcome.consumed
             if consumed is None:
                 consumed = next_header(replay, section, data, cursor.pos)
@@ -47,7 +48,7 @@ def load(replay: Replay, data: bytes, tracker: Tracker) -> None:
                 return
             cursor.skip(consumed)
     except StreamError as error:
-        replay.cannot(str(error), Code.STREAM)
+        replay.add_unexamined(str(error), Code.STREAM)
         return
     if left := cursor.peek():
         problem = Problem(
@@ -58,7 +59,7 @@ def load(replay: Replay, data: bytes, tracker: Tracker) -> None:
         replay.note(finding_of(problem, replay.release, None, None))
 
 
-def next_header(replay: Replay, section: Section, data: bytes, begin: int) -> int | None:
+def next_header(replay: Record, section: Section, data: bytes, begin: int) -> int | None:
     """Bytes of a section of old style: up to what can only be the next one's header."""
     se = replay.baseline.find_se(section.idstr, section.instance_id)
     if se is None or se.vmsd is not None:
@@ -69,5 +70,5 @@ def next_header(replay: Replay, section: Section, data: bytes, begin: int) -> in
         later = 0 < number - section.section_id < _MOST_SECTIONS
         if later and len(name) == header["length"][0] and _IDSTR.fullmatch(name):
             return header.start() - begin
-    replay.cannot(f"{section.idstr}: where its section ends")
+    replay.add_unexamined(f"{section.idstr}: where its section ends")
     return None

@@ -7,7 +7,7 @@ from typing import Any
 
 from migratable.check import events, kvm
 from migratable.check.baseline import Baseline
-from migratable.check.registry import look
+from migratable.check.registry import ask_rules
 from migratable.check.savevm import Replay
 from migratable.problem_facts import StartFacts
 from migratable.profile.model import Profile
@@ -172,7 +172,7 @@ def not_started(
                 ),
             ),
         )
-    problem = next(iter(look(events.NotStarted(release=release, stderr=lines))))
+    problem = next(iter(ask_rules(events.NotStarted(release=release, stderr=lines))))
     said = problem.facts.said if isinstance(problem.facts, StartFacts) else ""
     return Verdict(
         outcome=Outcome.REFUSED,

@@ -8,108 +8,67 @@ functions of field types are in :mod:`.vmstate_types`, what devices' own code re
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
-from typing import ClassVar
 
 from migratable.check import devices, events, stderr
+from migratable.check.array_fast import load_array_fast
 from migratable.check.field_exists import depends_on_state, field_exists
-from migratable.check.guide import SIZED, Guide
-from migratable.check.problem import (
-    EINVAL,
-    EIO,
-    MessageRef,
-    Problem,
-    RefusedError,
-    UnexaminedError,
+from migratable.check.loader import Loader, Reading
+from migratable.check.problem import RefusedError, UnexaminedError
+from migratable.check.qemu_file import StreamEndError
+from migratable.check.registry import ask_rules
+from migratable.check.state import LoadedState
+from migratable.check.vmdesc_cursor import VmdescCursor
+from migratable.check.vmstate_flags import (
+    VMS_ALLOC,
+    VMS_ARRAY,
+    VMS_ARRAY_OF_POINTER,
+    VMS_ARRAY_OF_POINTER_AUTO_ALLOC,
+    VMS_MULTIPLY,
+    VMS_MULTIPLY_ELEMENTS,
+    VMS_MUST_EXIST,
+    VMS_POINTER,
+    VMS_STRUCT,
+    VMS_VARRAY_INT32,
+    VMS_VBUFFER,
+    VMS_VSTRUCT,
 )
-from migratable.check.qemu_file import Reader, StreamEndError
-from migratable.check.registry import look
-from migratable.check.state import LoadedState, Memory
-from migratable.check.vmstate_types import PLAIN, Reading, get
-from migratable.facts import targets
-from migratable.profile.model import Profile
-from migratable.profile.tables import LOAD_HOOKS, Flag, Handler, LoaderTables, VmField
+from migratable.check.vmstate_types import get
+from migratable.profile.tables import VmField
 from migratable.stream.vmdesc import VmsdBody
-from migratable.unchecked import Code, Unchecked
 
-# Plain integers: operations on enum.IntFlag would take half of a replay's time.
-VMS_ALLOC = int(Flag.ALLOC)
-VMS_ARRAY = int(Flag.ARRAY)
-VMS_ARRAY_OF_POINTER = int(Flag.ARRAY_OF_POINTER)
-VMS_ARRAY_OF_POINTER_AUTO_ALLOC = int(Flag.ARRAY_OF_POINTER_AUTO_ALLOC)
-VMS_MULTIPLY = int(Flag.MULTIPLY)
-VMS_MULTIPLY_ELEMENTS = int(Flag.MULTIPLY_ELEMENTS)
-VMS_MUST_EXIST = int(Flag.MUST_EXIST)
-VMS_POINTER = int(Flag.POINTER)
-VMS_STRUCT = int(Flag.STRUCT)
-VMS_VARRAY_INT32 = int(Flag.VARRAY_INT32)
-VMS_VBUFFER = int(Flag.VBUFFER)
-VMS_VSTRUCT = int(Flag.VSTRUCT)
 #: Limits of ours; no device of QEMU comes near them.
 _MOST_ELEMENTS = 1 << 24
 #: Bytes that every host has for a field that the loader allocates.
 _MOST_ALLOCATED = 1 << 28
 _DEEPEST = 64
-#: Longer arrays of plain structures are passed over at once.
-_FEW = 64
 #: ``'0'`` and ``'1'`` before an element of an array that the loader allocates.
 _MARKERS = {0x30: False, 0x31: True}
+#: The links that QEMU adds to a hook's error, by hook: with its errno, with its Error (``_errp``).
+_HOOK_LINKS = {
+    "pre_load": ("pre-load-hook", "pre-load-hook-error"),
+    "post_load": ("post-load-hook", "post-load-hook-error"),
+}
 
 
 @dataclass(slots=True)
-class VMStateLoader:
-    """Loads one section of a source; one loader per section.
-
-    :ivar f: the section's bytes.
-    :ivar memory: the destination's words, shared by all sections of a stream.
-    :ivar exists: whether the destination's own stream has a field, by (description, field) index.
-    :ivar sizes: bytes of fields in the destination's own stream, by description and field name.
-    :ivar problems: what rules said that does not refuse.
-    :ivar trusted: whether all code that a description may have was read on this target.
-    :ivar unexamined: what was not; the section was followed all the same.
-    :ivar notes: where both sides do not read the same fields, for what follows from it.
-    """
-
-    tables: LoaderTables
-    profile: Profile
-    f: Reader
-    memory: Memory
-    handler: Handler
-    exists: dict[tuple[int, int], bool] = dataclasses.field(default_factory=dict)
-    sizes: dict[tuple[int, str], int] = dataclasses.field(default_factory=dict)
-    problems: list[Problem] = dataclasses.field(default_factory=list)
-    unchecked: list[Unchecked] = dataclasses.field(default_factory=list)
-    trusted: bool = True
-    unexamined: list[Unchecked] = dataclasses.field(default_factory=list)
-    notes: list[str] = dataclasses.field(default_factory=list)
-    depth: int = 0
-    stated: int | None = None
-    elements: int = 1
-    is_baseline: ClassVar[bool] = False
-
-    @property
-    def release(self) -> tuple[int, int]:
-        """The destination's."""
-        return self.profile.version.release
-
-    # -- what a destination's own stream does otherwise (:class:`.baseline.BaselineLoader`) ------
+class VMStateLoader(Loader):
+    """Loads one section of a source by the destination's tables."""
 
     def ask(self, event: object) -> None:
-        """Ask the rules about an event.
-
-        :raise RefusedError: when one of them refuses (warnings before it are kept).
-        """
-        for problem in look(event):
+        """See :class:`.loader.Loader`."""
+        for problem in ask_rules(event):
             if problem.refuses:
                 raise RefusedError(problem, self.release)
             self.problems.append(problem)
 
-    def untold(self, body: LoadedState, position: int, field: VmField, guide: Guide) -> bool:
+    def unmodelled_field_exists(
+        self, body: LoadedState, position: int, field: VmField, cursor: VmdescCursor
+    ) -> bool:
         """Whether a field with an unmodelled test exists: as in the destination's own stream."""
         known = self.exists.get((body.index, position))
         if known is not None and body.version == body.vmsd.version:
-            if guide.known and guide.has(position) != known:
+            if cursor.known and cursor.has(position) != known:
                 if depends_on_state(body, field):
                     raise UnexaminedError(
                         f"whether {body.vmsd.name}:{field.name} is read depends on the guest's "
@@ -120,8 +79,8 @@ class VMStateLoader:
                     f"destination and was {'not sent' if known else 'sent'}"
                 )
             return known
-        if guide.known:
-            sent = guide.has(position)
+        if cursor.known:
+            sent = cursor.has(position)
             if known is not None and sent != known:
                 raise UnexaminedError(
                     f"whether {body.vmsd.name}:{field.name} is read of version {body.version}"
@@ -134,62 +93,10 @@ class VMStateLoader:
             return known
         raise UnexaminedError(f"whether {body.vmsd.name}:{field.name} is read is not known")
 
-    def stating(self, body: LoadedState, field: VmField) -> None:
-        """The bytes of a field are stated in the vmdesc (:attr:`stated`)."""
+    def record_size(self, body: LoadedState, field: VmField) -> None:
+        """Nothing: only the destination's own sizes are kept."""
 
-    def null_pointer(self, body: LoadedState, field: VmField) -> None:
-        """A pointer that the load needs is null: the program aborts."""
-        if self.profile.stand_in:
-            text = f"{body.vmsd.name}:{field.name} may be there under KVM only"
-            raise UnexaminedError(text, Code.KVM)
-        raise RefusedError(
-            Problem(
-                rule="layout",
-                summary=f"the pointer {body.vmsd.name}:{field.name} is NULL on the destination",
-                explanation="The program aborts. The device was started with other options.",
-                words=(stderr.pointer_assertion(self.release),),
-                field=field.name,
-                aborts=True,
-            ),
-            self.release,
-        )
-
-    def unknown(self, reason: str) -> None:
-        """The destination's value for a comparison is not known."""
-        raise UnexaminedError(reason)
-
-    def not_examined(self, what: str) -> None:
-        """The replay skipped something that the destination may check."""
-        self.unchecked.append(Unchecked(what, Code.NOT_FOLLOWED))
-
-    def local(self, body: LoadedState, name: str, _sent: int) -> int | None:
-        """The destination's own value for data without an address in any table."""
-        return None if body.own is None else body.own.number(name)
-
-    def local_size(self, body: LoadedState, field: VmField) -> int | None:
-        """Bytes of a field in the destination's own stream."""
-        return self.sizes.get((body.index, field.name))
-
-    def stated_size(self) -> int | None:
-        """Bytes of an element of the current field, as the stream's vmdesc states them."""
-        return None if self.stated is None else self.stated // self.elements
-
-    def _examined(self, name: str) -> None:
-        target = self.profile.target
-        if not targets.examined(target, name):
-            self.unexamined.append(Unchecked(targets.unexamined(target, name), Code.TARGET))
-
-    # -- errors ---------------------------------------------------------------------------------
-
-    def refuse(
-        self, rule: str, summary: str, *words: MessageRef, errno: int = EINVAL
-    ) -> RefusedError:
-        """Make the error that stops the loader here."""
-        return RefusedError(
-            Problem(rule=rule, summary=summary, words=words, errno=errno), self.release
-        )
-
-    def _hook(self, body: LoadedState, link: str, event: object) -> None:
+    def _hook(self, body: LoadedState, hook: str, event: object) -> None:
         """Ask about a hook; a refusal gets the link that QEMU adds to a hook's error."""
         vmsd = body.vmsd
         try:
@@ -200,30 +107,16 @@ class VMStateLoader:
                 "version": vmsd.version,
                 "minimum": vmsd.minimum,
             }
-            if link.replace("-hook", "").replace("-", "_") + "_errp" in vmsd.hooks:
-                refused.link((f"{link}-error", words))
+            link, error_link = _HOOK_LINKS[hook]
+            if hook + "_errp" in vmsd.hooks:
+                refused.link((error_link, words))
             else:
                 refused.link((link, {**words, "ret": -refused.errno}))
             raise
 
-    def _file_error(self, body: LoadedState, field: VmField) -> RefusedError:
-        """The stream ended inside a field (``qemu_file_get_error``)."""
-        refused = RefusedError(
-            Problem(
-                rule="stream-broken",
-                summary=f"the stream ends inside {body.vmsd.name}:{field.name}",
-                errno=EIO,
-            ),
-            self.release,
-            ended=True,
-        )
-        refused.old(("field-error", {"vmsd": body.vmsd.name, "field": field.name}))
-        refused.link(("state-stream-error", {"vmsd": body.vmsd.name, "errno": -EIO}))
-        return refused
-
     # -- migration/vmstate.c --------------------------------------------------------------------
 
-    def vmstate_load_state(  # noqa: PLR0917 -- vmstate_load_state has as many
+    def vmstate_load_state(  # noqa: PLR0917 -- QEMU's parameters, and both sides' own bodies
         self,
         index: int,
         opaque: int,
@@ -232,14 +125,7 @@ class VMStateLoader:
         description: VmsdBody | None,
         own: LoadedState | None = None,
     ) -> LoadedState:
-        """Load one body.
-
-        :param index: of its description.
-        :param description: the same body as the stream's vmdesc has it, None without one.
-        :param own: the same body as the destination itself sends it.
-        :raise RefusedError: where QEMU returns an error.
-        :raise UnexaminedError: where it cannot be followed.
-        """
+        """See :class:`.loader.Loader`."""
         vmsd = self.tables.vmsds[index]
         body = LoadedState(
             index=index,
@@ -263,7 +149,7 @@ class VMStateLoader:
             devices.prepare(body, self.memory, self.profile)
             self._hook(
                 body,
-                "pre-load-hook",
+                "pre_load",
                 events.BodyEntered(
                     release=self.release,
                     body=body,
@@ -272,10 +158,10 @@ class VMStateLoader:
                 ),
             )
         self.depth += 1
-        guide = Guide(description, vmsd)
+        cursor = VmdescCursor(description, vmsd)
         for position, field in enumerate(vmsd.fields):
-            if self.vmstate_field_exists(body, position, field, guide):
-                self.vmstate_load_field(body, position, field, guide)
+            if self.vmstate_field_exists(body, position, field, cursor):
+                self.vmstate_load_field(body, position, field, cursor)
                 continue
             body.missing.add(field.name)
             if field.flags & VMS_MUST_EXIST:
@@ -283,11 +169,11 @@ class VMStateLoader:
         self.vmstate_subsection_load(body, description)
         self.depth -= 1
         if not self.trusted and vmsd.has_own_code:
-            self._examined(vmsd.name)
+            self.note_unaudited(vmsd.name)
         if "post_load" in vmsd.hooks or "post_load_errp" in vmsd.hooks:
             self._hook(
                 body,
-                "post-load-hook",
+                "post_load",
                 events.BodyLoaded(
                     release=self.release,
                     body=body,
@@ -299,13 +185,13 @@ class VMStateLoader:
         return body
 
     def vmstate_field_exists(
-        self, body: LoadedState, position: int, field: VmField, guide: Guide
+        self, body: LoadedState, position: int, field: VmField, cursor: VmdescCursor
     ) -> bool:
         """Whether a field is read: its test, or its version."""
         if not field.test:
             return field.version <= body.version
         told = field_exists(body, field, self.profile, self.memory, self.handler.idstr)
-        return self.untold(body, position, field, guide) if told is None else told
+        return self.unmodelled_field_exists(body, position, field, cursor) if told is None else told
 
     def vmstate_n_elems(self, body: LoadedState, field: VmField) -> int:
         """Number of a field's elements."""
@@ -345,7 +231,7 @@ class VMStateLoader:
             self.memory.set(pointer, 8, self.memory.allocate(size))
 
     def vmstate_load_field(
-        self, body: LoadedState, position: int, field: VmField, guide: Guide
+        self, body: LoadedState, position: int, field: VmField, cursor: VmdescCursor
     ) -> None:
         """Load all elements of a field: the loop inside ``vmstate_load_state``."""
         n_elems = self.vmstate_n_elems(body, field)
@@ -360,11 +246,11 @@ class VMStateLoader:
                 self.null_pointer(body, field)
             # Its target is not known: a separate object that nothing else has filled.
             first_elem = pointer or self.memory.allocate(size)
-        descriptions, self.stated = guide.take(position, n_elems)
+        descriptions, self.stated = cursor.next_field(position, n_elems)
         self.elements = max(n_elems, 1)
         if self.stated is not None:
-            self.stating(body, field)
-        if self._at_once(body, field, n_elems):
+            self.record_size(body, field)
+        if load_array_fast(self, body, field, n_elems):
             return
         own = body.own.children.get(field.name, ()) if body.own is not None else ()
         stride = field.stride if field.flags & VMS_ARRAY_OF_POINTER else size
@@ -405,7 +291,7 @@ class VMStateLoader:
                 refused.old(("field-error", {"vmsd": body.vmsd.name, "field": field.name}))
                 raise
             except StreamEndError:
-                raise self._file_error(body, field) from None
+                raise self.file_error(body, field) from None
 
     def _get(self, reading: Reading) -> None:
         """``field->info->get``, with the link that QEMU adds to its error."""
@@ -455,59 +341,7 @@ class VMStateLoader:
         try:
             return self.f.get_be(1)
         except StreamEndError:
-            raise self._file_error(body, field) from None
-
-    # -- many elements at once ------------------------------------------------------------------
-
-    def _at_once(self, body: LoadedState, field: VmField, n_elems: int) -> bool:
-        """Read plain numbers, or many structures of them; False if each must be loaded alone."""
-        if field.flags & VMS_ARRAY_OF_POINTER:
-            return False
-        if not field.flags & (VMS_STRUCT | VMS_VSTRUCT):
-            width = PLAIN.get(field.info)
-            if width is None:
-                return False
-            try:
-                self._numbers(body, field, width, n_elems)
-            except StreamEndError:
-                raise self._file_error(body, field) from None
-            return True
-        if n_elems <= _FEW or not field.flags & VMS_STRUCT:
-            return False
-        width = self._plain_width(field.vmsd)
-        if width is None:
-            return False
-        try:
-            body.values[field.name] = self.f.get_stored(width * n_elems)
-        except StreamEndError:
-            raise self._file_error(body, field) from None
-        return True
-
-    def _numbers(self, body: LoadedState, field: VmField, width: int, n_elems: int) -> None:
-        if n_elems == 1:
-            value = int.from_bytes(self.f.get_stored(width), "big")
-            body.values[field.name] = value
-            if not field.flags & VMS_POINTER:
-                self.memory.load(body.opaque + field.offset, width, value)
-        elif n_elems > 1:
-            body.values[field.name] = self.f.get_stored(width * n_elems)
-
-    def _plain_width(self, index: int | None) -> int | None:
-        """Bytes of a body of plain numbers only; None if it must be loaded field by field."""
-        vmsd = None if index is None else self.tables.vmsds[index]
-        if vmsd is None or vmsd.subsections or vmsd.hooks & LOAD_HOOKS:
-            return None
-        size = 0
-        for field in vmsd.fields:
-            plain = PLAIN.get(field.info)
-            if field.info in SIZED and not field.flags & VMS_VBUFFER:
-                plain = field.size
-            if field.test or plain is None or field.version > vmsd.version:
-                return None
-            if field.counter is not None or field.flags & (VMS_POINTER | VMS_ARRAY_OF_POINTER):
-                return None
-            size += plain * (field.num if field.flags & VMS_ARRAY else 1)
-        return size
+            raise self.file_error(body, field) from None
 
     # -- subsections ----------------------------------------------------------------------------
 

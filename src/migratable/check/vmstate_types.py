@@ -7,73 +7,13 @@ Types are known by the name that ``VMStateInfo`` has. Those of devices are in
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from migratable.check import devices, events, stderr
+from migratable.check.loader import Loader, Reading
 from migratable.check.problem import RefusedError, UnexaminedError
 from migratable.check.state import LoadedState
-from migratable.profile.tables import COMPARED, VmField, Vmsd
-from migratable.stream.vmdesc import VmsdBody
-
-if TYPE_CHECKING:
-    from migratable.check.vmstate import VMStateLoader
-
-#: Types whose elements are plain numbers: width on the wire in bytes.
-PLAIN: dict[str, int] = {
-    "bool": 1,
-    "int8": 1,
-    "uint8": 1,
-    "int16": 2,
-    "uint16": 2,
-    "int32": 4,
-    "uint32": 4,
-    "int64": 8,
-    "uint64": 8,
-    "float64": 8,
-    "CPU_Double_U": 8,
-    "timer": 8,
-    "fpr": 8,
-    "vsr": 8,
-    "slbe": 16,
-}
-
-#: Types of fixed size that no loader looks into.
-FIXED: dict[str, int] = {
-    "avr": 16,
-    "cpu/altivec/vscr": 4,
-    "cpu/fpscr": 4,
-    "cpu/fpsr": 4,
-    "cpu/fpcr": 4,
-    "fpscr": 4,  # target/arm/machine.c: get_fpscr; 0 leaves fpcr and fpsr to a subsection
-    "fpcr": 8,
-    "fpsr": 8,
-    "pstate64": 8,
-    "cpsr": 4,
-    "powered_off": 1,
-    "css_devid": 4,
-}
-
-#: Registers of processors of targets that nothing is said to load of (target/mips, target/hppa):
-#: they are skipped by the size that the stream states, for what follows.
-SKIPPED = frozenset({"tlb_entry", "tlb entry", "psw"})
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """One element that is being read.
-
-    :ivar address: of the element in the destination.
-    :ivar size: bytes of it there (bits for a bitmap).
-    :ivar descriptions: what the stream says of the bodies inside it.
-    """
-
-    loader: VMStateLoader
-    body: LoadedState
-    field: VmField
-    address: int
-    size: int
-    descriptions: tuple[VmsdBody, ...]
+from migratable.facts.field_types import COMPARED, FIXED, PLAIN, SKIPPED, TREE_KEYS, WIDENED
+from migratable.profile.tables import VmField, Vmsd
 
 
 def get(reading: Reading) -> None:
@@ -91,7 +31,7 @@ def get(reading: Reading) -> None:
             body.values[field.name] = value
         loader.memory.load(reading.address, PLAIN[name], value)
     elif name in COMPARED:
-        _compared(loader, body, field, reading.address)
+        get_int32_equal(loader, body, field, reading.address)
     elif name == "buffer":
         body.values[field.name] = f.get_stored(max(reading.size, 0))
     elif name == "unused_buffer":
@@ -105,12 +45,13 @@ def get(reading: Reading) -> None:
         if special is not None:
             special(reading)
         elif name in SKIPPED:
-            _skip_stated(reading)
+            skip_stated(reading)
         else:
             raise UnexaminedError(f"{body.vmsd.name}:{field.name} has the unknown type {name!r}")
 
 
-def _compared(loader: VMStateLoader, body: LoadedState, field: VmField, element: int) -> None:
+def get_int32_equal(loader: Loader, body: LoadedState, field: VmField, element: int) -> None:
+    """``get_int32_equal``, ``get_uint32_equal`` and the like, and ``get_int32_le``."""
     width = COMPARED[field.info]
     value = loader.f.get_be(width)
     local = loader.memory.get(element, width)
@@ -131,7 +72,7 @@ def _compared(loader: VMStateLoader, body: LoadedState, field: VmField, element:
         loader.memory.set(element, width, value)
 
 
-def _skip_stated(reading: Reading) -> None:
+def skip_stated(reading: Reading) -> None:
     """Skip what is not followed, by the stream's own word for its size.
 
     :raise UnexaminedError: when the stream does not state it.
@@ -145,7 +86,8 @@ def _skip_stated(reading: Reading) -> None:
         loader.not_examined(f"{loader.handler.idstr}: the contents of {field.name}")
 
 
-def _tmp(reading: Reading) -> None:
+def get_tmp(reading: Reading) -> None:
+    """``get_tmp``: a body that is loaded into an object of its own, beside the device's."""
     loader, body, field = reading.loader, reading.body, reading.field
     if field.vmsd is None:
         raise UnexaminedError(f"{body.vmsd.name}:{field.name} has no description")
@@ -168,15 +110,23 @@ def _tmp(reading: Reading) -> None:
     body.children.setdefault(field.name, []).append(child)
 
 
-def _list(reading: Reading) -> None:
-    """``get_qtailq`` and ``get_qlist``."""
+def get_qtailq(reading: Reading) -> None:
+    """``get_qtailq``: a byte that is not 0 before each element, 0 behind the last."""
+    _get_list(reading, None)
+
+
+def get_qlist(reading: Reading) -> None:
+    """``get_qlist``: the same on the wire."""
+    _get_list(reading, "list-element")
+
+
+def _get_list(reading: Reading, message: str | None) -> None:
     loader, body, field = reading.loader, reading.body, reading.field
     if field.vmsd is None:
         raise UnexaminedError(f"{body.vmsd.name}:{field.name} has no description")
     vmsd = loader.tables.vmsds[field.vmsd]
     _version(reading, vmsd)
     number = 0
-    message = "list-element" if field.info == "qlist" else None
     while loader.f.get_be(1):
         _element(reading, vmsd, number, message)
         number += 1
@@ -221,22 +171,17 @@ def _element(reading: Reading, vmsd: Vmsd, number: int, message: str | None) -> 
     body.children.setdefault(field.name, []).append(child)
 
 
-#: Bytes on the wire of a tree's key that has a description, by description and field of the tree:
-#: the description stands behind the value's in memory, where no pointer leads to.
-_KEYS = {
-    ("domain", "mappings"): 16,  # hw/virtio/virtio-iommu.c: VMSTATE_INTERVAL
-}
 _DIRECT_KEY = 8
 
 
-def _gtree(reading: Reading) -> None:
+def get_gtree(reading: Reading) -> None:
     """``get_gtree``."""
     loader, body, field = reading.loader, reading.body, reading.field
     if field.vmsd is None:
         raise UnexaminedError(f"{body.vmsd.name}:{field.name} has no description")
     vmsd = loader.tables.vmsds[field.vmsd]
     _version(reading, vmsd)
-    key = _KEYS.get((body.vmsd.name, field.name)) if field.start else _DIRECT_KEY
+    key = TREE_KEYS.get((body.vmsd.name, field.name)) if field.start else _DIRECT_KEY
     nnodes, count = int.from_bytes(loader.f.get_buffer(4), "big", signed=True), 0
     while loader.f.get_be(1):
         count += 1
@@ -255,24 +200,19 @@ def _gtree(reading: Reading) -> None:
         )
 
 
-def _capability(reading: Reading) -> None:
+def get_capability(reading: Reading) -> None:
+    """``migration/savevm.c: get_capability``: its name."""
     loader = reading.loader
     loader.f.skip(loader.f.get_be(1))
 
 
-def _nothing(_reading: Reading) -> None:
-    """``fd``: passed beside the stream, no bytes in it."""
+def get_fd(_reading: Reading) -> None:
+    """``get_fd``: passed beside the stream, no bytes in it."""
 
 
-#: Numbers that are narrower on the wire than in memory: both widths in bytes.
-_WIDENED = {
-    "uint16_from_uint8": (1, 2),  # hw/nvram/eeprom93xx.c
-    "int32_as_uint16": (2, 4),  # hw/rtc/twl92230.c
-}
-
-
-def _widened(reading: Reading) -> None:
-    wire, memory = _WIDENED[reading.field.info]
+def get_widened(reading: Reading) -> None:
+    """``get_uint16_from_uint8``, ``get_int32_as_uint16``."""
+    wire, memory = WIDENED[reading.field.info]
     value = int.from_bytes(reading.loader.f.get_stored(wire), "big")
     reading.body.values[reading.field.name] = value
     reading.loader.memory.load(reading.address, memory, value)
@@ -281,11 +221,11 @@ def _widened(reading: Reading) -> None:
 Special = Callable[[Reading], None]
 
 _SPECIAL: dict[str, Special] = {
-    "tmp": _tmp,
-    "qtailq": _list,
-    "qlist": _list,
-    "gtree": _gtree,
-    "capability": _capability,
-    "fd": _nothing,
-    **dict.fromkeys(_WIDENED, _widened),
+    "tmp": get_tmp,
+    "qtailq": get_qtailq,
+    "qlist": get_qlist,
+    "gtree": get_gtree,
+    "capability": get_capability,
+    "fd": get_fd,
+    **dict.fromkeys(WIDENED, get_widened),
 }

@@ -11,6 +11,7 @@ from migratable.explain.filling import fill, for_error
 from migratable.explain.grouping import Failure, Line
 from migratable.messages.catalogue import Role
 from migratable.messages.recognise import WEAK, Match
+from migratable.messages.setting import Setting
 
 MOST = 3
 # What follows from another error, or is said on the way to it.
@@ -52,7 +53,7 @@ class Also:
         }
 
 
-def also(failure: Failure, chosen: Line, main: Match) -> tuple[Also, ...]:
+def also(failure: Failure, chosen: Line, main: Match, reads: Setting) -> tuple[Also, ...]:
     """The errors beside *main* in *chosen* that are none of its consequences, :data:`MOST`."""
     found: dict[str, Also] = {}
     for line, match in failure.matches:
@@ -72,8 +73,8 @@ def also(failure: Failure, chosen: Line, main: Match) -> tuple[Also, ...]:
         found[message.id] = Also(
             line=line,
             message=message.id,
-            meaning=fill(match.text.meaning or message.meaning, match),
-            now=fill(for_error(own.now, error) if error else own.now, match),
+            meaning=fill(match.text.meaning or message.meaning, match, reads),
+            now=fill(for_error(own.now, error) if error else own.now, match, reads),
         )
     return tuple(found.values())[:MOST]
 

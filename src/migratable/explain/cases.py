@@ -17,6 +17,7 @@ from migratable.errors import KnowledgeError
 from migratable.explain.grouping import Failure
 from migratable.messages.catalogue import data_files, load_toml
 from migratable.messages.recognise import Match
+from migratable.messages.setting import Setting, said
 
 CERTAINTIES = ("certain", "likely", "possible")
 _RESERVED = {
@@ -62,6 +63,16 @@ class Case:
     def names(self, text: str) -> bool:
         """Is *text* a line that this case is recognised by?"""
         return any(re.search(self.when[key], text) for key in ("text", "text2") if key in self.when)
+
+    def said(self, setting: Setting) -> Case:
+        """The case as it reads in a setting (:mod:`migratable.messages.setting`)."""
+        return replace(
+            self,
+            title=said(self.title, setting),
+            explanation=said(self.explanation, setting),
+            now=said(self.now, setting),
+            ever=said(self.ever, setting),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The case as the JSON contract has it."""

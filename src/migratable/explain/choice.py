@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from migratable.explain import crashes
 from migratable.explain.errnos import begins
 from migratable.explain.grouping import Failure, Line
 from migratable.messages.catalogue import Message, Role
@@ -54,6 +55,7 @@ def main_line(failure: Failure) -> tuple[Line, Match] | None:
         # A manager's general words about what it quotes tell less than what it quotes.
         quotes = 1 if match.message.program != "QEMU" and match.message.rank < 0 else 0
         rank = _rank(match.message) + _evidence(failure, line, match)
+        rank += crashes.worth(failure, line, match)
         wraps = match.message.program != "QEMU" and match.message.rank <= 0
         if (wraps and _holds_another(line, match)) or _quotes_another(line, match):
             weight = 0

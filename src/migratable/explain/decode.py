@@ -8,6 +8,7 @@ from functools import cache
 
 from migratable.facts import pci, virtio
 from migratable.messages.catalogue import load_toml
+from migratable.messages.setting import HERE
 
 _BRIDGES = re.compile(r"root-port|bridge|ioh-3240|xio3130|/rp$|pcie-pci")
 
@@ -252,13 +253,13 @@ def explain_pci(offset: int, read: int, local: int, *, masks: tuple[int, int, in
     hint = ""
     if 0x10 <= offset < 0x28 and offset % 4 == 0:
         hint = (
-            f" The source's region: {_bar(read)}; the destination's: {_bar(local)}."
+            f" {{The source's}} region: {_bar(read)}; {{the destination's}}: {_bar(local)}."
             if differing & 0xF
             else " The low bits of a BAR that must be equal are those that its size leaves fixed: "
-            "the region has another size on the two sides."
+            "the region has another size on {the two sides}."
         )
     which = bits or "none"
-    return f"stream {read:#04x}, destination {local:#04x}; bits that matter: {which}.{hint}"
+    return f"stream {read:#04x}, {HERE} {local:#04x}; bits that matter: {which}.{hint}"
 
 
 def capability_name(name: str) -> str:

@@ -11,6 +11,7 @@ from migratable.explain.grouping import Failure
 from migratable.facts import pci
 from migratable.messages.catalogue import Role
 from migratable.messages.recognise import Match
+from migratable.messages.setting import HERE, SENT
 
 
 def errno_hint(text: str) -> str:
@@ -72,8 +73,8 @@ def details_of(
         for _, match in failure.matches
     ):
         details.append(
-            "Flags 0: zeros stand where a page record should be, so nothing more came from the "
-            "source; the destination's words follow from that."
+            "Flags 0: zeros stand where a page record should be, so nothing more came from {the "
+            "source}; {the destination's} words follow from that."
         )
     elif main.message.id == "start-refused":
         hint = errno_hint(str(params.get("option", "")))
@@ -85,7 +86,9 @@ def details_of(
         details.extend(_capabilities(failure))
     elif "stream" in params and "local" in params and main.message.rule == "ram-block-size":
         stream, local = int(params["stream"]), int(params["local"])
-        details.append(f"Source {decode.size(stream)}, destination {decode.size(local)}.")
+        details.append(
+            f"{{loading: Saved state|Source}} {decode.size(stream)}, {HERE} {decode.size(local)}."
+        )
     return details, facts
 
 
@@ -145,14 +148,14 @@ def _features(
     if not missing:
         details.append(
             "Both words as printed agree: from 11.0 on QEMU prints the guest's features after "
-            "taking away those that the destination lacks, so the missing bit does not show. "
+            "taking away those that {the destination} lacks, so the missing bit does not show. "
             "migratable check names it."
         )
         return
     bits = decode.feature_bits(missing, kind)
     facts["missing"] = " ".join(bit.name for bit in bits)
     details.append(
-        f"Accepted by the guest and not offered by the destination: {missing:#x}{assumed}"
+        f"Accepted by the guest and not offered by {{the destination}}: {missing:#x}{assumed}"
     )
     for bit in bits:
         since = f"; brought by {bit.since}" if bit.since else ""
@@ -168,7 +171,7 @@ def _features(
             bit.name for bit in decode.feature_bits(extra, kind) if kind or bit.bit >= 24
         )
         if names:
-            details.append(f"Offered by the destination and not taken (harmless): {names}")
+            details.append(f"Offered by {{the destination}} and not taken (harmless): {names}")
 
 
 def _pci(
@@ -220,9 +223,10 @@ def _by_values(
         return ""
     return (
         f"Possibly a virtio device: there it is the size of the MSI-X table, {read + 1} vectors at "
-        f"the source and {local + 1} at the destination, so another number of queues: num-queues= "
-        "(num_queues=, queues=) follows the number of CPUs at the start (-smp) where it is not "
-        "written. Start the destination with the source's number, or write it on both sides."
+        f"{{the source}} and {local + 1} at {{the destination}}, so another number of queues: "
+        "num-queues= (num_queues=, queues=) follows the number of CPUs at the start (-smp) where "
+        "it is not written. Start {moving: the destination|the guest} with {the source's} number"
+        "{moving: , or write it on both sides}."
     )
 
 
@@ -237,7 +241,6 @@ def _capabilities(failure: Failure) -> list[str]:
         what = decode.capability_name(name)
         grade = "refused" if match.message.id == "capability-higher" else "a warning"
         found[
-            f"cap-{name}{f' ({what})' if what else ''}: source {stream}, destination {local}: "
-            f"{grade}"
+            f"cap-{name}{f' ({what})' if what else ''}: {SENT} {stream}, {HERE} {local}: {grade}"
         ] = None
     return list(found)

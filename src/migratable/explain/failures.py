@@ -16,9 +16,11 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from migratable.explain.backtrace import attached as backtraces_attached
+from migratable.explain.ends import PROGRAM
 from migratable.explain.grouping import HARMLESS, STRICT, TELLING, Failure, Grouper, Line
 from migratable.explain.joining import joined
-from migratable.explain.logs import PROGRAM, clean, pieces, without_prefix
+from migratable.explain.logs import PROGRAM as NAME_OF_PROGRAM
+from migratable.explain.logs import clean, pieces, without_prefix
 from migratable.explain.unfolding import unfolded
 from migratable.explain.unrecognised import (
     SEARCHED,
@@ -156,7 +158,11 @@ def _without_ends(failures: list[Failure]) -> list[Failure]:
 
     virsh's error stands before the guest's log, which only says that it was shut down.
     """
-    told = [one for one in failures if one.has(Role.CAUSE)]
+    told = [
+        one
+        for one in failures
+        if any(m.message.role is Role.CAUSE and m.message.id not in _ENDS for _, m in one.matches)
+    ]
     crashed = any(match.message.id in _CRASHES for one in told for _, match in one.matches)
     ends = _ENDS | _MONITOR if crashed else _ENDS
     return [
@@ -169,7 +175,7 @@ def _without_ends(failures: list[Failure]) -> list[Failure]:
 
 
 # What libvirt writes into a guest's log when a start is given up.
-_ENDS = frozenset({"libvirt-shutdown-failed", "more-handshake"})
+_ENDS = frozenset({"libvirt-shutdown-failed", "more-handshake", "crash-abort"})
 # What libvirt says of a QEMU that is gone; beside its crash that follows.
 _MONITOR = frozenset(
     {
@@ -180,7 +186,9 @@ _MONITOR = frozenset(
     }
 )
 # QEMU ended itself.
-_CRASHES = frozenset({"qemu-assertion", "option-assertion", "backtrace-died", "kernel-segfault"})
+_CRASHES = frozenset(
+    {"qemu-assertion", "option-assertion", "backtrace-died", "kernel-segfault", *PROGRAM}
+)
 
 
 def _search(
@@ -270,7 +278,7 @@ def _before(whole: bytes, position: int, number: int, not_before: int) -> list[L
         if _NEW_START.search(raw):
             break
         # A line that a mail has broken holds no anchor perhaps; joined it may be known.
-        broken = PROGRAM.search(clean(raw)) is not None
+        broken = NAME_OF_PROGRAM.search(clean(raw)) is not None
         for piece in reversed(joined(whole, start, end) if broken else list(pieces(raw))):
             matches = tuple(recognise(piece.text)) if piece.qemu else ()
             lines.appendleft(

@@ -6,13 +6,19 @@ import re
 
 from migratable.explain.errnos import ERRNOS, begins, general
 from migratable.messages.recognise import Match
+from migratable.messages.setting import Setting, said
 
 # What the runner of a test (avocado) puts behind the error that it quotes.
 _RUNNER = re.compile(r"\s*\((?:exit status: ?\d*|\d+\.\d+ ?s?)\.?\)?\.?$")
 
 
-def fill(text: str, match: Match) -> str:
-    """Parameters into a text; of one that this wording does not have, its name."""
+def fill(
+    text: str, match: Match, setting: Setting = Setting.MOVING, *, both_logs: bool = False
+) -> str:
+    """A text as it reads in a setting, with parameters; one that this wording lacks by its name.
+
+    :param both_logs: the reader has given the logs of both sides.
+    """
 
     def value(found: re.Match[str]) -> str:
         name, _, spec = found[1].partition(":")
@@ -28,6 +34,7 @@ def fill(text: str, match: Match) -> str:
         return begins(text) if name in phrases and begins(text) else _trimmed(text)
 
     phrases = {part.name for part in match.text.template.parameters if part.spec == "phrase"}
+    text = said(text, setting, both_logs=both_logs)
     text = text.replace("{{", "{").replace("}}", "}")  # of a QMP command
     # What another wording of the message has, in brackets.
     text = re.sub(
@@ -53,6 +60,9 @@ def unquoted(text: str) -> str:
     member = _MEMBER_END.search(text)
     if member and '"' not in text[: member.start()]:
         text = text[: member.start()]
+    call = text.find('")')  # the end of a call in whose string the text stands
+    if call > 0 and '"' not in text[:call]:
+        text = text[:call]
     bracket = _CLOSED.search(text)
     return text[: bracket.end(1)] if bracket and "[" not in text[: bracket.start()] else text
 

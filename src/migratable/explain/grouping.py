@@ -10,14 +10,17 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from migratable.explain.ends import ends
 from migratable.explain.logs import Piece, seconds
-from migratable.messages.catalogue import Role
+from migratable.messages.catalogue import Fault, Role
 from migratable.messages.recognise import Match, recognise
 
 NEAR = 400
 # In inputs of more bytes a general text needs a word about virtual machines beside it.
 STRICT = 64 << 10
 MAX_LINES = 60
+# Lines behind the closing one in which a program's crash is still the same failure's.
+CLOSE = 10
 # Lines of one failure that are further apart belong to two: QEMU prints the cause, its place and
 # the closing line at once, managers give up within this time.
 GAP_SECONDS = 300.0
@@ -69,6 +72,7 @@ class Failure:
     :ivar command: QEMU's command line before it, as it stands in the log; "" when there is none.
     :ivar around: the lines around it that say what was being done.
     :ivar programs: log, QEMU's version and machine type of each log, when there are several.
+    :ivar sides: the side of each of several logs, as far as they tell.
     """
 
     stream: str
@@ -84,6 +88,7 @@ class Failure:
     command: str = ""
     around: bytes = b""
     programs: list[tuple[str, str, str]] = field(default_factory=list)
+    sides: dict[str, Fault] = field(default_factory=dict)
 
     def has(self, *roles: Role) -> bool:
         """Is there a message of one of these roles?"""
@@ -109,7 +114,8 @@ _GENERIC_GROUPS = frozenset(
         "libvirt_hosts", "libvirt_operations", "manager_setup", "proxmox_storage", "kubevirt",
         "openstack_api", "ovirt", "other_managers", "incus", "local_vms", "manager_words",
         "xapi", "openstack_states", "proxmox_moves", "ovirt_moves", "ovirt_engine",
-        "openstack_moves", "manager_moves", "cloudstack_moves", "harvester",
+        "openstack_moves", "manager_moves", "cloudstack_moves", "harvester", "crashes",
+        "copies",
     }
 )  # fmt: skip
 ABOUT_VMS = re.compile(
@@ -195,7 +201,8 @@ class Grouper:
         roles = {match.message.role for match in matches}
         if roles <= {Role.CONTEXT}:
             return
-        if all(match.message.rank <= -2 for match in matches) and not piece.qemu:
+        weak = all(match.message.rank <= -2 for match in matches)
+        if weak and not piece.qemu and not any(ends(match) for match in matches):
             return
         if routine(matches, piece.text):
             return
@@ -253,10 +260,14 @@ class Grouper:
             return failure or self.recent_open(line.number)
         if failure is None:
             candidate = self.recent_open(line.number)
-            if candidate and (_repeats(candidate, line) or not candidate.has(*TELLING)):
+            if candidate and (
+                _repeats(candidate, line) or not candidate.has(*TELLING) or _ended(candidate, line)
+            ):
                 return candidate
             return None
         if not failure.closed or _repeats(failure, line) or _echoes(failure, line):
+            return failure
+        if _ended(failure, line):
             return failure
         return None
 
@@ -309,7 +320,7 @@ _BEFORE_THE_START = frozenset({"cpu-features", "management", "storage", "configu
 
 def _refused_before(failure: Failure) -> bool:
     """Did libvirt or a manager refuse, and has QEMU said nothing?"""
-    causes = [m.message for _, m in failure.matches if m.message.role is Role.CAUSE]
+    causes = [m.message for _, m in failure.matches if m.message.role is Role.CAUSE and not ends(m)]
     return (
         bool(causes)
         and not any(line.qemu for line in failure.lines)
@@ -334,6 +345,11 @@ def _echoes(failure: Failure, line: Line) -> bool:
     return line.number - failure.last <= 2 and all(
         message.rank < 0 and message.rule in own for message in news
     )
+
+
+def _ended(failure: Failure, line: Line) -> bool:
+    """Is the line, close behind the closing one, the end of a program or of its host's disk?"""
+    return any(ends(match) for match in line.matches) and line.number - failure.last <= CLOSE
 
 
 def _repeats(failure: Failure, line: Line) -> bool:

@@ -19,7 +19,7 @@ from migratable.explain.managers import of_program
 from migratable.messages.catalogue import Role
 from migratable.messages.recognise import Match
 
-_OF_LIBVIRT = "libvirt's journal on both hosts (journalctl -u virtqemud or libvirtd)"
+_OF_LIBVIRT = "libvirt's journal {moving: on both hosts} (journalctl -u virtqemud or libvirtd)"
 _ERRNO = re.compile(
     r"No such (?:file or directory|device)|Permission denied|Operation not (?:permitted|supported)|"
     r"Device or resource busy|File exists|No space left on device|Read-only file system|"
@@ -139,8 +139,8 @@ def innermost(line: Line, main: Match) -> Wrapped | None:
     elif _BY_LIBVIRT.search(rest):
         short = "libvirt printed this line; migratable does not know it."
         now = (
-            "Read on in libvirt's journal on both hosts (journalctl -u virtqemud or libvirtd) and "
-            f"in {log}, at that time."
+            "Read on in libvirt's journal {moving: on both hosts} (journalctl -u virtqemud or "
+            f"libvirtd) and in {log}, at that time."
         )
     else:
         short = (

@@ -80,5 +80,6 @@ def needs(name: str) -> Needed | None:
             else f": update it, or start the program that is {version} (another QEMU in the path, "
             "or a package that overwrote it)."
         )
-        + " Otherwise stop the guest and start it with a type that both hosts have.",
+        + " Otherwise stop the guest and start it with a type that {moving: both hosts have|this "
+        "host has}.",
     )

@@ -1,7 +1,8 @@
 """What was being done: a migration, start, restore, save, snapshot or change of a definition.
 
 The catalogue speaks of migrations, as most of its messages are met in one. The same words of QEMU
-and libvirt stand in the log of a start; there is no other host then.
+and libvirt stand in the log of a start, where there is no other host: the texts then read as
+:mod:`migratable.messages.setting` has it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Iterable
+
+from migratable.messages.setting import DROPS, Setting, said
 
 
 class Operation(enum.StrEnum):
@@ -32,6 +35,8 @@ _MIGRATION = re.compile(
     r"[Mm]igrat(?:e|ing) (?:VM|domain)|"
     r"\bvm\.migrate\b|\b(?:VM|VDI)\.(?:pool_)?migrate\b|[Pp]re-migrat(?:e|ion)|"
     r"[Ff]ailed to accept instance|"
+    r"starting migration of (?:VM|CT) |ERROR: migration (?:aborted|problems)|"
+    r"replication job|\bpvesm import\b|"
     r"moveInstance|[Ii]nstance move|QEMU command 'migrate(?:-incoming)?'|\(qemu\) migrate\b"
 )
 _SIGNS = (
@@ -106,92 +111,23 @@ def operation(texts: Iterable[str]) -> Operation:
     return Operation.MIGRATION if _WEAK.search(text) else Operation.UNKNOWN
 
 
-_HOST = (
-    (re.compile(r"\b([Tt])he destination's host\b"), r"\1his host"),
-    (re.compile(r"\b([Ss]tart|[Gg]ive) the destination (?=with\b|the\b|a\b)"), r"\1 the guest "),
-    (
-        re.compile(r"\bboth hosts provide\b"),
-        "this host provides (virsh domcapabilities)",
-    ),
-    (re.compile(r"\b([Tt])he destination's QEMU\b"), r"\1his host's QEMU"),
-    (re.compile(r"\b([Tt])he destination's\b"), r"\1his host's"),
-    (re.compile(r"\b([Tt])he destination host\b"), r"\1his host"),
-    (re.compile(r"\b([Tt])his destination\b"), r"\1his host"),
-    (re.compile(r"\b([Tt])he destination\b"), r"\1his host"),
-    (re.compile(r"\bon both hosts \(after a restore: on this one\)"), "on this host"),
-    (re.compile(r"\ba model that both hosts have\b"), "a model that this host has"),
-    (re.compile(r" on both sides \(to the same rate\)"), ""),
-    (re.compile(r",? or migrate [^.;]*"), ""),
-    (re.compile(r"; the migration itself was not reached"), ""),
-    (re.compile(r"\brefuses (?:the|this) migration\b"), "refuses it"),
-    (re.compile(r"\b(then )?migrate (?:it )?again\b"), r"\1try again"),
-    (re.compile(r", then migrate\b(?! (?:with|over|to))"), ", then try again"),
-    (re.compile(r"virsh migrate --xml(?: FILE)?(?: with)?"), "virsh edit:"),
-    (re.compile(r" \(virsh edit:\)"), " (virsh edit)"),
-    (re.compile(r"\b(?:that|which) both hosts have\b"), "that this host has"),
-    (re.compile(r"; --dname for a migration|, --xml for a migration|; --xml for a migration"), ""),
-    (re.compile(r", or another destination(?=[.;])"), ""),
-)
-_TWO_SIDES = re.compile(
-    r"migrat|\bboth (?:hosts|sides)\b|\bthe source|other (?:side|host)|\bmoved?\b|takes guests"
-)
-# A state that one host saved and loads: both were QEMUs, of that host as a rule.
-_OF_SAVED = (
-    (
-        re.compile(r"\b([Tt])he (?:source|destination) (?:and|or) the (?:source|destination)\b"),
-        r"\1he two QEMUs",
-    ),
-    (re.compile(r"\b([Tt])he destination('s host|'s QEMU| host)\b"), r"\1his\2"),
-    (re.compile(r"\b([Tt])(?:he|his) destination\b"), r"\1his QEMU"),
-    (re.compile(r"\b([Tt])he two sides\b"), r"\1he two QEMUs"),
-    (re.compile(r"\b([Tt])he source(?='s\b| has\b)"), r"\1he saved state"),
-    (re.compile(r"\bSource (?=0x|\d)"), "Saved state "),
-    (re.compile(r"\bsource (?=0x|\d)"), "saved state "),
-    (re.compile(r"\bdestination (?=0x|\d)"), "this QEMU "),
-    (re.compile(r"\b([Tt])he source\b(?! of)"), r"\1he QEMU that saved it"),
-)
-# Clauses that hold for a guest that moves only, and what compares with another side.
-_MOVES = re.compile(
-    r"(?:(?<=[.;:] )|^)(?:[Aa]|[Ff]or a) (?:guest that moves|migration)\b[^.;]*[.;] ?|"
-    r"[;,] (?:for )?a (?:guest that moves|migration) [^.;]*|"
-    r"[;,] this host needs the source's(?=[.;])|"
-    r",? (?:as|like) (?:on |at |with )?the source(?: has(?: it)?| is| does)?(?=[ ,.;)])|"
-    r"[;,] the guest (?:is still|stays|goes on) on the source[^.;]*|"
-    r",? (?:alike )?(?:on|of) both (?:sides|hosts)\b(?! of| or)"
-)
-# Not the source of a disk's copy.
-_SOURCES = re.compile(r"\bthe source's\b(?! (?:size|image|disk|file))")
-_SOURCE = re.compile(r"\bthe source\b(?!'s| (?:image|file|disk|volume|snapshot|pool|dataset|of)\b)")
+def setting(which: Operation, *, of_the_load: bool) -> Setting:
+    """How texts read for an operation.
 
-# A save is a migration into a file or an image, and what blocks one blocks the other.
-_SAVING = (
-    (re.compile(r"\b(blocks?) (?:the|a|every) migration\b"), r"\1 the saving of the VM's state"),
-    (re.compile(r"\bfor the migration and attach one [ot][no] this host\b"), "and attach it later"),
-    (re.compile(r"\bfor the migration\b"), "for that time"),
-    (re.compile(r"\bduring the migration\b"), "during it"),
-    (re.compile(r"\bbefore the migration\b"), "before it"),
-    (re.compile(r"\bafter the migration\b"), "after it"),
-)
+    :param of_the_load: they are about a message that only a load prints.
+    """
+    if which is Operation.RESTORE and of_the_load:
+        return Setting.LOADING
+    return _SETTINGS.get(which, Setting.MOVING)
 
 
-def spoken(text: str, which: Operation) -> str:
-    """*text*, written for migrations, as it reads for another operation."""
-    if which in (Operation.MIGRATION, Operation.UNKNOWN) or not text:
-        return text
-    for pattern, other in _HOST:
-        text = pattern.sub(other, text)
-    if which is Operation.RESTORE:
-        text = _MOVES.sub("", text)
-        text = _SOURCE.sub("the host that saved it", _SOURCES.sub("the saving host's", text))
-    elif which is Operation.START:
-        text = _MOVES.sub("", text)
-        text = _SOURCES.sub("the earlier host's", text)
-        text = _SOURCE.sub("the host that it ran on before", text)
-    elif which in (Operation.SAVE, Operation.SNAPSHOT):
-        text = _SOURCE.sub("this host", _SOURCES.sub("this host's", _MOVES.sub("", text)))
-        for pattern, other in _SAVING:
-            text = pattern.sub(other, text)
-    return text.strip()
+_SETTINGS = {
+    Operation.START: Setting.STARTING,
+    Operation.DEFINITION: Setting.STARTING,
+    Operation.SAVE: Setting.SAVING,
+    Operation.SNAPSHOT: Setting.SAVING,
+    Operation.RESTORE: Setting.RESTORING,
+}
 
 
 BOOT_ANEW = (
@@ -218,43 +154,20 @@ HOW = (
     ": virsh managedsave-remove NAME or virsh start NAME --force-boot; bare QEMU: start without "
     "-loadvm; a manager: discard the saved state or snapshot there."
 )
-_DROPS = re.compile(r"managedsave-remove|--force-boot|without -loadvm|qm rollback")
-# Sentences that have no sense where one host loads what was saved.
-_OF_TWO = re.compile(
-    r"^[Ii]f it is equal|\bboth\b|\bsides?\b|other (?:host|side)|[Mm]igrat(?!able\b)|"
-    r"'s (?:QEMU )?log\b|same (?:kernel|processor)s? on"
-)
-_SENTENCE = re.compile(r"(?<=[a-z)\]'\"][.;]) +")
-
-
-def saved(text: str) -> str:
-    """*text*, of a message of the load, as it reads where a saved state is loaded."""
-    for pattern, other in _OF_SAVED:
-        text = pattern.sub(other, text)
-    return text
 
 
 def of_saved(now: str, *, known: bool) -> str:
-    """What helps against a saved state that QEMU refuses.
+    """What helps against a saved state that QEMU refuses: *now*, and how to do without the state.
 
-    :param now: what helps a migration.
+    :param now: what helps a migration, with its choices (:mod:`migratable.messages.setting`).
     :param known: *now* is of the very fault.
     """
-    kept = [part for part in _SENTENCE.split(saved(now)) if part and not _OF_TWO.search(part)]
-    for at, part in enumerate(kept):
-        follows = kept[at + 1][:1] if at + 1 < len(kept) else "A"
-        if part.endswith(";") and follows.isupper():
-            kept[at] = f"{part[:-1]}."
-    kept[:1] = [f"{part[:1].upper()}{part[1:]}" for part in kept[:1]]
-    drop = f"{DROPPED if known and kept else FITS}{HOW}"
-    return " ".join(kept if _DROPS.search(now) else [*kept, drop])
+    if DROPS in now:
+        return now
+    left = said(now, Setting.LOADING)
+    return f"{left} {DROPPED if known and left else FITS}{HOW}".strip()
 
 
 def of_managed_save(texts: Iterable[str]) -> bool:
     """Did a start ask for the guest: does it load its managed save?"""
     return _ASKED.search("\n".join(texts)) is not None
-
-
-def applies(text: str, which: Operation) -> bool:
-    """Does a rule's "Prevent" have anything to do with the operation?"""
-    return which in (Operation.MIGRATION, Operation.UNKNOWN) or not _TWO_SIDES.search(text)

@@ -10,10 +10,13 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from migratable.explain import crashes
 from migratable.explain.advice import Advice
+from migratable.explain.ends import PROGRAM
 from migratable.explain.grouping import Failure, Line
 from migratable.messages.catalogue import Fault, Message, Role
 from migratable.messages.recognise import Match
+from migratable.messages.setting import said
 from migratable.messages.sides import printed_on_both
 
 # libvirt: qemu_migration.c (qemuMigrationJobCheckStatus, job names of qemuDomainJobTypeToString),
@@ -40,14 +43,10 @@ _ECHOES = frozenset({"stream-broken", "transport", "multifd"})
 _SIDES = frozenset({Fault.SOURCE, Fault.DESTINATION})
 # What the source says when a device's state could not be sent, whatever the reason.
 _FOLLOWS = frozenset({"source-save-entry"})
-_LOG_OF = re.compile(
-    r"(?:^|(?<=[.;:] ))[Rr]ead (?:the whole of )?the (?:source|destination)'s "
-    r"(?:QEMU )?log[^.;]*[.;]?"
-)
 
 READ_DESTINATION = (
-    "Read the destination's log at that time (/var/log/libvirt/qemu/NAME.log, or what its QEMU "
-    "wrote to stderr): the source only knows that the connection broke."
+    "{other log: Read the destination's log at that time (/var/log/libvirt/qemu/NAME.log, or what "
+    "its QEMU wrote to stderr): the source only knows that the connection broke.}"
 )
 READ_BOTH = (
     "Read both sides' logs at that time: the one that ended first has the cause, the other only "
@@ -111,14 +110,6 @@ OTHER_LOGS = (
 )
 
 
-def not_asked_twice(now: str, failure: Failure) -> str:
-    """*now* without sending to a log that is among those that were read."""
-    if not failure.of_several_logs or not _LOG_OF.search(now):
-        return now
-    rest = _LOG_OF.sub("", now).strip()
-    return f"{rest[:1].upper()}{rest[1:]} {OTHER_LOGS}".strip()
-
-
 def _zeros(match: Match) -> bool:
     """A page record of zeros: the source stopped, and nothing came any more."""
     return match.message.id == "ram-flags" and match.params["flags"] == 0
@@ -129,6 +120,8 @@ def seen_from(own: Advice, main: Match, failure: Failure) -> Advice:
     message = main.message
     if message.id == "backtrace-died" and main.params.get("side"):
         return replace(own, side=Fault(str(main.params["side"])))
+    if message.id in PROGRAM:
+        return replace(own, side=crashes.side(failure, main) or own.side)
     sides = printers(failure)
     if message.id == "backtrace-waits" and len(sides) == 1:
         return replace(own, side=next(iter(sides)))
@@ -140,8 +133,7 @@ def seen_from(own: Advice, main: Match, failure: Failure) -> Advice:
     if message.rule not in _ECHOES:
         return own
     if only_echoes(failure, message):
-        now = _LOG_OF.sub("", own.now).strip()
-        now = f"{BOTH_HERE} {now[:1].upper()}{now[1:]}".strip()
+        now = f"{BOTH_HERE} {said(own.now, both_logs=True)}".strip()
         if any("multifd" in line.text for line in failure.lines):
             now = f"{now} {WITHOUT_MULTIFD}"
         return replace(own, side=Fault.CANNOT_TELL, now=now, ever="")

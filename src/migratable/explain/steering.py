@@ -85,7 +85,7 @@ _PORTS = (
         last=49215,
         whose="the port of QEMU's own data connection (libvirt's migration_port_min to _max, 49152 "
         "to 49215): libvirt's connection to the other host had worked",
-        now="Open TCP 49152 to 49215 in the destination's firewall, or send the data through "
+        now="Open TCP 49152 to 49215 in {the destination's} firewall, or send the data through "
         "libvirt's connection (virsh migrate --p2p --tunnelled), or over another network or port "
         "(--migrateuri tcp://ADDRESS:PORT).",
     ),
@@ -109,8 +109,8 @@ _PORTS = (
         first=22,
         last=22,
         whose="ssh's port",
-        now="See that sshd runs on the destination and that ssh to it works from the source as the "
-        "same user, without a question.",
+        now="See that sshd runs on {the destination} and that ssh to it works from {the source} as "
+        "the same user, without a question.",
     ),
     _Ports(
         first=60000,
@@ -129,7 +129,7 @@ _PORTS = (
         first=10809,
         last=10809,
         whose="the port of an NBD server (the copy of the disks)",
-        now="Open the port of the NBD server on the destination (virsh migrate --disks-port).",
+        now="Open the port of the NBD server on {the destination} (virsh migrate --disks-port).",
     ),
 )
 _ADDRESS = re.compile(
@@ -233,6 +233,7 @@ def _uri(advice: Advice, told: Told) -> Steered | None:
     return None
 
 
+_OWN = re.compile(r"\{[a-z_0-9]+(?::\w+)?\}")  # a message's parameter
 _MACHINE = re.compile(r"machine(?: type)?:? ?['\"]?(?P<name>[a-z][\w.+-]{0,60}\d[\w.+-]{0,60})")
 
 
@@ -249,7 +250,7 @@ def _machine(advice: Advice, told: Told) -> Steered | None:
     if needed is None:
         return None
     # A remedy that names the guest's own things (a node, a file) says more than one for the type.
-    own = "{" in advice.now and "{machine}" not in advice.now
+    own = _OWN.search(advice.now) is not None and "{machine}" not in advice.now
     lacking = told.main.message.fault in (None, Fault.DESTINATION, Fault.CANNOT_TELL) and not own
     return Steered(
         advice=replace(advice, now=needed.now) if lacking else advice, details=(needed.said,)
@@ -350,9 +351,9 @@ def _ended_before(advice: Advice, told: Told) -> Steered | None:
         advice=replace(
             advice,
             side=Fault.CANNOT_TELL,
-            now=f"Read {logs} on both hosts at that time: what made libvirt give the migration up "
-            "stands there (an abort, a time-out, an error of the source's QEMU or of the copy of "
-            "the disks).",
+            now=f"Read {logs} {{moving: on both hosts}} at that time: what made libvirt give "
+            "the migration up stands there (an abort, a time-out, an error of the source's QEMU "
+            "or of the copy of the disks).",
             ever="",
         ),
         meaning='libvirt was ending this QEMU already ("shutting down" stands before): the '

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from migratable.explain import advice
+from migratable.explain import advice, crashes
 from migratable.explain.also import also
 from migratable.explain.audit import Denial, denial
 from migratable.explain.cases import Case, matching
@@ -31,13 +31,11 @@ from migratable.explain.operation import (
     CUT_FILE,
     SAVE_ANEW,
     Operation,
-    applies,
     of_managed_save,
     of_saved,
-    saved,
-    spoken,
+    setting,
 )
-from migratable.explain.perspective import not_asked_twice, only_echoes, printer, seen_from
+from migratable.explain.perspective import OTHER_LOGS, only_echoes, printer, seen_from
 from migratable.explain.steering import Told, steered
 from migratable.explain.together import Log, joined
 from migratable.explain.unexplained import (
@@ -49,6 +47,7 @@ from migratable.explain.unexplained import (
 from migratable.explain.verify import Reproducible, command
 from migratable.messages.catalogue import Fault, Message, Role, message
 from migratable.messages.recognise import Match
+from migratable.messages.setting import Setting, asks_for_logs, said
 from migratable.messages.sides import tells_side
 from migratable.messages.variants import Variant
 
@@ -89,6 +88,7 @@ def report(found: Scan, again: Mapping[str, Reproducible] | None = None) -> Repo
 
 def explain_failure(failure: Failure) -> Explanation:
     """Everything that can be said about one failure."""
+    failure = crashes.without_the_end(failure)
     chosen = main_line(failure)
     unknown = unknown_lines(failure)
     if chosen is None:
@@ -114,7 +114,8 @@ def explain_failure(failure: Failure) -> Explanation:
     own, common = advice.of_wording(text, main.text), advice.of_rule(rule)
     if derived is not None:
         own = replace(advice.of_message(derived), verify=own.verify)
-    here = text.here if which not in (Operation.MIGRATION, Operation.UNKNOWN) else {}
+    reads = setting(which, of_the_load=text.of_the_load)
+    here = text.here if reads is not Setting.MOVING else {}
     variant = _variant(failure, line, main, which)
     own = seen_from(advice.varied(advice.here(own, here), variant), main, failure)
     turned = steered(own, Told(failure=failure, main=main, line=line.text, rule=rule or ""))
@@ -127,7 +128,9 @@ def explain_failure(failure: Failure) -> Explanation:
         ),
         side=Fault((deciding and deciding.side) or own.side),
         meaning=turned.meaning
-        or fill(variant.meaning or here.get("meaning") or main.text.meaning or text.meaning, main),
+        or fill(
+            variant.meaning or here.get("meaning") or main.text.meaning or text.meaning, main, reads
+        ),
         details=[*details, *turned.details],
         cases=_possible(known) if both else known,
         now=own.now,
@@ -150,17 +153,16 @@ def explain_failure(failure: Failure) -> Explanation:
         draft.status, draft.meaning, own_now = _wrapped(wrapped, draft.status, draft.meaning)
         draft.now = own_now or draft.now
         draft.details.extend(wrapped.details)
-    loaded = which is Operation.RESTORE and text.of_the_load
-    if loaded:
+    if reads is Setting.LOADING:
         _fix_of_saved(draft, failure, main, variant, torn=rule == "stream-broken")
     if derived is not None and not turned.meaning:
-        draft.meaning = f"{draft.meaning} {derived.meaning}"
-    if loaded:
-        draft.of_saved()
+        draft.meaning = f"{draft.meaning} {said(derived.meaning, reads)}"
+    draft.cases = tuple(case.said(reads) for case in draft.cases)
     if draft.status is Status.UNKNOWN and wrapped is None:
         draft.no_reason(errno)
-    asked = fill(for_error(draft.told or draft.now, _error(main, line)), main)
-    remains = still_open(spoken(asked, which), failure, which)
+    told = for_error(draft.told or draft.now, _error(main, line))
+    both_logs = failure.of_several_logs and asks_for_logs(told)
+    remains = still_open(fill(told, main, reads, both_logs=both_logs), failure, which)
     draft.details.extend([remains.said] if remains.said else [])
     references = dict.fromkeys(
         [*text.references, *(reference for case in draft.cases for reference in case.references)]
@@ -172,12 +174,12 @@ def explain_failure(failure: Failure) -> Explanation:
         rule=rule,
         side=draft.side,
         side_shown=which is not Operation.UNKNOWN or both or _shows_side(draft.side, main, line),
-        meaning=spoken(draft.meaning, which),
-        details=tuple(draft.details),
+        meaning=draft.meaning,
+        details=tuple(said(detail, reads) for detail in draft.details),
         cases=draft.cases,
         references=tuple(references),
-        now=not_asked_twice(remains.now, failure),
-        ever=_prevention(fill((deciding and deciding.ever) or draft.ever, main), which),
+        now=f"{remains.now} {OTHER_LOGS}".strip() if both_logs else remains.now,
+        ever=fill((deciding and deciding.ever) or draft.ever, main, reads),
         verify=own.verify if not (deciding and deciding.rule) else common.verify,
         device=subject,
         instance_id=number,
@@ -185,7 +187,7 @@ def explain_failure(failure: Failure) -> Explanation:
         operation=which,
         both=both,
         origin=(main.origin,) if main.origin else (),
-        also=also(failure, line, main),
+        also=also(failure, line, main, reads),
     )
 
 
@@ -243,20 +245,6 @@ class _Draft:
         if denied is not None:
             self.now, self.ever, self.told = denied.now, "", ""
             self.details.append(denied.said)
-
-    def of_saved(self) -> None:
-        """One host saved the state and loads it: there are no two sides."""
-        self.meaning = saved(self.meaning)
-        self.details = [saved(detail) for detail in self.details]
-        self.cases = tuple(
-            replace(
-                case,
-                title=saved(case.title),
-                explanation=saved(case.explanation),
-                now=saved(case.now),
-            )
-            for case in self.cases
-        )
 
     def no_reason(self, errno: str | None) -> None:
         """QEMU printed none; the errno alone narrows it down."""
@@ -350,11 +338,6 @@ def _denial(failure: Failure, line: Line, main: Match) -> Denial | None:
 
 
 _NO_RIGHT = frozenset({"Permission denied", "Operation not permitted"})
-
-
-def _prevention(text: str, which: Operation) -> str:
-    """What keeps the next one from failing, where it has to do with the operation."""
-    return spoken(text, which) if applies(text, which) else ""
 
 
 def _wrapped(wrapped: Wrapped, status: Status, meaning: str) -> tuple[Status, str, str]:

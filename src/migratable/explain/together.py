@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from migratable.explain import crashes
 from migratable.explain.failures import Scan
 from migratable.explain.grouping import MAX_LINES, Failure, Line
 from migratable.explain.logs import seconds
+from migratable.messages.catalogue import Fault
 
 NEAR_SECONDS = 120.0
 
@@ -98,7 +100,23 @@ def _merged(story: list[Failure]) -> Failure:
         command=next((one.command for one in reversed(story) if one.command), ""),
         around=b"\n".join(one.around for one in story),
         programs=[program for failure in story for program in failure.programs],
+        sides=_sides(story),
     )
+
+
+def _sides(story: list[Failure]) -> dict[str, Fault]:
+    """The side of each log, by its own lines; of two logs the one tells the other."""
+    found = {}
+    for failure in story:
+        side = crashes.side_of_log(failure)
+        if side is not None:
+            found[failure.programs[0][0]] = side
+    names = [failure.programs[0][0] for failure in story]
+    if len(names) == 2 and len(found) == 1:
+        (known,) = found
+        other = names[1 - names.index(known)]
+        found[other] = Fault.SOURCE if found[known] is Fault.DESTINATION else Fault.DESTINATION
+    return found if len(set(found.values())) == len(found) else {}
 
 
 def _in_time(lines: list[Line]) -> list[Line]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from migratable.explain.advice import of_rule
+from migratable.messages import setting
 from migratable.messages.catalogue import Fault
 from migratable.problem_facts import StartFacts
 from migratable.qemu.start_errors import remedy
@@ -30,7 +31,8 @@ def general(finding: Finding) -> tuple[Hint, ...]:
         if text:
             return (Hint(action=text.rstrip(".")),)
     common = of_rule(finding.rule)
-    if not common.now:
+    now = setting.said(common.now)
+    if not now:
         return ()
     side = Side.SOURCE if common.side is Fault.SOURCE else Side.DESTINATION
-    return (Hint(action=common.now.rstrip("."), side=side),)
+    return (Hint(action=now.rstrip("."), side=side),)

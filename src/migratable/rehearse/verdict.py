@@ -13,6 +13,7 @@ from migratable.explain.story import explain_failure
 from migratable.facts.kvm import ACCELERATOR_NAMES
 from migratable.messages import Role
 from migratable.messages.recognise import recognise
+from migratable.messages.setting import said
 from migratable.profile.collect import may_start_under_kvm
 from migratable.rehearse.alive import Guest
 from migratable.rehearse.destination import Rehearsed
@@ -147,7 +148,7 @@ def _findings(
                         rule=match.message.rule or NOT_RECOGNISED,
                         severity=Severity.ENDANGERS if grave else Severity.WARNS,
                         summary=text,
-                        explanation=match.message.meaning,
+                        explanation=said(match.message.meaning),
                         stderr=(text,),
                     )
                 )

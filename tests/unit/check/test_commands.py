@@ -186,7 +186,7 @@ def test_a_block_on_huge_pages(words: tuple[str, ...], outcome: bool) -> None:
         command_line=words,
     )
     replay = Replay(stream, Baseline(to, LoaderTables(handlers=(), vmsds=())))
-    replay.ram_block_list(start)
+    ram.parse_ramblocks(replay, start)
     assert ("ram-block-page-size" in {one.rule for one in replay.findings}) is outcome
 
 
@@ -247,7 +247,9 @@ BLOCKS = {"pc.ram": (0x8000, 0x10000)}
 
 def said(release: tuple[int, int] = (10, 0), **fault: object) -> list[str]:
     found = RamFault(**{"block": "pc.ram", "offset": 0, **fault})  # type: ignore[arg-type]
-    return [name for problem in ram.refused([found], BLOCKS, release) for name, _ in problem.words]
+    return [
+        name for problem in ram.problems_of([found], BLOCKS, release) for name, _ in problem.words
+    ]
 
 
 @pytest.mark.parametrize(
@@ -279,14 +281,14 @@ def test_records_that_depend_on_a_capability() -> None:
 def test_flags_that_a_release_does_not_know(kind: str, flags: int) -> None:
     release = (8, 0) if kind == "flush" else (9, 1)
     fault = RamFault(kind=kind, block="pc.ram", offset=0)
-    problem = next(ram.refused([fault], BLOCKS, release))
+    problem = next(ram.problems_of([fault], BLOCKS, release))
     assert (problem.rule, problem.words) == ("ram-contents", (("ram-flags", {"flags": flags}),))
 
 
 def test_another_version_of_the_section() -> None:
     with pytest.raises(UnexaminedError, match="version 3"):
-        list(ram.examine(make_stream("pc", []), 3, BLOCKS, (10, 0)))
-    assert list(ram.examine(make_stream("pc", []), 4, BLOCKS, (10, 0))) == []
+        list(ram.ram_load_precopy(make_stream("pc", []), 3, BLOCKS, (10, 0)))
+    assert list(ram.ram_load_precopy(make_stream("pc", []), 4, BLOCKS, (10, 0))) == []
 
 
 def spans(size: int, *, walked: bool) -> Stream:
@@ -321,4 +323,4 @@ def test_records_that_cannot_be_read() -> None:
     )
     stream = replace(make_stream("pc", []), elements=(section,))
     with pytest.raises(UnexaminedError, match="RAM records cannot be read"):
-        list(ram.examine(stream, 4, BLOCKS, (10, 0)))
+        list(ram.ram_load_precopy(stream, 4, BLOCKS, (10, 0)))

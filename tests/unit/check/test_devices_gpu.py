@@ -8,11 +8,11 @@ import pytest
 
 from migratable.check import devices
 from migratable.check.baseline import BaselineLoader
+from migratable.check.loader import Reading
 from migratable.check.problem import RefusedError, UnexaminedError
 from migratable.check.qemu_file import QemuFile, StreamEndError
 from migratable.check.state import LoadedState, Memory
 from migratable.check.vmstate import VMStateLoader
-from migratable.check.vmstate_types import Reading
 from migratable.profile.tables import Handler, LoaderTables, VmField
 from tests.unit.check.bodies import body, loaded, profile
 

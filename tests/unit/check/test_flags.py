@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from migratable.check.array_fast import plain_width
 from migratable.check.baseline import Baseline, BaselineLoader
 from migratable.check.problem import Problem, RefusedError, UnexaminedError
 from migratable.check.qemu_file import QemuFile
@@ -260,7 +261,7 @@ def test_many_plain_structures_take_the_same_bytes(elements: int) -> None:
 def test_structures_that_are_not_plain_are_looked_at(inner: Vmsd) -> None:
     field = VmField(name="a", size=8, num=100, vmsd=1, flags=int(Flag.STRUCT | Flag.ARRAY))
     loader = Load(bytes(4), vmsd(number()), inner)
-    assert loader.loader._plain_width(1) is None
+    assert plain_width(loader.loader, 1) is None
     assert field.num > 64
 
 
@@ -476,7 +477,7 @@ def test_a_baseline_states_sizes() -> None:
     loader = Load(bytes(4), vmsd(number()), kind=BaselineLoader).loader
     loader.stated = 12
     assert loader.local_size(LoadedState(index=0, vmsd=vmsd(), opaque=0, version=1), number()) == 12
-    loader.stating(LoadedState(index=0, vmsd=vmsd(), opaque=0, version=1), number())
+    loader.record_size(LoadedState(index=0, vmsd=vmsd(), opaque=0, version=1), number())
     assert loader.sizes == {(0, "n"): 12}
     entry = Entry(name="n", type="uint32", size=4)
     described = VmsdBody(name="dev", version=1, fields=(entry,))

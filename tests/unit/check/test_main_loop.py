@@ -8,11 +8,11 @@ import pytest
 
 from migratable.check import stderr, undelimited
 from migratable.check.baseline import Baseline
-from migratable.check.guide import Guide
 from migratable.check.problem import RefusedError
 from migratable.check.qemu_file import QemuFile, whole
 from migratable.check.savevm import Replay
 from migratable.check.state import Memory
+from migratable.check.vmdesc_cursor import VmdescCursor
 from migratable.check.vmstate import VMStateLoader
 from migratable.profile.tables import Flag, Handler, LoaderTables, VmField, Vmsd
 from migratable.stream import vmdesc
@@ -78,13 +78,16 @@ def test_marks_of_allocated_elements_are_followed() -> None:
     mark = entry("ptr-marker")
     last = vmdesc.VmField(name="q", type="uint32", size=4)
     written = (mark, entry("struct", one), mark, mark, entry("struct", other), last)
-    guide = Guide(VmsdBody(name="d", version=1, fields=written), table)
-    bodies, size = guide.take(0, 3)
+    cursor = VmdescCursor(VmsdBody(name="d", version=1, fields=written), table)
+    bodies, size = cursor.next_field(0, 3)
     assert bodies == (one, other)
     assert size == 3 + 2 * 4
-    assert guide.take(1, 1) == ((), 4)
+    assert cursor.next_field(1, 1) == ((), 4)
     ends = (mark, entry("struct", one), mark)
-    assert Guide(VmsdBody(name="d", version=1, fields=ends), table).take(0, 2) == ((one,), 6)
+    assert VmdescCursor(VmsdBody(name="d", version=1, fields=ends), table).next_field(0, 2) == (
+        (one,),
+        6,
+    )
 
 
 def test_a_buffer_of_another_size_is_another_field() -> None:
@@ -93,7 +96,7 @@ def test_a_buffer_of_another_size_is_another_field() -> None:
     for size, flags, there in ((256, 0, True), (4096, 0, False), (1, int(Flag.VBUFFER), True)):
         field = VmField(name="config", info="pci config", size=size, flags=flags)
         table = Vmsd(name="d", version=1, minimum=1, fields=(field,))
-        assert Guide(VmsdBody(name="d", version=1, fields=(entry,)), table).has(0) is there
+        assert VmdescCursor(VmsdBody(name="d", version=1, fields=(entry,)), table).has(0) is there
 
 
 @pytest.mark.parametrize(("info", "said"), [("qlist", True), ("qtailq", False)])

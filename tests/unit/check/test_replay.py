@@ -342,7 +342,7 @@ def test_a_block_whose_size_is_a_guess() -> None:
 
 
 def test_more_records_of_memory_than_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("migratable.check.savevm.ram_records.too_many", lambda stream: True)
+    monkeypatch.setattr("migratable.check.ram.too_many", lambda stream: True)
     assert [str(reason) for reason in with_ram(4096).unchecked] == [
         "the records of guest memory (more than 1 GiB of them)"
     ]
@@ -434,7 +434,7 @@ def test_what_is_not_decisive_is_kept() -> None:
 
 def test_only_processors_are_kept() -> None:
     to = destination(handler("cpu"), handler())
-    (kept,) = loaded(section("cpu"), section(body=b"\0\0\0\5", number=4), to=to)._kept
+    (kept,) = loaded(section("cpu"), section(body=b"\0\0\0\5", number=4), to=to).kept
     assert kept.number("n") == 7
     assert to.section(to.tables.handlers[0]).state is None
 

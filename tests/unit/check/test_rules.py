@@ -11,7 +11,7 @@ import migratable.check
 import migratable.check.rules as check_rules
 from migratable.check import events
 from migratable.check.problem import Problem
-from migratable.check.registry import look, rules, rules_for
+from migratable.check.registry import ask_rules, rules, rules_for
 from migratable.check.rule import Example, Rule
 from migratable.messages import catalogue
 from migratable.verdict import Severity
@@ -29,7 +29,7 @@ def said_of(rule: Rule, example: Example) -> list[Problem]:
     """What the rule says of an event; that of hooks, when a hook names the rule."""
     if rule.events:
         return list(rule.check(example.event))
-    return list(look(example.event))
+    return list(ask_rules(example.event))
 
 
 @pytest.mark.parametrize(("rule", "example"), EXAMPLES)

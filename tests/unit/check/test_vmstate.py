@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from migratable.check import events
+from migratable.check.array_fast import plain_width
 from migratable.check.problem import UnexaminedError
 from migratable.check.state import LoadedState
 from migratable.check.vmstate import VMStateLoader
@@ -334,8 +335,8 @@ INNER = (
 
 def test_the_bytes_of_a_plain_structure() -> None:
     done = Load(bytes(4), vmsd(number()), vmsd(*INNER, name="inner"))
-    assert done.loader._plain_width(1) == 4 + 6 + 2 + 6
-    assert done.loader._plain_width(None) is None
+    assert plain_width(done.loader, 1) == 4 + 6 + 2 + 6
+    assert plain_width(done.loader, None) is None
 
 
 @pytest.mark.parametrize(
@@ -350,8 +351,8 @@ def test_the_bytes_of_a_plain_structure() -> None:
 )
 def test_structures_with_more_are_not_plain(field: VmField) -> None:
     done = Load(bytes(4), vmsd(number()), vmsd(number("n"), field), vmsd(subsections=(0,)))
-    assert done.loader._plain_width(1) is None
-    assert done.loader._plain_width(2) is None
+    assert plain_width(done.loader, 1) is None
+    assert plain_width(done.loader, 2) is None
 
 
 def test_many_plain_structures_are_kept_as_bytes() -> None:

@@ -1,4 +1,4 @@
-"""What a loader reads from and into: the stream's bytes, the destination's memory, its guide."""
+"""What a loader reads from and into: the stream's bytes, the destination's memory, its cursor."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migratable.check.following import following_bytes
-from migratable.check.guide import Guide
 from migratable.check.qemu_file import QemuFile, StreamEndError, whole
 from migratable.check.state import Memory
+from migratable.check.vmdesc_cursor import VmdescCursor
 from migratable.profile.tables import Flag, VmField, Vmsd
 from migratable.stream import vmdesc
 from migratable.stream.edit import make_stream
@@ -125,20 +125,20 @@ def _entry(name: str, size: int = 4, **more: object) -> vmdesc.VmField:
 
 
 def test_no_description_guides_to_nothing() -> None:
-    guide = Guide(None, _vmsd(VmField(name="a")))
-    assert not guide.known
-    assert guide.take(0, 1) == ((), None)
+    cursor = VmdescCursor(None, _vmsd(VmField(name="a")))
+    assert not cursor.known
+    assert cursor.next_field(0, 1) == ((), None)
 
 
 def test_fields_that_were_not_sent_are_passed_over() -> None:
     vmsd = _vmsd(VmField(name="a"), VmField(name="b"), VmField(name="c"))
-    guide = Guide(_described(_entry("a"), _entry("c", 8)), vmsd)
-    assert guide.has(0)
-    assert guide.take(0, 1) == ((), 4)
-    assert not guide.has(1)
-    assert guide.take(1, 1) == ((), None)
-    assert guide.take(2, 1) == ((), 8)
-    assert not guide.has(2)  # nothing is left
+    cursor = VmdescCursor(_described(_entry("a"), _entry("c", 8)), vmsd)
+    assert cursor.has(0)
+    assert cursor.next_field(0, 1) == ((), 4)
+    assert not cursor.has(1)
+    assert cursor.next_field(1, 1) == ((), None)
+    assert cursor.next_field(2, 1) == ((), 8)
+    assert not cursor.has(2)  # nothing is left
 
 
 def test_a_name_that_is_twice_in_the_table_has_its_number() -> None:
@@ -147,11 +147,11 @@ def test_a_name_that_is_twice_in_the_table_has_its_number() -> None:
         VmField(name="config", info="pci config", size=4096),
         VmField(name="irq"),
     )
-    guide = Guide(_described(_entry("config[1]", 4096), _entry("irq")), vmsd)
-    assert not guide.has(0)
-    assert guide.has(1)
-    assert guide.take(1, 1) == ((), 4096)
-    assert guide.has(2)
+    cursor = VmdescCursor(_described(_entry("config[1]", 4096), _entry("irq")), vmsd)
+    assert not cursor.has(0)
+    assert cursor.has(1)
+    assert cursor.next_field(1, 1) == ((), 4096)
+    assert cursor.has(2)
 
 
 def test_an_array_gives_each_element_its_description() -> None:
@@ -161,7 +161,7 @@ def test_an_array_gives_each_element_its_description() -> None:
         _entry("queue", 4, struct=one, array_len=2),
         _entry("queue", 4, struct=other, index=2),
     )
-    bodies, size = Guide(_described(*entries), _vmsd(item)).take(0, 3)
+    bodies, size = VmdescCursor(_described(*entries), _vmsd(item)).next_field(0, 3)
     assert bodies == (one, one, other)
     assert size == sum(entry.total_size for entry in entries)
 
@@ -216,16 +216,16 @@ def test_entries_of_an_array(
         )
         for number, (name, length) in enumerate(entries)
     )
-    guide = Guide(_described(*written), _vmsd(VmField(name="s"), VmField(name="t")))
-    bodies, total = guide.take(0, count)
+    cursor = VmdescCursor(_described(*written), _vmsd(VmField(name="s"), VmField(name="t")))
+    bodies, total = cursor.next_field(0, count)
     assert ([one.name for one in bodies], total) == (names, size)
 
 
 def test_the_elements_of_a_list_come_with_it() -> None:
     elements = (VmsdBody(name="a", version=1), VmsdBody(name="b", version=1))
     listed = vmdesc.VmField(name="l", type="qtailq", size=9, elements=elements)
-    guide = Guide(_described(listed), _vmsd(VmField(name="l")))
-    assert guide.take(0, 1) == (elements, 9)
+    cursor = VmdescCursor(_described(listed), _vmsd(VmField(name="l")))
+    assert cursor.next_field(0, 1) == (elements, 9)
 
 
 @pytest.mark.parametrize(("auto", "at_end"), [(True, False), (True, True), (False, False)])
@@ -234,6 +234,6 @@ def test_a_mark_is_an_element_where_the_loader_allocates(auto: bool, at_end: boo
     mark = vmdesc.VmField(name="p", type="ptr-marker", size=1)
     one = vmdesc.VmField(name="p", type="struct", size=4, struct=VmsdBody(name="one", version=1))
     written = (mark, one, *(() if at_end else (mark,)))
-    guide = Guide(_described(*written), _vmsd(VmField(name="p", flags=flags)))
-    bodies, size = guide.take(0, 1)
+    cursor = VmdescCursor(_described(*written), _vmsd(VmField(name="p", flags=flags)))
+    bodies, size = cursor.next_field(0, 1)
     assert (len(bodies), size) == ((1, 5) if auto else (0, 1))

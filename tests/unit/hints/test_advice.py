@@ -8,6 +8,7 @@ from migratable.check import not_started
 from migratable.check.rules import RULES
 from migratable.explain.advice import of_rule
 from migratable.hints import advised
+from migratable.messages.setting import said
 from migratable.verdict import Basis, Finding, Hint, Outcome, Severity, Side, Verdict
 
 
@@ -30,7 +31,7 @@ def test_every_rule_that_refuses_has_a_remedy(rule: str) -> None:
 
 def test_it_is_the_text_that_explain_has() -> None:
     (finding,) = advised(verdict(refuses("unknown-section"))).findings
-    assert finding.hints[0].action + "." == of_rule("unknown-section").now
+    assert finding.hints[0].action + "." == said(of_rule("unknown-section").now)
     (finding,) = advised(verdict(refuses("not-migratable"))).findings
     assert finding.hints[0].side is Side.SOURCE
 

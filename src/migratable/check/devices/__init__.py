@@ -20,17 +20,15 @@ import pkgutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from migratable.check.events import BodyEntered, BodyLoaded
+from migratable.check.loader import Reading
 from migratable.check.problem import EINVAL, Problem
 from migratable.check.state import LoadedState, Memory
 from migratable.profile.model import Profile
 from migratable.releases import Release
 from migratable.stream.model import Section
-
-if TYPE_CHECKING:
-    from migratable.check.vmstate_types import Reading
 
 PostLoad = Callable[[BodyLoaded], Iterator[Problem]]
 Prepare = Callable[[LoadedState, Memory, Profile], None]

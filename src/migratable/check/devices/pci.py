@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from migratable.check import events
 from migratable.check.devices import reads
+from migratable.check.loader import Loader, Reading
 from migratable.check.problem import Problem, RefusedError, UnexaminedError
-
-if TYPE_CHECKING:
-    from migratable.check.vmstate import VMStateLoader
-    from migratable.check.vmstate_types import Reading
 
 
 @reads("pci config")
@@ -57,7 +52,7 @@ def msix(reading: Reading) -> None:
         loader.f.skip(16 * entries + (entries + 7) // 8)
 
 
-def msix_entries(loader: VMStateLoader) -> int | None:
+def msix_entries(loader: Loader) -> int | None:
     """Return the size of the destination device's MSI-X table, None without MSI-X."""
     from migratable.stream.virtio import (  # noqa: PLC0415 -- PCI only
         PCI_CAP_MSIX,

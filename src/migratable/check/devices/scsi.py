@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 from migratable.check.devices import beyond, post_load, reads
 from migratable.check.events import BodyLoaded
+from migratable.check.loader import Reading
 from migratable.check.problem import Problem, UnexaminedError
-from migratable.check.vmstate_types import Reading
 
 _LSI_MAX_MSGIN_LEN = 8
 _MPTSAS_FIFO = 129

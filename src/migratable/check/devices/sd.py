@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from migratable.check.devices import pre_load
 from migratable.check.events import BodyEntered
 from migratable.check.problem import MessageRef, Problem
-
-_LINES = {(10, 0): 381, (11, 1): 409}
+from migratable.facts.behaviour import assertion
 
 
 @pre_load("sd-card")
@@ -21,10 +20,8 @@ def powered_up(event: BodyEntered) -> Iterator[Problem]:
     own = event.body.own
     if own is None or "sd-card/ocr-state" in own.subsections:
         return
-    line = _LINES.get(event.release)
-    words: tuple[MessageRef, ...] = ()
-    if line is not None:
-        words = (("sd-assertion", {"file": "hw/sd/sd.c", "line": line}),)
+    place = assertion(event.release, "sd-powered-up")
+    words: tuple[MessageRef, ...] = () if place is None else (("sd-assertion", place),)
     yield Problem(
         rule="post-load",
         summary="the destination's program aborts: its SD card is powered up before it is loaded",

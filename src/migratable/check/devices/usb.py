@@ -11,8 +11,9 @@ from collections.abc import Iterator
 
 from migratable.check.devices import has_fixes_of_2026, post_load, reads
 from migratable.check.events import BodyLoaded
+from migratable.check.loader import Reading
 from migratable.check.problem import Problem
-from migratable.check.vmstate_types import Reading
+from migratable.facts.behaviour import assertion
 
 
 @post_load("usb-redir", since=(10, 0))
@@ -33,8 +34,6 @@ def usb_redir(event: BodyLoaded) -> Iterator[Problem]:
 
 
 _MSIX = 0x11
-_LINES: dict[tuple[int, int], tuple[str, int]] = {(7, 2): ("../../hw/pci/msix.c", 567)}
-_LINE = ("hw/pci/msix.c", 591)  # 10.0.13 and 11.1.2 as Debian builds them
 
 
 def _vectors(config: bytes) -> int:
@@ -59,13 +58,12 @@ def xhci(event: BodyLoaded) -> Iterator[Problem]:
         return
     for number, interrupter in enumerate(core.children.get("intr", ())):
         if number >= _vectors(masks.config) and not interrupter.number("msix_used"):
-            file, line = _LINES.get(event.release, _LINE)
             yield Problem(
                 rule="post-load",
                 summary="the destination's program aborts: its xHCI controller has no MSI-X",
                 explanation="From 7.2 on QEMU asserts that the vector of each interrupter exists, "
                 "and asks also when msix=off. No destination of these releases loads the guest.",
-                words=(("msix-assertion", {"file": file, "line": line}),),
+                words=(("msix-assertion", assertion(event.release, "msix-vector") or {}),),
                 aborts=True,
             )
             return

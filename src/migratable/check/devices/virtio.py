@@ -7,21 +7,16 @@ device's own part is read and the whole afterwards, as the checks stand in the s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from migratable.check import events
 from migratable.check.devices import reads
 from migratable.check.devices.pci import msix_entries
+from migratable.check.loader import Loader, Reading
 from migratable.check.problem import EINVAL, EPERM, Problem, RefusedError, UnexaminedError
 from migratable.check.state import LoadedState
 from migratable.facts import virtio as virtio_facts
 from migratable.problem_facts import Facts, PortsFacts
 from migratable.profile.tables import VirtioLive
 from migratable.verdict import Severity
-
-if TYPE_CHECKING:
-    from migratable.check.vmstate import VMStateLoader
-    from migratable.check.vmstate_types import Reading
 
 _NO_VECTOR = 0xFFFF
 _QUEUE_MAX = 1024
@@ -64,12 +59,12 @@ def extra_state(reading: Reading) -> None:
         raise
 
 
-def _is_mmio(loader: VMStateLoader) -> bool:
+def _is_mmio(loader: Loader) -> bool:
     return loader.handler.idstr.startswith("virtio-mmio@")
 
 
 class _Virtio:
-    def __init__(self, loader: VMStateLoader, body: LoadedState, live: VirtioLive) -> None:
+    def __init__(self, loader: Loader, body: LoadedState, live: VirtioLive) -> None:
         self._loader = loader
         self._body = body
         self._live = live

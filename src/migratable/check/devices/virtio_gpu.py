@@ -16,16 +16,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from migratable.check.devices import beyond, post_load, reads
 from migratable.check.events import BodyLoaded, ValueRead
+from migratable.check.loader import Reading
 from migratable.check.problem import Problem, RefusedError, UnexaminedError
 from migratable.check.state import LoadedState
 from migratable.profile.tables import VmField, Vmsd
-
-if TYPE_CHECKING:
-    from migratable.check.vmstate_types import Reading
 
 _FORMATS = frozenset({1, 2, 3, 4, 67, 68, 121, 134})
 _SCANOUTS = Vmsd(name="virtio-gpu-scanouts", version=1, minimum=0)

@@ -32,8 +32,10 @@ RULE = Rule(
     id="capability-higher",
     severity=Severity.REFUSES,
     side=Fault.DESTINATION,
-    now="Start the destination with the machine capability at the source's level (-machine "
-    "pseries,cap-NAME=VALUE).",
+    now=(
+        "Start {moving: the destination|the guest} with the machine capability at {the source's} "
+        "level (-machine pseries,cap-NAME=VALUE)."
+    ),
     prevent="Write the capabilities that matter into the VM's definition instead of leaving them "
     "to the release's default.",
     verify="check",

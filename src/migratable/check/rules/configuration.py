@@ -31,6 +31,7 @@ from collections.abc import Iterator
 from migratable.check.events import ConfigurationRead
 from migratable.check.problem import ENOENT, Problem
 from migratable.check.rule import Rule, loads, refuses
+from migratable.facts.behaviour import behaves, known
 from migratable.messages import Fault
 from migratable.stream.model import Configuration
 from migratable.verdict import Severity
@@ -91,7 +92,7 @@ def _subsections(configuration: Configuration) -> Iterator[Problem]:
 def _uuid(event: ConfigurationRead, configuration: Configuration) -> Iterator[Problem]:
     if configuration.subsection("uuid") is None:
         return
-    if event.release < (4, 2):
+    if not behaves(event.release, "configuration-uuid"):
         yield Problem(
             rule=RULE.id,
             summary="the destination does not know the subsection configuration/uuid",
@@ -121,14 +122,10 @@ def _uuid(event: ConfigurationRead, configuration: Configuration) -> Iterator[Pr
         )
 
 
-#: Capabilities that a source sends and a destination compares; since which release, if not all.
-_VALIDATED = frozenset({"x-ignore-shared", "mapped-ram"})
-_SINCE = {"mapped-ram": (9, 0)}
-
-
 def _capabilities(event: ConfigurationRead, configuration: Configuration) -> Iterator[Problem]:
     for name in configuration.capabilities:
-        if name not in _VALIDATED or event.release < _SINCE.get(name, event.release):
+        validated = f"capability-{name}"
+        if not known(validated) or not behaves(event.release, validated):
             # No release sends others: should_validate_capability (migration/savevm.c).
             yield Problem(
                 rule=RULE.id,
@@ -151,9 +148,11 @@ RULE = Rule(
     id="configuration",
     severity=Severity.REFUSES,
     side=Fault.CANNOT_TELL,
-    now="Compare the migration capabilities and the -global migration.* settings of both sides "
-    "and make them equal.",
-    prevent="Set migration capabilities from one place for both sides.",
+    now=(
+        "{loading: |Compare the migration capabilities and the -global migration.* settings "
+        "{moving: of both sides} and make them equal.}"
+    ),
+    prevent="{moving: Set migration capabilities from one place for both sides.}",
     verify="check",
     events=(ConfigurationRead,),
     check=check,

@@ -255,8 +255,11 @@ RULE = Rule(
     id="cpu-features",
     severity=Severity.ENDANGERS,
     side=Fault.DESTINATION,
-    now="Use a CPU model that both hosts provide, or migrate to a host (kernel, microcode, QEMU) "
-    "that provides the missing features.",
+    now=(
+        "{loading: |Use a CPU model that {moving: both hosts provide|this host provides (virsh "
+        "domcapabilities)}{moving: , or migrate to a host (kernel, microcode, QEMU) that provides "
+        "the missing features}.}"
+    ),
     prevent="Use a named CPU model that is the common baseline of all hosts (virsh "
     "hypervisor-cpu-baseline), not host-passthrough or host-model.",
     events=(StreamLoaded,),

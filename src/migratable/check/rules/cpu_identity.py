@@ -46,8 +46,10 @@ RULE = Rule(
     id="cpu-identity",
     severity=Severity.REFUSES,
     side=Fault.DESTINATION,
-    now="Give the destination the exact processor version of the guest (for example -cpu "
-    "power9_v2.0) or a compatibility mode (max-cpu-compat=power9).",
+    now=(
+        "Give {moving: the destination|the guest} the exact processor version of the guest (for "
+        "example -cpu power9_v2.0) or a compatibility mode (max-cpu-compat=power9)."
+    ),
     prevent="Name the processor with its version, or set max-cpu-compat, in the VM's definition.",
     verify="check",
     examples=(refuses(_point(0x004E1200), "power9_v2.0"), loads(_point(0x004E1202))),

@@ -28,8 +28,10 @@ RULE = Rule(
     id="destination-crash",
     severity=Severity.REFUSES,
     side=Fault.DESTINATION,
-    now="Take another release of the destination, and report the fault to its maintainers with "
-    "the stream (without RAM contents).",
+    now=(
+        "Take another release of {the destination}, and report the fault to its maintainers with "
+        "the stream (without RAM contents)."
+    ),
     prevent="Rehearse the pair of releases with the machine type and devices in use before "
     "rolling it out.",
     verify="rehearse",

@@ -67,9 +67,11 @@ RULE = Rule(
     id="destination-start",
     severity=Severity.REFUSES,
     side=Fault.DESTINATION,
-    now="Repair what keeps the destination's QEMU from starting; the migration itself was not "
-    "reached.",
-    prevent="Check a host with the VM's command line before it takes guests.",
+    now=(
+        "Repair what keeps {the destination's QEMU} from starting{moving: ; the migration itself "
+        "was not reached}."
+    ),
+    prevent="{moving: Check a host with the VM's command line before it takes guests.}",
     verify="profile",
     events=(NotStarted,),
     check=check,

@@ -39,8 +39,10 @@ RULE = Rule(
     id="external-state",
     severity=Severity.REFUSES,
     side=Fault.DESTINATION,
-    now="Bring the helper (swtpm, virtiofsd, a vhost-user or vfio device) and its state into the "
-    "same version on both sides.",
+    now=(
+        "{loading: |Bring the helper (swtpm, virtiofsd, a vhost-user or vfio device) and its state "
+        "into the same version {moving: on both sides}.}"
+    ),
     prevent="Upgrade helpers with QEMU and treat their state as part of the VM.",
     examples=(
         refuses(_point(sent=1, here=0), "NVDIMM by hypercall"),

@@ -69,9 +69,11 @@ RULE = Rule(
     id="field-equal",
     severity=Severity.REFUSES,
     side=Fault.DESTINATION,
-    now="Find the setting that the field stands for (the line after it names device and field) "
-    "and make it equal on both sides.",
-    prevent="Use one definition of the VM for both sides.",
+    now=(
+        "{loading: |Find the setting that the field stands for (the line after it names device and "
+        "field) and make it equal {moving: on both sides}.}"
+    ),
+    prevent="{moving: Use one definition of the VM for both sides.}",
     verify="check",
     events=(ValueRead,),
     check=check,

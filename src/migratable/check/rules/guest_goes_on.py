@@ -30,7 +30,7 @@ RULE = Rule(
     id="guest-goes-on",
     severity=Severity.INFO,
     side=Fault.CANNOT_TELL,
-    now="If it hangs or crashes: leave the guest on the source, and use another destination.",
-    prevent="Rehearse with --alive before a fleet is moved to a new release.",
+    now=("If it hangs or crashes: leave the guest on {the source}, and use another destination."),
+    prevent="{moving: Rehearse with --alive before a fleet is moved to a new release.}",
     verify="rehearse",
 )

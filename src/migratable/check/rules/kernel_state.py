@@ -38,8 +38,10 @@ RULE = Rule(
     id="kernel-state",
     severity=Severity.REFUSES,
     side=Fault.DESTINATION,
-    now="Use a destination kernel that knows the register or feature, or hide it from the guest "
-    "on the source and restart the guest.",
+    now=(
+        "Use a destination kernel that knows the register or feature, or hide it from the guest on "
+        "{the source} and restart the guest."
+    ),
     prevent="Use the same kernel series on all hosts, and a CPU model with only the features that "
     "all hosts have.",
     verify="rehearse",

@@ -209,10 +209,14 @@ RULE = Rule(
     id="kvm-interrupts",
     severity=Severity.ENDANGERS,
     side=Fault.DESTINATION,
-    now="Start the destination with the source's kernel-irqchip, or wait until the guest's "
-    "firmware has started its processors.",
-    prevent="Keep kernel-irqchip the same on all hosts; migrate guests between TCG and KVM only "
-    "while they are down.",
+    now=(
+        "Start {moving: the destination|the guest} with {the source's} kernel-irqchip, or wait "
+        "until the guest's firmware has started its processors."
+    ),
+    prevent=(
+        "{moving: Keep kernel-irqchip the same on all hosts; migrate guests between TCG and KVM "
+        "only while they are down.}"
+    ),
     verify="rehearse",
     events=(StreamLoaded,),
     check=check,

@@ -43,6 +43,7 @@ from migratable.check.example import body_loaded, loading
 from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
 from migratable.check.state import LoadedState
+from migratable.facts.behaviour import assertion
 from migratable.messages import Fault
 from migratable.profile.model import Profile
 from migratable.profile.tables import Vmsd
@@ -54,14 +55,6 @@ _X2APIC_MODE = 1 << 10
 _MCG_CTL = 0x17B
 _ASYNC_PF_EN = 0x4B564D02
 _DELIVERED_BY_INTERRUPT = 1 << 3
-
-# Line of the assertion, by the lab's builds: file, kvm_put_apicbase, kvm_buf_set_msrs.
-_LINES = {
-    (5, 2): ("../../target/i386/kvm.c", 2497, 2701),
-    (7, 2): ("../../target/i386/kvm/kvm.c", 2975, 3183),
-    (10, 0): ("target/i386/kvm/kvm.c", 3662, 3877),
-}
-_LAST_LINES = ("target/i386/kvm/kvm.c", 3899, 4114)
 
 
 def check(event: BodyLoaded | RegistersPut) -> Iterator[Problem]:
@@ -80,13 +73,12 @@ def _apic(event: BodyLoaded) -> Iterator[Problem]:
         return
     if kvm.has_feature(event.profile, "x2apic"):
         return
-    file, line, _ = _LINES.get(event.release, _LAST_LINES)
     yield Problem(
         rule="kvm-registers",
         summary="the guest's APIC is in x2APIC mode, and the destination's CPU has no x2apic",
         explanation="KVM refuses the APIC's base address, and the program aborts. Give the "
         "destination's -cpu the source's features (x2apic=on).",
-        words=(("kvm-apicbase-assertion", {"file": file, "line": line}),),
+        words=(("kvm-apicbase-assertion", assertion(event.release, "kvm-apicbase") or {}),),
         field="apicbase",
         aborts=True,
     )
@@ -128,14 +120,13 @@ def _registers(event: RegistersPut) -> Iterator[Problem]:
 def _msr(
     event: RegistersPut, msr: int, value: int, *, summary: str, remedy: str, field: str
 ) -> Problem:
-    file, _, line = _LINES.get(event.release, _LAST_LINES)
     return Problem(
         rule="kvm-registers",
         summary=summary,
         explanation=f"KVM refuses MSR {msr:#x}, and the program aborts. {remedy}",
         words=(
             ("kvm-set-msr", {"msr": msr, "value": value}),
-            ("kvm-msr-assertion", {"file": file, "line": line}),
+            ("kvm-msr-assertion", assertion(event.release, "kvm-msrs") or {}),
         ),
         field=field,
         aborts=True,
@@ -191,7 +182,7 @@ RULE = Rule(
     id="kvm-registers",
     severity=Severity.REFUSES,
     side=Fault.DESTINATION,
-    now="Give the destination's -cpu the source's model and features.",
+    now="Give {the destination's} -cpu {the source's} model and features.",
     prevent="Give a guest the same CPU model and features (-x and +x) on all hosts, and do not "
     "remove a feature from a running guest.",
     verify="rehearse",

@@ -26,6 +26,7 @@ from collections.abc import Iterator
 from migratable.check.events import ElementRead
 from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
+from migratable.facts.behaviour import behaves
 from migratable.messages import Fault
 from migratable.profile.tables import VmField, Vmsd
 from migratable.verdict import Severity
@@ -42,7 +43,7 @@ def check(event: ElementRead) -> Iterator[Problem]:
             "the stream has one",
             words=(
                 ("nullptr-marker", {})
-                if event.release < (11, 0)
+                if behaves(event.release, "null-marker-has-a-message")
                 else ("pointer-marker", {"marker": event.marker}),
             ),
             field=event.field.name,

@@ -55,8 +55,10 @@ RULE = Rule(
     id="machine-type",
     severity=Severity.REFUSES,
     side=Fault.DESTINATION,
-    now="Start the destination with the machine type that the source has, written with its "
-    "version (pc-q35-9.1, not q35 or pc).",
+    now=(
+        "Start {moving: the destination|the guest} with the machine type that {the source} has, "
+        "written with its version (pc-q35-9.1, not q35 or pc)."
+    ),
     prevent="Write versioned machine types into the VM's definition; aliases such as q35, pc, "
     "virt or pseries mean another machine in every release.",
     verify="check",

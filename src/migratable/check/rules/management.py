@@ -30,7 +30,9 @@ RULE = Rule(
     id="management",
     severity=Severity.REFUSES,
     side=Fault.CANNOT_TELL,
-    now="Read the manager's lines around this one, and its own log at that time. QEMU's log "
-    "(/var/log/libvirt/qemu/NAME.log) says more only where a QEMU was started.",
-    prevent="Keep the managers' versions and settings equal on both hosts.",
+    now=(
+        "Read the manager's lines around this one, and its own log at that time. {loading: |QEMU's "
+        "log (/var/log/libvirt/qemu/NAME.log) says more only where a QEMU was started.}"
+    ),
+    prevent="{moving: Keep the managers' versions and settings equal on both hosts.}",
 )

@@ -25,10 +25,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from migratable.check.devices.pc_memory import PcMemory, of_profile, pc_memory, rings_agree
 from migratable.check.events import StreamLoaded
-from migratable.check.memory_map import PcMemory, of_profile, pc_memory, rings_agree
 from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
+from migratable.facts.behaviour import behaves
 from migratable.messages import Fault
 from migratable.profile.model import Profile
 from migratable.releases import QemuVersion
@@ -37,7 +38,6 @@ from migratable.stream.wire_format import SectionKind
 from migratable.verdict import Severity
 
 _MIB = 1 << 20
-_RINGS_ARE_NOT_READ = (7, 0)
 
 
 def check(event: StreamLoaded) -> Iterator[Problem]:
@@ -62,12 +62,12 @@ def check(event: StreamLoaded) -> Iterator[Problem]:
 def _unexamined(event: StreamLoaded, there: PcMemory, here: PcMemory) -> Iterator[str]:
     """Devices that look into guest memory while they are loaded.
 
-    Up to 6.x virtio_load refuses by what stands where a ring was; later it goes on. AHCI's buffers
-    are judged by its hook, unless an IOMMU may translate their addresses.
+    virtio_load may refuse by what stands where a ring was (``virtio-rings-are-read``). AHCI's
+    buffers are judged by its hook, unless an IOMMU may translate their addresses.
     """
     translated = any("iommu" in name.lower() for name in event.handlers)
     for section in event.sections:
-        virtio = "/virtio-" in section.idstr and event.release < _RINGS_ARE_NOT_READ
+        virtio = "/virtio-" in section.idstr and behaves(event.release, "virtio-rings-are-read")
         if virtio and not rings_agree(section, there, here):
             yield f"{section.idstr}: its vrings: guest RAM has other addresses on the destination"
         elif section.idstr.endswith("ahci") and translated:
@@ -110,11 +110,14 @@ RULE = Rule(
     id="memory-map",
     severity=Severity.ENDANGERS,
     side=Fault.DESTINATION,
-    now="Give the destination the source's -machine max-ram-below-4g=, or none if the source has "
-    "none.",
+    now=(
+        "Give {moving: the destination|the guest} {the source's} -machine max-ram-below-4g=, or "
+        "none if {the source} has none."
+    ),
     prevent="Write max-ram-below-4g into the VM's definition when a host uses it; use versioned "
     "machine types.",
     verify="check",
+    reads_on=True,
     events=(StreamLoaded,),
     check=check,
     examples=(

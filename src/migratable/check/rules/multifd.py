@@ -30,8 +30,12 @@ RULE = Rule(
     id="multifd",
     severity=Severity.REFUSES,
     side=Fault.CANNOT_TELL,
-    now="Use the same multifd settings on both sides, or migrate without multifd when the "
-    "releases do not agree.",
-    prevent="Set migration parameters from one place for both sides; test multifd between "
-    "different releases.",
+    now=(
+        "{loading: |Use the same multifd settings {moving: on both sides, or migrate without "
+        "multifd when the releases do not agree}.}"
+    ),
+    prevent=(
+        "{moving: Set migration parameters from one place for both sides; test multifd between "
+        "different releases.}"
+    ),
 )

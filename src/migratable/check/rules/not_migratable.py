@@ -49,9 +49,11 @@ RULE = Rule(
     id="not-migratable",
     severity=Severity.REFUSES,
     side=Fault.SOURCE,
-    now="Remove (unplug) the named device for the migration, or stop the guest and start it on "
-    "the other host.",
-    prevent="Use only migratable devices.",
+    now=(
+        "{loading: |Remove (unplug) the named device {for the migration}, or stop the guest and "
+        "start it on the other host.}"
+    ),
+    prevent="{moving: Use only migratable devices.}",
     verify="capture",
     events=(LoadBegun,),
     check=check,

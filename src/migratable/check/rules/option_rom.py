@@ -51,8 +51,10 @@ RULE = Rule(
     id="option-rom",
     severity=Severity.INFO,
     side=Fault.DESTINATION,
-    now='Use the same option ROM file on both sides, or set romsize= (or romfile="" for no ROM) '
-    "on the device.",
+    now=(
+        "{loading: |Use the same option ROM file {moving: on both sides}, or set romsize= (or "
+        'romfile="" for no ROM) on the device.}'
+    ),
     prevent="Set romsize= in the VM's definition, or keep the ROM packages (ipxe-qemu) of all "
     "hosts at the same size class.",
     verify="check",

@@ -96,8 +96,10 @@ RULE = Rule(
     id="pci-config",
     severity=Severity.REFUSES,
     side=Fault.CANNOT_TELL,
-    now="Compare the device's properties and machine type on both sides; the register names "
-    "the difference.",
+    now=(
+        "{loading: |Compare the device's properties and machine type {moving: on both sides};} the "
+        "register names the difference."
+    ),
     prevent="Use one definition of the VM with a versioned machine type; test the pair of "
     "releases.",
     verify="check",

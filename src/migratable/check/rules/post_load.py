@@ -35,8 +35,11 @@ RULE = Rule(
     id="post-load",
     severity=Severity.REFUSES,
     side=Fault.CANNOT_TELL,
-    now="The device refused its own state; look at the lines before this one in the destination's "
-    "QEMU log. If none says why, migratable check finds the field from the stream itself.",
+    now=(
+        "The device refused its own state{loading: |; look at the lines before this one in {the "
+        "destination's QEMU} log}. If none says why, migratable check finds the field from the "
+        "stream itself."
+    ),
     prevent="Test the pair of releases with the machine type and devices in use before rolling it "
     "out.",
     verify="check",

@@ -32,6 +32,9 @@ RULE = Rule(
     id="postcopy",
     severity=Severity.REFUSES,
     side=Fault.CANNOT_TELL,
-    now="Migrate in precopy, or use kernels and page sizes that support postcopy.",
-    prevent="Enable postcopy only where userfaultfd and the backing memory allow it on both hosts.",
+    now=("{loading: |Migrate in precopy, or use kernels and page sizes that support postcopy.}"),
+    prevent=(
+        "{moving: Enable postcopy only where userfaultfd and the backing memory allow it on both "
+        "hosts.}"
+    ),
 )

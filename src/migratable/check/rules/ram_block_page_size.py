@@ -51,9 +51,11 @@ RULE = Rule(
     id="ram-block-page-size",
     severity=Severity.REFUSES,
     side=Fault.DESTINATION,
-    now="Back the guest's memory with pages of the same size on both hosts (hugepages or not), or "
-    "migrate without postcopy.",
-    prevent="Configure hugepages alike on all hosts of a migration domain.",
+    now=(
+        "{loading: |Back the guest's memory with pages of the same size {moving: on both hosts} "
+        "(hugepages or not){moving: , or migrate without postcopy}.}"
+    ),
+    prevent="{moving: Configure hugepages alike on all hosts of a migration domain.}",
     events=(RamBlockRead,),
     check=check,
     examples=(

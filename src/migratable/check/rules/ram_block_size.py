@@ -71,10 +71,14 @@ RULE = Rule(
     id="ram-block-size",
     severity=Severity.REFUSES,
     side=Fault.DESTINATION,
-    now="Make the block the same size on the destination: -m for main memory; romfile= or "
-    "romsize= for an option ROM; the same firmware file for a firmware block.",
-    prevent="Use one definition of the VM for both sides, and the same versions of option ROM and "
-    "firmware files on all hosts (or set romsize= for each device).",
+    now=(
+        "Make the block the same size on {the destination}: -m for main memory; romfile= or "
+        "romsize= for an option ROM; the same firmware file for a firmware block."
+    ),
+    prevent=(
+        "{moving: Use one definition of the VM for both sides, and the same versions of option ROM "
+        "and firmware files on all hosts (or set romsize= for each device).}"
+    ),
     verify="check",
     events=(RamBlockRead,),
     check=check,

@@ -51,10 +51,14 @@ RULE = Rule(
     id="ram-block-unknown",
     severity=Severity.REFUSES,
     side=Fault.DESTINATION,
-    now="Give the destination the device or memory backend that owns the block, at the same "
-    "address and with the same id.",
-    prevent="Use one definition of the VM for both sides, with explicit PCI addresses and memory "
-    "backend ids.",
+    now=(
+        "Give {moving: the destination|the guest} the device or memory backend that owns the "
+        "block, at the same address and with the same id."
+    ),
+    prevent=(
+        "{moving: Use one definition of the VM for both sides, with explicit PCI addresses and "
+        "memory backend ids.}"
+    ),
     verify="check",
     events=(RamBlockRead,),
     check=check,

@@ -30,7 +30,9 @@ RULE = Rule(
     id="ram-contents",
     severity=Severity.REFUSES,
     side=Fault.CANNOT_TELL,
-    now="Try again; when it fails the same way, compare migration capabilities (compression, "
-    "xbzrle, multifd, postcopy) and the programs of both sides.",
-    prevent="Set migration capabilities from one place for both sides.",
+    now=(
+        "Try again{loading: |; when it fails the same way, compare migration capabilities "
+        "(compression, xbzrle, multifd, postcopy) and the programs {moving: of both sides}}."
+    ),
+    prevent="{moving: Set migration capabilities from one place for both sides.}",
 )

@@ -96,9 +96,11 @@ RULE = Rule(
     id="section-footer",
     severity=Severity.REFUSES,
     side=Fault.CANNOT_TELL,
-    now="Compare the definition of the named device on both sides (number of CPUs, queues, "
-    "ports); if it is equal, the two programs disagree about the format: find the fault for this "
-    "pair of releases.",
+    now=(
+        "{loading: |Compare the definition of the named device {moving: on both sides} (number of "
+        "CPUs, queues, ports); if it is equal, the two programs disagree about the format: find "
+        "the fault for this pair of releases.}"
+    ),
     prevent="Test the pair of releases with the machine type and devices in use before rolling it "
     "out.",
     verify="check",

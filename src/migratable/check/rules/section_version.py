@@ -32,13 +32,11 @@ from collections.abc import Iterator
 from migratable.check.events import CommandMet, SectionFound
 from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
+from migratable.facts.behaviour import behaves
 from migratable.messages import Fault
 from migratable.profile.tables import Handler
+from migratable.stream.wire_format import CommandKind
 from migratable.verdict import Severity
-
-#: The highest command that releases before 10.0 know (RECV_BITMAP); 10.0 added SWITCHOVER_START.
-_LAST_BEFORE_10_0 = 10
-_LAST = 11
 
 
 def check(event: SectionFound | CommandMet) -> Iterator[Problem]:
@@ -62,8 +60,12 @@ def check(event: SectionFound | CommandMet) -> Iterator[Problem]:
 
 
 def _command(event: CommandMet) -> Iterator[Problem]:
-    known = _LAST if event.release >= (10, 0) else _LAST_BEFORE_10_0
-    if 0 < event.kind <= known:
+    last = (
+        CommandKind.SWITCHOVER_START
+        if behaves(event.release, "command-switchover-start")
+        else CommandKind.RECV_BITMAP
+    )
+    if 0 < event.kind <= last:
         return
     yield Problem(
         rule=RULE.id,
@@ -78,8 +80,10 @@ RULE = Rule(
     id="section-version",
     severity=Severity.REFUSES,
     side=Fault.DESTINATION,
-    now="Migrate to a QEMU that is at least as new as the source's, or use an older machine type "
-    "if that makes the source send the older version.",
+    now=(
+        "{loading: |Migrate to a QEMU that is at least as new as {the source's}, or use an older "
+        "machine type if that makes {the source} send the older version.}"
+    ),
     prevent="Migrate forward only, or test the pair of releases before relying on the way back.",
     verify="check",
     events=(SectionFound, CommandMet),

@@ -35,6 +35,7 @@ from migratable.check.events import StreamLoaded
 from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
 from migratable.check.state import LoadedState
+from migratable.facts.behaviour import behaves
 from migratable.messages import Fault
 from migratable.profile.model import Profile
 from migratable.profile.tables import Vmsd
@@ -44,14 +45,14 @@ from migratable.stream.wire_format import SectionKind
 from migratable.verdict import Severity
 
 _EE = 1 << 15
-_ALL_ASLEEP = (11, 0)
-_SOME_ASLEEP = (10, 0)
+_ALL_ASLEEP = "ppc-halted-cpu-stays-asleep"
+_ONE_ASLEEP = "ppc-one-halted-cpu-stays-asleep"
 
 
 def check(event: StreamLoaded) -> Iterator[Problem]:
     """How many sleep, where that many are lost."""
     profile = event.profile
-    if profile.target != "ppc64" or profile.wants_kvm or event.release < _SOME_ASLEEP:
+    if profile.target != "ppc64" or profile.wants_kvm or not behaves(event.release, _ONE_ASLEEP):
         return
     if not any(one.idstr == "spapr" for one in event.sections):
         return
@@ -62,7 +63,7 @@ def check(event: StreamLoaded) -> Iterator[Problem]:
         and bool(msr & _EE)
         for section, cpu in zip(common, event.cpus, strict=False)
     )
-    if not asleep or (event.release < _ALL_ASLEEP and len(common) < 2):
+    if not asleep or (len(common) < 2 and not behaves(event.release, _ALL_ASLEEP)):
         return
     yield Problem(
         rule=RULE.id,

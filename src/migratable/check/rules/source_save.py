@@ -30,7 +30,9 @@ RULE = Rule(
     id="source-save",
     severity=Severity.REFUSES,
     side=Fault.SOURCE,
-    now="Read the line: the source could not write its state. The guest is still on the source.",
-    prevent="Repair the device or backend on the source that cannot be saved.",
+    now=(
+        "Read the line: {the source} could not write its state. The guest is still on {the source}."
+    ),
+    prevent="{moving: Repair the device or backend on the source that cannot be saved.}",
     verify="capture",
 )

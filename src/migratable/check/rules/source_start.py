@@ -27,7 +27,10 @@ RULE = Rule(
     id="source-start",
     severity=Severity.REFUSES,
     side=Fault.SOURCE,
-    now="Correct the machine's options for that release; the migration itself was not reached.",
+    now=(
+        "Correct the machine's options for that release{moving: ; the migration itself was not "
+        "reached}."
+    ),
     prevent="Test a command line on the release that will run it.",
     verify="profile",
 )

@@ -31,6 +31,8 @@ RULE = Rule(
     id="storage",
     severity=Severity.REFUSES,
     side=Fault.CANNOT_TELL,
-    now="Check that the disk images are reachable and not locked by the other side.",
-    prevent="Use shared storage with working locks, or migrate the storage with the VM.",
+    now=("{loading: |Check that the disk images are reachable and not locked by the other side.}"),
+    prevent=(
+        "{moving: Use shared storage with working locks, or migrate the storage with the VM.}"
+    ),
 )

@@ -29,7 +29,12 @@ RULE = Rule(
     id="stream-broken",
     severity=Severity.REFUSES,
     side=Fault.SOURCE,
-    now="Read the source's log: the stream ended or broke before it was complete.",
-    prevent="Watch the source's log and the network; the destination only sees that the stream "
-    "ended.",
+    now=(
+        "{loading: |{other log: Read {the source's} log: the stream ended or broke before it was "
+        "complete.}}"
+    ),
+    prevent=(
+        "{moving: Watch the source's log and the network; the destination only sees that the "
+        "stream ended.}"
+    ),
 )

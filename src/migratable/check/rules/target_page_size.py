@@ -66,8 +66,10 @@ RULE = Rule(
     id="target-page-size",
     severity=Severity.REFUSES,
     side=Fault.DESTINATION,
-    now="Start the destination with the machine type and CPU of the source; they set the target's "
-    "page size.",
+    now=(
+        "Start {moving: the destination|the guest} with the machine type and CPU of {the source}; "
+        "they set the target's page size."
+    ),
     prevent="Use versioned machine types; on Arm the page size goes with them.",
     verify="check",
     events=(ConfigurationRead,),

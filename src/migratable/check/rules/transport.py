@@ -28,8 +28,12 @@ RULE = Rule(
     id="transport",
     severity=Severity.REFUSES,
     side=Fault.CANNOT_TELL,
-    now="Check that the destination's QEMU is alive and reachable (port, firewall, TLS "
-    "certificates), and read the destination's log first: it often ended before the connection "
-    "did.",
-    prevent="Open the migration ports between all hosts and keep the certificates valid.",
+    now=(
+        "{loading: |Check that {the destination's QEMU} is alive and reachable (port, firewall, "
+        "TLS certificates), and read {the destination's} log first: it often ended before the "
+        "connection did.}"
+    ),
+    prevent=(
+        "{moving: Open the migration ports between all hosts and keep the certificates valid.}"
+    ),
 )

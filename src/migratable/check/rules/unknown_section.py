@@ -51,10 +51,14 @@ RULE = Rule(
     id="unknown-section",
     severity=Severity.REFUSES,
     side=Fault.DESTINATION,
-    now="Start the destination with every device of the source, at the same addresses, hotplugged "
-    "ones included.",
-    prevent="Use one definition of the VM for both sides and keep it up to date after hotplug; "
-    "give devices explicit addresses.",
+    now=(
+        "Start {moving: the destination|the guest} with every device of {the source}, at the same "
+        "addresses, hotplugged ones included."
+    ),
+    prevent=(
+        "{moving: Use one definition of the VM for both sides and keep it up to date after "
+        "hotplug; give devices explicit addresses.}"
+    ),
     verify="check",
     events=(SectionFound,),
     check=check,

@@ -26,8 +26,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from migratable.check.events import SubsectionMet
-from migratable.check.problem import CHAINED, ENOENT, Problem
+from migratable.check.problem import ENOENT, Problem
 from migratable.check.rule import Rule, loads, refuses
+from migratable.facts.behaviour import behaves
 from migratable.messages import Fault
 from migratable.profile.tables import Vmsd
 from migratable.verdict import Severity
@@ -42,7 +43,7 @@ def check(event: SubsectionMet) -> Iterator[Problem]:
         rule=RULE.id,
         summary=f"the destination does not know the subsection {event.name}",
         explanation=f"{event.parent.name} has it on the source only.",
-        words=(("subsection-unknown", words),) if event.release >= CHAINED else (),
+        words=(("subsection-unknown", words),) if behaves(event.release, "chained-errors") else (),
         errno=ENOENT,
         subsection=event.name,
     )
@@ -53,9 +54,15 @@ RULE = Rule(
     id="unknown-subsection",
     severity=Severity.REFUSES,
     side=Fault.DESTINATION,
-    now="Find the subsection that the destination does not know (migratable check names it) and "
-    "turn off the feature that makes the source send it, or migrate to a newer QEMU.",
-    prevent="Migrate forward only; set features that a subsection carries alike on both sides.",
+    now=(
+        "{loading: |Find the subsection that {the destination} does not know (migratable check "
+        "names it) and turn off the feature that makes {the source} send it{moving: , or migrate "
+        "to a newer QEMU}.}"
+    ),
+    prevent=(
+        "{moving: Migrate forward only; set features that a subsection carries alike on both "
+        "sides.}"
+    ),
     verify="check",
     events=(SubsectionMet,),
     check=check,

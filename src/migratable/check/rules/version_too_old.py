@@ -46,9 +46,10 @@ RULE = Rule(
     id="version-too-old",
     severity=Severity.REFUSES,
     side=Fault.DESTINATION,
-    now="Migrate via an intermediate release that still reads the old version and "
-    "writes the new one, "
-    "or restart the guest on the destination.",
+    now=(
+        "{loading: |Migrate via an intermediate release that still reads the old version and "
+        "writes the new one, or restart the guest on {the destination}.}"
+    ),
     prevent="Do not let guests fall many releases behind; the oldest formats are dropped.",
     verify="check",
     events=(BodyBegun,),

@@ -28,9 +28,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from migratable.check.events import VirtioLoaded
-from migratable.check.problem import CHAINED, EPERM, Problem
+from migratable.check.problem import EPERM, Problem
 from migratable.check.rule import Rule, loads, refuses
 from migratable.facts import virtio as virtio_facts
+from migratable.facts.behaviour import behaves
 from migratable.messages import Fault
 from migratable.problem_facts import VirtioFeaturesFacts
 from migratable.profile.tables import VirtioLive
@@ -44,9 +45,8 @@ def check(event: VirtioLoaded) -> Iterator[Problem]:
         return
     kind = event.idstr.rpartition("/")[2]
     names = ", ".join(virtio_facts.names(kind, missing))
-    shown = (
-        event.features & event.live.host_features if event.release >= CHAINED else event.features
-    )
+    masked = behaves(event.release, "virtio-features-masked")
+    shown = event.features & event.live.host_features if masked else event.features
     yield Problem(
         rule=RULE.id,
         summary=f"the guest's driver uses features that {event.idstr!r} does not offer: {names}",
@@ -72,9 +72,11 @@ RULE = Rule(
     id="virtio-features",
     severity=Severity.REFUSES,
     side=Fault.DESTINATION,
-    now="Give the destination the features that the guest's driver has accepted (kernel, vhost "
-    "backend, device options), or stop and start the guest (a reboot from inside is not enough "
-    "when the device keeps offering them) with these features off.",
+    now=(
+        "Give {moving: the destination|the guest} the features that the guest's driver has "
+        "accepted (kernel, vhost backend, device options), or stop and start the guest (a reboot "
+        "from inside is not enough when the device keeps offering them) with these features off."
+    ),
     prevent="Turn the features off in the VM's definition that not all hosts can offer (for a "
     "NIC: host_uso=off,guest_uso4=off,guest_uso6=off and so on), or use a machine type that does.",
     verify="check",

@@ -31,14 +31,13 @@ from collections.abc import Iterator
 from migratable.check.events import VirtioQueues
 from migratable.check.problem import EPERM, Problem
 from migratable.check.rule import Rule, loads, refuses
+from migratable.facts.behaviour import behaves
 from migratable.messages import Fault
 from migratable.problem_facts import QueueFacts
 from migratable.profile.tables import VirtioLive
 from migratable.verdict import Severity
 
 _MOST_QUEUES = 1024
-#: The first release whose loader compares the sizes (seen in 11.1.2; 10.2.2 has no such check).
-SIZES_SINCE = (11, 0)
 
 
 def check(event: VirtioQueues) -> Iterator[Problem]:
@@ -51,7 +50,7 @@ def check(event: VirtioQueues) -> Iterator[Problem]:
             errno=EPERM,
         )
         return
-    if event.release < SIZES_SINCE:
+    if not behaves(event.release, "virtio-queue-sizes"):
         return
     for number, (size, _, _) in enumerate(event.queues):
         allocated = event.live.queues[number][1] if number < len(event.live.queues) else 0
@@ -90,8 +89,10 @@ RULE = Rule(
     id="virtio-queues",
     severity=Severity.REFUSES,
     side=Fault.DESTINATION,
-    now="Give the device the same number and size of queues on both sides (queue-size=, "
-    "num-queues=, mq=).",
+    now=(
+        "{loading: |Give the device the same number and size of queues {moving: on both sides} "
+        "(queue-size=, num-queues=, mq=).}"
+    ),
     prevent="Write queue numbers and sizes into the VM's definition.",
     verify="check",
     events=(VirtioQueues,),

@@ -38,8 +38,10 @@ RULE = Rule(
     id="virtio-vnet-header",
     severity=Severity.REFUSES,
     side=Fault.DESTINATION,
-    now="Connect the NIC on the destination to a backend with the features of the source's "
-    "backend (a tap with vnet_hdr, UFO).",
+    now=(
+        "Connect the NIC on {the destination} to a backend with the features of {the source's} "
+        "backend (a tap with vnet_hdr, UFO)."
+    ),
     prevent="Use the same kind of network backend on all hosts.",
     verify="check",
     examples=(refuses(_point(sent=1, here=0), "vnet_hdr"), loads(_point(sent=1, here=1))),

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from migratable.profile.tables import Flag, VmField, Vmsd
+from migratable.check.vmstate_flags import VMS_ARRAY_OF_POINTER_AUTO_ALLOC, VMS_VBUFFER
+from migratable.profile.tables import VmField, Vmsd
 from migratable.stream.vmdesc import VmsdBody
-
-_AUTO_ALLOC = int(Flag.ARRAY_OF_POINTER_AUTO_ALLOC)
-_VBUFFER = int(Flag.VBUFFER)
 
 #: Types whose size on the wire is that of the table.
 SIZED = frozenset({"pci config", "buffer", "unused_buffer"})
 
 
-class Guide:
+class VmdescCursor:
     """The stream's own description of a body, followed field by field."""
 
     __slots__ = ("_at", "_fields", "_items", "_names", "known")
@@ -30,13 +28,13 @@ class Guide:
             return False
         item = self._items[position]
         entry = self._fields[self._at]
-        if item.info in SIZED and not item.flags & _VBUFFER and entry.size != item.size:
+        if item.info in SIZED and not item.flags & VMS_VBUFFER and entry.size != item.size:
             return False
         if not self._names:
             self._names = described_names(self._items)
         return entry.name == self._names[position]
 
-    def take(self, position: int, count: int) -> tuple[tuple[VmsdBody, ...], int | None]:
+    def next_field(self, position: int, count: int) -> tuple[tuple[VmsdBody, ...], int | None]:
         """Move behind a field's entries; the bodies of its elements, and its bytes if stated."""
         if not self.known or not self.has(position):
             return (), None
@@ -48,7 +46,10 @@ class Guide:
                 break
             self._at += 1
             size += entry.total_size
-            if entry.type == "ptr-marker" and self._items[position].flags & _AUTO_ALLOC:
+            if (
+                entry.type == "ptr-marker"
+                and self._items[position].flags & VMS_ARRAY_OF_POINTER_AUTO_ALLOC
+            ):
                 # The object's own entry follows, if there is one.
                 taken += self._at >= len(self._fields) or self._fields[self._at].struct is None
                 continue
