@@ -159,7 +159,10 @@ def causes(count: int) -> list[Message]:
     found = [
         message
         for message in messages()
-        if message.role is Role.CAUSE and message.rank >= 0 and message.program in _PREFIX
+        if message.role is Role.CAUSE
+        and message.rank >= 0
+        and message.program in _PREFIX
+        and not message.unless  # which made-up values may meet
     ]
     return Random(20).sample(found, count)
 

@@ -17,7 +17,7 @@ from migratable.check.vmstate_flags import (
     VMS_VBUFFER,
     VMS_VSTRUCT,
 )
-from migratable.check.vmstate_types import PLAIN
+from migratable.facts.field_types import PLAIN
 from migratable.profile.tables import LOAD_HOOKS, VmField
 
 _SHORT = 64

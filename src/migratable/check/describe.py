@@ -16,7 +16,7 @@ from migratable.check.qemu_file import QemuFile, StreamEndError
 from migratable.check.state import LoadedState, Memory
 from migratable.check.vmdesc_cursor import VmdescCursor, described_names
 from migratable.check.vmstate import VMStateLoader
-from migratable.check.vmstate_types import PLAIN
+from migratable.facts.field_types import PLAIN
 from migratable.profile.model import Profile
 from migratable.profile.tables import Flag, LoaderTables, VmField, Vmsd
 from migratable.stream.edit import map_sections

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from migratable.check.state import LoadedState
+from migratable.facts.sections import CPU
 from migratable.profile.tables import Handler, PciMasks, VirtioLive, VmField, Vmsd
 from migratable.releases import Release
 from migratable.stream.model import Configuration
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 #: Sections whose state is kept for the rules at the stream's end.
-KEPT = frozenset({"cpu"})
+KEPT = frozenset({CPU})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

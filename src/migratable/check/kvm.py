@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from migratable.check import x86_features
 from migratable.errors import CommandLineError
+from migratable.facts.kvm import KERNEL_SECTIONS
 from migratable.facts.targets import X86
 from migratable.profile.model import Profile
 from migratable.unchecked import Code, Unchecked
@@ -14,11 +15,6 @@ from migratable.unchecked import Code, Unchecked
 if TYPE_CHECKING:
     from migratable.commandline import CommandLine
     from migratable.commandline.kvm import CpuWords
-
-_KERNELS = frozenset(
-    {"cpu", "arm_gic", "arm_gicv3", "arm_gicv3_its", "icp", "ics", "xive", "s390-flic", "timebase"}
-)
-"""Sections of targets that are no PC, for which KVM has devices of its own."""
 
 
 def undecided(profile: Profile, *, refused: bool, device: str | None) -> list[Unchecked]:
@@ -42,7 +38,7 @@ def doubtful(profile: Profile, device: str | None) -> bool:
     if not profile.stand_in or not profile.kvm_decides or device is None:
         return False
     if profile.target not in X86:
-        return device.split("/")[0] in _KERNELS
+        return device.split("/")[0] in KERNEL_SECTIONS
     from migratable.commandline.kvm import cpu_is_open  # noqa: PLC0415 -- KVM alone
 
     return device == "cpu" and cpu_is_open(_line(profile.command_line))

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from migratable.check import stderr
-from migratable.check.field_exists import depends_on_state
 from migratable.check.problem import (
     EINVAL,
     EIO,
@@ -23,7 +22,6 @@ from migratable.check.problem import (
 )
 from migratable.check.qemu_file import Reader
 from migratable.check.state import LoadedState, Memory
-from migratable.check.vmdesc_cursor import VmdescCursor
 from migratable.facts import targets
 from migratable.profile.model import Profile
 from migratable.profile.tables import Handler, LoaderTables, VmField
@@ -94,37 +92,6 @@ class Loader(ABC):
         """
 
     # -- what a destination's own stream does otherwise (:class:`.baseline.BaselineLoader`) ------
-
-    def unmodelled_field_exists(
-        self, body: LoadedState, position: int, field: VmField, cursor: VmdescCursor
-    ) -> bool:
-        """Whether a field with an unmodelled test exists: as in the destination's own stream."""
-        known = self.exists.get((body.index, position))
-        if known is not None and body.version == body.vmsd.version:
-            if cursor.known and cursor.has(position) != known:
-                if depends_on_state(body, field):
-                    raise UnexaminedError(
-                        f"whether {body.vmsd.name}:{field.name} is read depends on the guest's "
-                        "state"
-                    )
-                self.notes.append(
-                    f"{body.vmsd.name}:{field.name} is {'read' if known else 'not read'} by the "
-                    f"destination and was {'not sent' if known else 'sent'}"
-                )
-            return known
-        if cursor.known:
-            sent = cursor.has(position)
-            if known is not None and sent != known:
-                raise UnexaminedError(
-                    f"whether {body.vmsd.name}:{field.name} is read of version {body.version}"
-                )
-            self.not_examined(
-                f"whether {body.vmsd.name}:{field.name} is read was taken from the stream"
-            )
-            return sent
-        if known is not None:
-            return known
-        raise UnexaminedError(f"whether {body.vmsd.name}:{field.name} is read is not known")
 
     @abstractmethod
     def record_size(self, body: LoadedState, field: VmField) -> None:

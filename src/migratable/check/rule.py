@@ -54,6 +54,8 @@ class Rule:
     :ivar prevent: what keeps the next one from failing, the same.
     :ivar verify: the command of migratable that shows it without a migration; empty where none
         does.
+    :ivar reads_on: where it reports a problem at the stream's end, it has read more of a device
+        than the same rule without one.
     :ivar events: types of the events that it is asked about (:mod:`migratable.check.events`).
     """
 
@@ -63,6 +65,7 @@ class Rule:
     now: str
     prevent: str
     verify: str = ""
+    reads_on: bool = False
     events: tuple[type, ...] = ()
     check: Check = _nothing
     examples: tuple[Example, ...] = ()

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 from migratable.check import devices
 from migratable.check.state import LoadedState, Memory
+from migratable.facts.field_types import COMPARED
 from migratable.profile.model import Profile
-from migratable.profile.tables import COMPARED, Flag, LoaderTables, VmField, Vmsd
+from migratable.profile.tables import Flag, LoaderTables, VmField, Vmsd
 
 _DEEPEST = 16
 _ARRAYS = Flag.ARRAY | Flag.ARRAY_OF_POINTER

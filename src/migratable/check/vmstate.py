@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from migratable.check import devices, events, stderr
 from migratable.check.array_fast import load_array_fast
-from migratable.check.field_exists import field_exists
+from migratable.check.field_exists import depends_on_state, field_exists
 from migratable.check.loader import Loader, Reading
 from migratable.check.problem import RefusedError, UnexaminedError
 from migratable.check.qemu_file import StreamEndError
@@ -61,6 +61,37 @@ class VMStateLoader(Loader):
             if problem.refuses:
                 raise RefusedError(problem, self.release)
             self.problems.append(problem)
+
+    def unmodelled_field_exists(
+        self, body: LoadedState, position: int, field: VmField, cursor: VmdescCursor
+    ) -> bool:
+        """Whether a field with an unmodelled test exists: as in the destination's own stream."""
+        known = self.exists.get((body.index, position))
+        if known is not None and body.version == body.vmsd.version:
+            if cursor.known and cursor.has(position) != known:
+                if depends_on_state(body, field):
+                    raise UnexaminedError(
+                        f"whether {body.vmsd.name}:{field.name} is read depends on the guest's "
+                        "state"
+                    )
+                self.notes.append(
+                    f"{body.vmsd.name}:{field.name} is {'read' if known else 'not read'} by the "
+                    f"destination and was {'not sent' if known else 'sent'}"
+                )
+            return known
+        if cursor.known:
+            sent = cursor.has(position)
+            if known is not None and sent != known:
+                raise UnexaminedError(
+                    f"whether {body.vmsd.name}:{field.name} is read of version {body.version}"
+                )
+            self.not_examined(
+                f"whether {body.vmsd.name}:{field.name} is read was taken from the stream"
+            )
+            return sent
+        if known is not None:
+            return known
+        raise UnexaminedError(f"whether {body.vmsd.name}:{field.name} is read is not known")
 
     def record_size(self, body: LoadedState, field: VmField) -> None:
         """Nothing: only the destination's own sizes are kept."""

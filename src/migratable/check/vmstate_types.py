@@ -12,46 +12,8 @@ from migratable.check import devices, events, stderr
 from migratable.check.loader import Loader, Reading
 from migratable.check.problem import RefusedError, UnexaminedError
 from migratable.check.state import LoadedState
-from migratable.profile.tables import COMPARED, VmField, Vmsd
-
-#: Types whose elements are plain numbers: width on the wire in bytes.
-PLAIN: dict[str, int] = {
-    "bool": 1,
-    "int8": 1,
-    "uint8": 1,
-    "int16": 2,
-    "uint16": 2,
-    "int32": 4,
-    "uint32": 4,
-    "int64": 8,
-    "uint64": 8,
-    "float64": 8,
-    "CPU_Double_U": 8,
-    "timer": 8,
-    "fpr": 8,
-    "vsr": 8,
-    "slbe": 16,
-}
-
-#: Types of fixed size that no loader looks into.
-FIXED: dict[str, int] = {
-    "avr": 16,
-    "cpu/altivec/vscr": 4,
-    "cpu/fpscr": 4,
-    "cpu/fpsr": 4,
-    "cpu/fpcr": 4,
-    "fpscr": 4,  # target/arm/machine.c: get_fpscr; 0 leaves fpcr and fpsr to a subsection
-    "fpcr": 8,
-    "fpsr": 8,
-    "pstate64": 8,
-    "cpsr": 4,
-    "powered_off": 1,
-    "css_devid": 4,
-}
-
-#: Registers of processors of targets that nothing is said to load of (target/mips, target/hppa):
-#: they are skipped by the size that the stream states, for what follows.
-SKIPPED = frozenset({"tlb_entry", "tlb entry", "psw"})
+from migratable.facts.field_types import COMPARED, FIXED, PLAIN, SKIPPED, TREE_KEYS, WIDENED
+from migratable.profile.tables import VmField, Vmsd
 
 
 def get(reading: Reading) -> None:
@@ -209,11 +171,6 @@ def _element(reading: Reading, vmsd: Vmsd, number: int, message: str | None) -> 
     body.children.setdefault(field.name, []).append(child)
 
 
-#: Bytes on the wire of a tree's key that has a description, by description and field of the tree:
-#: the description stands behind the value's in memory, where no pointer leads to.
-_KEYS = {
-    ("domain", "mappings"): 16,  # hw/virtio/virtio-iommu.c: VMSTATE_INTERVAL
-}
 _DIRECT_KEY = 8
 
 
@@ -224,7 +181,7 @@ def get_gtree(reading: Reading) -> None:
         raise UnexaminedError(f"{body.vmsd.name}:{field.name} has no description")
     vmsd = loader.tables.vmsds[field.vmsd]
     _version(reading, vmsd)
-    key = _KEYS.get((body.vmsd.name, field.name)) if field.start else _DIRECT_KEY
+    key = TREE_KEYS.get((body.vmsd.name, field.name)) if field.start else _DIRECT_KEY
     nnodes, count = int.from_bytes(loader.f.get_buffer(4), "big", signed=True), 0
     while loader.f.get_be(1):
         count += 1
@@ -253,16 +210,9 @@ def get_fd(_reading: Reading) -> None:
     """``get_fd``: passed beside the stream, no bytes in it."""
 
 
-#: Numbers that are narrower on the wire than in memory: both widths in bytes.
-_WIDENED = {
-    "uint16_from_uint8": (1, 2),  # hw/nvram/eeprom93xx.c
-    "int32_as_uint16": (2, 4),  # hw/rtc/twl92230.c
-}
-
-
 def get_widened(reading: Reading) -> None:
     """``get_uint16_from_uint8``, ``get_int32_as_uint16``."""
-    wire, memory = _WIDENED[reading.field.info]
+    wire, memory = WIDENED[reading.field.info]
     value = int.from_bytes(reading.loader.f.get_stored(wire), "big")
     reading.body.values[reading.field.name] = value
     reading.loader.memory.load(reading.address, memory, value)
@@ -277,5 +227,5 @@ _SPECIAL: dict[str, Special] = {
     "gtree": get_gtree,
     "capability": get_capability,
     "fd": get_fd,
-    **dict.fromkeys(_WIDENED, get_widened),
+    **dict.fromkeys(WIDENED, get_widened),
 }

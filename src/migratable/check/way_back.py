@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from migratable.check.baseline import Baseline
+from migratable.facts.sections import OF_EACH_CPU
 from migratable.profile.model import Profile
 from migratable.profile.tables import Handler
 from migratable.stream.model import Section
 from migratable.stream.wire_format import WHOLE
 
 _MOST = 4
-_OF_CPUS = frozenset(
-    {"cpu_common", "cpu", "apic", "icp/server", "xive-tctx", "spapr_cpu", "kvm-tpr-opt"}
-)
-"""Sections of which each CPU has one."""
 
 
 def more_than(
@@ -57,7 +54,7 @@ def names(handlers: Iterable[Handler]) -> str:
     idstrs = [name.idstr for name in handlers]
     cpus = idstrs.count("cpu_common")
     if cpus:
-        idstrs = [name for name in idstrs if name not in _OF_CPUS]
+        idstrs = [name for name in idstrs if name not in OF_EACH_CPU]
     text = list(dict.fromkeys(idstrs))
     if cpus:
         text.insert(0, "one CPU more" if cpus == 1 else f"{cpus} CPUs more")

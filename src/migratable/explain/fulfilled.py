@@ -13,7 +13,7 @@ from migratable.explain.operation import Operation
 
 _SENTENCE = re.compile(r"(?<=[a-z)\]'\"][.;]) +")
 _SETTING = re.compile(
-    r"(?<![\w.<'\"-])(?P<key>[a-z][\w-]*)=(?P<value>[A-Za-z0-9][\w.+-]*)(?![\w=/…])"
+    r"(?<![\w.<'\"-])(?P<key>[a-z][\w-]*)=(?P<value>[A-Za-z0-9][\w.+-]*)(?![\w=/…]| stays)"
 )
 # A sentence with one of these names another way beside the setting.
 _OTHER_WAY = re.compile(r"\bor\b")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from migratable.explain.errnos import begins
+from migratable.explain.errnos import ERRNOS, begins
 from migratable.explain.logs import Piece, clean, pieces
 from migratable.messages.catalogue import Role
 from migratable.messages.recognise import Match, recognise
@@ -45,8 +45,20 @@ def _errno_behind(buffer: bytes, line: bytes, end: int) -> bytes:
     """The kernel's error in the line behind *end*, where *line* ends in a colon; else nothing."""
     stop = buffer.find(b"\n", end + 1)
     following = _part(buffer[end + 1 : stop if stop >= 0 else len(buffer)])
-    known = line.endswith(b":") and begins(following.decode("utf-8", "replace"))
-    return following if known else b""
+    text = following.decode("utf-8", "replace")
+    known = line.endswith(b":") and begins(text)
+    return following if known or _rest_of_errno(line, text) else b""
+
+
+def _rest_of_errno(line: bytes, following: str) -> bool:
+    """Does *line* end inside the kernel's error text, and *following* begin with the rest?"""
+    words = line[-60:].decode("utf-8", "replace").split(" ")
+    heads = {" ".join(words[-count:]) for count in range(1, min(4, len(words)) + 1)}
+    return any(
+        name[: cut.start()] in heads and following.startswith(name[cut.end() :])
+        for name in ERRNOS
+        for cut in re.finditer(" ", name)
+    )
 
 
 def _soft_end(buffer: bytes, start: int, end: int) -> bytes:

@@ -81,9 +81,10 @@ _ARGUMENT = re.compile(r"\w+=\S+ <error: Cannot access memory at address .*")
 _FRAME = re.compile(
     r"#\d+ .*|.*\breceived signal SIG.*|Program terminated with signal.*|"
     r".*\(core dumped\)|Thread \d+ .*|"
-    r"at [\w.$<>/]+\(.*\)|\.\.\. \d+ (?:more|common frames omitted)|"
+    r"at (?:async |new )?[\w.$<>/#\[\]]+(?: \[as \w+\])? ?\(.*\)|"
+    r"\.\.\. \d+ (?:more|common frames omitted)|"
     r"(?:from )?\S+:\d+:in [`'][^']*'?|File \".*\", line \d+, in .*|goroutine \d+ .*|"
-    r"\S{0,400}\.(?:rb|py|java|js|ts|go):\d+(?::\d+|:in [^:]*)?\)?|"
+    r"(?:at )?\S{0,400}\.(?:rb|py|java|[cm]?js|ts|go):\d+(?::\d+|:in [^:]*)?\)?|"
     r"\S+\.go:\d+(?: \+0x[0-9a-f]+)?|(?:try|except|finally)\b.*:|"
     r"(?:if\b.{1,200}: )?raise\b.*"
 )

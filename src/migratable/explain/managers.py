@@ -134,13 +134,17 @@ def of_program(program: str) -> Manager | None:
     )
 
 
+# An image's tool that a person ran: no manager's operation failed.
+_BY_A_PERSON = re.compile(r"qemu-(?:img|io|nbd): ")
+
+
 def remedy(message: Message, line: str, log: str, now: str) -> str | None:
     """What helps against *message* where a manager is seen in *log*; None where *now* holds.
 
     :param line: the line from the message on.
     :param now: what helps where nobody but libvirt's user owns the guest.
     """
-    if message.program not in _BELOW:
+    if message.program not in _BELOW or _BY_A_PERSON.match(line):
         return None
     manager = seen(log)
     if manager is None:

@@ -35,6 +35,8 @@ _MIGRATION = re.compile(
     r"[Mm]igrat(?:e|ing) (?:VM|domain)|"
     r"\bvm\.migrate\b|\b(?:VM|VDI)\.(?:pool_)?migrate\b|[Pp]re-migrat(?:e|ion)|"
     r"[Ff]ailed to accept instance|"
+    r"starting migration of (?:VM|CT) |ERROR: migration (?:aborted|problems)|"
+    r"replication job|\bpvesm import\b|"
     r"moveInstance|[Ii]nstance move|QEMU command 'migrate(?:-incoming)?'|\(qemu\) migrate\b"
 )
 _SIGNS = (

@@ -135,10 +135,13 @@ def of_snippet(data: bytes) -> list[Line]:
     is shown all the same, and any line where there are hardly more, since "no failure" would be
     said of a failure.
     """
-    if len(data) > SNIPPET or WENT_WELL.search(clean(data)):
+    if len(data) > SNIPPET:
         return []
     found = []
     lines = data.split(b"\n")
+    told = "\n".join(text for raw in lines if not COMMAND.match(text := clean(raw)))
+    if WENT_WELL.search(told):
+        return []
     few = sum(bool(raw.strip()) for raw in lines) <= FEW
     for number, raw in enumerate(lines, 1):
         for piece in pieces(raw):

@@ -12,6 +12,11 @@ from collections.abc import Mapping
 #: Accelerators as people write them (``-accel``; ``accel/*/`` in QEMU's source).
 ACCELERATOR_NAMES: Mapping[str, str] = {"kvm": "KVM", "tcg": "TCG", "qtest": "qtest"}
 
+#: Sections of targets that are no PC, for which KVM has devices of its own.
+KERNEL_SECTIONS = frozenset(
+    {"cpu", "arm_gic", "arm_gicv3", "arm_gicv3_its", "icp", "ics", "xive", "s390-flic", "timebase"}
+)
+
 #: ``KVM_CHECK_EXTENSION`` of the device, by name without ``KVM_CAP_``.
 EXTENSIONS: Mapping[str, int] = {
     "IRQCHIP": 0,

@@ -233,6 +233,10 @@ FLAGS = frozenset(name for name, row in OPTIONS.items() if not row.argument)
 KNOWN = frozenset(OPTIONS)
 BLANKS_IN_VALUE = frozenset(name for name, row in OPTIONS.items() if row.blanks)
 IMPLIED_KEY = {name: row.implied_key for name, row in OPTIONS.items() if row.implied_key}
+_HOST_ONLY_TEXT = """name drive blockdev chardev netdev vnc spice display qmp mon monitor pidfile D
+    sandbox msg incoming loadvm kernel initrd append hda hdb hdc hdd cdrom"""
+HOST_ONLY = frozenset(_HOST_ONLY_TEXT.split())
+"""Options that name what is the host's own: a machine's loader is the same with others."""
 MERGED = frozenset({"machine", "cpu", "m", "smp", "boot", "rtc", "name"})
 """Options of which QEMU makes one, however often they are given (``merge_lists``)."""
 DATED = frozenset(name for name, row in OPTIONS.items() if row.dated)

@@ -61,18 +61,6 @@ COUNTER_WIDTH: Mapping[int, int] = {
 COUNTED = sum(COUNTER_WIDTH)
 """Flags of fields whose number of elements is a variable."""
 
-#: Types that are compared with the value that the destination holds, and their width in bytes
-#: (migration/vmstate-types.c: ``get_int32_equal`` …).
-COMPARED: Mapping[str, int] = {
-    "int32 equal": 4,
-    "uint32 equal": 4,
-    "int64 equal": 8,
-    "uint64 equal": 8,
-    "uint8 equal": 1,
-    "uint16 equal": 2,
-    "int32 le": 4,
-}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VmField:

@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from migratable.relay.arriving import ArrivingCursor
 from migratable.stream import iterable
 from migratable.stream import wire_format as layout
-from migratable.stream.ram import RamStart, RamWalker, read_start
+from migratable.stream.ram import RamStart, read_start
+from migratable.stream.ram_walker import RamWalker
 from migratable.stream.reader_backward import plausible_element
 from migratable.stream.section_header import read_header, read_part_header
 from migratable.stream.wire_format import CommandKind, footer

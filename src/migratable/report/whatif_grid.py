@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from migratable.pseries.load import Loaded
-from migratable.pseries.whatif import Case, RunReport
+from migratable.pseries.whatif import RunReport
+from migratable.pseries.whatif_case import Case
 
 MAX_DETAIL = 400
 """Pairs of option values that a table of details shows; more are only counted."""

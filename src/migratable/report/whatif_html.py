@@ -8,7 +8,8 @@ from typing import Any
 import jinja2
 
 from migratable.pseries.plan import Plan
-from migratable.pseries.whatif import Case, RunReport, Tally
+from migratable.pseries.whatif import RunReport
+from migratable.pseries.whatif_case import Case, Tally
 from migratable.report import whatif_grid as grid
 
 SYMBOLS = {"broken": "✗", "unsafe": "▲", "warns": "!", "fine": "✓", "refused": "–", "none": ""}

@@ -7,7 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from migratable.pseries.plan import Plan
-from migratable.pseries.whatif import Case, RunReport
+from migratable.pseries.whatif import RunReport
+from migratable.pseries.whatif_case import Case
 from migratable.report import whatif_grid as grid
 
 STYLES = {

@@ -25,7 +25,8 @@ from migratable.stream.model import (
     Span,
     Stream,
 )
-from migratable.stream.ram import BlockCount, MappedRam, RamBlock, RamStart, RamStatistics, Window
+from migratable.stream.ram import BlockCount, MappedRam, RamBlock, RamStart, RamStatistics
+from migratable.stream.ram_walker import Window
 from migratable.stream.reader import read_bytes
 from migratable.stream.vmdesc import VmDescription, VmDevice, VmField, VmsdBody
 from migratable.stream.wire_format import CommandKind, RamFlag, SectionKind

@@ -29,7 +29,8 @@ from migratable.stream import (
 )
 from migratable.stream.cursor import Cursor, counted
 from migratable.stream.edit import with_elements
-from migratable.stream.ram import RamBlock, RamFault, RamWalker
+from migratable.stream.ram import RamBlock, RamFault
+from migratable.stream.ram_walker import RamWalker
 from migratable.verdict import Outcome, Verdict
 
 EOS = int(RamFlag.EOS).to_bytes(8, "big")

@@ -87,7 +87,7 @@ def test_ahci_behind_the_memory(
 ) -> None:
     """Measured with max-ram-below-4g=128M on the destination alone: one bounce buffer, or 4 KiB."""
     from migratable.check.devices import ide
-    from migratable.check.memory_map import PcMemory
+    from migratable.check.devices.pc_memory import PcMemory
 
     memory = PcMemory(below=128 << 20, above=128 << 20)
     monkeypatch.setattr(ide, "of_profile", lambda profile: memory)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from migratable.check.memory_map import PcMemory, _pc_memory, pc_memory, rings_agree
+from migratable.check.devices.pc_memory import PcMemory, _pc_memory, pc_memory, rings_agree
 from migratable.stream.model import Section
 from migratable.stream.wire_format import SectionKind
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from migratable.check.problem import UnexaminedError
-from migratable.check.vmstate_types import FIXED, PLAIN
-from migratable.profile.tables import COMPARED, Flag, VmField
+from migratable.facts.field_types import COMPARED, FIXED, PLAIN
+from migratable.profile.tables import Flag, VmField
 from migratable.stream.vmdesc import VmField as Entry
 from migratable.stream.vmdesc import VmsdBody
 from tests.unit.check.test_flags import AT, Load, error, number, refused, vmsd

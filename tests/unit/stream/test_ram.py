@@ -14,7 +14,8 @@ from migratable.stream import RamBlock, RamFlag, Section, SectionKind, read, wri
 from migratable.stream.cursor import Cursor, counted
 from migratable.stream.edit import elide_ram, make_stream
 from migratable.stream.pages import find_pages, ram_end, ram_start, records, xbzrle
-from migratable.stream.ram import RamWalker, Window, read_start
+from migratable.stream.ram import read_start
+from migratable.stream.ram_walker import RamWalker, Window
 from tests.unit.stream import tiny
 
 EOS = int(RamFlag.EOS).to_bytes(8, "big")

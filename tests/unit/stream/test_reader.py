@@ -20,7 +20,7 @@ from migratable.stream import (
     read,
     write,
 )
-from migratable.stream import reader as reader_module
+from migratable.stream import reader_forward as reader_module
 from migratable.stream.edit import make_stream, without_vmdesc
 from migratable.stream.writer import element_chunks
 from tests.unit.stream import tiny

@@ -12,11 +12,13 @@ import json
 import re
 import struct
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import NewType
 
+from migratable.facts.options import HOST_ONLY
 from migratable.facts.ppc import SPR_PVR
+from migratable.facts.sections import CONTENT_ONLY, START_TIMES
 from migratable.profile.model import Profile
 from migratable.profile.tables import LoaderTables
 from migratable.stream.cursor import Buffer
@@ -29,33 +31,6 @@ Shape = NewType("Shape", bytes)
 Kind = NewType("Kind", bytes)
 """Key of a destination: 20 bytes."""
 
-_CONTENT_ONLY = frozenset({"ram", "block", "dirty-bitmap"})
-"""Iterated sections whose rounds carry contents of memory and disks."""
-_CLOCKS: Mapping[str, frozenset[str]] = {
-    "mc146818rtc": frozenset(
-        [
-            "cmos_data",
-            "base_rtc",
-            "last_update",
-            "offset",
-            "next_alarm_time",
-            "update_timer",
-            "periodic_timer",
-            "next_periodic_time",
-        ]
-    ),
-    "cpu": frozenset({"env.spr"}),
-    "spapr": frozenset({"guest_timebase", "time_of_the_day_ns", "fdt_blob"}),
-    "spapr/rtc": frozenset({"ns_offset"}),
-}
-"""Fields of a destination's own sections that tell when it was started, and no more.
-
-``fdt_blob`` has a random seed in it, ``env.spr`` the time base beside the processor's version.
-"""
-_HOST_OPTIONS = re.compile(
-    "name|drive|blockdev|chardev|netdev|vnc|spice|display|qmp|mon|monitor|pidfile|D|sandbox|msg|"
-    "incoming|loadvm|kernel|initrd|append|hd[abcd]|cdrom"
-)
 _MOST_KEPT = 64 << 20
 _PACK = struct.Struct(">BIIII?")
 
@@ -109,7 +84,7 @@ def _block(block: RamBlock) -> tuple[object, ...]:
 
 
 def _section(out: list[Buffer], section: Section, body: Callable[[Section], Buffer]) -> None:
-    contents = section.idstr in _CONTENT_ONLY
+    contents = section.idstr in CONTENT_ONLY
     if contents and section.kind in {SectionKind.PART, SectionKind.END}:
         return
     size = 0 if contents else len(section.body)
@@ -155,7 +130,7 @@ class Shapes:
 
 def _without_clocks(section: Section) -> Buffer:
     """A section's body with zeros where it tells when the machine was started."""
-    wanted = _CLOCKS.get(section.idstr)
+    wanted = START_TIMES.get(section.idstr)
     if wanted is None:
         return section.body
     from migratable.stream.fields import decode  # noqa: PLC0415 -- profiles only
@@ -194,7 +169,7 @@ def _looked_at(command_line: tuple[str, ...]) -> Iterator[str]:
     words = iter(command_line[1:])
     for word in words:
         name = word.lstrip("-")
-        if not word.startswith("-") or not _HOST_OPTIONS.fullmatch(name):
+        if not word.startswith("-") or name not in HOST_ONLY:
             yield re.sub(r",(?:mac|serial|wwn)=[^,]*", "", word)
         else:
             next(words, None)

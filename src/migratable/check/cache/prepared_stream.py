@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 
-from migratable.check.memory_map import CLOCK, pc_memory
+from migratable.check.devices.pc_memory import CLOCK, pc_memory
 from migratable.errors import StreamError
 from migratable.stream.model import Section, Stream
 from migratable.stream.vmdesc import VmsdBody

@@ -32,6 +32,7 @@ from migratable.check.cache.read_tracking import (
 )
 from migratable.check.events import KEPT
 from migratable.check.qemu_file import Reader
+from migratable.check.registry import rules
 from migratable.check.savevm import Replay
 from migratable.check.tracker import SectionOutcome
 from migratable.profile.model import Profile
@@ -39,8 +40,6 @@ from migratable.stream.model import Section, Span
 from migratable.stream.wire_format import WHOLE
 
 _IS_FIVE = bytes(byte == 5 for byte in range(256))
-_LOOKS_INTO_RINGS = "memory-map"
-"""A rule that, once it speaks, asks for more of a device than its key at the stream's end has."""
 _MOST_ENTRIES = 200_000
 """Of one destination; more than real fleets have shapes, and a bound for hostile ones."""
 
@@ -138,7 +137,7 @@ class Memo:
         if not tracked.seen_at_end <= self._seen_at_end:
             self._seen_at_end |= tracked.seen_at_end
             self._answers.clear()  # their keys do not say what turned out to be looked at
-        deep = any(finding.rule == _LOOKS_INTO_RINGS for finding in replay.findings)
+        deep = any(rules()[finding.rule].reads_on for finding in replay.findings)
         if tracked.whole and not deep and len(self._answers) < _MOST_ENTRIES:
             key = self._key(ready, origin_key, [entry for entry, _ in tracked.past])
             self._answers[key] = answer

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from migratable.check.devices import beyond, post_load
+from migratable.check.devices.pc_memory import of_profile
 from migratable.check.events import BodyLoaded
-from migratable.check.memory_map import of_profile
 from migratable.check.problem import EPERM, Problem
 from migratable.check.state import LoadedState
 

@@ -25,8 +25,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from migratable.check.devices.pc_memory import PcMemory, of_profile, pc_memory, rings_agree
 from migratable.check.events import StreamLoaded
-from migratable.check.memory_map import PcMemory, of_profile, pc_memory, rings_agree
 from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
 from migratable.facts.behaviour import behaves
@@ -117,6 +117,7 @@ RULE = Rule(
     prevent="Write max-ram-below-4g into the VM's definition when a host uses it; use versioned "
     "machine types.",
     verify="check",
+    reads_on=True,
     events=(StreamLoaded,),
     check=check,
     examples=(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from migratable.facts.field_types import COMPARED
 from migratable.profile.memory.process import ProcessMemory
-from migratable.profile.tables import COMPARED, Flag, VmField, Vmsd
+from migratable.profile.tables import Flag, VmField, Vmsd
 
 _ARRAYS = (
     Flag.ARRAY | Flag.VARRAY_INT32 | Flag.VARRAY_UINT32 | Flag.VARRAY_UINT16 | Flag.VARRAY_UINT8
