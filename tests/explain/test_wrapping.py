@@ -40,7 +40,7 @@ WAYS: dict[str, Callable[[str], str]] = {
 }
 FOLLOWERS = (
     "My hosts are two Dell R640 with Debian 12.",
-    "the second attempt went well",
+    "The second attempt went well",
     "<domain type='kvm'>",
     "loadvm_state_cleanup",
     "migrate_set_state new state failed",

@@ -22,11 +22,11 @@ _CUT = frozenset({79, 80, 81, 100, 120, 132})
 _MARGIN = re.compile(r"(?:[>\t ]|\xe2\x94\x82|│)*")
 # What begins a line of its own: a time, a prompt, a program's name, a member, a frame, a list.
 _BEGINS = re.compile(
-    r"\d{2,4}[-/:.]\d\d[-/:.]\d\d|\[ *\d|[A-Z][a-z]{2} [ \d]\d \d\d:|\(qemu\)|[$#{*+|@=]|\w+[>$#] |"
-    r"[\w.~-]+@[\w.~-]+|(?:qemu|kvm|virsh|libvirt|panda|pve|virt)[\w./-]{0,40}: |"
-    r"[\w./-]{1,40}\[\d+\]: |-{1,3}[ \w-]|```|\d+[.):] |"
-    r"(?:error|warning|ERROR|WARN|Error|INFO|DEBUG|Hi|Thanks|Regards|Traceback|File|From|To)\b|</?\w|"
-    r"level=|msg=|time=|[a-z0-9]+(?:_[a-z0-9]+){2,}\b"
+    r"\d{2,4}[-/:.]\d\d[-/:.]\d\d|[A-Z][a-z]{2} [ \d]\d \d\d:|\(qemu\)|[[$#{*+|@=]|\w+[>$#] |"
+    r"[\w.~-]+@[\w.~-]+|[\w./-]{1,40}\[\d+\]: |-{1,3}[ \w-]|```|\d+[.):] |"
+    r"(?:qemu|kvm|virsh|libvirt|panda|pve|virt|make|ssh|bash|kernel|nova|systemd)[\w./-]{0,40}: |"
+    r"(?:error|warning|ERROR|WARN|Error|INFO|DEBUG|Hi|Thanks|Regards|Traceback|File|From|To)\b|"
+    r"</?\w|level=|msg=|time=|[a-z0-9]+(?:_[a-z0-9]+){2,}\b"
 )
 
 
@@ -67,7 +67,9 @@ def _may_tell(text: str) -> bool:
 def _chain(lines: list[str], place: int) -> list[str]:
     """The lines from *place* on that layout allows to be one, without their margins."""
     chain = [_inner(lines[place])]
-    if not chain[0]:
+    if not chain[0] or re.search(
+        r"[^\s!<>=]=$", lines[place]
+    ):  # a soft line break is read elsewhere
         return chain
     depth = _depth(lines[place])
     for number in range(place, min(place + MOST, len(lines) - 1)):
@@ -119,7 +121,8 @@ def _spans(text: str, boundary: int, part: str) -> bool:
     if found.message.id != told.message.id or told.end < boundary or _ends(text[:boundary]):
         return False
     begins_low = part[:1].islower() or part[:1].isdigit()
-    return _open(text[:boundary]) or (begins_low and boundary >= EDGE - len(part.split()[0]) // 2)
+    room = EDGE - len(part.split(maxsplit=1)[0]) // 2
+    return _open(text[:boundary]) or (begins_low and boundary >= room)
 
 
 def _ends(text: str) -> bool:
