@@ -22,7 +22,7 @@ _CUT = frozenset({79, 80, 81, 100, 120, 132})
 _MARGIN = re.compile(r"(?:[>\t ]|\xe2\x94\x82|│)*")
 # What begins a line of its own: a time, a prompt, a program's name, a member, a frame, a list.
 _BEGINS = re.compile(
-    r"\d{2,4}[-/:.]\d\d[-/:.]\d\d|[A-Z][a-z]{2} [ \d]\d \d\d:|\(qemu\)|[[$#{*+|@=]|\w+[>$#] |"
+    r"\d{2,4}[-/:.]\d\d[-/:.]\d\d|[A-Z][a-z]{2} [ \d]\d \d\d:|\(qemu\)|[\[$#{*+|@=]|\w+[>$#] |"
     r"[\w.~-]+@[\w.~-]+|[\w./-]{1,40}\[\d+\]: |-{1,3}[ \w-]|```|\d+[.):] |"
     r"(?:qemu|kvm|virsh|libvirt|panda|pve|virt|make|ssh|bash|kernel|nova|systemd)[\w./-]{0,40}: |"
     r"(?:error|warning|ERROR|WARN|Error|INFO|DEBUG|Hi|Thanks|Regards|Traceback|File|From|To)\b|"
