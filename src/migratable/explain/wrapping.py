@@ -25,7 +25,7 @@ _BEGINS = re.compile(
     r"\d{2,4}[-/:.]\d\d[-/:.]\d\d|[A-Z][a-z]{2} [ \d]\d \d\d:|\(qemu\)|[\[$#{*+|@=]|\w+[>$#] |"
     r"[\w.~-]+@[\w.~-]+|[\w./-]{1,40}\[\d+\]: |-{1,3}[ \w-]|```|\d+[.):] |"
     r"(?:qemu|kvm|virsh|libvirt|panda|pve|virt|make|ssh|bash|kernel|nova|systemd)[\w./-]{0,40}: |"
-    r"(?:error|warning|ERROR|WARN|Error|INFO|DEBUG|Hi|Thanks|Regards|Traceback|File|From|To)\b|"
+    r"(?:error|warning|ERROR|WARN|Error|TASK|FATAL|INFO|DEBUG|Hi|Thanks|Regards|Traceback|File|From|To)\b|"
     r"</?\w|level=|msg=|time=|[a-z0-9]+(?:_[a-z0-9]+){2,}\b"
 )
 
@@ -118,7 +118,8 @@ def _spans(text: str, boundary: int, part: str) -> bool:
     if told is None or _letters(found) > _letters(told):
         return True
     # The same text with a longer value: only where the line itself says that it goes on.
-    if found.message.id != told.message.id or told.end < boundary or _ends(text[:boundary]):
+    other = found.message.id != told.message.id or told.end < boundary
+    if other or _ends(text[:boundary]) or recognise(part):
         return False
     begins_low = part[:1].islower() or part[:1].isdigit()
     room = EDGE - len(part.split(maxsplit=1)[0]) // 2
