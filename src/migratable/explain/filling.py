@@ -60,6 +60,9 @@ def unquoted(text: str) -> str:
     member = _MEMBER_END.search(text)
     if member and '"' not in text[: member.start()]:
         text = text[: member.start()]
+    call = text.find('")')  # the end of a call in whose string the text stands
+    if call > 0 and '"' not in text[:call]:
+        text = text[:call]
     bracket = _CLOSED.search(text)
     return text[: bracket.end(1)] if bracket and "[" not in text[: bracket.start()] else text
 

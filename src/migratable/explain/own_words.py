@@ -169,7 +169,9 @@ _KINDS = (
     ),
     _kind(
         r"\b(?:invalid|malformed|illegal|bad|wrong|cannot parse|"
-        r"failed to (?:parse|decode|unmarshal|convert)|expected|unexpected|cannot be empty|"
+        r"failed to (?:parse|decode|unmarshal|convert)|cannot be empty|"
+        r"expected .{1,60}?(?:but|got|found|received)|unexpected (?:value|type|format|token|"
+        r"character|argument|parameter|option|field|key|element|attribute|keyword)|"
         r"out of range|not a valid|is required)\b",
         "A value or a setting is not one that the program takes.",
         "Correct what the line names in the guest's definition or the request.",

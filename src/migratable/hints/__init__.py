@@ -23,7 +23,8 @@ from migratable.errors import MigratableError
 from migratable.hints import backends, changes, line_edits
 from migratable.hints.advice import advised
 from migratable.hints.candidate import Candidate
-from migratable.hints.search import NO_WAY_BACK, OutOfTimeError, Search, Solution, key
+from migratable.hints.search import NO_WAY_BACK, OutOfTimeError, Search
+from migratable.hints.solution import Solution, key
 from migratable.stream import Stream
 from migratable.unchecked import Code, Unchecked
 from migratable.verdict import Basis, Finding, Hint, Outcome, Verdict

@@ -20,7 +20,8 @@ from migratable.units import some
 from migratable.verdict import Severity
 
 if TYPE_CHECKING:
-    from migratable.hints.search import Search, Solution
+    from migratable.hints.search import Search
+    from migratable.hints.solution import Solution
 
 _MOST = 4
 _MORE = "the destination then has {}, which the stream lacks"

@@ -14,7 +14,8 @@ from migratable.hints.candidate import Candidate, Situation
 from migratable.hints.changes import of_profile, of_solution
 from migratable.hints.guest import Guest
 from migratable.hints.inventory import Parts
-from migratable.hints.search import Search, Solution, Step
+from migratable.hints.search import Search
+from migratable.hints.solution import Solution, Step
 from migratable.profile.model import Profile
 from migratable.stream import Stream, read
 from migratable.verdict import Basis, Finding, Outcome, Severity, Verdict

@@ -12,7 +12,8 @@ from migratable import hints
 from migratable.commandline import CommandLine, parse
 from migratable.hints import line_edits
 from migratable.hints.candidate import Candidate, Situation
-from migratable.hints.search import Search, better, key, left
+from migratable.hints.search import Search
+from migratable.hints.solution import better, key, left
 from migratable.problem_facts import BlockFacts, Facts, StartFacts
 from migratable.profile.model import Profile
 from migratable.rehearse.resave import Resave
