@@ -15,6 +15,7 @@ import migratable.qemu.accelerator
 from migratable.errors import LabError
 from migratable.lab import Installed, find, folder, installed
 from migratable.qemu.accelerator import missing
+from tests.absent import absent
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -73,9 +74,7 @@ def shared_folder() -> Path:
     """The folder of facts and oracles beside the checkout; the test is skipped without it."""
     path = shared()
     if path is None:
-        if os.environ.get("CI", "").lower() in ("true", "1"):
-            pytest.fail("the folder shared/ beside the checkout is absent in CI")
-        pytest.skip("the folder shared/ beside the checkout (or MIGRATABLE_SHARED) is absent")
+        absent("the folder shared/ beside the checkout (or MIGRATABLE_SHARED) is absent")
     return path
 
 
@@ -100,7 +99,7 @@ def lab() -> Lab:
         try:
             return find(release, arch)
         except LabError as error:
-            pytest.skip(f"QEMU {release} ({arch}): {error}")
+            absent(f"QEMU {release} ({arch}): {error}")
 
     return real
 
@@ -121,7 +120,7 @@ def guest_stream(lab: Lab) -> Callable[[str, str], Path]:
         try:
             return stream(name, program)
         except LabError as error:
-            pytest.skip(f"guest {name}: {error}")
+            absent(f"guest {name}: {error}")
 
     return saved
 

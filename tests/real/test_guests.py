@@ -16,6 +16,7 @@ from migratable.stream.fields import decode
 from migratable.stream.non_vmstate import virtio_of
 from migratable.stream.virtio import Virtio, pci_capabilities
 from migratable.verdict import Outcome
+from tests.absent import absent
 from tests.conftest import Lab
 from tests.guests.machines import GUESTS, Guest, Running
 from tests.guests.saved import booted, resumed
@@ -102,7 +103,7 @@ def test_goes_on_after_migration(
             assert there.migrate(address) == "completed"
             assert destination.await_count(there.count + 3) > there.count
     except LabError as error:
-        pytest.skip(f"guest {name}: {error}")
+        absent(f"guest {name}: {error}")
 
 
 @pytest.mark.parametrize(

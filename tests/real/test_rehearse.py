@@ -25,6 +25,7 @@ from migratable.rehearse import Destination, rehearse, rehearse_all
 from migratable.rehearse.destination import try_destination
 from migratable.stream import Stream, read, write
 from migratable.verdict import Outcome, Verdict
+from tests.absent import absent
 from tests.conftest import Lab
 from tests.guests.machines import GUESTS, Running
 from tests.guests.saved import stream as saved_stream
@@ -38,7 +39,7 @@ def guest_stream(name: str, release: str, lab: Lab) -> Path:
     try:
         return saved_stream(name, lab(release, GUESTS[name].target))
     except LabError as error:
-        pytest.skip(f"guest {name}: {error}")
+        absent(f"guest {name}: {error}")
 
 
 def machine(target: str, memory: str = "256") -> list[str]:
@@ -145,7 +146,7 @@ def test_guests_behind_an_iommu(kind: str, lab: Lab, tmp_path: Path) -> None:
     try:
         kernel, root = initrd.build(target)
     except LabError as error:
-        pytest.skip(f"kernel: {error}")
+        absent(f"kernel: {error}")
     console = "ttyS0" if target == "x86_64" else "hvc0"
     boot = ["-kernel", str(kernel), "-initrd", str(root)]
     boot += ["-append", f"console={console} quiet {append}"]

@@ -81,7 +81,7 @@ def install_(
     """
     from migratable.errors import LabError
     from migratable.lab.installer import install
-    from migratable.lab.releases import DEFAULT_ARCHITECTURES, release_of, targets
+    from migratable.lab.releases import DEFAULT_ARCHITECTURES, find_release, targets
 
     # lab install 10.0 --arch aarch64 s390x riscv64: words behind the first target are arguments
     more = tuple(word for word in releases if word in targets())
@@ -90,7 +90,9 @@ def install_(
         raise click.UsageError("name a RELEASE, such as 10.0")
     words = [word for text in architectures for word in text.split(",")]
     wanted = tuple(dict.fromkeys([*words, *more])) or DEFAULT_ARCHITECTURES
-    names = {spec: release_of(spec).name for spec in releases}  # all spelt right before any starts
+    names = {
+        spec: find_release(spec).name for spec in releases
+    }  # all spelt right before any starts
     failed = False
     for spec in dict.fromkeys(releases):
         if missing and _have(names[spec], wanted):

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import re
 
+from migratable.explain import wrapping
+from migratable.explain.logs import clean
 from migratable.messages.catalogue import Role
 from migratable.messages.recognise import recognise
 
@@ -31,12 +33,27 @@ def unfolded(data: bytes) -> bytes:
     place = 0
     while place < len(lines):
         opens = _OPENS.fullmatch(lines[place].rstrip(b"\r"))
-        parts = _folded(lines, place, opens) if opens is not None else _wrapped(lines, place)
+        parts = _folded(lines, place, opens) if opens is not None else []
+        parts = parts or _expected(lines, place) or _wrapped(lines, place)
         if parts:
             lines[place] = b" ".join((lines[place].rstrip(), *parts))
             lines[place + 1 : place + 1 + len(parts)] = [b""] * len(parts)
         place += 1 + len(parts)
+        if not parts:
+            _put_together(lines, place - 1)
     return b"\n".join(lines)
+
+
+def _put_together(lines: list[bytes], place: int) -> None:
+    """Join the line at *place* with what a mail or terminal broke off it."""
+    last = place + 1 + wrapping.MOST
+    if len(lines[place]) < wrapping.SHORTEST or not any(lines[place + 1 : place + 2]):
+        return
+    texts = [clean(line) for line in lines[place:last]]
+    whole, taken = wrapping.wrapped(texts, 0)
+    if taken:
+        lines[place] = whole.encode()
+        lines[place + 1 : place + 1 + taken] = [b""] * taken
 
 
 def _folded(lines: list[bytes], place: int, opens: re.Match[bytes]) -> list[bytes]:
@@ -64,6 +81,28 @@ def _closed(text: bytes, quote: bytes) -> bool:
         return False
     doubled = len(end) - len(end.rstrip(quote))
     return doubled % 2 == 1 if quote == b"'" else not end.endswith(b'\\"')
+
+
+# What a test says of an output that it did not expect: both in quotation marks.
+_EXPECTS = re.compile(rb"\bexpected (?:pattern|message|error)s?\b[^'\"]{0,20}['\"]")
+_GOT = re.compile(rb"['\"] (?:not )?in (?:the )?(?:output|stderr|stdout)\b")
+LONGEST = 12
+
+
+def _expected(lines: list[bytes], place: int) -> list[bytes]:
+    """The rest of a test's complaint that is broken before what was found."""
+    if not _EXPECTS.search(lines[place]) or _GOT.search(lines[place]):
+        return []
+    parts: list[bytes] = []
+    for line in lines[place + 1 : place + 1 + LONGEST]:
+        text = line.strip()
+        if not text:
+            break
+        parts.append(text)
+        whole = b" ".join(parts)
+        if _GOT.search(whole) and text.endswith((b"'", b'"')):
+            return parts
+    return []
 
 
 _QUOTE = re.compile(rb"[> \t]*")
