@@ -19,12 +19,13 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from errno import EINVAL
 from functools import cache
 from typing import Any, Generic, TypeVar
 
 from migratable.check.events import BodyEntered, BodyLoaded
 from migratable.check.loader import Reading
-from migratable.check.problem import EINVAL, Problem
+from migratable.check.problem import Problem
 from migratable.check.state import LoadedState, Memory
 from migratable.profile.model import Profile
 from migratable.releases import Release
