@@ -38,7 +38,8 @@ DEVICES = (
 )
 OUTSIDE = (
     (["vmstate_load_state", "vmstate_load", "qemu_loadvm_state_main",
-      "process_incoming_migration_co", "coroutine_trampoline"], "loading the stream", "destination"),
+      "process_incoming_migration_co", "coroutine_trampoline"],
+     "loading the stream", "destination"),
     (["vmstate_save_state", "vmstate_save", "qemu_savevm_state_complete_precopy",
       "migration_completion", "migration_thread", "start_thread", "clone"],
      "saving the guest's state", "source"),
