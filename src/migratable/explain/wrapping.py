@@ -116,7 +116,8 @@ def _spans(text: str, boundary: int, part: str) -> bool:
     if found is None:
         return False
     told = _fullest([one for one in recognise(text[:boundary]) if one.end > found.start])
-    if told is None or _letters(found) > _letters(told):
+    # A wording with one value more after the same words, and a blank before it, says no more.
+    if told is None or _letters(found) > _letters(told) + 1:
         return True
     # The same text with a longer value: only where the line itself says that it goes on.
     other = found.message.id != told.message.id or told.end < boundary
