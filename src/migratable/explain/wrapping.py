@@ -26,7 +26,7 @@ _BEGINS = re.compile(
     r"[\w.~-]+@[\w.~-]+|[\w./-]{1,40}\[\d+\]: |-{1,3}[ \w-]|```|\d+[.):] |"
     r"(?:qemu|kvm|virsh|libvirt|panda|pve|virt|make|ssh|bash|kernel|nova|systemd)[\w./-]{0,40}: |"
     r"(?:error|warning|ERROR|WARN|Error|TASK|FATAL|INFO|DEBUG|Hi|Thanks|Regards|Traceback|File|From|To)\b|"
-    r"(?:u?mount|rm|cp|mv|ls|cat|sh|tar|dd|chown|chmod|sudo|rsync|scp|sed|grep|lxc|incus|ceph|rbd|zfs|lv\w+): |"
+    r"(?:u?mount|rm|cp|mv|ls|cat|sh|tar|dd|chown|chmod|sudo|rsync|scp|lxc|incus|rbd|zfs|lv\w+): |"
     r"</?\w|level=|msg=|time=|[a-z0-9]+(?:_[a-z0-9]+){2,}\b"
 )
 
