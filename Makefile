@@ -69,10 +69,10 @@ format: install
 	$(BIN)/ruff check --fix --quiet $(SOURCES)
 	$(BIN)/ruff format --quiet $(SOURCES)
 
-# A release that cannot be had is named, and its tests are skipped by name.
+# A release that is not available is named; its tests are skipped by name, and fail with CI=true.
 lab: install
 	$(BIN)/migratable lab install --missing --allow-expired $(RELEASES) $(addprefix --arch ,$(ARCHS)) || \
-		echo "make: some QEMU releases cannot be had; their tests will be skipped" >&2
+		echo "make: some QEMU releases are not available; their tests are skipped (with CI=true: fail)" >&2
 
 docs: install
 	$(BIN)/python -m sphinx -W --keep-going -n -q -b html docs build/docs

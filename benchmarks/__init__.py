@@ -1,7 +1,7 @@
 """How fast it is, each beside what it is compared with, in one run: ``make bench``.
 
-A module ``bench_NAME.py`` with a function ``rows()`` is found by itself. A row that is over its
-limit makes the run end with status 1.
+A module ``bench_NAME.py`` with a function ``rows()`` is found by itself. Limits are ratios to a
+figure of the same run, never seconds: a row that is over its limit makes the run end with status 1.
 """
 
 from __future__ import annotations
@@ -25,24 +25,31 @@ class Row:
     """One measurement.
 
     :ivar value: in ``unit``, the best of several: what is above it is the machine's other work.
-    :ivar limit: in ``unit``; None for what others are compared with.
+    :ivar beside: figure of the same run that it is compared with, in ``unit``.
+    :ivar most: limit of their ratio; None where the ratio is only shown.
     """
 
     what: str
     value: float
     unit: str = "s"
-    limit: float | None = None
+    beside: float | None = None
+    most: float | None = None
     note: str = ""
 
     @property
+    def ratio(self) -> float | None:
+        """How many times the figure beside it."""
+        return None if self.beside is None else self.value / self.beside
+
+    @property
     def is_over(self) -> bool:
-        """Whether it is over its limit."""
-        return self.limit is not None and self.value > self.limit
+        """Whether the ratio is over its limit."""
+        return self.ratio is not None and self.most is not None and self.ratio > self.most
 
 
 def seconds(command: Sequence[str], *, times: int = 15, statuses: Sequence[int] = (0,)) -> float:
     """Best time of a command, after one run that fills the caches."""
-    return best(lambda: run(command, statuses)[0], times)
+    return best(lambda: run(command, statuses), times)
 
 
 def best(measure: Callable[[], float], times: int = 15) -> float:
@@ -51,9 +58,33 @@ def best(measure: Callable[[], float], times: int = 15) -> float:
     return min(measure() for _ in range(times))
 
 
+_PEAK = """
+import os, sys
+pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ)
+_, status, usage = os.wait4(pid, 0)
+print(usage.ru_maxrss, file=sys.stderr)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
 def peak_memory(command: Sequence[str], *, statuses: Sequence[int] = (0,)) -> float:
-    """Largest resident memory of a command in MB, with the file pages that it maps."""
-    return run(command, statuses)[1]
+    """Largest resident memory of a command in MB, with the file pages that it maps.
+
+    It is started by a small program: Linux counts what the parent of a fork had.
+
+    :raise subprocess.CalledProcessError: when it ends with another status.
+    """
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", _PEAK, *command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=_environment(),
+        check=False,
+    )
+    if done.returncode not in statuses:
+        raise subprocess.CalledProcessError(done.returncode, list(command))
+    return int(done.stderr.split()[-1]) / 1024
 
 
 @cache
@@ -65,16 +96,16 @@ def _environment() -> dict[str, str]:
     return {**without, "PYTHONPYCACHEPREFIX": kept.name}
 
 
-def run(command: Sequence[str], statuses: Sequence[int]) -> tuple[float, float]:
-    """Run a command, output thrown away: seconds and peak resident MB.
+def run(command: Sequence[str], statuses: Sequence[int]) -> float:
+    """Run a command, output thrown away: its seconds.
 
     :raise subprocess.CalledProcessError: when it ends with another status.
     """
     start = time.perf_counter()
     null = subprocess.DEVNULL
-    process = subprocess.Popen(command, stdin=null, stdout=null, stderr=null, env=_environment())
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode not in statuses:
-        raise subprocess.CalledProcessError(process.returncode, list(command))
-    return time.perf_counter() - start, usage.ru_maxrss / 1024
+    done = subprocess.run(
+        command, stdin=null, stdout=null, stderr=null, env=_environment(), check=False
+    )
+    if done.returncode not in statuses:
+        raise subprocess.CalledProcessError(done.returncode, list(command))
+    return time.perf_counter() - start

@@ -26,7 +26,7 @@ def main() -> None:
         sys.exit(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
     python = platform.python_version()
     print(f"migratable {__version__}, Python {python}, {os.cpu_count()} cores, best of several\n")
-    print(f"{'':<52}{'value':>9}    {'limit':>9}{'ratio':>7}", flush=True)
+    print(f"{'':<52}{'value':>9}    {'beside':>9}{'ratio':>7}{'limit':>7}", flush=True)
     # Each in a process of its own: what one leaves in memory would be counted with the next.
     one = [sys.executable, "-m", "benchmarks", _ONE]
     statuses = [subprocess.run([*one, name], check=False).returncode for name in wanted]
@@ -37,11 +37,12 @@ def table(name: str) -> bool:
     """Print the rows of one benchmark; whether something is over its limit."""
     over = False
     for row in importlib.import_module(f"benchmarks.bench_{name}").rows():
-        limit = "" if row.limit is None else f"{row.limit:.3f}"
-        ratio = "" if row.limit is None else f"{row.value / row.limit:.2f}x"
+        beside = "" if row.beside is None else f"{row.beside:.3f}"
+        ratio = "" if row.ratio is None else f"{row.ratio:.2f}x"
+        most = "" if row.most is None else f"{row.most:g}x"
         mark = "OVER" if row.is_over else ""
         print(
-            f"{row.what:<52}{row.value:9.3f} {row.unit:<3}{limit:>9}{ratio:>7} {mark:<5}"
+            f"{row.what:<52}{row.value:9.3f} {row.unit:<3}{beside:>9}{ratio:>7}{most:>7} {mark:<5}"
             f"{row.note}".rstrip(),
             flush=True,
         )

@@ -40,17 +40,18 @@ def rows() -> Iterator[Row]:
         without = seconds([*PROGRAM, "inspect", str(empty)])
         yield Row(what=f"inspect, {empty.stat().st_size / 1e6:.0f} MB stream", value=without)
         value = seconds([*PROGRAM, "inspect", str(full)])
-        yield Row(
-            what=f"inspect, {size} stream", value=value, limit=2 * without, note="2x the above"
-        )
+        yield Row(what=f"inspect, {size} stream", value=value, beside=without, most=2)
         cat = seconds(["cat", str(full)], times=5)
         yield Row(what=f"cat, {size}", value=cat)
         value = best(lambda: walk(full), times=5)
-        yield Row(what=f"RAM walk, {size}", value=value, limit=1.5 * cat, note="1.5x cat")
+        yield Row(what=f"RAM walk, {size}", value=value, beside=cat, most=1.5, note="cat")
         command = [*PROGRAM, "inspect", "--ram", str(full)]
         yield Row(what=f"inspect --ram, {size}", value=seconds(command, times=5), note="whole")
+        least = anonymous_memory([*PROGRAM, "inspect", "--ram", str(empty)])
+        yield Row(what="inspect --ram without RAM contents, memory", value=least, unit="MB")
         memory = anonymous_memory(command)
-        yield Row(what="  memory, mapped file apart", value=memory, unit="MB", limit=120)
+        what = f"  with {size}, mapped file apart"
+        yield Row(what=what, value=memory, unit="MB", beside=least, most=2)
         if script := os.environ.get("ANALYZE_MIGRATION"):
             for path in (empty, full):
                 command = [sys.executable, script, "-f", str(path), "-d", "state"]

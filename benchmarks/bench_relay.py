@@ -8,10 +8,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from benchmarks import PROGRAM, Row, best
+from migratable.check import check
 from migratable.profile.bundled import find
 from migratable.relay import Judge
 from migratable.stream import RamFlag, SectionKind, read
@@ -41,27 +42,32 @@ def rows() -> Iterator[Row]:
         copy = [sys.executable, "-c", _COPY, "{port}", str(512 << 10)]
         relay = [*PROGRAM, "relay", "--listen", "tcp:127.0.0.1:0", "--to", "tcp:127.0.0.1:{port}"]
         relay += ["--profile", PROFILE]
-        plain = min((_passed(copy, head, path) for _ in range(3)), key=sum)
-        relayed = min((_passed(relay, head, path) for _ in range(3)), key=sum)
+        # In turns, and the least of either: the machine's other work hits both alike.
+        both = [(_passed(copy, head, path), _passed(relay, head, path)) for _ in range(5)]
+        plain = min((one for one, _ in both), key=lambda took: took[1])
+        relayed = min((one for _, one in both), key=lambda took: took[1])
     yield Row(what=f"plain copy, {size:.1f} GB, processor time", value=plain[1])
     yield Row(
         what=f"relay, {size:.1f} GB, processor time",
         value=relayed[1],
-        limit=1.5 * plain[1],
-        note="1.5x the above",
+        beside=plain[1],
+        most=1.5,
     )
-    yield Row(what="  a GB", value=relayed[1] / size, limit=1.0, note="1 GB/s on a core")
+    yield Row(what="  a GB", value=relayed[1] / size)
     yield Row(what=f"plain copy, {size:.1f} GB, whole", value=plain[0])
     yield Row(what=f"relay, {size:.1f} GB, whole", value=relayed[0])
     profile = find(PROFILE)
     judge = Judge(profile)
 
-    def held() -> float:
+    def took(work: Callable[[], object]) -> float:
         start = time.process_time()
-        judge.check(read(profile.stream))
+        work()
         return time.process_time() - start
 
-    yield Row(what="device state held, processor time", value=best(held), limit=0.05)
+    plainly = best(lambda: took(lambda: check(read(profile.stream), profile)))
+    yield Row(what="check of a q35's device state, processor time", value=plainly)
+    held = best(lambda: took(lambda: judge.check(read(profile.stream))))
+    yield Row(what="  the same, held by relay", value=held, beside=plainly, most=1)
 
 
 def _memory() -> str | None:

@@ -15,6 +15,7 @@ import migratable.qemu.accelerator
 from migratable.errors import LabError
 from migratable.lab import Installed, find, folder, installed
 from migratable.qemu.accelerator import missing
+from tests.absent import absent
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -43,13 +44,9 @@ def releases() -> dict[str, list[str]]:
     return found
 
 
-def kvm_state() -> str:
-    """Whether tests can start KVM guests, in words; the reason when they cannot."""
-    try:
-        with Path("/dev/kvm").open("r+b", buffering=0):
-            return "usable"
-    except OSError as error:
-        return f"not usable ({error.strerror}): its tests are skipped"
+def why_no_kvm() -> str:
+    """Why tests cannot start x86 guests under KVM; "" when they can."""
+    return missing() if platform.machine() == "x86_64" else "this host is not x86"
 
 
 def pytest_report_header() -> list[str]:
@@ -59,9 +56,8 @@ def pytest_report_header() -> list[str]:
     except LabError as error:
         there = str(error)
     return [
-        f"KVM: {missing() or 'usable'}",
         f"QEMU releases: {there or 'none; get some: migratable lab install 5.2 7.2 10.0 11.1'}",
-        f"KVM: {kvm_state()}",
+        f"KVM: {why_no_kvm() or 'usable'}",
         f"lab: {folder()}",
         f"shared facts: {shared() or 'absent'}",
     ]
@@ -78,17 +74,14 @@ def shared_folder() -> Path:
     """The folder of facts and oracles beside the checkout; the test is skipped without it."""
     path = shared()
     if path is None:
-        if os.environ.get("CI", "").lower() in ("true", "1"):
-            pytest.fail("the folder shared/ beside the checkout is absent in CI")
-        pytest.skip("the folder shared/ beside the checkout (or MIGRATABLE_SHARED) is absent")
+        absent("the folder shared/ beside the checkout (or MIGRATABLE_SHARED) is absent")
     return path
 
 
 @pytest.fixture
 def kvm() -> None:
     """The test needs a real KVM for x86; it is skipped by its name without one."""
-    why = missing() if platform.machine() == "x86_64" else "this host is no x86"
-    if why:
+    if why := why_no_kvm():
         pytest.skip(f"KVM: {why}")
 
 
@@ -106,7 +99,7 @@ def lab() -> Lab:
         try:
             return find(release, arch)
         except LabError as error:
-            pytest.skip(f"QEMU {release} ({arch}): {error}")
+            absent(f"QEMU {release} ({arch}): {error}")
 
     return real
 
@@ -127,7 +120,7 @@ def guest_stream(lab: Lab) -> Callable[[str, str], Path]:
         try:
             return stream(name, program)
         except LabError as error:
-            pytest.skip(f"guest {name}: {error}")
+            absent(f"guest {name}: {error}")
 
     return saved
 

@@ -12,6 +12,7 @@ import pytest
 
 from migratable import __version__
 from migratable.profile import bundled
+from tests.absent import absent
 from tests.unit.hosts.test_old_python import old_pythons
 
 pytestmark = [pytest.mark.slow]
@@ -76,7 +77,7 @@ def test_tools_install_the_wheel(tool: str, dist: Path, tmp_path: Path) -> None:
     beside = Path(sys.executable).with_name(tool)  # uv is one of the packages that CI installs
     program = str(beside) if beside.exists() else shutil.which(tool)
     if program is None:
-        pytest.skip(f"{tool} is not on this machine")
+        absent(f"{tool} is not on this machine")
     (wheel,) = dist.glob("*.whl")
     words = [program, "install", str(wheel)] if tool == "pipx" else [program, "tool", "install"]
     variables = {

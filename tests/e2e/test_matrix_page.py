@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -13,11 +14,11 @@ import pytest
 from migratable.fleet.cells import Answer
 from migratable.report.matrix_html import render
 from migratable.verdict import Severity
+from tests.absent import absent, needs
 from tests.unit.fleet import made
 
-api = pytest.importorskip(
-    "playwright.sync_api", reason="playwright drives the browser and is not installed"
-)
+needs("playwright", "playwright drives the browser and is not installed")
+api = importlib.import_module("playwright.sync_api")
 CHROMIUM = next(
     (
         path
@@ -26,7 +27,8 @@ CHROMIUM = next(
     ),
     None,
 )
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (package chromium)")
+if CHROMIUM is None:
+    absent("Chromium is not on this machine (package chromium)")
 
 
 @pytest.fixture(scope="module")

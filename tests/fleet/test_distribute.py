@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import re
@@ -20,15 +21,16 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
-
 from migratable.errors import PlanError, ServiceError
 from migratable.fleet.distribute import Job, _Order, _task, distribute
 from migratable.fleet.results import Result, Results, from_json
 from migratable.profile.collect import collect
 from migratable.verdict import Basis, Finding, Hint, Outcome, Refusal, Severity, Side, Verdict
+from tests.absent import needs
 from tests.conftest import Lab
 from tests.fleet.spread import work
+
+needs("distributed", "the extra 'dask' is not installed")
 
 pytestmark = pytest.mark.slow
 
@@ -309,7 +311,7 @@ def test_the_program_itself_is_killed(tmp_path: Path) -> None:
 
 
 def test_no_scheduler(results: Results, tmp_path: Path) -> None:
-    dask = pytest.importorskip("dask.config")
+    dask = importlib.import_module("dask.config")
     with dask.set({"distributed.comm.timeouts.connect": "500ms"}):
         for address in ("tcp://127.0.0.1:1", "nonsense://x", "tcp://"):
             with pytest.raises(ServiceError, match="no Dask scheduler at"):

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
-
+from tests.absent import needs
 from tests.conftest import Lab
+
+needs("distributed", "the extra 'dask' is not installed")
 
 pytestmark = pytest.mark.slow
 

@@ -135,6 +135,19 @@ GUESTS = {
             arguments=_words(_PSERIES + _NET + _MODERN),
             append="disable_radix",
         ),
+        # Their processor never sleeps: QEMU under TCG may lose the timer of one that did.
+        Guest(
+            name="ppc-awake",
+            target="ppc64",
+            arguments=_words(_PSERIES + _NET + _MODERN),
+            append="powersave=off",
+        ),
+        Guest(
+            name="ppc-awake-hash",
+            target="ppc64",
+            arguments=_words(_PSERIES + _NET + _MODERN),
+            append="disable_radix powersave=off",
+        ),
         Guest(
             name="ppc-firmware",
             target="ppc64",

@@ -25,6 +25,7 @@ from migratable.rehearse import rehearse
 from migratable.stream import SectionKind, read
 from migratable.stream.fields import decode
 from migratable.verdict import Outcome
+from tests.absent import absent
 from tests.conftest import Lab
 from tests.guests.machines import GUESTS, Guest, Running
 from tests.guests.saved import resumed
@@ -42,7 +43,7 @@ def _running(guest: Guest, release: str, lab: Lab, folder: Path) -> Iterator[Run
         with resumed(guest, program, folder, qmp_path=folder / "qmp") as running:
             yield running
     except LabError as error:
-        pytest.skip(f"guest {guest.name}: {error}")
+        absent(f"guest {guest.name}: {error}")
 
 
 def _capture(folder: Path) -> Captured:

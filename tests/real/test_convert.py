@@ -23,6 +23,7 @@ from migratable.rehearse.destination import try_destination
 from migratable.rehearse.resave import Resave
 from migratable.stream import read
 from migratable.stream.compare import Kind, compare
+from tests.absent import absent
 from tests.conftest import Lab
 from tests.guests.machines import GUESTS
 from tests.guests.saved import stream as saved_stream
@@ -141,7 +142,7 @@ def test_guests_that_ran_go_on(
     try:
         before = saved_stream(name, lab(source, guest.target))
     except LabError as error:
-        pytest.skip(f"guest {name}: {error}")
+        absent(f"guest {name}: {error}")
     lab(destination, guest.target)
     words = [*guest.command_line(guest.disk(tmp_path)), "-serial", "stdio"]
     after = tmp_path / "after"
@@ -163,7 +164,7 @@ def test_a_linux_guest_with_busy_queues_is_refused_with_the_reason(
     try:
         before = saved_stream("x86-linux", lab("10.0", guest.target))
     except LabError as error:
-        pytest.skip(f"guest: {error}")
+        absent(f"guest: {error}")
     lab("11.1", guest.target)
     words = [*guest.command_line(guest.disk(tmp_path)), "-serial", "stdio"]
     after = tmp_path / "after"

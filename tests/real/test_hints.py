@@ -21,6 +21,7 @@ from migratable.rehearse import rehearse
 from migratable.rehearse.way_back import Home
 from migratable.stream import Stream, read, write
 from migratable.verdict import Basis, Outcome, Side, Verdict
+from tests.absent import absent
 from tests.conftest import Lab
 from tests.real.hint_cases import CASES, PSERIES, Q35, Case
 
@@ -35,7 +36,7 @@ def arguments(lab: Lab, release: str, text: str) -> list[str]:
     if not words[0].startswith("-"):
         program = str(Path(program).with_name(words.pop(0)))
         if not Path(program).exists():
-            pytest.skip(f"no {program}")
+            absent(f"{program} is not in the lab")
     return [program, *words, "-nodefaults", "-display", "none"]
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from migratable.hints.programs import OTHER
+from tests.absent import absent
 from tests.conftest import REPOSITORY, Lab
 from tests.hostile import FILES
 
@@ -112,7 +113,7 @@ def traced(module: str, count: int, release: str, target: str, lab: Lab, tmp_pat
     """Run ``tests.MODULE``; nothing that its lines name may be changed, made, asked or run."""
     strace = shutil.which("strace")
     if strace is None:
-        pytest.skip("strace is not here")
+        absent("strace is not on this machine")
     command = lab(release, target).command
     folder, cache, trace = tmp_path / "named", tmp_path / "cache", tmp_path / "trace"
     folder.mkdir()

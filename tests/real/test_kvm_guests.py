@@ -18,6 +18,7 @@ from migratable.stream import read
 from migratable.stream.compare import compare
 from migratable.stream.fields import decode
 from migratable.verdict import Outcome, Severity
+from tests.absent import absent
 from tests.conftest import Lab
 from tests.guests import multiboot
 from tests.guests.machines import Running
@@ -141,11 +142,11 @@ def test_hot_plug_that_the_guest_has_switched_on(lab: Lab, tmp_path: Path) -> No
 def test_code_is_its_source(tmp_path: Path) -> None:
     gcc, ld = shutil.which("gcc"), shutil.which("ld")
     if gcc is None or ld is None:
-        pytest.skip("no gcc here")
+        absent("gcc or ld is not on this machine")
     (tmp_path / "kvm.S").write_text(multiboot.SOURCE)
     words = [gcc, "-m32", "-c", "kvm.S", "-o", "kvm.o"]
     if subprocess.run(words, cwd=tmp_path, capture_output=True, check=False).returncode:
-        pytest.skip("this gcc does not assemble for i386")
+        absent("this gcc does not assemble for i386")
     link = "-m elf_i386 -Ttext 0x100000 -e _start --oformat binary kvm.o -o made.bin"
     subprocess.run([ld, *link.split()], cwd=tmp_path, check=True)
     assert (tmp_path / "made.bin").read_bytes() == multiboot.CODE

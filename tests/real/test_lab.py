@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from migratable.lab import RELEASES
+from tests.absent import absent
 from tests.conftest import Lab
 
 pytestmark = pytest.mark.real
@@ -87,7 +88,7 @@ def test_a_real_installation_survives_an_interruption(
     """Fetch from the machine's mirror into a fresh lab, interrupt it, and do it again."""
     for tool in ("apt-get", "dpkg-deb"):
         if shutil.which(tool) is None:
-            pytest.skip(f"there is no {tool} on this machine")
+            absent(f"{tool} is not on this machine")
     fresh = tmp_path / "fresh lab"
     monkeypatch.setenv("MIGRATABLE_LAB", str(fresh))
     program = [sys.executable, "-m", "migratable", "lab"]
@@ -98,7 +99,7 @@ def test_a_real_installation_survives_an_interruption(
             time.sleep(0.01)
         if process.poll() is not None:
             assert process.stderr is not None
-            pytest.skip(f"QEMU 10.0 cannot be had here: {process.stderr.read().decode()}")
+            absent(f"QEMU 10.0 is not available: {process.stderr.read().decode()}")
         os.killpg(process.pid, signal.SIGINT)
         assert process.wait(30) == 130
     assert not (fresh / "releases").exists()

@@ -24,6 +24,7 @@ from migratable.check import check
 from migratable.errors import CaptureError
 from migratable.profile.collect import collect
 from migratable.stream import read
+from tests.absent import absent
 from tests.conftest import Lab
 from tests.guests import boot
 
@@ -84,7 +85,7 @@ def libvirt(lab: Lab) -> Iterator[Libvirt]:
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     daemon = shutil.which("libvirtd", path=path)
     if daemon is None or shutil.which("virsh") is None:
-        pytest.skip("libvirtd and virsh are not installed")
+        absent("libvirtd and virsh are not installed")
     emulator = lab("7.2").path
     words = [daemon]
     if os.geteuid() == 0:  # as root it would be the system's daemon
@@ -108,7 +109,7 @@ def libvirt(lab: Lab) -> Iterator[Libvirt]:
         deadline = time.monotonic() + 60
         while not socket.exists():
             if process.poll() is not None or time.monotonic() > deadline:
-                pytest.skip(f"libvirtd does not start here: {(folder / 'log').read_text()[-300:]}")
+                absent(f"libvirtd does not start: {(folder / 'log').read_text()[-300:]}")
             time.sleep(0.05)
         (folder / "disk.img").write_bytes(boot.disk())
         (folder / "domain.xml").write_text(DOMAIN.format(emulator=emulator, folder=folder))

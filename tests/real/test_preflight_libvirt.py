@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.absent import absent
 from tests.conftest import Lab
 from tests.hosts.machines import Host, Network, network
 from tests.real.test_preflight import nothing_left, run
@@ -36,7 +37,7 @@ DOMAIN = """
 def net(lab: Lab) -> Iterator[Network]:
     """Two hosts; the program that the domains name is 7.2 on the one and 10.0 on the other."""
     if shutil.which("libvirtd", path="/usr/sbin:/usr/bin") is None:
-        pytest.skip("libvirtd is not installed")
+        absent("libvirtd is not installed")
     with network() as found:
         for name in ("virt-a", "virt-b"):
             host = found.host(name)

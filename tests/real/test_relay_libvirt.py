@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.absent import absent
 from tests.conftest import Lab
 from tests.guests.relayed import Relay
 from tests.hosts.machines import Network, network
@@ -31,7 +32,7 @@ RNG = "<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>"
 def net(lab: Lab) -> Iterator[Network]:
     """Two hosts; the emulator of the one is QEMU 10.0, of the other 11.1."""
     if shutil.which("libvirtd", path="/usr/sbin:/usr/bin") is None:
-        pytest.skip("libvirtd is not installed")
+        absent("libvirtd is not installed")
     emulator, newer = lab("10.0").path, lab("11.1").path
     with network() as found:
         for name in ("virt-a", "virt-b"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import lzma
 import os
@@ -19,8 +20,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("starlette", reason="the extra 'serve' is not installed")
-
 from migratable.check import check
 from migratable.profile.collect import collect
 from migratable.profile.model import Profile
@@ -28,8 +27,11 @@ from migratable.profile.store import Store
 from migratable.serve.openapi import describe
 from migratable.serve.settings import Settings
 from migratable.stream import read
+from tests.absent import needs
 from tests.conftest import Lab
 from tests.serve.service import Service, service, until
+
+needs("starlette", "the extra 'serve' is not installed")
 
 LINE = "-M pc-q35-7.2 -m 64M -nodefaults -device virtio-rng-pci -device virtio-balloon-pci"
 
@@ -61,14 +63,14 @@ def running(data: Path) -> Iterator[Service]:
 
 def fits(document: Any, name: str) -> None:
     """Hold an answer against the service's own description of it."""
-    jsonschema = pytest.importorskip("jsonschema")
+    jsonschema = importlib.import_module("jsonschema")
     description = describe(Settings())
     schema = {"$ref": f"#/components/schemas/{name}", "components": description["components"]}
     jsonschema.Draft202012Validator(schema).validate(document)
 
 
 def test_the_description_is_openapi(running: Service) -> None:
-    validator = pytest.importorskip("openapi_spec_validator")
+    validator = importlib.import_module("openapi_spec_validator")
     _, document, _ = running.request("GET", "/openapi.json")
     validator.validate(document)
     assert document == describe(Settings(limits=_limits(document)))

@@ -20,12 +20,13 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("starlette", reason="the extra 'serve' is not installed")
-
 from migratable.profile.model import Profile
 from migratable.profile.store import Store
 from migratable.releases import QemuVersion
+from tests.absent import absent, needs
 from tests.serve.service import Service, service, until
+
+needs("starlette", "the extra 'serve' is not installed")
 
 TOKEN = "correct-horse-battery-staple"
 GOLDEN = Path(__file__).parent.parent / "golden/streams"
@@ -466,7 +467,7 @@ def test_ipv6(data: Path) -> None:
 def test_tls(data: Path, tmp_path: Path) -> None:
     """With a certificate it speaks HTTPS and nothing else, and no handshake holds a connection."""
     if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
+        absent("openssl is not installed")
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
     command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]

@@ -20,6 +20,7 @@ from migratable.cli.completion import manual
 from migratable.convert.proposals import PROPOSALS
 from migratable.hosts.checks import CHECKS
 from migratable.profile import bundled
+from tests.absent import absent
 
 GUEST = bundled.FOLDER / "guest-q35.mig.gz"
 
@@ -76,7 +77,7 @@ def test_scripts_are_ones_that_the_shell_takes(shell: str, tmp_path: Path) -> No
     text = CliRunner().invoke(cli, ["completion", shell]).output
     assert "_MIGRATABLE_COMPLETE" in text
     if shutil.which(shell) is None:
-        pytest.skip(f"{shell} is not on this machine")
+        absent(f"{shell} is not on this machine")
     (tmp_path / "script").write_text(text)
     subprocess.run([shell, "-n", str(tmp_path / "script")], check=True)
 
@@ -86,7 +87,7 @@ def test_the_manual_page_has_every_command(tmp_path: Path) -> None:
     headings = re.findall(r'^\.SH "MIGRATABLE (\S+)"$', text, re.MULTILINE)
     assert sorted(headings) == sorted(name.upper() for name in _names())
     if shutil.which("man") is None:
-        pytest.skip("man is not on this machine")
+        absent("man is not on this machine")
     (tmp_path / "migratable.1").write_text(text + "\n")
     words = ["man", "--warnings", "-E", "UTF-8", "-l", str(tmp_path / "migratable.1")]
     done = subprocess.run(words, capture_output=True, text=True, check=True)

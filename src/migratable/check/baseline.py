@@ -7,7 +7,7 @@ optional fields the destination has, and shows where its tables are not understo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, reduce
 from operator import or_
@@ -22,6 +22,7 @@ from migratable.check.vmdesc_cursor import VmdescCursor
 from migratable.check.vmstate import VMStateLoader
 from migratable.errors import MigratableError
 from migratable.facts.code import code, is_known
+from migratable.facts.sections import CPU
 from migratable.profile.model import Profile
 from migratable.profile.tables import Handler, LoaderTables, VmField
 from migratable.stream import Stream, read
@@ -140,6 +141,28 @@ class Baseline:
         """The number of handlers with this name and instance id, including this one."""
         named = self._by_name.get(handler.idstr, ())
         return sum(one.instance_id == handler.instance_id for one in named)
+
+    def near(self, idstr: str) -> Iterator[str]:
+        """Handlers of the same kind of device, with their instance ids."""
+        kind = idstr.rpartition("/")[2]
+        for name, handlers in self._by_name.items():
+            if name.rpartition("/")[2] == kind:
+                yield from (f"'{name}' {se.instance_id}" for se in handlers)
+
+    @property
+    def unmigratable(self) -> tuple[str, ...]:
+        """Handlers for which the destination cannot migrate (``vmsd->unmigratable``)."""
+        tables = self.tables
+        return tuple(
+            se.idstr
+            for se in tables.handlers
+            if se.vmsd is not None and tables.vmsds[se.vmsd].unmigratable
+        )
+
+    @property
+    def own_cpu(self) -> LoadedState | None:
+        """The state of the destination's own first CPU; None where it is not known."""
+        return next((self.section(se).state for se in self._by_name.get(CPU, ())), None)
 
     @property
     def names(self) -> Mapping[str, list[Handler]]:

@@ -72,7 +72,7 @@ class Replay(Record):
                     profile=self.baseline.profile,
                     sections=self.tracker.shown(self._sections),
                     cpus=tuple(self.kept),
-                    own_cpu=self._own_cpu(),
+                    own_cpu=self.baseline.own_cpu,
                     origin=self.origin,
                     handlers=tuple(self.baseline.names),
                     more="" if self.refusal or self.undecided else self._more(),
@@ -85,16 +85,10 @@ class Replay(Record):
         return way_back.names(way_back.more_than(self.baseline, self._sections, self.origin))
 
     def _load_begun(self) -> None:
-        tables = self.baseline.tables
-        blocked = tuple(
-            se.idstr
-            for se in tables.handlers
-            if se.vmsd is not None and tables.vmsds[se.vmsd].unmigratable
-        )
         self.ask(
             events.LoadBegun(
                 release=self.release,
-                unmigratable=blocked,
+                unmigratable=self.baseline.unmigratable,
                 no_stream=self.baseline.profile.no_stream,
             )
         )
@@ -188,7 +182,7 @@ class Replay(Record):
             release=self.release,
             profile=self.baseline.profile,
             cpu=self.kept[0],
-            own_cpu=self._own_cpu(),
+            own_cpu=self.baseline.own_cpu,
         )
         if self.ask(event) and failed is not None:
             said = (self.stderr, failed.stderr, self.findings[-1].stderr)
@@ -230,7 +224,7 @@ class Replay(Record):
                     instance_id=instance_id,
                     version=section.version_id,
                     handler=se,
-                    near=tuple(self._near(section)),
+                    near=tuple(self.baseline.near(idstr)),
                 )
             )
         ]
@@ -422,18 +416,3 @@ class Replay(Record):
         links = stderr.part_links(self.release, start.idstr, start.section_id, start.version_id)
         for problem in load(start, parts, self.baseline.profile):
             yield finding_of(problem, self.release, start.idstr, start.instance_id, links)
-
-    # -- for rules ------------------------------------------------------------------------------
-
-    def _own_cpu(self) -> LoadedState | None:
-        for idstr in events.KEPT:
-            for se in self.baseline.names.get(idstr, ()):
-                return self.baseline.section(se).state
-        return None
-
-    def _near(self, section: Section) -> Iterator[str]:
-        """The destination's handlers of the same kind."""
-        kind = section.idstr.rpartition("/")[2]
-        for idstr, handlers in self.baseline.names.items():
-            if idstr.rpartition("/")[2] == kind:
-                yield from (f"'{idstr}' {se.instance_id}" for se in handlers)

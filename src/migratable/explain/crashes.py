@@ -58,7 +58,7 @@ def without_the_end(failure: Failure) -> Failure:
     kept = [
         line
         for line in failure.lines
-        if not any(match.message.id == "crash-abort" for match in line.matches)
+        if any(match.message.id != "crash-abort" for match in line.matches)
     ]
     return replace(failure, lines=kept)
 

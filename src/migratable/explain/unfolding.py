@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import re
 
+from migratable.explain import wrapping
+from migratable.explain.logs import clean
 from migratable.messages.catalogue import Role
 from migratable.messages.recognise import recognise
 
@@ -36,7 +38,21 @@ def unfolded(data: bytes) -> bytes:
             lines[place] = b" ".join((lines[place].rstrip(), *parts))
             lines[place + 1 : place + 1 + len(parts)] = [b""] * len(parts)
         place += 1 + len(parts)
+        if not parts:
+            _put_together(lines, place - 1)
     return b"\n".join(lines)
+
+
+def _put_together(lines: list[bytes], place: int) -> None:
+    """Join the line at *place* with what a mail or terminal broke off it."""
+    last = place + 1 + wrapping.MOST
+    if len(lines[place]) < wrapping.SHORTEST or not any(lines[place + 1 : place + 2]):
+        return
+    texts = [clean(line) for line in lines[place:last]]
+    whole, taken = wrapping.wrapped(texts, 0)
+    if taken:
+        lines[place] = whole.encode()
+        lines[place + 1 : place + 1 + taken] = [b""] * taken
 
 
 def _folded(lines: list[bytes], place: int, opens: re.Match[bytes]) -> list[bytes]:

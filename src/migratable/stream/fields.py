@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from migratable.errors import StreamError
+from migratable.facts.field_types import COMPARED, PLAIN
 from migratable.stream import non_vmstate as handlers
 from migratable.stream import virtio
 from migratable.stream import wire_format as layout
@@ -26,25 +27,9 @@ MAX_NODES = 200_000
 """Fields of one section that are decoded; the rest stays bytes."""
 
 _INTEGERS = {
-    "int8": (1, True),
-    "int16": (2, True),
-    "int32": (4, True),
-    "int64": (8, True),
-    "uint8": (1, False),
-    "uint16": (2, False),
-    "uint32": (4, False),
-    "uint64": (8, False),
-    "uint8 equal": (1, False),
-    "uint16 equal": (2, False),
-    "int32 equal": (4, True),
-    "uint32 equal": (4, False),
-    "int64 equal": (8, False),
-    "int32 le": (4, True),
-    "timer": (8, False),
-    "CPU_Double_U": (8, False),
-    "float64": (8, False),
-    "fpr": (8, False),
-    "vsr": (8, False),
+    name: (width, name.startswith("int"))  # bytes; signed
+    for name, width in {**PLAIN, **COMPARED}.items()
+    if name not in {"bool", "slbe"}
 }
 _LISTS = ("qtailq", "qlist")
 

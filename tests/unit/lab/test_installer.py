@@ -16,10 +16,12 @@ from migratable.errors import LabError
 from migratable.lab import find, installer, store
 from migratable.lab.apt import Apt, Package, Progress
 from migratable.lab.installer import install, lock, remove
+from tests.absent import absent
 
 Tree = Callable[..., Path]
 
-pytestmark = pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="there is no dpkg-deb")
+if shutil.which("dpkg-deb") is None:
+    absent("dpkg-deb is not on this machine")
 
 
 class Mirror:

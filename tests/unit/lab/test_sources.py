@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from migratable.errors import LabError
 from migratable.lab import sources
-from migratable.lab.releases import RELEASES, debian_pocket, packages_of, release_of
+from migratable.lab.releases import RELEASES, debian_pocket, find_release, packages_of
 from migratable.lab.sources import Mirror, mirrors, parse_deb822, parse_one_line
 
 DEB822 = """\
@@ -141,16 +141,16 @@ def test_suites() -> None:
 
 def test_releases() -> None:
     for release in RELEASES:
-        assert release_of(release.name) is release
+        assert find_release(release.name) is release
         assert debian_pocket(release.suite) == ""
         assert release.security is None or debian_pocket(release.security) == "security"
-    other = release_of("12.0=sid")
+    other = find_release("12.0=sid")
     assert (other.name, other.suite) == ("12.0", "sid")
     with pytest.raises(LabError, match=r"no Debian suite is known for QEMU 9\.2; known are 5\.2"):
-        release_of("9.2")
+        find_release("9.2")
     for wrong in ("10", "ten", "10.0=", "../5.2", "10.0=../x", "", "5.2.0"):
         with pytest.raises(LabError, match="is not a QEMU release"):
-            release_of(wrong)
+            find_release(wrong)
 
 
 def test_packages() -> None:

@@ -12,12 +12,13 @@ from migratable.stream import read, vmdesc
 from migratable.stream import wire_format as layout
 from tests.unit.stream import tiny
 
+WITHOUT_VMDESC = {"11.1-pc-nodesc", "5.2-pc-switched", "7.2-q35-xen"}
 
-@pytest.mark.parametrize("name", tiny.NAMES)
+
+@pytest.mark.parametrize("name", sorted(set(tiny.NAMES) - WITHOUT_VMDESC))
 def test_dumped_and_parsed_again(name: str) -> None:
     found = read(tiny.golden(name)).vmdesc
-    if found is None:
-        pytest.skip("this stream has no vmdesc")
+    assert found is not None
     again = vmdesc.parse(vmdesc.dump(found))
     assert again.devices == found.devices
     assert (again.page_size, again.configuration) == (found.page_size, found.configuration)
