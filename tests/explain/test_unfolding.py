@@ -51,3 +51,10 @@ def test_a_value_on_its_first_line(folded: bytes, whole: bytes) -> None:
 )
 def test_a_line_that_a_mail_broke(broken: bytes, whole: bytes) -> None:
     assert unfolded(broken) == whole
+
+
+def test_what_a_test_expected_and_found() -> None:
+    broken = b"Can not find the expected patterns 'a\n  b|c\n  d' in output 'error: x\n  y'\nz"
+    whole = b"Can not find the expected patterns 'a b|c d' in output 'error: x y'\n\n\n\nz"
+    assert unfolded(broken) == whole
+    assert unfolded(b"not the expected patterns 'a\nb\nc") == b"not the expected patterns 'a\nb\nc"

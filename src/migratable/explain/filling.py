@@ -46,7 +46,7 @@ def fill(
 # The end of a Python call and of its quotation: "Message='…')'".
 _WRAPPED_END = re.compile(r"['\"]\)+['\"]?\.?$")
 # The end of a string in an object, and what follows it there.
-_MEMBER_END = re.compile(r'\\*"\s*(?:[}\]]|,\s*\\*"\w)')
+_MEMBER_END = re.compile(r'\\*"\s*(?:[}\]]|,\s*\\*"\w|\)[A-Z])')
 # A bracket that closes what a wrapper opened, and the wrapper's next sentence behind it.
 _CLOSED = re.compile(r"(['\"\w)])\][.;:,]? +\S")
 

@@ -50,7 +50,7 @@ _QUOTE_QEMU = frozenset(
     {"libvirt-process-exited", "libvirt-monitor-closed", "libvirt-job-failed-new"}
 )
 _TRACE = re.compile(r"^[\s:]*\d+@\d+\.\d+:")
-_WARNS = re.compile(r"(?:^\W*|\b(?:qemu[\w-]*|kvm): )warning: ")
+_WARNS = re.compile(r"(?:^\W*|\b(?:qemu[\w-]*|kvm): )(?:warning|info): ")
 _BY_LIBVIRT = re.compile(
     r"\b(?:internal error|[Oo]peration (?:failed|not supported)|invalid argument|"
     r"Requested operation is not valid|unsupported configuration|argument unsupported): |"
@@ -84,7 +84,7 @@ def innermost(line: Line, main: Match) -> Wrapped | None:
         return None
     wrapper = next(
         (
-            str(main.params[part.name])
+            unquoted(str(main.params[part.name]))
             for part in main.text.template.parameters
             if part.name in ("error", "reason", "what", "cause", "said", "message", "text", "rest")
         ),

@@ -33,7 +33,8 @@ def unfolded(data: bytes) -> bytes:
     place = 0
     while place < len(lines):
         opens = _OPENS.fullmatch(lines[place].rstrip(b"\r"))
-        parts = _folded(lines, place, opens) if opens is not None else _wrapped(lines, place)
+        parts = _folded(lines, place, opens) if opens is not None else []
+        parts = parts or _expected(lines, place) or _wrapped(lines, place)
         if parts:
             lines[place] = b" ".join((lines[place].rstrip(), *parts))
             lines[place + 1 : place + 1 + len(parts)] = [b""] * len(parts)
@@ -80,6 +81,28 @@ def _closed(text: bytes, quote: bytes) -> bool:
         return False
     doubled = len(end) - len(end.rstrip(quote))
     return doubled % 2 == 1 if quote == b"'" else not end.endswith(b'\\"')
+
+
+# What a test says of an output that it did not expect: both in quotation marks.
+_EXPECTS = re.compile(rb"\bexpected (?:pattern|message|error)s?\b[^'\"]{0,20}['\"]")
+_GOT = re.compile(rb"['\"] (?:not )?in (?:the )?(?:output|stderr|stdout)\b")
+LONGEST = 12
+
+
+def _expected(lines: list[bytes], place: int) -> list[bytes]:
+    """The rest of a test's complaint that is broken before what was found."""
+    if not _EXPECTS.search(lines[place]) or _GOT.search(lines[place]):
+        return []
+    parts: list[bytes] = []
+    for line in lines[place + 1 : place + 1 + LONGEST]:
+        text = line.strip()
+        if not text:
+            break
+        parts.append(text)
+        whole = b" ".join(parts)
+        if _GOT.search(whole) and text.endswith((b"'", b'"')):
+            return parts
+    return []
 
 
 _QUOTE = re.compile(rb"[> \t]*")
