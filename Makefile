@@ -21,7 +21,7 @@ BIN := $(VENV)/bin
 # Pinned versions of everything; `make test LOCK=` takes the newest instead.
 LOCK ?= requirements/ci.lock
 JOBS ?= 2
-RELEASES ?= 5.2 7.2 10.0 11.1
+RELEASES ?= $(shell sed -n 's/^ *Release.name="\([0-9.]*\)".*/\1/p' src/migratable/lab/releases.py)
 ARCHS ?= x86_64 ppc64 aarch64 s390x riscv64
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 SOURCES := src tests tools benchmarks docs

@@ -1,7 +1,8 @@
 """The web pages: Markdown in the four parts of Diátaxis, and pages made from the program itself.
 
-Every page is found by itself; there is no list to edit. Nothing is fetched from anywhere when the
-pages are built or read. `make docs` treats each warning, also of a link to nowhere, as an error.
+A page is found by its folder; docs/how-to/index.md alone lists its pages. Nothing is fetched from
+anywhere when the pages are built or read. `make docs` treats each warning, also of a link to
+nowhere, as an error.
 """
 
 from __future__ import annotations

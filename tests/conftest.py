@@ -14,6 +14,7 @@ import pytest
 import migratable.qemu.accelerator
 from migratable.errors import LabError
 from migratable.lab import Installed, find, folder, installed
+from migratable.lab.releases import NAMES
 from migratable.qemu.accelerator import missing
 from tests.absent import absent
 
@@ -56,7 +57,7 @@ def pytest_report_header() -> list[str]:
     except LabError as error:
         there = str(error)
     return [
-        f"QEMU releases: {there or 'none; get some: migratable lab install 5.2 7.2 10.0 11.1'}",
+        f"QEMU releases: {there or 'none; get some: migratable lab install ' + ' '.join(NAMES)}",
         f"KVM: {why_no_kvm() or 'usable'}",
         f"lab: {folder()}",
         f"shared facts: {shared() or 'absent'}",

@@ -25,6 +25,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from migratable.errors import MigratableError
+from migratable.lab.releases import NAMES
 from migratable.profile import bundled
 from migratable.profile.collect import collect
 from migratable.profile.model import Profile
@@ -82,7 +83,7 @@ PSERIES = Example(
     name="pseries",
     stream="guest-pseries.mig.gz",
     source="5.2",
-    releases=("5.2", "7.2", "10.0", "11.1"),
+    releases=NAMES,
     command=(
         *("qemu-system-ppc64", "-nodefaults", "-display", "none"),
         *("-machine", "pseries-5.2,ic-mode=xics", "-cpu", "POWER9", "-m", "4G"),

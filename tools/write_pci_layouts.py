@@ -13,11 +13,11 @@ from pathlib import Path
 
 from migratable.errors import MigratableError
 from migratable.facts.pci import extended_capabilities
+from migratable.lab.releases import NAMES
 from migratable.profile.collect import collect
 from migratable.stream.virtio import pci_capabilities
 
 OUT = Path(__file__).parents[1] / "src/migratable/facts/pci_layouts.toml"
-RELEASES = ("5.2", "7.2", "10.0", "11.1")
 COMMON = (
     "virtio-net-pci", "virtio-blk-pci,drive=d0", "virtio-scsi-pci", "virtio-serial-pci",
     "virtio-balloon-pci", "virtio-rng-pci", "virtio-gpu-pci", "virtio-vga", "virtio-keyboard-pci",
@@ -105,7 +105,7 @@ def taken(
 def main() -> int:
     """Start everything and write."""
     seen: dict[tuple[str, str, str], tuple[list[str], list[str], list[str]]] = {}
-    for release in RELEASES:
+    for release in NAMES:
         for bus, line in machines():
             devices = [*COMMON, *(EXPRESS if bus == "PCIe root complex" else ())]
             if bus == "PCIe":

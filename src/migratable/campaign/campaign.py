@@ -23,7 +23,7 @@ from migratable.campaign.report import command, details
 from migratable.campaign.runner import run
 from migratable.errors import LabError
 from migratable.lab import installed
-from migratable.lab.releases import WHEELS
+from migratable.lab.releases import NAMES, WHEELS
 from migratable.qemu.accelerator import missing
 
 Progress = Callable[[int], None]
@@ -107,7 +107,7 @@ def _groups(plan: Plan, cache: Cache) -> Iterator[Group]:
     ]
     missing = set(plan.releases) - {program.release for program in programs}
     if missing or not programs:
-        wanted = " ".join(sorted(missing)) or "5.2 7.2 10.0 11.1"
+        wanted = " ".join(sorted(missing)) or " ".join(NAMES)
         wanted += "".join(f" --arch {arch}" for arch in dict.fromkeys(plan.archs))
         raise LabError(f"the campaign needs real QEMU: migratable lab install {wanted}")
     names = drivers()

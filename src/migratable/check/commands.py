@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from errno import EPERM, ERANGE
 
-from migratable.check.problem import EPERM, ERANGE, Problem, UnexaminedError
+from migratable.check.problem import Problem, UnexaminedError
 from migratable.stream.model import Command, Section, Stream, flatten
 from migratable.stream.wire_format import CommandKind
 

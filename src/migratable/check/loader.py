@@ -9,12 +9,11 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from errno import EINVAL, EIO
 from typing import ClassVar
 
 from migratable.check import stderr
 from migratable.check.problem import (
-    EINVAL,
-    EIO,
     MessageRef,
     Problem,
     RefusedError,

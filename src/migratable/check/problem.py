@@ -8,6 +8,7 @@ line. A :class:`RefusedError` collects both forms as it unwinds; :mod:`.stderr` 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from errno import EINVAL
 from typing import TypeAlias
 
 from migratable.facts.behaviour import behaves
@@ -16,8 +17,6 @@ from migratable.unchecked import Code, Unchecked
 
 MessageRef: TypeAlias = tuple[str, dict[str, "str | int"]]
 """A message id of :mod:`migratable.messages` and its parameters."""
-
-EPERM, ENOENT, EIO, EINVAL, ERANGE = 1, 2, 5, 22, 34
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

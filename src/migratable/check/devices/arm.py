@@ -6,10 +6,11 @@ Under KVM the kernel is asked for each register; that is not examined here.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from errno import EPERM
 
 from migratable.check.devices import beyond, post_load
 from migratable.check.events import BodyLoaded
-from migratable.check.problem import EPERM, MessageRef, Problem, UnexaminedError
+from migratable.check.problem import MessageRef, Problem, UnexaminedError
 from migratable.check.state import LoadedState
 from migratable.problem_facts import RegistersFacts
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from errno import EPERM
 
 from migratable.check.devices import beyond, has_fixes_of_2026, post_load
 from migratable.check.events import BodyLoaded
-from migratable.check.problem import EPERM, Problem
+from migratable.check.problem import Problem
 
 _BUFFERS = (("in_index", 10), ("out_data_len", 50))
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from errno import EPERM
 
 from migratable.check.devices import beyond, post_load
 from migratable.check.devices.pc_memory import of_profile
 from migratable.check.events import BodyLoaded
-from migratable.check.problem import EPERM, Problem
+from migratable.check.problem import Problem
 from migratable.check.state import LoadedState
 
 _START, _FIS_RX, _FIS_ON, _LIST_ON = 1 << 0, 1 << 4, 1 << 14, 1 << 15

@@ -6,10 +6,11 @@ Of the others no hook fails: e1000, igb, rtl8139, ne2000, pcnet, eepro100, the C
 from __future__ import annotations
 
 from collections.abc import Iterator
+from errno import EPERM
 
 from migratable.check.devices import beyond, has_fixes_of_2026, post_load, prepares
 from migratable.check.events import BodyLoaded
-from migratable.check.problem import EPERM, Problem
+from migratable.check.problem import Problem
 from migratable.check.state import LoadedState, Memory
 from migratable.problem_facts import PropertiesFacts
 from migratable.profile.model import Profile

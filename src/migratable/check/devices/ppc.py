@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from errno import EPERM
 
 from migratable.check.devices import post_load
 from migratable.check.events import BodyLoaded
-from migratable.check.problem import EPERM, Problem, UnexaminedError
+from migratable.check.problem import Problem, UnexaminedError
 from migratable.check.state import LoadedState
 from migratable.facts import ppc
 from migratable.problem_facts import PvrFacts

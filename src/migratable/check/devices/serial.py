@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from errno import EPERM
 
 from migratable.check.devices import post_load
 from migratable.check.events import BodyLoaded
-from migratable.check.problem import EPERM, Problem
+from migratable.check.problem import Problem
 
 _TRANSMITTER_EMPTY = 0x40  # UART_LSR_TEMT
 

@@ -6,10 +6,11 @@ Not examined: the length of a variable's digest, which no table reads and the lo
 from __future__ import annotations
 
 from collections.abc import Iterator
+from errno import EPERM
 
 from migratable.check.devices import post_load
 from migratable.check.events import BodyLoaded
-from migratable.check.problem import EPERM, Problem, UnexaminedError
+from migratable.check.problem import Problem, UnexaminedError
 
 #: MAX_BUFFER_SIZE, EFI_VARIABLE_ATTRIBUTE_SUPPORTED; an entry's two lengths end at byte 8.
 _LARGEST_BUFFER, _ATTRIBUTES, _LENGTHS = 64 << 10, 0x6F, 8

@@ -7,11 +7,13 @@ device's own part is read and the whole afterwards, as the checks stand in the s
 
 from __future__ import annotations
 
+from errno import EINVAL, EPERM
+
 from migratable.check import events
 from migratable.check.devices import reads
 from migratable.check.devices.pci import msix_entries
 from migratable.check.loader import Loader, Reading
-from migratable.check.problem import EINVAL, EPERM, Problem, RefusedError, UnexaminedError
+from migratable.check.problem import Problem, RefusedError, UnexaminedError
 from migratable.check.state import LoadedState
 from migratable.facts import virtio as virtio_facts
 from migratable.problem_facts import Facts, PortsFacts

@@ -27,9 +27,10 @@ configuration_validate_capabilities, vmstate_uuid_post_load`; 4.1 to 11.1.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from errno import ENOENT
 
 from migratable.check.events import ConfigurationRead
-from migratable.check.problem import ENOENT, Problem
+from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
 from migratable.facts.behaviour import behaves, known
 from migratable.messages import Fault

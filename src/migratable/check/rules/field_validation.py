@@ -22,9 +22,10 @@ Look at the field with `migratable inspect`, and at the option that decides it.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from errno import EPERM
 
 from migratable.check.events import FieldMissing
-from migratable.check.problem import EPERM, Problem
+from migratable.check.problem import Problem
 from migratable.check.rule import Rule, refuses
 from migratable.check.state import LoadedState
 from migratable.messages import Fault

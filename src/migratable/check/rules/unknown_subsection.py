@@ -24,9 +24,10 @@ machine type has off), or take a newer destination. The guest may have to be res
 from __future__ import annotations
 
 from collections.abc import Iterator
+from errno import ENOENT
 
 from migratable.check.events import SubsectionMet
-from migratable.check.problem import ENOENT, Problem
+from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
 from migratable.facts.behaviour import behaves
 from migratable.messages import Fault

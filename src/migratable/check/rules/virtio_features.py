@@ -26,9 +26,10 @@ shows the guest's bits *after* masking, so the missing bit is not shown.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from errno import EPERM
 
 from migratable.check.events import VirtioLoaded
-from migratable.check.problem import EPERM, Problem
+from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
 from migratable.facts import virtio as virtio_facts
 from migratable.facts.behaviour import behaves

@@ -27,9 +27,10 @@ available.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from errno import EPERM
 
 from migratable.check.events import VirtioQueues
-from migratable.check.problem import EPERM, Problem
+from migratable.check.problem import Problem
 from migratable.check.rule import Rule, loads, refuses
 from migratable.facts.behaviour import behaves
 from migratable.messages import Fault
