@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from migratable.explain.grouping import Failure, Line
 from migratable.messages.catalogue import Message, message
@@ -16,11 +16,7 @@ from migratable.messages.recognise import Match
 
 _FRAME = re.compile(
     r"^[>\s]*(?:[A-Z][a-z]{2} +\d+ [\d:]+ [^:]{0,80}: *)?#(?P<depth>\d{1,3}) +"
-    r"(?:0x[0-9a-f]+ +(?:in +)?)?(?P<name>[A-Za-z_][\w.@]*)"
-)
-_SIGNAL = re.compile(
-    r"SIG(?:SEGV|ABRT|BUS|ILL)|[Ss]egmentation fault|Aborted|received signal|"
-    r"terminated with signal|core ?dump"
+    r"(?:0x[0-9a-f]+ +)?(?:in +)?(?P<name>\?\?|(?!in )[A-Za-z_][\w.@]*)"
 )
 # Threads of gdb; what stands in front of the first frames is one thread too.
 _THREAD = re.compile(r"^[>\s]*Thread \d+ ")
@@ -32,7 +28,7 @@ _ENDS = frozenset(
 _WAITS = re.compile(
     r"recvmsg|recv|read|__libc_read|p?poll|__ppoll|__GI_ppoll|futex\w*|syscall|__futex\w*|"
     r"__lll_lock_wait\w*|pthread_cond_\w+|__pthread_cond_wait|sem_wait|do_futex_wait\S*|"
-    r"epoll_wait|nanosleep|__?GI___\w+|pthread_mutex_lock|accept4?|connect|write|sendmsg"
+    r"ioctl|sem_timedwait|sigtimedwait|futex_wait|epoll_wait|nanosleep|__?GI___\w+|pthread_mutex_lock|accept4?|connect|write|sendmsg"
 )
 _PHASES = (
     (r"qemu_loadvm|process_incoming_migration|vmstate_load|load_snapshot|loadvm_",
@@ -43,6 +39,16 @@ _PHASES = (
      r"vhost_log_global_start", "switching on the log of dirty pages", "source"),
     (r"^qemu_init$|qmp_x_exit_preconfig|qdev_device_add|machine_run_board_init|_realizefn?$",
      "starting", "destination"),
+    (r"^qemuMigration(?:Src|Perform|Begin|Confirm)|MigratePerform", "sending a guest", "source"),
+    (r"^qemuMigration(?:Dst|Prepare|Finish)", "taking a guest", "destination"),
+    (r"_reset(?:_hold|_enter|_exit)?$|^qemu_system_reset", "resetting the guest", ""),
+    (r"^(?:mirror_|block_job|job_co_entry|stream_run|commit_run|backup_run)", "running a block job",
+     ""),
+    (r"^(?:memory_region_dispatch_|access_with_adjusted|flatview_(?:read|write))",
+     "handling an access of the guest to a device", ""),
+    (r"^[qh]mp_\w+", "carrying out a command of its monitor", ""),
+    (r"^(?:gui_update|dpy_refresh|vnc_refresh)", "drawing the guest's display", ""),
+    (r"^(?:code_gen_buffer|cpu_exec|cpu_tb_exec)", "running the guest's code (TCG)", ""),
 )  # fmt: skip
 _DEVICES = (
     (r"^vfio_user", "a device behind vfio-user",
@@ -74,6 +80,73 @@ _DEVICES = (
     (r"^(?:ram_|qemu_ram)", "the guest's memory", "the guest's memory"),
 )  # fmt: skip
 NEAR = 60
+# What only carries: the C library, QEMU's loops and coroutines, streams, properties, the list of
+# sections, KVM's system call. Who called it, or what it was called with, says more.
+_CARRIES = re.compile(
+    r"\?\?|_\w*|fuzzer|(?:mem|str)(?:cpy|cmp|set|move|len|dup|chr)\w*|(?:m|c|re)alloc|free|exit|abort|raise|"
+    r"error_\w+|g_\w+|ioctl|kvm_\w*ioctl|(?:kvm_)?vcpu_thread\w*|kvm_cpu_exec|qemu_(?:put|get|peek)_\w+|"
+    r"vmstate_(?:load|save|size)\w*|qemu_(?:loadvm|savevm|save_device_state)\w*|savevm_\w+|loadvm_\w+|"
+    r"(?:get|put)_(?:u?int\d+|buffer|bool|be\d+|unused_buffer|array|tmp|gtree|qlist|qtailq)\w*|"
+    r"process_(?:queued|incoming)\w*|migration_\w+|coroutine_\w+|qemu_co(?:routine)?_\w+|"
+    r"aio_\w+|main_loop\w*|os_host_main\w*|qemu_main_loop|qemu_default_main|main|start_thread|"
+    r"clone\d*|qemu_thread_start|timerlist?_\w+|qemu_(?:clock_)?run_\w+|object_\w+|property_\w+|"
+    r"device_set_realized|qdev_\w+|qbus_\w+|bus_\w+|resettable_\w+|device_(?:cold_)?reset\w*|"
+    r"memory_region_\w+|address_space_\w+|flatview_\w+|access_with_\w+|cpu_exec\w*|tcg_\w+|"
+    r"q[mh]p_\w+|hmp_\w+|monitor_\w+|handle_[hq]mp\w*|notifier_\w+|qio_channel_(?!tls)\w*|"
+    r"qemu_system_\w+|qemu_init|qemu_bh_\w+|vm_(?:start|stop|state)\w*|do_vm_stop|"
+    r"job_co_entry|blk_\w*co_\w+entry|do_run_on_cpu|run_on_cpu|async_\w+"
+)
+_LIBVIRT = re.compile(
+    r"vir[A-Z]\w+|remote[A-Z]\w+|qemu(?:Migration|Process|Monitor|Domain)[A-Z]\w*"
+)
+_STATE = re.compile(r"<vmstate_(?P<name>\w+)>")
+# A function of a device or machine by the step that it is for.
+_STEPS = (
+    (re.compile(r"_?post_load\w*$"), "after its state was read"),
+    (re.compile(r"_?pre_load\w*$"), "before its state was read"),
+    (re.compile(r"_?pre_save\w*$"), "before its state was written"),
+    (re.compile(r"_load(?:_state|_setup|_old|_device)?$"), "while its state was read"),
+    (re.compile(r"_save(?:_state|_setup|_iterate|_complete)?$"), "while its state was written"),
+    (re.compile(r"_reset(?:_hold|_enter|_exit)?$"), "at its reset"),
+    (re.compile(r"_(?:un)?realize(?:fn)?$"), "while it was set up"),
+)
+_PLACE = re.compile(
+    r"(?:^|[/ ])(?P<path>(?:hw|target|block|net|ui|audio|backends|chardev|migration|accel|softmmu|"
+    r"system|util|io|nbd|tcg|qom|dump|replay|fsdev|ebpf|crypto)/[\w./-]{1,120}\.[ch])"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """A function of a thread's stack, with its arguments and its place as gdb writes them."""
+
+    name: str
+    text: str = ""
+
+    @property
+    def path(self) -> str:
+        """Where QEMU's source has it; "" when that is not shown."""
+        found = _PLACE.search(self.text.rpartition(" at ")[2]) if " at " in self.text else None
+        return found["path"] if found else ""
+
+    @property
+    def null(self) -> str:
+        """The first argument, where that is a null pointer; "" otherwise."""
+        found = re.match(r"[^(]*\(\s*(?P<name>\w+)=0x0\b", self.text)
+        return found["name"] if found else ""
+
+    @property
+    def state(self) -> str:
+        """The state that it was called for: the name of a VMStateDescription; ""."""
+        found = _STATE.search(self.text)
+        return found["name"] if found else ""
+
+    @property
+    def carries(self) -> bool:
+        """Does it say nothing about what failed?"""
+        return self.name in _ENDS or bool(
+            _WAITS.fullmatch(self.name) or _CARRIES.fullmatch(self.name)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,26 +154,29 @@ class Backtrace:
     """A thread's frames.
 
     :ivar first, last: its lines in the input, counted from 1.
-    :ivar names: functions, the innermost first.
+    :ivar frames: functions, the innermost first.
     :ivar died: the program ended there (abort, a signal); else it was waiting.
     """
 
     first: int
     last: int
-    names: tuple[str, ...]
+    frames: tuple[Frame, ...]
     died: bool
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The functions' names, the innermost first."""
+        return tuple(frame.name for frame in self.frames)
 
     @property
     def function(self) -> str:
         """The function of QEMU's own that tells most.
 
-        Where it died the innermost that names a device, where it waits the outermost of those;
-        else QEMU's innermost.
+        Where it died the innermost of a device or a subsystem, where it waits the outermost of
+        those; else QEMU's innermost.
         """
         found = self._device()
-        if found is not None and self.died:
-            return found[0]
-        if found is not None:
+        if found is not None and not self.died:
             prefix = re.match(r"[a-z]+_(?:user_)?", found[0])
             last = found[0]
             for name in self.names[self.names.index(found[0]) :]:
@@ -108,17 +184,70 @@ class Backtrace:
                     break
                 last = name
             return last
-        own = [name for name in self.names if not (name in _ENDS or _WAITS.fullmatch(name))]
-        own = [name for name in own if not name.startswith(("__mem", "mem", "str", "__str", "g_"))]
-        return own[0] if own else self.names[0]
+        if found is not None:
+            return found[0]
+        own = [frame.name for frame in self.frames if not frame.carries]
+        if own:
+            return own[0]
+        rest = [name for name in self.names if not (name in _ENDS or _WAITS.fullmatch(name))]
+        rest = [
+            name for name in rest if not name.startswith(("__mem", "mem", "str", "__str", "g_"))
+        ]
+        return rest[0] if rest else self.names[0]
 
     def _device(self) -> tuple[str, str, str] | None:
-        for name in self.names:
-            for pattern, what, look in _DEVICES:
-                found = re.match(pattern, name)
-                if found:
-                    return name, what.format(found[0]), look
+        """The function that belongs to a device or subsystem, what that is, and where to look."""
+        for last in (False, True):  # KVM's system call is what others call
+            for frame in self.frames:
+                if frame.carries != last:
+                    continue
+                if frame.state:
+                    what = f"the device whose state is {frame.state} (vmstate_{frame.state})"
+                    return frame.name, what, "that device"
+                for pattern, what, look in _DEVICES:
+                    found = re.match(pattern, frame.name)
+                    if found:
+                        return frame.name, what.format(found[0]), look
+                place = re.match(r"(hw|target)/([\w-]+)", frame.path)
+                if place is not None and place[1] == "hw":
+                    return frame.name, f"the device or machine of {frame.path}", "that device"
+                if place is not None:
+                    what = f"the virtual CPU ({frame.path})"
+                    return frame.name, what, "the CPU model and the accelerator (KVM or TCG)"
         return None
+
+    def state(self) -> str:
+        """The state that was being saved or loaded: the innermost vmsd argument; ""."""
+        return next((frame.state for frame in self.frames if frame.state), "")
+
+    def said(self) -> list[str]:
+        """What else the frames tell, one sentence each."""
+        sentences = []
+        inner = next(
+            (frame for frame in self.frames if frame.null and frame.name not in _ENDS), None
+        )
+        first = [frame for frame in self.frames if not frame.name.startswith(("__", "mem", "str"))]
+        if self.died and inner is not None and inner in first[:2]:
+            kvm = inner.name.startswith("kvm_")
+            sentences.append(
+                f"{inner.name}() was called with a null pointer ({inner.null}=0x0): "
+                + (
+                    "KVM is not in use in this QEMU (it runs with TCG), and code that needs KVM "
+                    "was called all the same."
+                    if kvm
+                    else "what it works on is not there in this QEMU."
+                )
+            )
+        own = next((frame.name for frame in self.frames if not frame.carries), "")
+        if self.died and own and own != self.function:
+            sentences.append(f"The innermost function of QEMU's is {own}().")
+        for frame in self.frames:
+            step = next((words for end, words in _STEPS if end.search(frame.name)), "")
+            if step and not frame.carries:
+                place = f" ({frame.path})" if frame.path else ""
+                sentences.append(f"It stood in {frame.name}(){place}, which runs {step}.")
+                break
+        return sentences
 
     @property
     def phase(self) -> tuple[str, str] | None:
@@ -132,16 +261,56 @@ class Backtrace:
     @property
     def telling(self) -> bool:
         """Does it belong to a failure? A thread that waits for work is no news."""
-        return self.died or (self.phase is not None and self._device() is not None)
+        phase = self.phase
+        migrates = phase is not None and bool(phase[1])
+        return self.died or (migrates and self._device() is not None)
 
-    def parameters(self) -> dict[str, str | int]:
-        """Of the messages ``backtrace-died`` and ``backtrace-waits``."""
+    def _until(self, option: str, look: str) -> str:
+        """What helps before a corrected QEMU is there."""
+        if option:
+            return (
+                f"Until then start the guest without -device {option} (both sides alike), or "
+                "unplug it before"
+            )
+        if self._who() != "QEMU":
+            return "The guests run on meanwhile; start the daemon again"
+        if self._without_kvm():
+            return "Until then use KVM on that host (-accel kvm), or another machine type"
+        return f"Where it is a device, the guest moves without it: look at {look}"
+
+    def _who(self) -> str:
+        """The program: libvirt's functions are written in another way than QEMU's."""
+        of_libvirt = sum(bool(_LIBVIRT.match(name)) for name in self.names)
+        return "libvirtd" if 2 * of_libvirt >= len(self.names) - 3 and of_libvirt else "QEMU"
+
+    def _without_kvm(self) -> bool:
+        return any(frame.null and frame.name.startswith("kvm_") for frame in self.frames[:2])
+
+    def parameters(self, options: list[str]) -> dict[str, str | int]:
+        """Of the messages ``backtrace-died`` and ``backtrace-waits``.
+
+        :param options: the devices of the command line beside it.
+        """
         device = self._device()
         phase = self.phase
+        state = self.state()
+        what = device[1] if device else f"{self._who()}'s own code"
+        look = device[2] if device else "that function"
+        if self.died and state and device and f"vmstate_{state}" not in what:
+            what = f"{what} (state {state})"
+        option = _option(options, (state, self.function)) if self.died else ""
+        function = self.function
+        if function.startswith("vmstate_") and state:
+            function = f"vmstate_{state}"
+        elif self.died:
+            function = f"{function}()"
         return {
-            "function": self.function,
-            "what": device[1] if device else "QEMU's own code",
-            "look": device[2] if device else "that function",
+            "who": self._who(),
+            "function": function,
+            "what": what,
+            "look": look,
+            "until": self._until(option, look),
+            "more": " ".join(self.said()),
             "phase": phase[0] if phase else "running",
             "side": phase[1] if phase else "",
         }
@@ -152,36 +321,51 @@ def backtraces(data: bytes) -> Iterator[Backtrace]:
 
     gdb breaks frames over lines; what does not begin with ``#N`` belongs to the frame before.
     """
-    names: list[str] = []
-    first = last = signal = 0
+    frames: list[Frame] = []
+    first = last = 0
 
     def closed() -> Iterator[Backtrace]:
-        if len(names) >= 3:
-            died = any(name in _ENDS for name in names[:8]) or (
-                (bool(signal) and first - signal <= 40) or not _WAITS.fullmatch(names[0])
-            )
-            found = Backtrace(first=first, last=last, names=tuple(names), died=died)
+        if len(frames) >= 3:
+            ends = any(frame.name in _ENDS for frame in frames[:8])
+            died = ends or not _WAITS.fullmatch(frames[0].name)
+            found = Backtrace(first=first, last=last, frames=tuple(frames), died=died)
             if found.telling:
                 yield found
 
     for number, raw in enumerate(data.split(b"\n"), 1):
         text = raw[:400].decode("utf-8", "replace")
-        if _SIGNAL.search(text):
-            signal = number
         frame = _FRAME.match(text)
         if frame is None:
-            if names and (number - last > 6 or _THREAD.match(text)):
+            if frames and (number - last > 6 or _THREAD.match(text)):
                 yield from closed()
-                names = []
+                frames = []
+            elif frames and number - last <= 6:
+                whole = f"{frames[-1].text} {text.strip()}"
+                frames[-1] = replace(frames[-1], text=whole[:_LONGEST])
             continue
-        if names and int(frame["depth"]) == 0:
+        if frames and int(frame["depth"]) == 0:
             yield from closed()
-            names = []
-        if not names:
+            frames = []
+        if not frames:
             first = number
-        names.append(frame["name"].split(".")[0].split("@")[0])
+        name = frame["name"].split(".")[0].split("@")[0]
+        frames.append(Frame(name=name, text=text[frame.start("name") :].strip()))
         last = number
     yield from closed()
+
+
+_LONGEST = 2000
+_DEVICE = re.compile(rb"-device[ =]'?(?:\{\"driver\": ?\")?(?P<name>[a-zA-Z][\w.-]{2,60})")
+
+
+def _option(options: list[str], names: tuple[str, ...]) -> str:
+    """The device of the command line that a state or function is of; ""."""
+    bare = [re.sub(r"[\W_]|device|state|^vmstate", "", name.lower()) for name in names if name]
+    for option in options:
+        own = re.sub(r"[\W_]", "", option.lower())
+        if len(own) > 4 and any(own in name or (len(name) > 6 and name in own) for name in bare):
+            return option
+    return ""
 
 
 def attached(data: bytes, failures: list[Failure]) -> None:
@@ -189,6 +373,7 @@ def attached(data: bytes, failures: list[Failure]) -> None:
     if b"#1 " not in data and b"#1\t" not in data:
         return
     lines = data.split(b"\n")
+    options = [found["name"].decode() for found in _DEVICE.finditer(data)]
     for trace in _first_of_each(backtraces(data)):
         name = "backtrace-died" if trace.died else "backtrace-waits"
         text = lines[trace.first - 1].decode("utf-8", "replace").strip()
@@ -201,7 +386,7 @@ def attached(data: bytes, failures: list[Failure]) -> None:
             trace.first,
         )
         text = lines[at - 1].decode("utf-8", "replace").strip()
-        line = Line(number=at, text=text, matches=(_match(message(name), trace, text),))
+        line = Line(number=at, text=text, matches=(_match(message(name), trace, options, text),))
         near = [
             failure
             for failure in failures
@@ -220,10 +405,10 @@ def _first_of_each(found: Iterator[Backtrace]) -> list[Backtrace]:
     for trace in found:
         kept.setdefault((trace.function, trace.died), trace)
     died = [trace for trace in kept.values() if trace.died]
+    died.sort(key=lambda trace: not any(name in _ENDS for name in trace.names))
     return died[:1] or list(kept.values())[:1]
 
 
-def _match(kind: Message, trace: Backtrace, text: str) -> Match:
-    return Match(
-        message=kind, text=kind.texts[0], params=dict(trace.parameters()), start=0, end=len(text)
-    )
+def _match(kind: Message, trace: Backtrace, options: list[str], text: str) -> Match:
+    params = trace.parameters(options)
+    return Match(message=kind, text=kind.texts[0], params=params, start=0, end=len(text))

@@ -57,6 +57,8 @@ def details_of(
     facts["version"], facts["machine"] = failure.qemu_version, failure.machine
     facts["accel"] = _accelerator(failure)
     details.extend(_beside(failure, main))
+    if params.get("more"):
+        details.append(str(params["more"]))
     device = str(params.get("device", subject or ""))
     if device and decode.section(device):
         details.append(f"'{device}' is {decode.section(device)}.")
