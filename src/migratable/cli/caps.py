@@ -295,7 +295,7 @@ def _show_verdict(found: Any) -> None:
         click.echo(f"\n  Not examined: {text}" if text == found.unchecked[0] else f"    {text}")
 
 
-@command.command()
+@command.command(short_help="Write the stream that the model would send.")
 @click.option("--release", required=True, help="QEMU release or the name of a --build.")
 @_machine_options
 @click.option(

@@ -181,7 +181,7 @@ def remove_(releases: tuple[str, ...]) -> None:
         click.echo(f"removed QEMU {name}", err=True)
 
 
-@command.command("path")
+@command.command("path", short_help="Print the file that starts a release's QEMU.")
 @click.argument("release")
 @click.argument("target", default="x86_64")
 def path_(release: str, target: str) -> None:
@@ -192,7 +192,9 @@ def path_(release: str, target: str) -> None:
 
 
 @command.command(
-    "run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
+    "run",
+    short_help="Run a release's QEMU with your command line.",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
 )
 @click.argument("release")
 @click.argument("target")

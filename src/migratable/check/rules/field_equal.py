@@ -16,7 +16,8 @@ Find the setting that the field stands for and make it equal.
 
 ## Source
 
-`migration/vmstate-types.c: get_int32_equal` and its kin, `get_int32_le`; 4.1 to 11.1.
+`migration/vmstate-types.c: get_int32_equal, get_uint8_equal, get_uint16_equal, get_uint32_equal,
+get_uint64_equal, get_int32_le`; 4.1 to 11.1.
 """
 
 from __future__ import annotations
