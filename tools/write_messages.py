@@ -45,6 +45,7 @@ TITLES = {
     "proxmox_start": "Proxmox VE: guests that do not start",
     "proxmox_storage": "Proxmox VE: storage, replication, HA",
     "proxmox_moves": "Proxmox VE: moves, saves, snapshots",
+    "tls": "libvirt: TLS certificates",
     "kubevirt_disks": "KubeVirt: imports, clones, snapshots, restores",
     "copies": "Copies of disks: qemu-img, LVM, Proxmox VE",
     "harvester": "Harvester's webhook, and admission webhooks of Kubernetes",
