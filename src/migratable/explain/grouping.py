@@ -42,6 +42,8 @@ HARMLESS = re.compile(
     # nova, Proxmox, KubeVirt and libvirtd, whatever becomes of the migration
     r"Received unexpected event|can be safely ignored|conntrack state migration not supported|"
     r"failed to get domain (?:job info|metadata)|"
+    # LXD and Incus, at each start of an instance that may be moved
+    r"Unable to use virtio-fs for (?:device|config drive), using 9p as a fallback|"
     r" warning : \w+:\d+ : |error : qemuDomainAgentAvailable:|QEMU guest agent is not connected"
 )
 

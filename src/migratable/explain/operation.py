@@ -58,7 +58,13 @@ _SIGNS = (
         r"(?:internal|external|disk|memory) snapshot|"
         r"(?:[Tt]ak|[Cc]reat)(?:e|ing) (?:a |the )?snapshot|[Dd]omainSnapshot|RevertToSnapshot|"
         r"checkpoint-create|\bsavevm\b(?!_|\.c| section|:)|qm (?:snapshot|rollback)|VM snapshot|"
-        r"vmsnapshot",
+        r"vmsnapshot|"
+        # QEMU: migration/savevm.c, block/snapshot.c; libvirt: virdomainmomentobjlist.c.
+        r"is writable but does not support snapshots|vmstate block device '|"
+        r"already exists in one or more devices|while writing VM(?: state)?\b|"
+        r"(?:Could not|Error while) (?:create|creating|delete|deleting) snapshot|"
+        r"domain (?:moment|checkpoint|snapshot) \S+ already exists|"
+        r"[Dd]omain (?:snapshot|checkpoint) not found|checkpoint inconsistent|virtnbdbackup",
     ),
     (
         Operation.SAVE,

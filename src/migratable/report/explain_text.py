@@ -106,6 +106,9 @@ def side_of(item: Explanation) -> str:
     alone = item.operation not in (Operation.MIGRATION, Operation.UNKNOWN)
     if alone and str(item.side) in ("source", "destination"):
         return "this host"
+    if alone and str(item.side) == "cannot tell":
+        loads = item.operation is Operation.RESTORE
+        return "what saved the state, or this host" if loads else "this host"
     if not item.side_shown:
         return f"not shown by this log; in a migration {SIDES[str(item.side)]}"
     return SIDES[str(item.side)]
