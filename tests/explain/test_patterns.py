@@ -14,6 +14,7 @@ from random import Random
 import pytest
 
 from migratable.messages.catalogue import Message, Role, messages
+from migratable.messages.error_table import rows
 from migratable.messages.recognise import WEAK, recognise
 from migratable.messages.template import Parameter, Value
 from tests.explain.grouped import by_first_word, word_of
@@ -100,3 +101,35 @@ def test_the_end_of_another_sentence_is_no_message(line: str, not_this: str) -> 
 )
 def test_a_short_sentence_is_found_where_it_begins(line: str, message: str) -> None:
     assert message in {match.message.id for match in recognise(line)}
+
+
+# Entries whose values are words of one family: what they take besides is of the same meaning.
+FAMILIES = {
+    "libvirt-abi-device", "libvirt-abi", "more-whpx", "def-attribute", "def-iommu",
+    "def-interface-setting", "start-tpm-passthrough", "op-hotplug-full", "start-smp-topology",
+    "more-sev-step", "postcopy-host", "guest-qemu-lacks", "start-kvm-hyperv",
+    "libvirt-tune-without", "libvirt-cpu-mode", "def-shmem-ivshmem", "def-graphics-one",
+    "def-virtiofs", "guest-device-absent", "block-aio", "def-pci-address", "def-secure-boot",
+    "libvirt-json", "guest-usb-many", "start-refused", "start-maxmem", "tsc-tolerance",
+    "libvirt-both-hosts", "op-managed-save-undefine", "guest-vcpu-unplug", "dbus-load",
+    "dbus-proxies", "block-user-conflict", "option-drive-used", "blocker-text", "libvirt-step",
+    "postcopy-userfault", "postcopy-host-short", "libvirt-migrate", "libvirt-start-step",
+}  # fmt: skip
+
+
+def test_no_entry_takes_another_error_of_the_sources_by_its_values() -> None:
+    """An error of libvirt or QEMU is no entry's that has a third of its words, or less."""
+    taken: dict[str, list[str]] = defaultdict(list)
+    for folder, prefix in (("messages/libvirt", "error: "), ("messages/qemu", "qemu-kvm: ")):
+        for known, _ in rows(folder):
+            line = prefix + re.sub(
+                "%[sdx]", lambda value: "web1" if value[0] == "%s" else "17", known.text
+            )
+            for match in recognise(line):
+                message = match.message
+                own = sum(map(str.isalpha, match.text.template.fixed))
+                whole = sum(map(str.isalpha, line[match.start : match.end]))
+                outer = message.role in (Role.CONTEXT, Role.SYMPTOM, Role.CLOSING) or match.origin
+                if not outer and 3 * own < whole and message.id not in FAMILIES:
+                    taken[message.id].append(known.text)
+    assert taken == {}

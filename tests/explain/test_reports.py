@@ -20,6 +20,7 @@ SETS = {
     "s": "starts, restores, single hosts",
     "t": "managers, with their own remedies",
     "u": "one host that starts or loads",
+    "v": "what stands beside the line, and patterns that were too wide",
     "wr": "what two judges left unmended, by its kind",
 }
 
