@@ -272,7 +272,7 @@ def test_refuses_what_is_under_way(release: str, lab: Lab, tmp_path: Path) -> No
         running.qmp(
             "blockdev-mirror", device="disk0", target="sink", sync="full", speed=1, job_id="copy"
         )
-        refused("a job is under way: mirror 'copy'")
+        refused("a job is in progress: mirror 'copy'")
         running.qmp("block-job-cancel", device="copy", force=True)
         running.monitor.wait_event("BLOCK_JOB_CANCELLED", timeout=60)
         running.qmp("migrate-set-parameters", max_bandwidth=1)
@@ -280,7 +280,7 @@ def test_refuses_what_is_under_way(release: str, lab: Lab, tmp_path: Path) -> No
         running.monitor.execute("getfd", {"fdname": "slow"}, fd=writing)
         os.close(writing)
         running.qmp("migrate", uri="fd:slow")
-        refused("a migration is under way")
+        refused("a migration is in progress")
         running.qmp("migrate_cancel")
         os.close(reading)
         while running.qmp("query-migrate")["status"] == "cancelling":

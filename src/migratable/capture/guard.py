@@ -129,7 +129,7 @@ def _migration(monitor: Monitor, version: QemuVersion) -> list[str]:
     status = str(found.get("status", "none"))
     if status not in _RESTING:
         raise CaptureError(
-            f"{monitor.name}: a migration is under way (status {quoted(status)}); wait for its "
+            f"{monitor.name}: a migration is in progress (status {quoted(status)}); wait for its "
             "end, or cancel it (migrate_cancel)"
         )
     reasons = found.get("blocked-reasons") or ()
@@ -175,7 +175,7 @@ def _jobs(monitor: Monitor) -> None:
         kind = job.get("type", "block")
         name = job.get("id", job.get("device", ""))
         raise CaptureError(
-            f"{monitor.name}: a job is under way: {kind} {quoted(name)} "
+            f"{monitor.name}: a job is in progress: {kind} {quoted(name)} "
             f"({job.get('status', 'active')}); "
             "wait for its end, or cancel it (job-cancel)"
         )

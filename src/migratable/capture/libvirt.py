@@ -54,7 +54,7 @@ class LibvirtMonitor:
         kind = re.search(r"Job type:\s+(\S+)", job.stdout)
         if kind is not None and kind[1] not in {"None", "Completed", "Failed", "Cancelled"}:
             raise CaptureError(
-                f"{self.name}: libvirt has a job under way ({kind[1]}); wait for its end "
+                f"{self.name}: libvirt has a job in progress ({kind[1]}); wait for its end "
                 "(virsh domjobinfo) or end it (virsh domjobabort)"
             )
         self._lines: list[str] = []

@@ -155,7 +155,7 @@ def _look_at_program(text: str) -> None:
     path = Path(words[0]) if words else Path()
     if not words or "/" not in words[0] or not path.exists():
         return  # looked for in the lab and on PATH
-    why = changeable(path) or ("" if _QEMU.search(path.name) else f"{path} is no QEMU")
+    why = changeable(path) or ("" if _QEMU.search(path.name) else f"{path} is not a QEMU")
     if why:
         raise click.UsageError(
             f"the file names the program {words[0]}, which is not started: {why}; if you trust it, "

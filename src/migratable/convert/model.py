@@ -236,7 +236,7 @@ def _plan(document: object) -> Plan:
     for number, edit in enumerate(plan.edits):
         _see_consistent(edit, f"edits[{number}]")
         if edit.id in seen:
-            raise MalformedError("edits", f"the id {quoted(edit.id)} comes twice")
+            raise MalformedError("edits", f"the id {quoted(edit.id)} occurs twice")
         seen.add(edit.id)
     return plan
 
@@ -254,7 +254,7 @@ def _see_consistent(edit: StreamEdit, where: str) -> None:
         for change in edit.changes:
             if change.name not in {"idstr", "instance_id", "version_id"}:
                 raise MalformedError(
-                    where, f"{quoted(change.name)} is no member of a section's header"
+                    where, f"{quoted(change.name)} is not a member of a section's header"
                 )
             if change.name != "idstr" and (len(change.old), len(change.new)) != (4, 4):
                 raise MalformedError(where, f"{change.name} has four bytes")

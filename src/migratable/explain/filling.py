@@ -9,7 +9,7 @@ from migratable.messages.recognise import Match
 from migratable.messages.setting import Setting, said
 
 # What the runner of a test (avocado) puts behind the error that it quotes.
-_RUNNER = re.compile(r"\s*\((?:exit status: ?\d*|\d+\.\d+ ?s?)\.?\)?\.?$")
+_RUNNER = re.compile(r"\s*\((?:exit status: ?\d*|\d+\.\d+ ?s?|\w+:\d+)\.?\)?\.?$")
 
 
 def fill(

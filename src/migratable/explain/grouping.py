@@ -117,7 +117,7 @@ _GENERIC_GROUPS = frozenset(
         "openstack_api", "ovirt", "other_managers", "incus", "local_vms", "manager_words",
         "xapi", "openstack_states", "proxmox_moves", "ovirt_moves", "ovirt_engine",
         "openstack_moves", "manager_moves", "cloudstack_moves", "harvester", "crashes",
-        "copies", "kubevirt_disks",
+        "copies", "kubevirt_disks", "tls",
     }
 )  # fmt: skip
 ABOUT_VMS = re.compile(

@@ -237,10 +237,10 @@ def _named(item: Table, folder: Path, key: str) -> Iterator[tuple[str, str]]:
     for number, name in enumerate(names):
         if not name or not name.isprintable():
             raise item.error(
-                f"{quoted(name)} is no name: at least one letter, none that is invisible"
+                f"{quoted(name)} is not a name: it needs a letter and no invisible characters"
             )
         if name in names[:number]:
-            raise item.error(f"{quoted(name)} is there twice")
+            raise item.error(f"{quoted(name)} occurs twice")
         yield name, _placed(value, folder) if value else ""
 
 

@@ -23,7 +23,7 @@ Check = Callable[..., Verdict]
 """:func:`migratable.check.check`, or what is called like it: ``check(stream, profile)``."""
 
 AT_POWER_ON = Unchecked(
-    "what the guest's drivers do to its devices: this is its state at power-on", Code.AT_POWER_ON
+    "changes by the guest's drivers: this is its state at power-on", Code.AT_POWER_ON
 )
 
 

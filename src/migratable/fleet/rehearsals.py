@@ -112,7 +112,7 @@ class _Plan:
             raise QemuError(f"cannot be rehearsed: {self._at_hand(profile).why}")
         result = self.done.get(job.key)
         if result is None:
-            raise QemuError("not rehearsed: the machine was started anew meanwhile; use --resume")
+            raise QemuError("not rehearsed: the machine was started again meanwhile; use --resume")
         if result.verdict is None:
             raise QemuError(f"the rehearsal failed: {result.failure}")
         verdict = result.verdict

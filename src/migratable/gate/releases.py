@@ -165,7 +165,7 @@ class _Work:
         if any(word.split(",")[0] == row.device for word in quiet.plain_argv):
             return ""
         notes = [note for note in quiet.notes if row.device in note]
-        return "; ".join(notes) or "it is no part of an inert machine"
+        return "; ".join(notes) or "it is not a part of an inert machine"
 
     def _make(self, at: Program, machine: str, device: str) -> _Made:
         version = MachineType.parse(machine).version
@@ -219,9 +219,7 @@ def compare(
     programs = [program(word, question.arch) for word in question.releases]
     labels = [one.label for one in programs]
     if len(set(labels)) < len(labels):
-        raise PlanError(
-            f"--releases: {' '.join(labels)}: one is there twice; NAME=PROGRAM names it"
-        )
+        raise PlanError(f"--releases: {' '.join(labels)}: one occurs twice; NAME=PROGRAM names it")
     wanted, left_out = rows(question, programs)
     work = _Work(programs=programs, check=check, timeout=timeout)
     found: dict[int, list[Answer]] = {}

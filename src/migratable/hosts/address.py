@@ -111,7 +111,7 @@ def _url(text: str) -> Address:
 
 def _checked(address: Address, text: str) -> Address:
     if address.host and not _NAME.fullmatch(address.host):
-        raise HostError(f"{quoted(text)}: {quoted(address.host)} is no name of a host")
+        raise HostError(f"{quoted(text)}: {quoted(address.host)} is not a host name")
     if address.user and not _USER.fullmatch(address.user):
-        raise HostError(f"{quoted(text)}: {quoted(address.user)} is no name of a user")
+        raise HostError(f"{quoted(text)}: {quoted(address.user)} is not a user name")
     return address

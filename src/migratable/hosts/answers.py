@@ -191,7 +191,7 @@ def _verdict(value: Any, where: str) -> None:
     try:
         from_json(value)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise HostError(f"sent an unexpected answer: {where} is no verdict ({error})") from None
+        raise HostError(f"sent an unexpected answer: {where} is not a verdict ({error})") from None
     _plain([value.get("source"), value.get("destination")], where, -1)
     if value.get("back") is not None:
         _verdict(value["back"], f"{where}, back")

@@ -210,7 +210,7 @@ def command_line(
     if own is None:
         raise HostError(
             f"the command line of {guest['name']} is not known: its process cannot be read on the "
-            "source (use --sudo), and there is no libvirt here to make one"
+            "source (use --sudo), and that host has no libvirt to build one"
         )
     words = (program,) if program else _program_here(own.program)
     line = replace(own, program=words)

@@ -269,7 +269,7 @@ def _by_socket(path: str) -> HostGuest:
         if path in qmp_sockets(process.line, process.pid):
             return replace(_plain(process), qmp=path, problem="")
     if not Path(path).is_socket():
-        raise HostError(f"{path} is no socket on this host")
+        raise HostError(f"{path} is not a socket on this host")
     raise HostError(
         f"{path}: no QEMU process that this user can see has this socket in its command line; "
         "use --sudo"

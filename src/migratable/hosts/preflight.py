@@ -25,7 +25,7 @@ from migratable.verdict import Finding, Outcome, Severity, Verdict
 
 SCHEMA = "migratable.preflight/1"
 AT_POWER_ON = Unchecked(
-    "what the guest's drivers did to its devices: the guest was not paused, this is its machine's "
+    "changes by the guest's drivers: the guest was not paused, this is its machine's "
     "state at power-on",
     Code.AT_POWER_ON,
 )

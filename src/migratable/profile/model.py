@@ -220,11 +220,11 @@ def _count_values(text: str | bytes, origin: str) -> None:
     else:
         count = text.count(",") + text.count("[") + text.count("{")
     if count > _MOST_VALUES:
-        raise ProfileError(f"{origin}: {count} values, more than {_MOST_VALUES}, are no profile")
+        raise ProfileError(f"{origin}: {count} values, more than {_MOST_VALUES}, are not a profile")
 
 
 def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _packed(data: bytes) -> str:

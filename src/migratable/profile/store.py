@@ -53,7 +53,7 @@ def check_name(name: str) -> str:
     """
     if not _NAME.fullmatch(name):
         raise ProfileError(
-            f"{quoted(name)} is no name for a profile; use letters, digits and . _ + @ - (100 "
+            f"{quoted(name)} is not a name for a profile; use letters, digits and . _ + @ - (100 "
             "at most), beginning with a letter or digit"
         )
     return name

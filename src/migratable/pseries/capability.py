@@ -24,7 +24,7 @@ def parse_version(text: str) -> Version:
     """
     match = re.match(r"(\d+)\.(\d+)(?=$|[.\-+~])", text)
     if match is None:
-        raise CommandLineError(f"{quoted(text)} is no QEMU release: give it as '7.2' or '10.0'")
+        raise CommandLineError(f"{quoted(text)} is not a QEMU release: give it as '7.2' or '10.0'")
     return int(match[1]), int(match[2])
 
 

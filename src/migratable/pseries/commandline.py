@@ -174,8 +174,8 @@ def _sort(build: Build, args: Sequence[str]) -> _Given:
     for word in words:
         if not word.startswith("-"):
             raise CommandLineError(
-                f"{quoted(word)} is no option: give QEMU's arguments without the program's name "
-                "and without disk images"
+                f"{quoted(word)} is not an option: give QEMU's arguments without the program's "
+                "name and without disk images"
             )
         option = word.lstrip("-")
         if option in _INERT_FLAGS:

@@ -22,7 +22,7 @@ def changeable(path: str | os.PathLike[str]) -> str:
     except (OSError, RuntimeError) as error:
         return f"{named}: {getattr(error, 'strerror', None) or error}"
     if not stat.S_ISREG(real.stat().st_mode):
-        return f"{named} is no file"
+        return f"{named} is not a file"
     for one in dict.fromkeys([named, *named.parents, real, *real.parents]):
         if why := _why(one, _GROUP_TOO if one == real else _OTHERS):
             return why

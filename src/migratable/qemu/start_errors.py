@@ -57,7 +57,7 @@ _REMEDIES = (
     ),
     (
         r"failed to initialize kvm|Could not access KVM|invalid accelerator kvm|requires KVM",
-        f"The machine needs KVM and it cannot be had here: {_KVM}.",
+        f"The machine needs KVM and this machine does not have it: {_KVM}.",
     ),
     (
         r"cannot set up guest memory|Cannot allocate memory|cannot allocate memory",

@@ -52,7 +52,7 @@ def parse(text: str) -> Address:
         )
     match = _TCP.fullmatch(text)
     if match is None:
-        raise RelayError(f"{quoted(text)} is no address; write tcp:HOST:PORT or unix:PATH")
+        raise RelayError(f"{quoted(text)} is not an address; write tcp:HOST:PORT or unix:PATH")
     host, port = match["v6"] or match["host"], int(match["port"])
     if not host:
         raise RelayError(

@@ -127,7 +127,7 @@ class _Service:
         kind = _kind(request)
         to, name = await run_in_threadpool(_question, request)
         if self._under_way >= limits.waiting:
-            raise too_busy(f"{self._under_way} checks are under way")
+            raise too_busy(f"{self._under_way} checks are in progress")
         self._under_way += 1
         try:
             limit = limits.stream if kind == "stream" else limits.profile

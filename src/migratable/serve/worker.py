@@ -115,7 +115,7 @@ def _upload(fd: int, request: Mapping[str, Any]) -> tuple[Stream, Mapping[str, A
             profile = Profile.loads(mapped[:], origin="the upload")
             if not profile.stream:
                 reason = profile.no_stream or "it has none"
-                raise _Rejected(422, "no-stream", f"the profile is no source: {reason}")
+                raise _Rejected(422, "no-stream", f"the profile cannot be a source: {reason}")
             return read(profile.stream), {**facts, "profile": True}
     view = memoryview(mmap.mmap(fd, 0, access=mmap.ACCESS_READ))
     image = open_data(view, name="the upload", limit=int(request["limit"]))

@@ -96,12 +96,12 @@ _NVME = {"name": "device[0]", "type": "child<nvme>"}
 @pytest.mark.parametrize(
     ("altered", "words"),
     [
-        ({"query_migrate": {"status": "active"}}, "a migration is under way"),
-        ({"query_migrate": {"status": "postcopy-paused"}}, "a migration is under way"),
+        ({"query_migrate": {"status": "active"}}, "a migration is in progress"),
+        ({"query_migrate": {"status": "postcopy-paused"}}, "a migration is in progress"),
         ({"query_migrate": {"blocked-reasons": ["device vfio blocks"]}}, "vfio blocks"),
         (
             {"query_jobs": [{"id": "s", "type": "snapshot-save", "status": "running"}]},
-            "a job is under way: snapshot-save 's'",
+            "a job is in progress: snapshot-save 's'",
         ),
         ({"query_block_jobs": [{"device": "d0", "type": "commit"}]}, "commit 'd0'"),
         ({"query_dump": {"status": "active"}}, "memory is being dumped"),

@@ -161,7 +161,7 @@ def test_a_subsection_is_found_where_it_has_moved_to() -> None:
         (lambda d: d["edits"][0].update(operation="drop-section"), "needs its place"),
         (lambda d: d["edits"][0].update(section=None), "only edits of the configuration"),
         (lambda d: d["edits"][0].update(changes=[]), "without changes"),
-        (lambda d: d["edits"].append(d["edits"][0]), "comes twice"),
+        (lambda d: d["edits"].append(d["edits"][0]), "occurs twice"),
         (lambda d: d.update(edits={}), "list expected"),
         (lambda d: d["edits"][0].update(instance_id=-1), "number from 0"),
     ],

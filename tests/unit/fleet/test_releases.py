@@ -199,7 +199,7 @@ def test_devices_where_no_machine_type_has_a_version() -> None:
     ("words", "options", "message"),
     [
         (("7.0",), {}, "two releases or more"),
-        (("7.0", "7.0"), {}, "there twice"),
+        (("7.0", "7.0"), {}, "occurs twice"),
         (("7.0", "8.0"), {"machines": ("pc-99",)}, "no release has the machine type 'pc-99'"),
         (("7.0", "8.0"), {"devices": ("nett*",)}, "no release has the device 'nett*'"),
         (("7.0", "8.0"), {"machines": ("none",)}, "nothing to compare"),

@@ -43,10 +43,10 @@ def test_what_a_name_means(
         ("qemu+tcp://node1/system", "is not supported"),
         ("qemu+ssh://node1/elsewhere", "/system or /session"),
         ("qemu://node1/system", "leads to another host"),
-        ("-oProxyCommand=touch /tmp/x", "no name of a host"),
-        ("ssh://-oProxyCommand=x/web1", "no name of a host"),
-        ("-l@node1", "no name of a user"),
-        ("node1;reboot", "no name of a host"),
+        ("-oProxyCommand=touch /tmp/x", "is not a host name"),
+        ("ssh://-oProxyCommand=x/web1", "is not a host name"),
+        ("-l@node1", "is not a user name"),
+        ("node1;reboot", "is not a host name"),
         ("ssh://node1:99999999/web1", "ort"),
         ("libvirt:", "names no guest"),
     ],
@@ -61,5 +61,5 @@ def test_a_relative_socket_is_looked_for_in_this_folder(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert Address.parse("qmp:run/web1.sock").guest == str(tmp_path / "run/web1.sock")
-    with pytest.raises(HostError, match=f"{tmp_path}/run/web1.sock is no socket on this host"):
+    with pytest.raises(HostError, match=f"{tmp_path}/run/web1.sock is not a socket on this host"):
         find(Address.parse("qmp:run/web1.sock").guest)

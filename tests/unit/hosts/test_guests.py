@@ -91,5 +91,5 @@ def test_names(words: tuple[str, ...], name: str) -> None:
 def test_no_such_guest() -> None:
     with pytest.raises(HostError, match="no running guest 'nobody-calls-a-guest-so'"):
         find("nobody-calls-a-guest-so")
-    with pytest.raises(HostError, match="is no socket on this host"):
+    with pytest.raises(HostError, match="is not a socket on this host"):
         find("/nonexistent/qmp.sock")

@@ -100,5 +100,5 @@ def test_a_file_with_a_command_line_names_programs_of_qemu_alone(tmp_path: Path)
     program.chmod(0o777)
     with pytest.raises(click.UsageError, match="can be written by others"):
         _options.given_line((), File(f"{program} -m 1G"))
-    with pytest.raises(click.UsageError, match="no QEMU"):
+    with pytest.raises(click.UsageError, match="not a QEMU"):
         _options.given_line((), File("/bin/sh -m 1G"))

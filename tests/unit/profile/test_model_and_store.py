@@ -121,7 +121,7 @@ def test_store(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", "-a", "a b", "x" * 101])
 def test_names(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ProfileError, match="no name"):
+    with pytest.raises(ProfileError, match="not a name"):
         Store(tmp_path).save(name, profile())
 
 
@@ -185,7 +185,7 @@ def test_mend() -> None:
         ([], "nothing to do"),
         (["--list", "--show", "x"], "--list and --show exclude each other"),
         (["--inert", "--", "-m", "1"], "names no program"),
-        (["--save", "a/b", "--", "qemu-system-x86_64"], "no name"),
+        (["--save", "a/b", "--", "qemu-system-x86_64"], "not a name"),
         (["--", "/no/such/qemu-9"], "no program"),
     ],
 )

@@ -51,7 +51,7 @@ def test_golden_rows_are_there() -> None:
         (["-M", "virt"], "virt"),
         (["-M", "pseries,vsmt=8"], "vsmt"),
         (["-M"], "needs a value"),
-        (["disk.img"], "no option"),
+        (["disk.img"], "not an option"),
     ],
 )
 def test_what_is_not_modelled_is_said(args: list[str], words: str) -> None:

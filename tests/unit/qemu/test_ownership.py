@@ -42,7 +42,7 @@ def test_what_others_can_write(program: Path, tmp_path: Path) -> None:
         program.chmod(0o755)
         os.chown(link, 12345, -1, follow_symlinks=False)
         assert "another user's" in changeable(link)
-    assert "is no file" in changeable(tmp_path)
+    assert "is not a file" in changeable(tmp_path)
     assert "No such file" in changeable(tmp_path / "gone")
 
 

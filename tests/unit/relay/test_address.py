@@ -34,10 +34,10 @@ def test_reads_what_qemu_and_libvirt_take(text: str, expected: Address) -> None:
         ("tcp::4444", "names no host"),
         (":4444", "names no host"),
         ("tcp:host:65536", "no port 65536"),
-        ("tcp:host", "is no address"),
-        ("tcp:host:44,ipv4=on", "is no address"),
-        ("unix:", "is no address"),
-        ("", "is no address"),
+        ("tcp:host", "is not an address"),
+        ("tcp:host:44,ipv4=on", "is not an address"),
+        ("unix:", "is not an address"),
+        ("", "is not an address"),
     ],
 )
 def test_refuses_the_rest(text: str, says: str) -> None:

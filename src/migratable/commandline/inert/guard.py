@@ -42,7 +42,7 @@ def passes(work: Work, option: Option) -> list[Option]:
     if check is not None:
         return check(work, option)
     if not _WORDS.fullmatch(value):
-        raise option.error("its value is no plain word")
+        raise option.error("its value is not a plain word")
     return [option]
 
 
@@ -302,7 +302,7 @@ def _usbdevice(work: Work, option: Option) -> list[Option]:
     """Devices of the host are known before 5.0 alone: only a program known to be newer gets one."""
     value = option.value or ""
     if not _WORDS.fullmatch(value):
-        raise option.error("its value is no plain word")
+        raise option.error("its value is not a plain word")
     newer = work.release is not None and not work.older_than(5, 0)
     return [option if newer else _with(option, value.partition(":")[0])]
 

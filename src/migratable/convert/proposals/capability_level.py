@@ -51,7 +51,7 @@ def propose(situation: Situation) -> Iterator[Answer]:
         if level <= cap.effective:
             continue
         if not cap.wire:
-            yield NoWay(reason=f"cap-{cap.name} is no part of streams")
+            yield NoWay(reason=f"cap-{cap.name} is not a part of streams")
             return
         if found:
             edits.append(_lowered(section, name, level, cap, start))

@@ -143,5 +143,5 @@ def _unknown(view: memoryview, name: str) -> ContainerError:
     else:
         hint = f"it begins with {head.hex(' ')}"
     return ContainerError(
-        f"{name} is no migration stream, libvirt save image or qcow2: {hint}", offset=0
+        f"{name} is not a migration stream, libvirt save image or qcow2: {hint}", offset=0
     )
