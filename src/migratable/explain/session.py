@@ -70,4 +70,5 @@ def guest(failure: Failure) -> str:
     text = "\n".join((_around(failure), *(line.text for line in failure.lines)))
     names = {name for found in _GUEST.finditer(text) for name in found.groups() if name}
     names |= {failure.guest} if failure.guest else set()
-    return names.pop() if len(names) == 1 else ""
+    # A number is a running guest's id, not its name.
+    return names.pop() if len(names) == 1 and not all(map(str.isdigit, names)) else ""
