@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from migratable.explain import own_words
+from migratable.explain import errnos, own_words
 from migratable.explain.details import errno_hint
 from migratable.explain.filling import unquoted
 from migratable.explain.grouping import Line
@@ -67,6 +67,7 @@ class Wrapped:
     :ivar of_qemu: it speaks of QEMU; else it is the manager's own.
     :ivar said, now, details: a sentence about it, where to read on, what its errno says.
     :ivar short: the sentence where the words are quoted already.
+    :ivar explained: the kernel's error and the file that it was met at say all that is needed.
     """
 
     words: str
@@ -75,6 +76,7 @@ class Wrapped:
     short: str
     now: str
     details: tuple[str, ...] = ()
+    explained: bool = False
 
 
 def innermost(line: Line, main: Match) -> Wrapped | None:
@@ -149,7 +151,7 @@ def innermost(line: Line, main: Match) -> Wrapped | None:
         now = f"Read on in {log}, at that time, then in QEMU's own log if it names one."
     told = own_words.said(words, line.text)
     if told is not None and told.rank > 1:
-        now = f"{told.now} {now}"
+        now = told.now if _names_file(words) else f"{told.now} {now}"
     hint = errno_hint(words)
     return Wrapped(
         words=words,
@@ -158,4 +160,17 @@ def innermost(line: Line, main: Match) -> Wrapped | None:
         short=short,
         now=now,
         details=(hint,) if hint else (),
+        explained=told is not None and _names_file(words),
     )
+
+
+_SAYS_ALL = re.compile(
+    r"(?:No space left on device|Disk quota exceeded|Read-only file system|Too many open files|"
+    r"Cannot allocate memory)\W*$"
+)
+
+
+def _names_file(words: str) -> bool:
+    """Is it a kernel's error that says all by itself, and the file that it was met at?"""
+    named = re.search(r"(?:^|[\s'\"])/[\w.-]+/\S", words) is not None
+    return named and _SAYS_ALL.search(words) is not None and bool(errnos.remedy(words))

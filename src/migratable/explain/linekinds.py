@@ -79,7 +79,7 @@ _ARGUMENT = re.compile(r"\w+=\S+ <error: Cannot access memory at address .*")
 # gdb's and coredumpctl's own lines around a backtrace, which is read for itself; a frame of
 # Java's, Ruby's, Python's or Go's.
 _FRAME = re.compile(
-    r"#\d+ .*|.*\breceived signal SIG.*|Program terminated with signal.*|"
+    r"==\d+==.*|#\d+ .*|.*\breceived signal SIG.*|Program terminated with signal.*|"
     r".*\(core dumped\)|Thread \d+ .*|"
     r"at (?:async |new )?[\w.$<>/#\[\]]+(?: \[as \w+\])? ?\(.*\)|"
     r"\.\.\. \d+ (?:more|common frames omitted)|"

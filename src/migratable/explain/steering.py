@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from migratable.explain import errnos
+from migratable.explain import errnos, session
 from migratable.explain.advice import Advice
 from migratable.explain.grouping import Failure
 from migratable.explain.machines import needs
@@ -23,11 +23,13 @@ class Steered:
 
     :ivar details: sentences for people.
     :ivar meaning: replaces the message's; "" keeps it.
+    :ivar explained: it is the cause, also where the message only follows from one.
     """
 
     advice: Advice
     details: tuple[str, ...] = ()
     meaning: str = ""
+    explained: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +66,7 @@ def steered(advice: Advice, told: Told) -> Steered:
                 advice=one.advice,
                 details=(*found.details, *one.details),
                 meaning=one.meaning or found.meaning,
+                explained=one.explained or found.explained,
             )
     return found
 
@@ -361,4 +364,61 @@ def _ended_before(advice: Advice, told: Told) -> Steered | None:
     )
 
 
-_KINDS = (_ended_before, _errno, _port, _uri, _machine, _access, _backend)
+# What a migration that was cancelled ends with.
+_CANCELLED = frozenset({"transport", "management", "stream-broken", "multifd", "source-save"})
+
+
+def _interrupted(advice: Advice, told: Told) -> Steered | None:
+    """An error behind ^C: somebody cancelled."""
+    main = told.main
+    if told.rule not in _CANCELLED or main.message.id == "migration-status-unknown":
+        return None
+    if not session.interrupted(told.failure, told.line, main.start):
+        return None
+    return Steered(
+        advice=replace(
+            advice,
+            side=Fault.NEITHER,
+            now="Start it again and let it run; the guest goes on at {the source}. Where it ran "
+            "too long: virsh domjobinfo NAME shows how fast the memory is sent against how fast "
+            "it changes (--auto-converge, --postcopy, a faster network).",
+            ever="",
+        ),
+        meaning="^C stands right before the error: somebody pressed Ctrl-C, and what was going on "
+        "was cancelled by that. The error only tells how it ended.",
+        explained=True,
+    )
+
+
+def _cut_address(advice: Advice, told: Told) -> Steered | None:
+    """An IPv6 address of which the error has the part before the first colon."""
+    whole = session.cut_address(told.failure, told.line)
+    if told.rule != "transport" or not whole:
+        return None
+    return Steered(
+        advice=replace(
+            advice,
+            side=Fault.SOURCE,
+            now="Give the address in brackets, or a host name or IPv4 address (virsh migrate "
+            "--migrateuri tcp://NAME, rdma://NAME); update libvirt on the source (3.1 and later "
+            "write the brackets for rdma:).",
+            ever="",
+        ),
+        meaning=f"The address was cut at its first colon: the error names only the beginning of "
+        f"the IPv6 address {whole}. It was handed on without brackets (libvirt before 3.1 does so "
+        "for rdma:); the network itself is not at fault.",
+        explained=True,
+    )
+
+
+_KINDS = (
+    _interrupted,
+    _cut_address,
+    _ended_before,
+    _errno,
+    _port,
+    _uri,
+    _machine,
+    _access,
+    _backend,
+)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from migratable.explain import advice, crashes
+from migratable.explain import advice, crashes, session
 from migratable.explain.also import also
 from migratable.explain.audit import Denial, denial
 from migratable.explain.cases import Case, matching
@@ -137,6 +137,8 @@ def explain_failure(failure: Failure) -> Explanation:
         ever=own.ever,
         told=(deciding and deciding.now) or "",
     )
+    if turned.explained:
+        draft.status = Status.EXPLAINED
     if draft.side is Fault.CANNOT_TELL:
         draft.side = at_fault_here(failure, main, which, own.side) or draft.side
         own = own if draft.side is Fault.CANNOT_TELL else replace(own, side=draft.side)
@@ -162,7 +164,11 @@ def explain_failure(failure: Failure) -> Explanation:
         draft.no_reason(errno)
     told = for_error(draft.told or draft.now, _error(main, line))
     both_logs = failure.of_several_logs and asks_for_logs(told)
+    cause = text.role is Role.CAUSE or wrapped is not None
+    if cause and not both and draft.side is Fault.CANNOT_TELL and which is Operation.MIGRATION:
+        draft.side = _named_side(draft.meaning) or draft.side
     remains = still_open(fill(told, main, reads, both_logs=both_logs), failure, which)
+    named = session.guest(failure)
     draft.details.extend([remains.said] if remains.said else [])
     references = dict.fromkeys(
         [*text.references, *(reference for case in draft.cases for reference in case.references)]
@@ -178,7 +184,7 @@ def explain_failure(failure: Failure) -> Explanation:
         details=tuple(said(detail, reads) for detail in draft.details),
         cases=draft.cases,
         references=tuple(references),
-        now=f"{remains.now} {OTHER_LOGS}".strip() if both_logs else remains.now,
+        now=_of_guest(f"{remains.now} {OTHER_LOGS}".strip() if both_logs else remains.now, named),
         ever=fill((deciding and deciding.ever) or draft.ever, main, reads),
         verify=own.verify if not (deciding and deciding.rule) else common.verify,
         device=subject,
@@ -266,9 +272,30 @@ def _fix_of_saved(
             draft.told = f"{draft.told} {BOOT_ANEW}"
         return
     draft.ever = SAVE_ANEW
+    if session.saved_here(failure) and not (variant.now and (variant.operation or variant.log)):
+        draft.told = session.OWN_STATE
+        return
     if not (variant.now and variant.operation):
         general = "" if main.message.role is Role.WHERE and not draft.cases else draft.now
         draft.told = of_saved(draft.told or general, known=bool(draft.told or variant.now))
+
+
+# A sentence that says of one side what it could not do.
+_SUBJECT = re.compile(
+    r"(?:[\w ]{3,30}: )?[Tt]he (?P<side>destination)(?:'s)?(?: (?:host|libvirt|QEMU|node))?"
+    r" (?:could not|cannot|refused|had no|has no|does not|finds|failed|took only|did not)\b"
+)
+
+
+def _named_side(meaning: str) -> Fault | None:
+    """The side of which *meaning* says what it could not do; None where it does not."""
+    found = _SUBJECT.match(meaning)
+    return Fault(found["side"]) if found else None
+
+
+def _of_guest(text: str, name: str) -> str:
+    """*text* with the guest's own log."""
+    return text.replace("/qemu/NAME.log", f"/qemu/{name}.log") if name else text
 
 
 def _possible(cases: tuple[Case, ...]) -> tuple[Case, ...]:
@@ -343,7 +370,8 @@ _NO_RIGHT = frozenset({"Permission denied", "Operation not permitted"})
 def _wrapped(wrapped: Wrapped, status: Status, meaning: str) -> tuple[Status, str, str]:
     """What is said when a wrapper quotes an error that nothing recognises."""
     if status is Status.SYMPTOM:
-        status = Status.UNKNOWN  # the cause is in this line, not in another log
+        # the cause is in this line, not in another log
+        status = Status.EXPLAINED if wrapped.explained else Status.UNKNOWN
     said = meaning.rstrip(" .\"'")
     if said.endswith(wrapped.words):  # the sentence has quoted it already
         return status, f"{said}. {wrapped.short}".strip(), wrapped.now
