@@ -24,6 +24,8 @@ SIDES = {
     "cannot tell": "unknown from this log",
 }
 MAX_CONTEXT = 12
+# Rules about files, connections, daemons and options: those of the host that loads.
+_OF_A_HOST = frozenset({"storage", "transport", "management", "destination-start", "configuration"})
 
 
 def print_report(report: Report, console: Console, *, name: str) -> None:
@@ -107,7 +109,7 @@ def side_of(item: Explanation) -> str:
     if alone and str(item.side) in ("source", "destination"):
         return "this host"
     if alone and str(item.side) == "cannot tell":
-        loads = item.operation is Operation.RESTORE
+        loads = item.operation is Operation.RESTORE and item.rule not in _OF_A_HOST
         return "what saved the state, or this host" if loads else "this host"
     if not item.side_shown:
         return f"not shown by this log; in a migration {SIDES[str(item.side)]}"
