@@ -49,12 +49,16 @@ class Manager:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
-    """Messages with the same cause, and the remedy of each manager, by its name."""
+    """Messages with the same cause, and the remedy of each manager, by its name.
+
+    :ivar over: it counts more than what a public case says.
+    """
 
     id: str
     messages: tuple[str, ...]
     line: re.Pattern[str]
     remedies: Mapping[str, str]
+    over: bool = False
 
     def fits(self, message: str, line: str) -> bool:
         """Is a message, in this line, one of this cause?"""
@@ -99,7 +103,10 @@ def causes() -> tuple[Cause, ...]:
                 id=entry["id"],
                 messages=tuple(entry["messages"]),
                 line=re.compile(entry.get("line", "")),
-                remedies={key: entry[key] for key in entry.keys() - {"id", "messages", "line"}},
+                remedies={
+                    key: entry[key] for key in entry.keys() - {"id", "messages", "line", "over"}
+                },
+                over=entry.get("over", False),
             )
             for entry in load_toml(FOLDER, "managers.toml")["cause"]
         )
@@ -136,6 +143,22 @@ def of_program(program: str) -> Manager | None:
 
 # An image's tool that a person ran: no manager's operation failed.
 _BY_A_PERSON = re.compile(r"qemu-(?:img|io|nbd): ")
+
+
+def over_cases(message: Message, line: str, log: str) -> str | None:
+    """What helps against *message* in a manager's guest, whatever a public case says; None."""
+    manager = seen(log) if message.program in _BELOW else None
+    return next(
+        (
+            cause.remedies[manager.name]
+            for cause in causes()
+            if manager is not None
+            and cause.over
+            and manager.name in cause.remedies
+            and cause.fits(message.id, line)
+        ),
+        None,
+    )
 
 
 def remedy(message: Message, line: str, log: str, now: str) -> str | None:

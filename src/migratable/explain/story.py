@@ -25,7 +25,7 @@ from migratable.explain.filling import fill, for_error
 from migratable.explain.fulfilled import still_open
 from migratable.explain.grouping import Failure, Line
 from migratable.explain.innermost import Wrapped, innermost
-from migratable.explain.managers import remedy
+from migratable.explain.managers import over_cases, remedy
 from migratable.explain.operation import (
     BOOT_ANEW,
     CUT_FILE,
@@ -147,6 +147,9 @@ def explain_failure(failure: Failure) -> Explanation:
     elif deciding is not None and deciding.rule and deciding.rule != text.rule:
         draft.now, draft.ever = common.now, common.ever
         draft.side = draft.side if deciding.side else common.side
+    over = over_cases(text, line.text, _log(failure)) if draft.told and not both else None
+    if over is not None:
+        draft.told = over
     if not draft.told and not both and not (variant.now and variant.log):
         draft.managed(remedy(text, line.text, _log(failure), draft.now))
     draft.denied(_denial(failure, line, main))
