@@ -21,6 +21,7 @@ SETS = {
     "t": "managers, with their own remedies",
     "u": "one host that starts or loads",
     "v": "what stands beside the line, and patterns that were too wide",
+    "w": "the program that the line names, harmless lines after a move, and careful remedies",
     "wr": "what two judges left unmended, by its kind",
 }
 

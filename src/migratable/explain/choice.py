@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from migratable.explain import crashes
 from migratable.explain.errnos import begins
@@ -35,6 +36,7 @@ _WEIGHT = {Role.CAUSE: 4, Role.WHERE: 3, Role.CLOSING: 2, Role.SYMPTOM: 1, Role.
 
 def main_line(failure: Failure) -> tuple[Line, Match] | None:
     """The line that matters and its message; None when no line is known."""
+    failure = _without_tracebacks(failure)
     best: tuple[Line, Match] | None = None
     best_key: tuple[int, int, int] | None = None
     for number, (line, match) in enumerate(failure.matches):
@@ -70,6 +72,29 @@ def main_line(failure: Failure) -> tuple[Line, Match] | None:
         if best_key is None or key > best_key:
             best, best_key = (line, match), key
     return best
+
+
+_RAISED = re.compile(r"^\s*(?:\w+\.)*\w*(?:Error|Exception): (?P<words>.{12,})$")
+
+
+def _without_tracebacks(failure: Failure) -> Failure:
+    """*failure* without the ends of Python's tracebacks that repeat what a warning has said."""
+    warned = [
+        line
+        for line in failure.lines
+        if line.matches and all(match.message.role is Role.WARNING for match in line.matches)
+    ]
+    if not warned:
+        return failure
+    kept = [
+        line
+        for line in failure.lines
+        if not (raised := _RAISED.match(line.text))
+        or not any(
+            raised["words"].strip() in other.text and other.number < line.number for other in warned
+        )
+    ]
+    return replace(failure, lines=kept)
 
 
 # Said on the way to a start that mostly succeeds all the same.

@@ -24,6 +24,7 @@ _FOLLOWS = frozenset(
 )  # fmt: skip
 _ECHOES = frozenset({"stream-broken", "transport", "multifd"})
 _MORE, _LESS = 4, -8
+_ABORTED = frozenset({"crash-abort", "crash-abort-bare"})
 
 
 def worth(failure: Failure, line: Line, match: Match) -> int:
@@ -62,7 +63,7 @@ def without_the_end(failure: Failure) -> Failure:
     kept = [
         line
         for line in failure.lines
-        if any(match.message.id != "crash-abort" for match in line.matches)
+        if any(match.message.id not in _ABORTED for match in line.matches)
     ]
     return replace(failure, lines=kept)
 

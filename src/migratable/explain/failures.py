@@ -175,7 +175,7 @@ def _without_ends(failures: list[Failure]) -> list[Failure]:
 
 
 # What libvirt writes into a guest's log when a start is given up.
-_ENDS = frozenset({"libvirt-shutdown-failed", "more-handshake", "crash-abort"})
+_ENDS = frozenset({"libvirt-shutdown-failed", "more-handshake", "crash-abort", "crash-abort-bare"})
 # What libvirt says of a QEMU that is gone; beside its crash that follows.
 _MONITOR = frozenset(
     {
