@@ -40,7 +40,7 @@ def worth(failure: Failure, line: Line, match: Match) -> int:
     ]
     reasons = [other for other, found in told if found.rule not in _FOLLOWS]
     traced = match.message.id in PROGRAM and any(
-        found.message.id == "backtrace-died" and not str(found.params["what"]).endswith("own code")
+        found.message.id == "backtrace-died" and found.params["tells"]
         for _, found in failure.matches
     )
     return _LESS if reasons or traced else _MORE
