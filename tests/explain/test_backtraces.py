@@ -120,3 +120,12 @@ def test_libvirt_s_own_crash_is_not_qemu_s() -> None:
         "#3  0x01 in virEventPollRunOnce () at vireventpoll.c:641\n"
     )
     assert found.meaning.startswith("libvirtd crashed")
+
+
+@pytest.mark.parametrize("crash", ["Segmentation fault (core dumped)", "Bus error (core dumped)"])
+def test_a_trace_says_more_than_the_shell(crash: str) -> None:
+    names = ["memcpy", "virtio_net_load", "vmstate_load", "process_incoming_migration_co"]
+    text = trace(names, "hw/net/virtio-net.c", "virtio_net_load", broken=False)
+    for log in (f"{crash}\n{text}", f"{text}{crash}\n"):
+        found = explain(io.BytesIO(log.encode())).explanations[0]
+        assert (found.message, str(found.side)) == ("backtrace-died", "destination")

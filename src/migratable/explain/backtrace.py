@@ -311,6 +311,7 @@ class Backtrace:
             "look": look,
             "until": self._until(option, look),
             "more": " ".join(self.said()),
+            "tells": int(device is not None),
             "phase": phase[0] if phase else "running",
             "side": phase[1] if phase else "",
         }

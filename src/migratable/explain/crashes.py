@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from migratable.explain.ends import ends
+from migratable.explain.ends import PROGRAM, ends
 from migratable.explain.grouping import Failure, Line
 from migratable.messages.catalogue import Fault, Role
 from migratable.messages.recognise import WEAK, Match
@@ -39,7 +39,11 @@ def worth(failure: Failure, line: Line, match: Match) -> int:
         and (found.message.rank > WEAK or found.message.program == "QEMU")
     ]
     reasons = [other for other, found in told if found.rule not in _FOLLOWS]
-    return _LESS if reasons else _MORE
+    traced = match.message.id in PROGRAM and any(
+        found.message.id == "backtrace-died" and found.params["tells"]
+        for _, found in failure.matches
+    )
+    return _LESS if reasons or traced else _MORE
 
 
 def without_the_end(failure: Failure) -> Failure:
