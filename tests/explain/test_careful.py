@@ -24,7 +24,7 @@ _TEXTS = re.compile(
     r"qm (?:stop|destroy)|\b[Ss]tart it (?:first|anew)\b|[Ee]nd both QEMUs|kill -9",
 )
 _LOOKS = re.compile(
-    r"virsh (?:-r )?list|both (?:hosts|nodes)|(?:runs?|it is seen) (?:nowhere|on (?:the|that|no|neither))|"
+    r"virsh (?:-r )?list|both (?:hosts|nodes)|runs? (?:nowhere|on (?:the|that|no|neither))|"
     r"where (?:the guest|it|the VM|the instance|the domain) runs|other (?:node|host)|does not run|"
     r"on no (?:host|node)|none runs|no task|gone|(?:guest|it) is off|shut off|qm status|qm config|"
     r"nothing needs it|ps ax|Tasks|migration runs",
