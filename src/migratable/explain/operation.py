@@ -137,8 +137,8 @@ _SETTINGS = {
 
 
 BOOT_ANEW = (
-    "If the state in memory may be lost, virsh start NAME --force-boot (or virsh "
-    "managedsave-remove NAME) boots the guest from its disks."
+    "If the state in memory may be lost and the guest runs nowhere, virsh start NAME "
+    "--force-boot (or virsh managedsave-remove NAME) boots it from its disks."
 )
 
 
@@ -157,8 +157,8 @@ FITS = (
 )
 DROPPED = "Where that does not help, drop the saved state and boot the guest from its disks"
 HOW = (
-    ": virsh managedsave-remove NAME or virsh start NAME --force-boot; bare QEMU: start without "
-    "-loadvm; a manager: discard the saved state or snapshot there."
+    " (when it runs nowhere): virsh managedsave-remove NAME or virsh start NAME --force-boot; "
+    "bare QEMU: start without -loadvm; a manager: discard the saved state or snapshot there."
 )
 
 
