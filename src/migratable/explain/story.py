@@ -167,9 +167,6 @@ def explain_failure(failure: Failure) -> Explanation:
         draft.no_reason(errno)
     told = for_error(draft.told or draft.now, _error(main, line))
     both_logs = failure.of_several_logs and asks_for_logs(told)
-    cause = text.role is Role.CAUSE or wrapped is not None
-    if cause and not both and draft.side is Fault.CANNOT_TELL and which is Operation.MIGRATION:
-        draft.side = _named_side(draft.meaning) or draft.side
     remains = still_open(fill(told, main, reads, both_logs=both_logs), failure, which)
     named = session.guest(failure)
     draft.details.extend([remains.said] if remains.said else [])
@@ -281,19 +278,6 @@ def _fix_of_saved(
     if not (variant.now and variant.operation):
         general = "" if main.message.role is Role.WHERE and not draft.cases else draft.now
         draft.told = of_saved(draft.told or general, known=bool(draft.told or variant.now))
-
-
-# A sentence that says of one side what it could not do.
-_SUBJECT = re.compile(
-    r"(?:[\w ]{3,30}: )?[Tt]he (?P<side>destination)(?:'s)?(?: (?:host|libvirt|QEMU|node))?"
-    r" (?:could not|cannot|refused|had no|has no|does not|finds|failed|took only|did not)\b"
-)
-
-
-def _named_side(meaning: str) -> Fault | None:
-    """The side of which *meaning* says what it could not do; None where it does not."""
-    found = _SUBJECT.match(meaning)
-    return Fault(found["side"]) if found else None
 
 
 def _of_guest(text: str, name: str) -> str:
