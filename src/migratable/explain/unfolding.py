@@ -30,7 +30,7 @@ def unfolded(data: bytes) -> bytes:
     The number of lines is the same.
     """
     lines = data.split(b"\n")
-    place = 0
+    place, left = 0, wrapping.TRIED
     while place < len(lines):
         opens = _OPENS.fullmatch(lines[place].rstrip(b"\r"))
         parts = _folded(lines, place, opens) if opens is not None else []
@@ -39,21 +39,24 @@ def unfolded(data: bytes) -> bytes:
             lines[place] = b" ".join((lines[place].rstrip(), *parts))
             lines[place + 1 : place + 1 + len(parts)] = [b""] * len(parts)
         place += 1 + len(parts)
-        if not parts:
-            _put_together(lines, place - 1)
+        if not parts and left:
+            left -= _put_together(lines, place - 1)
     return b"\n".join(lines)
 
 
-def _put_together(lines: list[bytes], place: int) -> None:
-    """Join the line at *place* with what a mail or terminal broke off it."""
+def _put_together(lines: list[bytes], place: int) -> bool:
+    """Join the line at *place* with what a mail or terminal broke off it; was it looked at?"""
     last = place + 1 + wrapping.MOST
     if len(lines[place]) < wrapping.SHORTEST or not any(lines[place + 1 : place + 2]):
-        return
+        return False
     texts = [clean(line) for line in lines[place:last]]
+    if not wrapping.may_go_on(texts, 0):
+        return False
     whole, taken = wrapping.wrapped(texts, 0)
     if taken:
         lines[place] = whole.encode()
         lines[place + 1 : place + 1 + taken] = [b""] * taken
+    return True
 
 
 def _folded(lines: list[bytes], place: int, opens: re.Match[bytes]) -> list[bytes]:

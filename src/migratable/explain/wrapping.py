@@ -17,6 +17,8 @@ from migratable.messages.recognise import Match, recognise
 
 EDGE, WIDEST, MOST = 62, 84, 8
 SHORTEST = 40
+# So many lines of an input are tried with the ones below: reports are short, and each costs time.
+TRIED = 250
 # Columns at which terminals, pagers and web consoles cut.
 _CUT = frozenset({79, 80, 81, 100, 120, 132})
 _MARGIN = re.compile(r"(?:[>\t ]|\xe2\x94\x82|│)*")
@@ -58,6 +60,12 @@ def wrapped(lines: list[str], place: int) -> tuple[str, int]:
 
 def _says_more(text: str, other: str) -> bool:
     return _letters(_fullest(recognise(text))) > _letters(_fullest(recognise(other)))
+
+
+def may_go_on(lines: list[str], place: int) -> bool:
+    """Do layout and words allow that the line at *place* goes on in the next?"""
+    chain = _chain(lines, place)
+    return len(chain) > 1 and _may_tell(" ".join(chain))
 
 
 def _may_tell(text: str) -> bool:
