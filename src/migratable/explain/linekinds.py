@@ -10,7 +10,7 @@ from migratable.explain.logs import PROGRAM
 
 ERROR_WORDS = re.compile(
     r"\b(?:error|fail|failed|fails|failure|unable|cannot|can't|couldn't|invalid|unsupported|refus\w*|"
-    r"mismatch|missing|unknown|abort\w*|assert\w*|not supported|incompatible|could not|couldn't|"
+    r"mismatch|missing|(?<!<)unknown|abort\w*|assert\w*|not supported|incompatible|could not|"
     r"denied|reject\w*|timed out|no such|not found|exception|panic|fatal|forbidden|insufficient|"
     r"unavailable|unreachable|corrupt\w*|crashed|unexpected\w*|disallowed|exceed(?:s|ed)|"
     r"(?:does not|doesn't) (?:support|exist|match|have)|"

@@ -124,7 +124,11 @@ def explain_failure(failure: Failure) -> Explanation:
     both = only_echoes(failure, text)
     draft = _Draft(
         status=_status(
-            failure, text, nothing_else=not known and derived is None, turned=turned.meaning
+            failure,
+            text,
+            nothing_else=not known and derived is None,
+            turned=turned.meaning,
+            harmless=variant.harmless,
         ),
         side=Fault((deciding and deciding.side) or own.side),
         meaning=turned.meaning
@@ -297,14 +301,17 @@ def _log(failure: Failure) -> str:
     return "\n".join((failure.command, *texts(failure)))
 
 
-def _status(failure: Failure, text: Message, *, nothing_else: bool, turned: str) -> Status:
+def _status(
+    failure: Failure, text: Message, *, nothing_else: bool, turned: str, harmless: bool
+) -> Status:
     """What kind of answer *text* is.
 
     :param nothing_else: neither a case nor a derived message says more.
     :param turned: the meaning that the failure's other lines give it.
+    :param harmless: what stands around says that nothing failed.
     """
     fatal = text.id in SOMETIMES_FATAL and failure.has(Role.WHERE, Role.CLOSING)
-    if text.role is Role.WARNING and not fatal:
+    if (text.role is Role.WARNING and not fatal) or (harmless and not failure.unrecognised):
         return Status.WARNING
     if text.role is Role.SYMPTOM or (text.role is Role.CLOSING and turned):
         return Status.SYMPTOM

@@ -17,6 +17,7 @@ class Variant:
     :ivar log: the same in the failure's lines, QEMU's command line and what stands around.
     :ivar operation: the same over the whole name of what was being done.
     :ivar meaning, now, ever, side: "" where the message's hold.
+    :ivar harmless: the line then tells of no failure.
     """
 
     error: str = ""
@@ -28,6 +29,7 @@ class Variant:
     now: str = ""
     ever: str = ""
     side: str = ""
+    harmless: bool = False
 
     def holds(self, *, error: str, arch: str, line: str, log: str, operation: str) -> bool:
         """Are these facts what the variant is for?"""
