@@ -29,7 +29,9 @@ _LOOKS = re.compile(
     r"on no (?:host|node)|none runs|no task|gone|(?:guest|it) is off|shut off|qm status|qm config|"
     r"nothing needs it|ps ax|Tasks|migration runs",
 )
-_NOT_SAID = frozenset({"text", "texts", "also", "unless", "line", "log", "id", "meaning", "ever"})
+_NOT_SAID = frozenset(
+    {"text", "texts", "also", "unless", "line", "log", "id", "meaning", "prevent"}
+)
 # Of one host, or of what cannot run elsewhere, by its words.
 _ONE_HOST = re.compile(
     r"vagrant|multipass|podman|UTM|lima|shut the guest down|Shut it down|hung|hangs|virsh reset|"

@@ -109,7 +109,7 @@ def test_every_kind_is_complete() -> None:
     for message in libvirt_errors.kinds():
         assert message.rule in known, message.id
         assert message.now, message.id
-        assert message.ever, message.id
+        assert message.prevent, message.id
         for text in (message.meaning, message.now):
             named = set(re.findall(r"\{(\w+)\}", text))
             assert named <= {"said", "subject", "element", "see"}, message.id

@@ -154,7 +154,7 @@ def test_every_kind_is_complete_and_used() -> None:
         assert message.rule in known_rules, message.id
         assert message.fault in set(Fault)
         assert message.now, message.id
-        assert message.ever, message.id
+        assert message.prevent, message.id
         for text in (message.meaning, message.now):
             assert set(re.findall(r"\{(\w+)\}", text)) <= named, message.id
 

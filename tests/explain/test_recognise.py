@@ -134,13 +134,13 @@ def test_ids_are_unique_and_entries_complete() -> None:
         assert entry.meaning.endswith((".", ":", "?", "}")), entry.id
         names = {p.name for item in entry.texts for p in item.template.parameters}
         found = advice.of_message(entry)
-        for words in (entry.meaning, found.now, found.ever):
+        for words in (entry.meaning, found.now, found.prevent):
             used = set(re.findall(r"\{([a-z_]+)(?::[^}]*)?\}", said(words)))
             assert used <= names, (entry.id, used - names)
         if entry.role == "cause":
             assert entry.rule, entry.id
             assert found.now, entry.id
-            assert found.ever, entry.id
+            assert found.prevent, entry.id
             assert found.verify in ("", "check", "rehearse", "capture", "profile"), entry.id
 
 

@@ -51,14 +51,16 @@ def test_a_reader_who_gave_both_logs_is_not_sent_to_them() -> None:
 
 def _texts() -> Iterator[tuple[str, str]]:
     for message in messages():
-        parts = [message.meaning, message.now, message.ever, *message.here.values()]
+        parts = [message.meaning, message.now, message.prevent, *message.here.values()]
         for text in message.texts:
-            parts += [text.meaning, text.now, text.ever]
+            parts += [text.meaning, text.now, text.prevent]
         for variant in message.variants:
-            parts += [variant.meaning, variant.now, variant.ever]
+            parts += [variant.meaning, variant.now, variant.prevent]
         yield from ((message.id, part) for part in parts if part)
     for case in cases():
-        yield from ((case.id, text) for text in (case.title, case.explanation, case.now, case.ever))
+        yield from (
+            (case.id, text) for text in (case.title, case.explanation, case.now, case.prevent)
+        )
     for cause in causes():
         yield from ((cause.id, text) for text in cause.remedies.values())
     for rule in RULES:

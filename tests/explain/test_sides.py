@@ -121,5 +121,5 @@ def test_one_host_s_operation_speaks_of_one_host(group: str, operation: Operatio
         log = f"{HEADS[operation]}\n{line}\n"
         for item in explain(io.BytesIO(log.encode())).explanations[:1]:
             if item.message == message.id and item.operation is operation:
-                said = " ".join((item.meaning, item.now, item.ever, *item.details))
+                said = " ".join((item.meaning, item.now, item.prevent, *item.details))
                 assert TWO_SIDES.findall(said) == [], (message.id, said)

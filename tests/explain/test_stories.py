@@ -348,7 +348,7 @@ def test_a_start_has_no_destination() -> None:
         "error: internal error: process exited while connecting to monitor: qemu-system-x86_64: "
         'Failed to get "write" lock\n'
     )
-    text = f"{found.meaning} {found.now} {found.ever}"
+    text = f"{found.meaning} {found.now} {found.prevent}"
     assert "destination" not in text
     assert "migrat" not in text
     assert "source" not in text

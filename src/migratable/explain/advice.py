@@ -14,13 +14,13 @@ from migratable.messages.variants import Variant
 class Advice:
     """Who is at fault, and what to do.
 
-    :ivar now, ever: may have parameters of the message in braces.
+    :ivar now, prevent: may have parameters of the message in braces.
     :ivar verify: a command of migratable, empty where none shows the cause.
     """
 
     side: Fault = Fault.CANNOT_TELL
     now: str = ""
-    ever: str = ""
+    prevent: str = ""
     verify: str = ""
 
 
@@ -29,7 +29,7 @@ def of_rule(rule: str | None) -> Advice:
     found = find(rule or "")
     if found is None:
         return Advice()
-    return Advice(side=found.side, now=found.now, ever=found.prevent, verify=found.verify)
+    return Advice(side=found.side, now=found.now, prevent=found.prevent, verify=found.verify)
 
 
 # Rules so wide that what they say for all their messages says little for one with a remedy of its
@@ -43,7 +43,7 @@ def of_message(message: Message) -> Advice:
     return Advice(
         side=common.side if message.fault is None else message.fault,
         now=common.now if message.now is None else message.now,
-        ever=common.ever if message.ever is None else message.ever,
+        prevent=common.prevent if message.prevent is None else message.prevent,
         verify=common.verify if message.verify is None else message.verify,
     )
 
@@ -60,7 +60,7 @@ def of_wording(message: Message, text: Text) -> Advice:
         found,
         side=text.fault or found.side,
         now=text.now or found.now,
-        ever=text.ever or ("" if own and message.ever is None else found.ever),
+        prevent=text.prevent or ("" if own and message.prevent is None else found.prevent),
     )
 
 
@@ -70,7 +70,7 @@ def here(own: Advice, words: Mapping[str, str]) -> Advice:
         own,
         side=Fault(words.get("side", own.side)),
         now=words.get("now", own.now),
-        ever=words.get("ever", "" if "now" in words else own.ever),
+        prevent=words.get("prevent", "" if "now" in words else own.prevent),
     )
 
 
@@ -80,5 +80,5 @@ def varied(own: Advice, variant: Variant) -> Advice:
         own,
         side=Fault(variant.side or own.side),
         now=variant.now or own.now,
-        ever=variant.ever or ("" if variant.now else own.ever),
+        prevent=variant.prevent or ("" if variant.now else own.prevent),
     )

@@ -56,7 +56,7 @@ class Case:
     side: str = ""
     releases: str = ""
     now: str = ""
-    ever: str = ""
+    prevent: str = ""
     references: tuple[str, ...] = ()
     likely: Mapping[str, str] = field(default_factory=dict)
 
@@ -71,7 +71,7 @@ class Case:
             title=said(self.title, setting),
             explanation=said(self.explanation, setting),
             now=said(self.now, setting),
-            ever=said(self.ever, setting),
+            prevent=said(self.prevent, setting),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -83,7 +83,7 @@ class Case:
             "explanation": self.explanation,
             "releases": self.releases,
             "do_now": self.now,
-            "do_for_ever": self.ever,
+            "do_for_ever": self.prevent,
             "references": list(self.references),
         }
 

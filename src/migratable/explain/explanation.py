@@ -61,7 +61,7 @@ class Explanation:
     cases: tuple[Case, ...] = ()
     references: tuple[str, ...] = ()
     now: str = ""
-    ever: str = ""
+    prevent: str = ""
     verify: str = ""
     proof: str = ""
     device: str | None = None
@@ -97,7 +97,7 @@ class Explanation:
             "known_cases": [case.to_json() for case in self.cases],
             "references": list(self.references),
             "do_now": self.now,
-            "do_for_ever": self.ever,
+            "do_for_ever": self.prevent,
             "proof": self.proof,
             "device": self.device,
             "instance_id": self.instance_id,

@@ -136,15 +136,15 @@ def seen_from(own: Advice, main: Match, failure: Failure) -> Advice:
         now = f"{BOTH_HERE} {said(own.now, both_logs=True)}".strip()
         if any("multifd" in line.text for line in failure.lines):
             now = f"{now} {WITHOUT_MULTIFD}"
-        return replace(own, side=Fault.CANNOT_TELL, now=now, ever="")
+        return replace(own, side=Fault.CANNOT_TELL, now=now, prevent="")
     if len(sides) == 2:
         return own
     if message.rule != "stream-broken":
         return own
     if Fault.SOURCE in sides:
-        return replace(own, side=Fault.CANNOT_TELL, now=READ_DESTINATION, ever="")
+        return replace(own, side=Fault.CANNOT_TELL, now=READ_DESTINATION, prevent="")
     if message.role is Role.SYMPTOM and not sides:
-        return replace(own, side=Fault.CANNOT_TELL, now=READ_BOTH, ever="")
+        return replace(own, side=Fault.CANNOT_TELL, now=READ_BOTH, prevent="")
     if message.fault is None and main.text.fault is None and own.side is Fault.SOURCE:
         # The source, the network or who cancelled it: the reader only saw the end.
         return replace(own, side=Fault.CANNOT_TELL)

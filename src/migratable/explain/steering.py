@@ -293,7 +293,7 @@ def _access(advice: Advice, told: Told) -> Steered | None:
             side=Fault.NEITHER,
             now=f"Give the user the permissions on {api}.* that the operation needs in a polkit "
             f"rule (/etc/polkit-1/rules.d; {api}.getattr and .read at least), or do it as root.",
-            ever="",
+            prevent="",
         ),
         details=(f"'{found['driver']}' is an object class of libvirt: {objects}.",),
         meaning="The access control of the libvirt that was asked (polkit, access_drivers in its "
@@ -321,7 +321,7 @@ def _backend(advice: Advice, told: Told) -> Steered | None:
                 side=Fault.NEITHER if cpr else advice.side,
                 now=f"Add -machine memory-backend={name} to both command lines"
                 + (" (share=on stays): cpr keeps only such memory." if cpr else "."),
-                ever="",
+                prevent="",
             ),
             details=(
                 f"The command line makes the memory backend '{name}' and no -machine "
@@ -357,7 +357,7 @@ def _ended_before(advice: Advice, told: Told) -> Steered | None:
             now=f"Read {logs} {{moving: on both hosts}} at that time: what made libvirt give "
             "the migration up stands there (an abort, a time-out, an error of the source's QEMU "
             "or of the copy of the disks).",
-            ever="",
+            prevent="",
         ),
         meaning='libvirt was ending this QEMU already ("shutting down" stands before): the '
         "migration had failed elsewhere, and that the load failed only follows from it.",
@@ -382,7 +382,7 @@ def _interrupted(advice: Advice, told: Told) -> Steered | None:
             now="Start it again and let it run; the guest goes on at {the source}. Where it ran "
             "too long: virsh domjobinfo NAME shows how fast the memory is sent against how fast "
             "it changes (--auto-converge, --postcopy, a faster network).",
-            ever="",
+            prevent="",
         ),
         meaning="^C stands right before the error: somebody pressed Ctrl-C, and what was going on "
         "was cancelled by that. The error only tells how it ended.",
@@ -402,7 +402,7 @@ def _cut_address(advice: Advice, told: Told) -> Steered | None:
             now="Give the address in brackets, or a host name or IPv4 address (virsh migrate "
             "--migrateuri tcp://NAME, rdma://NAME); update libvirt on the source (3.1 and later "
             "write the brackets for rdma:).",
-            ever="",
+            prevent="",
         ),
         meaning=f"The address was cut at its first colon: the error names only the beginning of "
         f"the IPv6 address {whole}. It was handed on without brackets (libvirt before 3.1 does so "

@@ -138,7 +138,7 @@ def explain_failure(failure: Failure) -> Explanation:
         details=[*details, *turned.details],
         cases=_possible(known) if both else known,
         now=own.now,
-        ever=own.ever,
+        prevent=own.prevent,
         told=(deciding and deciding.now) or "",
     )
     if turned.explained:
@@ -149,7 +149,7 @@ def explain_failure(failure: Failure) -> Explanation:
     if steers or both:
         draft.side, draft.told = own.side, ""
     elif deciding is not None and deciding.rule and deciding.rule != text.rule:
-        draft.now, draft.ever = common.now, common.ever
+        draft.now, draft.prevent = common.now, common.prevent
         draft.side = draft.side if deciding.side else common.side
     over = over_cases(text, line.text, _log(failure)) if draft.told and not both else None
     if over is not None:
@@ -189,7 +189,7 @@ def explain_failure(failure: Failure) -> Explanation:
         cases=draft.cases,
         references=tuple(references),
         now=_of_guest(f"{remains.now} {OTHER_LOGS}".strip() if both_logs else remains.now, named),
-        ever=fill((deciding and deciding.ever) or draft.ever, main, reads),
+        prevent=fill((deciding and deciding.prevent) or draft.prevent, main, reads),
         verify=own.verify if not (deciding and deciding.rule) else common.verify,
         device=subject,
         instance_id=number,
@@ -242,18 +242,18 @@ class _Draft:
     details: list[str]
     cases: tuple[Case, ...]
     now: str
-    ever: str
+    prevent: str
     told: str
 
     def managed(self, remedy: str | None) -> None:
         """The manager's own remedy, where it has one."""
         if remedy is not None:
-            self.now, self.ever = remedy, "" if "virsh" in self.ever else self.ever
+            self.now, self.prevent = remedy, "" if "virsh" in self.prevent else self.prevent
 
     def denied(self, denied: Denial | None) -> None:
         """SELinux's line says more about a right than the error does."""
         if denied is not None:
-            self.now, self.ever, self.told = denied.now, "", ""
+            self.now, self.prevent, self.told = denied.now, "", ""
             self.details.append(denied.said)
 
     def no_reason(self, errno: str | None) -> None:
@@ -271,11 +271,11 @@ def _fix_of_saved(
     :param torn: the state ends too early.
     """
     if torn and not (variant.now and variant.operation):
-        draft.side, draft.told, draft.ever = Fault.NEITHER, CUT_FILE, ""
+        draft.side, draft.told, draft.prevent = Fault.NEITHER, CUT_FILE, ""
         if of_managed_save(texts(failure)):
             draft.told = f"{draft.told} {BOOT_ANEW}"
         return
-    draft.ever = SAVE_ANEW
+    draft.prevent = SAVE_ANEW
     if session.saved_here(failure) and not (variant.now and (variant.operation or variant.log)):
         draft.told = session.OWN_STATE
         return

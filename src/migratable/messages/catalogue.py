@@ -55,7 +55,7 @@ class Text:
         of on a line of its own.
     :ivar checked: releases in whose source, binary or output this wording was found; the ends of
         the range between two checked releases are interpolated.
-    :ivar meaning, now, ever, fault: of this wording alone, where it says more than its message;
+    :ivar meaning, now, prevent, fault: of this wording alone, where it says more than its message;
         "" and None where the message's hold.
     """
 
@@ -66,7 +66,7 @@ class Text:
     checked: tuple[str, ...] = ()
     meaning: str = ""
     now: str = ""
-    ever: str = ""
+    prevent: str = ""
     fault: Fault | None = None
 
     def holds(self, release: Release) -> bool:
@@ -79,12 +79,12 @@ class Text:
 class Message:
     """Something that QEMU, libvirt or a manager prints, and what it means.
 
-    ``meaning``, ``now`` and ``ever`` may contain parameters of the template in braces.
+    ``meaning``, ``now`` and ``prevent`` may contain parameters of the template in braces.
 
-    :ivar fault, now, ever, verify: its own; None where those of its rule hold
+    :ivar fault, now, prevent, verify: its own; None where those of its rule hold
         (:class:`migratable.check.rule.Rule`).
     :ivar unless: regular expression; a line that it finds is not this message (harmless variants).
-    :ivar here: ``meaning``, ``now``, ``ever``, ``side`` where no migration is going on (a start,
+    :ivar here: ``meaning``, ``now``, ``prevent``, ``side`` where no migration is going on (a start,
         a save, a snapshot) and other words are needed.
     :ivar variants: other words where a condition holds (an errno, an architecture).
     :ivar also: further texts that mean the same; they are recognised, never rendered.
@@ -98,7 +98,7 @@ class Message:
     fault: Fault | None
     meaning: str
     now: str | None
-    ever: str | None
+    prevent: str | None
     verify: str | None
     references: tuple[str, ...]
     texts: tuple[Text, ...]
@@ -206,7 +206,7 @@ def _message(entry: dict[str, Any], group: dict[str, Any], name: str) -> Message
             fault=Fault(side) if (side := own("side")) else None,
             meaning=member("meaning"),
             now=own("now"),
-            ever=own("ever"),
+            prevent=own("prevent"),
             verify=own("verify"),
             references=tuple(entry.get("references", ())),
             rank=int(entry.get("rank", 0)),
@@ -234,7 +234,7 @@ def _text(text: dict[str, Any], entry: dict[str, Any]) -> Text:
         checked=tuple(text.get("checked", ())),
         meaning=text.get("meaning", ""),
         now=text.get("now", ""),
-        ever=text.get("ever", ""),
+        prevent=text.get("prevent", ""),
         fault=Fault(text["side"]) if "side" in text else None,
     )
 

@@ -143,7 +143,7 @@ def of_kind(
         fault=Fault(entry["side"]),
         meaning=entry["meaning"],
         now=entry["now"],
-        ever=entry["ever"],
+        prevent=entry["prevent"],
         verify="",
         references=(),
         rank=-1,

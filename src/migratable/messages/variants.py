@@ -16,7 +16,7 @@ class Variant:
     :ivar line: regular expression that finds something in the line.
     :ivar log: the same in the failure's lines, QEMU's command line and what stands around.
     :ivar operation: the same over the whole name of what was being done.
-    :ivar meaning, now, ever, side: "" where the message's hold.
+    :ivar meaning, now, prevent, side: "" where the message's hold.
     :ivar harmless: the line then tells of no failure.
     """
 
@@ -27,7 +27,7 @@ class Variant:
     operation: str = ""
     meaning: str = ""
     now: str = ""
-    ever: str = ""
+    prevent: str = ""
     side: str = ""
     harmless: bool = False
 

@@ -83,8 +83,8 @@ def _explanation(item: Explanation, number: int, total: int) -> RenderableType:
         rows.add_row("Rule", Text(item.rule))
     if item.now:
         rows.add_row("Fix now", Text(item.now))
-    if item.ever:
-        rows.add_row("Prevent", Text(item.ever))
+    if item.prevent:
+        rows.add_row("Prevent", Text(item.prevent))
     if item.proof:
         rows.add_row("Verify", Text(item.proof, style="green"))
     if item.references:
