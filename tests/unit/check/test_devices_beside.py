@@ -49,6 +49,19 @@ def test_a_uefi_variable(name: bytes, attributes: int, field: str | None) -> Non
     assert lines(problems) == ["invalid uefi variable"] * len(problems)
 
 
+@pytest.mark.parametrize("read", [False, True])
+def test_the_digest_of_a_uefi_variable_that_nothing_reads(read: bool) -> None:
+    values: dict[str, Value] = {
+        "name": _NAME,
+        "attributes": 7,
+        **({"digest_size": 0} if read else {}),
+    }
+    one = body("uefi-variable", values)
+    problems = loaded(body("uefi-vars", children={"variables": [one]}))
+    told = [(problem.refuses, problem.severity) for problem in problems]
+    assert told == ([] if read else [(False, Severity.ENDANGERS)])
+
+
 def _policy(size: int, begin: int = 44, tail: bytes = b"A\0\0\0") -> bytes:
     return bytes(4) + size.to_bytes(2, "little") + begin.to_bytes(2, "little") + bytes(36) + tail
 
@@ -87,7 +100,8 @@ def test_room_for_uefi_variables() -> None:
     sized = profile(command_line=("qemu", "-device", "uefi-vars-x64,size=1M"))
     other = profile(command_line=("qemu", "-object", "memory-backend-ram,size=1M"))
     for at in (plain, other):
-        assert loaded(body("uefi-vars", children={"variables": [variable(size=room)]}), at) == []
+        (one,) = loaded(body("uefi-vars", children={"variables": [variable(size=room)]}), at)
+        assert not one.refuses
     for children in (
         {"variables": [variable(size=room + 1)]},
         {"variables": [variable(size=room - 355)], "var_policies": policies},

@@ -10,6 +10,9 @@ AER log; and values that a device's own code refuses right after they were loade
 Such values come from another configuration (fewer timers) or from a damaged stream; QEMU rejects
 them.
 
+A guest with `uefi-vars` loads, with a warning: QEMU 10.0 to 11.1 check the length of a variable's digest in memory
+that they have neither read nor cleared, and refuse a few loads in a hundred by chance. Migrate again.
+
 ## How to fix it
 
 Look at the field with `migratable inspect`, and at the option that decides it.
@@ -17,6 +20,7 @@ Look at the field with `migratable inspect`, and at the option that decides it.
 ## Source
 
 `migration/vmstate.c: vmstate_load_state` (`VMS_MUST_EXIST`); 4.1 to 11.1.
+`hw/uefi/var-service-vars.c: uefi_vars_post_load`, `migration/vmstate-types.c: get_qtailq`; 10.0.
 """
 
 from __future__ import annotations
