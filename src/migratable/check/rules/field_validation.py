@@ -10,8 +10,9 @@ AER log; and values that a device's own code refuses right after they were loade
 Such values come from another configuration (fewer timers) or from a damaged stream; QEMU rejects
 them.
 
-A guest with `uefi-vars` loads, with a warning: QEMU 10.0 to 11.1 check the length of a variable's digest in memory
-that they have neither read nor cleared, and refuse a few loads in a hundred by chance. Migrate again.
+A guest with `uefi-vars` loads, with a warning: QEMU 10.0 to 11.1 check the length of a variable's
+digest in memory that they have neither read nor cleared, and refuse a few loads in a hundred by
+chance. Migrate again.
 
 ## How to fix it
 
