@@ -10,6 +10,7 @@ sources and on the versions in requirements/pyz.lock alone.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import shutil
 import subprocess
@@ -89,7 +90,9 @@ def _pip() -> list[str]:
 
 def main() -> None:
     """Make both."""
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else REPOSITORY / "dist")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("folder", nargs="?", type=Path, default=REPOSITORY / "dist")
+    folder: Path = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     made = wheel(folder)
     pyz(made, folder / "migratable.pyz")
