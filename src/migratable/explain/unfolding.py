@@ -1,9 +1,8 @@
-"""Values that YAML, and lines of QEMU that a mail breaks, put on the first of their lines.
+"""Values that YAML folds, put on the first of their lines; and what a test expected and found.
 
 ``kubectl get -o yaml`` folds a reason or a message of more than eighty characters; libvirt's error
-in it then begins on one line and ends on another. A mail breaks what it quotes before its
-seventy-second column or so; a line that goes on ends with a space there (RFC 3676), or stood too
-near to the edge for the next word.
+in it then begins on one line and ends on another. What a mail or a terminal broke is put together
+in :mod:`.wrapping`.
 """
 
 from __future__ import annotations
@@ -12,8 +11,6 @@ import re
 
 from migratable.explain import wrapping
 from migratable.explain.logs import clean
-from migratable.messages.catalogue import Role
-from migratable.messages.recognise import recognise
 
 FOLLOWING = 40
 _OPENS = re.compile(
@@ -34,7 +31,7 @@ def unfolded(data: bytes) -> bytes:
     while place < len(lines):
         opens = _OPENS.fullmatch(lines[place].rstrip(b"\r"))
         parts = _folded(lines, place, opens) if opens is not None else []
-        parts = parts or _expected(lines, place) or _wrapped(lines, place)
+        parts = parts or _expected(lines, place)
         if parts:
             lines[place] = b" ".join((lines[place].rstrip(), *parts))
             lines[place + 1 : place + 1 + len(parts)] = [b""] * len(parts)
@@ -106,45 +103,3 @@ def _expected(lines: list[bytes], place: int) -> list[bytes]:
         if _GOT.search(whole) and text.endswith((b"'", b'"')):
             return parts
     return []
-
-
-_QUOTE = re.compile(rb"[> \t]*")
-_SAYS = re.compile(rb"\b(?:qemu[\w-]*|kvm|panda-system-\w+)(?:\[\d+\])?: ")
-# What begins a line of its own: a time, a prompt, a member of an object, a frame, a list's element.
-_BEGINS = re.compile(rb"\d{4}-\d\d-\d\d|\(qemu\)|[$#{\[*]|\w+>|error: |warning: |---|```")
-EDGE, WIDEST, REST = 70, 82, 3
-
-
-def _wrapped(lines: list[bytes], place: int) -> list[bytes]:
-    """What a mail has broken off from a line of QEMU's; nothing where it ends there."""
-    if not _SAYS.search(lines[place]):
-        return []
-    depth = _depth(lines[place])
-    last, parts = lines[place].rstrip(b"\r"), list[bytes]()
-    for line in lines[place + 1 : place + 1 + REST]:
-        text = line.strip(b"> \t\r")
-        alone = not text or _depth(line) != depth or _SAYS.search(text) or _BEGINS.match(text)
-        if alone or not (_goes_on(last, text, quoted=depth > 0) or (parts and last.endswith(b" "))):
-            break
-        parts.append(text)
-        last = line.rstrip(b"\r")
-    known = parts and any(
-        match.message.role is Role.CAUSE and match.message.rank >= 0
-        for match in recognise(lines[place].decode("utf-8", "replace"))
-    )
-    return [] if known else parts
-
-
-def _depth(line: bytes) -> int:
-    """How many mails quote *line*."""
-    found = _QUOTE.match(line)
-    return found[0].count(b">") if found else 0
-
-
-def _goes_on(line: bytes, following: bytes, *, quoted: bool) -> bool:
-    """Did the next word not fit, or does the line say itself that it goes on?"""
-    length = len(line.rstrip())
-    if length > WIDEST:
-        return False
-    flowed = line.endswith(b" ") and length > EDGE // 2
-    return flowed or (quoted and length + 1 + len(following.split()[0]) > EDGE)

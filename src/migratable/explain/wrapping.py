@@ -30,8 +30,9 @@ _BEGINS = re.compile(
     r"(?:u?mount|rm|cp|mv|tar|scp|rsync|cat|rbd): |"
     r"(?:error|warning|ERROR|WARN|Error|TASK|FATAL|INFO|DEBUG|Hi|Thanks|Regards|Traceback|File|From|To)\b|"
     r"(?:u?mount|rm|cp|mv|ls|cat|sh|tar|dd|chown|chmod|sudo|rsync|scp|lxc|incus|rbd|zfs|lv\w+): |"
-    r"</?\w|level=|msg=|time=|[a-z0-9]+(?:_[a-z0-9]+){2,}\b"
+    r"</?\w|level=|msg=|time="
 )
+_FUNCTION = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+){2,}\b")
 
 
 def wrapped(lines: list[str], place: int) -> tuple[str, int]:
@@ -85,9 +86,11 @@ def _chain(lines: list[str], place: int) -> list[str]:
     for number in range(place, min(place + MOST, len(lines) - 1)):
         here, following = lines[number].rstrip("\r"), lines[number + 1]
         text = _inner(following)
+        # RFC 3676: a line that goes on ends with a blank.
+        flowed = here.endswith(" ") and (number > place or len(here) > EDGE // 2)
         if not text or _depth(following) != depth or _BEGINS.match(text):
             break
-        if not _full(here, text):
+        if not flowed and (_FUNCTION.match(text) or not _full(here, text)):
             break
         chain.append(text)
     return chain
