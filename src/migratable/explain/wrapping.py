@@ -27,7 +27,6 @@ _BEGINS = re.compile(
     r"\d{2,4}[-/:.]\d\d[-/:.]\d\d|[A-Z][a-z]{2} [ \d]\d \d\d:|\(qemu\)|[\[$#{*+|@=]|\w+[>$#] |"
     r"[\w.~-]+@[\w.~-]+|[\w./-]{1,40}\[\d+\]: |-{1,3}[ \w-]|```|\d+[.):] |"
     r"(?:qemu|kvm|virsh|libvirt|panda|pve|virt|make|ssh|bash|kernel|nova|systemd)[\w./-]{0,40}: |"
-    r"(?:u?mount|rm|cp|mv|tar|scp|rsync|cat|rbd): |"
     r"(?:error|warning|ERROR|WARN|Error|TASK|FATAL|INFO|DEBUG|Hi|Thanks|Regards|Traceback|File|From|To)\b|"
     r"(?:u?mount|rm|cp|mv|ls|cat|sh|tar|dd|chown|chmod|sudo|rsync|scp|lxc|incus|rbd|zfs|lv\w+): |"
     r"</?\w|level=|msg=|time="
