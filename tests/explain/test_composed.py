@@ -134,6 +134,7 @@ def wins(message: Message) -> None:
         assert [item.also for item in found.explanations if item.also] == [], lines
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "refused",
     [

@@ -117,6 +117,7 @@ FAMILIES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_no_entry_takes_another_error_of_the_sources_by_its_values() -> None:
     """An error of libvirt or QEMU is no entry's that has a third of its words, or less."""
     taken: dict[str, list[str]] = defaultdict(list)

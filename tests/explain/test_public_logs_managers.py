@@ -118,6 +118,7 @@ def test_other_programs_texts_are_none_of_theirs(line: str) -> None:
 NOISE = "Nov 12 10:11:12 host systemd[1]: Started Session 7 of user root.\n" * 2000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "line",
     [
