@@ -35,6 +35,7 @@ from migratable.messages.setting import TERMS, Setting, asks_for_logs, said
         ("{loading: |Compare {moving: both}.} End.", Setting.LOADING, "End."),
         ("Set {name} {moving: to {value}}.", Setting.MOVING, "Set {name} to {value}."),
         ('virsh edit, {{"a": {{}}}}', Setting.LOADING, 'virsh edit, {{"a": {{}}}}'),
+        ("of a log: {THE SOURCE} and |", Setting.SAVING, "of a log: {THE SOURCE} and |"),
         ("of a log: {moving: without an end", Setting.SAVING, "of a log: {moving: without an end"),
     ],
 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from migratable.explain.ends import PROGRAM, ends
+from migratable.explain.ends import ENDED, ends
 from migratable.explain.grouping import Failure, Line
 from migratable.messages.catalogue import Fault, Role
 from migratable.messages.recognise import WEAK, Match
@@ -39,7 +39,7 @@ def worth(failure: Failure, line: Line, match: Match) -> int:
         and (found.message.rank > WEAK or found.message.program == "QEMU")
     ]
     reasons = [other for other, found in told if found.rule not in _FOLLOWS]
-    traced = match.message.id in PROGRAM and any(
+    traced = match.message.id in ENDED and any(
         found.message.id == "backtrace-died" and found.params["tells"]
         for _, found in failure.matches
     )
@@ -112,6 +112,5 @@ def side(failure: Failure, main: Match) -> Fault | None:
 
 
 def _text(failure: Failure) -> str:
-    around = failure.around.decode("utf-8", "replace")
     lines = (line.text for line in (*failure.lines, *failure.unrecognised))
-    return "\n".join((failure.command, around, *lines))
+    return "\n".join((failure.command, failure.text_around, *lines))

@@ -6,7 +6,7 @@ from migratable.messages.recognise import Match
 
 _GROUP = "crashes"
 # QEMU itself ended; the others of the group speak of its host.
-PROGRAM = frozenset(
+ENDED = frozenset(
     {
         "crash-memory", "crash-memory-bare", "crash-division", "crash-instruction", "crash-bus",
         "crash-abort", "crash-abort-bare", "crash-trap", "crash-core", "kernel-segfault",
@@ -17,4 +17,4 @@ PROGRAM = frozenset(
 
 def ends(match: Match) -> bool:
     """Does *match* tell how a program, a disk or a host ended?"""
-    return match.message.group == _GROUP or match.message.id in PROGRAM
+    return match.message.group == _GROUP or match.message.id in ENDED

@@ -68,6 +68,6 @@ def _starts(failure: Failure) -> bool:
 def texts(failure: Failure) -> list[str]:
     """The lines by which the operation is told."""
     return [
-        failure.around.decode("utf-8", "replace"),
+        failure.text_around,
         *(line.text[:LONGEST] for line in (*failure.lines, *failure.unrecognised)),
     ]

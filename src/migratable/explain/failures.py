@@ -16,11 +16,10 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from migratable.explain.backtrace import attached as backtraces_attached
-from migratable.explain.ends import PROGRAM
+from migratable.explain.ends import ENDED
 from migratable.explain.grouping import HARMLESS, STRICT, TELLING, Failure, Grouper, Line
 from migratable.explain.joining import joined
-from migratable.explain.logs import PROGRAM as NAME_OF_PROGRAM
-from migratable.explain.logs import clean, pieces, without_prefix
+from migratable.explain.logs import PROGRAM, clean, pieces, without_prefix
 from migratable.explain.unfolding import unfolded
 from migratable.explain.unrecognised import (
     SEARCHED,
@@ -186,9 +185,7 @@ _MONITOR = frozenset(
     }
 )
 # QEMU ended itself.
-_CRASHES = frozenset(
-    {"qemu-assertion", "option-assertion", "backtrace-died", "kernel-segfault", *PROGRAM}
-)
+_CRASHES = frozenset({"qemu-assertion", "option-assertion", "backtrace-died", *ENDED})
 
 
 def _search(
@@ -278,7 +275,7 @@ def _before(whole: bytes, position: int, number: int, not_before: int) -> list[L
         if _NEW_START.search(raw):
             break
         # A line that a mail has broken holds no anchor perhaps; joined it may be known.
-        broken = NAME_OF_PROGRAM.search(clean(raw)) is not None
+        broken = PROGRAM.search(clean(raw)) is not None
         for piece in reversed(joined(whole, start, end) if broken else list(pieces(raw))):
             matches = tuple(recognise(piece.text)) if piece.qemu else ()
             lines.appendleft(

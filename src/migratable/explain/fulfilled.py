@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from migratable.commandline.line import CommandLine
+from migratable.commandline.option import is_on
 from migratable.commandline.parse import parse
 from migratable.errors import CommandLineError
 from migratable.explain.grouping import Failure
@@ -17,7 +18,7 @@ _SETTING = re.compile(
 )
 # A sentence with one of these names another way beside the setting.
 _OTHER_WAY = re.compile(r"\bor\b")
-_TRUE, _FALSE = frozenset({"on", "yes", "true"}), frozenset({"off", "no", "false"})
+_FALSE = frozenset({"off", "no", "false", "n"})
 LONGEST = 64 << 10
 
 
@@ -65,8 +66,8 @@ def _done(sentence: str, have: set[tuple[str, str]]) -> bool:
 def _setting(key: str, value: str) -> tuple[str, str]:
     """A setting as it is compared: QEMU takes ``_`` for ``-`` and several words for on and off."""
     value = value.rstrip(".")
-    lower = value.lower()
-    return key.replace("_", "-"), "on" if lower in _TRUE else "off" if lower in _FALSE else value
+    off = value.lower() in _FALSE
+    return key.replace("_", "-"), "on" if is_on(value) else "off" if off else value
 
 
 def _settings(command: str) -> set[tuple[str, str]]:

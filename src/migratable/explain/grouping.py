@@ -97,6 +97,11 @@ class Failure:
         return any(match.message.role in roles for line in self.lines for match in line.matches)
 
     @property
+    def text_around(self) -> str:
+        """The text of the lines around it."""
+        return self.around.decode("utf-8", "replace")
+
+    @property
     def of_several_logs(self) -> bool:
         """Do the lines stand in more than one log?"""
         return len({line.log for line in self.lines}) > 1

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from migratable.explain import crashes
 from migratable.explain.advice import Advice
-from migratable.explain.ends import PROGRAM
+from migratable.explain.ends import ENDED
 from migratable.explain.grouping import Failure, Line
 from migratable.messages.catalogue import Fault, Message, Role
 from migratable.messages.recognise import Match
@@ -120,7 +120,7 @@ def seen_from(own: Advice, main: Match, failure: Failure) -> Advice:
     message = main.message
     if message.id == "backtrace-died" and main.params.get("side"):
         return replace(own, side=Fault(str(main.params["side"])))
-    if message.id in PROGRAM:
+    if message.id in ENDED:
         return replace(own, side=crashes.side(failure, main) or own.side)
     sides = printers(failure)
     if message.id == "backtrace-waits" and len(sides) == 1:

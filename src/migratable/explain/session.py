@@ -25,13 +25,9 @@ _IPV6 = re.compile(
 )
 
 
-def _around(failure: Failure) -> str:
-    return failure.around.decode("utf-8", "replace")
-
-
 def saved_here(failure: Failure) -> bool:
     """Did one session of one program save what it then refuses to load?"""
-    text = _around(failure)
+    text = failure.text_around
     for found in _SAVED.finditer(text):
         loads = re.compile(
             rf"(?m)^[ \t>]*(?:\(qemu\) ?)?loadvm {re.escape(found['name'])}[ \t]*$"
@@ -45,14 +41,14 @@ def interrupted(failure: Failure, line: str, start: int) -> bool:
     """Does ``^C`` stand right before the error at *start* of *line*, or end the line before it?"""
     if _INTERRUPT.search(line[:start]):
         return True
-    text = _around(failure)
+    text = failure.text_around
     at = text.find(line)
     return at > 0 and _INTERRUPT.search(text[max(0, at - 200) : at]) is not None
 
 
 def cut_address(failure: Failure, line: str) -> str:
     """The IPv6 address of the command whose beginning alone stands at the line's end; ""."""
-    for found in _IPV6.finditer(_around(failure)):
+    for found in _IPV6.finditer(failure.text_around):
         if found["all"] not in line and re.search(rf"[ ='\":/]{found['head']}\W*$", line):
             return found["all"]
     return ""
@@ -67,7 +63,7 @@ _GUEST = re.compile(
 
 def guest(failure: Failure) -> str:
     """The guest's name, where the lines name one and no other; ""."""
-    text = "\n".join((_around(failure), *(line.text for line in failure.lines)))
+    text = "\n".join((failure.text_around, *(line.text for line in failure.lines)))
     names = {name for found in _GUEST.finditer(text) for name in found.groups() if name}
     names |= {failure.guest} if failure.guest else set()
     # A number is a running guest's id, not its name.

@@ -343,7 +343,7 @@ def _ended_before(advice: Advice, told: Told) -> Steered | None:
     """A load that failed because libvirt was ending the program already."""
     if told.main.message.role is not Role.CLOSING:
         return None
-    around = told.failure.around.decode("utf-8", "replace")
+    around = told.failure.text_around
     several = told.failure.of_several_logs
     logs = (
         "libvirt's journal (and debug log)" if several else "the source's log and libvirt's journal"

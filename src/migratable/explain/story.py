@@ -135,7 +135,7 @@ def explain_failure(failure: Failure) -> Explanation:
         or fill(
             variant.meaning or here.get("meaning") or main.text.meaning or text.meaning, main, reads
         ),
-        details=[*details, *turned.details],
+        details=[*(said(detail, reads) for detail in details), *turned.details],
         cases=_possible(known) if both else known,
         now=own.now,
         prevent=own.prevent,
@@ -185,7 +185,7 @@ def explain_failure(failure: Failure) -> Explanation:
         side=draft.side,
         side_shown=which is not Operation.UNKNOWN or both or _shows_side(draft.side, main, line),
         meaning=draft.meaning,
-        details=tuple(said(detail, reads) for detail in draft.details),
+        details=tuple(draft.details),
         cases=draft.cases,
         references=tuple(references),
         now=_of_guest(f"{remains.now} {OTHER_LOGS}".strip() if both_logs else remains.now, named),

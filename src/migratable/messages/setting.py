@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 
@@ -79,8 +80,10 @@ SENT, HERE = "{loading: saved state|source}", "{loading: this QEMU|destination}"
 """Before a value: whose it is."""
 DROPS = "{drops the state}"
 """Stands in a text that says how to do without a saved state; reads as nothing."""
-_HEAD = re.compile(rf"\{{({'|'.join((*_CHOICES, _OTHER_LOG))}): ")
-_TERM = re.compile(rf"\{{({'|'.join(sorted(TERMS, key=len, reverse=True))})\}}", re.IGNORECASE)
+_HEADS = "|".join((*_CHOICES, _OTHER_LOG))
+_PART = re.compile(rf"\{{(?P<head>{_HEADS}): |[{{|}}]")
+_FORMS = sorted((*TERMS, *(f"{name[0].upper()}{name[1:]}" for name in TERMS)), key=len)
+_TERM = re.compile(rf"\{{({'|'.join(reversed(_FORMS))})\}}")
 # A blank, a comma and the like before what reads as nothing go with it.
 _NOTHING = "\0"
 _AROUND_NOTHING = re.compile(
@@ -96,14 +99,7 @@ def said(text: str, setting: Setting = Setting.MOVING, *, both_logs: bool = Fals
     """
     if "{" not in text:
         return text
-    text = text.replace(DROPS, _NOTHING)
-    while found := _HEAD.search(text):
-        end, bar = _end(text, found.end())
-        if end < 0:  # of a log: nothing that we wrote
-            break
-        holds = not both_logs if found[1] == _OTHER_LOG else setting is _CHOICES[found[1]]
-        words = text[found.end() : bar] if holds else text[bar + 1 : end]
-        text = f"{text[: found.start()]}{words or _NOTHING}{text[end + 1 :]}"
+    text = _chosen(text.replace(DROPS, _NOTHING), setting, both_logs=both_logs)
     text = _TERM.sub(lambda term: _term(term[1], setting), text)
     if _NOTHING not in text:
         return text
@@ -117,29 +113,51 @@ def asks_for_logs(text: str) -> bool:
     return f"{{{_OTHER_LOG}: " in text
 
 
-def _end(text: str, start: int) -> tuple[int, int]:
-    """Where a group ends whose words begin at *start*, and its bar, or its end where it has none.
+@dataclass(slots=True)
+class _Group:
+    """A group that is open: what it began with, and its words before and after the bar."""
 
-    -1 for both where it does not end.
-    """
-    depth, bar = 0, -1
-    for at in range(start, len(text)):
-        if text[at] == "{":
-            depth += 1
-        elif text[at] == "}" and depth:
-            depth -= 1
-        elif text[at] == "}":
-            return at, bar if bar >= 0 else at
-        elif text[at] == "|" and not depth and bar < 0:
-            bar = at
-    return -1, -1
+    head: str
+    holds: bool | None  # None: no choice, a parameter's braces
+    words: list[str] = field(default_factory=list)
+    before: list[str] | None = None
+
+    def closed(self) -> str:
+        words, before = "".join(self.words), self.before
+        if self.holds is None:
+            return f"{self.head}{words}}}"
+        first, other = (words, "") if before is None else ("".join(before), words)
+        return (first if self.holds else other) or _NOTHING
+
+    def unclosed(self) -> str:
+        """As it stands: nothing that we wrote."""
+        before = "" if self.before is None else f"{''.join(self.before)}|"
+        return f"{self.head}{before}{''.join(self.words)}"
+
+
+def _chosen(text: str, setting: Setting, *, both_logs: bool) -> str:
+    """*text* with each choice made, in one pass: a log's words may stand in it."""
+    opened, place = [_Group(head="", holds=None)], 0
+    for found in _PART.finditer(text):
+        group = opened[-1]
+        group.words.append(text[place : found.start()])
+        place, part = found.end(), found[0]
+        if (head := found["head"]) is not None:
+            holds = not both_logs if head == _OTHER_LOG else setting is _CHOICES[head]
+            opened.append(_Group(head=part, holds=holds))
+        elif part == "{":
+            opened.append(_Group(head=part, holds=None))
+        elif part == "}" and len(opened) > 1:
+            opened.pop()
+            opened[-1].words.append(group.closed())
+        elif part == "|" and group.holds is not None and group.before is None:
+            group.before, group.words = group.words, []
+        else:
+            group.words.append(part)
+    opened[-1].words.append(text[place:])
+    return "".join(group.unclosed() for group in opened)
 
 
 def _term(name: str, setting: Setting) -> str:
     words = TERMS[name[:1].lower() + name[1:]].get(setting, name)
     return f"{words[:1].upper()}{words[1:]}" if name[:1].isupper() else words
-
-
-def groups(text: str) -> Iterator[str]:
-    """The terms and choices of a text, for its tests."""
-    yield from (found[1] for pattern in (_HEAD, _TERM) for found in pattern.finditer(text))
