@@ -87,7 +87,8 @@ _SIGNS = (
         r"(?:[Ff]ailed|[Uu]nable) to (?:start|create) domain|[Ee]rror starting domain|"
         r"virDomainCreate|DomainCreate|[Ee]rror creating libvirt domain|[Cc]ould not start|"
         r"[Ss]tart failed|[Ff]ailed to (?:start|spawn|boot|launch)|qm start|"
-        r"virsh (?:\S{1,80} ){0,12}start\b|SyncVMI|create vmi|_create_guest|virt-install|vagrant|minikube|qemuProcessLaunch|"
+        r"virsh (?:\S{1,80} ){0,12}start\b|SyncVMI|create vmi|_create_guest|virt-install|"
+        r"vagrant|minikube|qemuProcessLaunch|"
         r"qemuProcessStart|exited while connecting to monitor|multipass|quickemu|rpower|"
         r"limactl|hostagent|virtcontainers|containerd-shim|\bcolima\b|"
         r"[$#] ?(?:sudo )?[\w./-]{0,200}(?:qemu-system-\w+|qemu-kvm) -(?!.{0,4000}-incoming)",
