@@ -51,7 +51,9 @@ _SIGNS = (
         r"libvirt-guests.*[Rr]esum|while loading VM state|"
         r"[Ff]ailed to load vmstate|\bloading snapshot\b|icount replay|"
         r"restore from managed state|(?<![\w-])-?loadvm\b(?![_-]|\.c)|load_snapshot|"
-        r"\bsnapshot-load\b|qmrestore|vmstate=",
+        r"\bsnapshot-load\b|qmrestore|vmstate=|"
+        r"-incoming[ =]['\"]?(?:file:|exec: ?['\"]?(?:/\S*/)?(?:cat|zstdcat|gunzip|gzip|"
+        r"zcat|zstd|xz|xzcat|lz4|dd|pigz|lzop|bunzip2|bzip2|<)\b)",
     ),
     (
         Operation.SNAPSHOT,
