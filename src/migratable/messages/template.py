@@ -175,7 +175,7 @@ class Template:
                 fixed = _literal(part)
                 if number == 0 and self.sentence:
                     fixed = f"[{part[0].lower()}{part[0].upper()}]{fixed[1:]}"
-                elif number == 0 and part[0] == "'":
+                elif number == 0 and part == "'":
                     fixed = rf"(?<!\w){fixed}"  # an apostrophe begins no quotation
                 pieces.append(fixed)
                 continue
