@@ -37,6 +37,7 @@ _MIGRATION = re.compile(
     r"[Ff]ailed to accept instance|"
     r"starting migration of (?:VM|CT) |ERROR: migration (?:aborted|problems)|"
     r"replication job|\bpvesm import\b|"
+    r"\(mig(?:src|dst|mon)/|MigrateV(?:m|DS)|\bmigrationCreate\b|MigrateToURI|PrepareForMigration|"
     r"moveInstance|[Ii]nstance move|QEMU command 'migrate(?:-incoming)?'|\(qemu\) migrate\b"
 )
 _SIGNS = (
@@ -44,7 +45,7 @@ _SIGNS = (
         Operation.RESTORE,
         r"[Ff]ailed to restore domain|virDomainRestore|DomainRestore|"
         r"virsh (?:\S{1,80} ){0,12}restore\b|"
-        r"saved image|[Ee]rror restoring|managed ?save image|[Ss]tateful start|"
+        r"saved image|from hibernation|[Ee]rror restoring|managed ?save image|[Ss]tateful start|"
         r"libvirt-guests.*[Rr]esum|while loading VM state|"
         r"[Ff]ailed to load vmstate|\bloading snapshot\b|icount replay|"
         r"restore from managed state|(?<![\w-])-?loadvm\b(?![_-]|\.c)|load_snapshot|"
