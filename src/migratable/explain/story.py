@@ -195,6 +195,7 @@ def explain_failure(failure: Failure) -> Explanation:
         instance_id=number,
         errno=errno,
         operation=which,
+        likely=wrapped is not None and wrapped.likely,
         both=both,
         origin=(main.origin,) if main.origin else (),
         also=also(failure, line, main, reads),
@@ -215,7 +216,7 @@ def _unknown_instead(
         return nothing_known(failure, earlier[0], unknown, errno)
     if role is Role.SYMPTOM and innermost(line, main) is None:
         errors = [one for one in unknown if one.qemu or not _WARNED.search(one.text)]
-        return beside_an_echo(failure, errors[0], unknown, main) if errors else None
+        return beside_an_echo(failure, errors, unknown, main) if errors else None
     return None
 
 
