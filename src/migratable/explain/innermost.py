@@ -169,6 +169,30 @@ def innermost(line: Line, main: Match) -> Wrapped | None:
     )
 
 
+_FREE = frozenset({"error", "reason", "what", "cause", "said", "message", "text", "rest", "why"})
+
+
+def end_of_cause(line: Line, main: Match) -> phrases.Told | None:
+    """The phrase in the free end of a known error ("…: {reason}"); None where nothing more is said.
+
+    An errno alone is left to the message, which may have words for it.
+    """
+    last = main.text.template.parts[-1]
+    if main.message.role is not Role.CAUSE or isinstance(last, str):
+        return None
+    free = last.spec == "line" and last.name in _FREE
+    rest = unquoted(str(main.params[last.name])) if free else line.text[main.end :]
+    start = main.end - len(rest) if free else main.end
+    known = any(
+        other is not main and other.start >= start and other.message.role is Role.CAUSE
+        for other in line.matches
+    )
+    if known or not (free or rest.startswith(":")):
+        return None
+    told = phrases.told(rest, who_wrote(line.text) or of_program(main.message.program))
+    return told if told is not None and not told.weak and told.id != "errno" else None
+
+
 def _phrase(line: Line, main: Match, rest: str) -> Wrapped | None:
     """What a wrapper quotes, where it is a phrase that means the same whoever prints it."""
     if any(
@@ -179,7 +203,7 @@ def _phrase(line: Line, main: Match, rest: str) -> Wrapped | None:
     ):
         return None
     told = phrases.told(rest, who_wrote(line.text) or of_program(main.message.program))
-    if told is None or told.weak:
+    if told is None or told.weak or told.id == "errno":
         return None
     return Wrapped(
         words=rest.strip(" :.'\""),

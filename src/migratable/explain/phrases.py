@@ -123,10 +123,39 @@ def find(text: str) -> Found | None:
     return max(kept, key=lambda one: (not one.phrase.weak, one.end), default=None)
 
 
+# What lines with a phrase have that have no error's word.
+_HINTS = re.compile(
+    r"exit (?:status|code):? \d{3}|signal: \w|got signal|code=(?:dumped|killed)|oom|of memory|"
+    r"MemoryError|"
+    r"dial (?:tcp|udp|unix)|(?:read|write) tcp |no route to|timeout|time-out|timed? out|handshake|"
+    r"certificate|tls|too (?:many|quickly|long|large)|is required|requires auth|no tty|privsep|"
+    r"kex_exchange|not responding|in use|is busy|file exists|split-brain|"
+    r"(?:are|is|definitely) down|"
+    r"\bno (?:bridge|port|row|chain|matches|leader|available|records?|sessions?|portals?|locks|"
+    r"such)|"
+    r"failing path|active paths|blocked for more|lockup|general protection|fault\b|disabled by|"
+    r"xtables lock|backing device|medium type|transaction_id|full osd|locked\b|deadlock|canceled|"
+    r"\b[45]\d\d [BFGPRSTU]\w+ |not defined in schema|gave HTTP|misbehaving|colons|broken pipe|"
+    r"by peer|remote host",
+    re.IGNORECASE,
+)
+
+
+def hinted(text: str) -> bool:
+    """Does *text* hold a phrase that tells a cause, although it may have no error's word?"""
+    found = find(text) if _HINTS.search(text) else None
+    return found is not None and not found.phrase.weak
+
+
+_WORD = re.compile(r"[^\W\d_]{3,}")
+_FEW = 3
+
+
 def _all(text: str) -> Iterator[Found]:
     for phrase in phrases():
         hit = next((hit for pattern in phrase.patterns if (hit := pattern.search(text))), None)
-        if hit is not None:
+        # Behind an outcome the line may go on with its reason.
+        if hit is not None and not (phrase.weak and len(_WORD.findall(text[hit.end() :])) > _FEW):
             values: dict[str, str] = {}
             for name, value in hit.groupdict().items():
                 if value and value.strip():

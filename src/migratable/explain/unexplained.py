@@ -64,8 +64,10 @@ def _phrase(
     found = []
     for line in lines:
         program = who_wrote(line.text) or who_wrote(around) or seen(around)
-        told = phrases.told(without_prefix(line.text), program)
-        if told is not None and (weak or not told.weak):
+        told = phrases.told(line.text, program)
+        if told is None or (told.id == "errno" and line.qemu):
+            continue  # QEMU's own function says of which errno it speaks
+        if weak or not told.weak:
             found.append((line, told))
     return min(found, key=lambda one: (one[1].weak, one[0].number), default=None)
 

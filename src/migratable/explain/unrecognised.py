@@ -98,6 +98,7 @@ def suspicious(data: bytes, failures: list[Failure]) -> list[Line]:
             words = without_prefix(piece.text)
             asked = OPTIONS.sub("", words) if COMMAND.match(words) else words
             looks = ERROR_WORDS.search(asked) is not None or (piece.qemu and len(words) > 3)
+            looks = looks or (not _LOW.search(asked) and phrases.hinted(asked))
             called = (announced or piece.error) and _says_something(piece.text)
             if announced and not looks and any(0 <= at - number <= 5 for at in known):
                 continue  # what is announced is known, and stands a line or two below
