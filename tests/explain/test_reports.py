@@ -16,6 +16,7 @@ SETS = {
     "p": "managers, of local guests too",
     "q": "what a judge found wrong",
     "ql": "QEMU's and libvirt's own messages, from their sources",
+    "qv": "what people post of bare QEMU and libvirt",
     "r": "what the judge of set R left wrong, half or unknown",
     "s": "starts, restores, single hosts",
     "t": "managers, with their own remedies",
