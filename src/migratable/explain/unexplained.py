@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from migratable.explain import advice, decode, own_words, phrases
+from migratable.explain.choice import cleans_up
 from migratable.explain.details import device_of, errno_hint
 from migratable.explain.explanation import Explanation, Status, of_failure
 from migratable.explain.failed_operation import texts
@@ -38,7 +39,7 @@ def nothing_known(
     if named is not None:
         line, told = named
         return likely(_shown(failure, line, unknown, errno), told)
-    shown = _shown(failure, line, unknown, errno)
+    shown = _hinted(_shown(failure, line, unknown, errno))
     words = _own_words(failure, line)
     if words is not None:
         return replace(shown, meaning=words.meaning, now=words.now)
@@ -63,6 +64,8 @@ def _phrase(
     """
     found = []
     for line in lines:
+        if cleans_up(line.text) and any(one.number < line.number for one in lines):
+            continue
         program = who_wrote(line.text) or who_wrote(around) or seen(around)
         told = phrases.told(line.text, program)
         if told is None or (told.id == "errno" and line.qemu):
@@ -85,7 +88,7 @@ def likely(shown: Explanation, told: phrases.Told, beside: str = "") -> Explanat
         message=f"phrase-{told.id}",
         rule=told.rule,
         meaning=f"{means} {beside}".strip(),
-        details=(*told.details, *(one for one in shown.details if "taken alone" not in one)),
+        details=(*told.details, *shown.details),
         now=told.now,
         verify="",
         unknown=tuple(one for one in shown.unknown if one.text != shown.line),
@@ -98,9 +101,6 @@ def _shown(
     """The line, and what the log tells of its device, without a meaning."""
     subject, number = device_of(failure, None)
     details = []
-    hint = errno_hint(line.text)
-    if hint:
-        details.append(hint)
     if subject and decode.section(subject):
         details.append(f"'{subject}' is {decode.section(subject)}.")
     return replace(
@@ -112,6 +112,12 @@ def _shown(
         errno=errno,
         operation=operation(texts(failure)),
     )
+
+
+def _hinted(shown: Explanation) -> Explanation:
+    """*shown* with what the errno at the end of its line means."""
+    hint = errno_hint(shown.line)
+    return replace(shown, details=(hint, *shown.details)) if hint else shown
 
 
 def _own_words(failure: Failure, line: Line) -> own_words.Said | None:
@@ -183,7 +189,7 @@ def beside_an_echo(
     means = words.meaning if words else "This line is not known; it is the likeliest cause."
     start = f"Start with this line, and what its program logged before it. {fill(own.now, main)}"
     return replace(
-        _shown(failure, line, unknown),
+        _hinted(_shown(failure, line, unknown)),
         meaning=f"{means} {outcome}",
         now=words.now if words else start.strip(),
     )
