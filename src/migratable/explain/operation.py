@@ -37,6 +37,7 @@ _MIGRATION = re.compile(
     r"[Ff]ailed to accept instance|"
     r"starting migration of (?:VM|CT) |ERROR: migration (?:aborted|problems)|"
     r"replication job|\bpvesm import\b|"
+    r"\(mig(?:src|dst|mon)/|MigrateV(?:m|DS)|\bmigrationCreate\b|MigrateToURI|PrepareForMigration|"
     r"moveInstance|[Ii]nstance move|\(qemu\) migrate\b"
 )
 # libvirt saves a guest, with its memory in a snapshot too, by a migration into a file.
@@ -47,7 +48,8 @@ _SIGNS = (
         Operation.RESTORE,
         r"[Ff]ailed to restore domain|virDomainRestore|DomainRestore|"
         r"virsh (?:\S{1,80} ){0,12}restore\b|"
-        r"saved image(?! requires)|[Ee]rror restoring|managed ?save image|[Ss]tateful start|"
+        r"saved image(?! requires)|from hibernation|[Ee]rror restoring|managed ?save image|"
+        r"[Ss]tateful start|"
         r"libvirt-guests.*[Rr]esum|while loading VM state|"
         r"[Ff]ailed to load vmstate|\bloading snapshot\b|icount replay|"
         r"restore from managed state|(?<![\w-])-?loadvm\b(?![_-]|\.c)|load_snapshot|"
