@@ -16,6 +16,7 @@ SETS = {
     "p": "managers, of local guests too",
     "q": "what a judge found wrong",
     "ql": "QEMU's and libvirt's own messages, from their sources",
+    "qv": "what people post of bare QEMU and libvirt",
     "r": "what the judge of set R left wrong, half or unknown",
     "s": "starts, restores, single hosts",
     "t": "managers, with their own remedies",
@@ -23,6 +24,7 @@ SETS = {
     "v": "what stands beside the line, and patterns that were too wide",
     "w": "the program that the line names, harmless lines after a move, and careful remedies",
     "y": "Proxmox VE and other managers, task logs",
+    "z": "OpenStack, KubeVirt, oVirt and CloudStack in their own codes",
     "wr": "what two judges left unmended, by its kind",
 }
 

@@ -115,3 +115,16 @@ def test_public_reports(text: str, message: str, said: str) -> None:
     found = answer(text)
     assert message == found[0]
     assert said in found[1]
+
+
+def test_the_head_of_a_message_goes_with_it() -> None:
+    head = "error : virCommandWait:2423 : internal error: Child process (ovs-vsctl --timeout=5 get"
+    text = (
+        f"{head} Interface\n"
+        "vnet1 external_ids:PortData) unexpected exit status 1: "
+        'ovs-vsctl: no key "PortData" in Interface\n'
+        'record "vnet1" column external_ids\n'
+    )
+    story = explain(io.BytesIO(text.encode()))
+    assert story.to_json()["failures"][0]["line_number"] == 1
+    assert not story.to_json()["unknown_lines"]

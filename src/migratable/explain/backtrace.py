@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from migratable.explain.grouping import Failure, Line
-from migratable.messages.catalogue import Message, message
+from migratable.messages.catalogue import Message, Role, message
 from migratable.messages.recognise import Match
 
 _FRAME = re.compile(
@@ -28,8 +28,26 @@ _ENDS = frozenset(
 _WAITS = re.compile(
     r"recvmsg|recv|read|__libc_read|p?poll|__ppoll|__GI_ppoll|futex\w*|syscall|__futex\w*|"
     r"__lll_lock_wait\w*|pthread_cond_\w+|__pthread_cond_wait|sem_wait|do_futex_wait\S*|"
-    r"ioctl|sem_timedwait|sigtimedwait|futex_wait|epoll_wait|nanosleep|__?GI___\w+|pthread_mutex_lock|accept4?|connect|write|sendmsg"
+    r"ioctl|sem_timedwait|sigtimedwait|futex_wait|epoll_wait|nanosleep|__?GI___\w+|pthread_mutex_lock|accept4?|connect|write|sendmsg|"
+    r"(?:__)?pthread_(?:join|rwlock_\w+|timedjoin_np)|___?pthread_\w+|__clock_nanosleep|epoll_pwait|select|io_getevents"
 )
+# A bottom half, timer or handler is called by whichever loop runs just then: who called that loop
+# is another matter.
+_LOOP = re.compile(
+    r"aio_bh_(?:call|poll)|aio_dispatch\w*|timerlist_run_timers|coroutine_trampoline|"
+    r"g_main_(?:context_)?dispatch"
+)
+_LIBRARY = re.compile(r"(?:\bfrom |\(|\bat |\(in )/\S{1,300}\.so(?:[\d.]*)\b")
+# What says that a program ended, and what says that it hangs, near frames that show neither.
+_CRASHED = re.compile(
+    rb"\bSIG(?:SEGV|ABRT|BUS|FPE|ILL|TRAP)\b|[Ss]egmentation|[Ss]egfault|[Cc]ore ?dump|"
+    rb"[Aa]ssert|\b[Aa]bort|[Cc]rash|Sanitizer|[Ii]nvalid (?:read|write) of|double free|"
+    rb"corrupt|signal \d|dumped core|[Tt]erminated|floating point|\bnull ?(?:pointer|deref)|\bNULL "
+)
+_HANGS = re.compile(
+    rb"dead-?lock|\bh[au]ngs?\b|hanging|\bstuck\b|\bfr[eo]e?zen?\b|infinite|endless"
+)
+_MIGRATES = "migrating"
 _PHASES = (
     (r"qemu_loadvm|process_incoming_migration|vmstate_load|load_snapshot|loadvm_",
      "loading the stream", "destination"),
@@ -41,6 +59,7 @@ _PHASES = (
      "starting", "destination"),
     (r"^qemuMigration(?:Src|Perform|Begin|Confirm)|MigratePerform", "sending a guest", "source"),
     (r"^qemuMigration(?:Dst|Prepare|Finish)", "taking a guest", "destination"),
+    (r"^(?:qemu_)?rdma_|^multifd_|^postcopy_", _MIGRATES, ""),
     (r"_reset(?:_hold|_enter|_exit)?$|^qemu_system_reset", "resetting the guest", ""),
     (r"^(?:mirror_|block_job|job_co_entry|stream_run|commit_run|backup_run)", "running a block job",
      ""),
@@ -78,6 +97,7 @@ _DEVICES = (
     (r"^(?:kvm_)", "KVM", "the host's kernel and CPU"),
     (r"^(?:spapr_|xive_|ics_|icp_)", "the pseries machine", "the machine type"),
     (r"^(?:ram_|qemu_ram)", "the guest's memory", "the guest's memory"),
+    (r"^migrate_", "the migration's own code", "what the migration did (cancelled, failed, TLS)"),
 )  # fmt: skip
 NEAR = 60
 # What only carries: the C library, QEMU's loops and coroutines, streams, properties, the list of
@@ -145,7 +165,9 @@ class Frame:
     def carries(self) -> bool:
         """Does it say nothing about what failed?"""
         return self.name in _ENDS or bool(
-            _WAITS.fullmatch(self.name) or _CARRIES.fullmatch(self.name)
+            _WAITS.fullmatch(self.name)
+            or _CARRIES.fullmatch(self.name)
+            or _LIBRARY.search(self.text)
         )
 
 
@@ -189,16 +211,20 @@ class Backtrace:
         own = [frame.name for frame in self.frames if not frame.carries]
         if own:
             return own[0]
-        rest = [name for name in self.names if not (name in _ENDS or _WAITS.fullmatch(name))]
         rest = [
-            name for name in rest if not name.startswith(("__mem", "mem", "str", "__str", "g_"))
+            frame.name
+            for frame in self.frames
+            if not (frame.name in _ENDS or _WAITS.fullmatch(frame.name))
+            and not frame.name.startswith(("__mem", "mem", "str", "__str", "g_"))
+            and not _LIBRARY.search(frame.text)
         ]
         return rest[0] if rest else self.names[0]
 
     def _device(self) -> tuple[str, str, str] | None:
         """The function that belongs to a device or subsystem, what that is, and where to look."""
+        called = self._called()
         for last in (False, True):  # KVM's system call is what others call
-            for frame in self.frames:
+            for frame in called:
                 if frame.carries != last:
                     continue
                 if frame.state:
@@ -215,6 +241,12 @@ class Backtrace:
                     what = f"the virtual CPU ({frame.path})"
                     return frame.name, what, "the CPU model and the accelerator (KVM or TCG)"
         return None
+
+    def _called(self) -> tuple[Frame, ...]:
+        """The frames up to the loop that called them, where it ended in QEMU's own among those."""
+        loops = (at for at, frame in enumerate(self.frames) if _LOOP.fullmatch(frame.name))
+        inner = self.frames[: next(loops, 0)]
+        return inner if self.died and any(not frame.carries for frame in inner) else self.frames
 
     def state(self) -> str:
         """The state that was being saved or loaded: the innermost vmsd argument; ""."""
@@ -262,8 +294,13 @@ class Backtrace:
     def telling(self) -> bool:
         """Does it belong to a failure? A thread that waits for work is no news."""
         phase = self.phase
-        migrates = phase is not None and bool(phase[1])
+        migrates = phase is not None and (bool(phase[1]) or phase[0] == _MIGRATES)
         return self.died or (migrates and self._device() is not None)
+
+    @property
+    def empty(self) -> bool:
+        """Does no frame tell more than how it ended?"""
+        return all(frame.carries for frame in self.frames) and self._device() is None
 
     def _until(self, option: str, look: str) -> str:
         """What helps before a corrected QEMU is there."""
@@ -324,11 +361,12 @@ def backtraces(data: bytes) -> Iterator[Backtrace]:
     """
     frames: list[Frame] = []
     first = last = 0
+    hangs = _HANGS.search(data) is not None and not _CRASHED.search(data)
 
     def closed() -> Iterator[Backtrace]:
         if len(frames) >= 3:
             ends = any(frame.name in _ENDS for frame in frames[:8])
-            died = ends or not _WAITS.fullmatch(frames[0].name)
+            died = ends or not (_WAITS.fullmatch(frames[0].name) or hangs)
             found = Backtrace(first=first, last=last, frames=tuple(frames), died=died)
             if found.telling:
                 yield found
@@ -393,11 +431,21 @@ def attached(data: bytes, failures: list[Failure]) -> None:
             for failure in failures
             if failure.first - NEAR <= trace.last and trace.first - NEAR <= failure.last
         ]
+        if near and trace.empty and any(_has_reason(one) for one in near):
+            continue  # an assertion above names the function already
         if near:
             near[0].lines.append(line)
             near[0].last = max(near[0].last, trace.last)
         else:
             failures.append(Failure(stream="", first=trace.first, last=trace.last, lines=[line]))
+
+
+def _has_reason(failure: Failure) -> bool:
+    """Do a failure's lines hold a reason of QEMU's own?"""
+    return any(
+        match.message.program == "QEMU" and match.message.role is Role.CAUSE
+        for _, match in failure.matches
+    )
 
 
 def _first_of_each(found: Iterator[Backtrace]) -> list[Backtrace]:

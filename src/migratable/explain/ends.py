@@ -9,8 +9,8 @@ _GROUP = "crashes"
 ENDED = frozenset(
     {
         "crash-memory", "crash-memory-bare", "crash-division", "crash-instruction", "crash-bus",
-        "crash-abort", "crash-abort-bare", "crash-trap", "crash-core", "kernel-segfault",
-        "qemu-crashed", "oom-killed", "oom-host", "oom-cgroup",
+        "crash-abort", "crash-abort-bare", "crash-sanitizer", "crash-trap", "crash-core",
+        "kernel-segfault", "qemu-crashed", "oom-killed", "oom-host", "oom-cgroup",
     }
 )  # fmt: skip
 

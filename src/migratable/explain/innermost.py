@@ -28,7 +28,8 @@ _ERRNO = re.compile(
 )
 _GENERIC = re.compile(
     r"(?:unknown error|internal error|an error occurred|see log|check the logs?|none|null|"
-    r"operation failed|failed|(?:live )?migration failed|error|exit status \d+|exit code \d+|"
+    r"operation failed|failed|(?:(?:live )?migration|merge|snapshot) failed|error|"
+    r"exit status \d+|exit code \d+|"
     r"(?:connect: )?connection refused(?:: unknown)?|unknown|"
     r"error reading from server: EOF|"
     r"context deadline exceeded|context canceled|[\w.-]+ error|the server rejected our request.*|"

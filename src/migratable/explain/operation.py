@@ -37,18 +37,24 @@ _MIGRATION = re.compile(
     r"[Ff]ailed to accept instance|"
     r"starting migration of (?:VM|CT) |ERROR: migration (?:aborted|problems)|"
     r"replication job|\bpvesm import\b|"
-    r"moveInstance|[Ii]nstance move|QEMU command 'migrate(?:-incoming)?'|\(qemu\) migrate\b"
+    r"\(mig(?:src|dst|mon)/|MigrateV(?:m|DS)|\bmigrationCreate\b|MigrateToURI|PrepareForMigration|"
+    r"moveInstance|[Ii]nstance move|\(qemu\) migrate\b"
 )
+# libvirt saves a guest, with its memory in a snapshot too, by a migration into a file.
+_SENDS = re.compile(r"QEMU command 'migrate(?:-incoming)?'")
+_TO_A_FILE = (Operation.SAVE, Operation.RESTORE, Operation.SNAPSHOT)
 _SIGNS = (
     (
         Operation.RESTORE,
         r"[Ff]ailed to restore domain|virDomainRestore|DomainRestore|"
         r"virsh (?:\S{1,80} ){0,12}restore\b|"
-        r"saved image|[Ee]rror restoring|managed ?save image|[Ss]tateful start|"
+        r"saved image(?! requires)|from hibernation|[Ee]rror restoring|managed ?save image|"
+        r"[Ss]tateful start|"
         r"libvirt-guests.*[Rr]esum|while loading VM state|"
         r"[Ff]ailed to load vmstate|\bloading snapshot\b|icount replay|"
-        r"restore from managed state|restoring checkpoint|Resuming suspended VM|\bqmrollback\b|-loadstate |"
-        r"==> \S{1,80}: Resuming domain|Error while resuming|(?<![\w-])-?loadvm\b(?![_-]|\.c)|load_snapshot|"
+        r"restore from managed state|restoring checkpoint|Resuming suspended VM|\bqmrollback\b|"
+        r"-loadstate |==> \S{1,80}: Resuming domain|Error while resuming|"
+        r"(?<![\w-])-?loadvm\b(?![_-]|\.c)|load_snapshot|"
         r"\bsnapshot-load\b|qmrestore|vmstate=",
     ),
     (
@@ -70,8 +76,8 @@ _SIGNS = (
     (
         Operation.SAVE,
         r"[Ff]ailed to save domain|virDomainSave|DomainManagedSave|managedsave|qm suspend|"
-        r"virsh (?:\S{1,80} ){0,12}save\b|[Ss]tateful stop|[Ss]uspend(?:ing VM)? to disk|"
-        r"migrate-to-file",
+        r"virsh (?:\S{1,80} ){0,12}save\b|libvirt-guests.*Suspending|"
+        r"[Ss]tateful stop|[Ss]uspend(?:ing VM)? to disk|migrate-to-file",
     ),
     (
         Operation.DEFINITION,
@@ -82,10 +88,11 @@ _SIGNS = (
     ),
     (
         Operation.START,
-        r"[Ff]ailed to (?:start|create) domain|[Ee]rror starting domain|virDomainCreate|"
-        r"DomainCreate|[Ee]rror creating libvirt domain|[Cc]ould not start|[Ss]tart failed|"
-        r"[Ff]ailed to (?:start|spawn|boot|launch)|qm start|virsh (?:\S{1,80} ){0,12}start\b|"
-        r"SyncVMI|create vmi|_create_guest|virt-install|vagrant|minikube|qemuProcessLaunch|"
+        r"(?:[Ff]ailed|[Uu]nable) to (?:start|create) domain|[Ee]rror starting domain|"
+        r"virDomainCreate|DomainCreate|[Ee]rror creating libvirt domain|[Cc]ould not start|"
+        r"[Ss]tart failed|[Ff]ailed to (?:start|spawn|boot|launch)|qm start|"
+        r"virsh (?:\S{1,80} ){0,12}start\b|SyncVMI|create vmi|_create_guest|virt-install|"
+        r"vagrant|minikube|qemuProcessLaunch|"
         r"qemuProcessStart|exited while connecting to monitor|multipass|quickemu|rpower|"
         r"limactl|hostagent|virtcontainers|containerd-shim|\bcolima\b|"
         r"[$#] ?(?:sudo )?[\w./-]{0,200}(?:qemu-system-\w+|qemu-kvm) -(?!.{0,4000}-incoming)",
@@ -95,7 +102,7 @@ _COMPILED = tuple((operation, re.compile(pattern)) for operation, pattern in _SI
 _LOAD = re.compile(r"load of migration failed|error while loading state|-incoming\b")
 # A start that a user asked for and that loads a state: libvirt restores the guest's managed save.
 _ASKED = re.compile(
-    r"virDomainCreate|[Ff]ailed to start domain|[Ee]rror starting domain|"
+    r"virDomainCreate|(?:[Ff]ailed|[Uu]nable) to start domain|[Ee]rror starting domain|"
     r"virsh (?:\S{1,80} ){0,12}start\b"
 )
 _LOADS = re.compile(r"load of migration failed|error while loading state")
@@ -111,12 +118,15 @@ def operation(texts: Iterable[str]) -> Operation:
     text = "\n".join(texts)
     if _MIGRATION.search(text):
         return Operation.MIGRATION
+    sends = _SENDS.search(text) is not None
     for which, pattern in _COMPILED:
+        if sends and which not in _TO_A_FILE:
+            continue
         if pattern.search(text) and not (which is Operation.DEFINITION and _LOAD.search(text)):
             asked = which is Operation.START and _ASKED.search(text)
             saved = (asked or which is Operation.SNAPSHOT) and _LOADS.search(text)
             return Operation.RESTORE if saved else which
-    return Operation.MIGRATION if _WEAK.search(text) else Operation.UNKNOWN
+    return Operation.MIGRATION if sends or _WEAK.search(text) else Operation.UNKNOWN
 
 
 def setting(which: Operation, *, of_the_load: bool) -> Setting:

@@ -55,7 +55,21 @@ def wrapped(lines: list[str], place: int) -> tuple[str, int]:
                 continue
             if number > taken or _says_more(text, best):
                 best, taken = text, number
+    if not taken and not recognise(first):
+        return _closed(chain)
     return best, taken
+
+
+def _closed(chain: list[str]) -> tuple[str, int]:
+    """The head of a message that begins below it: the lines until its brackets are closed."""
+    text = chain[0]
+    for number, part in enumerate(chain[1:], 1):
+        if not _bracket(text):
+            break
+        text = f"{text} {part}"
+        if not _bracket(text) and recognise(part):
+            return text, number
+    return chain[0], 0
 
 
 def _says_more(text: str, other: str) -> bool:
@@ -110,7 +124,8 @@ def _full(line: str, following: str) -> bool:
     length = len(line.rstrip())
     if len(line) in _CUT:
         return True
-    return length <= WIDEST and length + 1 + len(following.split(None, 1)[0]) > EDGE
+    widest = max(_CUT) if _bracket(line) else WIDEST
+    return length <= widest and length + 1 + len(following.split(None, 1)[0]) > EDGE
 
 
 def _fullest(matches: list[Match]) -> Match | None:
@@ -146,10 +161,15 @@ def _ends(text: str) -> bool:
 
 def _open(text: str) -> bool:
     """Is a bracket or a quote open at the end, or a comma the last?"""
-    pairs = (("(", ")"), ("[", "]"), ("{", "}"))
     return (
-        any(text.count(left) > text.count(right) for left, right in pairs)
+        _bracket(text)
         or text.count('"') % 2 == 1
         or len(re.findall(r"(?<!\w)'|'(?!\w)", text)) % 2 == 1
         or text.rstrip().endswith((",", ":", "-", "=", "/"))
     )
+
+
+def _bracket(text: str) -> bool:
+    """Is a bracket open at the end?"""
+    pairs = (("(", ")"), ("[", "]"), ("{", "}"))
+    return any(text.count(left) > text.count(right) for left, right in pairs)
