@@ -318,7 +318,9 @@ TELLING = (Role.CAUSE, Role.WHERE, Role.WARNING, Role.CLOSING)
 
 def _apart(before: Line, after: Line) -> bool:
     """Are two lines too far apart in time to belong to one failure?"""
-    first, second = seconds(before.time), seconds(after.time)
+    # A manager's task names the year, the journal beside it does not.
+    year = next((time[:4] for time in (before.time, after.time) if time[:1].isdigit()), "2000")
+    first, second = seconds(before.time, year), seconds(after.time, year)
     if first is None or second is None or first[1] != second[1]:
         return False  # of different clocks, or without a time
     return abs(second[0] - first[0]) > GAP_SECONDS
