@@ -38,6 +38,7 @@ HARMLESS = re.compile(
     r"ignored (?:rd|wr)msr|unhandled (?:rd|wr)msr|monitor - type 'help'|"
     # Perl's warnings name their place as its errors do
     r"Use of uninitialized value|isn't numeric in |masks earlier declaration|"
+    r"kvm: already loaded the other module|"
     r"stopping swtpm instance|Unable to remove /sys/fs/cgroup/|"
     # nova, Proxmox, KubeVirt and libvirtd, whatever becomes of the migration
     r"Received unexpected event|can be safely ignored|conntrack state migration not supported|"
