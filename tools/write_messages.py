@@ -47,6 +47,7 @@ TITLES = {
     "proxmox_moves": "Proxmox VE: moves, saves, snapshots",
     "tls": "libvirt: TLS certificates",
     "kubevirt_disks": "KubeVirt: imports, clones, snapshots, restores",
+    "storage_tools": "Storage tools: Ceph, open-iscsi, ZFS, LVM; ssh; Proxmox VE's API",
     "copies": "Copies of disks: qemu-img, LVM, Proxmox VE",
     "harvester": "Harvester's webhook, and admission webhooks of Kubernetes",
     "incus": "Incus and LXD: devices, storage, starts",
