@@ -10,6 +10,7 @@ import struct
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -91,6 +92,19 @@ def test_nested() -> None:
         data = gzip.compress(data)
     with pytest.raises(ContainerError, match="more than 4 containers"):
         open_data(data)
+
+
+def test_bombs_in_each_other_are_measured_by_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equal members: each of the two containers alone unpacks to little more than it is."""
+    monkeypatch.setattr(unpack, "RATIO_FLOOR", 1 << 20)
+    monkeypatch.setattr(unpack, "MAX_RATIO", 100)
+    member = gzip.compress(Random(1).randbytes(700) + bytes(20_000), mtime=0)
+    file = lzma.compress(member * 100)
+    assert len(file) < 5000
+    with pytest.raises(ContainerError, match="more than 100 times its size"):
+        open_data(file)
+    with pytest.raises(ContainerError, match="is not a migration stream"):
+        open_data(member * 100)
 
 
 @pytest.mark.parametrize("name", ["tiny.lzo", "tiny.lzo9"])
