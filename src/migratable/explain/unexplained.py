@@ -81,7 +81,7 @@ def phrases_beside(lines: Sequence[Line], around: str) -> list[Also]:
     found = []
     for line in lines:
         told = phrases.told(line.text, who_wrote(line.text) or who_wrote(around) or seen(around))
-        if told is not None and not told.weak and not line.qemu:
+        if told is not None and not told.weak and told.id != "errno" and not line.qemu:
             name = f"phrase-{told.id}"
             found.append(Also(line=line, message=name, meaning=told.means, now=told.now))
     return found
