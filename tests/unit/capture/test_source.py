@@ -122,7 +122,7 @@ def test_any_user_may_call_a_process_like_a_domain(monkeypatch: pytest.MonkeyPat
             ["-uuid"],
             ["-uuid", identity],
             ["-uuid", identity],
-        ):  # the first has no value
+        ):
             process = subprocess.Popen([*sleeper, *words], stdout=subprocess.PIPE)
             started.append(process)
             assert process.stdout is not None
