@@ -111,7 +111,8 @@ def test_a_line_costs_what_its_length_costs() -> None:
     line = parse(["qemu-system-x86_64", *nodes])
     option_text._parsed.cache_clear()
     inert(line, release=None, private_dir=FOLDER)
-    assert option_text._parsed.cache_info().misses <= 1001
+    read = option_text._parsed.cache_info()
+    assert read.hits + read.misses <= 3 * 1000  # as given, and as made
     with pytest.raises(CommandLineError, match="more than 2000 members"):
         words("-device", "usb-tablet," + ",".join(f"pcap=/x{number}" for number in range(3000)))
 
