@@ -253,6 +253,12 @@ PLAIN = """
 -numa node,memdev={i} -object memory-backend-file,id={i},size=256M,mem-path={w}
 -frobnicate {w}
 {w}
+-netdev tap,id={i}t -netdev {"type":"x,type=tap,id={i},script={x},ifname=a"}
+-object {"qom-type":"x,qom-type=memory-backend-file,id={i},size=4096,share=on,mem-path={w}"}
+-device {"driver":"x,driver=usb-tablet,pcap={w}"} -usb
+-device {"driver":"x,driver=uefi-vars-x64,jsonfile={w}"}
+-global .x=1,driver=usb-tablet,property=pcap,value=notes.txt -usb -device usb-tablet
+-machine q35,memory_encryption={i}
 """
 
 # A harmless option, and what -set makes of it: GROUP, members.

@@ -23,6 +23,7 @@ SETS = {
     "u": "one host that starts or loads",
     "v": "what stands beside the line, and patterns that were too wide",
     "w": "the program that the line names, harmless lines after a move, and careful remedies",
+    "y": "Proxmox VE and other managers, task logs",
     "z": "OpenStack, KubeVirt, oVirt and CloudStack in their own codes",
     "wr": "what two judges left unmended, by its kind",
 }

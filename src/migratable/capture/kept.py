@@ -11,7 +11,7 @@ everybody else.
                    "kvm": bool, "cpu_model", "cpu_features": […], "guest", "status", "taken",
                    "command_line": [word…], "domain_xml"}
 
-Secrets were taken out when it was written (:mod:`migratable.commandline.redact`). The command
+Secrets were taken out when it was written (:mod:`migratable.redact`). The command
 line's first word is the program's bare name: nothing of a file is ever run.
 """
 
@@ -62,7 +62,7 @@ def put(stream: Stream, kept: Kept) -> Stream:
     if stream.vmdesc is None:
         return stream
     profile = kept.profile
-    from migratable.commandline import redact  # noqa: PLC0415 -- who reads needs none of it
+    from migratable import redact  # noqa: PLC0415 -- who reads needs none of it
 
     argv = list(redact.words(profile.command_line))
     if argv:

@@ -85,7 +85,9 @@ class Captured:
         """The same as a source."""
         facts = {"kind": name.partition(":")[0], **self.facts()}
         if self.domain_xml:
-            facts["domain_xml"] = self.domain_xml
+            from migratable import redact  # noqa: PLC0415 -- libvirt only
+
+            facts["domain_xml"] = redact.domain_xml(self.domain_xml)
         return Source(name=name, stream=read(self.data), profile=self.profile, facts=facts)
 
 

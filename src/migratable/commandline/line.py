@@ -251,12 +251,14 @@ def target_of(line: CommandLine) -> str:
     return ""
 
 
+_SHORT_GLOBAL = re.compile(r"([^.=]{1,63})\.([^=]{1,63})=(.*)", re.S)
+"""As ``qemu_global_option`` scans it (``%63[^.=].%63[^=]``); all else is members."""
+
+
 def global_of(option: Option) -> tuple[str, str, str]:
     """Driver, property and value of a ``-global`` in either spelling (``qemu_global_option``)."""
-    text = option.value or ""
-    head, equals, value = text.partition("=")
-    driver, dot, prop = head.partition(".")
-    if dot and equals and head != "driver":
-        return driver, prop, value
+    short = _SHORT_GLOBAL.fullmatch(option.value or "")
+    if short:
+        return short[1], short[2], short[3]
     fields = option.fields
     return (fields.get("driver") or "", fields.get("property") or "", fields.get("value") or "")

@@ -115,6 +115,11 @@ class Fields:
             if not isinstance(value, dict):
                 raise CommandLineError(f"-{option} {quoted(text, 80)}: not a JSON object")
             return cls(json=value, spaced=re.search(r'":\s', text) is not None)
+        return cls.plain(text, option=option)
+
+    @classmethod
+    def plain(cls, text: str, *, option: str = "") -> Fields:
+        """Take *text* apart as the plain form, whatever it looks like."""
         implied = IMPLIED_KEY.get(option)
         pairs: list[Pair] = []
         stands_first = None

@@ -72,9 +72,13 @@ def words(text: str) -> list[str]:
     if lab is not None and (start is None or start >= lab.end() - 1):
         text = text.strip()
     elif start is None:
+        variable = _VARIABLE.search(text)
+        named = (
+            f"; {variable[1]} is a shell's variable: write what it stands for" if variable else ""
+        )
         raise CommandLineError(
             "no QEMU program in the text; expected a command line with a word like "
-            "qemu-system-x86_64, qemu-system-ppc64, qemu-kvm or /usr/bin/kvm"
+            f"qemu-system-x86_64, qemu-system-ppc64, qemu-kvm or /usr/bin/kvm{named}"
         )
     else:
         text = ended(_from_quoted_command(text, start))
@@ -93,19 +97,61 @@ def words(text: str) -> list[str]:
 
 
 def _program_at(text: str) -> int | None:
-    """Where the first word begins that names a QEMU program, with its path."""
+    """Where the first word begins that names a QEMU program, with its path.
+
+    A shell's variable, ``sudo -u qemu`` or ``/dev/kvm`` may stand before the program, and a line
+    without a program's name still has ``-accel kvm``: a word with options behind it is the program
+    before one without, a name that is nothing else (``qemu-kvm``) before ``qemu`` and ``kvm``, and
+    the argument of an option of QEMU's is none.
+    """
+    best, found = 0, None
     for match in _BASE_IN_TEXT.finditer(text):
-        at = match.start()
-        before = text[at - 1 : at]
-        if before in {"/", "\\"}:
-            word = re.split(_BEFORE_PATH, text[max(0, at - _LONGEST_PATH) : at])[-1]
-            if len(word) < _LONGEST_PATH:
-                return at - len(word)
-        elif not before or before.isspace() or before in "'\"|`=-":
-            return at
-    return None
+        at = _word_at(text, match)
+        if at is None:
+            continue
+        worth = 1 + (at < match.start() or match[0] not in _BARE)
+        if _OPTION_NEXT.match(text, match.end()):
+            worth += 2
+        if worth > best:
+            best, found = worth, at
+        if worth == _SUREST:
+            break
+    return found
 
 
+def _word_at(text: str, match: re.Match[str]) -> int | None:
+    """Where the program's word begins, with its path; None where the name is no word for one."""
+    at = match.start()
+    before = text[at - 1 : at]
+    window = text[max(0, at - _LONGEST_PATH) : at]
+    blank = "" if not window or window[-1:].isspace() else window.split()[-1]
+    earlier = window[: len(window) - len(blank)].replace("\\\n", " ").split()
+    option = earlier[-1].strip("'\"") if earlier else ""
+    if _DASHED.match(blank) or (option.startswith("-") and _takes_argument(option)):
+        return None
+    if before in {"/", "\\"}:
+        word = re.split(_BEFORE_PATH, window)[-1]
+        return (
+            None
+            if f"{word}{match[0]}" == "/dev/kvm" or len(word) == _LONGEST_PATH
+            else at - len(word)
+        )
+    prompt = "#;(&" if match[0] in _BARE else "#;(&$>%"
+    # pstree draws |-qemu-system-x86,251092
+    drawn = before == "-" and text[at - 2 : at - 1] in {"|", "`", "+"}
+    return at if not before or before.isspace() or before in "'\"|`=" + prompt or drawn else None
+
+
+def _takes_argument(option: str) -> bool:
+    name = option.lstrip("-")
+    return name in KNOWN and name not in FLAGS
+
+
+_BARE = frozenset({"qemu", "kvm"})
+_VARIABLE = re.compile(r"(?:^|[\s;&|])(\$\{?\w{1,99}\}?)[\s\\]{1,99}--?[A-Za-z]")
+_SUREST = 4
+_OPTION_NEXT = re.compile(r"['\"]?[\s\\]+['\"]?--?[A-Za-z]")
+_DASHED = re.compile(r"['\"]?--?[A-Za-z]")
 _LONGEST_PATH = 4096
 _LAB = re.compile(r"\s*(?:lab:\S+|(?=\S*/\S)\S+(?: [a-z0-9_]+)?\s+-)")  # or any path, options next
 _SHELL_END = re.compile(r"(?<!\s)\s+(?:\d?>>?\s*\S+|&)\s*$")
@@ -191,6 +237,8 @@ def _from_quoted_command(text: str, start: int) -> str:
             return text[:end]
         if end > 0 and text[:end].count(quote) % 2 == 0:
             return text[:end]
+    if before.endswith("(") and (end := text.rfind(")")) > 0:
+        return text[:end]
     if before.endswith("-"):  # pstree draws |-qemu-system-x86,251092
         text = re.sub(r"^(\S+?),\d+(?=\s)", r"\1", text)
     return text

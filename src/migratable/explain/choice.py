@@ -16,7 +16,7 @@ SOMETIMES_FATAL = frozenset({"virtio-queue-index"})
 
 # An attempt that has failed is cleaned up after: what cannot be removed then is not what failed.
 _CLEANS_UP = re.compile(
-    r"\b(?:remov(?:e|al|ing)|unlink(?:ing)?|delet(?:e|ion|ing)|un?mount(?:ing)?|"
+    r"(?<!--)(?<![=\"])\b(?:remov(?:e|al|ing)|unlink(?:ing)?|delet(?:e|ion|ing)|un?mount(?:ing)?|"
     r"clean(?:ing)?[ -]?up|tear(?:ing)?[ -]?down|destroy(?:ing)?|deactivat(?:e|ing)|"
     r"unmap(?:ping)?|releasing|terminate process|SIGKILL|"
     r"use of closed network connection|"
@@ -127,8 +127,22 @@ def only_minor(failure: Failure) -> bool:
 _CLEANED = 3
 
 
+def _given_up(failure: Failure, line: Line) -> bool:
+    """Does *line* stand behind a manager's word that it takes back what it had begun?"""
+    told = False
+    for other, match in failure.matches:
+        if other.number >= line.number:
+            return False
+        if match.message.id == "proxmox-aborting":
+            return told
+        told = told or match.message.role is Role.CAUSE
+    return False
+
+
 def _cleaned_after(failure: Failure, line: Line) -> bool:
     """Does *line* tell of the cleaning up after an error before it, or of what is no failure?"""
+    if _given_up(failure, line):
+        return True
     asked = _ASKED.search(line.text) is not None
     return (asked or cleans_up(line.text)) and any(
         match.message.role is Role.CAUSE and match.message.rank >= 0 and not minor(other)

@@ -298,12 +298,15 @@ def general(error: str) -> str:
     return ERRNOS[error].now.replace("{what}", "what the line names")
 
 
-def remedy(words: str) -> str:
-    """What helps against the error at the end of *words*; "" when it ends in none."""
+def at_end(words: str) -> tuple[str, str]:
+    """The error by which *words* end, and the file, socket or interface that they name; "" each."""
     bare = words.rstrip(" .'\"»)]}")
     found = next((error for error in ERRNOS if bare.endswith(error)), "")
-    if not found:
-        return ""
-    named = list(_NAMED.finditer(words))
-    what = next((name for name in named[-1].groups() if name), "") if named else ""
-    return ERRNOS[found].now.replace("{what}", what or "what the line names")
+    named = list(_NAMED.finditer(words)) if found else []
+    return found, next((name for name in named[-1].groups() if name), "") if named else ""
+
+
+def remedy(words: str) -> str:
+    """What helps against the error at the end of *words*; "" when it ends in none."""
+    found, what = at_end(words)
+    return ERRNOS[found].now.replace("{what}", what or "what the line names") if found else ""

@@ -45,6 +45,7 @@ class Explanation:
     :ivar origin: where the text stands, when the message's own origins do not say it.
     :ivar side_shown: the log shows the side; else *side* is that of a migration.
     :ivar also: what is refused in other lines of the failure.
+    :ivar likely: the line is not known as a whole; the cause is that of the words it ends in.
     """
 
     status: Status
@@ -57,6 +58,7 @@ class Explanation:
     side: Fault
     meaning: str
     side_shown: bool = True
+    likely: bool = False
     details: tuple[str, ...] = ()
     cases: tuple[Case, ...] = ()
     references: tuple[str, ...] = ()
@@ -91,6 +93,7 @@ class Explanation:
             "rule": self.rule,
             "side": str(self.side),
             "side_shown": self.side_shown,
+            "likely": self.likely,
             "operation": str(self.operation) or None,
             "meaning": self.meaning,
             "details": list(self.details),

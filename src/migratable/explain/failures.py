@@ -162,6 +162,8 @@ def _without_ends(failures: list[Failure]) -> list[Failure]:
         for one in failures
         if any(m.message.role is Role.CAUSE and m.message.id not in _ENDS for _, m in one.matches)
     ]
+    if any(one.closed for one in told):
+        failures = [one for one in failures if one in told or not _quotes_a_load(one)]
     crashed = any(match.message.id in _CRASHES for one in told for _, match in one.matches)
     ends = _ENDS | _MONITOR if crashed else _ENDS
     return [
@@ -171,6 +173,21 @@ def _without_ends(failures: list[Failure]) -> list[Failure]:
         or one.unrecognised
         or any(match.message.id not in ends for _, match in one.matches)
     ]
+
+
+def _quotes_a_load(failure: Failure) -> bool:
+    """Is it a manager's quotation of a load that failed, whose own log stands below?"""
+    return (
+        not failure.unrecognised
+        and not failure.has(Role.CAUSE, Role.WHERE, Role.WARNING)
+        and all(
+            match.message.id == "load-failed" and not match.params.get("more")
+            for _, match in failure.matches
+            if match.message.role is Role.CLOSING
+        )
+        and any(match.message.role is Role.CLOSING for _, match in failure.matches)
+        and not any(line.stream or line.text.startswith(("qemu", "kvm")) for line in failure.lines)
+    )
 
 
 # What libvirt writes into a guest's log when a start is given up.

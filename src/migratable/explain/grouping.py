@@ -38,6 +38,7 @@ HARMLESS = re.compile(
     r"ignored (?:rd|wr)msr|unhandled (?:rd|wr)msr|monitor - type 'help'|"
     # Perl's warnings name their place as its errors do
     r"Use of uninitialized value|isn't numeric in |masks earlier declaration|"
+    r"kvm: already loaded the other module|"
     r"stopping swtpm instance|Unable to remove /sys/fs/cgroup/|"
     # nova, Proxmox, KubeVirt and libvirtd, whatever becomes of the migration
     r"Received unexpected event|can be safely ignored|conntrack state migration not supported|"
@@ -120,9 +121,9 @@ _GENERIC_GROUPS = frozenset(
         "around", "refusals", "admission", "libvirt_errors", "libvirt_definitions",
         "libvirt_hosts", "libvirt_operations", "manager_setup", "proxmox_storage", "kubevirt",
         "openstack_api", "ovirt", "other_managers", "incus", "local_vms", "manager_words",
-        "xapi", "openstack_states", "proxmox_moves", "ovirt_moves", "ovirt_engine",
-        "openstack_moves", "manager_moves", "cloudstack_moves", "harvester", "crashes",
-        "copies", "kubevirt_disks", "tls",
+        "xapi", "openstack_states", "proxmox_moves", "ovirt_moves", "ovirt_engine", "vdsm_codes",
+        "openstack", "openstack_moves", "manager_moves", "cloudstack_moves", "harvester", "crashes",
+        "copies", "kubevirt_disks", "tls", "storage_tools",
     }
 )  # fmt: skip
 ABOUT_VMS = re.compile(
@@ -268,7 +269,10 @@ class Grouper:
         if failure is None:
             candidate = self.recent_open(line.number)
             if candidate and (
-                _repeats(candidate, line) or not candidate.has(*TELLING) or _ended(candidate, line)
+                _repeats(candidate, line)
+                or not candidate.has(*TELLING)
+                or _ended(candidate, line)
+                or _goes_on(candidate, line)
             ):
                 return candidate
             return None
@@ -315,7 +319,9 @@ TELLING = (Role.CAUSE, Role.WHERE, Role.WARNING, Role.CLOSING)
 
 def _apart(before: Line, after: Line) -> bool:
     """Are two lines too far apart in time to belong to one failure?"""
-    first, second = seconds(before.time), seconds(after.time)
+    # A manager's task names the year, the journal beside it does not.
+    year = next((time[:4] for time in (before.time, after.time) if time[:1].isdigit()), "2000")
+    first, second = seconds(before.time, year), seconds(after.time, year)
     if first is None or second is None or first[1] != second[1]:
         return False  # of different clocks, or without a time
     return abs(second[0] - first[0]) > GAP_SECONDS
@@ -351,6 +357,15 @@ def _echoes(failure: Failure, line: Line) -> bool:
     news = [match.message for match in line.matches if match.message.role in TELLING]
     return line.number - failure.last <= 2 and all(
         message.rank < 0 and message.rule in own for message in news
+    )
+
+
+def _goes_on(failure: Failure, line: Line) -> bool:
+    """Has the line's program spoken in a failure that another's lines began?"""
+    return (
+        not failure.closed
+        and bool(line.stream)
+        and any(one.stream == line.stream for one in failure.lines)
     )
 
 

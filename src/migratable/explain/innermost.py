@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from migratable.explain import errnos, own_words
+from migratable.explain import errnos, own_words, phrases
 from migratable.explain.details import errno_hint
 from migratable.explain.filling import unquoted
 from migratable.explain.grouping import Line
 from migratable.explain.logs import PROGRAM
-from migratable.explain.managers import of_program
+from migratable.explain.managers import of_program, who_wrote
 from migratable.messages.catalogue import Role
 from migratable.messages.recognise import Match
 
@@ -69,6 +69,7 @@ class Wrapped:
     :ivar said, now, details: a sentence about it, where to read on, what its errno says.
     :ivar short: the sentence where the words are quoted already.
     :ivar explained: the kernel's error and the file that it was met at say all that is needed.
+    :ivar likely: it is a phrase, whose meaning is known (:mod:`migratable.explain.phrases`).
     """
 
     words: str
@@ -78,6 +79,7 @@ class Wrapped:
     now: str
     details: tuple[str, ...] = ()
     explained: bool = False
+    likely: bool = False
 
 
 def innermost(line: Line, main: Match) -> Wrapped | None:
@@ -107,6 +109,9 @@ def innermost(line: Line, main: Match) -> Wrapped | None:
         rest = rest.lstrip(": ")[program.end() :]
     if _TRACE.search(rest) or _WARNS.search(rest):
         return None
+    by_phrase = _phrase(line, main, rest)
+    if by_phrase is not None:
+        return by_phrase
     words = rest.strip(" :.'\"")
     quoted = False
     if ": " in words:
@@ -162,6 +167,54 @@ def innermost(line: Line, main: Match) -> Wrapped | None:
         now=now,
         details=(hint,) if hint else (),
         explained=told is not None and _names_file(words),
+    )
+
+
+_FREE = frozenset({"error", "reason", "what", "cause", "said", "message", "text", "rest", "why"})
+
+
+def end_of_cause(line: Line, main: Match) -> phrases.Told | None:
+    """The phrase in the free end of a known error ("…: {reason}"); None where nothing more is said.
+
+    An errno alone is left to the message, which may have words for it.
+    """
+    last = main.text.template.parts[-1]
+    if main.message.role is not Role.CAUSE or isinstance(last, str):
+        return None
+    free = last.spec == "line" and last.name in _FREE
+    rest = unquoted(str(main.params[last.name])) if free else line.text[main.end :]
+    start = main.end - len(rest) if free else main.end
+    known = any(
+        other is not main and other.start >= start and other.message.role is Role.CAUSE
+        for other in line.matches
+    )
+    if known or not (free or rest.startswith(":")):
+        return None
+    told = phrases.told(rest, who_wrote(line.text) or of_program(main.message.program))
+    return told if told is not None and not told.weak and told.id != "errno" else None
+
+
+def _phrase(line: Line, main: Match, rest: str) -> Wrapped | None:
+    """What a wrapper quotes, where it is a phrase that means the same whoever prints it."""
+    if any(
+        other is not main
+        and other.start >= main.start
+        and other.message.role in (Role.CAUSE, Role.SYMPTOM)
+        for other in line.matches
+    ):
+        return None
+    told = phrases.told(rest, who_wrote(line.text) or of_program(main.message.program))
+    if told is None or told.weak or told.id == "errno":
+        return None
+    return Wrapped(
+        words=rest.strip(" :.'\""),
+        of_qemu=False,
+        said=f"The likely cause is the error that the line ends in: {told.means}",
+        short=f"Likely cause: {told.means}",
+        now=told.now,
+        details=told.details,
+        explained=True,
+        likely=True,
     )
 
 

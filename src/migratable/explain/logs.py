@@ -48,11 +48,11 @@ _KEY_MEMBERS = ("_HOSTNAME", "_PID", "pod", "kubernetes", "namespace", "name", "
 MAX_LINE = 1 << 16
 
 
-def seconds(time: str) -> tuple[float, bool] | None:
+def seconds(time: str, year: str = "2000") -> tuple[float, bool] | None:
     """A timestamp as seconds, and whether it names its zone; None for none.
 
     Two of them can be compared when both name their zone or neither does. syslog's, which has no
-    year, counts as one of 2000 (a leap year).
+    year, counts as one of *year*.
     """
     text = time.replace(",", ".")
     text = re.sub(r"(\.\d{6})\d+", r"\1", text)
@@ -60,7 +60,7 @@ def seconds(time: str) -> tuple[float, bool] | None:
         if text[:1].isdigit():
             moment = datetime.fromisoformat(text)
         else:
-            moment = datetime.strptime(f"2000 {text}", "%Y %b %d %H:%M:%S")
+            moment = datetime.strptime(f"{year} {text}", "%Y %b %d %H:%M:%S")
     except ValueError:
         return None
     aware = moment.tzinfo is not None

@@ -18,7 +18,9 @@ from migratable.messages.catalogue import Message, load_toml
 
 FOLDER = "explain/remedies"
 # Whose messages have no manager's words: what wrote them does not know who asked.
-_BELOW = frozenset({"QEMU", "libvirt", "Linux", "ssh", "sanlock", "glibc", "derived"})
+_BELOW = frozenset(
+    {"QEMU", "libvirt", "Linux", "ssh", "sanlock", "glibc", "derived", "LVM", "ZFS", "Ceph"}
+)
 # Rules whose remedies change the guest's definition, and such a remedy in virsh's words.
 _OF_THE_GUEST = frozenset({"configuration", "cpu-features", "machine-type", "management"})
 _BY_HAND = re.compile(

@@ -52,7 +52,9 @@ _SIGNS = (
         r"[Ss]tateful start|"
         r"libvirt-guests.*[Rr]esum|while loading VM state|"
         r"[Ff]ailed to load vmstate|\bloading snapshot\b|icount replay|"
-        r"restore from managed state|(?<![\w-])-?loadvm\b(?![_-]|\.c)|load_snapshot|"
+        r"restore from managed state|restoring checkpoint|Resuming suspended VM|\bqmrollback\b|"
+        r"-loadstate |==> \S{1,80}: Resuming domain|Error while resuming|"
+        r"(?<![\w-])-?loadvm\b(?![_-]|\.c)|load_snapshot|"
         r"\bsnapshot-load\b|qmrestore|vmstate=",
     ),
     (
@@ -63,7 +65,7 @@ _SIGNS = (
         r"(?:internal|external|disk|memory) snapshot|"
         r"(?:[Tt]ak|[Cc]reat)(?:e|ing) (?:a |the )?snapshot|[Dd]omainSnapshot|RevertToSnapshot|"
         r"checkpoint-create|\bsavevm\b(?!_|\.c| section|:)|qm (?:snapshot|rollback)|VM snapshot|"
-        r"vmsnapshot|"
+        r"vmsnapshot|saving VM state and RAM using|\bqmsnapshot\b|"
         # QEMU: migration/savevm.c, block/snapshot.c; libvirt: virdomainmomentobjlist.c.
         r"is writable but does not support snapshots|vmstate block device '|"
         r"already exists in one or more devices|while writing VM(?: state)?\b|"
@@ -73,9 +75,10 @@ _SIGNS = (
     ),
     (
         Operation.SAVE,
-        r"[Ff]ailed to save domain|save_memory_state|, in suspend\b|virDomainSave|DomainManagedSave|managedsave|qm suspend|"
+        r"[Ff]ailed to save domain|save_memory_state|, in suspend\b|virDomainSave|"
+        r"DomainManagedSave|managedsave|qm suspend|"
         r"virsh (?:\S{1,80} ){0,12}save\b|libvirt-guests.*Suspending|"
-        r"[Ss]tateful stop|[Ss]uspend to disk|migrate-to-file",
+        r"[Ss]tateful stop|[Ss]uspend(?:ing VM)? to disk|migrate-to-file",
     ),
     (
         Operation.DEFINITION,
@@ -168,7 +171,8 @@ FITS = (
 DROPPED = "Where that does not help, drop the saved state and boot the guest from its disks"
 HOW = (
     " (when it runs nowhere): virsh managedsave-remove NAME or virsh start NAME --force-boot; "
-    "bare QEMU: start without -loadvm; a manager: discard the saved state or snapshot there."
+    "bare QEMU: start without -loadvm; a manager: discard the saved state or snapshot there (incus "
+    "start NAME --stateless; qm unlock VMID, qm set VMID --delete vmstate)."
 )
 
 

@@ -24,7 +24,7 @@ from migratable.explain.failures import Scan, scan
 from migratable.explain.filling import fill, for_error
 from migratable.explain.fulfilled import still_open
 from migratable.explain.grouping import Failure, Line
-from migratable.explain.innermost import Wrapped, innermost
+from migratable.explain.innermost import Wrapped, end_of_cause, innermost
 from migratable.explain.managers import over_cases, remedy
 from migratable.explain.operation import (
     BOOT_ANEW,
@@ -36,6 +36,7 @@ from migratable.explain.operation import (
     setting,
 )
 from migratable.explain.perspective import OTHER_LOGS, only_echoes, printer, seen_from
+from migratable.explain.phrases import Told as Phrase
 from migratable.explain.steering import Told, steered
 from migratable.explain.together import Log, joined
 from migratable.explain.unexplained import (
@@ -162,6 +163,8 @@ def explain_failure(failure: Failure) -> Explanation:
         draft.status, draft.meaning, own_now = _wrapped(wrapped, draft.status, draft.meaning)
         draft.now = own_now or draft.now
         draft.details.extend(wrapped.details)
+    elif deciding is None and not (steers or variant.now):
+        draft.ended_by(end_of_cause(line, main))
     if reads is Setting.LOADING:
         _fix_of_saved(draft, failure, main, variant, torn=rule == "stream-broken")
     if derived is not None and not turned.meaning:
@@ -195,6 +198,7 @@ def explain_failure(failure: Failure) -> Explanation:
         instance_id=number,
         errno=errno,
         operation=which,
+        likely=wrapped is not None and wrapped.likely,
         both=both,
         origin=(main.origin,) if main.origin else (),
         also=also(failure, line, main, reads),
@@ -213,9 +217,10 @@ def _unknown_instead(
     earlier = [one for one in unknown if one.number < line.number or main.message.rank < 0]
     if role is Role.CAUSE and only_minor(failure) and earlier:
         return nothing_known(failure, earlier[0], unknown, errno)
-    if role is Role.SYMPTOM and innermost(line, main) is None:
+    around = _variant(failure, line, main, operation_of(failure, line, main))
+    if role is Role.SYMPTOM and innermost(line, main) is None and not (around.log and around.now):
         errors = [one for one in unknown if one.qemu or not _WARNED.search(one.text)]
-        return beside_an_echo(failure, errors[0], unknown, main) if errors else None
+        return beside_an_echo(failure, errors, unknown, main) if errors else None
     return None
 
 
@@ -227,6 +232,12 @@ def _shows_side(side: Fault, main: Match, line: Line) -> bool:
     """Is *side* known although no line tells what was being done?"""
     open_ = side in (Fault.NEITHER, Fault.CANNOT_TELL)
     return open_ or printer(line) is not None or tells_side(main.message, line.text)
+
+
+# What a remedy says that only sends to the words of the line.
+_GENERAL = re.compile(
+    r"[Ff]ollow (?:the|QEMU's|libvirt's) words|[Rr]ead the|(?:words|line|error) names?\b|by hand"
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -249,6 +260,15 @@ class _Draft:
         """The manager's own remedy, where it has one."""
         if remedy is not None:
             self.now, self.prevent = remedy, "" if "virsh" in self.prevent else self.prevent
+
+    def ended_by(self, phrase: Phrase | None) -> None:
+        """The known line ends in a phrase, which says more of the cause."""
+        if phrase is None:
+            return
+        self.meaning = f"{self.meaning.rstrip()} Likely cause: {phrase.means}"
+        general = _GENERAL.search(self.now) is not None
+        self.now = phrase.now if general else f"{phrase.now} {self.now}".strip()
+        self.details.extend(phrase.details)
 
     def denied(self, denied: Denial | None) -> None:
         """SELinux's line says more about a right than the error does."""

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
-from migratable.explain import advice, decode, own_words
+from migratable.explain import advice, decode, own_words, phrases
+from migratable.explain.choice import cleans_up
 from migratable.explain.details import device_of, errno_hint
 from migratable.explain.explanation import Explanation, Status, of_failure
+from migratable.explain.failed_operation import texts
 from migratable.explain.filling import fill
 from migratable.explain.grouping import Failure, Line
+from migratable.explain.linekinds import WENT_WELL
 from migratable.explain.logs import without_prefix
+from migratable.explain.managers import seen, who_wrote
+from migratable.explain.operation import operation
 from migratable.explain.perspective import seen_from
 from migratable.messages.catalogue import Fault, Role
 from migratable.messages.recognise import Match
@@ -28,7 +34,12 @@ def nothing_known(
     failure: Failure, line: Line, unknown: list[Line], errno: str | None = None
 ) -> Explanation:
     """A failure of which *line* is shown and nothing is known but its device and errno."""
-    shown = _shown(failure, line, unknown, errno)
+    around = "\n".join(texts(failure))
+    named = _phrase(unknown, around)
+    if named is not None:
+        line, told = named
+        return likely(_shown(failure, line, unknown, errno), told)
+    shown = _hinted(_shown(failure, line, unknown, errno))
     words = _own_words(failure, line)
     if words is not None:
         return replace(shown, meaning=words.meaning, now=words.now)
@@ -44,15 +55,52 @@ def nothing_known(
     )
 
 
+def _phrase(
+    lines: Sequence[Line], around: str, *, weak: bool = True
+) -> tuple[Line, phrases.Told] | None:
+    """The first of the unknown *lines* that ends in a phrase, one that tells a cause before others.
+
+    :param weak: also one that only tells an outcome.
+    """
+    found = []
+    for line in lines:
+        if cleans_up(line.text) and any(one.number < line.number for one in lines):
+            continue
+        program = who_wrote(line.text) or who_wrote(around) or seen(around)
+        told = phrases.told(line.text, program)
+        if told is None or (told.id == "errno" and line.qemu):
+            continue  # QEMU's own function says of which errno it speaks
+        if weak or not told.weak:
+            found.append((line, told))
+    return min(found, key=lambda one: (one[1].weak, one[0].number), default=None)
+
+
+def likely(shown: Explanation, told: phrases.Told, beside: str = "") -> Explanation:
+    """An unknown line, explained by the phrase in which it ends.
+
+    :param beside: what else is known of the failure.
+    """
+    means = told.means if told.weak else f"Likely cause: {told.means}"
+    return replace(
+        shown,
+        status=Status.SYMPTOM if told.weak else Status.EXPLAINED,
+        likely=not told.weak,
+        message=f"phrase-{told.id}",
+        rule=told.rule,
+        meaning=f"{means} {beside}".strip(),
+        details=(*told.details, *shown.details),
+        now=told.now,
+        verify="",
+        unknown=tuple(one for one in shown.unknown if one.text != shown.line),
+    )
+
+
 def _shown(
     failure: Failure, line: Line, unknown: list[Line], errno: str | None = None
 ) -> Explanation:
     """The line, and what the log tells of its device, without a meaning."""
     subject, number = device_of(failure, None)
     details = []
-    hint = errno_hint(line.text)
-    if hint:
-        details.append(hint)
     if subject and decode.section(subject):
         details.append(f"'{subject}' is {decode.section(subject)}.")
     return replace(
@@ -62,7 +110,14 @@ def _shown(
         device=subject,
         instance_id=number,
         errno=errno,
+        operation=operation(texts(failure)),
     )
+
+
+def _hinted(shown: Explanation) -> Explanation:
+    """*shown* with what the errno at the end of its line means."""
+    hint = errno_hint(shown.line)
+    return replace(shown, details=(hint, *shown.details)) if hint else shown
 
 
 def _own_words(failure: Failure, line: Line) -> own_words.Said | None:
@@ -79,11 +134,27 @@ def by_own_words(
 
     :param log: what stands around the lines.
     """
+    around = "\n".join((*(line.text for line in lines), log))
+    named = None if WENT_WELL.search(around) else _phrase(lines, around)
     told = own_words.best(lines, log)
-    if told is None:
+    if told is not None and (named is None or (named[1].weak and told[1].rank > _ASKS)):
+        line, words = told
+        one = _alone(line, words.meaning, words.now, around)
+    elif named is not None:
+        line = named[0]
+        one = likely(_alone(line, "", "", around), named[1])
+    else:
         return [], lines
-    line, words = told
-    one = Explanation(
+    return [one], tuple(other for other in lines if other is not line)
+
+
+# Of own words of a lower rank a phrase that only tells an outcome says more.
+_ASKS = 3
+
+
+def _alone(line: Line, meaning: str, now: str, around: str) -> Explanation:
+    """A line of which nothing is known, in a log in which nothing is."""
+    return Explanation(
         status=Status.UNKNOWN,
         line=line.text,
         number=line.number,
@@ -92,24 +163,34 @@ def by_own_words(
         message=None,
         rule=None,
         side=Fault.CANNOT_TELL,
-        meaning=words.meaning,
-        now=words.now,
+        meaning=meaning,
+        now=now,
         lines=(line,),
         log=line.log,
+        operation=operation((around,)),
     )
-    return [one], tuple(other for other in lines if other is not line)
 
 
-def beside_an_echo(failure: Failure, line: Line, unknown: list[Line], main: Match) -> Explanation:
-    """An error that is not known, beside one that only tells that something failed."""
+def beside_an_echo(
+    failure: Failure, errors: list[Line], unknown: list[Line], main: Match
+) -> Explanation:
+    """An error that is not known, beside one that only tells that something failed.
+
+    :param errors: those of the *unknown* lines that are no warnings.
+    """
+    line = errors[0]
     said = fill(main.text.meaning or main.message.meaning, main)
     own = seen_from(advice.of_wording(main.message, main.text), main, failure)
+    outcome = f"What is known beside it only tells the outcome: {said}"
+    named = _phrase(errors, "\n".join(texts(failure)), weak=False)
+    if named is not None:
+        return likely(_shown(failure, named[0], unknown), named[1], outcome)
     words = _own_words(failure, line)
-    likely = words.meaning if words else "This line is not known; it is the likeliest cause."
+    means = words.meaning if words else "This line is not known; it is the likeliest cause."
     start = f"Start with this line, and what its program logged before it. {fill(own.now, main)}"
     return replace(
-        _shown(failure, line, unknown),
-        meaning=f"{likely} What is known beside it only tells the outcome: {said}",
+        _hinted(_shown(failure, line, unknown)),
+        meaning=f"{means} {outcome}",
         now=words.now if words else start.strip(),
     )
 

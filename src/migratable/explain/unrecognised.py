@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 
+from migratable.explain import phrases
 from migratable.explain.choice import cleans_up, minor, only_minor
 from migratable.explain.grouping import ABOUT_VMS, HARMLESS, STRICT, Failure, Line, routine
 from migratable.explain.linekinds import (
@@ -97,6 +98,7 @@ def suspicious(data: bytes, failures: list[Failure]) -> list[Line]:
             words = without_prefix(piece.text)
             asked = OPTIONS.sub("", words) if COMMAND.match(words) else words
             looks = ERROR_WORDS.search(asked) is not None or (piece.qemu and len(words) > 3)
+            looks = looks or (not _LOW.search(asked) and phrases.hinted(asked))
             called = (announced or piece.error) and _says_something(piece.text)
             if announced and not looks and any(0 <= at - number <= 5 for at in known):
                 continue  # what is announced is known, and stands a line or two below
@@ -120,7 +122,7 @@ def suspicious(data: bytes, failures: list[Failure]) -> list[Line]:
             if which is Kind.OUTCOME and place < len(texts):
                 outcome = outcome or line  # another member of the object may say why
                 continue
-            found.append(line)
+            found.append(_line(number, _telling(piece, texts[place:])))
             break
         else:
             found += [outcome] if outcome is not None else []
@@ -156,6 +158,13 @@ def of_snippet(data: bytes) -> list[Line]:
                 found.append(_line(number, piece))
                 break
     return found[:MAX_LINES]
+
+
+def _telling(piece: Piece, others: list[Piece]) -> Piece:
+    """*piece*, or that of the *others* of its object that ends in a phrase, when it does not."""
+    if not others or phrases.told(piece.text, None):
+        return piece
+    return next((one for one in others if phrases.told(one.text, None)), piece)
 
 
 def _line(number: int, piece: Piece, matches: tuple[Match, ...] = ()) -> Line:

@@ -224,6 +224,7 @@ def collected(
     :raise MigratableError: as ``collect`` does.
     """
     from migratable.profile.collect import collect  # noqa: PLC0415 -- only for programs
+    from migratable.profile.store import without_secrets  # noqa: PLC0415
 
     path = _cache_path(line, release, ram_sizes)
     known = _recall(path)
@@ -239,7 +240,7 @@ def collected(
             kept = [str(error), error.kind, error.status, error.doubt, *error.stderr]
             _keep(path, b"!" + json.dumps(kept).encode())
         raise
-    _keep(path, profile.dumps().encode())
+    _keep(path, without_secrets(profile).dumps().encode())
     return profile
 
 

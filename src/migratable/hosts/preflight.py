@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from migratable import redact
 from migratable.errors import CaptureError, HostError
 from migratable.fleet.results import from_json
 from migratable.hosts import way_back
@@ -300,13 +301,14 @@ def _result(
         outcome = Outcome.UNKNOWN
     home = None if back is None else from_json(back["verdict"])
     guest = {name: taken.guest[name] for name in ("name", "kind", "pid")}
+    found = redact.secrets(taken.guest["argv"]) | redact.secrets(first["command_line"])
     document = {
         "schema": SCHEMA,
         "outcome": str(outcome),
         "guest": {
             **guest,
             "host": source.name,
-            "argv": list(taken.guest["argv"]),
+            "argv": list(redact.words(taken.guest["argv"])),
             "state": taken.facts,
             "ram_bytes": pair.ram,
         },
@@ -314,8 +316,8 @@ def _result(
         "destination": _host(destination, pair.destination),
         "command_line": {
             "from": first["command_line_from"],
-            "argv": first["command_line"],
-            "changes": first["command_line_changes"],
+            "argv": list(redact.words(first["command_line"])),
+            "changes": [redact.without(text, found) for text in first["command_line_changes"]],
         },
         "predicted": first["predicted"],
         "there": first["verdict"],

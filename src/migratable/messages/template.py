@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import re
 import string
+import sys
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -63,8 +64,10 @@ class Parameter:
         stop = "" if self.spec else re.escape(following[0])
         return rf"(?<![^{stop}\s'\"])"
 
-    def pattern(self, following: str) -> str:
+    def pattern(self, following: str, *, adjacent: bool = False) -> str:
         """Regular expression of the values, given the literal text that follows.
+
+        :param adjacent: no literal text follows, but another value.
 
         Every repetition has a bound, so that what a search costs grows with a line's length and
         not with its square.
@@ -74,7 +77,7 @@ class Parameter:
         if self.spec == "line":
             return r".{1,1000}" if following else r".+"
         if self.spec == "path":
-            return r"[^\s'\"]{0,4096}?" if following else r"[^\s'\",;\\]{1,4096}(?<![.:)])"
+            return r"[^\s'\"]{0,1000}?" if following else r"[^\s'\",;\\]{1,1000}(?<![.:)])"
         if self.spec == "phrase":
             return rf"[^:'\"\\,;{_MARKUP}]{{0,400}}[^:'\"\\,;\s.){_MARKUP}]"
         if not following:
@@ -82,14 +85,35 @@ class Parameter:
             return r"[^\s'\",;\\]{1,1000}(?<![.:)])"
         stop = re.escape(following[0])
         # A name never crosses a quotation mark; one at the start of a template no colon either.
+        # Where what ends a value cannot stand in it, no shorter value is tried.
         if following[0] == "'":
             # An apostrophe inside a name ends no quotation.
-            return r"(?:[^']|(?<=\w)'(?=\w)){0,1000}"
+            once = _ONCE if following[1:2] and not _is_word(following[1]) else ""
+            return rf"(?:[^']|(?<=\w)'(?=\w)){{0,1000}}{once}"
         if following[0] == '"':
-            return r'[^"\\]{0,1000}'
+            return rf'[^"\\]{{0,1000}}{_ONCE}'
         if following[0] == " ":
-            return r"[^\s'\"]{1,1000}"
-        return rf"[^{stop}\s'\"](?:[^{stop}'\"]{{0,1000}}[^{stop}\s'\"])?"
+            return rf"[^\s'\"]{{1,1000}}{'' if adjacent else _ONCE}"
+        return rf"[^{stop}\s'\"][^{stop}'\"]{{0,1000}}{_ONCE}(?<!\s)"
+
+
+_ONCE = "+" if sys.version_info >= (3, 11) else ""
+"""Behind a repetition: what it took it keeps. Python before 3.11, on hosts, does not know it."""
+
+
+def _literal(text: str) -> str:
+    """QEMU prints one space or two in places; mails and consoles change them too."""
+    return re.sub(r"(?:\\ )+", r"\\s+", re.escape(text))
+
+
+_MOST = 1000
+"""Characters of a value."""
+_ANYTHING = frozenset({"line", "path", "phrase"})
+"""Values that may hold what ends them, so that shorter ones are tried too."""
+
+
+def _is_word(character: str) -> bool:
+    return character.isalnum() or character == "_"
 
 
 @dataclass(frozen=True)
@@ -148,10 +172,11 @@ class Template:
         seen: set[str] = set()
         for number, part in enumerate(self.parts):
             if isinstance(part, str):
-                # QEMU prints one space or two in places; mails and consoles change them too.
-                fixed = re.sub(r"(?:\\ )+", r"\\s+", re.escape(part))
+                fixed = _literal(part)
                 if number == 0 and self.sentence:
                     fixed = f"[{part[0].lower()}{part[0].upper()}]{fixed[1:]}"
+                elif number == 0 and part == "'":
+                    fixed = rf"(?<!\w){fixed}"  # an apostrophe begins no quotation
                 pieces.append(fixed)
                 continue
             if part.name in seen:
@@ -162,12 +187,28 @@ class Template:
             following = after if isinstance(after, str) else " "
             if number == 0 and following:
                 pieces.append(part.beginning(following))
-            pieces.append(f"(?P<{part.name}>{part.pattern(following)})")
+            adjacent = not isinstance(after, str)
+            pieces.append(f"(?P<{part.name}>{part.pattern(following, adjacent=adjacent)})")
+        pieces[1:1] = self._end_in_reach()
         pattern = "".join(pieces)
         prefix = r"[wW]arning:\s+"
         if pattern.startswith(prefix):
             pattern = f"(?:{prefix})?{pattern.removeprefix(prefix)}"
         return re.compile(pattern)
+
+    def _end_in_reach(self) -> list[str]:
+        """Behind the first text: is the last one near? Else no value between them is tried.
+
+        Two values that may hold anything would be tried in every combination.
+        """
+        places = [number for number, part in enumerate(self.parts) if isinstance(part, str)]
+        between = self.parts[: places[-1] if places else 0]
+        values = [part for part in between if isinstance(part, Parameter)]
+        if not places or places[0] != 0 or sum(one.spec in _ANYTHING for one in values) < 2:
+            return []
+        last = str(self.parts[places[-1]])
+        reach = _MOST * len(values) + 4 * len(self.fixed)
+        return [rf"(?=(?s:.{{0,{reach}}}?){_literal(last)})"]
 
     def render(self, values: dict[str, Value]) -> str:
         """Fill the template.

@@ -79,6 +79,7 @@ class Store:
         try:
             if write:
                 self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
         except (OSError, sqlite3.Error) as error:
             raise ProfileError(f"{self.path}: {error}") from None
@@ -107,9 +108,9 @@ class Store:
             return False
 
     def save(self, name: str, profile: Profile) -> None:
-        """Keep *profile* as *name*, in the place of an older one of that name."""
+        """Keep *profile* as *name*, without secrets, in the place of an older one of that name."""
         check_name(name)
-        document = zlib.compress(profile.dumps().encode(), 3)
+        document = zlib.compress(without_secrets(profile).dumps().encode(), 3)
         row = (name, str(profile.version), profile.machine, profile.taken, document)
         with self._open(write=True) as connection:
             assert connection is not None
@@ -168,12 +169,25 @@ class Store:
 
 def without_secrets(profile: Profile) -> Profile:
     """What may be handed to others: values of secrets become ``redacted``."""
-    from migratable.commandline import redact  # noqa: PLC0415 -- who only reads needs none of it
+    from migratable import redact  # noqa: PLC0415 -- who only reads needs none of it
+
+    found = redact.secrets(profile.command_line) | redact.secrets(profile.inert)
+
+    def clean(texts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(redact.without(text, found) for text in texts)
 
     return replace(
         profile,
         command_line=redact.words(profile.command_line),
         inert=redact.words(profile.inert),
+        # Where QEMU's or our own words may repeat an option.
+        no_stream=redact.without(profile.no_stream, found),
+        stderr=clean(profile.stderr),
+        refused=clean(profile.refused),
+        refuses_itself=clean(profile.refuses_itself),
+        notes=clean(profile.notes),
+        unchecked=clean(profile.unchecked),
+        kvm_decides=clean(profile.kvm_decides),
     )
 
 

@@ -107,8 +107,18 @@ def needs_more(lines: Iterable[str]) -> bool:
 
 
 def needs_programs(lines: Iterable[str]) -> bool:
-    """May a starter have ended because it could not run another program?"""
-    return any("Permission denied" in line or "not found" in line for line in lines)
+    """May a starter have ended because it could not run another program?
+
+    QEMU itself runs none; its words about an option (``-device …: Property … not found``) repeat
+    what the command line has there.
+    """
+    return any(
+        ("Permission denied" in line or "not found" in line) and _OPTION.match(line) is None
+        for line in lines
+    )
+
+
+_OPTION = re.compile(r"(?:[^\s:]*(?:qemu|kvm)[^\s:]*: )?-[A-Za-z]")
 
 
 _LOADER = re.compile(r"ld(-linux\S*|-musl\S*|-\d[\d.]*|64|)\.so(\.\d+)*")

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from migratable.facts.removed_options import INSTEAD, REMEDY, VALUE
 
 _SHOWN = 20
+# Warnings that say what enforce refuses.
+_LACKS, _ENFORCED = "support requested feature: ", "Host doesn't support requested features"
 
 _KVM = "look at the destination's processor, kernel (modprobe kvm) and the rights on /dev/kvm"
 _REMEDIES = (
@@ -27,6 +29,11 @@ _REMEDIES = (
         r"unable to find CPU model|CPU model '[^']*' .*not|Unable to find CPU definition",
         "This program does not have the CPU model (-cpu help lists them): use a program that has "
         "it, or a model that all hosts have.",
+    ),
+    (
+        _ENFORCED,
+        "The processor of this host, or its KVM, lacks what the warnings name, and enforce makes "
+        "that an error: use a CPU model that all hosts have, or take those features out of -cpu.",
     ),
     (
         r"is not a valid device model name",
@@ -85,10 +92,9 @@ _REMEDIES = (
     ),
     (
         r"requires pages|huge ?pages?|not a multiple of|must be a multiple|must be a power|"
-        r"PAPR requires|must be between|exceeds|Invalid \w+_size|invalid CPU topology|"
-        r"parameter|Parameter|Invalid",
-        "The value is one that this release does not take for this machine: correct the option "
-        "on the destination.",
+        r"PAPR requires|must be between|exceeds|Invalid \w+_size|invalid CPU topology",
+        _VALUE := "The value is one that this release does not take for this machine: correct the "
+        "option on the destination.",
     ),
 )
 
@@ -113,7 +119,8 @@ def start_message(how: str, lines: Sequence[str]) -> str:
     :param how: ``exit status 1``; empty when the program was only asked.
     :param lines: what it printed, without its name; remarks (``warning: ``) are counted only.
     """
-    errors = [line for line in lines if not _REMARK.match(line)]
+    enforced = any(_ENFORCED in line for line in lines)
+    errors = [line for line in lines if not _REMARK.match(line) or (enforced and _LACKS in line)]
     shown = errors[:_SHOWN] or list(lines[:_SHOWN])
     said = "\n  ".join(shown) or "it printed nothing"
     text = f"{not_started(how)}; its own words:\n  {said}"
@@ -136,7 +143,30 @@ def remedy(lines: Sequence[str]) -> str:
         for pattern, text in _REMEDIES:
             if re.search(pattern, line):
                 return text
+    for line in lines:
+        if found := _of_the_catalogue(line):
+            return found
+        if re.search(r"[Pp]arameter|Invalid", line):
+            return _VALUE
     return _GENERAL if lines else ""
+
+
+def _of_the_catalogue(line: str) -> str:
+    """What the catalogue of messages says to do about *line*, for a start; "" where nothing."""
+    from migratable.messages.catalogue import Role  # noqa: PLC0415 -- only where a start fails
+    from migratable.messages.recognise import recognise  # noqa: PLC0415
+    from migratable.messages.setting import Setting, said  # noqa: PLC0415
+
+    for match in recognise(line, tables=False):
+        message = match.message
+        now = match.text.now or message.here.get("now") or message.now
+        if message.role is Role.CAUSE and now:
+            text = said(now, Setting.STARTING)
+            for name, value in match.params.items():
+                text = text.replace(f"{{{name}}}", str(value))
+            if "{" not in text:
+                return text
+    return ""
 
 
 def _instead(name: str) -> str:

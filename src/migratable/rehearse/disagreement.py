@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from migratable import paths
+from migratable import paths, redact
 from migratable.commandline import CommandLine
+from migratable.profile.store import without_secrets
 from migratable.rehearse.destination import Destination, Rehearsed, try_destination
 from migratable.rehearse.verdict import verdict
 from migratable.stream import Stream, write
@@ -143,15 +144,16 @@ def write_bundle(
         except FileExistsError:
             continue
     (target / "stream.mig").write_bytes(write(done.stream))
-    text = shlex.join(done.command_line)
+    text = shlex.join(redact.words(done.command_line))  # it is to be sent to others
     (target / "command-line.txt").write_text(text + "\n", encoding="utf-8")
-    started = shlex.join([*done.facts.get("program", done.quiet.program), *done.quiet.plain_argv])
+    inert = [*done.facts.get("program", done.quiet.program), *done.quiet.plain_argv]
+    started = shlex.join(redact.words(inert))
     (target / "inert-command-line.txt").write_text(started + "\n", encoding="utf-8")
     for name, one in (("predicted", predicted), ("rehearsed", rehearsed)):
         data = json.dumps(one.to_json(), indent=1, ensure_ascii=False)
         (target / f"{name}.json").write_text(data + "\n", encoding="utf-8")
     if profile is not None:
-        (target / "profile.json").write_text(profile.dumps(), encoding="utf-8")
+        (target / "profile.json").write_text(without_secrets(profile).dumps(), encoding="utf-8")
     lines = [
         "Prediction and rehearsal differ.",
         *found,

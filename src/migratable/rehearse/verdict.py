@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from migratable import redact
 from migratable.check.verdict import source_facts
 from migratable.explain.explanation import Explanation, Status
 from migratable.explain.grouping import Failure, Line
@@ -47,7 +48,7 @@ def verdict(done: Rehearsed, *, source: dict[str, Any] | None = None) -> Verdict
     if not done.whole and done.load is not None:
         unchecked.append(_MADE_UP)
     facts = {name: value for name, value in done.facts.items() if name != "ram_blocks"}
-    facts["command_line"] = list(done.command_line)
+    facts["command_line"] = list(redact.words(done.command_line))
     if done.guest is not None:
         facts["guest"] = done.guest.to_json()
         findings.append(_guest(done.guest))

@@ -17,6 +17,7 @@ _STATUS = {
     Status.SYMPTOM: ("FAILED, CAUSE IN ANOTHER LOG", "bold yellow"),
     Status.UNKNOWN: ("FAILED, CAUSE UNKNOWN", "bold magenta"),
 }
+_LIKELY = ("FAILED, LIKELY CAUSE", "bold red")
 SIDES = {
     "source": "the source",
     "destination": "the destination",
@@ -52,7 +53,7 @@ def print_report(report: Report, console: Console, *, name: str) -> None:
 
 
 def _explanation(item: Explanation, number: int, total: int) -> RenderableType:
-    label, style = _STATUS[item.status]
+    label, style = _LIKELY if item.likely else _STATUS[item.status]
     head = Text()
     if total > 1:
         head.append(f"{number} of {total}  ", style="dim")

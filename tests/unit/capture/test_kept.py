@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from migratable import redact
 from migratable.capture.kept import SCHEMA, Kept, kept_in, put
 from migratable.capture.source import open_source
-from migratable.commandline import redact
 from migratable.errors import StreamError
 from migratable.profile.bundled import find
 from migratable.profile.model import Profile
+from migratable.profile.store import Store, without_secrets
 from migratable.releases import QemuVersion
 from migratable.stream import Stream, read, write
 
@@ -133,10 +134,54 @@ def test_another_schema_is_passed_over() -> None:
         ("-kernel /k -append root=/dev/vda", "-kernel /k -append redacted"),
         ("-device virtio-net-pci,netdev=n,mac=52:54:00:00:00:01", None),
         ("-S -m 1G", None),
+        ("-append --- -m 1G", "-append redacted -m 1G"),  # an argument that looks like an option
+        ("-set object.s0.data=hunter2", "-set object.s0.data=redacted"),
+        ("-set device.d.password=hunter2", "-set device.d.password=redacted"),
+        ("-set drive.d.file=x", None),
+        ("-machine q35,append=token=x", "-machine q35,append=redacted"),
+        ("-global driver=d,property=password,value=hunter2",
+         "-global driver=d,property=password,value=redacted"),
+        ('-drive if=none,file=json:{"driver":"ssh",,"password":"a,,b"}',
+         '-drive if=none,file=json:{"driver":"ssh",,"password":"redacted"}'),
+        ('-blockdev {"driver":"ssh","password":1234}',
+         '-blockdev {"driver":"ssh","password":"redacted"}'),
+        ("-drive file=nbd://u:p@ss@host/x", "-drive file=nbd://redacted@host/x"),
+        ("nbd://u:hunter2@host/x", "nbd://redacted@host/x"),
+        ("-incoming exec:cat", "-incoming redacted"),
+        ("-smbios value=x,type=0xb", "-smbios value=redacted,type=0xb"),
+        ("-enable-kvm -object secret,id=s,data=x", "-enable-kvm -object secret,id=s,data=redacted"),
     ],
 )  # fmt: skip
 def test_secrets_of_a_command_line(given: str, expected: str | None) -> None:
     assert " ".join(redact.words(given.split(" "))) == (expected or given)
+
+
+def test_what_repeats_an_option_has_no_secret_either(tmp_path: Path) -> None:
+    line = ("qemu-system-x86_64", "-fw_cfg", "opt/x,string=hunter2", "-append", "-- pw=geheim")
+    said = ("-fw_cfg opt/x,string=hunter2: string=x", "-append -- pw=geheim: left out")
+    profile = Profile(
+        version=QemuVersion(major=10, minor=0, micro=0),
+        machine="pc-q35-10.0",
+        command_line=line,
+        inert=line,
+        notes=said,
+        unchecked=said,
+        stderr=said,
+        refused=said,
+        no_stream=said[0],
+    )
+    store = Store(tmp_path)
+    store.save("p", profile)
+    assert store.path.stat().st_mode & 0o777 == 0o600
+    for text in (without_secrets(profile).dumps(), store.load("p").dumps()):
+        assert "hunter2" not in text
+        assert "geheim" not in text
+
+
+def test_a_definition_costs_what_its_length_costs() -> None:
+    for unit in ("<cmdline>", " passwd='x", "<qemu:env value=", "<oemStrings>", "<cookie a"):
+        text = unit * 100_000
+        assert len(redact.domain_xml(text)) >= len(text) // 2
 
 
 def test_secrets_of_a_definition() -> None:

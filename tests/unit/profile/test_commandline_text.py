@@ -124,6 +124,38 @@ def test_forms(form: str) -> None:
     assert parse(given_form).argv[1:] == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "program"),
+    [
+        ("sudo -u qemu -g kvm /usr/libexec/qemu-kvm -M q35", "/usr/libexec/qemu-kvm"),
+        ("docker run -v /dev/kvm:/dev/kvm image qemu-system-x86_64 -M q35", "qemu-system-x86_64"),
+        ("I use kvm and qemu on Debian: qemu-system-x86_64 -M q35", "qemu-system-x86_64"),
+        ("qemu 1 0 /usr/bin/qemu-system-x86_64 -M q35", "/usr/bin/qemu-system-x86_64"),
+        ("#qemu-kvm -M q35", "qemu-kvm"),
+        ("host:~>qemu-kvm -M q35", "qemu-kvm"),
+        ("cd /x;kvm -M q35", "kvm"),
+        ("(qemu-system-x86_64 -M q35)", "qemu-system-x86_64"),
+        ("`-qemu-system-x86,251092 -M q35", "qemu-system-x86"),
+    ],
+)
+def test_what_stands_before_the_program(text: str, program: str) -> None:
+    line = parse(text)
+    assert line.program == (program,)
+    assert line.argv[1:] == ["-M", "q35"]
+
+
+@pytest.mark.parametrize("program", ["", "$QEMU ", "${qemu} ", "my-qemu-kvm "])
+@pytest.mark.parametrize(
+    "kvm",
+    ["-enable-kvm", "--enable-kvm", "-accel kvm", "-M accel=kvm", "-name kvm", "-u x -cpu kvm"],
+)
+def test_an_option_is_no_program(program: str, kvm: str) -> None:
+    """Nothing before ``kvm`` may be lost: the machine would be another."""
+    with pytest.raises(CommandLineError, match="no QEMU program") as caught:
+        parse(f"{program}-machine q35 {kvm} -m 1G")
+    assert ("shell's variable" in str(caught.value)) == program.startswith("$")
+
+
 def test_starter_with_a_target() -> None:
     line = parse(["/opt/q.sh", "ppc64", "-machine", "pseries"])
     assert line.program == ("/opt/q.sh", "ppc64")

@@ -81,6 +81,42 @@ def test_what_cannot_be_folded_is_refused(given: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("option", "text"),
+    [
+        ("-netdev", '{"type":"x,type=tap,id=n,script=/x,ifname=a"}'),
+        ("-object", '{"qom-type":"x,qom-type=memory-backend-file,mem-path=/x,id=m","id":"m"}'),
+        ("-device", '{"driver":"x,driver=usb-tablet,pcap=x,serial=a"}'),
+        ("-device", '{"driver":"x,server,pcap=x"}'),
+        ("-compat", '{"deprecated-input":"x,y=z"}'),
+    ],
+)
+def test_json_is_not_read_as_a_plain_form(option: str, text: str) -> None:
+    for release in ("5.2", None):
+        with pytest.raises(CommandLineError, match="within a text"):
+            words(option, text, release=release)
+    words(option, text, release="10.0")
+
+
+def test_global_is_scanned_as_qemu_scans_it() -> None:
+    more = "driver=usb-tablet,property=pcap,value=x"
+    for head in (f"{'d' * 64}.p=1", ".p=1", "p=1"):
+        assert words("-global", f"{head},{more}") == ""
+    assert words("-global", f"a.b=1,{more}") == f"-global a.b=1,{more}"  # one long value
+
+
+def test_machine_properties_are_spelled_with_underscores_too() -> None:
+    for name in ("memory_encryption", "confidential_guest_support", "memory-encryption"):
+        with pytest.raises(CommandLineError, match="encrypted"):
+            words("-machine", f"q35,{name}=sev0")
+    assert words("-machine", "q35,igd_passthru=on") == "-machine q35"
+
+
+def test_a_tpms_name_adds_nothing_to_its_stand_in() -> None:
+    made = words("-tpmdev", "emulator,id=x,,path=/run/s,chardev=c").split()
+    assert made[1] == f"socket,id=migratable-x,,path=/run/s,path={FOLDER}/tpm0"
+
+
+@pytest.mark.parametrize(
     "text",
     [
         '[-chardev "x"]\n backend = "file"\n',

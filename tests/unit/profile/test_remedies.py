@@ -21,6 +21,11 @@ from migratable.qemu.start_errors import remedy, start_message
         ("-net nic,vlan=0: Invalid parameter 'vlan'", "netdev"),
         ("CPU model 'host' requires KVM or HVF", "KVM"),
         ('-object {"id": "a", "qom-type": "b"}: Parameter \'id\' is missing', "JSON"),
+        ("System Management Mode not supported by this hypervisor.", "KVM has SMM"),
+        ("error: failed to set MSR 0x10a to 0xc000069", "outer hypervisor"),
+        ("kernel doesn't allow setting HyperV VP_INDEX", "Linux 4.13"),
+        ("Host doesn't support requested features", "enforce"),
+        ("Parameter 'x' expects a number", "The value is one"),
         ("something new", "correct it"),
     ],
 )
@@ -40,3 +45,12 @@ def test_the_reason_stands_before_the_warnings() -> None:
     assert "(and 40 warnings)" in said
     only = start_message("exit status 1", lines[:3])
     assert "feature 2" in only
+
+
+def test_what_enforce_refuses_is_named() -> None:
+    lacks = "warning: host doesn't support requested feature: CPUID.01H:ECX.aes [bit 25]"
+    lines = [lacks, "warning: other", "Host doesn't support requested features"]
+    said = start_message("exit status 1", lines)
+    assert lacks in said
+    assert "(and 1 warning)" in said
+    assert lacks not in start_message("exit status 1", [lacks, "-m 1: too small"])

@@ -9,7 +9,7 @@ import pytest
 
 from migratable.qemu import confinement
 from migratable.qemu.confine import landlock, seccomp
-from migratable.qemu.confinement import Confinement, needs_more, specification
+from migratable.qemu.confinement import Confinement, needs_more, needs_programs, specification
 from migratable.qemu.launch import launch
 from tests.absent import absent
 
@@ -196,6 +196,13 @@ def test_when_it_is_started_again_with_more_to_see() -> None:
     assert needs_more(["x: error while loading shared libraries: libfoo.so"])
     assert needs_more(["Could not open '/x': No such file or directory"])
     assert not needs_more(["-foo: invalid option", "Property 'x.y' not there"])
+
+
+def test_other_programs_are_run_for_a_starter_alone() -> None:
+    assert needs_programs(["/opt/bin/kvm: 12: numactl: not found"])
+    assert needs_programs(["env: 'qemu-kvm': Permission denied"])
+    assert not needs_programs(["-device a,pcap=sh: Property 'a.pcap' not found"])
+    assert not needs_programs(["qemu-system-x86_64: -netdev tap: x: Permission denied"])
 
 
 def test_landlock_says_its_version() -> None:

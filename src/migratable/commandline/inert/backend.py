@@ -133,8 +133,8 @@ def tpmdev(work: Work, option: Option) -> list[Option]:
     chardev_id = f"migratable-{name}"
     work.note(option, "a stand-in TPM 2.0 without contents")
     work.skip(f"tpmdev {name}: lengths and contents of the TPM's own blobs")
-    path = str(socket).replace(",", ",,")
+    chardev = Fields.of("socket", option="chardev", id=chardev_id, path=str(socket))
     return [
-        Option(name="chardev", value=f"socket,id={chardev_id},path={path}", index=option.index),
+        Option(name="chardev", value=chardev.text(), index=option.index),
         option.with_fields(Fields.of("emulator", option="tpmdev", id=name, chardev=chardev_id)),
     ]

@@ -40,10 +40,34 @@ def passes(work: Work, option: Option) -> list[Option]:
         raise option.error("this option has no JSON form")
     check = _CHECKS.get(option.name)
     if check is not None:
-        return check(work, option)
+        made = check(work, option)
+        for one in made:
+            _reads_alike(work, one)
+        return made
     if not _WORDS.fullmatch(value):
         raise option.error("its value is not a plain word")
     return [option]
+
+
+_JSON_SINCE = {"netdev": (7, 2), "device": (6, 2), "object": (6, 0), "compat": (6, 0)}
+"""Older releases read the JSON form of an option as a plain one (``optarg[0] == '{'``)."""
+_KEY = re.compile(r"[A-Za-z][\w.-]*")
+
+
+def _reads_alike(work: Work, option: Option) -> None:
+    """Refuse a JSON form that an old release would read as a plain form with members.
+
+    ``{"type":"x,type=tap,script=/x"}`` is one odd type to us, and a script to such a release.
+    """
+    since = _JSON_SINCE.get(option.name)
+    value = option.value or ""
+    if since is None or not value.startswith("{"):
+        return
+    if work.release is not None and not work.older_than(*since):
+        return
+    members = Fields.plain(value, option=option.name).pairs[1:]
+    if any(_KEY.fullmatch(key) for key, _ in members):
+        raise option.error("a comma within a text of a JSON form, which old releases take apart")
 
 
 def same(work: Work, option: Option) -> list[Option]:
@@ -52,8 +76,12 @@ def same(work: Work, option: Option) -> list[Option]:
 
 
 def _leaf(key: str) -> str:
-    """The property that a key of any depth sets: ``boot.splash``, ``socket.path``."""
-    for name in (key, *reversed([part for part in key.split(".") if not part.isdigit()])):
+    """The property that a key of any depth sets: ``boot.splash``, ``socket.path``.
+
+    ``-machine`` takes ``memory_encryption`` for ``memory-encryption`` (``keyval_dashify``).
+    """
+    parts = [part for part in key.split(".") if not part.isdigit()]
+    for name in (key, *reversed(parts), key.replace("_", "-")):
         if TEXT.get(name) in {Text.FILE, Text.HOST}:
             return name
     return key

@@ -21,7 +21,8 @@ THRIFTY_FROM = 1 << 30
 def machine(work: Work, option: Option) -> list[Option]:
     """``-machine``: accelerator, files and Proxmox's suffix go; the rest stays."""
     fields = option.fields
-    if fields.get("memory-encryption") or fields.get("confidential-guest-support"):
+    named = {key.replace("_", "-") for key, value in fields.items() if value}
+    if named & {"memory-encryption", "confidential-guest-support"}:
         raise option.error(
             "the guest's memory is encrypted (SEV, TDX or secure execution): its state "
             "cannot be examined from outside, so there is no verdict"
@@ -36,8 +37,8 @@ def machine(work: Work, option: Option) -> list[Option]:
     # QEMU itself refuses both at once.
     if work.accel != "kvm" and not any(True for _ in work.line.all("accel")):
         gone.append("accel")
-    if is_on(fields.get("igd-passthru")):
-        gone.append("igd-passthru")
+    if is_on(fields.get("igd-passthru", fields.get("igd_passthru"))):
+        gone += ["igd-passthru", "igd_passthru"]
         work.skip("igd-passthru: the host bridge takes registers from the host's graphics device")
     if firmware := fields.get("firmware"):
         fields = fields.set("firmware", _firmware(work, option, firmware))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from migratable import redact
 from migratable.commandline.line import CommandLine, Option, target_of
 from migratable.releases import MachineType, QemuVersion
 
@@ -70,7 +71,7 @@ class Work:
 
     def note(self, option: Option, text: str) -> None:
         """Say what an option was replaced by."""
-        value = option.value or ""
+        value = redact.words([f"-{option.name}", option.value or ""])[1]
         short = value if len(value) <= 60 else value[:60] + "…"
         self.notes.append(f"-{option.name} {short}".rstrip() + f": {text}")
 

@@ -66,10 +66,12 @@ def _open(data: memoryview, opening: Opening) -> Contents:
         )
     text = bytes(data[HEADER_SIZE:origin])
     xml = text[: cookie or None].split(b"\0", 1)[0].decode(errors="replace")
+    from migratable import redact  # noqa: PLC0415 -- libvirt's images alone
+
     facts: dict[str, object] = {
         "libvirt_version": version,
         "was_running": bool(running),
-        "domain_xml": xml,
+        "domain_xml": redact.domain_xml(xml),  # libvirt saves it with its passwords
         "byte_order": "little" if order == "<" else "big",
     }
     if cookie:
