@@ -17,7 +17,7 @@ from typing import Any
 
 from migratable.explain.markup import plain
 
-_ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b\x0c\x0e-\x1f]")
+_ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _TIME = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?"
     r"|\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ \d]\d \d\d:\d\d:\d\d\b"
@@ -175,6 +175,8 @@ def _event(document: dict[str, Any]) -> str:
     QEMU: qapi/block-core.json, qapi/migration.json.
     """
     name, data = document.get("event"), document.get("data")
+    if isinstance(document.get("return"), dict):
+        return _state(document["return"])
     if not isinstance(name, str) or not isinstance(data, dict):
         return ""
     told = {key: str(value).replace("\n", " ") for key, value in data.items()}
@@ -187,9 +189,15 @@ def _event(document: dict[str, Any]) -> str:
         return f"{name} of {device}: {told.get('type', '?')}, {done} of {whole}, {told['error']}"
     if name == "BLOCK_IO_ERROR":
         return f"{name} of {device}: {operation}, {action}, {told.get('reason', '?')}"
-    if name == "MIGRATION" and told.get("status") == "failed":
-        return f"{name} event: failed"
-    return ""
+    return _state(told) if name == "MIGRATION" else ""
+
+
+def _state(data: dict[str, Any]) -> str:
+    """A migration's state that somebody asks about, of an event or of query-migrate's answer."""
+    state, pause = data.get("status"), data.get("expected-downtime")
+    if state in ("failed", "cancelled", "postcopy-paused"):
+        return "" if "error-desc" in data else f"MIGRATION event: {state}"
+    return f"Expected downtime: {pause} ms" if state == "active" and isinstance(pause, int) else ""
 
 
 # Ansible's words before the object that a module returned.
@@ -252,7 +260,7 @@ def _split(text: str, stream: str) -> Iterator[Piece]:
         text = _DOUBLED.sub("'", text)
     time = ""
     for part in narrowed(text).splitlines():
-        stripped = part.strip()
+        stripped = _ANSI.sub("", part).strip()  # JSON and escapes may have hidden some
         if not stripped:
             continue
         unit = _QEMU_UNIT.search(stripped)
