@@ -263,7 +263,10 @@ def _capabilities(failure: Failure) -> list[str]:
         stream = decode.capability_level(name, int(match.params["stream"]))
         local = decode.capability_level(name, int(match.params["local"]))
         what = decode.capability_name(name)
-        grade = "refused" if match.message.id == "capability-higher" else "a warning"
+        higher = match.message.id == "capability-higher"
+        grade = (
+            f"refused (it needs -machine pseries,cap-{name}={stream})" if higher else "a warning"
+        )
         found[
             f"cap-{name}{f' ({what})' if what else ''}: {SENT} {stream}, {HERE} {local}: {grade}"
         ] = None
