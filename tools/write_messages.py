@@ -56,7 +56,6 @@ TITLES = {
     "ovirt": "oVirt",
     "ovirt_moves": "oVirt: moves, snapshots, copies of disks",
     "ovirt_events": "oVirt: events and refusals of its engine; vdsm",
-    "vdsm_codes": "oVirt: vdsm's codes",
     "ovirt_engine": "oVirt: refusals of the engine",
     "other_managers": "CloudStack, Ganeti, OpenNebula, Harvester, TrueNAS, XCP-ng and others",
     "excerpts": "Plain words around a migration: virsh, nft, Incus, test suites",
