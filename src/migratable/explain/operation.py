@@ -81,7 +81,8 @@ _SIGNS = (
     ),
     (
         Operation.SAVE,
-        r"[Ff]ailed to save domain|virDomainSave|DomainManagedSave|managedsave|qm suspend|"
+        r"[Ff]ailed to save domain|save_memory_state|, in suspend\b|virDomainSave|"
+        r"DomainManagedSave|managedsave|qm suspend|"
         r"virsh (?:\S{1,80} ){0,12}save\b|libvirt-guests.*Suspending|"
         r"[Ss]tateful stop|[Ss]uspend(?:ing VM)? to disk|migrate-to-file",
     ),
