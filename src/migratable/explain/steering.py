@@ -180,7 +180,7 @@ _CONNECTING = re.compile(
 def _port(advice: Advice, told: Told) -> Steered | None:
     """The port that could not be reached, or listened on."""
     part = told.line[told.main.start :]
-    if not _CONNECTING.search(part):
+    if not _CONNECTING.search(part) or "disconnect from" in part:
         return None
     where = _ADDRESS.search(part) or re.search(r"port (?P<port>\d{2,5})\b", part)
     if where is None:
