@@ -61,6 +61,7 @@ TITLES = {
     "excerpts": "Plain words around a migration: virsh, nft, Incus, test suites",
     "local_vms": "Multipass, Lima, minikube, Vagrant, Terraform, quickemu, Kata Containers",
     "manager_words": "Plain words: Proxmox VE plugins, LXD, nova over ssh, Pacemaker",
+    "vdsm_codes": "oVirt: codes of vdsm and the engine",
     "xapi": "xapi of XCP-ng and XenServer",
     "openstack_states": "OpenStack: states, volumes, ports, releases",
     "openstack_moves": "OpenStack: migrations, resizes, evacuations",

@@ -11,8 +11,11 @@ import io
 import re
 from typing import Any, TypeVar
 
-_OURS = re.compile(r"\x1b\[[0-9;]*m|\x1b\[\?25[hl]|\x1b\[[0-9]*[A-DGK]|\x1b\[2K|\r(?!\n)")
-"""What rich writes to a terminal: styles, the cursor of a status line."""
+_NUMBER = r"(?:[34]8;(?:5;\d+|2;\d+;\d+;\d+)|(?!0*8[;m])\d*)"
+_STYLE = re.compile(rf"\x1b\[{_NUMBER}(?:;{_NUMBER})*m")
+"""What rich writes to a terminal anywhere: styles, none of which hides text."""
+_CURSOR = re.compile(r"(?:\x1b\[\?25[hl]|\x1b\[[0-9]*[A-DGK]|\r(?!\n))*")
+"""What it writes before all else, to draw a status line again; no text moves the cursor."""
 _LONG = re.compile(r"\S{1000,}")
 T = TypeVar("T")
 
@@ -92,9 +95,13 @@ class Terminal(io.TextIOWrapper):
         if text.isascii() and text.isprintable():
             return super().write(text)
         out, at = [], 0
-        for match in _OURS.finditer(text) if self.isatty() else ():
-            out += [printable(text[at : match.start()], lines=True), match[0]]
-            at = match.end()
+        if self.isatty():
+            drawn = _CURSOR.match(text)
+            at = drawn.end() if drawn else 0
+            out.append(text[:at])
+            for match in _STYLE.finditer(text, at):
+                out += [printable(text[at : match.start()], lines=True), match[0]]
+                at = match.end()
         out.append(printable(text[at:], lines=True))
         super().write("".join(out))
         return len(text)

@@ -162,4 +162,4 @@ def test_the_port_names_its_service() -> None:
 
 def test_a_missing_value_leaves_no_gap() -> None:
     text = "{who} broke (at {at}) on {name}: {a}{b}."
-    assert filled(text, {"who": "vdsm", "b": "x"}) == "Vdsm broke on what the line names: x."
+    assert filled(text, {"who": "vdsm", "b": "x"}) == "Vdsm broke on: x."

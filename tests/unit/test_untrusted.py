@@ -14,6 +14,7 @@ import pytest
 
 from migratable import toml_file
 from migratable.errors import ContainerError, ProfileError, StreamError
+from migratable.explain.logs import pieces
 from migratable.messages.catalogue import messages
 from migratable.printable import Terminal, printable, shown
 from migratable.profile import store
@@ -67,6 +68,36 @@ def test_what_reaches_a_file_or_terminal() -> None:
         stream.flush()
         said = raw.getvalue().decode("latin-1")
         assert said == ours + r"bold \x1b]0;title\x07 \x9b8m \u202e \u2013 end" + "\n"
+
+
+def test_the_cursor_is_moved_by_a_status_line_alone() -> None:
+    class Tty(io.BytesIO):
+        def isatty(self) -> bool:
+            return True
+
+    raw = Tty()
+    stream = Terminal(raw, encoding="utf-8")
+    drawn = "\r\x1b[2K\x1b[1A\x1b[2K\x1b[32m⠋\x1b[0m loading"
+    stream.write(drawn)
+    stream.flush()
+    assert raw.getvalue().decode() == drawn
+    raw.seek(0)
+    raw.truncate()
+    more = "\x1b[38;5;8md\x1b[18m\n"
+    stream.write(f"refused: a\x1b[1A\x1b[2K\x1b[8mb\x1b[0;8mc\rloads\x1b[?25l{more}")
+    stream.flush()
+    assert raw.getvalue().decode() == (
+        r"refused: a\x1b[1A\x1b[2K\x1b[8mb\x1b[0;8mc\x0dloads\x1b[?25l" + more
+    )
+
+
+def test_a_log_has_no_escapes_that_json_hid() -> None:
+    hidden = r"\u001b[1A\u001b[2K\u001b[32m"
+    line = f'{{"msg":"qemu-system-x86_64: Unknown {hidden}section","level":"error"}}'
+    assert [piece.text for piece in pieces(line.encode())] == [
+        "qemu-system-x86_64: Unknown section"
+    ]
+    assert [piece.text for piece in pieces("error: \x9b8mfailed".encode())] == ["error: 8mfailed"]
 
 
 def _run(*words: str, **more: object) -> "subprocess.CompletedProcess[bytes]":

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING
 from migratable.capture.guard import SAVE, Standing
 from migratable.capture.monitor import Exchange, Executes, Monitor
 from migratable.errors import CaptureError, MigratableError, NoCopyError, QemuError
+from migratable.printable import quoted
+from migratable.qemu.ownership import changeable
 from migratable.qemu.process import QemuProcess, private_folder
 from migratable.qemu.qmp import QmpError
 
@@ -88,7 +90,7 @@ def started(pid: int, folder: Path) -> Started:
             raise NoCopyError(f"process {pid} ({exe}) does not name its program")
         command += argv[1 : first + 1]
     variables = _variables(process)
-    why = untrusted([str(process / "exe"), *command[1:], *variables])
+    why = untrusted([*command[1:], *variables])
     if why:
         raise NoCopyError(f"its program is not started again: {why}")
     command[0] = _same_file(process, exe, folder)
@@ -100,19 +102,47 @@ def started(pid: int, folder: Path) -> Started:
 def untrusted(words: Sequence[str]) -> str:
     """Why a program that another user chose is not started by us; empty when it may be.
 
-    A process can call itself what it likes. Its program is run only when nobody but root and this
-    user could have written it.
+    A process can call itself what it likes. Its program, and what it loads, is run only when nobody
+    but root and this user could have written it, now or later.
+
+    :param words: paths, options of the loader with their values, ``NAME=VALUE`` of the environment.
     """
-    parts = (part for word in words for part in word.partition("=")[2].split(":") + word.split(":"))
-    for path in (part for part in parts if part.startswith("/")):
-        try:
-            status = Path(path).stat()
-        except FileNotFoundError:
-            continue  # one of several folders for libraries
-        except OSError as error:
-            return f"{path}: {error.strerror}"
-        if status.st_uid not in {0, os.geteuid()} or status.st_mode & 0o022:
-            return f"{path} can be written by users other than root"
+    before = ""
+    for word in words:
+        name, _, value = word.partition("=")
+        if name in _KEPT_VARIABLES:
+            paths = re.split(r"[:;]", value) if value else []
+        elif word.startswith("--") or before == "--argv0":
+            paths = []
+        elif before in _WITH_VALUE:
+            paths = re.split(r"[: ]" if before == "--preload" else r"[:;]", word)
+        else:
+            paths = [value if "=" in word and not word.startswith("/") else word]
+        before = word
+        for path in paths:
+            if not path.startswith("/") or "$" in path:  # $LIB and the like
+                return f"it names {quoted(path)}, which is not a full path"
+            if why := _of_others(path):
+                return why
+    return ""
+
+
+def _of_others(path: str) -> str:
+    """Why others decide what is at *path*, which need not be there; empty when they do not."""
+    named = Path(os.path.abspath(path))  # noqa: PTH100 -- links stay as they are
+    there = next(one for one in (named, *named.parents) if os.path.lexists(one))
+    try:
+        status = there.stat()
+    except OSError as error:
+        return f"{path}: {error.strerror}"
+    if why := _others_write(status, path):  # in a folder such as /tmp they could put it there
+        return why
+    return changeable(there, folder=True)
+
+
+def _others_write(status: os.stat_result, path: str) -> str:
+    if status.st_uid not in {0, os.geteuid()} or status.st_mode & 0o022:
+        return f"{path} can be written by users other than root"
     return ""
 
 
@@ -129,14 +159,19 @@ def _starter(folder: Path, command: Sequence[str], variables: Sequence[str]) -> 
 def _same_file(process: Path, exe: str, folder: Path) -> str:
     """The program's path; a copy of it when it was replaced since, or has other mounts.
 
-    :raise NoCopyError: when it cannot be read.
+    :raise NoCopyError: when it cannot be read, or others could have written it.
     """
-    with contextlib.suppress(OSError):
-        if Path(exe).samefile(process / "exe"):
-            return exe
-    path = folder / Path(exe.removesuffix(" (deleted)")).name
-    try:
-        shutil.copyfile(process / "exe", path)
+    try:  # opened once: the process may become another program meanwhile
+        with (process / "exe").open("rb") as file:
+            found = os.fstat(file.fileno())
+            if why := _others_write(found, exe):
+                raise NoCopyError(f"its program is not started again: {why}")
+            with contextlib.suppress(OSError):
+                if os.path.samestat(Path(exe).stat(), found) and not changeable(exe):
+                    return exe
+            path = folder / Path(exe.removesuffix(" (deleted)")).name
+            with path.open("xb") as copy:
+                shutil.copyfileobj(file, copy)
     except OSError as error:
         raise NoCopyError(f"its program {exe} cannot be read ({error.strerror})") from None
     path.chmod(0o700)

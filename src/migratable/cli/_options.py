@@ -152,10 +152,13 @@ def _look_at_program(text: str) -> None:
         words = parse(text, need_program=False).program
     except CommandLineError:
         return  # it is said where it is read
-    path = Path(words[0]) if words else Path()
-    if not words or "/" not in words[0] or not path.exists():
-        return  # looked for in the lab and on PATH
-    why = changeable(path) or ("" if _QEMU.search(path.name) else f"{path} is not a QEMU")
+    if not words or words[0].startswith("lab:"):
+        return
+    path = Path(words[0])
+    if "/" in words[0] and not path.exists():
+        return  # looked for in the lab and on PATH, by the name of a QEMU
+    why = changeable(path) if "/" in words[0] else ""
+    why = why or ("" if _QEMU.search(path.name) else f"{path} is not a QEMU")
     if why:
         raise click.UsageError(
             f"the file names the program {words[0]}, which is not started: {why}; if you trust it, "

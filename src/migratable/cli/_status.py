@@ -19,10 +19,13 @@ class Status:
         if not self._shown:
             return None
         from rich.console import Console
+        from rich.text import Text
+
+        from migratable.printable import printable
 
         self._status = Console(stderr=True).status(f"{self._words} …")
         self._status.__enter__()
-        return lambda what: self._status.update(f"{self._words}: {what}")
+        return lambda what: self._status.update(Text(printable(f"{self._words}: {what}")))
 
     def __exit__(self, *_: object) -> None:
         if self._status is not None:

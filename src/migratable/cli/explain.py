@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 _LONGEST = 4 << 20
 _GUEST = re.compile(r"(?:^|,)guest=([^,]+)|^([^,=]+)(?:,|$)")
-
+_DOMAIN = re.compile(r"(?![.-])[^/\x00-\x1f]+")
+"""What libvirt may call a guest; a suggested command names a file by it."""
 
 _FORMS = ("text", "json", "html")
 
@@ -122,6 +123,8 @@ def _reproducible(path: Path, name: str) -> Reproducible | None:
     if ": starting up libvirt version" in text:
         guest = _GUEST.search(options.get("name", ""))
         domain = (guest[1] or guest[2] or "") if guest else ""
+        if not _DOMAIN.fullmatch(domain):
+            domain = ""
     return Reproducible(path=name, domain=domain)
 
 

@@ -177,11 +177,12 @@ def _show(profile: Profile, form: str) -> None:
     from rich.text import Text
 
     from migratable.check.baseline import Baseline
+    from migratable.printable import printable
 
     console = Console(highlight=False, soft_wrap=True)
 
     def line(label: str, text: str, style: str = "") -> None:
-        console.print(Text(f"{label:<13}", style="bold") + Text(text, style=style))
+        console.print(Text(f"{label:<13}", style="bold") + Text(printable(text), style=style))
 
     package = f" ({profile.version.package})" if profile.version.package else ""
     line("QEMU", f"{profile.version}{package}")

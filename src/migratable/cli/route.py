@@ -120,10 +120,13 @@ class _telling:  # noqa: N801 -- used like a function
         if not sys.stderr.isatty():
             return None
         from rich.console import Console
+        from rich.text import Text
+
+        from migratable.printable import printable
 
         self._status = Console(stderr=True).status("")
         self._status.start()
-        return lambda path, host: self._status.update(" → ".join((*path, host)))
+        return lambda path, host: self._status.update(Text(printable(" → ".join((*path, host)))))
 
     def __exit__(self, *_: object) -> None:
         if self._status is not None:

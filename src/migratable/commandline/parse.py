@@ -28,6 +28,8 @@ _TARGETS = frozenset(
 )
 
 
+_NO_IMAGE = re.compile(r"\$[\w@*#{(].*|[`^\\\]\[(){}|&;-]+|\s*[`#].*", re.S)
+"""A shell's variable, a comment, or what a paste left over: QEMU would look for such a disk."""
 MOST_WORDS = 10_000
 """A machine with hundreds of disks has some two thousand."""
 
@@ -79,7 +81,12 @@ def _options(argv: list[str], first: int) -> list[Option]:
         word = argv[at]
         index = at
         at += 1
-        if not word.startswith("-") or word == "-":
+        if _NO_IMAGE.fullmatch(word):
+            raise CommandLineError(
+                f"word {index}, {quoted(word)}: neither an option nor a disk image; write what a "
+                "shell's variable stands for, or take the word out"
+            )
+        if not word.startswith("-"):
             options.append(Option(name="hda", value=word, index=index, spelled=IMAGE))
             continue
         name = word[2:] if word.startswith("--") else word[1:]

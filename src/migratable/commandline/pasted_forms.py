@@ -1,7 +1,8 @@
 r"""Forms of a pasted command line that are not one shell command: JSON, lists, ``ps``, Multipass.
 
 * JSON lines with the line in a member (KubeVirt: libvirt's log, its line breaks lost after ``\``);
-* a list of strings of Python, Go or JSON (``['qemu-system-x86_64', '-m', …]``);
+* a list of strings of Python, Go or JSON (``['qemu-system-x86_64', '-m', …]``), also of YAML, and
+  Go's ``[qemu-system-x86_64 -m …]`` of Lima and Podman;
 * rows of ``ps -ef``, ``ps aux`` and ``ps auxww``, whoever owns the process;
 * Multipass's ``process program`` and ``process arguments``;
 * and where a command line ends: at the program's own words, the next prompt, a time, an empty line.
@@ -18,7 +19,11 @@ from migratable.errors import CommandLineError
 _BASE = r"(?:qemu-system-[a-z0-9_]+|qemu-kvm|kvm-spice|kvm)(?:\.real|\.bin|\.exe)?"
 _NAME = r"(?:[^\s\"']*/)?" + _BASE
 _STRING = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'")
-_LIST = re.compile(rf"[\[{{(]\s*[urb]?([\"']){_NAME}\1\s*,")
+_LIST = re.compile(rf"[\[{{(]\s*[urb]?([\"']){_NAME}\1(?:\s*,|\s+(?=\1))")
+_ESCAPED = re.compile(rf"\\\"{_NAME}\\\"")
+_ITEMS = re.compile(rf"^([ \t]{{0,99}}- )([\"']?){_NAME}\2[ \t]*\n(?:\1.*(?:\n|\Z))+", re.M)
+_FLOW = re.compile(rf"\[[ ]?({_NAME}, -[^\n]*)\]")
+_SLICE = re.compile(rf"\[({_NAME} -[^\n]*)\]")
 _MEMBERS = ("msg", "log", "MESSAGE", "message", "line")
 _NAMED = re.compile(rf"{_BASE}\W")
 _STARTED = re.compile(rf"{_BASE}\s{{1,99}}\\*\s{{0,99}}\\?-")
@@ -41,6 +46,8 @@ def from_list(text: str) -> list[str] | None:
 
     Nothing is evaluated but single string literals.
     """
+    if _ESCAPED.search(text):  # inside a string of a log
+        text = text.replace('\\"', '"')
     start = _LIST.search(text)
     if start is None:
         return None
@@ -57,6 +64,22 @@ def from_list(text: str) -> list[str] | None:
             value = literal[0][1:-1]
         found.append(str(value))
         position = literal.end()
+
+
+def from_yaml(text: str) -> list[str] | None:
+    """The words of a list of YAML, one an item or in brackets; None for other text."""
+    items = _ITEMS.search(text)
+    if items is not None:
+        words = [line[len(items[1]) :].strip() for line in items[0].splitlines()]
+        return [word[1:-1] if _STRING.fullmatch(word) else word for word in words]
+    flow = _FLOW.search(text)
+    return None if flow is None else [word.strip("\"'") for word in flow[1].split(", ")]
+
+
+def from_brackets(text: str) -> str:
+    """What Go prints of a list of words; other text is given back."""
+    found = _SLICE.search(text)
+    return text if found is None else found[1]
 
 
 def from_multipass(text: str) -> list[str] | None:

@@ -10,7 +10,7 @@ Forms that are told apart here (all met in public threads):
 * ``ps`` and ``pstree`` output: no quoting, JSON stands bare, values with blanks are in pieces;
 * JSON, lists of strings, rows of ``ps`` and Multipass's log: :mod:`.pasted_forms`;
 * any of these after mail and forum software: quoted-printable, ``> ``, hard wraps within words,
-  HTML entities, typographic quotes and dashes.
+  HTML and BBCode, Markdown's fences, typographic quotes and dashes.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ import shlex
 
 from migratable.commandline.pasted_forms import (
     ended,
+    from_brackets,
     from_json,
     from_list,
     from_multipass,
     from_ps,
+    from_yaml,
 )
 from migratable.errors import CommandLineError
 from migratable.facts.options import BLANKS_IN_VALUE, FLAGS, KNOWN
@@ -42,6 +44,13 @@ _TYPOGRAPHY = str.maketrans(
     {"‘": "'", "’": "'", "“": '"', "”": '"', "\u00a0": " ", "\u200b": None, "\ufeff": None}
 )
 _DASHES = re.compile(r"(?:(?<=\s)|^)[–—―−](?=[A-Za-z-])", re.M)
+_MARKUP = re.compile(
+    r"</?(?:code|pre|p|br|tt|span|div)\b[^<>\n]{0,200}>|\[/?(?:code|quote|spoiler|icode)[^\[\]\n]{0,99}\]"
+    r"|^[ \t]{0,20}(?:```|~~~)[\w+-]{0,20}[ \t]{0,20}$",
+    re.M | re.I,
+)
+_OTHER_SHELLS = re.compile(r"(?<=[ \t])[`^][ \t]{0,20}\n[ \t]{0,200}")
+"""How PowerShell and cmd.exe go on in the next line."""
 _LIBVIRT_START = re.compile(r"^\S+ \S+: starting up\b.*$", re.M)
 
 
@@ -58,9 +67,10 @@ def words(text: str) -> list[str]:
     if "\0" in text:
         return text.strip("\n").rstrip("\0").split("\0")
     text = from_json(_tidy(text))
-    found = from_list(text) or from_multipass(text)
+    found = from_list(text) or from_yaml(text) or from_multipass(text)
     if found:
         return found
+    text = from_brackets(text)
     text = from_ps(text)
     if re.search(r"[A-Za-z]:\\", text):  # a backslash stands in paths, it quotes nothing
         text = _WINDOWS_PROGRAM.sub(r"\2", text).replace("^\n", "\n")
@@ -127,7 +137,8 @@ def _word_at(text: str, match: re.Match[str]) -> int | None:
     blank = "" if not window or window[-1:].isspace() else window.split()[-1]
     earlier = window[: len(window) - len(blank)].replace("\\\n", " ").split()
     option = earlier[-1].strip("'\"") if earlier else ""
-    if _DASHED.match(blank) or (option.startswith("-") and _takes_argument(option)):
+    command = before in {"'", '"', "`"} and _OPTION_NEXT.match(text, match.end())
+    if _DASHED.match(blank) or (not command and _takes_argument(option)):
         return None
     if before in {"/", "\\"}:
         word = re.split(_BEFORE_PATH, window)[-1]
@@ -142,9 +153,9 @@ def _word_at(text: str, match: re.Match[str]) -> int | None:
     return at if not before or before.isspace() or before in "'\"|`=" + prompt or drawn else None
 
 
-def _takes_argument(option: str) -> bool:
-    name = option.lstrip("-")
-    return name in KNOWN and name not in FLAGS
+def _takes_argument(word: str) -> bool:
+    name = word.lstrip("-")
+    return word.startswith("-") and name in KNOWN and name not in FLAGS
 
 
 _BARE = frozenset({"qemu", "kvm"})
@@ -155,10 +166,12 @@ _DASHED = re.compile(r"['\"]?--?[A-Za-z]")
 _LONGEST_PATH = 4096
 _LAB = re.compile(r"\s*(?:lab:\S+|(?=\S*/\S)\S+(?: [a-z0-9_]+)?\s+-)")  # or any path, options next
 _SHELL_END = re.compile(r"(?<!\s)\s+(?:\d?>>?\s*\S+|&)\s*$")
+_THEN = re.compile(r"\s*;\s*(?:then|do|done|fi|else|and|or|exit|echo)\b|\s*;\s*$")
 _MOST_REDIRECTIONS = 10
 
 
 def _without_redirections(text: str) -> str:
+    text = _THEN.split(text, maxsplit=1)[0]
     for _ in range(_MOST_REDIRECTIONS):
         text, count = _SHELL_END.subn("", text)
         if not count:
@@ -192,7 +205,8 @@ def _tidy(text: str) -> str:
         )
     if re.search(r"&(?:quot|amp|gt|lt|#39|#34|nbsp);", text):
         text = html.unescape(text)
-    text = _DASHES.sub("-", text.translate(_TYPOGRAPHY))
+    text = _MARKUP.sub("", _DASHES.sub("-", text.translate(_TYPOGRAPHY)))
+    text = _OTHER_SHELLS.sub(" ", text)
     lines = text.split("\n")
     marked = [line for line in lines if line.strip()]
     if sum(line.lstrip().startswith(">") for line in marked) > 1:  # a quoted mail, or shell prompts
@@ -379,7 +393,8 @@ def drop_environment(argv: list[str]) -> list[str]:
         wrapped = wrapped or _WRAPPERS.fullmatch(argv[0].rpartition("/")[2]) is not None
         argv = argv[1:]
     if wrapped:
-        for number, word in enumerate(argv):
-            if PROGRAM.fullmatch(word):
-                return argv[number:]
+        programs = [number for number, word in enumerate(argv) if PROGRAM.fullmatch(word)]
+        # sudo -u qemu -g kvm /usr/libexec/qemu-kvm -m …
+        named = [number for number in programs if argv[number] not in _BARE]
+        return argv[(named or programs or [0])[0] :]
     return argv

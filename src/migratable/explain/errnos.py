@@ -298,11 +298,15 @@ def general(error: str) -> str:
     return ERRNOS[error].now.replace("{what}", "what the line names")
 
 
+# Of how many parts with colons between the last ones name what an error was met at.
+_NEAR = 4
+
+
 def at_end(words: str) -> tuple[str, str]:
     """The error by which *words* end, and the file, socket or interface that they name; "" each."""
     bare = words.rstrip(" .'\"»)]}")
     found = next((error for error in ERRNOS if bare.endswith(error)), "")
-    named = list(_NAMED.finditer(words)) if found else []
+    named = list(_NAMED.finditer(": ".join(words.split(": ")[-_NEAR:]))) if found else []
     return found, next((name for name in named[-1].groups() if name), "") if named else ""
 
 

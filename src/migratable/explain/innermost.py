@@ -17,7 +17,7 @@ from migratable.explain.grouping import Line
 from migratable.explain.logs import PROGRAM
 from migratable.explain.managers import of_program, who_wrote
 from migratable.messages.catalogue import Role
-from migratable.messages.recognise import Match
+from migratable.messages.recognise import WEAK, Match
 
 _OF_LIBVIRT = "libvirt's journal {moving: on both hosts} (journalctl -u virtqemud or libvirtd)"
 _ERRNO = re.compile(
@@ -168,6 +168,20 @@ def innermost(line: Line, main: Match) -> Wrapped | None:
         details=(hint,) if hint else (),
         explained=told is not None and _names_file(words),
     )
+
+
+def inner_cause(line: Line, main: Match) -> Match | None:
+    """The error that stands behind a manager's or libvirt's known one in the same line."""
+    if main.message.role is not Role.CAUSE or main.message.program == "QEMU":
+        return None
+    found = [
+        other
+        for other in line.matches
+        if other.start >= main.end
+        and other.message.role is Role.CAUSE
+        and other.message.rank > WEAK
+    ]
+    return found[-1] if found else None
 
 
 _FREE = frozenset({"error", "reason", "what", "cause", "said", "message", "text", "rest", "why"})

@@ -185,6 +185,11 @@ _STAMP = re.compile(
 PYTHON = re.compile(rb"\bFile \".*\", line \d+, in \S+\s*$")
 
 
+def only_a_class(text: str) -> bool:
+    """Is the line nothing but the name of an error's class?"""
+    return _CLASS.fullmatch(text.strip()) is not None
+
+
 class Kind(enum.Enum):
     """What a line with an error's word is.
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from migratable.explain.markup import plain
 
-_ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b\x0c\x0e-\x1f]")
+_ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _TIME = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?"
     r"|\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ \d]\d \d\d:\d\d:\d\d\b"
@@ -252,7 +252,7 @@ def _split(text: str, stream: str) -> Iterator[Piece]:
         text = _DOUBLED.sub("'", text)
     time = ""
     for part in narrowed(text).splitlines():
-        stripped = part.strip()
+        stripped = _ANSI.sub("", part).strip()  # JSON and escapes may have hidden some
         if not stripped:
             continue
         unit = _QEMU_UNIT.search(stripped)

@@ -117,7 +117,7 @@ def _ports() -> Mapping[str, str]:
 def find(text: str) -> Found | None:
     """The phrase by which *text* ends, one that tells a cause before one that tells an outcome."""
     kept: list[Found] = []
-    for one in _all(text[-LONGEST:]):
+    for one in sorted(_all(text[-LONGEST:]), key=lambda one: one.phrase.weak):
         if not any(one.start < other.end and other.start < one.end for other in kept):
             kept.append(one)
     return max(kept, key=lambda one: (not one.phrase.weak, one.end), default=None)
@@ -136,7 +136,7 @@ _HINTS = re.compile(
     r"failing path|active paths|blocked for more|lockup|general protection|fault\b|disabled by|"
     r"xtables lock|backing device|medium type|transaction_id|full osd|locked\b|deadlock|canceled|"
     r"\b[45]\d\d [BFGPRSTU]\w+ |not defined in schema|gave HTTP|misbehaving|colons|broken pipe|"
-    r"by peer|remote host",
+    r"by peer|remote host|(?:Exception|Error):?$",
     re.IGNORECASE,
 )
 
@@ -181,7 +181,7 @@ _NUMBERED = re.compile(
     r"\[Errno -?\d+\] (?P<error>[A-Z][\w /]{4,40})(?:: ['\"](?P<what>[^'\"]+)['\"])?"
 )
 # A function and line of its source, or a log's member, behind the error.
-_PLACE = re.compile(r"(?:\s*\(\w+:\d+\)|\s+\[[\w:.-]+\])?[\W]*$")
+_PLACE = re.compile(r"(?:\s*\(\w+:\d+\)|\s*\(\d+\)|\s+\[[\w:.-]+\])?[\W]*$")
 
 
 def told(text: str, program: Manager | None) -> Told | None:
@@ -229,18 +229,19 @@ def _errno(text: str, program: Manager | None) -> Told | None:
     return Told(
         id="errno",
         rule="unrecognised",
-        means=f"The kernel's error{' at ' + what if what else ''}: {errnos.ERRNOS[error].means}",
+        means=f'"{error}"{" at " + what if what else ""}: {errnos.ERRNOS[error].means}',
         now=errnos.remedy(text) + more,
         weak=False,
     )
 
 
 _VALUES = re.compile(r"(?:\{\w+\})+")
+_MISSING = re.compile(r" ?(?:\{\w+\})+")
 _BRACKETS = re.compile(r" \([^()]*\{\w+\}[^()]*\)")
 
 
 def filled(text: str, values: Mapping[str, str]) -> str:
-    """*text* with its values; brackets around one that is missing are left out."""
+    """*text* with its values; one that is missing, and brackets around it, are left out."""
 
     def value(run: re.Match[str]) -> str:
         return "".join(values.get(name, "") for name in re.findall(r"\w+", run[0]))
@@ -249,11 +250,7 @@ def filled(text: str, values: Mapping[str, str]) -> str:
         return found[0] if all(value(run) for run in _VALUES.finditer(found[0])) else ""
 
     begins, text = text.startswith("{"), _BRACKETS.sub(bracket, text)
-    text = _VALUES.sub(
-        lambda run: (
-            value(run)
-            or ("the address that it called" if run[0] == "{at}" else "what the line names")
-        ),
-        text,
-    )
+    text = text.replace("{at}", values.get("at", "the address that it called"))
+    text = _MISSING.sub(lambda run: run[0] if value(run) else "", text)
+    text = _VALUES.sub(value, text)
     return f"{text[:1].upper()}{text[1:]}" if begins else text

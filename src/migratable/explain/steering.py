@@ -151,6 +151,23 @@ _REACHED = (
     ("timed out", "a firewall that drops, a wrong address, or a host that is down"),
     ("Network is unreachable", "no route to that network (an IPv6 address without IPv6?)"),
 )
+# Errors that do not come from the service behind the port.
+_SILENT = (
+    (
+        "No route to host",
+        "See that the host is up and the address right (ping, ip route get ADDRESS, getent hosts), "
+        "then that its firewall does not reject.",
+    ),
+    (
+        "timed out",
+        "See that the host is up and the address right (ping), and which firewall drops on the way "
+        "(nc -vz HOST PORT).",
+    ),
+    (
+        "Network is unreachable",
+        "Look at ip route get ADDRESS on this host: that network is not set up here.",
+    ),
+)
 # Messages that name host and port themselves: who was called is not the destination by that alone.
 _CALLED = frozenset({22, 16509, 16514})
 _OWN_PORTS = frozenset({"ssh-connect"})
@@ -184,6 +201,12 @@ def _port(advice: Advice, told: Told) -> Steered | None:
         return Steered(advice=advice, details=tuple(details)) if details else None
     taken = _TAKEN.search(part) is not None
     side = Fault.DESTINATION if why or taken else advice.side
+    silent = next((words for error, words in _SILENT if error in part), "")
+    if silent and found.first in _CALLED:  # nothing of that host was reached before
+        return Steered(
+            advice=replace(advice, side=side, now=f"{silent} If it is the port: {found.now}"),
+            details=tuple(details),
+        )
     if taken and found.first == 49152:
         return Steered(advice=replace(advice, side=side), details=tuple(details))
     return Steered(advice=replace(advice, side=side, now=found.now), details=tuple(details))

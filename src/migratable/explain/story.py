@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from migratable.explain import advice, crashes, session
-from migratable.explain.also import also
+from migratable.explain.also import MOST, also
 from migratable.explain.audit import Denial, denial
 from migratable.explain.cases import Case, matching
 from migratable.explain.choice import SOMETIMES_FATAL, main_line, only_minor
 from migratable.explain.details import architecture, details_of, device_of
+from migratable.explain.ends import completed
 from migratable.explain.errnos import errno_of, general, meaning_of
 from migratable.explain.explanation import Explanation, Report, Status, of_failure
 from migratable.explain.failed_operation import at_fault_here, operation_of, texts
@@ -24,7 +25,7 @@ from migratable.explain.failures import Scan, scan
 from migratable.explain.filling import fill, for_error
 from migratable.explain.fulfilled import still_open
 from migratable.explain.grouping import Failure, Line
-from migratable.explain.innermost import Wrapped, end_of_cause, innermost
+from migratable.explain.innermost import Wrapped, end_of_cause, inner_cause, innermost
 from migratable.explain.managers import over_cases, remedy, seen
 from migratable.explain.operation import (
     BOOT_ANEW,
@@ -43,6 +44,7 @@ from migratable.explain.unexplained import (
     beside_an_echo,
     by_own_words,
     nothing_known,
+    phrases_beside,
     unknown_lines,
 )
 from migratable.explain.verify import Reproducible, command
@@ -76,6 +78,12 @@ def report(found: Scan, again: Mapping[str, Reproducible] | None = None) -> Repo
     suspicious = tuple(found.suspicious or ([] if explanations else found.weak))
     if not explanations:
         explanations, suspicious = by_own_words(suspicious, found.text)
+    explanations, suspicious = _with_phrases(explanations, suspicious, found.text)
+    lines = found.text.split("\n")
+    explanations = [
+        _gone_well(item, completed(lines, item.number, away=item.message in _AWAY))
+        for item in explanations
+    ]
     return Report(
         explanations=tuple(
             replace(item, proof=command(item.verify, (again or {}).get(item.log)))
@@ -84,6 +92,48 @@ def report(found: Scan, again: Mapping[str, Reproducible] | None = None) -> Repo
         suspicious=suspicious,
         lines=found.lines,
         bytes=found.bytes,
+    )
+
+
+# Lines before a known error in which an unknown one that ends in a phrase tells of the same.
+_BEFORE = 12
+
+
+def _with_phrases(
+    items: list[Explanation], suspicious: tuple[Line, ...], around: str
+) -> tuple[list[Explanation], tuple[Line, ...]]:
+    """*items* with the unknown lines right before them whose end is known; and the other lines."""
+    left = list(suspicious)
+    told = []
+    for item in items:
+        near = [
+            line
+            for line in left
+            if line.log == item.log and 0 < item.number - line.number <= _BEFORE
+        ]
+        beside = phrases_beside(near, around)
+        left = [line for line in left if all(line is not one.line for one in beside)]
+        first = {one.message: one for one in reversed(beside)}
+        said = [one for one in beside if first[one.message] is one]
+        told.append(replace(item, also=(*item.also, *said)[: max(MOST, len(item.also))]))
+    return told, tuple(left)
+
+
+# What is said of a guest that is not here (any more).
+_AWAY = frozenset({"op-no-domain", "op-not-running"})
+
+
+def _gone_well(item: Explanation, end: str) -> Explanation:
+    """*item* as a warning where the migration goes on to its good *end*."""
+    if not end or item.status is Status.WARNING:
+        return item
+    return replace(
+        item,
+        status=Status.WARNING,
+        likely=False,
+        details=(*item.details, f'The migration went well ("{end}"): this did not stop it.'),
+        now="See that the guest runs on the other host; if it does, nothing has to be done for it. "
+        f"If this line comes again and is in the way: {item.now}".removesuffix(": "),
     )
 
 
@@ -164,7 +214,11 @@ def explain_failure(failure: Failure) -> Explanation:
         draft.now = own_now or draft.now
         draft.details.extend(wrapped.details)
     elif deciding is None and not (steers or variant.now):
-        draft.ended_by(end_of_cause(line, main))
+        inner = inner_cause(line, main)
+        if inner is not None:
+            draft.caused_by(*_words_of(failure, line, inner, which, reads))
+        else:
+            draft.ended_by(end_of_cause(line, main))
     if reads is Setting.LOADING:
         _fix_of_saved(draft, failure, main, variant, torn=rule == "stream-broken")
     if derived is not None and not turned.meaning:
@@ -270,6 +324,10 @@ class _Draft:
         self.now = phrase.now if general else f"{phrase.now} {self.now}".strip()
         self.details.extend(phrase.details)
 
+    def caused_by(self, meaning: str, now: str) -> None:
+        """The known line quotes another error, which is its cause."""
+        self.meaning, self.now = f"{self.meaning.rstrip()} Its cause: {meaning}", now
+
     def denied(self, denied: Denial | None) -> None:
         """SELinux's line says more about a right than the error does."""
         if denied is not None:
@@ -349,6 +407,18 @@ def _error(main: Match, line: Line) -> str:
     """The errno that the message was printed with, else the text that ends the line."""
     said = main.params.get("error")
     return errno_of(main, line.text) or str(said or line.text.rpartition(": ")[2])
+
+
+def _words_of(
+    failure: Failure, line: Line, match: Match, which: Operation, reads: Setting
+) -> tuple[str, str]:
+    """Meaning and remedy of a message that another one quotes."""
+    variant = _variant(failure, line, match, which)
+    own = advice.varied(advice.of_wording(match.message, match.text), variant)
+    own = steered(own, Told(failure=failure, main=match, line=line.text, rule="")).advice
+    meaning = variant.meaning or match.text.meaning or match.message.meaning
+    now = remedy(match.message, line.text, _log(failure), own.now) or own.now
+    return fill(meaning, match, reads), fill(for_error(now, _error(match, line)), match, reads)
 
 
 _ANY = Variant()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from migratable.explain import advice, decode, own_words, phrases
+from migratable.explain.also import Also
 from migratable.explain.choice import cleans_up
 from migratable.explain.details import device_of, errno_hint
 from migratable.explain.explanation import Explanation, Status, of_failure
@@ -73,6 +74,17 @@ def _phrase(
         if weak or not told.weak:
             found.append((line, told))
     return min(found, key=lambda one: (one[1].weak, one[0].number), default=None)
+
+
+def phrases_beside(lines: Sequence[Line], around: str) -> list[Also]:
+    """Those of the unknown *lines* before a known error that end in a phrase, in their order."""
+    found = []
+    for line in lines:
+        told = phrases.told(line.text, who_wrote(line.text) or who_wrote(around) or seen(around))
+        if told is not None and not told.weak and told.id != "errno" and not line.qemu:
+            name = f"phrase-{told.id}"
+            found.append(Also(line=line, message=name, meaning=told.means, now=told.now))
+    return found
 
 
 def likely(shown: Explanation, told: phrases.Told, beside: str = "") -> Explanation:

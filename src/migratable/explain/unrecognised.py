@@ -27,6 +27,7 @@ from migratable.explain.linekinds import (
     Kind,
     introduces,
     kind_of,
+    only_a_class,
     quoted,
 )
 from migratable.explain.logs import Piece, clean, pieces, without_prefix
@@ -105,7 +106,8 @@ def suspicious(data: bytes, failures: list[Failure]) -> list[Line]:
             if not looks and not called:
                 continue
             which = kind_of(piece.text, following, qemu=piece.qemu)
-            if which is Kind.NONE or frame or heads:
+            named = only_a_class(piece.text) and phrases.hinted(piece.text)
+            if frame or (not named and (which is Kind.NONE or heads)):
                 continue
             line = _line(number, piece)
             if which is Kind.SENTENCE and not called:
@@ -161,10 +163,13 @@ def of_snippet(data: bytes) -> list[Line]:
 
 
 def _telling(piece: Piece, others: list[Piece]) -> Piece:
-    """*piece*, or that of the *others* of its object that ends in a phrase, when it does not."""
-    if not others or phrases.told(piece.text, None):
-        return piece
-    return next((one for one in others if phrases.told(one.text, None)), piece)
+    """*piece*, or that of the *others* of its object whose phrase tells more."""
+
+    def worth(one: Piece) -> int:
+        told = phrases.told(one.text, None)
+        return 0 if told is None else 1 if told.weak else 2
+
+    return max((piece, *others), key=worth) if others else piece
 
 
 def _line(number: int, piece: Piece, matches: tuple[Match, ...] = ()) -> Line:
@@ -258,7 +263,7 @@ def attached(suspicious: list[Line], failures: list[Failure]) -> list[Line]:
         beside = telling and (line.qemu or _LOW.search(line.text) is None)
         failure = _open_end(line, failures) or (_only_echo(line, failures) if beside else None)
         if failure is None:
-            if telling or not failed:
+            if not failures or (not only_a_class(line.text) and (telling or not failed)):
                 left.append(line)
             continue
         failure.unrecognised.append(line)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
+import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,10 @@ def write_whole(path: Path, parts: Iterable[str]) -> None:
 
     :raise PlanError: When it cannot be written.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    # In a folder of several users no link of another's is followed.
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
-        with partial.open("w", encoding="utf-8", errors="replace") as file:
+        with partial.open("x", encoding="utf-8", errors="replace") as file:
             for part in parts:
                 file.write(part)
         partial.replace(path)

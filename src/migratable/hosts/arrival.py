@@ -220,7 +220,10 @@ def command_line(
 
 def _libvirts(xml: str, program: str, uri: str) -> CommandLine:
     for path in _emulators(xml):  # libvirt starts it to ask it for its capabilities
-        if os.path.lexists(path) and (why := changeable(path)):
+        why = changeable(path) if os.path.lexists(path) else ""
+        if not why and not guests.may_be_program(path.rpartition("/")[2]):
+            why = f"{path} is not called like a QEMU"
+        if why:
             raise HostError(f"the guest's definition names a program that is not started: {why}")
     uri = uri or guests.URIS[0]
     guests.virsh(uri, "uri")  # that it cannot be asked is no refusal

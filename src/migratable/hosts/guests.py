@@ -167,6 +167,11 @@ def is_program(name: str) -> bool:
     return _PROGRAM.fullmatch(name) is not None
 
 
+def may_be_program(name: str) -> bool:
+    """Is it what a starter of QEMU may be called (``qemu-wrapper``), and no other program?"""
+    return "qemu" in name or "kvm" in name
+
+
 def line_of(argv: Sequence[str]) -> CommandLine:
     """A process's command line; its starter is the program's first words.
 

@@ -10,18 +10,21 @@ _OTHERS = stat.S_IWOTH
 _GROUP_TOO = stat.S_IWGRP | stat.S_IWOTH
 
 
-def changeable(path: str | os.PathLike[str]) -> str:
+def changeable(path: str | os.PathLike[str], *, folder: bool = False) -> str:
     """Why others could put another program at *path*, in words; empty when they cannot.
 
     Looked at are the file, every folder above it, and the same behind links. In a sticky folder
     (``/tmp``) nobody replaces what is another's.
+
+    :param folder: *path* may be a folder.
     """
     named = Path(os.path.abspath(path))  # noqa: PTH100 -- links stay as they are
     try:
         real = named.resolve(strict=True)
     except (OSError, RuntimeError) as error:
         return f"{named}: {getattr(error, 'strerror', None) or error}"
-    if not stat.S_ISREG(real.stat().st_mode):
+    mode = real.stat().st_mode
+    if not stat.S_ISREG(mode) and not (folder and stat.S_ISDIR(mode)):
         return f"{named} is not a file"
     for one in dict.fromkeys([named, *named.parents, real, *real.parents]):
         if why := _why(one, _GROUP_TOO if one == real else _OTHERS):

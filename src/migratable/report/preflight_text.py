@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from migratable.printable import printable, shown
 from migratable.report.check_text import show as show_verdict
 from migratable.report.hint_text import piped_width
 from migratable.verdict import Verdict
@@ -28,6 +29,7 @@ def show(document: Json, verdict: Verdict, *, console: Console | None = None) ->
     out = console or Console(highlight=False)
     if console is None and not out.is_terminal:
         out = Console(highlight=False, width=piped_width())
+    document = shown(document)
     guest = document["guest"]
     show_verdict(
         verdict,
@@ -128,4 +130,4 @@ class Progress:
         self._now[host] = step
         if self._status is not None:
             text = "   ".join(f"{name}: {what}" for name, what in sorted(self._now.items()))
-            self._status.update(Text(text))
+            self._status.update(Text(printable(text)))

@@ -8,6 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from migratable.printable import shown
+
 _STYLE = {"loads": "bold green", "refused": "bold red", "unknown": "bold yellow"}
 _SHOWN = ("endangers", "warns", "latent")
 _TRIED = 12
@@ -20,6 +22,7 @@ def show(out: Console, route: Json, via: Sequence[str]) -> None:
 
     :param via: hosts that could be passed.
     """
+    route, via = shown(route), shown(list(via))
     source = route["source"]
     machine = source.get("machine") or "no machine type"
     out.print(Text(f"{source.get('name', 'the VM')}   {machine}"))

@@ -55,7 +55,7 @@ def _run(console: Console, plan: Plan, report: RunReport) -> None:
         )
     console.print(table)
     for build, line in report.left_out:
-        console.print(f"left out, {build} does not start: {line}", style="dim", highlight=False)
+        console.print(Text(f"left out, {build} does not start: {line}", style="dim"))
     console.print()
     summaries = {policy.name: policy.summary for policy in plan.policies}
     for name in names:
@@ -77,4 +77,4 @@ def _example(console: Console, report: RunReport, case: Case) -> None:
         soft_wrap=True,
     )
     for line in case.result.stderr:
-        console.print(f"      {line}", style="dim", highlight=False, soft_wrap=True)
+        console.print(Text(f"      {line}", style="dim"), soft_wrap=True)

@@ -74,6 +74,30 @@ def test_a_program_that_others_could_have_written_is_not_started(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        ["LD_LIBRARY_PATH=/gone;{evil}"],  # the loader splits at both
+        ["LD_LIBRARY_PATH=/usr/lib:"],  # and takes an empty one for the current folder
+        ["LD_LIBRARY_PATH=/usr/$LIB"],
+        ["LD_LIBRARY_PATH=lib"],
+        ["QEMU_MODULE_DIR=modules"],
+        ["--library-path", "/usr/lib;{evil}", "/usr/bin/env"],
+        ["--preload", "/gone/a.so {evil}/b.so", "/usr/bin/env"],
+        ["--audit", "evil.so", "/usr/bin/env"],
+        ["bin/qemu-system-x86_64"],
+        ["{evil}/not-there-yet"],
+    ],
+)
+def test_what_a_process_lets_its_loader_load(words: list[str], tmp_path: Path) -> None:
+    evil = tmp_path / "evil"
+    evil.mkdir()
+    evil.chmod(0o1777)
+    assert untrusted([word.replace("{evil}", str(evil)) for word in words])
+    plain = ["--inhibit-cache", "--library-path", "/usr/lib:/gone", "--argv0", "x", "/usr/bin/env"]
+    assert untrusted(["LD_LIBRARY_PATH=", *plain]) == ""
+
+
+@pytest.mark.parametrize(
     ("words", "name"),
     [
         (("-name", "guest=web1,debug-threads=on"), "web1"),

@@ -97,6 +97,12 @@ def test_a_file_with_a_command_line_names_programs_of_qemu_alone(tmp_path: Path)
     program.touch(mode=0o755)
     assert _options.given_line((), File(f"{program} -m 1G")) == f"{program} -m 1G"
     assert _options.given_line((), File("/no/such -m 1G")) == "/no/such -m 1G"
+    for other in (
+        "python3\0-m\0http.server\0",
+        "process program 'sh'\nprocess arguments '-m, 1G'\n",
+    ):
+        with pytest.raises(click.UsageError, match="not a QEMU"):
+            _options.given_line((), File(other))
     program.chmod(0o777)
     with pytest.raises(click.UsageError, match="can be written by others"):
         _options.given_line((), File(f"{program} -m 1G"))

@@ -118,6 +118,56 @@ FORMS = {
 }
 
 
+GO = "qemu cmd: [/usr/bin/qemu-system-x86_64 -M q35 -m 1G]"
+AROUND = {
+    "YAML, an item each": "command:\n  - qemu-system-x86_64\n  - -M\n  - 'q35'\n  - -m\n  - 1G\n",
+    "YAML in brackets": "command: [qemu-system-x86_64, -M, q35, -m, 1G]\n",
+    "systemd": "[Service]\nExecStart=/usr/bin/qemu-kvm -M q35 \\\n  -m 1G\nRestart=no\n",
+    "systemctl status": "    └─1234 /usr/bin/qemu-system-x86_64 -M q35 -m 1G\n",
+    "Dockerfile": 'FROM x\nCMD ["qemu-system-x86_64", "-M", "q35", "-m", "1G"]\n',
+    "Go": f"DEBU[0000] {GO}",
+    "Go, quoted": f'level=debug msg="{GO}"',
+    "Go, JSON": f'{{"level":"debug","msg":"{GO}"}}',
+    "Go, words quoted": 'msg="(args=[\\"qemu-kvm\\" \\"-M\\" \\"q35\\" \\"-m\\" \\"1G\\"])"',
+    "PowerShell": "qemu-system-x86_64.exe `\n  -M q35 `\n  -m 1G\n",
+    "cmd.exe": "qemu-system-x86_64.exe ^\n  -M q35 ^\n  -m 1G\n",
+    "tmux": "tmux new -d 'qemu-system-x86_64 -M q35 -m 1G'",
+    "Markdown": "```sh\nqemu-system-x86_64 -M q35 -m 1G\n```\n",
+    "HTML": "<p><code>qemu-system-x86_64 -M q35 -m 1G</code></p>",
+    "BBCode": "[code]qemu-system-x86_64 -M q35 -m 1G[/code]",
+    "if": "if ! qemu-system-x86_64 -M q35 -m 1G; then exit 1; fi",
+    "fish": "qemu-system-x86_64 -M q35 -m 1G; and echo ok",
+    "set -x": "++ exec qemu-system-x86_64 -M q35 -m 1G",
+}
+
+
+@pytest.mark.parametrize("form", AROUND)
+def test_what_stands_around(form: str) -> None:
+    assert parse(AROUND[form]).argv[1:] == ["-M", "q35", "-m", "1G"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'qemu-system-x86_64 -M q35 "$@"',
+        "qemu-system-x86_64 -M q35 $EXTRA -m 1G",
+        "qemu-system-x86_64 ${ARGS[@]} -m 1G",
+        "qemu-system-x86_64 $(cat args) -m 1G",
+        "qemu-system-x86_64 -M q35 \\ # a comment\n -m 1G",
+        "qemu-system-x86_64 -M q35 \\\n  `# memory` \\\n  -m 1G",
+        "qemu-system-x86_64 -M q35 - -m 1G",
+    ],
+)
+def test_what_is_no_disk_image(text: str) -> None:
+    with pytest.raises(CommandLineError, match="neither an option nor a disk image"):
+        parse(text)
+
+
+def test_wrappers_before_words() -> None:
+    argv = ["sudo", "-u", "qemu", "-g", "kvm", "/usr/libexec/qemu-kvm", "-M", "q35"]
+    assert parse(argv).argv == argv[5:]
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_forms(form: str) -> None:
     given_form, expected = FORMS[form]

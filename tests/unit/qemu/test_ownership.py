@@ -76,5 +76,8 @@ def test_nor_the_emulator_that_libvirt_would_ask(text: str, program: Path) -> No
     xml = f"<domain><devices><emulator>{inner}</emulator></devices></domain>"
     with pytest.raises(HostError, match="can be written by others"):
         arrival._libvirts(xml, "", "")
+    for other in ("/bin/sh", "/usr/bin/env", "/gone/reboot", "reboot"):
+        with pytest.raises(HostError, match="not called like a QEMU"):
+            arrival._libvirts(xml.replace(inner, other), "", "")
     with pytest.raises(HostError, match="is not libvirt's"):
         arrival._libvirts(f"<!DOCTYPE x [<!ENTITY e '{program}'>]>{xml}", "", "")

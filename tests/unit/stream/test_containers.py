@@ -7,8 +7,10 @@ import gzip
 import importlib
 import lzma
 import struct
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -92,6 +94,19 @@ def test_nested() -> None:
         open_data(data)
 
 
+def test_bombs_in_each_other_are_measured_by_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equal members: each of the two containers alone unpacks to little more than it is."""
+    monkeypatch.setattr(unpack, "RATIO_FLOOR", 1 << 20)
+    monkeypatch.setattr(unpack, "MAX_RATIO", 100)
+    member = gzip.compress(Random(1).randbytes(700) + bytes(20_000), mtime=0)
+    file = lzma.compress(member * 100)
+    assert len(file) < 5000
+    with pytest.raises(ContainerError, match="more than 100 times its size"):
+        open_data(file)
+    with pytest.raises(ContainerError, match="is not a migration stream"):
+        open_data(member * 100)
+
+
 @pytest.mark.parametrize("name", ["tiny.lzo", "tiny.lzo9"])
 def test_lzop(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda program: None)  # ours, not the program
@@ -119,6 +134,18 @@ def test_lzo_instructions() -> None:
     assert lzo.decompress(packed, 10) == b"abcdddddd"[:9] + b"X"
     with pytest.raises(ContainerError):
         lzo.decompress(bytes([17 + 1]) + b"a" + bytes([0x5C, 9]) + end, 4)
+
+
+def test_an_lzo_length_is_looked_at_before_it_is_made() -> None:
+    zeros = 4_000_000  # 255 bytes each, of the last one: a gigabyte
+    packed = bytes([17 + 4]) + b"abcd" + b"\x20" + b"\0" * zeros + b"\1\0\0" + b"\x11\0\0"
+    tracemalloc.start()
+    try:
+        with pytest.raises(ContainerError, match="points outside"):
+            lzo.decompress(packed, 64 << 20)
+        assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def save_image(
@@ -243,6 +270,25 @@ def test_qcow2_broken() -> None:
     data[32:36] = (2).to_bytes(4, "big")
     with pytest.raises(ContainerError, match="encrypted"):
         open_data(bytes(data))
+
+
+def test_qcow2_that_unpacks_to_far_more_than_it_is() -> None:
+    state = b"x" * (32 << 10)  # one L2 table
+    image = bytearray(snapshot_image([("1", "one", state)]))
+    (table,) = struct.unpack_from(">Q", image, 64)
+    l1_offset = struct.unpack_from(">Q", image, table)[0]
+    size_at = image.index(struct.pack(">QQ", len(state), 64 << 10), table)
+    # Every L1 entry names the same L2 table.
+    entry = image[l1_offset + 16 : l1_offset + 24]
+    image[l1_offset : l1_offset + 512] = entry * 64
+    struct.pack_into(">QI", image, table, l1_offset, 64)
+    struct.pack_into(">Q", image, size_at, 62 * len(state))
+    with pytest.raises(ContainerError, match="mapped twice"):
+        open_data(bytes(image))
+    struct.pack_into(">QI", image, table, l1_offset, 3)
+    struct.pack_into(">Q", image, size_at, 60 << 30)
+    with pytest.raises(ContainerError, match="most of which are not in the file"):
+        open_data(bytes(image))
 
 
 def test_files(tmp_path: Path) -> None:

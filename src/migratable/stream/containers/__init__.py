@@ -91,8 +91,8 @@ def open_data(
     limit: int = DEFAULT_LIMIT,
 ) -> Image:
     """Do the same for bytes that are in memory already."""
-    opening = Opening(name=name, limit=limit, snapshot=snapshot)
     view = memoryview(data)
+    opening = Opening(name=name, limit=limit, snapshot=snapshot, size=len(view))
     kinds: list[str] = []
     facts: dict[str, object] = {}
     origin = 0

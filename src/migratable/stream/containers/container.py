@@ -18,11 +18,14 @@ class Opening:
     :ivar name: the file, for messages.
     :ivar limit: bytes that compressed data may unpack to.
     :ivar snapshot: name or id of a qcow2 internal snapshot.
+    :ivar size: of the whole file, by which a container in a container is measured too; 0 when it is
+        the only one.
     """
 
     name: str = "the input"
     limit: int = DEFAULT_LIMIT
     snapshot: str | None = None
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,7 +59,7 @@ def unpack(
     try:
         for chunk in chunks(data):
             total += len(chunk)
-            _check(total, len(data), opening, kind)
+            _check(total, min(len(data), opening.size or len(data)), opening, kind)
             if file is not None:
                 file.write(chunk)
                 continue

@@ -6,6 +6,7 @@ the kernel's ``Documentation/staging/lzo.rst`` describes it.
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterator
 
@@ -14,6 +15,7 @@ from migratable.stream.cursor import Buffer, Cursor
 
 MAX_BLOCK = 64 << 20
 """lzop's own limit for a block (it writes 256 KiB ones)."""
+_ZEROS = re.compile(rb"\0*")
 _ADLER_D, _ADLER_C = 0x1, 0x2
 _EXTRA, _CRC_D, _CRC_C, _FILTER = 0x40, 0x100, 0x200, 0x800
 
@@ -116,6 +118,8 @@ def _decompress(data: bytes, size: int) -> bytearray:
             if not code & bits:
                 extra, pos = _extended(data, pos)
                 length = 2 + bits + extra
+                if length > size - len(out):  # before it is made
+                    raise IndexError
             word = data[pos] | data[pos + 1] << 8
             pos += 2
             distance = (word >> 2) + (1 if code >= 32 else 16384 + ((code & 8) << 11))
@@ -143,11 +147,9 @@ def _literals(data: bytes, pos: int, count: int) -> bytes:
 
 def _extended(data: bytes, pos: int) -> tuple[int, int]:
     """Read a length of zero bytes, 255 each, and the byte that ends them."""
-    total = 0
-    while data[pos] == 0:
-        total += 255
-        pos += 1
-    return total + data[pos], pos + 1
+    zeros = _ZEROS.match(data, pos)
+    end = zeros.end() if zeros else pos
+    return 255 * (end - pos) + data[end], end + 1
 
 
 def _copy(out: bytearray, distance: int, length: int) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from migratable.errors import ContainerError
 from migratable.stream.containers.container import Container, Contents, Opening
+from migratable.stream.containers.decompress import RATIO_FLOOR
 from migratable.stream.cursor import Cursor, text
 
 _MAX_SNAPSHOTS = 65_536
@@ -142,6 +143,7 @@ def _runs(
     per_table = (1 << bits) // entry_size
     run: tuple[int | None, int] | None = None
     position, left = start, snapshot.vm_state_size
+    mapped = holes = 0
     while left > 0:
         index = position >> bits
         offset = _cluster(
@@ -152,6 +154,21 @@ def _runs(
             raise ContainerError(
                 f"qcow2 cluster of VM state at {offset} is past the file's end; it is cut short",
                 offset=len(data),
+            )
+        if offset is None:
+            holes += length
+        else:
+            mapped += length
+        if mapped > len(data):
+            raise ContainerError(
+                "qcow2 clusters of VM state are mapped twice, which QEMU never does",
+                offset=snapshot.l1_offset,
+            )
+        if holes > max(RATIO_FLOOR, len(data)):
+            raise ContainerError(
+                f"qcow2 snapshot with {snapshot.vm_state_size} bytes of VM state, most of which "
+                "are not in the file",
+                offset=snapshot.l1_offset,
             )
         if run is not None and (
             (run[0] is None and offset is None)
