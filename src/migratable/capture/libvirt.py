@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -127,19 +128,23 @@ class LibvirtMonitor:
             self._listener.stdout.close()
 
     def process(self) -> int | None:
-        """The process with the domain's UUID on its command line; None when it runs elsewhere."""
+        """The process with the domain's UUID on its command line.
+
+        None when it runs elsewhere, or when several have it: any user may call a process so.
+        """
         done = self._run("domuuid", "--domain", self._domain)
         wanted = done.stdout.strip().lower().encode()
         if done.returncode != 0 or not wanted:
             return None
+        found = []
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             try:
                 words = path.read_bytes().lower().split(b"\0")
             except OSError:
                 continue
-            if b"-uuid" in words and wanted == words[words.index(b"-uuid") + 1]:
-                return int(path.parent.name)
-        return None
+            if (b"-uuid", wanted) in pairwise(words):
+                found.append(int(path.parent.name))
+        return found[0] if len(found) == 1 else None
 
     def domain_xml(self) -> str:
         """The domain as libvirt describes it; empty when it does not."""

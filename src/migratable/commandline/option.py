@@ -17,6 +17,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from migratable.errors import CommandLineError
@@ -104,18 +105,7 @@ class Fields:
 
         :raise CommandLineError: When a JSON form is not a JSON object.
         """
-        if text.lstrip().startswith("{") and (option in JSON_OPTIONS or not option):
-            try:
-                value = json.loads(text)
-            except (ValueError, RecursionError) as error:
-                hint = "" if '"' in text else "; its quotes are missing: a shell removed them"
-                raise CommandLineError(
-                    f"-{option} {quoted(text, 80)}: not valid JSON ({error}){hint}"
-                ) from None
-            if not isinstance(value, dict):
-                raise CommandLineError(f"-{option} {quoted(text, 80)}: not a JSON object")
-            return cls(json=value, spaced=re.search(r'":\s', text) is not None)
-        return cls.plain(text, option=option)
+        return _parsed(text, option)
 
     @classmethod
     def plain(cls, text: str, *, option: str = "") -> Fields:
@@ -201,6 +191,23 @@ class Fields:
     def is_empty(self) -> bool:
         """Is nothing left?"""
         return not self.pairs and not self.json
+
+
+@lru_cache(maxsize=16_384)
+def _parsed(text: str, option: str) -> Fields:
+    """Kept: every option may be looked at for every other, and a line has thousands."""
+    if text.lstrip().startswith("{") and (option in JSON_OPTIONS or not option):
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            hint = "" if '"' in text else "; its quotes are missing: a shell removed them"
+            raise CommandLineError(
+                f"-{option} {quoted(text, 80)}: not valid JSON ({error}){hint}"
+            ) from None
+        if not isinstance(value, dict):
+            raise CommandLineError(f"-{option} {quoted(text, 80)}: not a JSON object")
+        return Fields(json=value, spaced=re.search(r'":\s', text) is not None)
+    return Fields.plain(text, option=option)
 
 
 def _set_json(document: dict[str, Any], path: list[str], value: str) -> dict[str, Any]:

@@ -106,9 +106,26 @@ def side(failure: Failure, main: Match) -> Fault | None:
         return Fault.SOURCE
     text = _text(failure)
     loads, sends = _INCOMING.search(text) is not None, _SENDS.search(text) is not None
+    here = _HOST.match(line.text) if line is not None else None
+    if here and not loads and _sent_by_another(text, here["host"]):
+        return Fault.DESTINATION
     if loads == sends:
         return None
     return Fault.DESTINATION if loads else Fault.SOURCE
+
+
+# The host that a line of the journal names.
+_HOST = re.compile(r"[A-Z][a-z]{2} [ \d]\d [\d:]{8} (?P<host>[\w.-]+) ")
+
+
+def _sent_by_another(text: str, host: str) -> bool:
+    """Is the guest sent by another host than *host*, as all of the journal's lines say?"""
+    hosts = {
+        found["host"]
+        for line in text.splitlines()
+        if _SENDS.search(line) and (found := _HOST.match(line))
+    }
+    return bool(hosts) and host not in hosts
 
 
 def _text(failure: Failure) -> str:

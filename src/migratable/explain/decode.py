@@ -309,6 +309,31 @@ def section(name: str) -> str:
     return what
 
 
+_BLOCKS = tuple(
+    (re.compile(pattern), what)
+    for pattern, what in (
+        (r"(?:.*/)?(?:qxl\.\w+|\w*vga\w*\.vram|bochs\.\w+|cirrus\w*\.\w+|ati\.\w+)",
+         "memory of the display card (<video>, -vga, -device)"),
+        (r".*\.rom", "a device's option ROM"),
+        (r"(?:pc|isa|mach-virt|virt|system|sysbus)[.-](?:bios|rom|flash\d*)", "the firmware"),
+        (r"/rom@.*", "tables that the firmware reads (ACPI, SMBIOS)"),
+        (r"(?:/objects/)?(?:ram-node\d+|pc\.ram|mach-virt\.ram|\w+\.ram)",
+         "the guest's main memory (-m, or the memory backend of a NUMA node)"),
+        (r"(?:/objects/)?mem(?:nvdimm)?\d+|(?:/objects/)?(?:mem)?(?:nv)?dimm\w*\d+",
+         "memory that was plugged in (a DIMM: its -object memory-backend-… and -device pc-dimm "
+         "or nvdimm with the same ids; libvirt: <memory model='dimm'>)"),
+        (r"(?:/objects/)?virtio-?mem\w*|(?:/objects/)?memvirtio\w*\d+", "memory of a virtio-mem"),
+        (r".*(?:ivshmem|shmmem).*", "memory that is shared with other guests (ivshmem, <shmem>)"),
+        (r"tpm-\w+(?:-cmd)?", "a buffer of the TPM"),
+    )
+)  # fmt: skip
+
+
+def ram_block(name: str) -> str:
+    """What the RAM block *name* is, in words; "" when unknown."""
+    return next((what for pattern, what in _BLOCKS if pattern.fullmatch(name)), "")
+
+
 def instance(name: str, number: int) -> str:
     """What an instance id stands for, "" when it is only a count."""
     short = name.rsplit("/", 1)[-1]

@@ -78,6 +78,11 @@ def details_of(
             "Flags 0: zeros stand where a page record should be, so nothing more came from {the "
             "source}; {the destination's} words follow from that."
         )
+    elif main.message.id == "ram-block-unknown":
+        block = str(params["block"])
+        details.extend([f'"{block}" is {what}.'] if (what := decode.ram_block(block)) else [])
+    elif main.message.id == "start-cpu-features":
+        details.extend(_lacking(failure))
     elif main.message.id == "start-refused":
         hint = errno_hint(str(params.get("option", "")))
         if hint:
@@ -92,6 +97,23 @@ def details_of(
             f"{{loading: Saved state|Source}} {decode.size(stream)}, {HERE} {decode.size(local)}."
         )
     return details, facts
+
+
+def _lacking(failure: Failure) -> list[str]:
+    """The CPU's features that the warnings before a refusal name."""
+    names = [
+        str(match.params["feature"]).partition(" [bit")[0].rpartition(":")[2].rpartition(".")[2]
+        for _, match in failure.matches
+        if match.message.id == "start-cpu-feature"
+    ]
+    if not names:
+        return []
+    without = ",".join(f"-{name}" for name in dict.fromkeys(names[:6]))
+    tsx = " Microcode updates took hle and rtm away." if {"hle", "rtm"} & set(names) else ""
+    return [
+        f"Lacking: {', '.join(dict.fromkeys(names))}.{tsx} Without them the guest starts (-cpu "
+        f"MODEL,{without}; libvirt: <feature policy='disable' name='…'/> for each)."
+    ]
 
 
 def _arm_register(params: dict[str, Any]) -> list[str]:
@@ -241,7 +263,10 @@ def _capabilities(failure: Failure) -> list[str]:
         stream = decode.capability_level(name, int(match.params["stream"]))
         local = decode.capability_level(name, int(match.params["local"]))
         what = decode.capability_name(name)
-        grade = "refused" if match.message.id == "capability-higher" else "a warning"
+        higher = match.message.id == "capability-higher"
+        grade = (
+            f"refused (it needs -machine pseries,cap-{name}={stream})" if higher else "a warning"
+        )
         found[
             f"cap-{name}{f' ({what})' if what else ''}: {SENT} {stream}, {HERE} {local}: {grade}"
         ] = None

@@ -121,8 +121,8 @@ _GENERIC_GROUPS = frozenset(
         "around", "refusals", "admission", "libvirt_errors", "libvirt_definitions",
         "libvirt_hosts", "libvirt_operations", "manager_setup", "proxmox_storage", "kubevirt",
         "openstack_api", "ovirt", "other_managers", "incus", "local_vms", "manager_words",
-        "xapi", "openstack_states", "proxmox_moves", "ovirt_moves", "ovirt_engine",
-        "openstack_moves", "manager_moves", "cloudstack_moves", "harvester", "crashes",
+        "xapi", "openstack_states", "proxmox_moves", "ovirt_moves", "ovirt_engine", "vdsm_codes",
+        "openstack", "openstack_moves", "manager_moves", "cloudstack_moves", "harvester", "crashes",
         "copies", "kubevirt_disks", "tls", "storage_tools",
     }
 )  # fmt: skip

@@ -175,6 +175,8 @@ def _event(document: dict[str, Any]) -> str:
     QEMU: qapi/block-core.json, qapi/migration.json.
     """
     name, data = document.get("event"), document.get("data")
+    if isinstance(document.get("return"), dict):
+        return _state(document["return"])
     if not isinstance(name, str) or not isinstance(data, dict):
         return ""
     told = {key: str(value).replace("\n", " ") for key, value in data.items()}
@@ -187,9 +189,15 @@ def _event(document: dict[str, Any]) -> str:
         return f"{name} of {device}: {told.get('type', '?')}, {done} of {whole}, {told['error']}"
     if name == "BLOCK_IO_ERROR":
         return f"{name} of {device}: {operation}, {action}, {told.get('reason', '?')}"
-    if name == "MIGRATION" and told.get("status") == "failed":
-        return f"{name} event: failed"
-    return ""
+    return _state(told) if name == "MIGRATION" else ""
+
+
+def _state(data: dict[str, Any]) -> str:
+    """A migration's state that somebody asks about, of an event or of query-migrate's answer."""
+    state, pause = data.get("status"), data.get("expected-downtime")
+    if state in ("failed", "cancelled", "postcopy-paused"):
+        return "" if "error-desc" in data else f"MIGRATION event: {state}"
+    return f"Expected downtime: {pause} ms" if state == "active" and isinstance(pause, int) else ""
 
 
 # Ansible's words before the object that a module returned.

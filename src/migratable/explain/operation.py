@@ -30,7 +30,8 @@ class Operation(enum.StrEnum):
 _MIGRATION = re.compile(
     r"virsh (?:\S{1,80} ){0,12}migrate|[dD]omainMigrate|[Ll]ive[ _-]?[Mm]igrat|"
     r"'?migration (?:in|out)\b|"
-    r"(?<!load of )[Mm]igration (?:\w+ )?fail|[Ff]ailed (?:to )?migrat|migrate failure|evacuat|"
+    r"(?<!load of )[Mm]igration (?:\w+ |of (?:disk|domain) \S+ )?fail|"
+    r"[Ff]ailed (?:to )?migrat|migrate failure|evacuat|"
     r"-incoming[ =]'?(?:tcp|unix|rdma|defer)|qemu\+(?:ssh|tcp|tls)://|"
     r"[Mm]igrat(?:e|ing) (?:VM|domain)|"
     r"\bvm\.migrate\b|\b(?:VM|VDI)\.(?:pool_)?migrate\b|[Pp]re-migrat(?:e|ion)|"
@@ -52,10 +53,15 @@ _SIGNS = (
         r"[Ss]tateful start|"
         r"libvirt-guests.*[Rr]esum|while loading VM state|"
         r"[Ff]ailed to load vmstate|\bloading snapshot\b|icount replay|"
-        r"restore from managed state|restoring checkpoint|Resuming suspended VM|\bqmrollback\b|"
+        r"[Ff]ailed to revert snapshot|virsh (?:\S{1,80} ){0,12}snapshot-revert|"
+        r"[Ee]rror running snapshot|-softmmu: .*(?:savevm|of migration|loading state)|"
+        r"restore from managed state|restoring checkpoint|"
+        r"Resuming suspended VM|\bqmrollback\b|"
         r"-loadstate |==> \S{1,80}: Resuming domain|Error while resuming|"
         r"(?<![\w-])-?loadvm\b(?![_-]|\.c)|load_snapshot|"
-        r"\bsnapshot-load\b|qmrestore|vmstate=",
+        r"\bsnapshot-load\b|qmrestore|vmstate=|"
+        r"-incoming[ =]['\"]?(?:file:|exec: ?['\"]?(?:/\S*/)?(?:cat|zstdcat|gunzip|gzip|"
+        r"zcat|zstd|xz|xzcat|lz4|dd|pigz|lzop|bunzip2|bzip2|<)\b)",
     ),
     (
         Operation.SNAPSHOT,
@@ -75,7 +81,8 @@ _SIGNS = (
     ),
     (
         Operation.SAVE,
-        r"[Ff]ailed to save domain|virDomainSave|DomainManagedSave|managedsave|qm suspend|"
+        r"[Ff]ailed to save domain|save_memory_state|, in suspend\b|virDomainSave|"
+        r"DomainManagedSave|managedsave|qm suspend|"
         r"virsh (?:\S{1,80} ){0,12}save\b|libvirt-guests.*Suspending|"
         r"[Ss]tateful stop|[Ss]uspend(?:ing VM)? to disk|migrate-to-file",
     ),

@@ -348,7 +348,7 @@ def _fix_of_saved(
 
     :param torn: the state ends too early.
     """
-    if torn and not (variant.now and variant.operation):
+    if torn and not (variant.now and (variant.operation or variant.log)):
         draft.side, draft.told, draft.prevent = Fault.NEITHER, CUT_FILE, ""
         if of_managed_save(texts(failure)):
             draft.told = f"{draft.told} {BOOT_ANEW}"

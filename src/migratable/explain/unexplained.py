@@ -56,22 +56,16 @@ def nothing_known(
     )
 
 
-def _phrase(
-    lines: Sequence[Line], around: str, *, weak: bool = True
-) -> tuple[Line, phrases.Told] | None:
-    """The first of the unknown *lines* that ends in a phrase, one that tells a cause before others.
-
-    :param weak: also one that only tells an outcome.
-    """
+def _phrase(lines: Sequence[Line], around: str) -> tuple[Line, phrases.Told] | None:
+    """The first of the unknown *lines* that ends in a phrase, best one that tells a cause."""
     found = []
     for line in lines:
         if cleans_up(line.text) and any(one.number < line.number for one in lines):
             continue
         program = who_wrote(line.text) or who_wrote(around) or seen(around)
         told = phrases.told(line.text, program)
-        if told is None or (told.id == "errno" and line.qemu):
-            continue  # QEMU's own function says of which errno it speaks
-        if weak or not told.weak:
+        # QEMU's own function says of which errno it speaks.
+        if told is not None and not (told.id == "errno" and line.qemu):
             found.append((line, told))
     return min(found, key=lambda one: (one[1].weak, one[0].number), default=None)
 
@@ -157,7 +151,7 @@ def by_own_words(
         one = likely(_alone(line, "", "", around), named[1])
     else:
         return [], lines
-    return [one], tuple(other for other in lines if other is not line)
+    return [one], tuple(other for other in lines if other.text != line.text)
 
 
 # Of own words of a lower rank a phrase that only tells an outcome says more.
@@ -194,7 +188,7 @@ def beside_an_echo(
     said = fill(main.text.meaning or main.message.meaning, main)
     own = seen_from(advice.of_wording(main.message, main.text), main, failure)
     outcome = f"What is known beside it only tells the outcome: {said}"
-    named = _phrase(errors, "\n".join(texts(failure)), weak=False)
+    named = _phrase(errors, "\n".join(texts(failure)))
     if named is not None:
         return likely(_shown(failure, named[0], unknown), named[1], outcome)
     words = _own_words(failure, line)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
+import os
 import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -62,7 +63,8 @@ class Results:
     def __enter__(self) -> Self:
         """Open or make the file."""
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             # In autocommit mode, each put is written at once.
             self._connection = sqlite3.connect(self.path, timeout=10.0, isolation_level=None)
             (application,) = self._connection.execute("PRAGMA application_id").fetchone()

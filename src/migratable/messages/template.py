@@ -79,7 +79,8 @@ class Parameter:
         if self.spec == "path":
             return r"[^\s'\"]{0,1000}?" if following else r"[^\s'\",;\\]{1,1000}(?<![.:)])"
         if self.spec == "phrase":
-            return rf"[^:'\"\\,;{_MARKUP}]{{0,400}}[^:'\"\\,;\s.){_MARKUP}]"
+            # An apostrophe inside a word ("couldn't") ends no phrase.
+            return rf"(?:[^:'\"\\,;{_MARKUP}]|(?<=\w)'(?=\w)){{0,400}}[^:'\"\\,;\s.){_MARKUP}]"
         if not following:
             # Logs put a comma, quote or bracket behind a line that they wrap.
             return r"[^\s'\",;\\]{1,1000}(?<![.:)])"

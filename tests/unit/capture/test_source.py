@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import subprocess
+import sys
+import uuid
 from pathlib import Path
 
 import pytest
 
+from migratable.capture.libvirt import LibvirtMonitor
 from migratable.capture.source import is_live, open_source
 from migratable.errors import CaptureError, ProfileError, StreamError
 from migratable.profile import store
@@ -103,3 +107,29 @@ def test_live_without_name(text: str) -> None:
     assert is_live(text)
     with pytest.raises(CaptureError, match="names no VM"):
         open_source(text)
+
+
+def test_any_user_may_call_a_process_like_a_domain(monkeypatch: pytest.MonkeyPatch) -> None:
+    identity = str(uuid.uuid4())
+    monitor = object.__new__(LibvirtMonitor)
+    monitor._domain = "web1"
+    done = subprocess.CompletedProcess([], 0, stdout=f"{identity.upper()}\n", stderr="")
+    monkeypatch.setattr(monitor, "_run", lambda *_words: done)
+    sleeper = [sys.executable, "-c", "import time; print(flush=True); time.sleep(60)"]
+    started: list[subprocess.Popen[bytes]] = []
+    try:
+        for words in (
+            ["-uuid"],
+            ["-uuid", identity],
+            ["-uuid", identity],
+        ):
+            process = subprocess.Popen([*sleeper, *words], stdout=subprocess.PIPE)
+            started.append(process)
+            assert process.stdout is not None
+            process.stdout.readline()
+            found = monitor.process()
+            assert found == (process.pid if len(started) == 2 else None)
+    finally:
+        for process in started:
+            process.kill()
+            process.communicate()

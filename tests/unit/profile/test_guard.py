@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from migratable.commandline import option as option_text
 from migratable.commandline import parse
 from migratable.commandline.inert import guard
 from migratable.commandline.inert.inert import inert
@@ -95,6 +96,25 @@ def test_json_is_not_read_as_a_plain_form(option: str, text: str) -> None:
         with pytest.raises(CommandLineError, match="within a text"):
             words(option, text, release=release)
     words(option, text, release="10.0")
+
+
+def test_a_line_costs_what_its_length_costs() -> None:
+    """Every node was read again for every other, and a note quoted its option for each member."""
+    nodes = [
+        word
+        for number in range(1000)
+        for word in (
+            "-blockdev",
+            f'{{"driver":"raw","node-name":"n{number}","file":"n{number + 1}"}}',
+        )
+    ]
+    line = parse(["qemu-system-x86_64", *nodes])
+    option_text._parsed.cache_clear()
+    inert(line, release=None, private_dir=FOLDER)
+    read = option_text._parsed.cache_info()
+    assert read.hits + read.misses <= 3 * 1000  # as given, and as made
+    with pytest.raises(CommandLineError, match="more than 2000 members"):
+        words("-device", "usb-tablet," + ",".join(f"pcap=/x{number}" for number in range(3000)))
 
 
 def test_global_is_scanned_as_qemu_scans_it() -> None:

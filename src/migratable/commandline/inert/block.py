@@ -13,7 +13,7 @@ from typing import Any
 
 from migratable.commandline.inert.machine import firmware_size
 from migratable.commandline.inert.work import DISK_SIZE, FLOPPY_SIZE, Work
-from migratable.commandline.line import CommandLine, Option, global_of
+from migratable.commandline.line import Option, global_of
 from migratable.commandline.option import Fields, is_on, parse_size
 from migratable.errors import CommandLineError
 from migratable.regular_file import is_regular, open_regular, size_of
@@ -55,16 +55,16 @@ def special_sizes(work: Work) -> dict[str, int]:
     for unit in (0, 1):
         node = line.get("machine", f"pflash{unit}")
         if node:
-            sizes[node] = _flash_size(work, unit, _node_file(line, node), node)
+            sizes[node] = _flash_size(work, unit, _node_file(work, node), node)
     for option, driver, _ in line.devices():
         fields = option.fields
         drive = fields.get("drive")
         if drive and driver == "floppy":
             sizes[drive] = FLOPPY_SIZE
         elif drive and driver == "spapr-nvram":
-            sizes[drive] = _known(_node_file(line, drive)) or _NVRAM_SIZE
+            sizes[drive] = _known(_node_file(work, drive)) or _NVRAM_SIZE
         elif drive and driver in _CARDS:
-            sizes[drive] = _card_size(work, _node_file(line, drive), drive)
+            sizes[drive] = _card_size(work, _node_file(work, drive), drive)
         for key in ("driveA", "driveB"):
             if driver == "isa-fdc" and (drive := fields.get(key)):
                 sizes[drive] = FLOPPY_SIZE
@@ -73,9 +73,9 @@ def special_sizes(work: Work) -> dict[str, int]:
         if driver in {"isa-fdc", "floppy"} and prop in {"driveA", "driveB", "drive"}:
             sizes[value] = FLOPPY_SIZE
         elif driver == "spapr-nvram" and prop == "drive":
-            sizes[value] = _known(_node_file(line, value)) or _NVRAM_SIZE
+            sizes[value] = _known(_node_file(work, value)) or _NVRAM_SIZE
         elif driver == "cfi.pflash01" and prop == "drive":
-            sizes[value] = _flash_size(work, 0, _node_file(line, value), value)
+            sizes[value] = _flash_size(work, 0, _node_file(work, value), value)
     return sizes
 
 
@@ -123,7 +123,7 @@ def _rest_of_firmware(work: Work, unit: int) -> int:
 def _flash_image(work: Work, unit: int) -> tuple[str, str, int | None]:
     node = work.line.get("machine", f"pflash{unit}")
     if node:
-        return _node_file(work.line, node)
+        return _node_file(work, node)
     drives = [one for one in work.line.all("drive") if one.fields.get("if") == "pflash"]
     for number, option in enumerate(drives):
         at = option.fields.get("unit") or option.fields.get("index") or str(number)
@@ -175,17 +175,21 @@ def image_size(path: str, form: str = "") -> int | None:
     return -(-length // 512) * 512
 
 
-def _node_file(line: CommandLine, node: str) -> tuple[str, str, int | None]:
+def _node_file(work: Work, node: str) -> tuple[str, str, int | None]:
     """File name, format and said size at the bottom of a node's chain (also of a drive's)."""
-    nodes: dict[str, dict[str, Any]] = {}
-    for option in line.all("blockdev"):
-        for found in _nodes(_document(option)):
-            nodes[str(found.get("node-name"))] = found
-    for option in line.all("drive"):
-        fields = option.fields
-        if node in {fields.get("id"), fields.get("node-name")}:
-            return _drive_file(fields)
-    return _bottom(node, nodes, "", None)
+    if work.nodes is None:
+        work.nodes = {
+            str(found.get("node-name")): found
+            for option in work.line.all("blockdev")
+            for found in _nodes(_document(option))
+        }
+        for option in work.line.all("drive"):
+            fields = option.fields
+            for name in (fields.get("id"), fields.get("node-name")):
+                work.drives.setdefault(name or "", fields)
+    if node in work.drives:
+        return _drive_file(work.drives[node])
+    return _bottom(node, work.nodes, "", None)
 
 
 _FORMS = frozenset({"raw", "qcow2", "qcow"})
@@ -302,7 +306,7 @@ def blockdev(work: Work, option: Option) -> list[Option]:
         null: dict[str, Any] = {
             "driver": "null-co",
             "node-name": name,
-            "size": work.node_sizes.get(name) or _size(work, _node_file(work.line, name)),
+            "size": work.node_sizes.get(name) or _size(work, _node_file(work, name)),
             "read-zeroes": True,
         }
         if _true(node.get("read-only")) and not _true(node.get("auto-read-only")):

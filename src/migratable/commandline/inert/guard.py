@@ -21,6 +21,7 @@ from migratable.regular_file import is_regular
 
 _WORDS = re.compile(r"[\w.,:=+@-]*")
 _MOST_IN_A_FOLDER = 10_000
+_MOST_MEMBERS = 2_000
 
 
 def passes(work: Work, option: Option) -> list[Option]:
@@ -107,6 +108,8 @@ def properties(work: Work, option: Option) -> list[Option]:
     :raise CommandLineError: When a member cannot be taken out (it is inside a list).
     """
     fields = option.fields
+    if sum(1 for _ in _members(fields)) > _MOST_MEMBERS:
+        raise option.error(f"more than {_MOST_MEMBERS} members")
     driver = fields.get("driver") or fields.get("qom-type") or fields.get("type") or ""
     name = fields.get("id") or driver
     for key, value in list(_members(fields)):

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from migratable import redact
 from migratable.commandline.line import CommandLine, Option, target_of
+from migratable.commandline.option import Fields
 from migratable.releases import MachineType, QemuVersion
 
 DISK_SIZE = 1 << 30
 FLOPPY_SIZE = 1474560
+
+
+@lru_cache(maxsize=64)
+def _without_secrets(name: str, value: str) -> str:
+    return redact.words([f"-{name}", value])[1]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -25,6 +33,7 @@ class Work:
     :ivar stays: such an option is there and stays.
     :ivar files: private files to create, with their sizes; they hold zeros.
     :ivar reads: files and folders of the host that QEMU will read, by their full names.
+    :ivar nodes, drives: the line's block nodes and drives by name, once they were asked for.
     :ivar assumed_sizes: bytes that images got that are not here and whose size nothing says.
     :ivar assumed_blocks: RAM blocks whose size so is a guess, and why.
     :ivar assumed_sections: last parts of idstrs whose layout so is a guess, and why.
@@ -52,6 +61,8 @@ class Work:
     removed_devices: set[str] = field(default_factory=set)
     removed_drivers: list[tuple[str, str]] = field(default_factory=list)
     node_sizes: dict[str, int] = field(default_factory=dict)
+    nodes: dict[str, dict[str, Any]] | None = None
+    drives: dict[str, Fields] = field(default_factory=dict)
     assumed_sizes: set[int] = field(default_factory=set)
     assumed_blocks: dict[str, str] = field(default_factory=dict)
     assumed_sections: dict[str, str] = field(default_factory=dict)
@@ -71,7 +82,7 @@ class Work:
 
     def note(self, option: Option, text: str) -> None:
         """Say what an option was replaced by."""
-        value = redact.words([f"-{option.name}", option.value or ""])[1]
+        value = _without_secrets(option.name, option.value or "")
         short = value if len(value) <= 60 else value[:60] + "…"
         self.notes.append(f"-{option.name} {short}".rstrip() + f": {text}")
 
