@@ -201,6 +201,12 @@ def _announces(outer: Match, inner: Match) -> bool:
     return outer.message.rule == "management" and not outer.params and outer.end <= inner.start
 
 
+def _outcome_of(cause: Match, other: Match) -> bool:
+    """Is *other* a manager's word for the outcome, behind libvirt's or QEMU's for the cause?"""
+    inner = cause.message.role is Role.CAUSE and cause.message.program in _QUOTABLE
+    return inner and other.message.program not in _QUOTABLE
+
+
 _QUOTABLE = frozenset({"QEMU", "libvirt"})
 
 
@@ -230,5 +236,6 @@ def _holds_another(line: Line, match: Match) -> bool:
     return any(
         other is not match and match.start <= other.start and other.end <= match.end
         for other in line.matches
-        if other.message.role in (Role.CAUSE, Role.SYMPTOM)
+        if other.message.role is Role.CAUSE
+        or (other.message.role is Role.SYMPTOM and not _outcome_of(match, other))
     )

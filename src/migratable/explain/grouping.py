@@ -271,6 +271,7 @@ class Grouper:
             if candidate and (
                 _repeats(candidate, line)
                 or not candidate.has(*TELLING)
+                or _only_warned(candidate)
                 or _ended(candidate, line)
                 or _goes_on(candidate, line)
             ):
@@ -358,6 +359,12 @@ def _echoes(failure: Failure, line: Line) -> bool:
     return line.number - failure.last <= 2 and all(
         message.rank < 0 and message.rule in own for message in news
     )
+
+
+def _only_warned(failure: Failure) -> bool:
+    """Has it failed, and is nothing known of the cause but a warning before it?"""
+    told = failure.has(Role.CAUSE, Role.WHERE, Role.CLOSING)
+    return failure.has(Role.SYMPTOM) and not told
 
 
 def _goes_on(failure: Failure, line: Line) -> bool:

@@ -39,6 +39,7 @@ class Manager:
     :ivar sign: finds something in a line that it wrote; None where its lines tell nothing.
     :ivar target: finds the node's name in a line that a migration's target printed.
     :ivar log: where it says more.
+    :ivar drops: how a saved state is dropped there and the guest booted; "" where as libvirt does.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Manager:
     sign: re.Pattern[str] | None = None
     target: re.Pattern[str] | None = None
     log: str = ""
+    drops: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +86,7 @@ def managers() -> tuple[Manager, ...]:
                 sign=re.compile(entry["sign"]) if "sign" in entry else None,
                 target=re.compile(entry["target"]) if "target" in entry else None,
                 log=entry.get("log", ""),
+                drops=entry.get("drops", ""),
             )
             for entry in load_toml(FOLDER, "managers.toml")["manager"]
         )

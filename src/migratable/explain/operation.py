@@ -177,21 +177,22 @@ FITS = (
 DROPPED = "Where that does not help, drop the saved state and boot the guest from its disks"
 HOW = (
     " (when it runs nowhere): virsh managedsave-remove NAME or virsh start NAME --force-boot; "
-    "bare QEMU: start without -loadvm; a manager: discard the saved state or snapshot there (incus "
-    "start NAME --stateless; qm unlock VMID, qm set VMID --delete vmstate)."
+    "bare QEMU: start without -loadvm; a manager: discard the saved state or snapshot there."
 )
 
 
-def of_saved(now: str, *, known: bool) -> str:
+def of_saved(now: str, *, known: bool, how: str = "") -> str:
     """What helps against a saved state that QEMU refuses: *now*, and how to do without the state.
 
+    :param how: the manager's own way to do without.
     :param now: what helps a migration, with its choices (:mod:`migratable.messages.setting`).
     :param known: *now* is of the very fault.
     """
     if DROPS in now:
         return now
     left = said(now, Setting.LOADING)
-    return f"{left} {DROPPED if known and left else FITS}{HOW}".strip()
+    without = f" (when it runs nowhere): {how}" if how else HOW
+    return f"{left} {DROPPED if known and left else FITS}{without}".strip()
 
 
 def of_managed_save(texts: Iterable[str]) -> bool:

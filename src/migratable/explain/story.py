@@ -26,7 +26,7 @@ from migratable.explain.filling import fill, for_error
 from migratable.explain.fulfilled import still_open
 from migratable.explain.grouping import Failure, Line
 from migratable.explain.innermost import Wrapped, end_of_cause, inner_cause, innermost
-from migratable.explain.managers import over_cases, remedy
+from migratable.explain.managers import over_cases, remedy, seen
 from migratable.explain.operation import (
     BOOT_ANEW,
     CUT_FILE,
@@ -359,7 +359,12 @@ def _fix_of_saved(
         return
     if not (variant.now and variant.operation):
         general = "" if main.message.role is Role.WHERE and not draft.cases else draft.now
-        draft.told = of_saved(draft.told or general, known=bool(draft.told or variant.now))
+        owner = seen(_log(failure))
+        draft.told = of_saved(
+            draft.told or general,
+            known=bool(draft.told or variant.now),
+            how=owner.drops if owner else "",
+        )
 
 
 def _of_guest(text: str, name: str) -> str:
