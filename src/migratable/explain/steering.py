@@ -177,10 +177,14 @@ _CONNECTING = re.compile(
 )
 
 
+# ssh: the port was reached, and the server ended the talk.
+_LET_IN = re.compile(r"\bdisconnect from\b")
+
+
 def _port(advice: Advice, told: Told) -> Steered | None:
     """The port that could not be reached, or listened on."""
     part = told.line[told.main.start :]
-    if not _CONNECTING.search(part) or "disconnect from" in part:
+    if not _CONNECTING.search(part) or _LET_IN.search(part):
         return None
     where = _ADDRESS.search(part) or re.search(r"port (?P<port>\d{2,5})\b", part)
     if where is None:
