@@ -53,7 +53,7 @@ _SIGNS = (
         r"[Ss]tateful start|"
         r"libvirt-guests.*[Rr]esum|while loading VM state|"
         r"[Ff]ailed to load vmstate|\bloading snapshot\b|icount replay|"
-        r"[Ff]ailed to revert snapshot|virsh (?:\S{1,80} ){0,12}snapshot-revert|"
+        r"[Ff]ailed to revert snapshot|"
         r"[Ee]rror running snapshot|-softmmu: .*(?:savevm|of migration|loading state)|"
         r"restore from managed state|restoring checkpoint|"
         r"Resuming suspended VM|\bqmrollback\b|"
