@@ -166,7 +166,7 @@ _DASHED = re.compile(r"['\"]?--?[A-Za-z]")
 _LONGEST_PATH = 4096
 _LAB = re.compile(r"\s*(?:lab:\S+|(?=\S*/\S)\S+(?: [a-z0-9_]+)?\s+-)")  # or any path, options next
 _SHELL_END = re.compile(r"(?<!\s)\s+(?:\d?>>?\s*\S+|&)\s*$")
-_THEN = re.compile(r"\s*;\s*(?:then|do|done|fi|else|and|or|exit|echo)\b|\s*;\s*$")
+_THEN = re.compile(r"(?<!\s)\s*;\s*(?:(?:then|do|done|fi|else|and|or|exit|echo)\b|$)")
 _MOST_REDIRECTIONS = 10
 
 
