@@ -26,6 +26,7 @@ SETS = {
     "y": "Proxmox VE and other managers, task logs",
     "z": "OpenStack, KubeVirt, oVirt and CloudStack in their own codes",
     "w2": "set W: the operation, the side and the manager's own fix",
+    "x2": "what the judge of set X left half right, by its kind",
     "wr": "what two judges left unmended, by its kind",
 }
 
