@@ -25,6 +25,8 @@ SETS = {
     "w": "the program that the line names, harmless lines after a move, and careful remedies",
     "y": "Proxmox VE and other managers, task logs",
     "z": "OpenStack, KubeVirt, oVirt and CloudStack in their own codes",
+    "w2": "set W: the operation, the side and the manager's own fix",
+    "x2": "what the judge of set X left half right, by its kind",
     "wr": "what two judges left unmended, by its kind",
 }
 

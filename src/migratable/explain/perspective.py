@@ -40,6 +40,8 @@ _JOBS = (
 )
 # Rules whose messages only say that the other side was gone.
 _ECHOES = frozenset({"stream-broken", "transport", "multifd"})
+# Messages of these rules that do name what broke: a certificate, a key.
+_NAMED = ("tls-certificate", "tls-credentials", "libvirt-tls-", "libvirt-ca", "ssh-")
 _SIDES = frozenset({Fault.SOURCE, Fault.DESTINATION})
 # What the source says when a device's state could not be sent, whatever the reason.
 _FOLLOWS = frozenset({"source-save-entry"})
@@ -91,7 +93,7 @@ def printers(failure: Failure) -> frozenset[Fault]:
 
 def only_echoes(failure: Failure, main: Message) -> bool:
     """Do both sides speak in one log, each only of the other's end?"""
-    if main.rule not in _ECHOES:
+    if main.rule not in _ECHOES or main.id.startswith(_NAMED):
         return False
     causes = [m for _, m in failure.matches if m.message.role is Role.CAUSE]
     decided = any(
