@@ -218,7 +218,7 @@ def explain_failure(failure: Failure) -> Explanation:
         if inner is not None:
             draft.caused_by(*_words_of(failure, line, inner, which, reads))
         else:
-            draft.ended_by(end_of_cause(line, main))
+            draft.ended_by(end_of_cause(line, main), own=bool(text.now or main.text.now))
     if reads is Setting.LOADING:
         _fix_of_saved(draft, failure, main, variant, torn=rule == "stream-broken")
     if derived is not None and not turned.meaning:
@@ -288,12 +288,6 @@ def _shows_side(side: Fault, main: Match, line: Line) -> bool:
     return open_ or printer(line) is not None or tells_side(main.message, line.text)
 
 
-# What a remedy says that only sends to the words of the line.
-_GENERAL = re.compile(
-    r"[Ff]ollow (?:the|QEMU's|libvirt's) words|[Rr]ead the|(?:words|line|error) names?\b|by hand"
-)
-
-
 @dataclass(slots=True, kw_only=True)
 class _Draft:
     """An explanation while it is made: each step sees what the ones before it have said.
@@ -315,13 +309,15 @@ class _Draft:
         if remedy is not None:
             self.now, self.prevent = remedy, "" if "virsh" in self.prevent else self.prevent
 
-    def ended_by(self, phrase: Phrase | None) -> None:
-        """The known line ends in a phrase, which says more of the cause."""
+    def ended_by(self, phrase: Phrase | None, *, own: bool) -> None:
+        """The known line ends in a phrase, which says more of the cause.
+
+        :param own: the remedy is the message's, and not its rule's.
+        """
         if phrase is None:
             return
         self.meaning = f"{self.meaning.rstrip()} Likely cause: {phrase.means}"
-        general = _GENERAL.search(self.now) is not None
-        self.now = phrase.now if general else f"{phrase.now} {self.now}".strip()
+        self.now = f"{phrase.now} {self.now}".strip() if own else phrase.now
         self.details.extend(phrase.details)
 
     def caused_by(self, meaning: str, now: str) -> None:
