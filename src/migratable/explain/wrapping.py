@@ -16,7 +16,7 @@ from migratable.explain.logs import PROGRAM
 from migratable.messages.recognise import Match, recognise
 
 EDGE, WIDEST, MOST = 62, 84, 8
-SHORTEST = 40
+SHORTEST = 36
 # So many lines of an input are tried with the ones below: reports are short, and each costs time.
 TRIED = 250
 # Columns at which terminals, pagers and web consoles cut.
