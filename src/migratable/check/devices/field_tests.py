@@ -36,7 +36,10 @@ Test = Callable[[State], bool | None]
 
 
 def _version(test: Callable[[int], bool]) -> Test:
-    return lambda state: test(state.body.version)
+    def wrapped(state: State) -> bool:
+        return test(state.body.version)
+
+    return wrapped
 
 
 def _nonzero(name: str) -> Test:
