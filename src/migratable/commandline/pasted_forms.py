@@ -21,7 +21,9 @@ _NAME = r"(?:[^\s\"']*/)?" + _BASE
 _STRING = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'")
 _LIST = re.compile(rf"[\[{{(]\s*[urb]?([\"']){_NAME}\1(?:\s*,|\s+(?=\1))")
 _ESCAPED = re.compile(rf"\\\"{_NAME}\\\"")
-_ITEMS = re.compile(rf"^([ \t]{{0,99}}- )([\"']?){_NAME}\2[ \t]*\n(?:\1.*(?:\n|\Z))+", re.M)
+_ITEMS = re.compile(
+    rf"^([ \t]{{0,99}}- )([\"']?){_NAME}\2[ \t]*\n(?=\1[\"']?-)(?:\1.*(?:\n|\Z))+", re.M
+)
 _BRACKETED = r"(?:[^\s\"'\[]*/)?" + _BASE  # the next bracket is another beginning
 _FLOW = re.compile(rf"\[[ ]?({_BRACKETED}, -[^\n]*)\]")
 _SLICE = re.compile(rf"\[({_BRACKETED} -[^\n]*)\]")
@@ -57,8 +59,8 @@ def from_list(text: str) -> list[str] | None:
     while True:
         gap = re.compile(r"[\s,]*[urb]?").match(text, position)
         literal = _STRING.match(text, gap.end() if gap else position)
-        if literal is None:
-            return found
+        if literal is None:  # a list of packages has no option
+            return found if any(word.startswith("-") for word in found) else None
         try:
             value = ast.literal_eval(literal[0])
         except (ValueError, SyntaxError):

@@ -137,6 +137,8 @@ AROUND = {
     "BBCode": "[code]qemu-system-x86_64 -M q35 -m 1G[/code]",
     "if": "if ! qemu-system-x86_64 -M q35 -m 1G; then exit 1; fi",
     "fish": "qemu-system-x86_64 -M q35 -m 1G; and echo ok",
+    "packages": "packages:\n  - qemu-kvm\n  - libvirt\n\nqemu-system-x86_64 -M q35 -m 1G\n",
+    "packages, quoted": 'packages: ["qemu-kvm", "libvirt"]\n\nqemu-system-x86_64 -M q35 -m 1G\n',
     "set -x": "++ exec qemu-system-x86_64 -M q35 -m 1G",
 }
 
