@@ -93,7 +93,7 @@ def words(text: str) -> list[str]:
     else:
         text = ended(_from_quoted_command(text, start))
     if _is_unquoted(text):
-        return _bare_words(_without_redirections(_unwrap(text)))
+        return _own(_bare_words(_without_redirections(_unwrap(text))))
     if "\\\n" not in text:
         text = _unwrap(text)
     try:
@@ -103,7 +103,12 @@ def words(text: str) -> list[str]:
             f"the quotes of the command line do not close ({error}); "
             "give it whole, or as separate words after --"
         ) from None
-    return _before_shell_syntax(found)
+    return _own(_before_shell_syntax(found))
+
+
+def _own(found: list[str]) -> list[str]:
+    """The words without a script's own arguments (``"$@"``): it is taken to have none."""
+    return [word for word in found if word not in _ARGUMENTS]
 
 
 def _program_at(text: str) -> int | None:
@@ -179,6 +184,7 @@ def _without_redirections(text: str) -> str:
     return text
 
 
+_ARGUMENTS = frozenset({"$@", "$*", "${@}", "${*}"})
 _SHELL_SYNTAX = re.compile(r"&|&&|\|\|?|;|\d?>>?(?:&\d|\S*)|<\S*|#")
 
 

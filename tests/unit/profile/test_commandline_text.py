@@ -139,6 +139,8 @@ AROUND = {
     "fish": "qemu-system-x86_64 -M q35 -m 1G; and echo ok",
     "packages": "packages:\n  - qemu-kvm\n  - libvirt\n\nqemu-system-x86_64 -M q35 -m 1G\n",
     "packages, quoted": 'packages: ["qemu-kvm", "libvirt"]\n\nqemu-system-x86_64 -M q35 -m 1G\n',
+    "a script's arguments, bare": "exec qemu-system-x86_64 -M q35 -m 1G $@",
+    "a script's arguments": 'exec qemu-system-x86_64 -M q35 -m 1G "$@"',
     "set -x": "++ exec qemu-system-x86_64 -M q35 -m 1G",
 }
 
@@ -151,7 +153,6 @@ def test_what_stands_around(form: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        'qemu-system-x86_64 -M q35 "$@"',
         "qemu-system-x86_64 -M q35 $EXTRA -m 1G",
         "qemu-system-x86_64 ${ARGS[@]} -m 1G",
         "qemu-system-x86_64 $(cat args) -m 1G",
