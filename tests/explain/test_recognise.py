@@ -249,6 +249,19 @@ def test_no_line_is_missed_by_the_prefilter() -> None:
     assert all(len(item) > 3 for item in anchors())
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "sshd[1]: Failed password for invalid user admin from 10.0.0.1 port 22 ssh2",
+        "systemd[1]: Failed to start Session 1 of user root.",
+        "dhclient[1]: send_packet: Network is down, error -1, operation not permitted",
+    ],
+)
+def test_a_common_error_of_others_has_no_anchor(line: str) -> None:
+    """Each line that has one costs the time of being recognised, in logs of gigabytes too."""
+    assert not prefilter().spans(line.encode())
+
+
 def test_few_tokens_find_all_anchors() -> None:
     """Each costs a pass over the input: ``python -m tools.write_tokens --anew --write``."""
     assert len(prefilter().tokens) <= 240
