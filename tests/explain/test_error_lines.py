@@ -264,6 +264,7 @@ MARGINS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["public_logs.toml", "public_logs_2.toml", "public_logs_m.toml"])
 def test_what_stands_before_every_line_changes_nothing(name: str) -> None:
     failures = tomllib.loads((Path(__file__).parent / name).read_text(encoding="utf-8"))["failure"]

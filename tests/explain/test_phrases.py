@@ -58,6 +58,7 @@ def test_a_phrase_is_found_at_the_end_of_any_text(name: str) -> None:
             assert found.phrase.id == name, text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("outer", OUTER)
 def test_an_unknown_line_is_explained_by_its_phrase(outer: str) -> None:
     by_phrase = 0

@@ -72,6 +72,7 @@ def test_a_broken_line_means_what_the_whole_one_means(entries: list[Message]) ->
             assert answer(broken(line))[0] == whole[0], (way, broken(line))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entries", by_first_word(ALL), ids=word_of)
 @pytest.mark.parametrize("follower", FOLLOWERS)
 def test_what_follows_a_whole_line_is_no_part_of_it(entries: list[Message], follower: str) -> None:
