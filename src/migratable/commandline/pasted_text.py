@@ -36,7 +36,6 @@ _BASE = r"(?:qemu-system-[a-z0-9_]+|qemu-kvm|qemu-kiwi|kvm-spice|kvm|qemu)(?:\.r
 PROGRAM = re.compile(r"(?:[^\s'\"=]*[/\\])?" + _BASE)
 _WINDOWS_PROGRAM = re.compile(r"""(["'])[A-Za-z]:\\[^"'\n]*\\(qemu-system-[a-z0-9_]+\.exe)\1""")
 _BASE_IN_TEXT = re.compile(_BASE + r"(?:,\d{1,20})?(?=['\"]?(?:\s|$))")
-_BEFORE_PATH = re.compile(r"[\s'\"=]")
 _ENVIRONMENT = re.compile(r"[A-Za-z_]\w*=.*", re.S)
 _LONGEST = 1 << 20
 """Characters. Whatever is done with them takes a time that grows with their number alone."""
@@ -139,14 +138,16 @@ def _word_at(text: str, match: re.Match[str]) -> int | None:
     at = match.start()
     before = text[at - 1 : at]
     window = text[max(0, at - _LONGEST_PATH) : at]
-    blank = "" if not window or window[-1:].isspace() else window.split()[-1]
-    earlier = window[: len(window) - len(blank)].replace("\\\n", " ").split()
-    option = earlier[-1].strip("'\"") if earlier else ""
+    # From the right: what stands far before costs nothing.
+    blank = "" if not window or window[-1].isspace() else window.rsplit(None, 1)[-1]
+    earlier = window[: len(window) - len(blank)]
+    words = earlier.replace("\\\n", " ").rsplit(None, 1)
+    option = words[-1].strip("'\"") if words else ""
     command = before in {"'", '"', "`"} and _OPTION_NEXT.match(text, match.end())
     if _DASHED.match(blank) or (not command and _takes_argument(option)):
         return None
     if before in {"/", "\\"}:
-        word = re.split(_BEFORE_PATH, window)[-1]
+        word = blank[max(map(blank.rfind, "'\"=")) + 1 :]
         return (
             None
             if f"{word}{match[0]}" == "/dev/kvm" or len(word) == _LONGEST_PATH
