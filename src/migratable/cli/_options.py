@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -136,9 +135,6 @@ def given_line(command_line: tuple[str, ...], command_file: Any) -> list[str] | 
     return text
 
 
-_QEMU = re.compile(r"qemu|kvm")
-
-
 def _look_at_program(text: str) -> None:
     """A file is data, from anywhere: only a program of QEMU is started that others cannot write.
 
@@ -146,6 +142,7 @@ def _look_at_program(text: str) -> None:
     """
     from migratable.commandline import parse
     from migratable.errors import CommandLineError
+    from migratable.hosts.guests import may_be_program
     from migratable.qemu.ownership import changeable
 
     try:
@@ -158,7 +155,7 @@ def _look_at_program(text: str) -> None:
     if "/" in words[0] and not path.exists():
         return  # looked for in the lab and on PATH, by the name of a QEMU
     why = changeable(path) if "/" in words[0] else ""
-    why = why or ("" if _QEMU.search(path.name) else f"{path} is not a QEMU")
+    why = why or ("" if may_be_program(path.name) else f"{path} is not a QEMU")
     if why:
         raise click.UsageError(
             f"the file names the program {words[0]}, which is not started: {why}; if you trust it, "

@@ -204,8 +204,7 @@ def end_of_cause(line: Line, main: Match) -> phrases.Told | None:
     )
     if known or not (free or rest.startswith(":")):
         return None
-    told = phrases.told(rest, who_wrote(line.text) or of_program(main.message.program))
-    return told if told is not None and not told.weak and told.id != "errno" else None
+    return phrases.cause(rest, who_wrote(line.text) or of_program(main.message.program))
 
 
 def _phrase(line: Line, main: Match, rest: str) -> Wrapped | None:
@@ -217,8 +216,8 @@ def _phrase(line: Line, main: Match, rest: str) -> Wrapped | None:
         for other in line.matches
     ):
         return None
-    told = phrases.told(rest, who_wrote(line.text) or of_program(main.message.program))
-    if told is None or told.weak or told.id == "errno":
+    told = phrases.cause(rest, who_wrote(line.text) or of_program(main.message.program))
+    if told is None:
         return None
     return Wrapped(
         words=rest.strip(" :.'\""),

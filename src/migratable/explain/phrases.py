@@ -195,6 +195,12 @@ def told(text: str, program: Manager | None) -> Told | None:
     return _errno(text, program) or (_of(found, program) if found else None)
 
 
+def cause(text: str, program: Manager | None) -> Told | None:
+    """What :func:`told` says where a phrase tells a cause: no outcome, and no errno alone."""
+    one = told(text, program)
+    return one if one is not None and not one.weak and one.id != "errno" else None
+
+
 def _of(found: Found, program: Manager | None) -> Told:
     phrase, values = found.phrase, dict(found.values)
     port = values.get("port", "") or values.get("at", "").rpartition(":")[2]

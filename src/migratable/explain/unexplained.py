@@ -74,8 +74,8 @@ def phrases_beside(lines: Sequence[Line], around: str) -> list[Also]:
     """Those of the unknown *lines* before a known error that end in a phrase, in their order."""
     found = []
     for line in lines:
-        told = phrases.told(line.text, who_wrote(line.text) or who_wrote(around) or seen(around))
-        if told is not None and not told.weak and told.id != "errno" and not line.qemu:
+        told = phrases.cause(line.text, who_wrote(line.text) or who_wrote(around) or seen(around))
+        if told is not None and not line.qemu:
             name = f"phrase-{told.id}"
             found.append(Also(line=line, message=name, meaning=told.means, now=told.now))
     return found
